@@ -1,0 +1,185 @@
+//! CDNs: what takes the purges, with their limits, errors and signatures.
+//!
+//! To add one, write its module and add its line to [`KINDS`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::http::Outside;
+use crate::purge::{Mode, PurgeKind};
+use crate::settings::Section;
+
+/// A kind of CDN, as `kind:` names it.
+pub struct CdnKind {
+    /// The word behind `kind:`.
+    pub name: &'static str,
+    /// Reads an entry under `cdns:` and makes its client. None when the entry has problems, which the section has noted.
+    pub read: fn(&mut Section, &Outside) -> Option<Arc<dyn Cdn>>,
+}
+
+/// Every kind of CDN there is.
+pub const KINDS: &[CdnKind] = &[];
+
+/// What a CDN takes, per kind of purge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Targets in one request.
+    pub per_request: usize,
+    /// Targets in a day, per account.
+    pub per_day: u64,
+    /// Requests a second, per account.
+    pub requests_per_second: u32,
+}
+
+/// What a CDN takes in all. A kind that is missing is one it cannot do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// By kind of purge.
+    pub kinds: BTreeMap<PurgeKind, Limit>,
+    /// Requests a second that ask how tasks stand, per account.
+    pub queries_per_second: u32,
+    /// Bytes in one URL, where a limit is documented.
+    pub url_length: Option<usize>,
+}
+
+/// Purges to hand over in one request: of one kind and one mode.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// What is to be done.
+    pub kind: PurgeKind,
+    /// For directories: how.
+    pub mode: Option<Mode>,
+    /// The full URLs, each once.
+    pub targets: Vec<String>,
+}
+
+/// A batch that was handed over.
+#[derive(Clone, Debug)]
+pub struct InFlight {
+    /// The CDN's id of it. None while it is not known whether the CDN took it.
+    pub task: Option<String>,
+    /// When the request went out.
+    pub submitted_at: Timestamp,
+    /// What was handed over, less what is known to have ended.
+    pub batch: Batch,
+}
+
+/// How one target of a task stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetState {
+    /// Not done yet. `Some` percent where the CDN counts.
+    Running(Option<u8>),
+    /// Confirmed.
+    Done,
+    /// The CDN failed at it; trying once more may help.
+    Failed(String),
+    /// The origin answered a prefetch with an error; trying again is no use.
+    Invalid(String),
+    /// A word that is in no document: still running, as far as anyone knows.
+    Unknown(String),
+}
+
+/// What the CDN says of one batch in flight. Targets it says nothing of are left out.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// By target, as it was handed over.
+    pub targets: BTreeMap<String, TargetState>,
+}
+
+/// What kind of trouble an answer means; each has one behaviour in the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorClass {
+    /// Passing: again, with backoff, a few times.
+    Retry,
+    /// Too fast: wait, keep everything.
+    RateLimited,
+    /// The day's quota is used up: wait for the reset.
+    QuotaDay,
+    /// The batch is larger than this account may send: halve it.
+    Split,
+    /// A person must act; again is no use.
+    Operator,
+    /// One of the batch's targets is refused: find it, drop it, send the rest.
+    BadInput,
+    /// The service has moved to another one.
+    Migrated,
+}
+
+/// A call that failed, and what that means.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct CdnError {
+    /// What to do about it.
+    pub class: ErrorClass,
+    /// The CDN's own code, or `timeout`, `connection`, `http 503`, `answer`.
+    pub code: String,
+    /// What was attempted and what the CDN answered, for people.
+    pub message: String,
+    /// How long the CDN asked to be left alone.
+    pub retry_after: Option<Duration>,
+    /// Whether the CDN may have done the work all the same (the answer was lost or made no sense).
+    pub maybe_done: bool,
+}
+
+/// What is left of one day's quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Targets in one request.
+    pub per_request: Option<u64>,
+    /// Targets a day.
+    pub total: u64,
+    /// Targets left today.
+    pub left: u64,
+}
+
+/// One CDN, as an entry under `cdns:` configures it.
+#[async_trait]
+pub trait Cdn: Send + Sync {
+    /// The word behind `kind:`.
+    fn kind(&self) -> &'static str;
+
+    /// Names the account whose limits apply: entries with the same key share them. Holds no secret.
+    fn account(&self) -> String;
+
+    /// The documented limits, with what the configuration says over them.
+    fn limits(&self) -> &Limits;
+
+    /// Hands a batch over; the CDN's task id when it took it. `Ok(None)` when it took it without giving an id.
+    async fn submit(&self, batch: &Batch) -> Result<Option<String>, CdnError>;
+
+    /// Asks how tasks stand, in as few requests as the API allows. One report a
+    /// task, in the same order. `pace` is awaited before each request after the first.
+    async fn follow(&self, tasks: &[InFlight], pace: &Pace) -> Result<Vec<Report>, CdnError>;
+
+    /// Looks for a batch whose answer was lost in the CDN's history: the task id if it was taken.
+    async fn find(&self, lost: &InFlight, pace: &Pace) -> Result<Option<String>, CdnError>;
+
+    /// What is left of today's quotas, by kind. Empty where the API cannot say.
+    async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError>;
+}
+
+/// Keeps a series of requests inside a rate.
+#[derive(Clone)]
+pub struct Pace {
+    clock: crate::clock::Clock,
+    between: Duration,
+}
+
+impl Pace {
+    /// At most `per_second` requests a second.
+    pub fn new(clock: crate::clock::Clock, per_second: u32) -> Self {
+        Self {
+            clock,
+            between: Duration::from_secs(1) / per_second.max(1),
+        }
+    }
+
+    /// Returns when the next request may go out.
+    pub async fn next(&self) {
+        self.clock.sleep(self.between).await;
+    }
+}

@@ -1,0 +1,168 @@
+//! What a delivery says, in the project's own terms: a push, a ping, or nothing for us.
+
+use std::fmt;
+
+use crate::changes::ChangeSet;
+
+/// The full path of a repository on its forge: `acme/website`, `group/sub/project`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RepoPath(String);
+
+impl RepoPath {
+    /// Accepts two or more non-empty segments without control characters, `..`,
+    /// `?`, `#`, `%`, `\` or blanks, so that it can stand in an API's address.
+    pub fn parse(text: &str) -> Option<Self> {
+        let segments: Vec<&str> = text.split('/').collect();
+        let good = |s: &&str| {
+            !s.is_empty()
+                && *s != "."
+                && *s != ".."
+                && s.chars()
+                    .all(|c| !c.is_control() && !c.is_whitespace() && !"?#%\\:".contains(c))
+        };
+        (segments.len() >= 2 && text.len() <= 1024 && segments.iter().all(|s| good(s)))
+            .then(|| Self(text.to_owned()))
+    }
+
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether both name the same repository: forges ignore the case of ASCII letters.
+    pub fn same_as(&self, other: &RepoPath) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl fmt::Display for RepoPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A full commit id: 40 (SHA-1) or 64 (SHA-256) lower-case hex digits, not all zero.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitId(String);
+
+impl CommitId {
+    /// Accepts a full id only; the all-zero id that stands for "none" is refused.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let full = text.len() == 40 || text.len() == 64;
+        (hex && full && text.bytes().any(|b| b != b'0')).then(|| Self(text.to_owned()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first eight digits, for people.
+    pub fn short(&self) -> &str {
+        &self.0[..8]
+    }
+}
+
+impl fmt::Display for CommitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether `text` is the all-zero id by which forges say "no commit".
+pub fn is_zero_id(text: &str) -> bool {
+    (text.len() == 40 || text.len() == 64) && text.bytes().all(|b| b == b'0')
+}
+
+/// What a ref names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GitRef {
+    /// `refs/heads/<name>`
+    Branch(String),
+    /// `refs/tags/<name>`
+    Tag(String),
+    /// Anything else, as it came.
+    Other(String),
+}
+
+impl GitRef {
+    /// Reads a full ref name.
+    pub fn parse(full: &str) -> Self {
+        if let Some(name) = full.strip_prefix("refs/heads/") {
+            Self::Branch(name.to_owned())
+        } else if let Some(name) = full.strip_prefix("refs/tags/") {
+            Self::Tag(name.to_owned())
+        } else {
+            Self::Other(full.to_owned())
+        }
+    }
+
+    /// The branch's or tag's name without `refs/...`.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Branch(name) | Self::Tag(name) | Self::Other(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for GitRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Branch(name) => write!(f, "refs/heads/{name}"),
+            Self::Tag(name) => write!(f, "refs/tags/{name}"),
+            Self::Other(name) => f.write_str(name),
+        }
+    }
+}
+
+/// What a delivery says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The forge tries whether the hook answers.
+    Ping,
+    /// A branch or a tag moved.
+    Push(Push),
+    /// Authentic, but of a kind or with a content that purgehook has no use for.
+    Other {
+        /// The repository it is about, where it says so.
+        repo: Option<RepoPath>,
+        /// In words a person understands, e.g. "the event `star` triggers nothing".
+        why: String,
+    },
+}
+
+/// A branch or a tag that moved, came or went.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Push {
+    /// The repository that was pushed to.
+    pub repo: RepoPath,
+    /// What moved.
+    pub git_ref: GitRef,
+    /// Where it stood before; none for a new branch or tag.
+    pub before: Option<CommitId>,
+    /// Where it stands now; none when it was deleted. For an annotated tag this is the tag object.
+    pub after: Option<CommitId>,
+    /// The commit that statuses belong to: `after`, or the commit an annotated tag points to. None when deleted.
+    pub commit: Option<CommitId>,
+    /// Whether the forge says that history was rewritten (GitLab never says so).
+    pub forced: bool,
+    /// What the payload itself says about the changed files, between `before` and `after`.
+    pub listed: ChangeSet,
+}
+
+impl Push {
+    /// What the push says apart from who delivered it: the same twice is the same push.
+    pub fn meaning(&self) -> String {
+        let id = |c: &Option<CommitId>| c.as_ref().map_or("none".to_owned(), ToString::to_string);
+        format!(
+            "push {} {} {}..{}",
+            self.repo,
+            self.git_ref,
+            id(&self.before),
+            id(&self.after)
+        )
+    }
+}

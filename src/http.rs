@@ -1,0 +1,61 @@
+//! The one client for outgoing requests, with limits on time and size.
+
+use std::time::Duration;
+
+use crate::clock::Clock;
+
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a whole request may take, answer included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most bytes of an answer that are read. The largest answer asked for is a
+/// git tree of 100,000 entries, which GitHub itself cuts off at 7 MB.
+pub const MAX_ANSWER: usize = 32 * 1024 * 1024;
+
+/// What a forge or a CDN needs from outside itself.
+#[derive(Clone)]
+pub struct Outside {
+    /// For every request that leaves the program.
+    pub http: reqwest::Client,
+    /// For signatures, nonces and pauses.
+    pub clock: Clock,
+}
+
+impl Outside {
+    /// A client that follows no redirect (a redirect would carry credentials to
+    /// a host nobody configured) and names itself (GitHub refuses requests without a User-Agent).
+    pub fn new(clock: Clock) -> anyhow::Result<Self> {
+        // An error means that a provider is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("purgehook/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .build()?;
+        Ok(Self { http, clock })
+    }
+}
+
+/// Reads an answer's body, but never more than [`MAX_ANSWER`] bytes of it.
+pub async fn read_answer(mut response: reqwest::Response) -> Result<Vec<u8>, AnswerError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(AnswerError::TooLong);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Why an answer could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// The connection broke or timed out.
+    #[error("the answer broke off: {0}")]
+    BrokeOff(#[from] reqwest::Error),
+    /// More than [`MAX_ANSWER`] bytes came.
+    #[error("the answer is longer than {MAX_ANSWER} bytes")]
+    TooLong,
+}

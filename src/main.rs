@@ -1,0 +1,3 @@
+//! The `purgehook` program.
+
+fn main() {}

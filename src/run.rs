@@ -1,0 +1,167 @@
+//! A run: the work for one site at one commit, from the event to the last status.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+/// Names a run in links, the API and the database; sorts by creation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunId(pub String);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How a run stands. The words are those of the API and the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunState {
+    /// Under way.
+    Pending,
+    /// Every purge was confirmed by its CDN.
+    Succeeded,
+    /// A CDN refused or failed a purge, or did not confirm it in time.
+    Failed,
+    /// purgehook itself, or its configuration, could not do the work.
+    Errored,
+    /// A newer run covers this one's commit.
+    Superseded,
+    /// A person stopped it.
+    Cancelled,
+}
+
+impl RunState {
+    /// Every state, for pages that offer a choice.
+    pub const ALL: [RunState; 6] = [
+        Self::Pending,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Errored,
+        Self::Superseded,
+        Self::Cancelled,
+    ];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Errored => "errored",
+            Self::Superseded => "superseded",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The state a word stands for.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.word() == word)
+    }
+
+    /// Whether nothing more will happen unless someone retries it.
+    pub fn is_final(self) -> bool {
+        self != Self::Pending
+    }
+
+    /// Whether a retry makes sense: it ended, and not well.
+    pub fn can_be_retried(self) -> bool {
+        matches!(self, Self::Failed | Self::Errored)
+    }
+}
+
+/// Where a pending run is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Finding out what changed, then planning.
+    Changes,
+    /// Its purges are being submitted and followed.
+    Purging,
+    /// Nothing is left to do.
+    Ended,
+}
+
+impl Step {
+    /// The word in the database.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Changes => "changes",
+            Self::Purging => "purging",
+            Self::Ended => "ended",
+        }
+    }
+
+    /// The step a word stands for.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Changes, Self::Purging, Self::Ended]
+            .into_iter()
+            .find(|step| step.word() == word)
+    }
+}
+
+/// The work for one site at one commit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Its name.
+    pub id: RunId,
+    /// The site it is for, by its name under `sites:`.
+    pub site: String,
+    /// The forge, by its name under `forges:`.
+    pub forge: String,
+    /// The repository's path on that forge.
+    pub repo: String,
+    /// The full ref that moved, e.g. `refs/heads/main`.
+    pub git_ref: String,
+    /// Where the ref stood before, if anywhere.
+    pub before: Option<String>,
+    /// The commit the run brings the CDNs to, and that its statuses are posted on.
+    pub commit: String,
+    /// The delivery that made it, if one did.
+    pub delivery: Option<String>,
+    /// How it stands.
+    pub state: RunState,
+    /// Where it is on its way.
+    pub step: Step,
+    /// One sentence on how it stands or ended.
+    pub summary: String,
+    /// Who proved the change set complete (`payload`, `compare`, `trees`), or `unknown`; none until it was sought.
+    pub proof: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it must have ended: a pending run past this fails.
+    pub deadline: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// What a commit shows for a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusState {
+    /// Under way.
+    Pending,
+    /// Every purge was confirmed (or there was nothing to purge).
+    Success,
+    /// A CDN did not do what was asked.
+    Failure,
+    /// purgehook could not do its work.
+    Error,
+}
+
+impl StatusState {
+    /// The word in the API and the database.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Error => "error",
+        }
+    }
+
+    /// The state a word stands for.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Pending, Self::Success, Self::Failure, Self::Error]
+            .into_iter()
+            .find(|state| state.word() == word)
+    }
+}
