@@ -98,14 +98,26 @@ impl Engine {
             Decision::Run(runs) => runs,
         };
         let ids: Vec<RunId> = runs.iter().map(|run| run.id.clone()).collect();
-        let new = new_delivery(delivery.clone(), forge_name, &verified, content_type, body, &push, runs, self.now());
+        let new = new_delivery(
+            delivery.clone(),
+            forge_name,
+            &verified,
+            content_type,
+            body,
+            &push,
+            runs,
+            self.now(),
+        );
         let outcome = self.accept.put(new).await?;
         info!(
             delivery = %delivery, forge = forge_name, repo = %push.repo, git_ref = %push.git_ref, outcome = ?outcome,
             "a delivery of {} came in", push.repo
         );
         Ok(match outcome {
-            Accepted::New => Received::Accepted { delivery, runs: ids },
+            Accepted::New => Received::Accepted {
+                delivery,
+                runs: ids,
+            },
             Accepted::Retried { delivery, runs } => Received::Accepted { delivery, runs },
             Accepted::Duplicate { delivery, runs } => Received::Duplicate { delivery, runs },
         })
@@ -128,7 +140,11 @@ fn new_delivery(
         forge: forge.to_owned(),
         forge_delivery: verified.delivery_id.clone(),
         event: verified.event.clone(),
-        stream: format!("{} {}", push.repo.as_str().to_ascii_lowercase(), push.git_ref),
+        stream: format!(
+            "{} {}",
+            push.repo.as_str().to_ascii_lowercase(),
+            push.git_ref
+        ),
         meaning: push.meaning(),
         content_type: content_type.to_owned(),
         body,
@@ -147,7 +163,13 @@ pub(super) enum Decision {
 }
 
 /// Which sites a push is for.
-pub(super) fn decide(config: &Config, forge: &str, push: &Push, delivery: &str, clock: &Clock) -> Decision {
+pub(super) fn decide(
+    config: &Config,
+    forge: &str,
+    push: &Push,
+    delivery: &str,
+    clock: &Clock,
+) -> Decision {
     let of_repo: Vec<_> = config
         .sites
         .values()
@@ -158,20 +180,38 @@ pub(super) fn decide(config: &Config, forge: &str, push: &Push, delivery: &str, 
     }
     let branch = match &push.git_ref {
         GitRef::Branch(branch) => branch,
-        GitRef::Tag(tag) => return Decision::Ignore(format!("the tag {tag} triggers nothing: sites follow branches")),
-        GitRef::Other(other) => return Decision::Ignore(format!("the ref {other} is not a branch")),
+        GitRef::Tag(tag) => {
+            return Decision::Ignore(format!(
+                "the tag {tag} triggers nothing: sites follow branches"
+            ));
+        }
+        GitRef::Other(other) => {
+            return Decision::Ignore(format!("the ref {other} is not a branch"));
+        }
     };
     let Some(commit) = &push.commit else {
-        return Decision::Ignore(format!("the branch {branch} was deleted: nothing new is served from it"));
+        return Decision::Ignore(format!(
+            "the branch {branch} was deleted: nothing new is served from it"
+        ));
     };
     let on_branch: Vec<_> = of_repo
         .iter()
-        .filter(|site| site.branches.iter().any(|glob| glob.is_match(branch.as_bytes())))
+        .filter(|site| {
+            site.branches
+                .iter()
+                .any(|glob| glob.is_match(branch.as_bytes()))
+        })
         .collect();
     if on_branch.is_empty() {
-        return Decision::Ignore(format!("no site of {} follows the branch {branch}", push.repo));
+        return Decision::Ignore(format!(
+            "no site of {} follows the branch {branch}",
+            push.repo
+        ));
     }
-    let triggered: Vec<_> = on_branch.iter().filter(|site| site.trigger == Trigger::Push).collect();
+    let triggered: Vec<_> = on_branch
+        .iter()
+        .filter(|site| site.trigger == Trigger::Push)
+        .collect();
     if triggered.is_empty() {
         return Decision::Ignore(format!("no site of {} is triggered by a push", push.repo));
     }
@@ -218,10 +258,16 @@ impl Queue {
         let (answer, answered) = oneshot::channel();
         self.sender
             .try_send(Waiting { delivery, answer })
-            .map_err(|_| StoreError::Unreachable(format!("{WAITING} deliveries are waiting for the disk already")))?;
-        answered
-            .await
-            .unwrap_or_else(|_| Err(StoreError::Unreachable("the program is stopping".to_owned())))
+            .map_err(|_| {
+                StoreError::Unreachable(format!(
+                    "{WAITING} deliveries are waiting for the disk already"
+                ))
+            })?;
+        answered.await.unwrap_or_else(|_| {
+            Err(StoreError::Unreachable(
+                "the program is stopping".to_owned(),
+            ))
+        })
     }
 }
 
@@ -247,10 +293,9 @@ async fn write(store: Arc<Store>, bell: Arc<Notify>, mut receiver: mpsc::Receive
                 for (answer, delivery) in answers.into_iter().zip(deliveries) {
                     let outcome = store.accept(std::slice::from_ref(&delivery)).await;
                     let _ = answer.send(outcome.and_then(|outcomes| {
-                        outcomes
-                            .into_iter()
-                            .next()
-                            .ok_or_else(|| StoreError::Corrupt("a delivery had no outcome".to_owned()))
+                        outcomes.into_iter().next().ok_or_else(|| {
+                            StoreError::Corrupt("a delivery had no outcome".to_owned())
+                        })
                     }));
                 }
             }

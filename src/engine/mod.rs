@@ -61,11 +61,17 @@ struct Outcome {
 
 impl Outcome {
     fn done(writes: Vec<Write>) -> Self {
-        Self { writes, after: After::Done }
+        Self {
+            writes,
+            after: After::Done,
+        }
     }
 
     fn again(writes: Vec<Write>, at: Timestamp, attempts: i64) -> Self {
-        Self { writes, after: After::Again { at, attempts } }
+        Self {
+            writes,
+            after: After::Again { at, attempts },
+        }
     }
 }
 
@@ -84,7 +90,13 @@ impl Engine {
     pub fn new(config: watch::Receiver<Arc<Config>>, store: Arc<Store>, clock: Clock) -> Arc<Self> {
         let bell = Arc::new(Notify::new());
         let accept = accept::Queue::start(Arc::clone(&store), Arc::clone(&bell));
-        Arc::new(Self { config, store, clock, bell, accept })
+        Arc::new(Self {
+            config,
+            store,
+            clock,
+            bell,
+            accept,
+        })
     }
 
     /// The configuration as of now.
@@ -129,7 +141,10 @@ impl Engine {
             while in_hand.join_next().await.is_some() {}
         });
         if finished.await.is_err() {
-            info!("{} steps were cut off; they go on after the next start", in_hand.len());
+            info!(
+                "{} steps were cut off; they go on after the next start",
+                in_hand.len()
+            );
         }
     }
 
@@ -141,7 +156,11 @@ impl Engine {
             return LOOK_AGAIN;
         }
         let now = self.clock.now();
-        let claimed = match self.store.claim(now, LEASE, &self.clock.new_id(), room).await {
+        let claimed = match self
+            .store
+            .claim(now, LEASE, &self.clock.new_id(), room)
+            .await
+        {
             Ok(claimed) => claimed,
             Err(error) => {
                 error!("cannot look for work: {error}");
@@ -167,7 +186,10 @@ impl Engine {
     pub async fn drain(&self) -> Result<Option<Timestamp>, StoreError> {
         loop {
             let now = self.clock.now();
-            let claimed = self.store.claim(now, LEASE, &self.clock.new_id(), STEPS_AT_ONCE).await?;
+            let claimed = self
+                .store
+                .claim(now, LEASE, &self.clock.new_id(), STEPS_AT_ONCE)
+                .await?;
             if claimed.is_empty() {
                 return self.store.next_due().await;
             }
@@ -204,7 +226,10 @@ impl Engine {
         error!(work = ?key, "a step failed and will be tried again: {failure}");
         let now = self.clock.now();
         let at = now + retry::backoff(attempts, self.clock.fraction());
-        let after = After::Again { at, attempts: attempts + 1 };
+        let after = After::Again {
+            at,
+            attempts: attempts + 1,
+        };
         if let Err(error) = self.store.commit(&lease, &[], after, now).await {
             // The lease runs out by itself, and the step is due again then.
             error!(work = ?key, "cannot put the step back either: {error}");
@@ -232,7 +257,11 @@ impl Engine {
     }
 
     async fn commit(&self, work: &Work, writes: &[Write], after: After) -> Result<(), StepError> {
-        if self.store.commit(&work.lease, writes, after, self.clock.now()).await? {
+        if self
+            .store
+            .commit(&work.lease, writes, after, self.clock.now())
+            .await?
+        {
             Ok(())
         } else {
             Err(StepError::LeaseLost)

@@ -129,6 +129,9 @@ pub trait Forge: Send + Sync {
     /// The word behind `kind:`.
     fn kind(&self) -> &'static str;
 
+    /// The content types it sends, without parameters, in lower case.
+    fn content_types(&self) -> &'static [&'static str];
+
     /// Checks that the request comes from the forge, from its headers and the
     /// raw bytes of its body, before anything in the body is looked at.
     fn verify(&self, headers: &Headers, body: &[u8]) -> Result<Verified, Refusal>;

@@ -16,6 +16,11 @@ pub struct Glob {
 }
 
 impl Glob {
+    /// Whether a path (or a branch's name) matches.
+    pub fn is_match(&self, _path: &[u8]) -> bool {
+        todo!()
+    }
+
     /// Reads a glob.
     pub fn parse(_text: &str) -> Result<Self, RuleError> {
         todo!()

@@ -1,0 +1,13 @@
+//! Follow.
+use super::*;
+use crate::purge::PurgeKind;
+impl Engine {
+    pub(super) async fn follow(
+        &self,
+        _account: &str,
+        _kind: PurgeKind,
+        _work: &Work,
+    ) -> Result<Outcome, StepError> {
+        todo!()
+    }
+}
