@@ -125,6 +125,14 @@ pub struct CdnError {
     pub maybe_done: bool,
 }
 
+impl CdnError {
+    /// Whether the CDN could not be reached or did not get to an answer of its own.
+    pub fn is_outage(&self) -> bool {
+        matches!(self.code.as_str(), "timeout" | "connection" | "answer")
+            || self.code.starts_with("http 5")
+    }
+}
+
 /// What is left of one day's quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
