@@ -20,6 +20,8 @@ pub struct Section {
     /// Its keys from the outermost on, e.g. `sites.www`; empty for the file itself.
     path: String,
     entries: Vec<Entry>,
+    /// Whether a value in it has a problem that was noted before anyone read it, such as an unset variable.
+    broken: bool,
     /// Keys that were asked for, in the order of asking.
     known: Vec<String>,
     /// Those of them that hold secrets.
@@ -32,6 +34,7 @@ impl Section {
             file,
             at,
             path,
+            broken: entries.iter().any(|entry| is_broken(&entry.value)),
             entries,
             known: Vec::new(),
             secret: Vec::new(),
@@ -117,17 +120,12 @@ impl Section {
             (None, files) => files.into_iter().next(),
             (Some(node), files) => {
                 self.note_both(key, &node, &files);
-                match node.value {
-                    Value::Broken => Some(stand_in()),
-                    Value::Null | Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
-                        let (scalar, at) = self.scalar(key, node)?;
-                        if scalar.text.trim().is_empty() {
-                            self.problem(at, format!("`{key}` is blank"), None);
-                            return None;
-                        }
-                        Some(scalar.text.into())
-                    }
+                let (scalar, at) = self.scalar(key, node)?;
+                if scalar.text.trim().is_empty() {
+                    self.problem(at, format!("`{key}` is blank"), None);
+                    return None;
                 }
+                Some(scalar.text.into())
             }
         }
     }
@@ -168,9 +166,6 @@ impl Section {
         items
             .into_iter()
             .filter_map(|item| {
-                if matches!(item.value, Value::Broken) {
-                    return Some(stand_in());
-                }
                 let at = item.at.clone();
                 let text = self.item(key, item)?.value;
                 if text.trim().is_empty() {
@@ -352,6 +347,19 @@ impl Section {
         self.mapping(&format!("`{key}`"), at?, path, node)
     }
 
+    /// Whether a key holds anything at all, right or wrong.
+    pub fn has_items(&self, key: &str) -> bool {
+        self.entries
+            .iter()
+            .filter(|e| e.key.value == key)
+            .any(|e| match &e.value.value {
+                Value::Null => false,
+                Value::Scalar(scalar) => !scalar.text.is_empty(),
+                Value::List(items) => !items.is_empty(),
+                Value::Map(_) | Value::Broken => true,
+            })
+    }
+
     /// Whether a key holds a mapping, for keys that take a word or a mapping.
     pub fn holds_section(&self, key: &str) -> bool {
         self.entries
@@ -438,7 +446,13 @@ impl Section {
     }
 
     /// Notes a problem at a place, with advice where there is some.
+    ///
+    /// One with the section as a whole is passed over while a value in it is
+    /// broken: "no token is given" is no news where the token's variable is unset.
     pub fn problem(&mut self, at: Span, message: impl Into<String>, advice: Option<String>) {
+        if self.broken && at == self.at && !self.path.is_empty() {
+            return;
+        }
         self.file.note(Severity::Error, at, message.into(), advice);
     }
 
@@ -448,15 +462,22 @@ impl Section {
             .note(Severity::Warning, at, message.into(), advice);
     }
 
-    /// Notes that a key is missing.
+    /// Notes that a key is missing, if it is.
     pub fn missing(&mut self, key: &str, advice: Option<String>) {
+        let broken = self
+            .entries
+            .iter()
+            .any(|e| e.key.value == key && is_broken(&e.value));
+        if broken {
+            return;
+        }
         let message = if self.path.is_empty() {
             format!("`{key}` is missing")
         } else {
             format!("`{key}` is missing from `{}`", self.path)
         };
-        let at = self.at();
-        self.problem(at, message, advice);
+        self.file
+            .note(Severity::Error, self.at(), message, advice);
     }
 
     /// How many errors the file has so far, for those who must know whether a reader found any.
@@ -564,10 +585,14 @@ impl Drop for Section {
     }
 }
 
-/// What a secret is read as when its variable is unset: the file is refused
-/// anyway, and nobody should be told in addition that the secret is missing.
-fn stand_in() -> SecretString {
-    "unset".into()
+/// Whether a problem was noted with a value, or with one inside it.
+fn is_broken(node: &Node) -> bool {
+    match &node.value {
+        Value::Broken => true,
+        Value::List(items) => items.iter().any(is_broken),
+        Value::Map(entries) => entries.iter().any(|e| is_broken(&e.value)),
+        Value::Null | Value::Scalar(_) => false,
+    }
 }
 
 /// Masks every scalar of a value.

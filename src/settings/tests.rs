@@ -298,6 +298,27 @@ fn an_empty_or_blank_secret_is_refused() {
 }
 
 #[test]
+fn an_unset_variable_is_not_reported_as_a_missing_key_too() {
+    let text = "forge:\n  secrets: [\"${S}\"]\n  app: {key: \"${K}\"}\n  url: ${U}\n";
+
+    let (_, problems) = reading(text, &[], |root| {
+        let mut forge = root.section("forge").unwrap();
+        assert!(forge.secrets("secrets").is_empty());
+        assert!(forge.required_text("url").is_none());
+        let mut app = forge.section("app").unwrap();
+        assert!(app.required_secret("key", &[]).is_none());
+        for section in [&mut forge, &mut app] {
+            section.problem(section.at(), "something is missing", None);
+        }
+        forge.missing("kind", None);
+    });
+
+    assert_eq!(problems.unset, ["S", "K", "U"]);
+    assert_eq!(problems.list.len(), 4);
+    assert!(lines(&problems)[0].starts_with("1:1 `kind` is missing from `forge`"));
+}
+
+#[test]
 fn a_secret_falls_back_to_the_vendors_variable() {
     let (secret, problems) = reading("", &[("VENDOR_ID", "id")], |root| {
         root.required_secret("id", &["OTHER", "VENDOR_ID"])
@@ -368,7 +389,7 @@ fn what_is_no_yaml_is_shown_with_line_column_and_advice() {
         ),
         (
             "- a\n",
-            "1:1 the file must hold keys with values | start with `forges:`, `cdns:` and `sites:`",
+            "the file must hold keys with values | start with `forges:`, `cdns:` and `sites:`",
         ),
         (
             "a: &x [*x]\n",
