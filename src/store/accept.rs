@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::database::{Row, Transaction, params};
 use super::work::{self, WorkKey, Write};
-use super::{Store, StoreError, runs, statuses};
+use super::{Store, StoreError, purges, runs, statuses};
 use crate::run::{Run, RunId, RunState, StatusState, Step};
 
 /// A delivery that passed verification, with the runs it asks for.
@@ -241,5 +241,8 @@ async fn retry_run(
     run.ended_at = None;
     run.deadline = deadline;
     work::apply(tx, &Write::Run(run.clone()), now).await?;
+    for (account, kind) in purges::planned_lanes(tx, &run.id).await? {
+        work::wish(tx, &WorkKey::Submit { account, kind }, now).await?;
+    }
     begin(tx, &run, now).await
 }

@@ -28,7 +28,7 @@ pub struct PurgeUpdate {
     pub keys: Vec<PurgeKey>,
     /// How they stand now.
     pub state: PurgeState,
-    /// Our id of the batch they are in; none takes them out of it.
+    /// Our id of the batch they are in; none leaves it as it is, but planned purges are in no batch.
     pub task: Option<String>,
     /// Why they failed, or what the last try met with.
     pub error: Option<String>,
@@ -181,7 +181,8 @@ impl Store {
             .map(PurgeCounts)
     }
 
-    /// The next planned purges of an account and kind that may go into one request.
+    /// The next planned purges of an account and kind that may go into one
+    /// request; `per_request` is asked how many targets the batch's CDN takes.
     ///
     /// Every run with something planned gets its share of the batch, so that a
     /// large run does not hold up a small one.
@@ -189,7 +190,7 @@ impl Store {
         &self,
         account: &str,
         kind: PurgeKind,
-        per_request: usize,
+        per_request: &(dyn Fn(&str) -> usize + Sync),
     ) -> Result<Option<NextBatch>, StoreError> {
         let rows = self
             .database
@@ -206,6 +207,7 @@ impl Store {
         let cdn = first.text("cdn")?;
         let mode = first.maybe_text("mode")?;
         let cap = first.maybe_int("batch_cap")?;
+        let per_request = per_request(&cdn);
         let most = cap
             .and_then(|cap| usize::try_from(cap).ok())
             .map_or(per_request, |cap| cap.min(per_request))
@@ -297,6 +299,23 @@ impl Store {
     }
 }
 
+/// The accounts and kinds of which a run has something planned.
+pub(super) async fn planned_lanes(
+    tx: &mut dyn Transaction,
+    run: &RunId,
+) -> Result<Vec<(String, PurgeKind)>, StoreError> {
+    let rows = tx
+        .query(
+            "SELECT DISTINCT account, kind FROM purges
+             WHERE run = $1 AND state = 'planned' ORDER BY account, kind",
+            params![&run.0],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok((row.text("account")?, row.word("kind", PurgeKind::parse)?)))
+        .collect()
+}
+
 pub(super) async fn insert(
     tx: &mut dyn Transaction,
     run: &RunId,
@@ -355,7 +374,8 @@ pub(super) async fn update(
             let list: Vec<String> = seqs.iter().map(ToString::to_string).collect();
             tx.execute(
                 &format!(
-                    "UPDATE purges SET state = $2, task = $3, error = $4, attempts = attempts + $5,
+                    "UPDATE purges SET state = $2, error = $4, attempts = attempts + $5,
+                         task = CASE WHEN $2 = 'planned' THEN NULL ELSE COALESCE($3, task) END,
                          batch_cap = COALESCE($6, batch_cap)
                      WHERE run = $1 AND seq IN ({})",
                     list.join(", ")

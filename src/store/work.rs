@@ -282,11 +282,11 @@ async fn settle(
         }
         After::Again { at, attempts } => (at, attempts),
     };
-    // Wished for in the meantime: due now, whatever the step thought.
+    // Wished for in the meantime: due now, unless it has to wait after a failure.
     let held = tx
         .execute(
             "UPDATE work SET lease = NULL, lease_until = NULL, attempts = $4,
-                 due_at = CASE WHEN wishes = $3 THEN $5 ELSE $6 END
+                 due_at = CASE WHEN wishes = $3 OR $4 > 0 THEN $5 ELSE $6 END
              WHERE id = $1 AND lease = $2",
             params![
                 id,
@@ -301,7 +301,8 @@ async fn settle(
     Ok(held > 0)
 }
 
-/// Asks for an item to be worked on at `at`, or earlier if it is due earlier already.
+/// Asks for an item to be worked on at `at`, or earlier if it is due earlier
+/// already. One that waits after a failure goes on waiting.
 pub(super) async fn wish(
     tx: &mut dyn Transaction,
     key: &WorkKey,
@@ -310,7 +311,8 @@ pub(super) async fn wish(
     tx.execute(
         "INSERT INTO work (id, due_at, attempts, wishes) VALUES ($1, $2, 0, 1)
          ON CONFLICT (id) DO UPDATE SET
-             due_at = CASE WHEN work.due_at < excluded.due_at THEN work.due_at ELSE excluded.due_at END,
+             due_at = CASE WHEN work.attempts > 0 OR work.due_at < excluded.due_at
+                 THEN work.due_at ELSE excluded.due_at END,
              wishes = work.wishes + 1",
         params![key.text(), at.as_millisecond()],
     )
