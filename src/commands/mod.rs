@@ -1,1 +1,3 @@
-//! To be written.
+//! One module a verb of the command line, wiring only.
+
+pub mod check;
