@@ -234,7 +234,7 @@ impl Engine {
 }
 
 /// What the CDNs of a site can take.
-pub(super) fn capabilities(config: &Config, site: &Site) -> Vec<Capability> {
+pub fn capabilities(config: &Config, site: &Site) -> Vec<Capability> {
     site.cdns
         .iter()
         .filter_map(|name| {

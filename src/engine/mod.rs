@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 pub use accept::{ReceiveError, Received};
+pub use advance::capabilities;
 
 use crate::clock::Clock;
 use crate::config::Config;
