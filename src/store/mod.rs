@@ -8,6 +8,7 @@
 mod accept;
 mod database;
 mod migrations;
+mod overview;
 mod postgres;
 mod purges;
 mod runs;
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 
 pub use accept::{Accepted, NewDelivery, StoredDelivery};
 pub use database::{Database, Row, Transaction, Value};
+pub use overview::{CdnCount, PendingPurges};
 pub use purges::{NextBatch, PurgeCounts, PurgeKey, PurgeUpdate, StoredTask, TaskState};
 pub use runs::RunFilter;
 pub use statuses::StoredStatus;

@@ -449,7 +449,7 @@ fn planned(row: &Row) -> Result<PlannedPurge, StoreError> {
     })
 }
 
-fn purge(row: &Row) -> Result<Purge, StoreError> {
+pub(super) fn purge(row: &Row) -> Result<Purge, StoreError> {
     Ok(Purge {
         id: row.int("seq")?,
         run: RunId(row.text("run")?),
