@@ -2,7 +2,7 @@
 //! what it was asked, a clock that stands still, and the signatures kept as data.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, http::StatusCode, web};
@@ -142,6 +142,12 @@ impl TimeSource for Stopped {
 /// The outside world with a clock that stands at [`NOW`].
 pub fn outside() -> Outside {
     Outside::new(Clock::new(Arc::new(Stopped), fastrand::Rng::with_seed(1))).unwrap()
+}
+
+/// The same for tests that send nothing: made once, since reading the system's certificates takes a while.
+pub fn unplugged() -> &'static Outside {
+    static UNPLUGGED: LazyLock<Outside> = LazyLock::new(outside);
+    &UNPLUGGED
 }
 
 /// A commit's id made of one digit.

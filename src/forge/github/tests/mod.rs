@@ -34,7 +34,7 @@ fn offline(secrets: Vec<SecretString>) -> GitHub {
         access: Access::Anonymous,
         api_url: Url::parse(API_URL).unwrap(),
     };
-    GitHub::new(settings, &scripted::outside())
+    GitHub::new(settings, scripted::unplugged())
 }
 
 async fn error_of(reply: Reply) -> ForgeError {
