@@ -1,1 +1,262 @@
-//! To be written.
+//! The stand-in for the outside world: the APIs of forges and CDNs on loopback, for `demo` and the tests.
+//!
+//! Each service checks signatures, parameters, limits and quotas as its documents
+//! say, keeps state, and answers with the documented shapes and codes. None of it
+//! knows the clients: what they get wrong must show here. Time comes from the
+//! [`Clock`] it was started with, so a test can let a day pass.
+
+mod account;
+mod exchange;
+mod faults;
+mod forge;
+mod front;
+mod github;
+mod gitlab;
+
+mod repo;
+mod tencent;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+
+pub use self::account::{Area, CdnAccount, Fate, Purged, Words};
+pub use self::faults::{Fault, Often};
+pub use self::forge::{Delivery, Forge, Happening, PostedStatus, Repository};
+pub use self::repo::{Change, EXECUTABLE, FILE, SUBMODULE, SYMLINK, ZERO};
+use crate::clock::Clock;
+
+/// A service of the outside world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// GitHub's REST API.
+    GitHub,
+    /// GitLab's API, version 4.
+    GitLab,
+    /// Tencent Cloud CDN, API 3.0, version 2018-06-06.
+    TencentCdn,
+}
+
+impl Service {
+    /// Every service.
+    pub const ALL: [Service; 3] = [Self::GitHub, Self::GitLab, Self::TencentCdn];
+}
+
+/// A call that came in, and what came of it.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Whom it was meant for.
+    pub service: Service,
+    /// What it asked for, as rules of misbehaviour name it: `PurgeUrlsCache`, `POST statuses`.
+    pub action: String,
+    /// When it came.
+    pub at: Timestamp,
+    /// Method, address and (where short) body. Never credentials.
+    pub summary: String,
+    /// The HTTP status; 0 where no answer went out.
+    pub status: u16,
+    /// `ok`, or the service's error.
+    pub outcome: String,
+    /// The misbehaviour that was applied.
+    pub fault: Option<Fault>,
+}
+
+/// The running stand-in. Clones share the world; it ends with [`Sandbox::stop`].
+#[derive(Clone)]
+pub struct Sandbox {
+    world: Arc<World>,
+    server: actix_web::dev::ServerHandle,
+}
+
+impl Sandbox {
+    /// Binds a free port of 127.0.0.1 for each service and starts to answer, on one thread of its own.
+    pub async fn start(clock: Clock) -> std::io::Result<Self> {
+        let (world, server) = front::start(clock)?;
+        Ok(Self { world, server })
+    }
+
+    /// GitHub, API version 2022-11-28.
+    pub fn github(&self) -> Forge {
+        self.forge(Service::GitHub)
+    }
+
+    /// GitLab, API version 4.
+    pub fn gitlab(&self) -> Forge {
+        self.forge(Service::GitLab)
+    }
+
+    /// Tencent Cloud CDN, API 2018-06-06.
+    pub fn tencent_cdn(&self) -> CdnAccount {
+        self.cdn(Service::TencentCdn)
+    }
+
+    /// What goes wrong, by script.
+    pub fn faults(&self) -> Faults {
+        Faults(Arc::clone(&self.world))
+    }
+
+    /// Every call so far, in order of arrival.
+    pub fn log(&self) -> Vec<Call> {
+        self.world.lock().log.clone()
+    }
+
+    /// The calls so far to one service that asked for one action.
+    pub fn calls(&self, service: Service, action: &str) -> Vec<Call> {
+        let mut calls = self.log();
+        calls.retain(|call| call.service == service && call.action == action);
+        calls
+    }
+
+    /// Shows only a part of GitHub's recursive trees, as if 100,000 entries were `limit`.
+    pub fn limit_github_trees(&self, limit: usize) {
+        self.world.lock().github.tree_limit = limit;
+    }
+
+    /// Lists only so many files in GitLab's comparisons, as if 1,000 were `limit`.
+    pub fn limit_gitlab_diffs(&self, limit: usize) {
+        self.world.lock().gitlab.diff_limit = limit;
+    }
+
+    /// GitHub sends its webhooks as forms (its web page's default) rather than JSON.
+    pub fn send_github_forms(&self, forms: bool) {
+        self.world.lock().github.forms = forms;
+    }
+
+    /// Which of its tokens GitLab sends with its webhooks: (signing token, plain token). Both at first.
+    pub fn sign_gitlab_webhooks(&self, signed: bool, plain: bool) {
+        let mut state = self.world.lock();
+        state.gitlab.signed = signed;
+        state.gitlab.plain = plain;
+    }
+
+    /// Stops answering; open connections end.
+    pub async fn stop(self) {
+        self.server.stop(false).await;
+    }
+
+    fn cdn(&self, service: Service) -> CdnAccount {
+        CdnAccount {
+            world: Arc::clone(&self.world),
+            service,
+        }
+    }
+
+    fn forge(&self, service: Service) -> Forge {
+        Forge {
+            world: Arc::clone(&self.world),
+            service,
+        }
+    }
+}
+
+/// The script of misbehaviour.
+#[derive(Clone)]
+pub struct Faults(Arc<World>);
+
+impl Faults {
+    /// Lets calls go wrong: those to `service` that ask for `action` (`*` for any).
+    /// Rules apply in the order they were added; the first that matches counts.
+    pub fn add(&self, service: Service, action: &str, often: Often, fault: Fault) {
+        self.0.lock().script.add(service, action, often, fault);
+    }
+
+    /// Forgets all rules.
+    pub fn clear(&self) {
+        self.0.lock().script.clear();
+    }
+
+    /// Seeds the chances of [`Often::Chance`]. The seed is 1 at first.
+    pub fn seed(&self, seed: u64) {
+        self.0.lock().script.seed(seed);
+    }
+
+    /// How many calls [`Often::Times`] rules still wait for.
+    pub fn pending(&self) -> u32 {
+        self.0.lock().script.pending()
+    }
+}
+
+/// The shared world: everything the services know.
+pub(in crate::sandbox) struct World {
+    clock: Clock,
+    addresses: BTreeMap<Service, String>,
+    state: Mutex<State>,
+}
+
+/// What changes.
+pub(in crate::sandbox) struct State {
+    github: github::GitHub,
+    gitlab: gitlab::GitLab,
+    tencent_cdn: tencent::Tencent,
+    script: faults::Script,
+    log: Vec<Call>,
+}
+
+impl State {
+    fn api(&mut self, service: Service) -> &mut dyn exchange::Api {
+        match service {
+            Service::GitHub => &mut self.github,
+            Service::GitLab => &mut self.gitlab,
+            Service::TencentCdn => &mut self.tencent_cdn,
+        }
+    }
+}
+
+impl World {
+    fn new(clock: Clock, addresses: BTreeMap<Service, String>) -> Self {
+        let mut github = github::GitHub::new();
+        github.address = addresses
+            .get(&Service::GitHub)
+            .cloned()
+            .unwrap_or_default();
+        let mut gitlab = gitlab::GitLab::new();
+        gitlab.address = addresses
+            .get(&Service::GitLab)
+            .cloned()
+            .unwrap_or_default();
+        let state = State {
+            github,
+            gitlab,
+            tencent_cdn: tencent::Tencent::cdn(),
+            script: faults::Script::new(),
+            log: Vec::new(),
+        };
+        Self {
+            clock,
+            addresses,
+            state: Mutex::new(state),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn address(&self, service: Service) -> String {
+        self.addresses.get(&service).cloned().unwrap_or_default()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Uses a CDN's account.
+    fn account<T>(&self, service: Service, use_it: impl FnOnce(&mut account::Account) -> T) -> T {
+        let mut state = self.lock();
+        match service {
+            Service::GitHub | Service::GitLab | Service::TencentCdn => {
+                use_it(&mut state.tencent_cdn.account)
+            }
+        }
+    }
+
+    /// Uses the side of a forge that people push to. GitHub's for services that are no forge.
+    fn host<T>(&self, service: Service, use_it: impl FnOnce(&mut dyn forge::Host) -> T) -> T {
+        let mut state = self.lock();
+        match service {
+            Service::GitLab => use_it(&mut state.gitlab),
+            Service::GitHub | Service::TencentCdn => use_it(&mut state.github),
+        }
+    }
+}

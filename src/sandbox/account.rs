@@ -1,0 +1,436 @@
+//! A customer's account at a CDN of the sandbox: its domains, its quotas, and its tasks, which take time.
+//!
+//! What is the same at every CDN is here; the APIs in front of it are beside it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp, tz};
+
+use super::{Often, Service, World};
+use crate::purge::{Mode, PurgeKind};
+
+/// Where a domain is accelerated, or a purge is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Area {
+    /// The Chinese mainland.
+    Mainland,
+    /// Everywhere else.
+    Overseas,
+    /// Both.
+    Global,
+}
+
+impl Area {
+    /// The word in Tencent's API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Mainland => "mainland",
+            Self::Overseas => "overseas",
+            Self::Global => "global",
+        }
+    }
+
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        [Self::Mainland, Self::Overseas, Self::Global]
+            .into_iter()
+            .find(|area| area.word() == word)
+    }
+
+    /// The areas that count by themselves.
+    pub(super) fn parts(self) -> &'static [Area] {
+        match self {
+            Self::Mainland => &[Self::Mainland],
+            Self::Overseas => &[Self::Overseas],
+            Self::Global => &[Self::Mainland, Self::Overseas],
+        }
+    }
+
+    pub(super) fn covers(self, other: Area) -> bool {
+        other.parts().iter().all(|part| self.parts().contains(part))
+    }
+}
+
+/// How a target of a task ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is purged or filled.
+    Done,
+    /// The CDN fails at it.
+    Fail,
+    /// A prefetch meets an origin that answers 4xx or 5xx.
+    Invalid,
+    /// It never ends.
+    Never,
+}
+
+/// How the API writes the word for a target's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// As in the documents' own examples (`Done` at Tencent, `succeed` at Huawei).
+    Documented,
+    /// All in lower case.
+    Lower,
+    /// All in upper case.
+    Upper,
+    /// This word, whatever the state is.
+    Odd(String),
+}
+
+impl Words {
+    pub(super) fn write(&self, word: &str) -> String {
+        match self {
+            Self::Documented => word.to_owned(),
+            Self::Lower => word.to_lowercase(),
+            Self::Upper => word.to_uppercase(),
+            Self::Odd(odd) => odd.clone(),
+        }
+    }
+}
+
+/// A target that the CDN accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purged {
+    /// URL, directory or prefetch.
+    pub kind: PurgeKind,
+    /// The URL.
+    pub target: String,
+    /// How, for a directory.
+    pub mode: Option<Mode>,
+    /// Where.
+    pub area: Area,
+    /// The task's id.
+    pub task: String,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// How it has ended by now; none while it runs.
+    pub ended: Option<Fate>,
+}
+
+/// How many targets a request and a day may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Allowance {
+    pub per_request: usize,
+    pub per_day: usize,
+}
+
+pub(super) struct Domain {
+    pub area: Area,
+    pub online: bool,
+}
+
+/// A target of a task.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    /// Counts the account's targets.
+    pub id: u64,
+    pub url: String,
+    fate: Fate,
+    ends_at: Timestamp,
+}
+
+impl Target {
+    /// How it has ended by `now`; none while it runs.
+    pub fn ended(&self, now: Timestamp) -> Option<Fate> {
+        (now >= self.ends_at && self.fate != Fate::Never).then_some(self.fate)
+    }
+
+    /// When it ended, or will.
+    pub fn ends_at(&self) -> Timestamp {
+        self.ends_at
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Task {
+    pub id: String,
+    pub kind: PurgeKind,
+    pub mode: Option<Mode>,
+    pub area: Area,
+    pub at: Timestamp,
+    pub targets: Vec<Target>,
+}
+
+/// The account.
+pub(super) struct Account {
+    pub domains: BTreeMap<String, Domain>,
+    pub tasks: Vec<Task>,
+    pub allowances: BTreeMap<PurgeKind, Allowance>,
+    pub words: Words,
+    /// How long after it was accepted a task shows in lists.
+    pub listed_after: Duration,
+    /// The most entries on a page of a list, whatever was asked for.
+    pub page_cap: usize,
+    /// By how much the service's clock is ahead, in seconds.
+    pub ahead: i64,
+    /// The service says that it has moved.
+    pub migrated: bool,
+    /// The session token that must come with the keys.
+    pub token: Option<String>,
+    duration: Duration,
+    fates: Vec<(String, Fate, Often)>,
+    calls: BTreeMap<String, Vec<Timestamp>>,
+    target_count: u64,
+    pub task_count: u64,
+}
+
+impl Account {
+    pub fn new(allowances: impl IntoIterator<Item = (PurgeKind, Allowance)>) -> Self {
+        Self {
+            domains: BTreeMap::new(),
+            tasks: Vec::new(),
+            allowances: allowances.into_iter().collect(),
+            words: Words::Documented,
+            listed_after: Duration::ZERO,
+            page_cap: 100,
+            ahead: 0,
+            migrated: false,
+            token: None,
+            duration: Duration::from_secs(2),
+            fates: Vec::new(),
+            calls: BTreeMap::new(),
+            target_count: 8_992_600,
+            task_count: 0,
+        }
+    }
+
+    /// Counts a call; false when `limit` were made within a second already.
+    pub fn within_rate(&mut self, action: &str, limit: usize, now: Timestamp) -> bool {
+        let calls = self.calls.entry(action.to_owned()).or_default();
+        calls.retain(|at| now.duration_since(*at) < SignedDuration::from_secs(1));
+        if calls.len() >= limit {
+            return false;
+        }
+        calls.push(now);
+        true
+    }
+
+    /// The targets accepted today (Beijing time) that count for an area.
+    pub fn used_today(&self, kind: PurgeKind, area: Area, now: Timestamp) -> usize {
+        let today = day(now);
+        self.tasks
+            .iter()
+            .filter(|task| task.kind == kind && task.area.covers(area) && day(task.at) == today)
+            .map(|task| task.targets.len())
+            .sum()
+    }
+
+    /// What is left of today for a kind, in the tightest of an area's parts.
+    pub fn left_today(&self, kind: PurgeKind, area: Area, now: Timestamp) -> usize {
+        let per_day = self.allowances.get(&kind).map_or(0, |a| a.per_day);
+        area.parts()
+            .iter()
+            .map(|part| per_day.saturating_sub(self.used_today(kind, *part, now)))
+            .min()
+            .unwrap_or(0)
+    }
+
+    /// Starts a task.
+    pub fn begin(
+        &mut self,
+        id: String,
+        kind: PurgeKind,
+        mode: Option<Mode>,
+        area: Area,
+        urls: Vec<String>,
+        now: Timestamp,
+    ) {
+        let ends_at = now + self.duration;
+        let mut targets = Vec::with_capacity(urls.len());
+        for url in urls {
+            let fate = self.fate_of(&url);
+            self.target_count += 1;
+            targets.push(Target {
+                id: self.target_count,
+                url,
+                fate,
+                ends_at,
+            });
+        }
+        self.tasks.push(Task {
+            id,
+            kind,
+            mode,
+            area,
+            at: now,
+            targets,
+        });
+    }
+
+    fn fate_of(&mut self, url: &str) -> Fate {
+        for (pattern, fate, often) in &mut self.fates {
+            let applies = url.contains(pattern.as_str())
+                && match often {
+                    Often::Times(0) => false,
+                    Often::Times(left) => {
+                        *left -= 1;
+                        true
+                    }
+                    Often::Chance(_) | Often::Always => true,
+                };
+            if applies {
+                return *fate;
+            }
+        }
+        Fate::Done
+    }
+}
+
+/// The day in Beijing (UTC+8, no summer time), where the quotas are counted.
+fn day(at: Timestamp) -> jiff::civil::Date {
+    at.to_zoned(beijing()).date()
+}
+
+/// UTC+8.
+pub(super) fn beijing() -> tz::TimeZone {
+    tz::TimeZone::fixed(tz::offset(8))
+}
+
+/// `YYYY-MM-DD HH:MM:SS` in Beijing.
+pub(super) fn beijing_time(at: Timestamp) -> String {
+    at.to_zoned(beijing())
+        .strftime("%Y-%m-%d %H:%M:%S")
+        .to_string()
+}
+
+/// Reads `YYYY-MM-DD HH:MM:SS` as Beijing time, to the letter.
+pub(super) fn parse_beijing_time(text: &str) -> Option<Timestamp> {
+    if text.len() != 19 {
+        return None;
+    }
+    let civil = jiff::civil::DateTime::strptime("%Y-%m-%d %H:%M:%S", text).ok()?;
+    Some(civil.to_zoned(beijing()).ok()?.timestamp())
+}
+
+/// A CDN of the sandbox, from its customer's and its operator's side.
+#[derive(Clone)]
+pub struct CdnAccount {
+    pub(super) world: Arc<World>,
+    pub(super) service: Service,
+}
+
+impl CdnAccount {
+    /// The address of its API, as `endpoint:` takes it.
+    pub fn url(&self) -> String {
+        self.world.address(self.service)
+    }
+
+    /// The public half of the key pair.
+    pub fn secret_id(&self) -> &'static str {
+        match self.service {
+            Service::GitHub | Service::GitLab | Service::TencentCdn => super::tencent::SECRET_ID,
+        }
+    }
+
+    /// The secret half of the key pair.
+    pub fn secret_key(&self) -> &'static str {
+        match self.service {
+            Service::GitHub | Service::GitLab | Service::TencentCdn => super::tencent::SECRET_KEY,
+        }
+    }
+
+    /// Adds a domain to the account. A purge for any other host is refused.
+    pub fn add_domain(&self, host: &str, area: Area) {
+        let online = true;
+        self.with(|account| {
+            account
+                .domains
+                .insert(host.to_owned(), Domain { area, online })
+        });
+    }
+
+    /// Switches a domain on or off.
+    pub fn set_online(&self, host: &str, online: bool) {
+        self.with(|account| {
+            if let Some(domain) = account.domains.get_mut(host) {
+                domain.online = online;
+            }
+        });
+    }
+
+    /// How long the targets of tasks that are accepted from now on take. Two seconds at first.
+    pub fn set_duration(&self, duration: Duration) {
+        self.with(|account| account.duration = duration);
+    }
+
+    /// How targets end whose URL contains `part`, for tasks that are accepted from now on.
+    /// The first rule that matches counts; [`Often::Times`] counts targets.
+    pub fn set_fate(&self, part: &str, often: Often, fate: Fate) {
+        self.with(|account| account.fates.push((part.to_owned(), fate, often)));
+    }
+
+    /// How many targets a request and a day (per area) may hold.
+    pub fn set_allowance(&self, kind: PurgeKind, per_request: usize, per_day: usize) {
+        let allowance = Allowance {
+            per_request,
+            per_day,
+        };
+        self.with(|account| account.allowances.insert(kind, allowance));
+    }
+
+    /// How the words for states are written.
+    pub fn set_words(&self, words: Words) {
+        self.with(|account| account.words = words);
+    }
+
+    /// How long after it was accepted a task shows in lists. At once at first.
+    pub fn set_listed_after(&self, delay: Duration) {
+        self.with(|account| account.listed_after = delay);
+    }
+
+    /// The most entries on a page of a list, whatever was asked for. 100 at first.
+    pub fn set_page_cap(&self, cap: usize) {
+        self.with(|account| account.page_cap = cap);
+    }
+
+    /// Sets the service's clock ahead of the sandbox's (or behind it).
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.with(|account| account.ahead = seconds);
+    }
+
+    /// Asks for a session token along with the keys.
+    pub fn set_session_token(&self, token: Option<&str>) {
+        self.with(|account| account.token = token.map(str::to_owned));
+    }
+
+    /// The service answers that the account has moved: ECDN to CDN, CDN to EdgeOne.
+    pub fn set_migrated(&self, migrated: bool) {
+        self.with(|account| account.migrated = migrated);
+    }
+
+    /// Every target accepted so far, in order.
+    pub fn purged(&self) -> Vec<Purged> {
+        let now = self.world.now();
+        self.with(|account| {
+            let mut all = Vec::new();
+            for task in &account.tasks {
+                all.extend(task.targets.iter().map(|target| Purged {
+                    kind: task.kind,
+                    target: target.url.clone(),
+                    mode: task.mode,
+                    area: task.area,
+                    task: task.id.clone(),
+                    at: task.at,
+                    ended: target.ended(now),
+                }));
+            }
+            all
+        })
+    }
+
+    /// The URLs of one kind accepted so far, sorted.
+    pub fn purged_urls(&self, kind: PurgeKind) -> Vec<String> {
+        let all = self.purged().into_iter();
+        let mut urls: Vec<String> = all
+            .filter(|purged| purged.kind == kind)
+            .map(|purged| purged.target)
+            .collect();
+        urls.sort();
+        urls
+    }
+
+    fn with<T>(&self, use_it: impl FnOnce(&mut Account) -> T) -> T {
+        self.world.account(self.service, use_it)
+    }
+}

@@ -1,0 +1,152 @@
+//! Misbehaviour by script: which calls go wrong, how often, and how.
+
+use std::time::Duration;
+
+use super::Service;
+
+/// How a call goes wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// The service's own answer to too many requests.
+    Throttle,
+    /// An error of the API with this code, in the service's shape. For GitHub
+    /// and GitLab the code is the HTTP status and a message: `422 Validation Failed`.
+    Code(String),
+    /// A bare HTTP status from something in front of the service, with `Retry-After` in seconds where given.
+    Http(u16, Option<u32>),
+    /// The day's quota is used up, says the service.
+    OutOfQuota,
+    /// No answer, ever; the work is not done.
+    Hang,
+    /// The connection ends without an answer; the work is not done.
+    DropBefore,
+    /// The connection ends without an answer; the work is done.
+    DropAfter,
+    /// The answer breaks off in the middle; the work is done.
+    Truncate,
+    /// The answer is 200 and not the JSON it claims to be; the work is done.
+    WrongJson,
+    /// The answer comes this much later, by the sandbox's clock; the work is done then.
+    Slow(Duration),
+}
+
+/// How often a rule applies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Often {
+    /// The next so many calls that match.
+    Times(u32),
+    /// Each call that matches, with this probability in `0.0..=1.0`.
+    Chance(f64),
+    /// Each call that matches.
+    Always,
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    service: Service,
+    action: String,
+    often: Often,
+    fault: Fault,
+}
+
+/// The rules, first match first, and the randomness for those that are a matter of chance.
+pub(super) struct Script {
+    rules: Vec<Rule>,
+    random: fastrand::Rng,
+}
+
+impl Script {
+    pub fn new() -> Self {
+        Self {
+            rules: Vec::new(),
+            random: fastrand::Rng::with_seed(1),
+        }
+    }
+
+    pub fn add(&mut self, service: Service, action: &str, often: Often, fault: Fault) {
+        self.rules.push(Rule {
+            service,
+            action: action.to_owned(),
+            often,
+            fault,
+        });
+    }
+
+    pub fn clear(&mut self) {
+        self.rules.clear();
+    }
+
+    pub fn seed(&mut self, seed: u64) {
+        self.random = fastrand::Rng::with_seed(seed);
+    }
+
+    /// How many calls the rules with a count still wait for.
+    pub fn pending(&self) -> u32 {
+        self.rules
+            .iter()
+            .map(|rule| match rule.often {
+                Often::Times(left) => left,
+                Often::Chance(_) | Often::Always => 0,
+            })
+            .sum()
+    }
+
+    /// The fault of this call, if a rule matches. Counts the call.
+    pub fn take(&mut self, service: Service, action: &str) -> Option<Fault> {
+        let Self { rules, random } = self;
+        for rule in rules.iter_mut() {
+            let matches = rule.service == service && (rule.action == "*" || rule.action == action);
+            if !matches {
+                continue;
+            }
+            let applies = match &mut rule.often {
+                Often::Times(0) => false,
+                Often::Times(left) => {
+                    *left -= 1;
+                    true
+                }
+                Often::Chance(chance) => random.f64() < *chance,
+                Often::Always => true,
+            };
+            if applies {
+                return Some(rule.fault.clone());
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_with_a_count_applies_that_often_and_in_order() {
+        let mut script = Script::new();
+        script.add(Service::GitHub, "*", Often::Times(1), Fault::Hang);
+        script.add(Service::GitHub, "GET compare", Often::Times(2), Fault::Throttle);
+
+        assert_eq!(script.take(Service::GitLab, "GET compare"), None);
+        assert_eq!(script.take(Service::GitHub, "GET compare"), Some(Fault::Hang));
+        assert_eq!(script.pending(), 2);
+        assert_eq!(script.take(Service::GitHub, "POST statuses"), None);
+        assert_eq!(script.take(Service::GitHub, "GET compare"), Some(Fault::Throttle));
+        assert_eq!(script.take(Service::GitHub, "GET compare"), Some(Fault::Throttle));
+        assert_eq!(script.take(Service::GitHub, "GET compare"), None);
+    }
+
+    #[test]
+    fn the_same_seed_makes_the_same_trouble() {
+        let run = || {
+            let mut script = Script::new();
+            script.seed(7);
+            script.add(Service::GitHub, "*", Often::Chance(0.5), Fault::Throttle);
+            (0..20)
+                .map(|_| script.take(Service::GitHub, "x").is_some())
+                .collect::<Vec<_>>()
+        };
+
+        assert_eq!(run(), run());
+        assert!(run().contains(&true) && run().contains(&false));
+    }
+}

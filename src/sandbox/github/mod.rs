@@ -1,0 +1,267 @@
+//! GitHub as the sandbox plays it: repositories, commit statuses, comparisons and
+//! trees, from GitHub's REST description (API version 2022-11-28).
+
+mod statuses;
+#[cfg(test)]
+mod tests;
+mod trees;
+mod webhooks;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::exchange::{Answer, Api, Request};
+use super::forge::{Delivery, Happening, Host, Moved, PostedStatus, Projects};
+
+/// The one token the sandbox's GitHub knows. Long, as app tokens are since 2026.
+pub(super) const TOKEN: &str = "ghs_sandbox_0123456789abcdefghijklmnopqrstuvwxyz_0123456789abcdefghijklmnopqrstuvwxyz";
+
+/// Requests an hour with a token.
+const HOURLY: u32 = 5_000;
+/// Writes a minute: GitHub's secondary limit on creating content, planned for as if it counted statuses.
+const WRITES_A_MINUTE: usize = 80;
+
+/// The state of GitHub.
+pub(super) struct GitHub {
+    pub address: String,
+    projects: Projects,
+    /// By repository (lower case) and commit, oldest first.
+    statuses: BTreeMap<(String, String), Vec<statuses::Status>>,
+    status_count: u64,
+    delivery_count: u64,
+    used: u32,
+    resets_at: i64,
+    writes: Vec<Timestamp>,
+    /// The most entries of a recursive tree; 100,000 on GitHub, less for tests.
+    pub tree_limit: usize,
+    /// Webhooks are sent as forms rather than JSON.
+    pub forms: bool,
+}
+
+impl GitHub {
+    pub fn new() -> Self {
+        Self {
+            address: String::new(),
+            projects: Projects::default(),
+            statuses: BTreeMap::new(),
+            status_count: 0,
+            delivery_count: 0,
+            used: 0,
+            resets_at: 0,
+            writes: Vec::new(),
+            tree_limit: trees::LIMIT,
+            forms: false,
+        }
+    }
+
+    fn route(&mut self, request: &Request, now: Timestamp) -> Answer {
+        let segments = request.segments();
+        let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let ["repos", owner, name, rest @ ..] = parts.as_slice() else {
+            return not_found();
+        };
+        let path = format!("{owner}/{name}");
+        if self.projects.find(&path).is_none() {
+            return not_found();
+        }
+        match (request.method.as_str(), rest) {
+            ("POST", ["statuses", sha]) => self.post_status(&path, sha, &request.body, now),
+            ("GET", ["commits", reference @ .., "status"]) => {
+                self.combined_status(&path, &reference.join("/"))
+            }
+            ("GET", ["commits", reference @ .., "statuses"]) => {
+                self.list_statuses(&path, &reference.join("/"))
+            }
+            ("GET", ["compare", both @ ..]) => self.compare(&path, &both.join("/"), request),
+            ("GET", ["commits", reference @ ..]) => self.commit(&path, &reference.join("/")),
+            ("GET", ["git", "trees", sha]) => self.tree(&path, sha, request),
+            ("GET", ["git", "commits", sha]) => self.git_commit(&path, sha),
+            ("GET", ["git", "ref", name @ ..]) => self.git_ref(&path, &name.join("/")),
+            ("GET", ["branches", name @ ..]) => self.branch(&path, &name.join("/")),
+            _ => not_found(),
+        }
+    }
+
+    /// Counts the request; the refusal when the hour's are used up.
+    fn count(&mut self, now: Timestamp) -> Option<Answer> {
+        if now.as_second() >= self.resets_at {
+            self.used = 0;
+            self.resets_at = now.as_second() + 3_600;
+        }
+        if self.used >= HOURLY {
+            return Some(self.throttled(now));
+        }
+        self.used += 1;
+        None
+    }
+
+    /// Counts a write; the refusal when too many came in a minute.
+    fn count_write(&mut self, now: Timestamp) -> Option<Answer> {
+        self.writes
+            .retain(|at| now.as_second() - at.as_second() < 60);
+        if self.writes.len() >= WRITES_A_MINUTE {
+            return Some(secondary_limit());
+        }
+        self.writes.push(now);
+        None
+    }
+}
+
+impl Api for GitHub {
+    fn action(&self, request: &Request) -> String {
+        let segments = request.segments();
+        let parts: Vec<&str> = segments.iter().skip(3).map(String::as_str).collect();
+        let what = match parts.as_slice() {
+            ["commits", .., "status"] => "status",
+            ["commits", .., "statuses"] => "statuses",
+            ["git", what, ..] => what,
+            [what, ..] => what,
+            [] => "repository",
+        };
+        format!("{} {what}", request.method)
+    }
+
+    fn summary(&self, request: &Request) -> String {
+        summary(request)
+    }
+
+    fn answer(&mut self, request: &Request, now: Timestamp) -> Answer {
+        // GitHub answers requests without a User-Agent with a page of its own.
+        if request.header("user-agent").is_none_or(str::is_empty) {
+            return Answer::text(
+                403,
+                "Request forbidden by administrative rules. Please make sure your request has a User-Agent header.\r\n",
+            );
+        }
+        let authorization = request.header("authorization").unwrap_or_default();
+        let token = authorization
+            .strip_prefix("Bearer ")
+            .or_else(|| authorization.strip_prefix("token "));
+        match token {
+            None => return problem(401, "Requires authentication"),
+            Some(token) if token != TOKEN => return problem(401, "Bad credentials"),
+            Some(_) => {}
+        }
+        if let Some(version) = request.header("x-github-api-version")
+            && !["2022-11-28", "2026-03-10"].contains(&version)
+        {
+            return problem(400, "The API version is not supported.");
+        }
+        if let Some(refusal) = self.count(now) {
+            return refusal;
+        }
+        if request.method != "GET"
+            && let Some(refusal) = self.count_write(now)
+        {
+            return refusal;
+        }
+        self.route(request, now)
+            .with("x-ratelimit-limit", HOURLY)
+            .with("x-ratelimit-remaining", HOURLY - self.used)
+            .with("x-ratelimit-used", self.used)
+            .with("x-ratelimit-reset", self.resets_at)
+            .with("x-ratelimit-resource", "core")
+    }
+
+    fn throttled(&self, now: Timestamp) -> Answer {
+        problem(403, "API rate limit exceeded for installation.")
+            .with("x-ratelimit-limit", HOURLY)
+            .with("x-ratelimit-remaining", 0)
+            .with("x-ratelimit-used", HOURLY)
+            .with("x-ratelimit-reset", self.resets_at.max(now.as_second() + 60))
+            .with("x-ratelimit-resource", "core")
+    }
+
+    fn failure(&self, code: &str) -> Answer {
+        let (status, message) = code.split_once(' ').unwrap_or((code, "Server Error"));
+        problem(status.parse().unwrap_or(500), message)
+    }
+
+    fn out_of_quota(&self, _action: &str) -> Answer {
+        secondary_limit()
+    }
+}
+
+impl Host for GitHub {
+    fn projects(&mut self) -> &mut Projects {
+        &mut self.projects
+    }
+
+    fn pushed(&mut self, path: &str, moved: &Moved, now: Timestamp) -> Option<Delivery> {
+        let body = webhooks::push(self.projects.find(path)?, moved, now);
+        Some(self.deliver("push", &body))
+    }
+
+    fn happened(&mut self, path: &str, happening: &Happening, now: Timestamp) -> Option<Delivery> {
+        let (event, body) = webhooks::other(self.projects.find(path)?, happening, now)?;
+        Some(self.deliver(event, &body))
+    }
+
+    fn again(&mut self, delivery: &Delivery, _now: Timestamp) -> Delivery {
+        delivery.clone()
+    }
+
+    fn statuses(&self, path: &str, sha: &str) -> Vec<PostedStatus> {
+        let key = (path.to_ascii_lowercase(), sha.to_owned());
+        let taken = self.statuses.get(&key).map_or(&[][..], Vec::as_slice);
+        taken.iter().map(statuses::Status::posted).collect()
+    }
+}
+
+/// One line for the record: method, path, query, and the body where it is short.
+pub(super) fn summary(request: &Request) -> String {
+    let mut line = format!("{} {}", request.method, request.path);
+    if !request.query.is_empty() {
+        line.push('?');
+        line.push_str(&request.query);
+    }
+    if !request.body.is_empty() && request.body.len() <= 2_000 {
+        line.push(' ');
+        line.push_str(&String::from_utf8_lossy(&request.body));
+    }
+    line
+}
+
+fn problem(status: u16, message: &str) -> Answer {
+    Answer::refusal(
+        status,
+        format!("{status} {message}"),
+        &json!({
+            "message": message,
+            "documentation_url": "https://docs.github.com/rest",
+            "status": status.to_string(),
+        }),
+    )
+}
+
+fn not_found() -> Answer {
+    problem(404, "Not Found")
+}
+
+fn secondary_limit() -> Answer {
+    problem(
+        403,
+        "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
+    )
+    .with("retry-after", 60)
+}
+
+/// A 422 in the newer of the two shapes that are seen: `errors` is one string.
+fn invalid(message: &str) -> Answer {
+    Answer::refusal(
+        422,
+        format!("422 {message}"),
+        &json!({
+            "message": "Validation Failed",
+            "errors": format!("Validation failed: {message}"),
+            "documentation_url": "https://docs.github.com/rest/commits/statuses#create-a-commit-status",
+            "status": "422",
+        }),
+    )
+}
+
+fn time(at: Timestamp) -> Value {
+    json!(at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}

@@ -1,0 +1,272 @@
+//! GitHub's webhook deliveries, from its webhook descriptions (`webhook-push` and others).
+
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sha1::Sha1;
+use sha2::Sha256;
+
+use super::super::forge::{Delivery, Happening, Moved, Project};
+use super::super::repo::{Commit, Difference, Repo, ZERO, text};
+use super::{GitHub, time};
+
+/// The most commits in a push.
+const MAX_COMMITS: usize = 2_048;
+/// The most files in one commit's lists together.
+const MAX_FILES: usize = 3_000;
+/// The secret of every hook.
+const SECRET: &str = "sandbox-webhook-secret";
+
+impl GitHub {
+    /// Signs and packs an event: the signatures cover the body as sent, form or JSON.
+    pub(super) fn deliver(&mut self, event: &str, body: &Value) -> Delivery {
+        self.delivery_count += 1;
+        let count = self.delivery_count;
+        let (content_type, body) = if self.forms {
+            let form: String = url::form_urlencoded::Serializer::new(String::new())
+                .append_pair("payload", &body.to_string())
+                .finish();
+            ("application/x-www-form-urlencoded", form.into_bytes())
+        } else {
+            ("application/json", body.to_string().into_bytes())
+        };
+        let headers = [
+            ("Content-Type", content_type.to_owned()),
+            ("User-Agent", "GitHub-Hookshot/0a1b2c3".to_owned()),
+            ("Accept", "*/*".to_owned()),
+            ("X-GitHub-Event", event.to_owned()),
+            (
+                "X-GitHub-Delivery",
+                format!("72d3162e-cc78-11e3-81ab-{count:012x}"),
+            ),
+            ("X-GitHub-Hook-ID", "292430182".to_owned()),
+            (
+                "X-GitHub-Hook-Installation-Target-Type",
+                "repository".to_owned(),
+            ),
+            ("X-GitHub-Hook-Installation-Target-ID", "1000".to_owned()),
+            ("X-Hub-Signature", format!("sha1={}", sha1_mac(&body))),
+            ("X-Hub-Signature-256", format!("sha256={}", sha256_mac(&body))),
+        ];
+        Delivery {
+            path: "/hooks/github".to_owned(),
+            headers: headers.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+            body,
+        }
+    }
+}
+
+fn sha1_mac(body: &[u8]) -> String {
+    Hmac::<Sha1>::new_from_slice(SECRET.as_bytes())
+        .map(|mac| hex::encode(mac.chain_update(body).finalize().into_bytes()))
+        .unwrap_or_default()
+}
+
+fn sha256_mac(body: &[u8]) -> String {
+    Hmac::<Sha256>::new_from_slice(SECRET.as_bytes())
+        .map(|mac| hex::encode(mac.chain_update(body).finalize().into_bytes()))
+        .unwrap_or_default()
+}
+
+/// The body of a push.
+pub(super) fn push(project: &Project, moved: &Moved, now: Timestamp) -> Value {
+    let repo = &project.repo;
+    let created = moved.before == ZERO;
+    let deleted = moved.after == ZERO;
+    let after = repo.peel(&moved.after);
+    let before = repo.peel(&moved.before);
+    let branch = moved.name.starts_with("refs/heads/");
+    let others: Vec<String> = moved
+        .refs_before
+        .iter()
+        .filter(|(name, _)| **name != moved.name)
+        .map(|(_, id)| repo.peel(id).to_owned())
+        .collect();
+    let commits: Vec<&Commit> = match (branch && !deleted, created) {
+        (false, _) => Vec::new(),
+        (true, true) => repo.commits_between(after, &others),
+        (true, false) => repo.commits_between(after, &[before.to_owned()]),
+    };
+    let seen_before: Vec<String> = others.iter().cloned().chain([before.to_owned()]).collect();
+    let fresh: Vec<&str> = repo
+        .commits_between(after, &seen_before)
+        .iter()
+        .map(|commit| commit.id.as_str())
+        .collect();
+    let forced = branch && !created && !deleted && !repo.contains(after, before);
+    let base_ref = moved
+        .refs_before
+        .iter()
+        .find(|(name, id)| {
+            created && **name != moved.name && name.starts_with("refs/heads/") && *id == after
+        })
+        .map(|(name, _)| name);
+    let newest = commits.len().saturating_sub(MAX_COMMITS);
+    let lists: Vec<Value> = commits
+        .iter()
+        .skip(newest)
+        .map(|commit| commit_json(project, commit, fresh.contains(&commit.id.as_str())))
+        .collect();
+    let head = (!deleted)
+        .then(|| repo.known(after))
+        .flatten()
+        .map(|commit| commit_json(project, commit, fresh.contains(&commit.id.as_str())));
+    json!({
+        "ref": moved.name,
+        "before": moved.before,
+        "after": moved.after,
+        "created": created,
+        "deleted": deleted,
+        "forced": forced,
+        "base_ref": base_ref,
+        "compare": format!(
+            "https://github.com/{}/compare/{}...{}",
+            project.path, short(before), short(after)
+        ),
+        "commits": lists,
+        "head_commit": head,
+        "repository": repository(project),
+        "pusher": {"name": "ada", "email": "ada@example.com"},
+        "sender": sender(),
+        "pushed_at": time(now),
+    })
+}
+
+fn commit_json(project: &Project, commit: &Commit, distinct: bool) -> Value {
+    let lists = Lists::of(&project.repo, commit);
+    json!({
+        "id": commit.id,
+        "tree_id": commit.tree,
+        "distinct": distinct,
+        "message": commit.message,
+        "timestamp": time(commit.at),
+        "url": format!("https://github.com/{}/commit/{}", project.path, commit.id),
+        "author": {"name": "Ada Example", "email": "ada@example.com", "username": "ada"},
+        "committer": {"name": "Ada Example", "email": "ada@example.com", "username": "ada"},
+        "added": lists.added,
+        "removed": lists.removed,
+        "modified": lists.modified,
+    })
+}
+
+/// A commit's three lists. A rename is its old path removed and its new one added.
+struct Lists {
+    added: Vec<String>,
+    removed: Vec<String>,
+    modified: Vec<String>,
+}
+
+impl Lists {
+    fn of(repo: &Repo, commit: &Commit) -> Self {
+        let mut lists = Self {
+            added: Vec::new(),
+            removed: Vec::new(),
+            modified: Vec::new(),
+        };
+        for file in repo.own_changes(commit).into_iter().take(MAX_FILES) {
+            let path = text(&file.path);
+            match file.difference {
+                Difference::Added => lists.added.push(path),
+                Difference::Removed => lists.removed.push(path),
+                Difference::Modified | Difference::Changed => lists.modified.push(path),
+                Difference::Renamed => {
+                    lists.removed.extend(file.previous.as_deref().map(text));
+                    lists.added.push(path);
+                }
+            }
+        }
+        lists
+    }
+}
+
+/// Bodies of the other events. GitHub has no pipelines.
+pub(super) fn other(
+    project: &Project,
+    happening: &Happening,
+    now: Timestamp,
+) -> Option<(&'static str, Value)> {
+    let repository = repository(project);
+    match happening {
+        Happening::Ping => Some((
+            "ping",
+            json!({
+                "zen": "Speak like a human.",
+                "hook_id": 292_430_182,
+                "hook": {"type": "Repository", "id": 292_430_182, "name": "web", "active": true, "events": ["push"]},
+                "repository": repository,
+                "sender": sender(),
+            }),
+        )),
+        Happening::Deployment { sha, branch, environment, state } => Some((
+            "deployment_status",
+            json!({
+                "action": "created",
+                "deployment_status": {
+                    "id": 2, "state": state, "environment": environment, "description": "",
+                    "target_url": "", "log_url": "", "environment_url": "", "created_at": time(now),
+                },
+                "deployment": {
+                    "id": 1, "sha": sha, "ref": branch, "task": "deploy", "payload": {},
+                    "environment": environment, "original_environment": environment, "created_at": time(now),
+                },
+                "check_run": null,
+                "workflow": null,
+                "workflow_run": null,
+                "repository": repository,
+                "sender": sender(),
+            }),
+        )),
+        Happening::Workflow { sha, branch, path, event, conclusion } => Some((
+            "workflow_run",
+            json!({
+                "action": "completed",
+                "workflow_run": {
+                    "id": 1, "name": "Deploy", "path": path, "event": event, "status": "completed",
+                    "conclusion": conclusion, "head_sha": sha, "head_branch": branch, "run_attempt": 1,
+                    "run_number": 1, "created_at": time(now), "updated_at": time(now),
+                    "head_repository": {"full_name": project.path},
+                    "repository": {"full_name": project.path},
+                },
+                "workflow": {"id": 1, "name": "Deploy", "path": path, "state": "active"},
+                "repository": repository,
+                "sender": sender(),
+            }),
+        )),
+        Happening::Release { tag, sha: _ } => Some((
+            "release",
+            json!({
+                "action": "published",
+                "release": {
+                    "id": 1, "tag_name": tag, "target_commitish": project.default_branch, "name": tag,
+                    "draft": false, "prerelease": false, "created_at": time(now), "published_at": time(now),
+                },
+                "repository": repository,
+                "sender": sender(),
+            }),
+        )),
+        Happening::Pipeline { .. } => None,
+    }
+}
+
+fn repository(project: &Project) -> Value {
+    json!({
+        "id": project.id,
+        "name": project.name(),
+        "full_name": project.path,
+        "private": true,
+        "fork": false,
+        "owner": {"name": project.owner(), "login": project.owner(), "id": 1, "type": "Organization"},
+        "html_url": format!("https://github.com/{}", project.path),
+        "url": format!("https://github.com/{}", project.path),
+        "default_branch": project.default_branch,
+        "master_branch": project.default_branch,
+    })
+}
+
+fn sender() -> Value {
+    json!({"login": "ada", "id": 1, "type": "User", "site_admin": false})
+}
+
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}

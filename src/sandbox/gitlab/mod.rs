@@ -1,0 +1,250 @@
+//! GitLab as the sandbox plays it: projects, commit statuses with their state
+//! machine, comparisons and trees, from GitLab's API documentation and source (version 19).
+
+mod statuses;
+#[cfg(test)]
+mod tests;
+mod trees;
+mod webhooks;
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::exchange::{Answer, Api, Request};
+use super::forge::{Delivery, Happening, Host, Moved, PostedStatus, Project, Projects};
+
+/// The one token the sandbox's GitLab knows.
+pub(super) const TOKEN: &str = "glpat-sandbox0123456789ab";
+
+/// The key behind the signing token: 32 bytes.
+const SIGNING_KEY: &[u8; 32] = b"sandbox signing key, 32 bytes ok";
+
+/// Requests a minute with a token, on GitLab.com.
+const A_MINUTE: usize = 2_000;
+
+/// The signing token of the hooks, as GitLab shows it once.
+pub(super) fn signing_token() -> String {
+    format!("whsec_{}", STANDARD.encode(SIGNING_KEY))
+}
+
+/// The state of GitLab.
+pub(super) struct GitLab {
+    pub address: String,
+    projects: Projects,
+    statuses: Vec<statuses::Status>,
+    pipelines: Vec<statuses::Pipeline>,
+    delivery_count: u64,
+    calls: Vec<Timestamp>,
+    /// Files in a comparison; 1,000 on GitLab.com, less for tests.
+    pub diff_limit: usize,
+    /// Webhooks carry a signature.
+    pub signed: bool,
+    /// Webhooks carry the plain token.
+    pub plain: bool,
+}
+
+impl GitLab {
+    pub fn new() -> Self {
+        Self {
+            address: String::new(),
+            projects: Projects::default(),
+            statuses: Vec::new(),
+            pipelines: Vec::new(),
+            delivery_count: 0,
+            calls: Vec::new(),
+            diff_limit: trees::MAX_FILES,
+            signed: true,
+            plain: true,
+        }
+    }
+
+    fn route(&mut self, request: &Request, now: Timestamp) -> Answer {
+        let segments = request.segments();
+        let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let ["api", "v4", "projects", id, rest @ ..] = parts.as_slice() else {
+            return message(404, "404 Not Found");
+        };
+        // A path must be one encoded segment: `acme%2Fwebsite`.
+        let found = match id.parse() {
+            Ok(number) => self.projects.by_id(number),
+            Err(_) => self.projects.find(id),
+        };
+        let Some(path) = found.map(|project| project.path.clone()) else {
+            return message(404, "404 Project Not Found");
+        };
+        match (request.method.as_str(), rest) {
+            ("GET", []) => self.project(&path),
+            ("POST", ["statuses", sha]) => self.post_status(&path, sha, request, now),
+            ("GET", ["repository", "commits", sha, "statuses"]) => self.list_statuses(&path, sha),
+            ("GET", ["repository", "commits", sha, "diff"]) => {
+                self.commit_diff(&path, sha, request)
+            }
+            ("GET", ["repository", "commits", sha]) => self.commit(&path, sha),
+            ("GET", ["repository", "compare"]) => self.compare(&path, request),
+            ("GET", ["repository", "tree"]) => self.tree(&path, request),
+            ("GET", ["repository", "merge_base"]) => self.merge_base(&path, request),
+            ("GET", ["repository", "branches", name]) => self.branch(&path, name),
+            ("GET", ["pipelines"]) => self.list_pipelines(&path, request),
+            _ => message(404, "404 Not Found"),
+        }
+    }
+
+    fn project(&self, path: &str) -> Answer {
+        match self.projects.find(path) {
+            Some(project) => Answer::json(
+                200,
+                &json!({
+                    "id": project.id,
+                    "path_with_namespace": project.path,
+                    "default_branch": project.default_branch,
+                }),
+            ),
+            None => message(404, "404 Project Not Found"),
+        }
+    }
+}
+
+impl Api for GitLab {
+    fn action(&self, request: &Request) -> String {
+        let segments = request.segments();
+        let parts: Vec<&str> = segments.iter().skip(4).map(String::as_str).collect();
+        let what = match parts.as_slice() {
+            ["repository", "commits", _, what] => what,
+            ["repository", what, ..] => what,
+            [what, ..] => what,
+            [] => "project",
+        };
+        format!("{} {what}", request.method)
+    }
+
+    fn summary(&self, request: &Request) -> String {
+        super::github::summary(request)
+    }
+
+    fn answer(&mut self, request: &Request, now: Timestamp) -> Answer {
+        let bearer = request
+            .header("authorization")
+            .and_then(|text| text.strip_prefix("Bearer "));
+        if request.header("private-token").or(bearer) != Some(TOKEN) {
+            return message(401, "401 Unauthorized");
+        }
+        self.calls
+            .retain(|at| now.as_second() - at.as_second() < 60);
+        if self.calls.len() >= A_MINUTE {
+            return self.throttled(now);
+        }
+        self.calls.push(now);
+        self.route(request, now)
+            .with("ratelimit-limit", A_MINUTE)
+            .with("ratelimit-observed", self.calls.len())
+            .with("ratelimit-remaining", A_MINUTE - self.calls.len())
+            .with("ratelimit-reset", now.as_second() + 60)
+            .with("ratelimit-name", "throttle_authenticated_api")
+    }
+
+    fn throttled(&self, now: Timestamp) -> Answer {
+        Answer::text(429, "Retry later\n")
+            .with("retry-after", 30)
+            .with("ratelimit-limit", A_MINUTE)
+            .with("ratelimit-remaining", 0)
+            .with("ratelimit-reset", now.as_second() + 30)
+    }
+
+    fn failure(&self, code: &str) -> Answer {
+        let status = code.split(' ').next().unwrap_or_default();
+        message(status.parse().unwrap_or(500), code)
+    }
+
+    fn out_of_quota(&self, _action: &str) -> Answer {
+        message(422, "The number of jobs has exceeded the limit")
+    }
+}
+
+impl Host for GitLab {
+    fn projects(&mut self) -> &mut Projects {
+        &mut self.projects
+    }
+
+    fn pushed(&mut self, path: &str, moved: &Moved, now: Timestamp) -> Option<Delivery> {
+        let (event, body) = webhooks::push(self.projects.find(path)?, moved);
+        Some(self.deliver(event, &body, now))
+    }
+
+    fn happened(&mut self, path: &str, happening: &Happening, now: Timestamp) -> Option<Delivery> {
+        let (event, body) = webhooks::other(self.projects.find(path)?, happening, now)?;
+        Some(self.deliver(event, &body, now))
+    }
+
+    fn again(&mut self, delivery: &Delivery, now: Timestamp) -> Delivery {
+        self.redeliver(delivery, now)
+    }
+
+    fn statuses(&self, path: &str, sha: &str) -> Vec<PostedStatus> {
+        self.posted(path, sha)
+    }
+}
+
+impl GitLab {
+    fn find(&self, path: &str) -> Option<&Project> {
+        self.projects.find(path)
+    }
+}
+
+/// GitLab's usual shape of an error.
+fn message(status: u16, text: &str) -> Answer {
+    Answer::refusal(status, text, &json!({"message": text}))
+}
+
+/// The shape of an error in the parameters.
+fn error(text: &str) -> Answer {
+    Answer::refusal(400, text, &json!({"error": text}))
+}
+
+/// GitLab writes milliseconds and the zone.
+fn time(at: Timestamp) -> Value {
+    json!(at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string())
+}
+
+/// The parameters of a request: query, form or JSON, as GitLab takes them all.
+fn parameters(request: &Request) -> Result<BTreeMap<String, String>, Answer> {
+    let mut found: BTreeMap<String, String> = request.query_pairs().into_iter().collect();
+    if request.body.is_empty() {
+        return Ok(found);
+    }
+    match request.content_type().as_str() {
+        "application/x-www-form-urlencoded" => {
+            found.extend(super::exchange::form_pairs(&request.body));
+        }
+        "application/json" => match serde_json::from_slice(&request.body) {
+            Ok(Value::Object(fields)) => {
+                for (name, value) in fields {
+                    match value {
+                        Value::Null => {}
+                        Value::String(text) => {
+                            found.insert(name, text);
+                        }
+                        Value::Bool(_) | Value::Number(_) => {
+                            found.insert(name, value.to_string());
+                        }
+                        Value::Array(_) | Value::Object(_) => {
+                            return Err(error(&format!("{name} is invalid")));
+                        }
+                    }
+                }
+            }
+            Ok(_) | Err(_) => return Err(error("The provided content-type 'application/json' does not match the body")),
+        },
+        other => {
+            return Err(Answer::refusal(
+                406,
+                "406",
+                &json!({"error": format!("The provided content-type '{other}' is not supported.")}),
+            ));
+        }
+    }
+    Ok(found)
+}

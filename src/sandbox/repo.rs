@@ -1,0 +1,598 @@
+//! A git repository in memory: commits, trees and refs with git's own object ids.
+//!
+//! There are two sides, as in life: a working clone whose branches move with
+//! [`Repo::commit`], and the forge's refs, which move when something is pushed.
+//! The forge knows an object once it was pushed, and until it is forgotten.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sha1::{Digest, Sha1};
+
+/// The id that stands for "none" in webhooks.
+pub const ZERO: &str = "0000000000000000000000000000000000000000";
+
+/// The mode of a plain file.
+pub const FILE: u32 = 0o100_644;
+/// The mode of a file that may be run.
+pub const EXECUTABLE: u32 = 0o100_755;
+/// The mode of a symbolic link.
+pub const SYMLINK: u32 = 0o120_000;
+/// The mode of a submodule.
+pub const SUBMODULE: u32 = 0o160_000;
+const DIRECTORY: u32 = 0o040_000;
+
+/// What a commit does to one path. Paths are bytes, as in git.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Writes a file.
+    Write(Vec<u8>, Vec<u8>),
+    /// Removes a path.
+    Remove(Vec<u8>),
+    /// Moves a path.
+    Rename(Vec<u8>, Vec<u8>),
+    /// Sets a path's mode.
+    Mode(Vec<u8>, u32),
+}
+
+impl Change {
+    /// Writes a file.
+    pub fn write(path: impl AsRef<[u8]>, content: impl AsRef<[u8]>) -> Self {
+        Self::Write(path.as_ref().to_vec(), content.as_ref().to_vec())
+    }
+
+    /// Removes a path.
+    pub fn remove(path: impl AsRef<[u8]>) -> Self {
+        Self::Remove(path.as_ref().to_vec())
+    }
+
+    /// Moves a path.
+    pub fn rename(from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Self {
+        Self::Rename(from.as_ref().to_vec(), to.as_ref().to_vec())
+    }
+
+    /// Sets a path's mode: [`EXECUTABLE`], [`SYMLINK`], [`SUBMODULE`].
+    pub fn mode(path: impl AsRef<[u8]>, mode: u32) -> Self {
+        Self::Mode(path.as_ref().to_vec(), mode)
+    }
+}
+
+/// A file of a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub mode: u32,
+    pub id: String,
+    pub size: usize,
+}
+
+/// A whole tree by path. Byte order is also git's own order of trees walked depth first.
+pub(super) type Files = BTreeMap<Vec<u8>, Entry>;
+
+/// One line of one tree object.
+#[derive(Clone, Debug)]
+pub(super) struct TreeEntry {
+    pub name: Vec<u8>,
+    pub mode: u32,
+    pub id: String,
+    /// None for a directory or a submodule.
+    pub size: Option<usize>,
+}
+
+impl TreeEntry {
+    /// git's word for what the entry is.
+    pub fn kind(&self) -> &'static str {
+        match self.mode {
+            DIRECTORY => "tree",
+            SUBMODULE => "commit",
+            _ => "blob",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Commit {
+    pub id: String,
+    pub tree: String,
+    pub files: Arc<Files>,
+    pub parents: Vec<String>,
+    pub message: String,
+    pub at: Timestamp,
+    /// Counts commits of the repository; parents have smaller numbers.
+    pub serial: usize,
+    generation: usize,
+}
+
+/// How a path differs between two trees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Difference {
+    Added,
+    Removed,
+    Modified,
+    /// Only the mode differs.
+    Changed,
+    /// Moved with its content unchanged.
+    Renamed,
+}
+
+/// One difference between two trees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FileDiff {
+    pub difference: Difference,
+    /// The path in the newer tree; for [`Difference::Removed`] in the older one.
+    pub path: Vec<u8>,
+    /// The older path of a rename.
+    pub previous: Option<Vec<u8>>,
+    pub old: Option<Entry>,
+    pub new: Option<Entry>,
+}
+
+/// A repository with its working clone.
+#[derive(Default)]
+pub(super) struct Repo {
+    commits: BTreeMap<String, Commit>,
+    trees: BTreeMap<String, Vec<TreeEntry>>,
+    blobs: BTreeMap<String, Vec<u8>>,
+    /// The clone's refs by full name (`refs/heads/main`).
+    local: BTreeMap<String, String>,
+    /// The forge's refs by full name.
+    refs: BTreeMap<String, String>,
+    /// Annotated tags: the tag object's id to the commit's.
+    tag_objects: BTreeMap<String, String>,
+    /// The commits that the forge has.
+    known: BTreeSet<String>,
+    serial: usize,
+}
+
+impl Repo {
+    /// Adds a commit to a branch of the clone (made from nothing if need be) and returns its id.
+    pub fn commit(&mut self, branch: &str, changes: &[Change], at: Timestamp) -> String {
+        let name = format!("refs/heads/{branch}");
+        let parents: Vec<String> = self.local.get(&name).cloned().into_iter().collect();
+        let mut files = parents
+            .first()
+            .and_then(|id| self.commits.get(id))
+            .map(|commit| Files::clone(&commit.files))
+            .unwrap_or_default();
+        self.apply(&mut files, changes);
+        let id = self.add(files, parents, at);
+        self.local.insert(name, id.clone());
+        id
+    }
+
+    /// Merges a branch of the clone into another: a commit with two parents,
+    /// whose tree takes from the merged side whatever changed there since the merge base.
+    /// `changes` come on top ("evil merge").
+    pub fn merge(
+        &mut self,
+        into: &str,
+        from: &str,
+        changes: &[Change],
+        at: Timestamp,
+    ) -> Option<String> {
+        let name = format!("refs/heads/{into}");
+        let ours = self.local.get(&name)?.clone();
+        let theirs = self.local.get(&format!("refs/heads/{from}"))?.clone();
+        let base = self
+            .merge_base(&ours, &theirs)
+            .and_then(|id| self.commits.get(&id))
+            .map(|commit| Arc::clone(&commit.files))
+            .unwrap_or_default();
+        let mut files = Files::clone(&self.commits.get(&ours)?.files);
+        for (path, entry) in self.commits.get(&theirs)?.files.iter() {
+            if base.get(path) != Some(entry) {
+                files.insert(path.clone(), entry.clone());
+            }
+        }
+        let theirs_files = Arc::clone(&self.commits.get(&theirs)?.files);
+        files.retain(|path, _| theirs_files.contains_key(path) || !base.contains_key(path));
+        self.apply(&mut files, changes);
+        let id = self.add(files, vec![ours, theirs], at);
+        self.local.insert(name, id.clone());
+        Some(id)
+    }
+
+    /// Points a branch of the clone at any commit.
+    pub fn reset(&mut self, branch: &str, commit: &str) {
+        self.local
+            .insert(format!("refs/heads/{branch}"), commit.to_owned());
+    }
+
+    /// Points a tag of the clone at a commit; an annotated one gets an object of its own.
+    pub fn tag(&mut self, name: &str, commit: &str, annotated: bool) {
+        let id = if annotated {
+            let text = format!("object {commit}\ntype commit\ntag {name}\n");
+            let id = object_id("tag", text.as_bytes());
+            self.tag_objects.insert(id.clone(), commit.to_owned());
+            id
+        } else {
+            commit.to_owned()
+        };
+        self.local.insert(format!("refs/tags/{name}"), id);
+    }
+
+    /// Moves the forge's ref to the clone's (or deletes it, if the clone has none): (before, after), with [`ZERO`] for none.
+    pub fn push(&mut self, name: &str) -> (String, String) {
+        let after = self.local.get(name).cloned();
+        let before = match &after {
+            Some(id) => self.refs.insert(name.to_owned(), id.clone()),
+            None => self.refs.remove(name),
+        };
+        if let Some(id) = &after {
+            let reached = self.reachable([self.peel(id).to_owned()]);
+            self.known.extend(reached);
+        }
+        let or_zero = |id: Option<String>| id.unwrap_or_else(|| ZERO.to_owned());
+        (or_zero(before), or_zero(after))
+    }
+
+    /// Deletes a ref of the clone, so that a push deletes the forge's.
+    pub fn delete(&mut self, name: &str) {
+        self.local.remove(name);
+    }
+
+    /// The forge loses a commit, as after garbage collection.
+    pub fn forget(&mut self, commit: &str) {
+        self.known.remove(commit);
+    }
+
+    /// A commit that the forge has.
+    pub fn known(&self, id: &str) -> Option<&Commit> {
+        self.known.get(id).and_then(|id| self.commits.get(id))
+    }
+
+    /// The forge's refs by full name.
+    pub fn refs(&self) -> &BTreeMap<String, String> {
+        &self.refs
+    }
+
+    /// The commit behind an id that may be an annotated tag's.
+    pub fn peel<'a>(&'a self, id: &'a str) -> &'a str {
+        self.tag_objects.get(id).map_or(id, String::as_str)
+    }
+
+    /// Finds what a person may write for a commit: a full id, a branch, a tag, a full ref name.
+    pub fn resolve(&self, text: &str) -> Option<&Commit> {
+        let by_ref = [
+            text.to_owned(),
+            format!("refs/heads/{text}"),
+            format!("refs/tags/{text}"),
+        ]
+        .into_iter()
+        .find_map(|name| self.refs.get(&name));
+        let id = by_ref.map_or(text, String::as_str);
+        self.known(self.peel(id))
+    }
+
+    /// The one commit whose id starts with at least seven digits.
+    pub fn abbreviated(&self, start: &str) -> Option<&Commit> {
+        let mut found = self.known.iter().filter(|id| id.starts_with(start));
+        match (found.next(), found.next()) {
+            (Some(id), None) if start.len() >= 7 => self.commits.get(id),
+            _ => None,
+        }
+    }
+
+    /// A tree object. Any tree of any commit that was ever made is there.
+    pub fn tree(&self, id: &str) -> Option<&[TreeEntry]> {
+        self.trees.get(id).map(Vec::as_slice)
+    }
+
+    /// The commits reachable from `tip` and from none of `without`, oldest first.
+    pub fn commits_between(&self, tip: &str, without: &[String]) -> Vec<&Commit> {
+        let hidden = self.reachable(without.iter().cloned());
+        let mut found: Vec<&Commit> = self
+            .reachable([tip.to_owned()])
+            .iter()
+            .filter(|id| !hidden.contains(*id))
+            .filter_map(|id| self.commits.get(id))
+            .collect();
+        found.sort_by_key(|commit| commit.serial);
+        found
+    }
+
+    /// Whether `ancestor` is `tip` or reachable from it.
+    pub fn contains(&self, tip: &str, ancestor: &str) -> bool {
+        self.reachable([tip.to_owned()]).contains(ancestor)
+    }
+
+    /// The best common ancestor of two commits.
+    pub fn merge_base(&self, one: &str, other: &str) -> Option<String> {
+        let ones = self.reachable([one.to_owned()]);
+        self.reachable([other.to_owned()])
+            .into_iter()
+            .filter(|id| ones.contains(id))
+            .filter_map(|id| self.commits.get(&id))
+            .max_by_key(|commit| (commit.generation, commit.serial))
+            .map(|commit| commit.id.clone())
+    }
+
+    /// What a commit changed against its first parent. A merge is said to change nothing:
+    /// no forge documents what its lists hold, and this is the least that may come.
+    pub fn own_changes(&self, commit: &Commit) -> Vec<FileDiff> {
+        match commit.parents.as_slice() {
+            [] => diff(&Files::new(), &commit.files),
+            [parent] => match self.commits.get(parent) {
+                Some(parent) => diff(&parent.files, &commit.files),
+                None => Vec::new(),
+            },
+            _ => Vec::new(),
+        }
+    }
+
+    fn apply(&mut self, files: &mut Files, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Write(path, content) => {
+                    let id = object_id("blob", content);
+                    let mode = files.get(path).map_or(FILE, |entry| entry.mode);
+                    let size = content.len();
+                    self.blobs.insert(id.clone(), content.clone());
+                    files.insert(path.clone(), Entry { mode, id, size });
+                }
+                Change::Remove(path) => {
+                    files.remove(path);
+                }
+                Change::Rename(from, to) => {
+                    if let Some(entry) = files.remove(from) {
+                        files.insert(to.clone(), entry);
+                    }
+                }
+                Change::Mode(path, mode) => {
+                    if let Some(entry) = files.get_mut(path) {
+                        entry.mode = *mode;
+                    }
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, files: Files, parents: Vec<String>, at: Timestamp) -> String {
+        let lines: Vec<(&[u8], &Entry)> = files.iter().map(|(p, e)| (p.as_slice(), e)).collect();
+        let tree = write_tree(&mut self.trees, &lines, 0);
+        self.serial += 1;
+        let message = format!("Change number {}", self.serial);
+        let mut text = format!("tree {tree}\n");
+        for parent in &parents {
+            text.push_str(&format!("parent {parent}\n"));
+        }
+        let who = format!("Ada Example <ada@example.com> {} +0000", at.as_second());
+        text.push_str(&format!("author {who}\ncommitter {who}\n\n{message}\n"));
+        let id = object_id("commit", text.as_bytes());
+        let generation = parents
+            .iter()
+            .filter_map(|id| self.commits.get(id))
+            .map(|parent| parent.generation + 1)
+            .max()
+            .unwrap_or(0);
+        let commit = Commit {
+            id: id.clone(),
+            tree,
+            files: Arc::new(files),
+            parents,
+            message,
+            at,
+            serial: self.serial,
+            generation,
+        };
+        self.commits.insert(id.clone(), commit);
+        id
+    }
+
+    fn reachable(&self, tips: impl IntoIterator<Item = String>) -> BTreeSet<String> {
+        let mut seen = BTreeSet::new();
+        let mut queue: Vec<String> = tips.into_iter().collect();
+        while let Some(id) = queue.pop() {
+            if let Some(commit) = self.commits.get(&id)
+                && seen.insert(id)
+            {
+                queue.extend(commit.parents.iter().cloned());
+            }
+        }
+        seen
+    }
+}
+
+/// git's object id: SHA-1 over type, length and content.
+fn object_id(kind: &str, content: &[u8]) -> String {
+    let mut hash = Sha1::new();
+    hash.update(format!("{kind} {}\0", content.len()));
+    hash.update(content);
+    hex::encode(hash.finalize())
+}
+
+/// Writes the tree objects for files that share a directory of `depth` bytes; the id of the topmost.
+fn write_tree(
+    trees: &mut BTreeMap<String, Vec<TreeEntry>>,
+    files: &[(&[u8], &Entry)],
+    depth: usize,
+) -> String {
+    let mut entries: Vec<TreeEntry> = Vec::new();
+    let mut rest = files;
+    while let Some(((path, entry), others)) = rest.split_first() {
+        let tail = path.get(depth..).unwrap_or_default();
+        let Some(slash) = tail.iter().position(|b| *b == b'/') else {
+            entries.push(TreeEntry {
+                name: tail.to_vec(),
+                mode: entry.mode,
+                id: entry.id.clone(),
+                size: (entry.mode != SUBMODULE).then_some(entry.size),
+            });
+            rest = others;
+            continue;
+        };
+        let below = depth + slash + 1;
+        let prefix = path.get(..below).unwrap_or_default();
+        let count = rest
+            .iter()
+            .take_while(|(path, _)| path.starts_with(prefix))
+            .count();
+        let (inside, after) = rest.split_at(count);
+        let id = write_tree(trees, inside, below);
+        entries.push(TreeEntry {
+            name: tail.get(..slash).unwrap_or_default().to_vec(),
+            mode: DIRECTORY,
+            id,
+            size: None,
+        });
+        rest = after;
+    }
+    let mut text = Vec::new();
+    for entry in &entries {
+        text.extend_from_slice(format!("{:o} ", entry.mode).as_bytes());
+        text.extend_from_slice(&entry.name);
+        text.push(0);
+        text.extend_from_slice(&hex::decode(&entry.id).unwrap_or_default());
+    }
+    let id = object_id("tree", &text);
+    trees.entry(id.clone()).or_insert(entries);
+    id
+}
+
+/// The differences between two trees, by path. A path that went and one that
+/// came with the same content are a rename.
+pub(super) fn diff(old: &Files, new: &Files) -> Vec<FileDiff> {
+    let mut gone: BTreeMap<&str, Vec<(&Vec<u8>, &Entry)>> = BTreeMap::new();
+    for (path, entry) in old.iter().rev().filter(|(path, _)| !new.contains_key(*path)) {
+        gone.entry(&entry.id).or_default().push((path, entry));
+    }
+    let mut found = Vec::new();
+    for (path, entry) in new {
+        let (difference, previous, before) = match old.get(path) {
+            Some(before) if before == entry => continue,
+            Some(before) if before.id == entry.id => (Difference::Changed, None, Some(before)),
+            Some(before) => (Difference::Modified, None, Some(before)),
+            None => match gone.get_mut(entry.id.as_str()).and_then(Vec::pop) {
+                Some((from, before)) => (Difference::Renamed, Some(from.clone()), Some(before)),
+                None => (Difference::Added, None, None),
+            },
+        };
+        found.push(FileDiff {
+            difference,
+            path: path.clone(),
+            previous,
+            old: before.cloned(),
+            new: Some(entry.clone()),
+        });
+    }
+    found.extend(gone.into_values().flatten().map(|(path, entry)| FileDiff {
+        difference: Difference::Removed,
+        path: path.clone(),
+        previous: None,
+        old: Some(entry.clone()),
+        new: None,
+    }));
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+/// A path for JSON, where only UTF-8 can stand.
+pub(super) fn text(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at() -> Timestamp {
+        Timestamp::from_second(1_700_000_000).unwrap()
+    }
+
+    #[test]
+    fn ids_are_gits_own() {
+        let mut repo = Repo::default();
+        let id = repo.commit("main", &[Change::write("a/b.txt", "hello\n")], at());
+        repo.push("refs/heads/main");
+
+        let commit = repo.known(&id).unwrap();
+        // `git hash-object` and `git mktree` print these.
+        assert_eq!(
+            commit.files[&b"a/b.txt"[..]].id,
+            "ce013625030ba8dba906f756967f9e9ca394464a"
+        );
+        let root = repo.tree(&commit.tree).unwrap();
+        assert_eq!((root[0].kind(), root[0].name.as_slice()), ("tree", &b"a"[..]));
+        assert_eq!(repo.tree(&root[0].id).unwrap()[0].name, b"b.txt");
+    }
+
+    #[test]
+    fn equal_directories_have_equal_ids() {
+        let mut repo = Repo::default();
+        let write = |dir: &str| Change::write(format!("{dir}/x"), "same");
+        let id = repo.commit("main", &[write("one"), write("two")], at());
+        repo.push("refs/heads/main");
+
+        let root = repo.tree(&repo.known(&id).unwrap().tree).unwrap();
+        assert_eq!(root[0].id, root[1].id);
+    }
+
+    #[test]
+    fn a_diff_knows_renames_and_mode_changes() {
+        let mut repo = Repo::default();
+        let start = [
+            Change::write("a", "1"),
+            Change::write("b", "2"),
+            Change::write("c", "3"),
+        ];
+        let one = repo.commit("main", &start, at());
+        let more = [
+            Change::rename("a", "z"),
+            Change::mode("b", EXECUTABLE),
+            Change::remove("c"),
+            Change::write("d", "4"),
+        ];
+        let two = repo.commit("main", &more, at());
+        repo.push("refs/heads/main");
+
+        let found = diff(
+            &repo.known(&one).unwrap().files,
+            &repo.known(&two).unwrap().files,
+        );
+        let short: Vec<_> = found
+            .iter()
+            .map(|d| (text(&d.path), d.difference, d.previous.as_deref().map(text)))
+            .collect();
+        assert_eq!(
+            short,
+            [
+                ("b".into(), Difference::Changed, None),
+                ("c".into(), Difference::Removed, None),
+                ("d".into(), Difference::Added, None),
+                ("z".into(), Difference::Renamed, Some("a".into())),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_merge_takes_what_the_other_side_changed() {
+        let mut repo = Repo::default();
+        let base = repo.commit("main", &[Change::write("a", "1"), Change::write("b", "1")], at());
+        repo.reset("topic", &base);
+        let topic = repo.commit("topic", &[Change::remove("a"), Change::write("c", "1")], at());
+        let main = repo.commit("main", &[Change::write("b", "2")], at());
+        let merged = repo.merge("main", "topic", &[], at()).unwrap();
+        repo.push("refs/heads/main");
+
+        assert_eq!(repo.merge_base(&main, &topic), Some(base));
+        let files = &repo.known(&merged).unwrap().files;
+        let names: Vec<_> = files.keys().map(|p| text(p)).collect();
+        assert_eq!(names, ["b", "c"]);
+        let between = repo.commits_between(&merged, &[main]);
+        assert_eq!(between.len(), 2);
+    }
+
+    #[test]
+    fn what_was_not_pushed_the_forge_does_not_know() {
+        let mut repo = Repo::default();
+        let one = repo.commit("main", &[Change::write("a", "1")], at());
+        assert!(repo.known(&one).is_none());
+
+        let moved = repo.push("refs/heads/main");
+        assert_eq!(moved, (ZERO.to_owned(), one.clone()));
+        assert!(repo.resolve("main").is_some());
+
+        repo.forget(&one);
+        assert!(repo.resolve("main").is_none());
+    }
+}
