@@ -15,6 +15,7 @@ use url::Url;
 use crate::clock::{Clock, TimeSource};
 use crate::event::{CommitId, RepoPath};
 use crate::http::Outside;
+use crate::settings::{Environment, File, Section};
 
 /// The moment at which the tests' clock stands.
 pub const NOW: i64 = 1_795_305_600;
@@ -148,6 +149,22 @@ pub fn outside() -> Outside {
 pub fn unplugged() -> &'static Outside {
     static UNPLUGGED: LazyLock<Outside> = LazyLock::new(outside);
     &UNPLUGGED
+}
+
+/// Reads one entry of a settings file, and the problems that were found in it, as they are shown.
+pub fn read_entry<T>(yaml: &str, read: impl FnOnce(&mut Section) -> T) -> (T, String) {
+    let text = format!("entry: {yaml}\n");
+    let file = File::new("rules.yaml", &text, Environment::of([]));
+    let mut root = file.root().unwrap();
+    let mut entry = root.section("entry").unwrap();
+    let value = read(&mut entry);
+    drop((entry, root));
+    let problems = file.problems();
+    let shown = match problems.list.is_empty() {
+        true => String::new(),
+        false => problems.to_string(),
+    };
+    (value, shown)
 }
 
 /// A commit's id made of one digit.

@@ -6,6 +6,7 @@ use crate::forge::scripted::{self, Reply, Scripted, id, repo};
 mod app;
 mod changes;
 mod payloads;
+mod settings;
 mod signatures;
 mod statuses;
 

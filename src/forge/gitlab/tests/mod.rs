@@ -5,6 +5,7 @@ use crate::forge::scripted::{self, Reply, Scripted, id, repo};
 
 mod changes;
 mod payloads;
+mod settings;
 mod signatures;
 mod statuses;
 
