@@ -4,9 +4,12 @@
 
 mod errors;
 mod exchange;
+mod history;
 mod limits;
 mod local_time;
 mod matching;
+mod qcloud;
+mod server_clock;
 pub mod sign;
 mod tencent;
 
@@ -33,7 +36,7 @@ pub struct CdnKind {
 }
 
 /// Every kind of CDN there is.
-pub const KINDS: &[CdnKind] = &[tencent::cdn::KIND, tencent::ecdn::KIND];
+pub const KINDS: &[CdnKind] = &[tencent::cdn::KIND, tencent::ecdn::KIND, qcloud::KIND];
 
 /// What a CDN takes, per kind of purge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
