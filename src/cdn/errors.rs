@@ -192,6 +192,47 @@ pub const QCLOUD: ErrorTable = ErrorTable {
     families: &[],
 };
 
+/// Huawei Cloud CDN (error codes page) and its API gateway, whose codes start with `APIGW.` or `APIG.`.
+pub const HUAWEI: ErrorTable = ErrorTable {
+    codes: &[
+        (Retry, &["CDN.0000", "APIGW.0201", "APIGW.0602"]),
+        (RateLimited, &["APIGW.0308"]),
+        // Over a limit, of a batch or of a day: the code does not say which, the quota does.
+        (QuotaDay, &["CDN.0110"]),
+        (
+            Operator,
+            &[
+                "CDN.0002",
+                "CDN.0004",
+                "CDN.0005",
+                "CDN.0020",
+                "CDN.0021",
+                "CDN.0114",
+                "CDN.0115",
+                "CDN.0116",
+                "CDN.0120",
+                "CDN.0163",
+                "CDN.0202",
+                "APIGW.0101",
+                // Trying again is worse than no use: several failed signatures in a row lock the access key.
+                "APIGW.0301",
+                "APIGW.0302",
+                "APIGW.0303",
+                "APIGW.0307",
+                "APIGW.0402",
+            ],
+        ),
+        (
+            BadInput,
+            &[
+                "CDN.0001", "CDN.0003", "CDN.0015", "CDN.0016", "CDN.0105", "CDN.0106", "CDN.0108",
+                "CDN.0127", "CDN.0145", "CDN.0170", "CDN.0201",
+            ],
+        ),
+    ],
+    families: &[],
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,7 +272,7 @@ mod tests {
 
     #[test]
     fn no_code_is_listed_twice() {
-        for table in [&TENCENT, &QCLOUD] {
+        for table in [&TENCENT, &QCLOUD, &HUAWEI] {
             let mut codes: Vec<&str> = table
                 .codes
                 .iter()

@@ -8,12 +8,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
+use crate::cdn::credentials::Credentials;
 use crate::cdn::errors::QCLOUD;
 use crate::cdn::exchange::{Answer, Asking, host};
 use crate::cdn::matching::AnyId;
 use crate::cdn::server_clock::ServerClock;
 use crate::cdn::sign::v1;
-use crate::cdn::tencent::Credentials;
 use crate::cdn::{Batch, CdnError, ErrorClass};
 use crate::http::Outside;
 

@@ -16,8 +16,9 @@ use async_trait::async_trait;
 use serde_json::json;
 
 use self::client::Client;
+use super::credentials::{Credentials, endpoint};
 use super::sign::v1;
-use super::tencent::{Credentials, endpoint};
+use super::tencent::NAMES;
 use super::{
     Batch, Cdn, CdnError, CdnKind, InFlight, Limit, Limits, Pace, Paced, Quota, Report, limits,
 };
@@ -66,7 +67,7 @@ fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Cdn>> {
         "Tencent announced the end of API 2.0 for 2022-11-30",
         Some("use `kind: tencent-cdn`, which takes the same secrets".to_owned()),
     );
-    let credentials = Credentials::read(section);
+    let credentials = Credentials::read(section, &NAMES);
     let endpoint = endpoint(section, ENDPOINT);
     let method = section.word("signature", &["hmac-sha256", "hmac-sha1"]);
     let method = match method.as_ref().map(|word| word.value.as_str()) {

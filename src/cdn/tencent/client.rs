@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::Credentials;
+use crate::cdn::credentials::Credentials;
 use crate::cdn::errors::TENCENT;
 use crate::cdn::exchange::{Answer, Asking, host, sensitive};
 use crate::cdn::matching::AnyId;
