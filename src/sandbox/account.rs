@@ -319,15 +319,30 @@ impl CdnAccount {
     /// The public half of the key pair.
     pub fn secret_id(&self) -> &'static str {
         match self.service {
-            Service::GitHub | Service::GitLab | Service::TencentCdn => super::tencent::SECRET_ID,
+            Service::HuaweiCdn => super::huawei::ACCESS_KEY,
+            Service::GitHub
+            | Service::GitLab
+            | Service::TencentCdn
+            | Service::TencentEcdn
+            | Service::QCloud => super::tencent::SECRET_ID,
         }
     }
 
     /// The secret half of the key pair.
     pub fn secret_key(&self) -> &'static str {
         match self.service {
-            Service::GitHub | Service::GitLab | Service::TencentCdn => super::tencent::SECRET_KEY,
+            Service::HuaweiCdn => super::huawei::SECRET_KEY,
+            Service::GitHub
+            | Service::GitLab
+            | Service::TencentCdn
+            | Service::TencentEcdn
+            | Service::QCloud => super::tencent::SECRET_KEY,
         }
+    }
+
+    /// Huawei's IAM token, which does instead of a signature.
+    pub fn iam_token(&self) -> &'static str {
+        super::huawei::IAM_TOKEN
     }
 
     /// Adds a domain to the account. A purge for any other host is refused.

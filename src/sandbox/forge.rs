@@ -199,7 +199,10 @@ impl Forge {
         let path = match self.service {
             Service::GitLab => "/api/v4",
             Service::GitHub
-            | Service::TencentCdn => "",
+            | Service::TencentCdn
+            | Service::TencentEcdn
+            | Service::QCloud
+            | Service::HuaweiCdn => "",
         };
         format!("{}{path}", self.world.address(self.service))
     }
@@ -209,7 +212,10 @@ impl Forge {
         match self.service {
             Service::GitLab => super::gitlab::TOKEN,
             Service::GitHub
-            | Service::TencentCdn => super::github::TOKEN,
+            | Service::TencentCdn
+            | Service::TencentEcdn
+            | Service::QCloud
+            | Service::HuaweiCdn => super::github::TOKEN,
         }
     }
 
@@ -225,8 +231,9 @@ impl Forge {
 
     /// Makes an empty repository: `acme/website`.
     pub fn create_repo(&self, path: &str, default_branch: &str) -> Repository {
-        self.world
-            .host(self.service, |host| host.projects().create(path, default_branch));
+        self.world.host(self.service, |host| {
+            host.projects().create(path, default_branch)
+        });
         self.repo(path)
     }
 
@@ -242,7 +249,8 @@ impl Forge {
     /// the same id and body; GitLab dates and signs it anew.
     pub fn again(&self, delivery: &Delivery) -> Delivery {
         let now = self.world.now();
-        self.world.host(self.service, |host| host.again(delivery, now))
+        self.world
+            .host(self.service, |host| host.again(delivery, now))
     }
 }
 

@@ -12,6 +12,8 @@ mod forge;
 mod front;
 mod github;
 mod gitlab;
+mod huawei;
+mod qcloud;
 
 mod repo;
 mod tencent;
@@ -36,11 +38,24 @@ pub enum Service {
     GitLab,
     /// Tencent Cloud CDN, API 3.0, version 2018-06-06.
     TencentCdn,
+    /// Tencent Cloud ECDN, API 3.0, version 2019-10-12.
+    TencentEcdn,
+    /// QCloud API v2.
+    QCloud,
+    /// Huawei Cloud CDN, API v1.0.
+    HuaweiCdn,
 }
 
 impl Service {
     /// Every service.
-    pub const ALL: [Service; 3] = [Self::GitHub, Self::GitLab, Self::TencentCdn];
+    pub const ALL: [Service; 6] = [
+        Self::GitHub,
+        Self::GitLab,
+        Self::TencentCdn,
+        Self::TencentEcdn,
+        Self::QCloud,
+        Self::HuaweiCdn,
+    ];
 }
 
 /// A call that came in, and what came of it.
@@ -91,6 +106,21 @@ impl Sandbox {
         self.cdn(Service::TencentCdn)
     }
 
+    /// Tencent Cloud ECDN, API 2019-10-12.
+    pub fn tencent_ecdn(&self) -> CdnAccount {
+        self.cdn(Service::TencentEcdn)
+    }
+
+    /// QCloud API v2.
+    pub fn qcloud(&self) -> CdnAccount {
+        self.cdn(Service::QCloud)
+    }
+
+    /// Huawei Cloud CDN.
+    pub fn huawei_cdn(&self) -> CdnAccount {
+        self.cdn(Service::HuaweiCdn)
+    }
+
     /// What goes wrong, by script.
     pub fn faults(&self) -> Faults {
         Faults(Arc::clone(&self.world))
@@ -121,6 +151,11 @@ impl Sandbox {
     /// GitHub sends its webhooks as forms (its web page's default) rather than JSON.
     pub fn send_github_forms(&self, forms: bool) {
         self.world.lock().github.forms = forms;
+    }
+
+    /// QCloud answers ids and module codes as numbers rather than text.
+    pub fn answer_qcloud_numbers(&self, numbers: bool) {
+        self.world.lock().qcloud.numbers = numbers;
     }
 
     /// Which of its tokens GitLab sends with its webhooks: (signing token, plain token). Both at first.
@@ -189,6 +224,9 @@ pub(in crate::sandbox) struct State {
     github: github::GitHub,
     gitlab: gitlab::GitLab,
     tencent_cdn: tencent::Tencent,
+    tencent_ecdn: tencent::Tencent,
+    qcloud: qcloud::QCloud,
+    huawei_cdn: huawei::Huawei,
     script: faults::Script,
     log: Vec<Call>,
 }
@@ -199,6 +237,9 @@ impl State {
             Service::GitHub => &mut self.github,
             Service::GitLab => &mut self.gitlab,
             Service::TencentCdn => &mut self.tencent_cdn,
+            Service::TencentEcdn => &mut self.tencent_ecdn,
+            Service::QCloud => &mut self.qcloud,
+            Service::HuaweiCdn => &mut self.huawei_cdn,
         }
     }
 }
@@ -206,19 +247,16 @@ impl State {
 impl World {
     fn new(clock: Clock, addresses: BTreeMap<Service, String>) -> Self {
         let mut github = github::GitHub::new();
-        github.address = addresses
-            .get(&Service::GitHub)
-            .cloned()
-            .unwrap_or_default();
+        github.address = addresses.get(&Service::GitHub).cloned().unwrap_or_default();
         let mut gitlab = gitlab::GitLab::new();
-        gitlab.address = addresses
-            .get(&Service::GitLab)
-            .cloned()
-            .unwrap_or_default();
+        gitlab.address = addresses.get(&Service::GitLab).cloned().unwrap_or_default();
         let state = State {
             github,
             gitlab,
             tencent_cdn: tencent::Tencent::cdn(),
+            tencent_ecdn: tencent::Tencent::ecdn(),
+            qcloud: qcloud::QCloud::new(),
+            huawei_cdn: huawei::Huawei::new(),
             script: faults::Script::new(),
             log: Vec::new(),
         };
@@ -245,6 +283,9 @@ impl World {
     fn account<T>(&self, service: Service, use_it: impl FnOnce(&mut account::Account) -> T) -> T {
         let mut state = self.lock();
         match service {
+            Service::TencentEcdn => use_it(&mut state.tencent_ecdn.account),
+            Service::QCloud => use_it(&mut state.qcloud.account),
+            Service::HuaweiCdn => use_it(&mut state.huawei_cdn.account),
             Service::GitHub | Service::GitLab | Service::TencentCdn => {
                 use_it(&mut state.tencent_cdn.account)
             }
@@ -256,7 +297,11 @@ impl World {
         let mut state = self.lock();
         match service {
             Service::GitLab => use_it(&mut state.gitlab),
-            Service::GitHub | Service::TencentCdn => use_it(&mut state.github),
+            Service::GitHub
+            | Service::TencentCdn
+            | Service::TencentEcdn
+            | Service::QCloud
+            | Service::HuaweiCdn => use_it(&mut state.github),
         }
     }
 }

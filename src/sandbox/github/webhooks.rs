@@ -46,11 +46,16 @@ impl GitHub {
             ),
             ("X-GitHub-Hook-Installation-Target-ID", "1000".to_owned()),
             ("X-Hub-Signature", format!("sha1={}", sha1_mac(&body))),
-            ("X-Hub-Signature-256", format!("sha256={}", sha256_mac(&body))),
+            (
+                "X-Hub-Signature-256",
+                format!("sha256={}", sha256_mac(&body)),
+            ),
         ];
         Delivery {
             path: "/hooks/github".to_owned(),
-            headers: headers.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value))
+                .to_vec(),
             body,
         }
     }
@@ -125,10 +130,9 @@ pub(super) fn push(project: &Project, moved: &Moved, now: Timestamp) -> Value {
         ),
         "commits": lists,
         "head_commit": head,
-        "repository": repository(project),
+        "repository": pushed_repository(project, now),
         "pusher": {"name": "ada", "email": "ada@example.com"},
         "sender": sender(),
-        "pushed_at": time(now),
     })
 }
 
@@ -197,7 +201,12 @@ pub(super) fn other(
                 "sender": sender(),
             }),
         )),
-        Happening::Deployment { sha, branch, environment, state } => Some((
+        Happening::Deployment {
+            sha,
+            branch,
+            environment,
+            state,
+        } => Some((
             "deployment_status",
             json!({
                 "action": "created",
@@ -216,7 +225,13 @@ pub(super) fn other(
                 "sender": sender(),
             }),
         )),
-        Happening::Workflow { sha, branch, path, event, conclusion } => Some((
+        Happening::Workflow {
+            sha,
+            branch,
+            path,
+            event,
+            conclusion,
+        } => Some((
             "workflow_run",
             json!({
                 "action": "completed",
@@ -261,6 +276,16 @@ fn repository(project: &Project) -> Value {
         "default_branch": project.default_branch,
         "master_branch": project.default_branch,
     })
+}
+
+/// In a push, times of the repository are seconds, unlike anywhere else.
+fn pushed_repository(project: &Project, now: Timestamp) -> Value {
+    let mut body = repository(project);
+    if let Some(body) = body.as_object_mut() {
+        body.insert("created_at".into(), json!(1_600_000_000));
+        body.insert("pushed_at".into(), json!(now.as_second()));
+    }
+    body
 }
 
 fn sender() -> Value {

@@ -4,31 +4,51 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::super::account::{
-    Account, Area, Fate, Target, Task, beijing_time, parse_beijing_time,
-};
+use super::super::account::{Account, Area, Fate, Target, Task, beijing_time, parse_beijing_time};
+use super::Product;
 use super::parameters::{Parameters, missing};
 use super::signature::Refused;
 use crate::purge::{Mode, PurgeKind};
 
 type Fields = Map<String, Value>;
-type Run = fn(&mut Account, &mut Parameters, Timestamp) -> Result<Fields, Refused>;
+type Run = fn(&mut Desk<'_>, &mut Parameters) -> Result<Fields, Refused>;
+
+/// What an action works on.
+pub(super) struct Desk<'a> {
+    pub account: &'a mut Account,
+    pub product: Product,
+    pub now: Timestamp,
+}
+
+impl Desk<'_> {
+    /// The parameters that only the CDN has: where, and whether non-ASCII characters are the service's to encode.
+    fn place(&self, parameters: &mut Parameters) -> Result<(Option<Area>, bool), Refused> {
+        match self.product {
+            Product::Ecdn => Ok((None, false)),
+            Product::Cdn => {
+                let area = parameters.word("Area", &["mainland", "overseas"])?;
+                let encoded = parameters.flag("UrlEncode")?.unwrap_or(false);
+                Ok((area.as_deref().and_then(Area::parse), encoded))
+            }
+        }
+    }
+}
 
 /// Bytes of a URL. There is an error for longer ones; the length itself is in no document.
 const MAX_URL: usize = 8_192;
 /// How long records can be asked for (documented for the console and for API 2.0).
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// The action of a name.
-pub(super) fn find(action: &str) -> Option<Run> {
-    match action {
-        "PurgeUrlsCache" => Some(purge_urls),
-        "PurgePathCache" => Some(purge_paths),
-        "PushUrlsCache" => Some(push_urls),
-        "DescribePurgeTasks" => Some(describe_purges),
-        "DescribePushTasks" => Some(describe_pushes),
-        "DescribePurgeQuota" => Some(purge_quota),
-        "DescribePushQuota" => Some(push_quota),
+/// The action of a name. ECDN has no prefetch.
+pub(super) fn find(product: Product, action: &str) -> Option<Run> {
+    match (product, action) {
+        (_, "PurgeUrlsCache") => Some(purge_urls),
+        (_, "PurgePathCache") => Some(purge_paths),
+        (_, "DescribePurgeTasks") => Some(describe_purges),
+        (_, "DescribePurgeQuota") => Some(purge_quota),
+        (Product::Cdn, "PushUrlsCache") => Some(push_urls),
+        (Product::Cdn, "DescribePushTasks") => Some(describe_pushes),
+        (Product::Cdn, "DescribePushQuota") => Some(push_quota),
         _ => None,
     }
 }
@@ -63,40 +83,47 @@ fn bad(message: impl Into<String>) -> Refused {
     Refused::new("InvalidParameter.CdnParamError", message)
 }
 
-fn purge_urls(
-    account: &mut Account,
-    parameters: &mut Parameters,
-    now: Timestamp,
-) -> Result<Fields, Refused> {
+fn purge_urls(desk: &mut Desk<'_>, parameters: &mut Parameters) -> Result<Fields, Refused> {
     let urls = parameters.texts("Urls")?.ok_or_else(|| missing("Urls"))?;
-    let area = parameters.word("Area", &["mainland", "overseas"])?;
-    let encoded = parameters.flag("UrlEncode")?.unwrap_or(false);
-    let area = area.as_deref().and_then(Area::parse);
-    submit(account, parameters, PurgeKind::Url, None, urls, area, encoded, now)
+    let (area, encoded) = desk.place(parameters)?;
+    parameters.unknown()?;
+    submit(
+        desk,
+        Submission {
+            kind: PurgeKind::Url,
+            mode: None,
+            urls,
+            area,
+            encoded,
+        },
+    )
 }
 
-fn purge_paths(
-    account: &mut Account,
-    parameters: &mut Parameters,
-    now: Timestamp,
-) -> Result<Fields, Refused> {
+fn purge_paths(desk: &mut Desk<'_>, parameters: &mut Parameters) -> Result<Fields, Refused> {
     let paths = parameters.texts("Paths")?.ok_or_else(|| missing("Paths"))?;
-    let mode = match parameters.word("FlushType", &["flush", "delete"])?.as_deref() {
+    let mode = match parameters
+        .word("FlushType", &["flush", "delete"])?
+        .as_deref()
+    {
         None => return Err(missing("FlushType")),
         Some("flush") => Mode::Flush,
         Some(_) => Mode::Delete,
     };
-    let area = parameters.word("Area", &["mainland", "overseas"])?;
-    let encoded = parameters.flag("UrlEncode")?.unwrap_or(false);
-    let area = area.as_deref().and_then(Area::parse);
-    submit(account, parameters, PurgeKind::Directory, Some(mode), paths, area, encoded, now)
+    let (area, encoded) = desk.place(parameters)?;
+    parameters.unknown()?;
+    submit(
+        desk,
+        Submission {
+            kind: PurgeKind::Directory,
+            mode: Some(mode),
+            urls: paths,
+            area,
+            encoded,
+        },
+    )
 }
 
-fn push_urls(
-    account: &mut Account,
-    parameters: &mut Parameters,
-    now: Timestamp,
-) -> Result<Fields, Refused> {
+fn push_urls(desk: &mut Desk<'_>, parameters: &mut Parameters) -> Result<Fields, Refused> {
     let urls = parameters.texts("Urls")?.ok_or_else(|| missing("Urls"))?;
     // Unlike a purge, a prefetch without an area goes to the mainland.
     let area = parameters
@@ -111,24 +138,42 @@ fn push_urls(
     let headers = parameters.names_and_values("Headers")?;
     let fits = |(name, value): &(String, String)| name.len() <= 128 && value.len() <= 1_024;
     if headers.len() > 20 || !headers.iter().all(fits) {
-        return Err(bad("Headers: at most 20, names of 128 bytes, values of 1,024"));
+        return Err(bad(
+            "Headers: at most 20, names of 128 bytes, values of 1,024",
+        ));
     }
     let encoded = parameters.flag("UrlEncode")?.unwrap_or(false);
-    submit(account, parameters, PurgeKind::Prefetch, None, urls, Some(area), encoded, now)
+    parameters.unknown()?;
+    submit(
+        desk,
+        Submission {
+            kind: PurgeKind::Prefetch,
+            mode: None,
+            urls,
+            area: Some(area),
+            encoded,
+        },
+    )
 }
 
-#[expect(clippy::too_many_arguments, reason = "one caller an action, each names them")]
-fn submit(
-    account: &mut Account,
-    parameters: &Parameters,
+struct Submission {
     kind: PurgeKind,
     mode: Option<Mode>,
     urls: Vec<String>,
     area: Option<Area>,
     encoded: bool,
-    now: Timestamp,
-) -> Result<Fields, Refused> {
-    parameters.unknown()?;
+}
+
+/// Takes a batch, or refuses all of it: there is one task id and no list of failures.
+fn submit(desk: &mut Desk<'_>, submission: Submission) -> Result<Fields, Refused> {
+    let Submission {
+        kind,
+        mode,
+        urls,
+        area,
+        encoded,
+    } = submission;
+    let (account, now) = (&mut *desk.account, desk.now);
     if urls.is_empty() {
         return Err(bad("there must be at least one URL"));
     }
@@ -171,7 +216,10 @@ fn check(
             "The URL is too long.",
         ));
     }
-    if text.chars().any(|c| c.is_control() || c.is_whitespace() || (!encoded && !c.is_ascii())) {
+    if text
+        .chars()
+        .any(|c| c.is_control() || c.is_whitespace() || (!encoded && !c.is_ascii()))
+    {
         return Err(bad(format!("{text}: must be percent-encoded")));
     }
     let host = text.split('/').nth(2).unwrap_or_default();
@@ -180,7 +228,10 @@ fn check(
             PurgeKind::Url | PurgeKind::Directory => "InvalidParameter.CdnPurgeWildcardNotAllowed",
             PurgeKind::Prefetch => "InvalidParameter.CdnPushWildcardNotAllowed",
         };
-        return Err(Refused::new(code, "Wildcard domain names are not supported."));
+        return Err(Refused::new(
+            code,
+            "Wildcard domain names are not supported.",
+        ));
     }
     let url = Url::parse(text).map_err(|error| bad(format!("{text}: {error}")))?;
     if kind == PurgeKind::Directory && !text.ends_with('/') {
@@ -218,18 +269,15 @@ fn task_id(account: &mut Account, now: Timestamp) -> String {
     }
 }
 
-fn describe_purges(
-    account: &mut Account,
-    parameters: &mut Parameters,
-    now: Timestamp,
-) -> Result<Fields, Refused> {
+fn describe_purges(desk: &mut Desk<'_>, parameters: &mut Parameters) -> Result<Fields, Refused> {
     let kinds = match parameters.word("PurgeType", &["url", "path"])?.as_deref() {
         Some("url") => vec![PurgeKind::Url],
         Some(_) => vec![PurgeKind::Directory],
         None => vec![PurgeKind::Url, PurgeKind::Directory],
     };
     let status = parameters.word("Status", &["fail", "done", "process"])?;
-    let query = Query::read(parameters, kinds, status)?;
+    let query = Query::read(parameters, kinds, status, desk.product)?;
+    let (account, now) = (&*desk.account, desk.now);
     let (total, page) = query.run(account, now);
     let logs: Vec<Value> = page
         .iter()
@@ -250,13 +298,10 @@ fn describe_purges(
     ]))
 }
 
-fn describe_pushes(
-    account: &mut Account,
-    parameters: &mut Parameters,
-    now: Timestamp,
-) -> Result<Fields, Refused> {
+fn describe_pushes(desk: &mut Desk<'_>, parameters: &mut Parameters) -> Result<Fields, Refused> {
     let status = parameters.word("Status", &["fail", "done", "process", "invalid"])?;
-    let query = Query::read(parameters, vec![PurgeKind::Prefetch], status)?;
+    let query = Query::read(parameters, vec![PurgeKind::Prefetch], status, desk.product)?;
+    let (account, now) = (&*desk.account, desk.now);
     let (total, page) = query.run(account, now);
     let logs: Vec<Value> = page
         .iter()
@@ -326,6 +371,7 @@ impl Query {
         parameters: &mut Parameters,
         kinds: Vec<PurgeKind>,
         status: Option<String>,
+        product: Product,
     ) -> Result<Self, Refused> {
         let task = parameters.text("TaskId")?;
         let start = time(parameters, "StartTime")?;
@@ -339,10 +385,11 @@ impl Query {
             return Err(invalid_date("EndTime is before StartTime"));
         }
         let keyword = parameters.text("Keyword")?;
-        let area = parameters
-            .word("Area", &["mainland", "overseas", "global"])?
-            .as_deref()
-            .and_then(Area::parse);
+        let area = match product {
+            Product::Ecdn => None,
+            Product::Cdn => parameters.word("Area", &["mainland", "overseas", "global"])?,
+        };
+        let area = area.as_deref().and_then(Area::parse);
         let size = |number: Option<i64>, or: usize| match number {
             None => Ok(or),
             Some(number) => usize::try_from(number).map_err(|_| bad("a negative number")),
@@ -367,13 +414,19 @@ impl Query {
     }
 
     /// How many there are in all, and a page of them: the newest task first, a task's URLs in order.
-    fn run<'a>(&self, account: &'a Account, now: Timestamp) -> (usize, Vec<(&'a Task, &'a Target)>) {
+    fn run<'a>(
+        &self,
+        account: &'a Account,
+        now: Timestamp,
+    ) -> (usize, Vec<(&'a Task, &'a Target)>) {
         let listed = |task: &&Task| {
             self.kinds.contains(&task.kind)
                 && now >= task.at + account.listed_after
                 && now.duration_since(task.at) <= KEPT
                 && self.task.as_ref().is_none_or(|id| *id == task.id)
-                && self.start.is_none_or(|start| seconds(task.at) >= seconds(start))
+                && self
+                    .start
+                    .is_none_or(|start| seconds(task.at) >= seconds(start))
                 && self.end.is_none_or(|end| seconds(task.at) <= seconds(end))
                 && self.area.is_none_or(|area| task.area.covers(area))
         };
@@ -382,7 +435,10 @@ impl Query {
             self.keyword
                 .as_deref()
                 .is_none_or(|keyword| keyword == target.url || keyword == host)
-                && self.status.as_deref().is_none_or(|s| s == word(target, now))
+                && self
+                    .status
+                    .as_deref()
+                    .is_none_or(|s| s == word(target, now))
         };
         let mut all: Vec<(&Task, &Target)> = Vec::new();
         for task in account.tasks.iter().rev().filter(listed) {
@@ -413,37 +469,38 @@ fn invalid_date(message: &str) -> Refused {
     Refused::new("InvalidParameter.CdnStatInvalidDate", message)
 }
 
-fn purge_quota(
-    account: &mut Account,
-    parameters: &mut Parameters,
-    now: Timestamp,
-) -> Result<Fields, Refused> {
+fn purge_quota(desk: &mut Desk<'_>, parameters: &mut Parameters) -> Result<Fields, Refused> {
     parameters.unknown()?;
     Ok(Fields::from_iter([
-        ("UrlPurge".to_owned(), quota(account, PurgeKind::Url, now)),
-        ("PathPurge".to_owned(), quota(account, PurgeKind::Directory, now)),
+        ("UrlPurge".to_owned(), quota(desk, PurgeKind::Url)),
+        ("PathPurge".to_owned(), quota(desk, PurgeKind::Directory)),
     ]))
 }
 
-fn push_quota(
-    account: &mut Account,
-    parameters: &mut Parameters,
-    now: Timestamp,
-) -> Result<Fields, Refused> {
+fn push_quota(desk: &mut Desk<'_>, parameters: &mut Parameters) -> Result<Fields, Refused> {
     parameters.unknown()?;
-    let quota = quota(account, PurgeKind::Prefetch, now);
+    let quota = quota(desk, PurgeKind::Prefetch);
     Ok(Fields::from_iter([("UrlPush".to_owned(), quota)]))
 }
 
-fn quota(account: &Account, kind: PurgeKind, now: Timestamp) -> Value {
-    let allowance = account.allowances.get(&kind);
-    let line = |area: &Area| {
-        json!({
-            "Area": area.word(),
-            "Batch": allowance.map_or(0, |a| a.per_request),
-            "Total": allowance.map_or(0, |a| a.per_day),
-            "Available": account.left_today(kind, *area, now),
-        })
-    };
-    Area::Global.parts().iter().map(line).collect()
+/// A quota: the CDN answers one for each area, ECDN one object.
+fn quota(desk: &Desk<'_>, kind: PurgeKind) -> Value {
+    let allowance = desk.account.allowances.get(&kind);
+    let (batch, total) = allowance.map_or((0, 0), |a| (a.per_request, a.per_day));
+    let left = |area: Area| desk.account.left_today(kind, area, desk.now);
+    match desk.product {
+        Product::Ecdn => json!({"Batch": batch, "Total": total, "Available": left(Area::Global)}),
+        Product::Cdn => {
+            let areas = Area::Global.parts().iter();
+            let line = |area: &Area| {
+                json!({
+                    "Area": area.word(),
+                    "Batch": batch,
+                    "Total": total,
+                    "Available": left(*area),
+                })
+            };
+            areas.map(line).collect()
+        }
+    }
 }
