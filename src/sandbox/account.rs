@@ -258,6 +258,11 @@ impl Account {
         });
     }
 
+    /// Adds a rule for how targets end whose URL contains `part`.
+    pub fn told(&mut self, part: &str, often: Often, fate: Fate) {
+        self.fates.push((part.to_owned(), fate, often));
+    }
+
     fn fate_of(&mut self, url: &str) -> Fate {
         for (pattern, fate, often) in &mut self.fates {
             let applies = url.contains(pattern.as_str())
@@ -372,7 +377,7 @@ impl CdnAccount {
     /// How targets end whose URL contains `part`, for tasks that are accepted from now on.
     /// The first rule that matches counts; [`Often::Times`] counts targets.
     pub fn set_fate(&self, part: &str, often: Often, fate: Fate) {
-        self.with(|account| account.fates.push((part.to_owned(), fate, often)));
+        self.with(|account| account.told(part, often, fate));
     }
 
     /// How many targets a request and a day (per area) may hold.

@@ -17,6 +17,8 @@ mod qcloud;
 
 mod repo;
 mod tencent;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -45,10 +45,13 @@ impl GitHub {
                 "repository".to_owned(),
             ),
             ("X-GitHub-Hook-Installation-Target-ID", "1000".to_owned()),
-            ("X-Hub-Signature", format!("sha1={}", sha1_mac(&body))),
+            (
+                "X-Hub-Signature",
+                format!("sha1={}", sha1_mac(SECRET, &body)),
+            ),
             (
                 "X-Hub-Signature-256",
-                format!("sha256={}", sha256_mac(&body)),
+                format!("sha256={}", sha256_mac(SECRET, &body)),
             ),
         ];
         Delivery {
@@ -61,14 +64,14 @@ impl GitHub {
     }
 }
 
-fn sha1_mac(body: &[u8]) -> String {
-    Hmac::<Sha1>::new_from_slice(SECRET.as_bytes())
+fn sha1_mac(secret: &str, body: &[u8]) -> String {
+    Hmac::<Sha1>::new_from_slice(secret.as_bytes())
         .map(|mac| hex::encode(mac.chain_update(body).finalize().into_bytes()))
         .unwrap_or_default()
 }
 
-fn sha256_mac(body: &[u8]) -> String {
-    Hmac::<Sha256>::new_from_slice(SECRET.as_bytes())
+pub(super) fn sha256_mac(secret: &str, body: &[u8]) -> String {
+    Hmac::<Sha256>::new_from_slice(secret.as_bytes())
         .map(|mac| hex::encode(mac.chain_update(body).finalize().into_bytes()))
         .unwrap_or_default()
 }

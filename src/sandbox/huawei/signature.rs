@@ -131,7 +131,7 @@ mod tests {
             ],
             body: Vec::new(),
         };
-        let secret = "MFyfvK41ba2giqM7**********KGpownRZlmVmHc";
+        let secret = "MFyfvK41ba2giqM7Uio6PznpdUKGpownRZlmVmHc";
         let now: Timestamp = "2019-11-15T03:40:00Z".parse().unwrap();
 
         assert_eq!(
