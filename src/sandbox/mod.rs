@@ -6,6 +6,8 @@
 //! [`Clock`] it was started with, so a test can let a day pass.
 
 mod account;
+mod cdn;
+mod diff;
 mod exchange;
 mod faults;
 mod forge;
@@ -25,7 +27,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-pub use self::account::{Area, CdnAccount, Fate, Purged, Words};
+pub use self::account::{Area, Fate, Purged, Words};
+pub use self::cdn::CdnAccount;
 pub use self::faults::{Fault, Often};
 pub use self::forge::{Delivery, Forge, Happening, PostedStatus, Repository};
 pub use self::repo::{Change, EXECUTABLE, FILE, SUBMODULE, SYMLINK, ZERO};

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use sha1::Sha1;
 use sha2::Sha256;
 
+use super::super::diff::Difference;
 use super::super::forge::{Delivery, Happening, Moved, Project};
-use super::super::repo::{Commit, Difference, Repo, ZERO, text};
+use super::super::repo::{Commit, Repo, ZERO, text};
 use super::{GitHub, time};
 
 /// The most commits in a push.

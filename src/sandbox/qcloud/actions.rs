@@ -1,4 +1,4 @@
-//! The actions: RefreshCdnUrl, RefreshCdnDir, CdnPusherV2, and the two logs.
+//! The actions: `RefreshCdnUrl`, `RefreshCdnDir`, `CdnPusherV2`, and the two logs.
 
 use std::collections::BTreeMap;
 

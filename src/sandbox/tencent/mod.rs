@@ -3,6 +3,7 @@
 
 mod actions;
 mod parameters;
+mod records;
 pub(in crate::sandbox) mod signature;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,5 @@
 //! Tencent Cloud's signatures as a verifier: TC3-HMAC-SHA256 (signature method v3)
-//! and HmacSHA1 / HmacSHA256 (signature method v1), from Tencent's pages on both.
+//! and `HmacSHA1` / `HmacSHA256` (signature method v1), from Tencent's pages on both.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -232,7 +232,7 @@ pub(in crate::sandbox) fn verify_v1(
     given == Some(sign_v1(method_name, secret, &text).as_str())
 }
 
-/// The signature of v1. Any method but HmacSHA256, and none at all, means SHA-1.
+/// The signature of v1. Any method but `HmacSHA256`, and none at all, means SHA-1.
 pub(in crate::sandbox) fn sign_v1(method: Option<&str>, secret: &str, text: &str) -> String {
     if method == Some("HmacSHA256") {
         STANDARD.encode(sha256_mac(secret.as_bytes(), text.as_bytes()))
