@@ -1,1 +1,183 @@
-//! The command line.
+//! The command line: verbs, their options, and where each is done.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands;
+
+/// Keeps CDNs in step with a git repository: signed push webhooks become purges
+/// of exactly what changed, and a status on the commit.
+#[derive(Debug, Parser)]
+#[command(name = "purgehook", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 fine, 1 it failed or found problems, 2 wrong usage.\n\
+    First time here? `purgehook demo` shows everything at work, without any account.";
+
+/// Where the rules file is.
+#[derive(Clone, Debug, Args)]
+pub struct RulesFile {
+    /// The rules file
+    #[arg(long, value_name = "PATH", env = "PURGEHOOK_RULES", default_value = crate::config::DEFAULT_PATH)]
+    pub rules: PathBuf,
+}
+
+/// What wins over the `server:` part of the rules file.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServerOptions {
+    /// Where to listen, e.g. 0.0.0.0:8080 [default: `server.listen`, else 127.0.0.1:8080]
+    #[arg(long, value_name = "HOST:PORT", env = "PURGEHOOK_LISTEN")]
+    pub listen: Option<String>,
+    /// sqlite://PATH or postgres://... [default: `server.database`, else sqlite://purgehook.db]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "PURGEHOOK_DATABASE",
+        hide_env_values = true
+    )]
+    pub database: Option<String>,
+    /// The address that links in statuses start with [default: `server.public_url`]
+    #[arg(long, value_name = "URL", env = "PURGEHOOK_PUBLIC_URL")]
+    pub public_url: Option<url::Url>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Receive webhooks, purge, report
+    Serve {
+        #[command(flatten)]
+        rules: RulesFile,
+        #[command(flatten)]
+        options: ServerOptions,
+    },
+    /// Check the rules file and show every problem in it
+    Check {
+        #[command(flatten)]
+        rules: RulesFile,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a change would purge; sends nothing
+    Plan {
+        #[command(flatten)]
+        rules: RulesFile,
+        /// The site, by its name in the rules file [default: the only one]
+        #[arg(long, value_name = "NAME")]
+        site: Option<String>,
+        /// A file that lists the changed paths, one a line, optionally as git's --name-status prints them; `-` is standard input
+        #[arg(long, value_name = "PATH")]
+        files: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show which rules fire for a path, and why
+    Explain {
+        #[command(flatten)]
+        rules: RulesFile,
+        /// The site, by its name in the rules file [default: every site]
+        #[arg(long, value_name = "NAME")]
+        site: Option<String>,
+        /// A path in the repository
+        path: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List runs, newest first
+    Runs {
+        #[command(flatten)]
+        rules: RulesFile,
+        #[command(flatten)]
+        options: ServerOptions,
+        /// Only runs of this site
+        #[arg(long, value_name = "NAME")]
+        site: Option<String>,
+        /// Only runs in this state: pending, succeeded, failed, errored, superseded, cancelled
+        #[arg(long, value_name = "STATE")]
+        state: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try a failed run again, from where it failed
+    Retry {
+        #[command(flatten)]
+        rules: RulesFile,
+        #[command(flatten)]
+        options: ServerOptions,
+        /// The run's id
+        run: String,
+    },
+    /// Show everything at work against stand-ins for GitHub, GitLab and the CDNs; needs no account
+    Demo {
+        /// Where to serve the pages
+        #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+        listen: String,
+        /// Stop when the show is over instead of leaving the pages up
+        #[arg(long)]
+        exit: bool,
+    },
+    /// Ask a running server whether it is ready; for containers
+    Healthcheck {
+        /// Where it listens
+        #[arg(
+            long,
+            value_name = "HOST:PORT",
+            env = "PURGEHOOK_LISTEN",
+            default_value = "127.0.0.1:8080"
+        )]
+        listen: String,
+    },
+}
+
+/// Does what the command line says.
+pub async fn run(cli: Cli) -> ExitCode {
+    let result = match cli.command {
+        Command::Serve { rules, options } => commands::serve::run(&rules.rules, &options).await,
+        Command::Check { rules, json } => commands::check::run(&rules.rules, json),
+        Command::Plan {
+            rules,
+            site,
+            files,
+            json,
+        } => commands::plan::run(&rules.rules, site.as_deref(), &files, json),
+        Command::Explain {
+            rules,
+            site,
+            path,
+            json,
+        } => commands::explain::run(&rules.rules, site.as_deref(), &path, json),
+        Command::Runs {
+            rules,
+            options,
+            site,
+            state,
+            limit,
+            json,
+        } => commands::runs::run(&rules.rules, &options, site, state.as_deref(), limit, json).await,
+        Command::Retry {
+            rules,
+            options,
+            run,
+        } => commands::retry::run(&rules.rules, &options, run).await,
+        Command::Demo { listen, exit } => commands::demo::run(&listen, exit).await,
+        Command::Healthcheck { listen } => commands::healthcheck::run(&listen).await,
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -20,7 +20,7 @@ impl RepoPath {
                 && s.chars()
                     .all(|c| !c.is_control() && !c.is_whitespace() && !"?#%\\:".contains(c))
         };
-        (segments.len() >= 2 && text.len() <= 1024 && segments.iter().all(|s| good(s)))
+        (segments.len() >= 2 && text.len() <= 1024 && segments.iter().all(good))
             .then(|| Self(text.to_owned()))
     }
 

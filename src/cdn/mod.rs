@@ -2,6 +2,17 @@
 //!
 //! To add one, write its module and add its line to [`KINDS`].
 
+mod errors;
+mod exchange;
+mod limits;
+mod local_time;
+mod matching;
+pub mod sign;
+mod tencent;
+
+#[cfg(test)]
+mod fake;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +33,7 @@ pub struct CdnKind {
 }
 
 /// Every kind of CDN there is.
-pub const KINDS: &[CdnKind] = &[];
+pub const KINDS: &[CdnKind] = &[tencent::cdn::KIND, tencent::ecdn::KIND];
 
 /// What a CDN takes, per kind of purge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +66,18 @@ pub struct Batch {
     pub mode: Option<Mode>,
     /// The full URLs, each once.
     pub targets: Vec<String>,
+}
+
+impl Batch {
+    /// What it holds, for messages: "12 URLs", "1 directory".
+    fn counted(&self) -> String {
+        let count = self.targets.len();
+        let (one, many) = match self.kind {
+            PurgeKind::Url | PurgeKind::Prefetch => ("URL", "URLs"),
+            PurgeKind::Directory => ("directory", "directories"),
+        };
+        format!("{count} {}", if count == 1 { one } else { many })
+    }
 }
 
 /// A batch that was handed over.
@@ -125,6 +148,14 @@ pub struct CdnError {
     pub maybe_done: bool,
 }
 
+impl CdnError {
+    /// Whether the CDN could not be reached or did not get to an answer of its own.
+    pub fn is_outage(&self) -> bool {
+        matches!(self.code.as_str(), "timeout" | "connection" | "answer")
+            || self.code.starts_with("http 5")
+    }
+}
+
 /// What is left of one day's quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
@@ -160,6 +191,11 @@ pub trait Cdn: Send + Sync {
 
     /// What is left of today's quotas, by kind. Empty where the API cannot say.
     async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError>;
+
+    /// The entry under `cdns:` that takes this one's purges once its service answers that it has moved.
+    fn migrated_to(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Keeps a series of requests inside a rate.
@@ -181,5 +217,28 @@ impl Pace {
     /// Returns when the next request may go out.
     pub async fn next(&self) {
         self.clock.sleep(self.between).await;
+    }
+}
+
+/// The requests of one call: the first goes out at once, each further one when the pace lets it.
+struct Paced<'p> {
+    pace: &'p Pace,
+    started: bool,
+}
+
+impl<'p> Paced<'p> {
+    fn new(pace: &'p Pace) -> Self {
+        Self {
+            pace,
+            started: false,
+        }
+    }
+
+    /// Returns when the next request may go out.
+    async fn next(&mut self) {
+        if self.started {
+            self.pace.next().await;
+        }
+        self.started = true;
     }
 }

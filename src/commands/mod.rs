@@ -1,1 +1,92 @@
-//! To be written.
+//! One verb each: wiring only.
+
+pub mod check;
+pub mod demo;
+pub mod explain;
+pub mod healthcheck;
+pub mod plan;
+pub mod retry;
+pub mod runs;
+pub mod serve;
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::ServerOptions;
+use crate::clock::Clock;
+use crate::config::{self, Config, Site};
+use crate::http::Outside;
+use crate::settings::Environment;
+use crate::store::Store;
+
+/// Logs to standard error: readable on a terminal, JSON otherwise. `RUST_LOG` says what.
+fn start_logging(default: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A second start of logging, in a test, is no harm.
+    let _ = if std::io::stderr().is_terminal() {
+        builder.with_target(false).try_init()
+    } else {
+        builder.json().flatten_event(true).try_init()
+    };
+}
+
+/// Reads the rules file; shows its problems, or its warnings, on standard error.
+fn load(rules: &Path, options: &ServerOptions) -> anyhow::Result<Config> {
+    let outside = Outside::new(Clock::system())?;
+    match config::load(rules, Environment::of_process(), &outside) {
+        Ok(loaded) => {
+            if !loaded.warnings.list.is_empty() {
+                eprintln!(
+                    "{}",
+                    loaded.warnings.render(std::io::stderr().is_terminal())
+                );
+            }
+            let mut config = loaded.config;
+            let server = &mut config.server;
+            server.listen = options
+                .listen
+                .clone()
+                .unwrap_or_else(|| server.listen.clone());
+            server.database = options
+                .database
+                .clone()
+                .unwrap_or_else(|| server.database.clone());
+            server.public_url = options
+                .public_url
+                .clone()
+                .or_else(|| server.public_url.clone());
+            Ok(config)
+        }
+        Err(problems) => {
+            eprintln!("{}", problems.render(std::io::stderr().is_terminal()));
+            bail!("the rules file cannot be used");
+        }
+    }
+}
+
+/// Opens the store that the configuration names.
+async fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
+    let store = Store::open(&config.server.database).await?;
+    Ok(Arc::new(store))
+}
+
+/// The sites a command is about: the named one, or all.
+fn sites<'c>(config: &'c Config, name: Option<&str>) -> anyhow::Result<Vec<&'c Site>> {
+    match name {
+        None => Ok(config.sites.values().collect()),
+        Some(name) => {
+            let known: Vec<&str> = config.sites.keys().map(String::as_str).collect();
+            let site = config.sites.get(name).with_context(|| {
+                format!("there is no site {name:?}; there is {}", known.join(", "))
+            })?;
+            Ok(vec![site])
+        }
+    }
+}

@@ -1,17 +1,33 @@
 //! rules.yaml to a checked configuration, with every message a person reads.
+//!
+//! [`load`] reads the file, makes a client for each forge and CDN, checks each
+//! site against them, and returns either all of it or all that is wrong with it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use url::Url;
 
-use crate::cdn::Cdn;
+use crate::cdn::{self, Cdn, CdnKind};
 use crate::event::RepoPath;
-use crate::forge::Forge;
+use crate::forge::{self, Forge, ForgeKind};
 use crate::http::Outside;
 use crate::rules::{Glob, Rules};
+use crate::settings::{Environment, File, Problems, Section};
+
+mod clients;
+mod overlaps;
+mod rule;
+mod server;
+mod site;
+#[cfg(test)]
+mod tests;
+
+/// Where `--rules` points when it is not given.
+pub const DEFAULT_PATH: &str = "rules.yaml";
 
 /// Everything rules.yaml says, checked, with clients made for each forge and CDN.
 pub struct Config {
@@ -85,14 +101,93 @@ pub enum WhenUnknown {
     Fail,
 }
 
-/// Reads a configuration. `env` is asked for `${NAME}` and the vendors' variables.
-///
-/// The error holds all problems, rendered for a terminal.
+/// A configuration that can be used, and what is odd about it.
+pub struct Loaded {
+    /// What the file says.
+    pub config: Config,
+    /// Warnings only; often none.
+    pub warnings: Problems,
+}
+
+/// The kinds of forges and CDNs that `kind:` may name.
+#[derive(Clone, Copy)]
+pub struct Kinds<'k> {
+    /// For entries under `forges:`.
+    pub forges: &'k [ForgeKind],
+    /// For entries under `cdns:`.
+    pub cdns: &'k [CdnKind],
+}
+
+/// Every kind there is.
+pub const ALL_KINDS: Kinds<'static> = Kinds {
+    forges: forge::KINDS,
+    cdns: cdn::KINDS,
+};
+
+/// Reads the rules file at `path`. The error holds all that is wrong with it.
+pub fn load(path: &Path, environment: Environment, outside: &Outside) -> Result<Loaded, Problems> {
+    let name = path.display().to_string();
+    let refuse = |message: String, advice: Option<&str>| {
+        Problems::of_file(&name, message, advice.map(str::to_owned))
+    };
+    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => refuse(
+            format!("there is no rules file at `{name}`"),
+            Some("give its path with `--rules PATH` or in PURGEHOOK_RULES"),
+        ),
+        _ => refuse(format!("cannot read the rules file: {error}"), None),
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        refuse(
+            format!("the rules file is not UTF-8 text (line {line})"),
+            Some("save it as UTF-8"),
+        )
+    })?;
+    read(&name, &text, environment, outside, ALL_KINDS)
+}
+
+/// Reads a configuration from the text of a rules file. `name` is the file's
+/// path, for messages and for `<key>_file` paths, which start in its directory.
 pub fn read(
-    _file_name: &str,
-    _text: &str,
-    _env: &dyn Fn(&str) -> Option<String>,
-    _outside: &Outside,
-) -> Result<(Config, Vec<String>), Vec<String>> {
-    todo!()
+    name: &str,
+    text: &str,
+    environment: Environment,
+    outside: &Outside,
+    kinds: Kinds<'_>,
+) -> Result<Loaded, Problems> {
+    let file = File::new(name, text, environment);
+    let config = file.root().and_then(|root| read_root(root, outside, kinds));
+    let problems = file.problems();
+    match config {
+        Some(config) if !problems.has_errors() => Ok(Loaded {
+            config,
+            warnings: problems,
+        }),
+        Some(_) | None => Err(problems),
+    }
+}
+
+/// Reads the whole file. None if a part could not be read, which is noted.
+fn read_root(mut root: Section, outside: &Outside, kinds: Kinds<'_>) -> Option<Config> {
+    let server = server::read(&mut root);
+    let forges = clients::forges(&mut root, outside, kinds.forges);
+    let cdns = clients::cdns(&mut root, outside, kinds.cdns);
+    let sites = site::read_all(&mut root, &forges, &cdns);
+    overlaps::check(&mut root, &forges, &cdns, &sites);
+
+    let count = sites.len();
+    let sites: BTreeMap<String, Site> = sites
+        .into_iter()
+        .filter_map(|site| Some((site.name.value, site.site?)))
+        .collect();
+    (sites.len() == count).then_some(Config {
+        server: server?,
+        forges: forges.into_clients()?,
+        cdns: cdns.into_clients()?,
+        sites,
+    })
 }

@@ -1,1 +1,271 @@
-//! To be written.
+//! The durable steps that carry a run from delivery to status.
+//!
+//! Each step takes one claimed work item, does what it asks for, and commits
+//! the outcome together with what comes next. Nothing else is remembered: a
+//! process that dies between two commits leaves work that is due, and whoever
+//! comes next takes it up.
+
+mod accept;
+mod advance;
+mod describe;
+mod follow;
+mod report;
+mod retry;
+mod submit;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+pub use accept::{ReceiveError, Received};
+pub use advance::capabilities;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::run::RunId;
+use crate::store::{After, Lease, Store, StoreError, Work, WorkKey, Write};
+
+/// How long a claimed step may go without a sign of life before someone else may do it.
+const LEASE: Duration = Duration::from_secs(60);
+/// How long one step may take in all. A walk through two large trees is the longest.
+const STEP_LIMIT: Duration = Duration::from_secs(900);
+/// Steps done at once.
+const STEPS_AT_ONCE: usize = 16;
+/// How long to wait before looking for work that nobody announced, such as another replica's.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How long a run may stay pending: past this, what is not confirmed has failed.
+const RUN_LIMIT: Duration = Duration::from_secs(6 * 60 * 60);
+/// How long steps in hand get to finish when the program stops.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// Carries runs through their steps.
+pub struct Engine {
+    config: watch::Receiver<Arc<Config>>,
+    store: Arc<Store>,
+    clock: Clock,
+    /// Rung when there may be work that is due.
+    bell: Arc<Notify>,
+    accept: accept::Queue,
+}
+
+/// What a step came to, to be committed.
+struct Outcome {
+    writes: Vec<Write>,
+    after: After,
+}
+
+impl Outcome {
+    fn done(writes: Vec<Write>) -> Self {
+        Self {
+            writes,
+            after: After::Done,
+        }
+    }
+
+    fn again(writes: Vec<Write>, at: Timestamp, attempts: i64) -> Self {
+        Self {
+            writes,
+            after: After::Again { at, attempts },
+        }
+    }
+}
+
+/// Why a step came to nothing. It is tried again.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Someone else has the work by now.
+    #[error("the lease has passed on")]
+    LeaseLost,
+}
+
+impl Engine {
+    /// An engine on a store. Takes in deliveries at once; does steps when [`run`](Self::run) or [`drain`](Self::drain) is called.
+    pub fn new(config: watch::Receiver<Arc<Config>>, store: Arc<Store>, clock: Clock) -> Arc<Self> {
+        let bell = Arc::new(Notify::new());
+        let accept = accept::Queue::start(Arc::clone(&store), Arc::clone(&bell));
+        Arc::new(Self {
+            config,
+            store,
+            clock,
+            bell,
+            accept,
+        })
+    }
+
+    /// The configuration as of now.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.borrow())
+    }
+
+    /// What is kept.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The time as the engine sees it.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Tries a failed run again. None if there is no such run; false if it has not failed.
+    pub async fn retry(&self, id: &RunId) -> Result<Option<bool>, StoreError> {
+        let now = self.clock.now();
+        let again = self.store.retry(id, now, now + RUN_LIMIT).await?;
+        self.bell.notify_one();
+        Ok(again)
+    }
+
+    /// Does steps as they come due, until `stop` turns true; then lets steps in hand finish.
+    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut in_hand = JoinSet::new();
+        loop {
+            // Listen before looking, or a wish made in between would wait for the next look.
+            let bell = Arc::clone(&self.bell);
+            let rung = bell.notified();
+            let wait = self.take_up(&mut in_hand).await;
+            tokio::select! {
+                () = rung => {}
+                () = self.clock.sleep(wait) => {}
+                Some(_) = in_hand.join_next() => {}
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        let finished = tokio::time::timeout(STOP_LIMIT, async {
+            while in_hand.join_next().await.is_some() {}
+        });
+        if finished.await.is_err() {
+            info!(
+                "{} steps were cut off; they go on after the next start",
+                in_hand.len()
+            );
+        }
+    }
+
+    /// Starts what is due, as far as there is room; how long to wait before looking again.
+    async fn take_up(self: &Arc<Self>, in_hand: &mut JoinSet<()>) -> Duration {
+        while in_hand.try_join_next().is_some() {}
+        let room = STEPS_AT_ONCE.saturating_sub(in_hand.len());
+        if room == 0 {
+            return LOOK_AGAIN;
+        }
+        let now = self.clock.now();
+        let claimed = match self
+            .store
+            .claim(now, LEASE, &self.clock.new_id(), room)
+            .await
+        {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                error!("cannot look for work: {error}");
+                return LOOK_AGAIN;
+            }
+        };
+        for work in claimed {
+            let engine = Arc::clone(self);
+            in_hand.spawn(async move { engine.perform(work).await });
+        }
+        if in_hand.len() >= STEPS_AT_ONCE {
+            return LOOK_AGAIN;
+        }
+        match self.store.next_due().await {
+            Ok(Some(due)) => Duration::try_from(due.duration_since(now))
+                .unwrap_or_default()
+                .min(LOOK_AGAIN),
+            Ok(None) | Err(_) => LOOK_AGAIN,
+        }
+    }
+
+    /// Does every step that is due, one after the other, until none is; when the next one will be.
+    pub async fn drain(&self) -> Result<Option<Timestamp>, StoreError> {
+        loop {
+            let now = self.clock.now();
+            let claimed = self
+                .store
+                .claim(now, LEASE, &self.clock.new_id(), STEPS_AT_ONCE)
+                .await?;
+            if claimed.is_empty() {
+                return self.store.next_due().await;
+            }
+            for work in claimed {
+                self.perform(work).await;
+            }
+        }
+    }
+
+    /// Does one step under its lease, within its limit of time.
+    async fn perform(&self, work: Work) {
+        let lease = work.lease.clone();
+        let key = work.key.clone();
+        let attempts = work.attempts;
+        let result = tokio::select! {
+            result = tokio::time::timeout(STEP_LIMIT, self.step(&work)) => result,
+            () = self.keep(&lease) => {
+                warn!(work = ?key, "the lease has passed on; leaving the step to whoever has it");
+                return;
+            }
+        };
+        let failure = match result {
+            Ok(Ok(())) => {
+                self.bell.notify_one();
+                return;
+            }
+            Ok(Err(StepError::LeaseLost)) => {
+                warn!(work = ?key, "the lease has passed on; leaving the step to whoever has it");
+                return;
+            }
+            Ok(Err(StepError::Store(error))) => error.to_string(),
+            Err(_) => format!("it took longer than {} s", STEP_LIMIT.as_secs()),
+        };
+        error!(work = ?key, "a step failed and will be tried again: {failure}");
+        let now = self.clock.now();
+        let at = now + retry::backoff(attempts, self.clock.fraction());
+        let after = After::Again {
+            at,
+            attempts: attempts + 1,
+        };
+        if let Err(error) = self.store.commit(&lease, &[], after, now).await {
+            // The lease runs out by itself, and the step is due again then.
+            error!(work = ?key, "cannot put the step back either: {error}");
+        }
+    }
+
+    /// Renews a lease for as long as it can be renewed; returns when it can't.
+    async fn keep(&self, lease: &Lease) {
+        loop {
+            self.clock.sleep(LEASE / 3).await;
+            if let Ok(false) = self.store.renew(lease, self.clock.now(), LEASE).await {
+                return;
+            }
+        }
+    }
+
+    async fn step(&self, work: &Work) -> Result<(), StepError> {
+        let outcome = match &work.key {
+            WorkKey::Run(run) => self.advance(run, work).await?,
+            WorkKey::Status(run) => self.report(run, work).await?,
+            WorkKey::Submit { account, kind } => self.submit(account, *kind, work).await?,
+            WorkKey::Follow { account, kind } => self.follow(account, *kind, work).await?,
+        };
+        self.commit(work, &outcome.writes, outcome.after).await
+    }
+
+    async fn commit(&self, work: &Work, writes: &[Write], after: After) -> Result<(), StepError> {
+        if self
+            .store
+            .commit(&work.lease, writes, after, self.clock.now())
+            .await?
+        {
+            Ok(())
+        } else {
+            Err(StepError::LeaseLost)
+        }
+    }
+}

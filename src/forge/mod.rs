@@ -1,17 +1,28 @@
 //! Forges: the git hosts that send webhooks and take commit statuses.
 //!
-//! To add one, write its module and add its line to [`KINDS`].
+//! To add one, write its module and add its line to [`KINDS`]. What forges share
+//! stands beside them: `api` (requests and what their errors mean), `body`
+//! (typed reading of webhook bodies), `trees` (the exact difference of two commits).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::changes::ChangeSet;
+use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
 use crate::event::{CommitId, Event, RepoPath};
 use crate::http::Outside;
 use crate::run::StatusState;
 use crate::settings::Section;
+
+mod api;
+mod body;
+pub mod github;
+pub mod gitlab;
+#[cfg(test)]
+mod scripted;
+mod trees;
 
 /// A kind of forge, as `kind:` names it.
 pub struct ForgeKind {
@@ -22,7 +33,7 @@ pub struct ForgeKind {
 }
 
 /// Every kind of forge there is.
-pub const KINDS: &[ForgeKind] = &[];
+pub const KINDS: &[ForgeKind] = &[github::KIND, gitlab::KIND];
 
 /// The headers of a webhook request: names in lower case, values as bytes.
 #[derive(Clone, Debug, Default)]
@@ -62,14 +73,25 @@ impl Headers {
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(n, _)| n == name)
     }
+
+    /// The one value of a header that names something (a delivery, an event):
+    /// at most [`MAX_NAME`] printable ASCII characters. None for anything else, so that it can be stored and logged.
+    pub fn name(&self, header: &str) -> Option<&str> {
+        let text = self.text(header)?;
+        let printable = text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+        (!text.is_empty() && text.len() <= MAX_NAME && printable).then_some(text)
+    }
 }
+
+/// The most characters of a delivery's id or an event's name. Forges send GUIDs and a word or two.
+pub const MAX_NAME: usize = 255;
 
 /// A request that passed verification. [`Forge::verify`] is the only way to get one.
 #[derive(Clone, Debug)]
 pub struct Verified {
     /// The forge's own id of the delivery, the same when it is sent again. Not signed by every forge.
     pub delivery_id: Option<String>,
-    /// The event's name as the forge has it, e.g. `push` or `Push Hook`.
+    /// The event's name as the forge has it, e.g. `push` or `Push Hook`. Empty when the request names none.
     pub event: String,
 }
 
@@ -129,11 +151,16 @@ pub trait Forge: Send + Sync {
     /// The word behind `kind:`.
     fn kind(&self) -> &'static str;
 
+    /// The content types whose bodies [`Forge::understand`] takes, in lower case
+    /// and without parameters. A request with any other is answered 415.
+    fn content_types(&self) -> &'static [&'static str];
+
     /// Checks that the request comes from the forge, from its headers and the
     /// raw bytes of its body, before anything in the body is looked at.
     fn verify(&self, headers: &Headers, body: &[u8]) -> Result<Verified, Refusal>;
 
-    /// What an authentic request says. `content_type` is the header's value without parameters, in lower case.
+    /// What an authentic request says. `content_type` is the header's value
+    /// without parameters, in lower case: one of [`Forge::content_types`].
     fn understand(
         &self,
         verified: &Verified,
@@ -156,4 +183,42 @@ pub trait Forge: Send + Sync {
         commit: &CommitId,
         status: &StatusPost,
     ) -> Result<(), ForgeError>;
+}
+
+/// A change set of all of `files`, unless one of their paths cannot be trusted.
+///
+/// Git's paths are bytes, and a forge's JSON can only say text: where a path is
+/// not UTF-8 it stands there with replacement characters, and the real one is lost.
+fn complete(proof: Proof, files: BTreeMap<FilePath, ChangeKind>) -> ChangeSet {
+    let lost = |path: &FilePath| path.as_bytes().windows(3).any(|w| w == REPLACEMENT);
+    match files.keys().find(|path| lost(path)) {
+        Some(path) => ChangeSet::unknown(format!(
+            "the path `{path}` is not UTF-8, and the forge's API cannot say it exactly"
+        )),
+        None => ChangeSet::Complete { proof, files },
+    }
+}
+
+/// U+FFFD in UTF-8.
+const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
+
+/// Notes one side of a change: a path that is removed and added is modified.
+fn note(files: &mut BTreeMap<FilePath, ChangeKind>, path: &str, kind: ChangeKind) {
+    files
+        .entry(FilePath::new(path))
+        .and_modify(|noted| {
+            if *noted != kind {
+                *noted = ChangeKind::Modified;
+            }
+        })
+        .or_insert(kind);
+}
+
+/// Cuts a description to a forge's limit in characters, with an ellipsis where something is missing.
+fn cut(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(limit.saturating_sub(1)).collect();
+    format!("{}…", kept.trim_end())
 }

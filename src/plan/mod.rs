@@ -1,9 +1,20 @@
 //! Plans: what a change set comes to under a site's rules.
+//!
+//! Planning is pure and does not depend on the order of anything: the same
+//! paths under the same rules make the same plan.
 
-use std::collections::BTreeMap;
+mod input;
+mod show;
+
+#[cfg(test)]
+mod tests;
+
+pub use input::{InputError, read_files};
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::changes::{ChangeKind, FilePath};
-use crate::purge::{PlannedPurge, PurgeKind};
+use crate::purge::{Mode, PlannedPurge, PurgeKind};
 use crate::rules::Rules;
 
 /// What one CDN of the site can take.
@@ -22,16 +33,209 @@ pub struct Capability {
 pub struct Plan {
     /// Sorted, each (CDN, kind, target) once.
     pub purges: Vec<PlannedPurge>,
-    /// What could not be planned, in words for the page: a URL over a CDN's limit.
+    /// What must be purged but cannot be, in words for the page: the run fails. E.g. a URL over a CDN's limit.
     pub problems: Vec<String>,
+    /// What else a person may want to know: a prefetch that a CDN cannot do, a purge that another one covers.
+    pub notes: Vec<String>,
+}
+
+/// One target, whichever CDN it goes to.
+struct Wanted<'a> {
+    kind: PurgeKind,
+    url: String,
+    mode: Option<Mode>,
+    rule: &'a str,
+    path: Option<&'a FilePath>,
 }
 
 /// The plan for a complete change set.
-pub fn plan(_rules: &Rules, _cdns: &[Capability], _files: &BTreeMap<FilePath, ChangeKind>) -> Plan {
-    todo!()
+///
+/// A directory to `delete` covers the URLs and directories below it on the same
+/// CDN, which are left out. One to `flush`, or of no mode, covers nothing: it
+/// may leave alone what the origin does not report as changed. Where two rules
+/// want one directory, `delete` wins. Prefetches are always kept.
+pub fn plan(rules: &Rules, cdns: &[Capability], files: &BTreeMap<FilePath, ChangeKind>) -> Plan {
+    let mut notes = BTreeSet::new();
+    let mut wanted = Vec::new();
+    for (path, kind) in files {
+        let mapped = rules.targets(path, *kind);
+        for target in mapped.targets {
+            wanted.push(Wanted {
+                kind: target.kind,
+                url: target.url,
+                mode: target.mode,
+                rule: target.rule,
+                path: Some(path),
+            });
+        }
+        for unmappable in mapped.unmappable {
+            notes.insert(format!(
+                "the path {path:?} has no URL under `{}` of the rule {}: {}",
+                unmappable.template, unmappable.rule, unmappable.why
+            ));
+        }
+    }
+    let mut plan = spread(wanted, cdns);
+    plan.notes.splice(0..0, notes);
+    plan
 }
 
-/// The plan for `when_unknown: everything`: the site's root directories on every CDN.
-pub fn plan_everything(_rules: &Rules, _cdns: &[Capability], _why: &str) -> Plan {
-    todo!()
+/// The plan for `when_unknown: everything`: the site's root directories, deleted on every CDN.
+pub fn plan_everything(rules: &Rules, cdns: &[Capability], why: &str) -> Plan {
+    let wanted = rules
+        .roots()
+        .into_iter()
+        .map(|url| Wanted {
+            kind: PurgeKind::Directory,
+            url,
+            mode: Some(Mode::Delete),
+            rule: "everything",
+            path: None,
+        })
+        .collect();
+    let mut plan = spread(wanted, cdns);
+    plan.notes.insert(0, format!("purging everything: {why}"));
+    plan
+}
+
+/// Gives each CDN what it can take, and words the rest.
+fn spread(wanted: Vec<Wanted<'_>>, cdns: &[Capability]) -> Plan {
+    let wanted = each_once(wanted);
+    let mut cdns: Vec<&Capability> = cdns.iter().collect();
+    cdns.sort_by(|a, b| a.cdn.cmp(&b.cdn));
+    cdns.dedup_by(|a, b| a.cdn == b.cdn);
+
+    let mut plan = Plan::default();
+    for cdn in cdns {
+        let (able, unable): (Vec<&Wanted<'_>>, Vec<&Wanted<'_>>) = wanted
+            .iter()
+            .partition(|wanted| inability(cdn, wanted).is_none());
+        report_unable(cdn, &unable, &mut plan);
+
+        let deleted: HashSet<&str> = able
+            .iter()
+            .filter(|wanted| wanted.mode == Some(Mode::Delete))
+            .map(|wanted| wanted.url.as_str())
+            .collect();
+        let mut covered: BTreeMap<&str, usize> = BTreeMap::new();
+        for wanted in able {
+            if let Some(directory) = covering(wanted, &deleted) {
+                *covered.entry(directory).or_default() += 1;
+                continue;
+            }
+            plan.purges.push(PlannedPurge {
+                cdn: cdn.cdn.clone(),
+                kind: wanted.kind,
+                target: wanted.url.clone(),
+                mode: wanted.mode,
+                rule: wanted.rule.to_owned(),
+                path: wanted.path.map(ToString::to_string),
+            });
+        }
+        for (directory, count) in covered {
+            let purges = if count == 1 { "purge" } else { "purges" };
+            plan.notes.push(format!(
+                "{}: deleting {directory} covers {count} more {purges}",
+                cdn.cdn
+            ));
+        }
+    }
+    plan
+}
+
+/// Sorts by kind and target and keeps the first that asked for each.
+fn each_once(mut wanted: Vec<Wanted<'_>>) -> Vec<Wanted<'_>> {
+    // The sort is stable, so among equals the order in which they asked stays.
+    wanted.sort_by(|a, b| (a.kind, &a.url).cmp(&(b.kind, &b.url)));
+    wanted.dedup_by(|later, first| {
+        let same = later.kind == first.kind && later.url == first.url;
+        if same {
+            // None < Flush < Delete: the one that invalidates more wins.
+            first.mode = first.mode.max(later.mode);
+        }
+        same
+    });
+    wanted
+}
+
+/// Why a CDN cannot take a target.
+enum Inability {
+    Kind,
+    TooLong { limit: usize },
+}
+
+fn inability(cdn: &Capability, wanted: &Wanted<'_>) -> Option<Inability> {
+    if !cdn.kinds.contains(&wanted.kind) {
+        return Some(Inability::Kind);
+    }
+    let limit = cdn.url_length?;
+    (wanted.url.len() > limit).then_some(Inability::TooLong { limit })
+}
+
+/// A purge that cannot be is a problem; a prefetch that cannot be leaves no cache stale and is a note.
+fn report_unable(cdn: &Capability, unable: &[&Wanted<'_>], plan: &mut Plan) {
+    let mut prefetches = 0;
+    for wanted in unable {
+        let Wanted {
+            kind,
+            url,
+            mode: _,
+            rule,
+            path,
+        } = wanted;
+        let asked = match path {
+            Some(path) => format!("rule {rule}, {path}"),
+            None => format!("rule {rule}"),
+        };
+        let cdn_name = &cdn.cdn;
+        match (inability(cdn, wanted), kind) {
+            (None, _) => {}
+            (Some(Inability::Kind), PurgeKind::Prefetch) => prefetches += 1,
+            (Some(Inability::Kind), PurgeKind::Url) => plan.problems.push(format!(
+                "{cdn_name} cannot purge single URLs: {url} ({asked})"
+            )),
+            (Some(Inability::Kind), PurgeKind::Directory) => plan.problems.push(format!(
+                "{cdn_name} cannot purge directories: {url} ({asked})"
+            )),
+            (Some(Inability::TooLong { limit }), kind) => {
+                let words = format!(
+                    "{cdn_name} takes URLs of up to {limit} bytes, and this one has {}: {url} ({asked})",
+                    url.len()
+                );
+                match kind {
+                    PurgeKind::Url | PurgeKind::Directory => plan.problems.push(words),
+                    PurgeKind::Prefetch => plan.notes.push(words),
+                }
+            }
+        }
+    }
+    if prefetches > 0 {
+        let them = if prefetches == 1 {
+            "1 prefetch is".to_owned()
+        } else {
+            format!("{prefetches} prefetches are")
+        };
+        plan.notes
+            .push(format!("{} cannot prefetch: {them} left out", cdn.cdn));
+    }
+}
+
+/// The outermost deleted directory that a purge lies below, if any.
+fn covering<'w>(wanted: &Wanted<'_>, deleted: &HashSet<&'w str>) -> Option<&'w str> {
+    match wanted.kind {
+        PurgeKind::Prefetch => return None,
+        PurgeKind::Url | PurgeKind::Directory => {}
+    }
+    if deleted.is_empty() {
+        return None;
+    }
+    let path = wanted.url.find('?').unwrap_or(wanted.url.len());
+    wanted
+        .url
+        .char_indices()
+        .take_while(|(index, _)| *index < path)
+        .filter(|(_, c)| *c == '/')
+        .filter_map(|(index, _)| wanted.url.get(..=index))
+        .filter(|above| wanted.kind == PurgeKind::Url || above.len() < wanted.url.len())
+        .find_map(|above| deleted.get(above).copied())
 }

@@ -1,1 +1,229 @@
-//! To be written.
+//! The HTTP side: hooks, pages, API, health and metrics.
+//!
+//! Handlers stay thin: a webhook goes to [`Engine::receive`], everything else
+//! reads the store. Both happen on the runtime that called [`start`], never on
+//! the server's own threads: those keep taking in requests meanwhile, and a
+//! database connection must not belong to a thread that stops before the engine does.
+
+mod answer;
+mod api;
+mod assets;
+mod body;
+mod health;
+mod hooks;
+mod metrics;
+mod pages;
+mod query;
+mod retry;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod view;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tracing::{error, info};
+use tracing_actix_web::TracingLogger;
+
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::run::RunId;
+use crate::store::StoreError;
+
+/// Threads that take in requests at most; the work itself is done elsewhere.
+const MOST_WORKERS: usize = 4;
+
+/// What the server puts up with.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes in one webhook's body. Default: 25 MiB; GitHub and GitLab both send 25 MB at most
+    /// (GitHub, "Webhook events and payloads", payload cap; GitLab, "Webhooks", payload size).
+    pub body: usize,
+    /// Bytes of all bodies that are held at one time. Default: 256 MiB.
+    pub bodies: usize,
+    /// How long a whole body may take to arrive. Default: 10 s, when GitHub and GitLab give up themselves.
+    pub body_time: Duration,
+    /// How long the first request's head may take to arrive on a connection. Default: 5 s.
+    pub head_time: Duration,
+    /// How long an idle connection stays open. Default: 30 s.
+    pub keep_alive: Duration,
+    /// How long the store may take to prove that it can be written to. Default: 2 s.
+    pub probe_time: Duration,
+    /// How long `/readyz` says no before the door closes, so that a load balancer can notice. Default: 1 s.
+    pub drain: Duration,
+    /// How long requests in hand may go on after that. Default: 15 s, in whole seconds.
+    pub stop: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 25 * 1024 * 1024,
+            bodies: 256 * 1024 * 1024,
+            body_time: Duration::from_secs(10),
+            head_time: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(30),
+            probe_time: Duration::from_secs(2),
+            drain: Duration::from_secs(1),
+            stop: Duration::from_secs(15),
+        }
+    }
+}
+
+/// A server that has its sockets and answers.
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    handle: ServerHandle,
+    serving: JoinHandle<io::Result<()>>,
+}
+
+impl Running {
+    /// Where it listens; the port that was given where port 0 was asked for.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Takes in nothing more, lets requests in hand finish, and returns when they have.
+    pub async fn stop(self) -> io::Result<()> {
+        self.handle.stop(true).await;
+        self.stopped().await
+    }
+
+    /// Returns when the server has stopped, for whatever reason.
+    pub async fn stopped(self) -> io::Result<()> {
+        self.serving.await.map_err(io::Error::other)?
+    }
+}
+
+/// What the handlers share.
+struct Shared {
+    engine: Arc<Engine>,
+    limits: Limits,
+    metrics: metrics::Metrics,
+    /// The runtime that the engine and its store live on.
+    runtime: Handle,
+    /// Bytes of bodies that may still be held.
+    room: Arc<Semaphore>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Shared {
+    /// Does something with the engine or its store on their own runtime.
+    async fn ask<T, F>(&self, question: impl FnOnce(Arc<Engine>) -> F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let asked = self.runtime.spawn(question(Arc::clone(&self.engine)));
+        asked.await.unwrap_or_else(|cut_off| {
+            error!("a request's work was cut off: {cut_off}");
+            Err(StoreError::Unreachable("the work was cut off".to_owned()))
+        })
+    }
+
+    fn is_draining(&self) -> bool {
+        *self.stop.borrow()
+    }
+}
+
+/// Starts to serve on `listen` (`host:port`), inside a Tokio runtime, until `stop` turns true.
+///
+/// Fails if the address cannot be resolved or bound.
+pub fn start(
+    engine: Arc<Engine>,
+    listen: &str,
+    stop: watch::Receiver<bool>,
+) -> io::Result<Running> {
+    start_with(engine, listen, Limits::default(), stop)
+}
+
+/// As [`start`], with limits other than the defaults.
+pub fn start_with(
+    engine: Arc<Engine>,
+    listen: &str,
+    limits: Limits,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<Running> {
+    let shared = web::Data::new(Shared {
+        engine,
+        metrics: metrics::Metrics::default(),
+        runtime: Handle::current(),
+        room: Arc::new(Semaphore::new(limits.bodies)),
+        stop: stop.clone(),
+        limits: limits.clone(),
+    });
+    let app = move || {
+        App::new()
+            .app_data(shared.clone())
+            .configure(routes)
+            .wrap(from_fn(answer::finish))
+            .wrap(TracingLogger::<trace::Spans>::new())
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let bound = HttpServer::new(app)
+        .workers(cores.min(MOST_WORKERS))
+        .keep_alive(limits.keep_alive)
+        .client_request_timeout(limits.head_time)
+        .shutdown_timeout(limits.stop.as_secs())
+        .disable_signals()
+        .bind(listen)
+        .map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {listen}: {e}")))?;
+    let addresses = bound.addrs();
+    let server = bound.run();
+    let handle = server.handle();
+    let serving = tokio::spawn(server);
+    let closing = handle.clone();
+    tokio::spawn(async move {
+        // Whoever could say "stop" being gone means the same.
+        let _ = stop.wait_for(|stop| *stop).await;
+        tokio::time::sleep(limits.drain).await;
+        closing.stop(true).await;
+    });
+    for address in &addresses {
+        info!(%address, "listening on http://{address}");
+    }
+    Ok(Running {
+        addresses,
+        handle,
+        serving,
+    })
+}
+
+fn routes(app: &mut web::ServiceConfig) {
+    app.service(web::resource("/hooks/{forge}").to(hooks::receive))
+        .service(answer::readable("/").to_get(pages::dashboard))
+        .service(answer::readable("/runs/{id}").to_get(pages::run))
+        .service(answer::readable("/api/v1/runs").to_get(api::runs))
+        .service(answer::readable("/api/v1/runs/{id}").to_get(api::run))
+        .service(
+            web::resource("/api/v1/runs/{id}/retry")
+                .route(web::post().to(retry::retry))
+                .default_service(web::to(|| answer::method_not_allowed("POST"))),
+        )
+        .service(answer::readable("/healthz").to_get(health::alive))
+        .service(answer::readable("/readyz").to_get(health::ready))
+        .service(answer::readable("/metrics").to_get(metrics::scrape))
+        .service(answer::readable(assets::STYLE_PATH).to_get(assets::style))
+        .service(answer::readable(assets::ICON_PATH).to_get(assets::icon))
+        .default_service(web::to(answer::not_found));
+}
+
+/// Where a run's page is: absolute if a public address is configured.
+fn run_url(config: &Config, id: &RunId) -> String {
+    let root = config
+        .server
+        .public_url
+        .as_ref()
+        .map_or("", |url| url.as_str().trim_end_matches('/'));
+    format!("{root}/runs/{id}")
+}

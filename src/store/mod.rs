@@ -1,1 +1,94 @@
-//! To be written.
+//! What is kept, and the transactions that keep it.
+//!
+//! Every durable step of the engine is one [`Store::commit`]: the rows that
+//! change, and what becomes of the work item that asked for the step, together
+//! or not at all. A commit is refused when the step's lease has passed on.
+//! To add a database, write a [`Database`] and its line in [`Store::open`].
+
+mod accept;
+mod database;
+mod migrations;
+mod overview;
+mod postgres;
+mod purges;
+mod runs;
+mod sqlite;
+mod statuses;
+#[cfg(test)]
+mod tests;
+mod work;
+
+use jiff::Timestamp;
+
+pub use accept::{Accepted, NewDelivery, StoredDelivery};
+pub use database::{Database, Row, Transaction, Value};
+pub use overview::{CdnCount, PendingPurges};
+pub use purges::{NextBatch, PurgeCounts, PurgeKey, PurgeUpdate, StoredTask, TaskState};
+pub use runs::RunFilter;
+pub use statuses::StoredStatus;
+pub use work::{After, Lease, Work, WorkKey, Write};
+
+/// Why the store could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database can't be opened, is full, locked, read-only or gone. Trying later may help.
+    #[error("{0}")]
+    Unreachable(String),
+    /// What the database holds makes no sense.
+    #[error("the database holds something unexpected: {0}")]
+    Corrupt(String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Unreachable(format!("the database failed: {error}"))
+    }
+}
+
+/// Everything that must survive a crash.
+pub struct Store {
+    database: Box<dyn Database>,
+}
+
+impl Store {
+    /// Opens `sqlite://path` or `postgres://...` and brings its schema up to date.
+    pub async fn open(address: &str) -> Result<Self, StoreError> {
+        if let Some(path) = address.strip_prefix("sqlite://") {
+            Ok(Self::on(Box::new(
+                sqlite::SqliteDatabase::open(path).await?,
+            )))
+        } else if address.starts_with("postgres://") || address.starts_with("postgresql://") {
+            Ok(Self::on(Box::new(
+                postgres::PostgresDatabase::open(address).await?,
+            )))
+        } else {
+            Err(StoreError::Unreachable(
+                "the database's address must start with sqlite:// or postgres://".to_owned(),
+            ))
+        }
+    }
+
+    /// A store on a database that is open already.
+    pub fn on(database: Box<dyn Database>) -> Self {
+        Self { database }
+    }
+
+    /// Whether the store can be written to at this moment: writes a row and takes it back.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        let mut tx = self.database.begin().await?;
+        tx.execute(
+            "INSERT INTO work (id, due_at, attempts, wishes) VALUES ('probe', 0, 0, 0)
+             ON CONFLICT (id) DO NOTHING",
+            Vec::new(),
+        )
+        .await?;
+        tx.execute("DELETE FROM work WHERE id = 'probe'", Vec::new())
+            .await?;
+        tx.commit().await
+    }
+}
+
+/// A stored time.
+fn timestamp(ms: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_millisecond(ms).map_err(|_| StoreError::Corrupt(format!("{ms} is not a time")))
+}

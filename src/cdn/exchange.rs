@@ -1,0 +1,186 @@
+//! One request to a CDN's API and its raw answer, or what it means that there is none.
+
+use std::error::Error;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use reqwest::StatusCode;
+use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+
+use url::Url;
+
+use super::{CdnError, ErrorClass};
+use crate::http::{AnswerError, read_answer};
+
+/// What is asked of whom, for messages: "Tencent CDN", "`PurgeUrlsCache` (12 URLs)".
+#[derive(Clone, Debug)]
+pub struct Asking {
+    /// The CDN as people call it.
+    pub cdn: &'static str,
+    /// The action, and of how many targets.
+    pub what: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The server's time, from its Date header.
+    pub date: Option<Timestamp>,
+    /// How long the server asked to be left alone, from Retry-After in seconds.
+    pub retry_after: Option<Duration>,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+impl Asking {
+    /// Sends a request and reads its answer to the end, whatever its status.
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, CdnError> {
+        let response = request.send().await.map_err(|error| self.lost(error))?;
+        let status = response.status();
+        let date = header(response.headers(), DATE)
+            .and_then(|text| rfc2822::parse(text).ok())
+            .map(|date| date.timestamp());
+        let retry_after = header(response.headers(), RETRY_AFTER)
+            .and_then(|text| text.trim().parse().ok())
+            .map(Duration::from_secs);
+        let body = read_answer(response).await.map_err(|error| match error {
+            AnswerError::BrokeOff(error) => self.lost(error),
+            AnswerError::TooLong => self.senseless(status, "it is too long"),
+        })?;
+        Ok(Answer {
+            status,
+            date,
+            retry_after,
+            body,
+        })
+    }
+
+    /// The CDN answered with an error of its own: it did nothing.
+    pub fn refused(&self, class: ErrorClass, code: &str, says: &str, request_id: &str) -> CdnError {
+        let mut message = format!("{} refused {}: {code}", self.cdn, self.what);
+        if !says.is_empty() {
+            message.push_str(": ");
+            message.push_str(says);
+        }
+        if !request_id.is_empty() {
+            message.push_str(&format!(" (request id {request_id})"));
+        }
+        CdnError {
+            class,
+            code: code.to_owned(),
+            message,
+            retry_after: None,
+            maybe_done: false,
+        }
+    }
+
+    /// An answer by HTTP status alone, without an error of the API's in it: from a gateway on the way, or a server in trouble.
+    pub fn bare_status(&self, answer: &Answer) -> CdnError {
+        let class = match answer.status {
+            StatusCode::TOO_MANY_REQUESTS => ErrorClass::RateLimited,
+            StatusCode::PAYLOAD_TOO_LARGE => ErrorClass::Split,
+            _ => ErrorClass::Retry,
+        };
+        CdnError {
+            class,
+            code: format!("http {}", answer.status.as_u16()),
+            message: format!(
+                "{} answered {} with HTTP status {}",
+                self.cdn, self.what, answer.status
+            ),
+            retry_after: answer.retry_after,
+            // A 4xx comes from before the work; a 5xx may come from a gateway that lost patience with it.
+            maybe_done: !answer.status.is_client_error()
+                || answer.status == StatusCode::REQUEST_TIMEOUT,
+        }
+    }
+
+    /// The answer is not what the API promises, so nothing is known.
+    pub fn senseless(&self, status: StatusCode, why: &str) -> CdnError {
+        CdnError {
+            class: ErrorClass::Retry,
+            code: "answer".to_owned(),
+            message: format!(
+                "{} answered {} with something that makes no sense: {why} (HTTP status {status})",
+                self.cdn, self.what
+            ),
+            retry_after: None,
+            maybe_done: true,
+        }
+    }
+
+    /// A call that this CDN does not know: a mistake of the program or its configuration.
+    pub fn impossible(&self) -> CdnError {
+        CdnError {
+            class: ErrorClass::Operator,
+            code: "unsupported".to_owned(),
+            message: format!("{} has no way to {}", self.cdn, self.what),
+            retry_after: None,
+            maybe_done: false,
+        }
+    }
+
+    fn lost(&self, error: reqwest::Error) -> CdnError {
+        // The URL of a signed GET holds the signature and the secret's id.
+        let error = error.without_url();
+        let code = if error.is_timeout() {
+            "timeout"
+        } else {
+            "connection"
+        };
+        // Without a connection, or a request to put on it, nothing was sent.
+        let sent = !error.is_connect() && !error.is_builder();
+        let outcome = if sent {
+            "did not answer"
+        } else {
+            "could not be reached for"
+        };
+        CdnError {
+            class: ErrorClass::Retry,
+            code: code.to_owned(),
+            message: format!(
+                "{} {outcome} {}: {}",
+                self.cdn,
+                self.what,
+                with_causes(&error)
+            ),
+            retry_after: None,
+            maybe_done: sent,
+        }
+    }
+}
+
+/// The Host header as it is sent, and therefore as it is signed: with any port that is not the scheme's own.
+pub fn host(endpoint: &Url) -> String {
+    let host = endpoint.host_str().unwrap_or_default();
+    match endpoint.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+/// A header value that debug output leaves out. What cannot be a header value is sent as nothing, and refused.
+pub fn sensitive(text: &str) -> HeaderValue {
+    let mut value = HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
+}
+
+fn header(headers: &HeaderMap, name: reqwest::header::HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// reqwest's own words leave out why: "error sending request".
+fn with_causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,203 @@
+//! Tencent Cloud CDN, API 2018-06-06.
+//!
+//! Purges and prefetches are handed over in batches that get one task id each;
+//! a batch is refused or accepted as a whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+#[cfg(test)]
+use url::Url;
+
+use super::client::{Client, Product, Signature};
+use super::{Credentials, endpoint, flush_type, log, quota};
+use crate::cdn::{
+    Batch, Cdn, CdnError, CdnKind, InFlight, Limit, Limits, Pace, Paced, Quota, Report, limits,
+};
+use crate::http::Outside;
+use crate::purge::PurgeKind;
+use crate::settings::Section;
+
+/// `kind: tencent-cdn`.
+pub const KIND: CdnKind = CdnKind {
+    name: "tencent-cdn",
+    read,
+};
+
+const PRODUCT: Product = Product {
+    name: "Tencent CDN",
+    service: "cdn",
+    version: "2018-06-06",
+    gone: &[],
+};
+
+/// The mainland site's host. The international site's is `cdn.intl.tencentcloudapi.com`.
+const ENDPOINT: &str = "https://cdn.tencentcloudapi.com";
+
+/// Tencent Cloud CDN as an entry under `cdns:` configures it.
+pub struct TencentCdn {
+    client: Client,
+    options: Options,
+    limits: Limits,
+}
+
+/// What an entry may say beyond its credentials.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// `area`: `mainland` or `overseas`. Not said, a purge is for the domain's own areas.
+    pub area: Option<String>,
+    /// `prefetch_area`: also `global`. Not said, it is `area`, and without that Tencent takes `mainland`.
+    pub prefetch_area: Option<String>,
+    /// `url_encode`: have Tencent encode Chinese characters. Targets are percent-encoded already, so it is rarely needed.
+    pub url_encode: Option<bool>,
+    /// `user_agent`: what a prefetch calls itself at the origin. Tencent's default is `TencentCdn`.
+    pub user_agent: Option<String>,
+}
+
+/// The defaults an account starts with: 10,000 URLs, 100 directories and 1,000 prefetches a day, for
+/// mainland and overseas each; 1,000 URLs, 500 directories or 500 prefetches a request; 20 requests a
+/// second and action (API 2018-06-06).
+fn documented_limits() -> Limits {
+    let limit = |per_request, per_day| Limit {
+        per_request,
+        per_day,
+        requests_per_second: 20,
+    };
+    Limits {
+        kinds: BTreeMap::from([
+            (PurgeKind::Url, limit(1_000, 10_000)),
+            (PurgeKind::Directory, limit(500, 100)),
+            (PurgeKind::Prefetch, limit(500, 1_000)),
+        ]),
+        queries_per_second: 20,
+        // There is a limit (InvalidParameter.CdnUrlExceedLength), but no document says which.
+        url_length: None,
+    }
+}
+
+fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Cdn>> {
+    let credentials = Credentials::read(section);
+    let endpoint = endpoint(section, ENDPOINT);
+    let signature = Signature::read(section);
+    let options = Options {
+        area: section
+            .word("area", &["mainland", "overseas"])
+            .map(|word| word.value),
+        prefetch_area: section
+            .word("prefetch_area", &["mainland", "overseas", "global"])
+            .map(|word| word.value),
+        url_encode: section.flag("url_encode").map(|flag| flag.value),
+        user_agent: section.text("user_agent").map(|text| text.value),
+    };
+    let limits = limits::read(section, documented_limits());
+    let client = Client::new(PRODUCT, endpoint?, credentials?, signature, outside.clone());
+    Some(Arc::new(TencentCdn {
+        client,
+        options,
+        limits,
+    }))
+}
+
+impl TencentCdn {
+    #[cfg(test)]
+    pub(super) fn for_test(
+        endpoint: Url,
+        credentials: Credentials,
+        signature: Signature,
+        options: Options,
+    ) -> Self {
+        let outside = crate::cdn::fake::outside();
+        Self {
+            client: Client::new(PRODUCT, endpoint, credentials, signature, outside),
+            options,
+            limits: documented_limits(),
+        }
+    }
+
+    /// The action for a batch and its parameters. Those that are not said are null, and not sent.
+    fn submission(&self, batch: &Batch) -> (&'static str, Value) {
+        let Options {
+            area,
+            prefetch_area,
+            url_encode,
+            user_agent,
+        } = &self.options;
+        match batch.kind {
+            PurgeKind::Url => (
+                "PurgeUrlsCache",
+                json!({ "Urls": batch.targets, "Area": area, "UrlEncode": url_encode }),
+            ),
+            PurgeKind::Directory => (
+                "PurgePathCache",
+                json!({
+                    "Paths": batch.targets,
+                    "FlushType": flush_type(batch),
+                    "Area": area,
+                    "UrlEncode": url_encode,
+                }),
+            ),
+            PurgeKind::Prefetch => (
+                "PushUrlsCache",
+                json!({
+                    "Urls": batch.targets,
+                    "Area": prefetch_area.as_ref().or(area.as_ref()),
+                    "UserAgent": user_agent,
+                    "UrlEncode": url_encode,
+                }),
+            ),
+        }
+    }
+
+    /// The area whose quota counts for a kind of purge.
+    fn quota_area(&self, kind: PurgeKind) -> Option<&str> {
+        let area = self.options.area.as_deref();
+        match kind {
+            PurgeKind::Url | PurgeKind::Directory => area,
+            PurgeKind::Prefetch => self
+                .options
+                .prefetch_area
+                .as_deref()
+                .or(area)
+                .or(Some("mainland")),
+        }
+    }
+}
+
+#[async_trait]
+impl Cdn for TencentCdn {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn account(&self) -> String {
+        format!("{} {}", KIND.name, self.client.account())
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    async fn submit(&self, batch: &Batch) -> Result<Option<String>, CdnError> {
+        let (action, parameters) = self.submission(batch);
+        self.client.submit(action, batch, &parameters).await
+    }
+
+    async fn follow(&self, tasks: &[InFlight], pace: &Pace) -> Result<Vec<Report>, CdnError> {
+        log::follow(&self.client, tasks, &mut Paced::new(pace)).await
+    }
+
+    async fn find(&self, lost: &InFlight, pace: &Pace) -> Result<Option<String>, CdnError> {
+        log::find(&self.client, lost, &mut Paced::new(pace)).await
+    }
+
+    async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError> {
+        quota::ask(
+            &self.client,
+            &["DescribePurgeQuota", "DescribePushQuota"],
+            |kind| self.quota_area(kind),
+        )
+        .await
+    }
+}

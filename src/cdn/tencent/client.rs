@@ -1,0 +1,328 @@
+//! One call of Tencent Cloud's API 3.0: signed, sent, its envelope opened, its errors understood.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::RequestBuilder;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::Credentials;
+use crate::cdn::errors::TENCENT;
+use crate::cdn::exchange::{Answer, Asking, host, sensitive};
+use crate::cdn::matching::AnyId;
+use crate::cdn::sign::{tc3, v1};
+use crate::cdn::{Batch, CdnError, ErrorClass};
+use crate::http::Outside;
+use crate::settings::Section;
+
+/// The code for a timestamp more than five minutes off.
+const CLOCK_IS_OFF: &str = "AuthFailure.SignatureExpire";
+
+/// A product of Tencent Cloud, as its API names it.
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    /// As people call it.
+    pub name: &'static str,
+    /// As a signature's scope calls it.
+    pub service: &'static str,
+    /// X-TC-Version.
+    pub version: &'static str,
+    /// Codes that mean something else here than elsewhere: the product is gone.
+    pub gone: &'static [&'static str],
+}
+
+/// How requests are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signature {
+    /// TC3-HMAC-SHA256 over JSON, which Tencent recommends.
+    Tc3,
+    /// The older method over a form, with the hash it uses.
+    V1(v1::Method),
+}
+
+impl Signature {
+    /// Reads `signature`: `tc3` (also when it is not said), `hmac-sha1` or `hmac-sha256`.
+    pub fn read(section: &mut Section) -> Self {
+        let word = section.word("signature", &["tc3", "hmac-sha1", "hmac-sha256"]);
+        match word.as_ref().map(|word| word.value.as_str()) {
+            Some("hmac-sha1") => Self::V1(v1::Method::HmacSha1),
+            Some("hmac-sha256") => Self::V1(v1::Method::HmacSha256),
+            Some(_) | None => Self::Tc3,
+        }
+    }
+}
+
+/// A signed connection to one product.
+pub struct Client {
+    product: Product,
+    endpoint: Url,
+    credentials: Credentials,
+    signature: Signature,
+    outside: Outside,
+    /// Seconds that the server's clock was ahead when it refused our timestamp.
+    ahead: AtomicI64,
+}
+
+/// What an action answered, and when by the server's clock.
+pub struct Answered<T> {
+    /// The answer.
+    pub response: T,
+    /// How far the server's clock is ahead of ours, as well as its Date header tells.
+    pub ahead: SignedDuration,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Envelope {
+    response: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Accepted {
+    task_id: AnyId,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Refusal {
+    error: ErrorBody,
+    #[serde(default)]
+    request_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ErrorBody {
+    code: String,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+impl Client {
+    /// A client for a product at an endpoint, whose path is always `/`.
+    pub fn new(
+        product: Product,
+        mut endpoint: Url,
+        credentials: Credentials,
+        signature: Signature,
+        outside: Outside,
+    ) -> Self {
+        endpoint.set_path("/");
+        Self {
+            product,
+            endpoint,
+            credentials,
+            signature,
+            outside,
+            ahead: AtomicI64::new(0),
+        }
+    }
+
+    /// Names the account: the API's host and a fingerprint of the secret's id.
+    pub fn account(&self) -> String {
+        format!(
+            "{}/{}",
+            host(&self.endpoint),
+            self.credentials.fingerprint()
+        )
+    }
+
+    /// Hands a batch over with an action; the id of its task.
+    pub async fn submit(
+        &self,
+        action: &str,
+        batch: &Batch,
+        parameters: &Value,
+    ) -> Result<Option<String>, CdnError> {
+        let accepted: Answered<Accepted> = self.call(action, &batch.counted(), parameters).await?;
+        Ok(Some(accepted.response.task_id.0))
+    }
+
+    /// The error for a batch of a kind that the product has no action for.
+    pub fn impossible(&self, what: &str) -> CdnError {
+        self.asking(what, "").impossible()
+    }
+
+    /// Calls an action; `of` says of what, for messages ("12 URLs"; may be empty). Parameters that are null are not sent.
+    ///
+    /// A timestamp that the server finds expired is corrected by its Date header and tried once more.
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        action: &str,
+        of: &str,
+        parameters: &Value,
+    ) -> Result<Answered<T>, CdnError> {
+        let asking = self.asking(action, of);
+        let sent_at = self.outside.clock.now();
+        let answer = self.send(&asking, action, parameters).await?;
+        match self.open(&asking, &answer, sent_at) {
+            Err(error) if error.code == CLOCK_IS_OFF => {
+                let Some(date) = answer.date else {
+                    return Err(error);
+                };
+                let now = self.outside.clock.now();
+                self.ahead
+                    .store(date.duration_since(now).as_secs(), Ordering::Relaxed);
+                let answer = self.send(&asking, action, parameters).await?;
+                self.open(&asking, &answer, now)
+            }
+            opened => opened,
+        }
+    }
+
+    fn asking(&self, action: &str, of: &str) -> Asking {
+        let what = match of {
+            "" => action.to_owned(),
+            of => format!("{action} ({of})"),
+        };
+        Asking {
+            cdn: self.product.name,
+            what,
+        }
+    }
+
+    /// Our time, corrected by what the server said of it.
+    fn server_time(&self) -> Timestamp {
+        let now = self.outside.clock.now();
+        let ahead = SignedDuration::from_secs(self.ahead.load(Ordering::Relaxed));
+        now.saturating_add(ahead).unwrap_or(now)
+    }
+
+    async fn send(
+        &self,
+        asking: &Asking,
+        action: &str,
+        parameters: &Value,
+    ) -> Result<Answer, CdnError> {
+        let request = match self.signature {
+            Signature::Tc3 => self.as_json(action, parameters),
+            Signature::V1(method) => self.as_form(method, action, parameters),
+        };
+        asking.send(request).await
+    }
+
+    /// A request with the common parameters in headers and the others as JSON.
+    fn as_json(&self, action: &str, parameters: &Value) -> RequestBuilder {
+        // Signed as it is sent: any `charset` that a JSON helper might add would break the signature.
+        let content_type = "application/json";
+        let said: Map<String, Value> = parameters
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let body = Value::Object(said).to_string();
+        let host = host(&self.endpoint);
+        let scope = tc3::Scope {
+            service: self.product.service,
+            time: self.server_time(),
+        };
+        let authorization = tc3::authorization(
+            self.credentials.id.expose_secret(),
+            &self.credentials.key,
+            &scope,
+            &tc3::Request {
+                method: "POST",
+                query: "",
+                headers: &[("content-type", content_type), ("host", &host)],
+                payload: body.as_bytes(),
+            },
+        );
+        let request = self
+            .outside
+            .http
+            .post(self.endpoint.clone())
+            .header(CONTENT_TYPE, content_type)
+            .header(AUTHORIZATION, sensitive(&authorization))
+            .header("X-TC-Action", action)
+            .header("X-TC-Version", self.product.version)
+            .header("X-TC-Timestamp", scope.time.as_second())
+            .header("X-TC-Language", "en-US")
+            .body(body);
+        match &self.credentials.token {
+            Some(token) => request.header("X-TC-Token", sensitive(token.expose_secret())),
+            None => request,
+        }
+    }
+
+    /// A request with all parameters in a form. Never in a URL: those are logged on the way, and end at 32 KB.
+    fn as_form(&self, method: v1::Method, action: &str, parameters: &Value) -> RequestBuilder {
+        let mut form = v1::flatten(parameters);
+        let common = json!({
+            "Action": action,
+            "Version": self.product.version,
+            "Timestamp": self.server_time().as_second(),
+            "Nonce": self.outside.clock.nonce(),
+            "SecretId": self.credentials.id.expose_secret(),
+            "SignatureMethod": method.name(),
+            "Language": "en-US",
+            "Token": self.credentials.token.as_ref().map(ExposeSecret::expose_secret),
+        });
+        form.append(&mut v1::flatten(&common));
+        let to_sign = v1::string_to_sign("POST", &host(&self.endpoint), "/", &form);
+        form.insert(
+            "Signature".to_owned(),
+            v1::signature(&self.credentials.key, method, &to_sign),
+        );
+        self.outside
+            .http
+            .post(self.endpoint.clone())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(v1::form(&form))
+    }
+
+    /// Opens the envelope. Errors come with HTTP status 200 as successes do, so the body goes first.
+    fn open<T: DeserializeOwned>(
+        &self,
+        asking: &Asking,
+        answer: &Answer,
+        sent_at: Timestamp,
+    ) -> Result<Answered<T>, CdnError> {
+        let body = serde_json::from_slice::<Envelope>(&answer.body).map(|it| it.response);
+        let response = match body {
+            Ok(response) => response,
+            Err(why) if answer.status.is_success() => {
+                return Err(asking.senseless(answer.status, &why.to_string()));
+            }
+            Err(_) => return Err(asking.bare_status(answer)),
+        };
+        if let Ok(Refusal { error, request_id }) = Refusal::deserialize(&response) {
+            let class = if self.product.gone.contains(&error.code.as_str()) {
+                ErrorClass::Migrated
+            } else {
+                TENCENT.class(&error.code)
+            };
+            let says = error.message.unwrap_or_default();
+            let id = request_id.unwrap_or_default();
+            let mut refused = asking.refused(class, &error.code, &says, &id);
+            refused.retry_after = answer.retry_after;
+            return Err(refused);
+        }
+        if !answer.status.is_success() {
+            return Err(asking.bare_status(answer));
+        }
+        match T::deserialize(response) {
+            Ok(response) => Ok(Answered {
+                response,
+                ahead: self.ahead_of_us(answer, sent_at),
+            }),
+            Err(why) => Err(asking.senseless(answer.status, &why.to_string())),
+        }
+    }
+
+    /// How far the server's clock is ahead. A Date header further off than a signature may be is not the API's own.
+    fn ahead_of_us(&self, answer: &Answer, sent_at: Timestamp) -> SignedDuration {
+        let told = answer.date.map(|date| date.duration_since(sent_at));
+        match told {
+            Some(ahead) if ahead.abs() < SignedDuration::from_mins(5) => ahead,
+            Some(_) | None => SignedDuration::from_secs(self.ahead.load(Ordering::Relaxed)),
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The logs of purges and prefetches: reading them page by page, and telling from them how batches stand.
+//!
+//! `DescribePurgeTasks` and `DescribePushTasks` list one entry a URL (and area), newest
+//! first, filtered by a task id or by a window of time.
+
+use jiff::tz::Offset;
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::client::{Answered, Client};
+use crate::cdn::local_time::{CHINA, read, written};
+use crate::cdn::matching::{AnyId, Targets, note};
+use crate::cdn::{CdnError, InFlight, Paced, Report, TargetState};
+use crate::purge::PurgeKind;
+
+/// Entries to ask for in one request. The documents name no maximum; a server that gives fewer is taken at its word.
+const PAGE: usize = 100;
+/// Up to this many tasks it takes no more requests to ask for each by its id.
+const FEW_TASKS: usize = 2;
+/// How far a window reaches beyond what it is to hold: the log's clock is not ours.
+const AROUND: SignedDuration = SignedDuration::from_mins(10);
+/// How much earlier than its submission a batch may seem to be logged. More would take an earlier
+/// purge of the same URLs for this one, and a cache may have filled from the old content since.
+const EARLIER: SignedDuration = SignedDuration::from_secs(5);
+/// How much later than its submission a batch may be logged: longer than a request can last.
+const LATER: SignedDuration = SignedDuration::from_mins(2);
+
+/// One URL of a task.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Entry {
+    /// The task's id.
+    #[serde(default)]
+    pub task_id: Option<AnyId>,
+    /// The URL or directory.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// `done`, `fail`, `process`; for a prefetch also `invalid`. The documents' examples write `Done`.
+    #[serde(default)]
+    pub status: Option<String>,
+    /// How far a prefetch is.
+    #[serde(default)]
+    pub percent: Option<f64>,
+    /// Local time, without its zone.
+    #[serde(default)]
+    pub create_time: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Page {
+    /// May be null.
+    #[serde(default, alias = "PushLogs")]
+    purge_logs: Option<Vec<Entry>>,
+    /// May be null; counts entries, and may be larger than what is listed.
+    #[serde(default)]
+    total_count: Option<i64>,
+}
+
+/// The entries a query lists, and how far the server's clock is ahead.
+struct Listed {
+    entries: Vec<Entry>,
+    ahead: SignedDuration,
+}
+
+/// How tasks stand, one report a task. Each task is of a batch in flight; those without an id get an empty report.
+pub async fn follow(
+    client: &Client,
+    tasks: &[InFlight],
+    requests: &mut Paced<'_>,
+) -> Result<Vec<Report>, CdnError> {
+    let mut reports = vec![Report::default(); tasks.len()];
+    for kind in PurgeKind::ALL {
+        let mut of_kind: Vec<(&InFlight, &mut Report)> = tasks
+            .iter()
+            .zip(&mut reports)
+            .filter(|(task, _)| task.batch.kind == kind && task.task.is_some())
+            .collect();
+        if of_kind.len() <= FEW_TASKS {
+            follow_each(client, kind, &mut of_kind, requests).await?;
+        } else {
+            follow_window(client, kind, &mut of_kind, requests).await?;
+        }
+    }
+    Ok(reports)
+}
+
+async fn follow_each(
+    client: &Client,
+    kind: PurgeKind,
+    tasks: &mut [(&InFlight, &mut Report)],
+    requests: &mut Paced<'_>,
+) -> Result<(), CdnError> {
+    for (task, report) in tasks {
+        let Some(id) = &task.task else { continue };
+        let listed = list(client, kind, by_id(id), usize::MAX, requests).await?;
+        if let Some(listed) = listed {
+            report_on(task, report, &listed.entries);
+        }
+    }
+    Ok(())
+}
+
+/// Asks for everything that was logged while the tasks were submitted, which takes fewer requests
+/// than asking for each; unless the account does much else at the same time.
+async fn follow_window(
+    client: &Client,
+    kind: PurgeKind,
+    tasks: &mut [(&InFlight, &mut Report)],
+    requests: &mut Paced<'_>,
+) -> Result<(), CdnError> {
+    let times = || tasks.iter().map(|(task, _)| task.submitted_at);
+    let (Some(first), Some(last)) = (times().min(), times().max()) else {
+        return Ok(());
+    };
+    let pages_by_id = tasks
+        .iter()
+        .map(|(task, _)| task.batch.targets.len().div_ceil(PAGE).max(1))
+        .sum();
+    let window = between(first, CHINA, last, CHINA);
+    let Some(listed) = list(client, kind, window, pages_by_id, requests).await? else {
+        return follow_each(client, kind, tasks, requests).await;
+    };
+    let mut any = false;
+    for (task, report) in tasks.iter_mut() {
+        any |= report_on(task, report, &listed.entries);
+    }
+    if any {
+        return Ok(());
+    }
+    // Either nothing is logged yet, or the window is wrong. The oldest task tells which.
+    tasks.sort_by_key(|(task, _)| task.submitted_at);
+    let Some((oldest, others)) = tasks.split_first_mut() else {
+        return Ok(());
+    };
+    follow_each(client, kind, std::slice::from_mut(oldest), requests).await?;
+    if oldest.1.targets.is_empty() {
+        return Ok(());
+    }
+    follow_each(client, kind, others, requests).await
+}
+
+/// Looks for a batch whose answer was lost: the task that was logged when it was sent and has all its targets.
+pub async fn find(
+    client: &Client,
+    lost: &InFlight,
+    requests: &mut Paced<'_>,
+) -> Result<Option<String>, CdnError> {
+    let kind = lost.batch.kind;
+    let Some(first) = lost.batch.targets.first() else {
+        return Ok(None);
+    };
+    // The log's zone is not documented: ask for what was logged then by China's clocks and by UTC's.
+    let mut query = between(lost.submitted_at, Offset::UTC, lost.submitted_at, CHINA);
+    insert(&mut query, "Keyword", json!(first));
+    let Some(Listed { entries, ahead }) = list(client, kind, query, usize::MAX, requests).await?
+    else {
+        return Ok(None);
+    };
+    let wanted = Targets::new(&lost.batch.targets);
+    let mut candidates: Vec<(SignedDuration, &str)> = entries
+        .iter()
+        .filter(|entry| {
+            entry.url.as_deref().and_then(|url| wanted.find(url)) == Some(first.as_str())
+        })
+        .filter_map(|entry| {
+            let after = logged_after(entry, lost.submitted_at, ahead)?;
+            Some((after, entry.task_id.as_ref()?.0.as_str()))
+        })
+        .collect();
+    // A retry may have been sent since: the nearest is this one.
+    candidates.sort_by_key(|(after, _)| after.abs());
+    candidates.dedup_by_key(|(_, id)| *id);
+    for (_, id) in candidates {
+        let task = list(client, kind, by_id(id), usize::MAX, requests).await?;
+        let urls = task.iter().flat_map(|task| &task.entries);
+        if wanted.all_in(urls.filter_map(|entry| entry.url.as_deref())) {
+            return Ok(Some(id.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// How long after a moment of ours an entry was logged, if that fits a request sent at that moment.
+fn logged_after(entry: &Entry, sent: Timestamp, ahead: SignedDuration) -> Option<SignedDuration> {
+    let text = entry.create_time.as_deref()?;
+    [CHINA, Offset::UTC]
+        .into_iter()
+        .filter_map(|zone| read(text, zone))
+        .map(|logged| logged.duration_since(sent) - ahead)
+        .find(|after| -EARLIER <= *after && *after <= LATER)
+}
+
+/// All entries of a query, page by page. None when that takes more pages than `most`.
+async fn list(
+    client: &Client,
+    kind: PurgeKind,
+    mut query: Value,
+    most: usize,
+    requests: &mut Paced<'_>,
+) -> Result<Option<Listed>, CdnError> {
+    let action = match kind {
+        PurgeKind::Url => {
+            insert(&mut query, "PurgeType", json!("url"));
+            "DescribePurgeTasks"
+        }
+        PurgeKind::Directory => {
+            insert(&mut query, "PurgeType", json!("path"));
+            "DescribePurgeTasks"
+        }
+        PurgeKind::Prefetch => "DescribePushTasks",
+    };
+    let mut listed: Vec<Entry> = Vec::new();
+    loop {
+        insert(&mut query, "Offset", json!(listed.len()));
+        insert(&mut query, "Limit", json!(PAGE));
+        requests.next().await;
+        let Answered { response, ahead } = client.call::<Page>(action, "", &query).await?;
+        let page = response.purge_logs.unwrap_or_default();
+        let total = response
+            .total_count
+            .map_or(0, |total| usize::try_from(total).unwrap_or(0));
+        if listed.is_empty() && total.div_ceil(page.len().max(1)) > most {
+            return Ok(None);
+        }
+        let (got, full) = (page.len(), page.len() >= PAGE);
+        // A server that pays no heed to Offset gives the same page for ever.
+        let nothing_new = got == 0 || repeats(&listed, &page);
+        if !nothing_new {
+            listed.extend(page);
+        }
+        let counted_all = match response.total_count {
+            Some(_) => listed.len() >= total,
+            None => !full,
+        };
+        if nothing_new || counted_all {
+            return Ok(Some(Listed {
+                entries: listed,
+                ahead,
+            }));
+        }
+    }
+}
+
+fn repeats(listed: &[Entry], page: &[Entry]) -> bool {
+    let same = |a: &Entry, b: &Entry| a.task_id == b.task_id && a.url == b.url;
+    let last_page = listed.get(listed.len().saturating_sub(page.len())..);
+    last_page.is_some_and(|last| {
+        last.len() == page.len() && last.iter().zip(page).all(|(a, b)| same(a, b))
+    })
+}
+
+fn by_id(id: &str) -> Value {
+    json!({ "TaskId": id })
+}
+
+fn between(first: Timestamp, first_zone: Offset, last: Timestamp, last_zone: Offset) -> Value {
+    let start = first.saturating_sub(AROUND).unwrap_or(first);
+    let end = last.saturating_add(AROUND).unwrap_or(last);
+    json!({ "StartTime": written(start, first_zone), "EndTime": written(end, last_zone) })
+}
+
+fn insert(query: &mut Value, key: &str, value: Value) {
+    if let Value::Object(query) = query {
+        query.insert(key.to_owned(), value);
+    }
+}
+
+/// Notes what the entries say of a task's targets; whether they say anything.
+fn report_on(task: &InFlight, report: &mut Report, entries: &[Entry]) -> bool {
+    let targets = Targets::new(&task.batch.targets);
+    for entry in entries {
+        let of_task = entry.task_id.as_ref().map(|id| &id.0) == task.task.as_ref();
+        let target = entry.url.as_deref().and_then(|url| targets.find(url));
+        if let (true, Some(target)) = (of_task, target) {
+            note(report, target, state(entry));
+        }
+    }
+    !report.targets.is_empty()
+}
+
+/// What an entry's status word means. The documents write the words in lower case, their examples do not.
+fn state(entry: &Entry) -> TargetState {
+    let word = entry.status.as_deref().unwrap_or_default();
+    match word.to_ascii_lowercase().as_str() {
+        "done" => TargetState::Done,
+        "process" => {
+            TargetState::Running(entry.percent.map(|percent| percent.clamp(0.0, 100.0) as u8))
+        }
+        "fail" => TargetState::Failed("Tencent Cloud reports that the task failed".to_owned()),
+        "invalid" => {
+            TargetState::Invalid("the origin answered the prefetch with a 4xx or 5xx".to_owned())
+        }
+        _ => TargetState::Unknown(word.to_owned()),
+    }
+}

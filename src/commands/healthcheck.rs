@@ -1,0 +1,30 @@
+//! `purgehook healthcheck`: whether a running server is ready, for containers without other tools.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use crate::clock::Clock;
+use crate::http::Outside;
+
+/// Asks `/readyz`; fails if it is not answered with 200 within five seconds.
+pub async fn run(listen: &str) -> anyhow::Result<ExitCode> {
+    // A server that listens on every address is asked on the loopback one.
+    let address = listen
+        .replace("0.0.0.0", "127.0.0.1")
+        .replace("[::]", "[::1]");
+    let url = format!("http://{address}/readyz");
+    let answer = Outside::new(Clock::system())?
+        .http
+        .get(&url)
+        .timeout(Duration::from_secs(5))
+        .send()
+        .await
+        .with_context(|| format!("no answer from {url}"))?;
+    if !answer.status().is_success() {
+        bail!("{url} answered {}", answer.status());
+    }
+    println!("ready");
+    Ok(ExitCode::SUCCESS)
+}

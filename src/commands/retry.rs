@@ -1,0 +1,33 @@
+//! `purgehook retry`: a failed run again, from where it failed.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::bail;
+use tokio::sync::watch;
+
+use super::{load, open_store};
+use crate::cli::ServerOptions;
+use crate::clock::Clock;
+use crate::engine::Engine;
+use crate::run::RunId;
+
+/// Puts the run back to work; the server that runs on the same store takes it up.
+pub async fn run(rules: &Path, options: &ServerOptions, run: String) -> anyhow::Result<ExitCode> {
+    let config = Arc::new(load(rules, options)?);
+    let store = open_store(&config).await?;
+    let (_keep, config_now) = watch::channel(config);
+    let engine = Engine::new(config_now, store, Clock::system());
+    let id = RunId(run);
+    match engine.retry(&id).await? {
+        None => bail!("there is no run {id}; `purgehook runs` lists them"),
+        Some(false) => {
+            bail!("run {id} has not failed: only failed and errored runs can be tried again")
+        }
+        Some(true) => {
+            println!("run {id} is tried again");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! `purgehook runs`: runs, newest first.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use comfy_table::{Table, presets};
+use serde_json::json;
+
+use super::{load, open_store};
+use crate::cli::ServerOptions;
+use crate::run::{Run, RunState};
+use crate::store::RunFilter;
+
+/// Lists runs from the store, whether a server is running on it or not.
+pub async fn run(
+    rules: &Path,
+    options: &ServerOptions,
+    site: Option<String>,
+    state: Option<&str>,
+    limit: u32,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let state = state.map(parse_state).transpose()?;
+    let config = load(rules, options)?;
+    let store = open_store(&config).await?;
+    let filter = RunFilter {
+        site,
+        state,
+        limit,
+        ..RunFilter::default()
+    };
+    let runs = store.runs(&filter).await?;
+    if json {
+        let list: Vec<_> = runs.iter().map(as_json).collect();
+        println!("{}", json!({ "runs": list }));
+    } else if runs.is_empty() {
+        println!("no runs");
+    } else {
+        println!("{}", table(&runs));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn parse_state(word: &str) -> anyhow::Result<RunState> {
+    RunState::parse(word).with_context(|| {
+        let words = RunState::ALL.map(RunState::word).join(", ");
+        format!("{word:?} is not a state; the states are {words}")
+    })
+}
+
+fn as_json(run: &Run) -> serde_json::Value {
+    json!({
+        "id": run.id.0,
+        "site": run.site,
+        "repo": format!("{}:{}", run.forge, run.repo),
+        "ref": run.git_ref,
+        "commit": run.commit,
+        "state": run.state.word(),
+        "summary": run.summary,
+        "created_at": run.created_at.to_string(),
+        "ended_at": run.ended_at.map(|at| at.to_string()),
+    })
+}
+
+fn table(runs: &[Run]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header([
+        "run",
+        "site",
+        "commit",
+        "state",
+        "made",
+        "how it stands",
+    ]);
+    for run in runs {
+        table.add_row([
+            run.id.0.as_str(),
+            &run.site,
+            run.commit.get(..8).unwrap_or(&run.commit),
+            run.state.word(),
+            &run.created_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            &run.summary.replace(char::is_control, " "),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,154 @@
+//! The `forges:` and `cdns:` parts: named entries, each read by its kind.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::cdn::{Cdn, CdnKind};
+use crate::forge::{Forge, ForgeKind};
+use crate::http::Outside;
+use crate::settings::{Located, Section, Span, did_you_mean};
+
+/// The longest name of a site, a forge or a CDN. They stand in addresses and logs.
+const LONGEST_NAME: usize = 64;
+
+/// The entries of one part, with a client for each that could be read.
+pub(super) struct Clients<T: ?Sized> {
+    /// The part's key.
+    pub part: &'static str,
+    /// By name: where the entry stands, and its client.
+    pub entries: BTreeMap<String, Client<T>>,
+    /// Whether the part as a whole was there.
+    pub given: bool,
+}
+
+/// One entry.
+pub(super) struct Client<T: ?Sized> {
+    /// Where its name stands.
+    pub at: Span,
+    /// None if the entry has problems.
+    pub client: Option<Arc<T>>,
+}
+
+impl<T: ?Sized> Clients<T> {
+    /// Checks that `name` is an entry, noting a problem at `at` if it is none.
+    pub fn check_name(&self, section: &mut Section, what: &str, name: &str, at: Span) -> bool {
+        if self.entries.contains_key(name) {
+            return true;
+        }
+        // Without the part, its absence is the one problem to show.
+        if self.given {
+            let known = self.entries.keys().map(String::as_str);
+            let advice = did_you_mean(name, known, &format!("`{}:` has", self.part));
+            section.problem(
+                at,
+                format!("there is no {what} named `{name}`"),
+                Some(advice),
+            );
+        }
+        false
+    }
+
+    /// The clients by name; none if one is missing.
+    pub fn into_clients(self) -> Option<BTreeMap<String, Arc<T>>> {
+        self.entries
+            .into_iter()
+            .map(|(name, entry)| Some((name, entry.client?)))
+            .collect()
+    }
+}
+
+/// Reads `forges:`.
+pub(super) fn forges(
+    root: &mut Section,
+    outside: &Outside,
+    kinds: &[ForgeKind],
+) -> Clients<dyn Forge> {
+    read(root, "forges", "forge", |section| {
+        let kind = kind_of(section, kinds, |kind| kind.name)?;
+        (kind.read)(section, outside)
+    })
+}
+
+/// Reads `cdns:`.
+pub(super) fn cdns(root: &mut Section, outside: &Outside, kinds: &[CdnKind]) -> Clients<dyn Cdn> {
+    read(root, "cdns", "CDN", |section| {
+        let kind = kind_of(section, kinds, |kind| kind.name)?;
+        (kind.read)(section, outside)
+    })
+}
+
+fn read<T: ?Sized>(
+    root: &mut Section,
+    part: &'static str,
+    what: &str,
+    mut read_one: impl FnMut(&mut Section) -> Option<Arc<T>>,
+) -> Clients<T> {
+    let mut entries = BTreeMap::new();
+    let section = root.section(part);
+    let given = section.is_some();
+    if !given {
+        root.missing(
+            part,
+            Some(format!("name at least one {what} under `{part}:`")),
+        );
+    }
+    for (name, mut section) in section.into_iter().flat_map(|mut s| s.entries()) {
+        check_form(&mut section, what, &name);
+        let errors = section.errors();
+        let client = read_one(&mut section);
+        if client.is_none() && section.errors() == errors {
+            let message = format!("the {what} `{}` cannot be used as it stands", name.value);
+            section.problem(name.at.clone(), message, None);
+        }
+        let at = name.at;
+        entries.insert(name.value, Client { at, client });
+    }
+    Clients {
+        part,
+        entries,
+        given,
+    }
+}
+
+/// The kind that an entry's `kind:` names. The entry's other keys are let pass
+/// if there is none, since only the kind knows them.
+fn kind_of<'k, K>(
+    section: &mut Section,
+    kinds: &'k [K],
+    name: impl Fn(&K) -> &'static str,
+) -> Option<&'k K> {
+    let names: Vec<&str> = kinds.iter().map(&name).collect();
+    let found = if section.place_of("kind").is_some() {
+        section.word("kind", &names)
+    } else {
+        let advice = did_you_mean("", names.iter().copied(), "it may be");
+        section.missing("kind", Some(advice));
+        None
+    };
+    let kind = found.and_then(|word| kinds.iter().find(|kind| name(kind) == word.value));
+    if kind.is_none() {
+        section.ignore_rest();
+    }
+    kind
+}
+
+/// Notes a name that could not stand in an address or a log as it is.
+pub(super) fn check_form(section: &mut Section, what: &str, name: &Located<String>) {
+    let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let good = name.value.bytes().next().is_some_and(letter)
+        && name
+            .value
+            .bytes()
+            .all(|b| letter(b) || b == b'-' || b == b'_')
+        && name.value.len() <= LONGEST_NAME;
+    if !good {
+        let advice = format!(
+            "use a-z, 0-9, `-` and `_`, a letter or a digit first, {LONGEST_NAME} characters at most"
+        );
+        section.problem(
+            name.at.clone(),
+            format!("`{}` cannot name a {what}", name.value),
+            Some(advice),
+        );
+    }
+}

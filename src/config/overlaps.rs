@@ -1,0 +1,107 @@
+//! What is allowed but probably not meant, seen across the whole file.
+
+use super::clients::Clients;
+use super::site::SiteEntry;
+use crate::cdn::Cdn;
+use crate::forge::Forge;
+use crate::purge::PurgeKind;
+use crate::rules::Rule;
+use crate::settings::Section;
+
+/// Notes forges and CDNs that no site uses, sites that overwrite each other's
+/// status, and rules that ask for what a CDN cannot do.
+pub(super) fn check(
+    root: &mut Section,
+    forges: &Clients<dyn Forge>,
+    cdns: &Clients<dyn Cdn>,
+    sites: &[SiteEntry],
+) {
+    // A forge may only seem unused because of a slip that is noted elsewhere.
+    if root.errors() == 0 {
+        warn_unused(root, forges, cdns, sites);
+    }
+    for (i, entry) in sites.iter().enumerate() {
+        for other in sites.iter().take(i) {
+            warn_same_status(root, entry, other);
+        }
+        warn_impossible(root, entry, cdns);
+    }
+}
+
+fn warn_unused(
+    root: &mut Section,
+    forges: &Clients<dyn Forge>,
+    cdns: &Clients<dyn Cdn>,
+    sites: &[SiteEntry],
+) {
+    for (name, entry) in &forges.entries {
+        if !sites.iter().any(|site| site.forge.as_ref() == Some(name)) {
+            let message = format!("no site uses the forge `{name}`");
+            root.warning(entry.at.clone(), message, None);
+        }
+    }
+    for (name, entry) in &cdns.entries {
+        if !sites.iter().any(|site| site.cdns.contains(name)) {
+            let message = format!("no site uses the CDN `{name}`");
+            root.warning(entry.at.clone(), message, None);
+        }
+    }
+}
+
+/// Two sites of one repository and branch need statuses of their own.
+fn warn_same_status(root: &mut Section, entry: &SiteEntry, other: &SiteEntry) {
+    let (Some(site), Some(earlier)) = (&entry.site, &other.site) else {
+        return;
+    };
+    let shared = entry.branches.iter().any(|b| other.branches.contains(b));
+    // GitHub ignores the case of a context.
+    let same = site
+        .status_context
+        .eq_ignore_ascii_case(&earlier.status_context);
+    if same && shared && site.forge == earlier.forge && site.repo.same_as(&earlier.repo) {
+        let at = entry.context_at.clone().unwrap_or(entry.name.at.clone());
+        root.warning(
+            at,
+            format!(
+                "the sites `{}` and `{}` would overwrite each other's status on the same commits",
+                earlier.name, site.name
+            ),
+            Some("give each a `status.context` of its own".to_owned()),
+        );
+    }
+}
+
+/// What a rule asks for is not done on a CDN that cannot do it.
+fn warn_impossible(root: &mut Section, entry: &SiteEntry, cdns: &Clients<dyn Cdn>) {
+    let Some(site) = &entry.site else {
+        return;
+    };
+    for name in &entry.cdns {
+        let Some(cdn) = cdns.entries.get(name).and_then(|e| e.client.as_ref()) else {
+            continue;
+        };
+        for (kind, words) in [
+            (PurgeKind::Url, "purge URLs"),
+            (PurgeKind::Directory, "purge directories"),
+            (PurgeKind::Prefetch, "prefetch"),
+        ] {
+            let asks = |rule: &Rule| match kind {
+                PurgeKind::Url => !rule.urls.is_empty(),
+                PurgeKind::Directory => !rule.directories.is_empty(),
+                PurgeKind::Prefetch => !rule.prefetch.is_empty(),
+            };
+            let asking = site.rules.rules().iter().find(|rule| asks(rule));
+            if let Some(rule) = asking.filter(|_| !cdn.limits().kinds.contains_key(&kind)) {
+                root.warning(
+                    entry.name.at.clone(),
+                    format!(
+                        "the rule `{}` asks to {words}, which the CDN `{name}` ({}) cannot do",
+                        rule.name,
+                        cdn.kind()
+                    ),
+                    None,
+                );
+            }
+        }
+    }
+}

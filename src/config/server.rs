@@ -1,0 +1,115 @@
+//! The `server:` part of the file.
+
+use std::net::SocketAddr;
+
+use secrecy::ExposeSecret;
+use url::Url;
+
+use super::Server;
+use crate::settings::{Located, Section};
+
+/// Where to listen when nobody says.
+const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+/// Where the store is when nobody says.
+const DEFAULT_DATABASE: &str = "sqlite://purgehook.db";
+/// An admin token shorter than this could be guessed.
+const SHORTEST_TOKEN: usize = 16;
+
+/// Reads `server:`, or takes its defaults. None if a value is wrong, which is noted.
+pub(super) fn read(root: &mut Section) -> Option<Server> {
+    let at = root.place_of("server");
+    let Some(mut section) = root.section("server") else {
+        warn_no_link(root, at.unwrap_or(0..0));
+        return Some(Server {
+            listen: DEFAULT_LISTEN.to_owned(),
+            public_url: None,
+            database: DEFAULT_DATABASE.to_owned(),
+            admin_token: None,
+        });
+    };
+    let listen = match section.text("listen") {
+        Some(text) => check_listen(&mut section, text),
+        None => Some(DEFAULT_LISTEN.to_owned()),
+    };
+    let url = section.url("public_url").map(|url| url.value);
+    if url.is_none() && section.place_of("public_url").is_none() {
+        let at = section.at();
+        warn_no_link(&mut section, at);
+    }
+    let database = match section.text("database") {
+        Some(text) => check_database(&mut section, text),
+        None => Some(DEFAULT_DATABASE.to_owned()),
+    };
+    let token_at = section
+        .place_of("admin_token")
+        .or_else(|| section.place_of("admin_token_file"));
+    let admin_token = section.secret("admin_token");
+    if let (Some(token), Some(at)) = (&admin_token, token_at)
+        && token.expose_secret().chars().count() < SHORTEST_TOKEN
+    {
+        section.warning(
+            at,
+            format!("the admin token is shorter than {SHORTEST_TOKEN} characters"),
+            Some("make one with `openssl rand -hex 32`".to_owned()),
+        );
+    }
+    Some(Server {
+        listen: listen?,
+        public_url: url,
+        database: database?,
+        admin_token,
+    })
+}
+
+fn warn_no_link(section: &mut Section, at: crate::settings::Span) {
+    section.warning(
+        at,
+        "`server.public_url` is not set, so statuses will carry no link",
+        Some("set it to the address at which browsers reach purgehook".to_owned()),
+    );
+}
+
+/// Accepts `ip:port`, `[ip]:port` and `host:port`.
+fn check_listen(section: &mut Section, text: Located<String>) -> Option<String> {
+    let named = || {
+        let (host, port) = text.value.rsplit_once(':')?;
+        let letters = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+        (!host.is_empty() && host.chars().all(letters))
+            .then(|| port.parse::<u16>().ok())
+            .flatten()
+    };
+    if text.value.parse::<SocketAddr>().is_ok() || named().is_some() {
+        return Some(text.value);
+    }
+    let advice =
+        "write an address and a port, e.g. `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`";
+    section.problem(
+        text.at,
+        "`listen` is no address with a port",
+        Some(advice.to_owned()),
+    );
+    None
+}
+
+/// Accepts `sqlite://<path>` and `postgres://...`.
+fn check_database(section: &mut Section, text: Located<String>) -> Option<String> {
+    let good = match text.value.split_once("://") {
+        Some(("sqlite", path)) => !path.is_empty(),
+        Some(("postgres" | "postgresql", _)) => {
+            // It may hold a password.
+            section.mask(text.at.clone());
+            Url::parse(&text.value).is_ok_and(|url| url.has_host())
+        }
+        Some(_) | None => false,
+    };
+    if good {
+        return Some(text.value);
+    }
+    section.mask(text.at.clone());
+    section.problem(
+        text.at,
+        "`database` names no store",
+        Some("write `sqlite://<path>` or `postgres://user:password@host/name`".to_owned()),
+    );
+    None
+}

@@ -1,0 +1,266 @@
+//! The `sites:` part: which repository, what triggers it, which CDNs, which rules.
+
+use std::time::Duration;
+
+use super::clients::{Clients, check_form};
+use super::rule;
+use super::{Site, Trigger, WhenUnknown};
+use crate::cdn::Cdn;
+use crate::event::RepoPath;
+use crate::forge::Forge;
+use crate::rules::{BaseUrl, Glob, Rules};
+use crate::settings::{Located, Section, Span};
+
+/// How long old commits are held when nobody says.
+const DEFAULT_SETTLE: Duration = Duration::from_secs(10 * 60);
+/// GitLab takes at most 255 characters for a status's `name` (GitLab REST API, commit status).
+const LONGEST_CONTEXT: usize = 255;
+/// The statuses with which a pipeline ends (GitLab REST API, pipelines).
+const PIPELINE_ENDS: &[&str] = &["success", "failed", "canceled", "skipped"];
+
+/// One entry under `sites:`, with what the comparisons between sites need.
+pub(super) struct SiteEntry {
+    /// Its name.
+    pub name: Located<String>,
+    /// The forge and the repository, where they could be read.
+    pub forge: Option<String>,
+    /// The CDNs that exist.
+    pub cdns: Vec<String>,
+    /// Where the status's context stands, if it is given.
+    pub context_at: Option<Span>,
+    /// The branches as they are written.
+    pub branches: Vec<String>,
+    /// None if the entry has problems.
+    pub site: Option<Site>,
+}
+
+/// Reads `sites:`.
+pub(super) fn read_all(
+    root: &mut Section,
+    forges: &Clients<dyn Forge>,
+    cdns: &Clients<dyn Cdn>,
+) -> Vec<SiteEntry> {
+    let Some(mut sites) = root.section("sites") else {
+        root.missing(
+            "sites",
+            Some("name at least one site under `sites:`".to_owned()),
+        );
+        return Vec::new();
+    };
+    sites
+        .entries()
+        .into_iter()
+        .map(|(name, section)| read(name, section, forges, cdns))
+        .collect()
+}
+
+fn read(
+    name: Located<String>,
+    mut section: Section,
+    forges: &Clients<dyn Forge>,
+    cdns: &Clients<dyn Cdn>,
+) -> SiteEntry {
+    check_form(&mut section, "site", &name);
+    let repo = read_repo(&mut section, forges);
+    let branches = read_branches(&mut section);
+    let trigger = read_trigger(&mut section);
+    let base_urls = read_base_urls(&mut section);
+    let cdns = read_cdns(&mut section, cdns);
+    let context = read_context(&mut section);
+    let when_unknown = match section.word("when_unknown", &["everything", "fail"]) {
+        Some(word) if word.value == "fail" => WhenUnknown::Fail,
+        Some(_) | None => WhenUnknown::Everything,
+    };
+    let settle = section.duration("settle").map(|settle| settle.value);
+    let ignore = globs(&mut section, "ignore");
+    let rules = rule::read_all(&mut section, base_urls.as_deref());
+
+    let written = branches.iter().map(|b| b.value.0.clone()).collect();
+    let context_at = context.as_ref().map(|c| c.at.clone());
+    let forge = repo.as_ref().map(|(forge, _)| forge.clone());
+    let site = repo
+        .zip(trigger)
+        .zip(base_urls)
+        .map(|(((forge, repo), trigger), base_urls)| Site {
+            forge,
+            repo,
+            trigger,
+            branches: branches.into_iter().map(|b| b.value.1).collect(),
+            cdns: cdns.clone(),
+            status_context: context
+                .map_or_else(|| format!("purgehook/{}", name.value), |c| c.value),
+            when_unknown,
+            settle: settle.unwrap_or(DEFAULT_SETTLE),
+            rules: Rules::new(base_urls, ignore, rules),
+            name: name.value.clone(),
+        });
+    SiteEntry {
+        name,
+        forge,
+        cdns,
+        context_at,
+        branches: written,
+        site,
+    }
+}
+
+/// Reads `repo: <forge>:<full path>`.
+fn read_repo(section: &mut Section, forges: &Clients<dyn Forge>) -> Option<(String, RepoPath)> {
+    let text = section.required_text("repo")?;
+    let advice = || Some("write `<forge>:<full path>`, e.g. `github:acme/website`".to_owned());
+    let Some((forge, path)) = text.value.split_once(':') else {
+        section.problem(text.at, "`repo` names no forge", advice());
+        return None;
+    };
+    let known = forges.check_name(section, "forge", forge, text.at.clone());
+    let Some(path) = RepoPath::parse(path) else {
+        let message = format!("`{path}` is no full path of a repository");
+        section.problem(text.at, message, advice());
+        return None;
+    };
+    known.then(|| (forge.to_owned(), path))
+}
+
+/// The branches, each as it is written and as a glob.
+fn read_branches(section: &mut Section) -> Vec<Located<(String, Glob)>> {
+    let given = section.texts("branches");
+    let given = if given.is_empty() {
+        vec![Located {
+            value: "main".to_owned(),
+            at: section.at(),
+        }]
+    } else {
+        given
+    };
+    given
+        .into_iter()
+        .filter_map(|text| {
+            if let Some(name) = text.value.strip_prefix("refs/heads/") {
+                section.problem(
+                    text.at.clone(),
+                    "branches are named without `refs/heads/`",
+                    Some(format!("write `{name}`")),
+                );
+            }
+            let glob = glob(section, &text)?;
+            Some(Located {
+                value: (text.value, glob),
+                at: text.at,
+            })
+        })
+        .collect()
+}
+
+fn read_trigger(section: &mut Section) -> Option<Trigger> {
+    if !section.holds_section("trigger") {
+        let errors = section.errors();
+        return match section.word("trigger", &["push", "release"]) {
+            Some(word) if word.value == "release" => Some(Trigger::Release),
+            Some(_) => Some(Trigger::Push),
+            // Nothing was given, or it was wrong and is noted.
+            None => (section.errors() == errors).then_some(Trigger::Push),
+        };
+    }
+    let mut trigger = section.section("trigger")?;
+    let errors = trigger.errors();
+    let mut found: Vec<Trigger> = Vec::new();
+    found.extend(
+        trigger
+            .text("deployment")
+            .map(|t| Trigger::Deployment(t.value)),
+    );
+    found.extend(trigger.text("workflow").map(|t| Trigger::Workflow(t.value)));
+    found.extend(
+        trigger
+            .word("pipeline", PIPELINE_ENDS)
+            .map(|t| Trigger::Pipeline(t.value)),
+    );
+    let one = found.pop();
+    if (one.is_none() && trigger.errors() == errors) || !found.is_empty() {
+        let advice = "write `push`, `release`, `{deployment: ENVIRONMENT}`, `{workflow: FILE}` or `{pipeline: STATUS}`";
+        let at = trigger.at();
+        trigger.problem(at, "`trigger` must name one thing", Some(advice.to_owned()));
+    }
+    one
+}
+
+/// Reads `base_urls`. None if one is wrong or there is none.
+fn read_base_urls(section: &mut Section) -> Option<Vec<BaseUrl>> {
+    let texts = section.texts("base_urls");
+    if texts.is_empty() {
+        let advice = "give at least one, e.g. `base_urls: [https://www.example.com]`";
+        section.missing("base_urls", Some(advice.to_owned()));
+        return None;
+    }
+    let count = texts.len();
+    let urls: Vec<BaseUrl> = texts
+        .into_iter()
+        .filter_map(|text| match BaseUrl::parse(&text.value) {
+            Ok(url) => Some(url),
+            Err(error) => {
+                section.problem(text.at, error.message, error.advice);
+                None
+            }
+        })
+        .collect();
+    (urls.len() == count).then_some(urls)
+}
+
+/// Reads `cdns`: those that exist, each once.
+fn read_cdns(section: &mut Section, cdns: &Clients<dyn Cdn>) -> Vec<String> {
+    let names = section.texts("cdns");
+    if names.is_empty() {
+        let advice = "name at least one of those under `cdns:`";
+        section.missing("cdns", Some(advice.to_owned()));
+    }
+    let mut known: Vec<String> = Vec::new();
+    for name in names {
+        if known.contains(&name.value) {
+            let message = format!("the CDN `{}` is named twice", name.value);
+            section.problem(name.at, message, None);
+        } else if cdns.check_name(section, "CDN", &name.value, name.at) {
+            known.push(name.value);
+        }
+    }
+    known
+}
+
+/// Reads `status: {context}`.
+fn read_context(section: &mut Section) -> Option<Located<String>> {
+    let mut status = section.section("status")?;
+    let context = status.text("context")?;
+    if context.value.chars().count() > LONGEST_CONTEXT {
+        status.problem(
+            context.at.clone(),
+            format!("`context` is longer than {LONGEST_CONTEXT} characters, which GitLab refuses"),
+            None,
+        );
+    }
+    if context.value.chars().any(char::is_control) {
+        status.problem(
+            context.at.clone(),
+            "`context` holds a line break or another control character",
+            None,
+        );
+    }
+    Some(context)
+}
+
+/// Reads a list of globs.
+pub(super) fn globs(section: &mut Section, key: &str) -> Vec<Glob> {
+    section
+        .texts(key)
+        .iter()
+        .filter_map(|text| glob(section, text))
+        .collect()
+}
+
+fn glob(section: &mut Section, text: &Located<String>) -> Option<Glob> {
+    match Glob::parse(&text.value) {
+        Ok(glob) => Some(glob),
+        Err(error) => {
+            section.problem(text.at.clone(), error.message, error.advice);
+            None
+        }
+    }
+}

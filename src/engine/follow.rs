@@ -1,0 +1,213 @@
+//! Asking CDNs how their tasks stand, all of an account's at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::warn;
+
+use super::submit::fail;
+use super::{Engine, Outcome, StepError, retry};
+use crate::cdn::{Batch, InFlight, Pace, Report, TargetState};
+use crate::config::Config;
+use crate::purge::{PurgeKind, PurgeState};
+use crate::run::RunId;
+use crate::store::{PurgeKey, PurgeUpdate, StoredTask, TaskState, Work, WorkKey, Write};
+
+/// Submissions of one purge: a CDN that failed at it is asked once more.
+const SUBMISSIONS: i64 = 2;
+/// The shortest and the longest wait between two looks at an account's tasks.
+const LOOKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// A task with its purges that are not over.
+struct Open {
+    task: StoredTask,
+    purges: Vec<(PurgeKey, String, i64)>,
+}
+
+impl Engine {
+    pub(super) async fn follow(
+        &self,
+        account: &str,
+        kind: PurgeKind,
+        work: &Work,
+    ) -> Result<Outcome, StepError> {
+        let config = self.config();
+        let mut by_cdn: BTreeMap<String, Vec<Open>> = BTreeMap::new();
+        for task in self.store.tasks(account, kind, TaskState::Running).await? {
+            let purges = self.store.purges_of_task(&task.id).await?;
+            by_cdn
+                .entry(task.cdn.clone())
+                .or_default()
+                .push(Open { task, purges });
+        }
+        if by_cdn.is_empty() {
+            return Ok(Outcome::done(Vec::new()));
+        }
+
+        let mut writes = Vec::new();
+        let mut left: Vec<Timestamp> = Vec::new();
+        let mut trouble: Option<Option<Duration>> = None;
+        for (name, open) in by_cdn {
+            let reports = self.ask(&config, &name, &open).await;
+            let now = self.clock.now();
+            let reports = reports.unwrap_or_else(|retry_after| {
+                trouble = Some(retry_after);
+                open.iter().map(|_| Report::default()).collect()
+            });
+            for (open, report) in open.into_iter().zip(reports) {
+                let submitted_at = open.task.submitted_at;
+                let (more, is_over) = judge(open, &report, now);
+                writes.extend(more);
+                if !is_over {
+                    left.push(submitted_at);
+                }
+            }
+        }
+        let now = self.clock.now();
+        if let Some(retry_after) = trouble {
+            let wait = retry::backoff_at_least(work.attempts, self.clock.fraction(), retry_after);
+            return Ok(Outcome::again(writes, now + wait, work.attempts + 1));
+        }
+        match left.into_iter().max() {
+            None => Ok(Outcome::done(writes)),
+            Some(youngest) => Ok(Outcome::again(
+                writes,
+                now + until_next_look(youngest, now),
+                0,
+            )),
+        }
+    }
+
+    /// One report a task; on trouble, how long the CDN asked to be left alone.
+    async fn ask(
+        &self,
+        config: &Config,
+        name: &str,
+        open: &[Open],
+    ) -> Result<Vec<Report>, Option<Duration>> {
+        let Some(cdn) = config.cdns.get(name) else {
+            return Err(None);
+        };
+        let pace = Pace::new(self.clock.clone(), cdn.limits().queries_per_second);
+        let mut in_flight = Vec::with_capacity(open.len());
+        for Open { task, purges } in open {
+            let mut flight = InFlight {
+                task: task.vendor_id.clone(),
+                submitted_at: task.submitted_at,
+                batch: Batch {
+                    kind: task.kind,
+                    mode: task.mode,
+                    targets: purges.iter().map(|(_, target, _)| target.clone()).collect(),
+                },
+            };
+            if flight.task.is_none() && !flight.batch.targets.is_empty() {
+                // Taken without an id: the history knows it.
+                match cdn.find(&flight, &pace).await {
+                    Ok(found) => flight.task = found,
+                    Err(error) => warn!(cdn = name, "cannot ask the history: {error}"),
+                }
+            }
+            in_flight.push(flight);
+        }
+        match cdn.follow(&in_flight, &pace).await {
+            Ok(reports) if reports.len() == open.len() => Ok(reports),
+            Ok(_) => Err(None),
+            Err(error) => {
+                warn!(cdn = name, code = %error.code, "cannot see how tasks stand: {error}");
+                Err(error.retry_after)
+            }
+        }
+    }
+}
+
+/// How long until the next look: a quarter of the youngest task's age, so that
+/// fast tasks are seen soon and slow ones are not asked about all the time.
+fn until_next_look(youngest: Timestamp, now: Timestamp) -> Duration {
+    let age = Duration::try_from(now.duration_since(youngest)).unwrap_or_default();
+    (age / 4).clamp(LOOKS.0, LOOKS.1)
+}
+
+/// What a report means for a task's purges, and whether the task is over.
+fn judge(open: Open, report: &Report, now: Timestamp) -> (Vec<Write>, bool) {
+    let Open { mut task, purges } = open;
+    let mut done = Vec::new();
+    let mut again: BTreeMap<String, Vec<PurgeKey>> = BTreeMap::new();
+    let mut failed: BTreeMap<String, Vec<PurgeKey>> = BTreeMap::new();
+    let mut running = 0_usize;
+    let late = now >= task.deadline;
+    for (key, target, submissions) in purges {
+        let said = match report.targets.get(&target) {
+            Some(TargetState::Done) => {
+                done.push(key);
+                continue;
+            }
+            Some(TargetState::Failed(why)) if submissions < SUBMISSIONS => {
+                again.entry(why.clone()).or_default().push(key);
+                continue;
+            }
+            Some(TargetState::Failed(why) | TargetState::Invalid(why)) => {
+                failed.entry(why.clone()).or_default().push(key);
+                continue;
+            }
+            Some(TargetState::Unknown(word)) => {
+                warn!(cdn = %task.cdn, "{} says {word:?} of {target}, a word that is in no document", task.cdn);
+                format!("it says {word:?}, which is in no document")
+            }
+            Some(TargetState::Running(_)) => "it says it is still at it".to_owned(),
+            None => "it says nothing of it".to_owned(),
+        };
+        if late {
+            let minutes = task.deadline.duration_since(task.submitted_at).as_mins();
+            let why = format!(
+                "{} did not confirm it within {minutes} minutes; {said}",
+                task.cdn
+            );
+            failed.entry(why).or_default().push(key);
+        } else {
+            running += 1;
+        }
+    }
+
+    let runs: BTreeSet<RunId> = done.iter().map(|key: &PurgeKey| key.run.clone()).collect();
+    let mut writes = Vec::new();
+    if !done.is_empty() {
+        writes.push(Write::Update(PurgeUpdate {
+            keys: done,
+            state: PurgeState::Done,
+            task: Some(task.id.clone()),
+            error: None,
+            tried: false,
+            batch_cap: None,
+        }));
+    }
+    writes.extend(
+        runs.into_iter()
+            .map(|run| Write::Wish(WorkKey::Run(run), now)),
+    );
+    for (why, keys) in again {
+        writes.push(Write::Update(PurgeUpdate {
+            keys,
+            state: PurgeState::Planned,
+            task: None,
+            error: Some(why),
+            tried: false,
+            batch_cap: None,
+        }));
+        let submit = WorkKey::Submit {
+            account: task.account.clone(),
+            kind: task.kind,
+        };
+        writes.push(Write::Wish(submit, now));
+    }
+    for (why, keys) in failed {
+        writes.extend(fail(keys, &why, now));
+    }
+    let over = running == 0;
+    if over {
+        task.state = TaskState::Ended;
+        task.ended_at = Some(now);
+        writes.push(Write::Task(task));
+    }
+    (writes, over)
+}

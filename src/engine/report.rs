@@ -1,0 +1,88 @@
+//! Telling the forge how a run stands: the newest wish only, until it took it.
+
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use super::{Engine, Outcome, StepError, retry};
+use crate::event::{CommitId, GitRef, RepoPath};
+use crate::forge::{ForgeError, StatusPost};
+use crate::run::{Run, RunId};
+use crate::store::{StoreError, Work, Write};
+
+/// How long a status is offered to a forge that can't be reached.
+const OFFER_LIMIT: Duration = Duration::from_secs(48 * 60 * 60);
+
+impl Engine {
+    pub(super) async fn report(&self, id: &RunId, work: &Work) -> Result<Outcome, StepError> {
+        let now = self.clock.now();
+        let Some(run) = self.store.run(id).await? else {
+            return Ok(Outcome::done(Vec::new()));
+        };
+        // The newest wins: what was wanted in between and never posted is history.
+        let Some(wanted) = self.store.statuses(id).await?.pop() else {
+            return Ok(Outcome::done(Vec::new()));
+        };
+        if wanted.posted_at.is_some() || wanted.error.is_some() {
+            return Ok(Outcome::done(Vec::new()));
+        }
+
+        let posted =
+            |at, error| Outcome::done(vec![Write::Posted(id.clone(), wanted.seq, at, error)]);
+        let (repo, commit) = match (RepoPath::parse(&run.repo), CommitId::parse(&run.commit)) {
+            (Some(repo), Some(commit)) => (repo, commit),
+            _ => {
+                return Err(
+                    StoreError::Corrupt(format!("the repository or commit of run {id}")).into(),
+                );
+            }
+        };
+        let config = self.config();
+        let Some(forge) = config.forges.get(&run.forge) else {
+            return Ok(posted(
+                None,
+                Some(format!("the forge {} is no longer configured", run.forge)),
+            ));
+        };
+        let status = StatusPost {
+            state: wanted.state,
+            context: config.sites.get(&run.site).map_or_else(
+                || format!("purgehook/{}", run.site),
+                |site| site.status_context.clone(),
+            ),
+            description: wanted.description.clone(),
+            target_url: self.page_of(&run),
+            ref_name: GitRef::parse(&run.git_ref).name().to_owned(),
+        };
+        match forge.post_status(&repo, &commit, &status).await {
+            Ok(()) => {
+                debug!(run = %id, state = wanted.state.word(), "posted a status on {}", commit.short());
+                Ok(posted(Some(now), None))
+            }
+            Err(ForgeError::Later {
+                message,
+                retry_after,
+            }) if now < wanted.wanted_at + OFFER_LIMIT => {
+                warn!(run = %id, "cannot post a status yet: {message}");
+                let wait =
+                    retry::backoff_at_least(work.attempts, self.clock.fraction(), retry_after);
+                Ok(Outcome::again(Vec::new(), now + wait, work.attempts + 1))
+            }
+            Err(error) => {
+                warn!(run = %id, "a status was not posted: {error}");
+                Ok(posted(None, Some(error.to_string())))
+            }
+        }
+    }
+
+    /// The address of a run's page, where the public address is known.
+    fn page_of(&self, run: &Run) -> Option<String> {
+        let config = self.config();
+        let base = config.server.public_url.as_ref()?;
+        Some(format!(
+            "{}/runs/{}",
+            base.as_str().trim_end_matches('/'),
+            run.id
+        ))
+    }
+}

@@ -1,0 +1,47 @@
+//! When to try again. Pure: the randomness for the jitter is handed in.
+
+use std::time::Duration;
+
+/// The first wait after a failure.
+const FIRST: Duration = Duration::from_secs(1);
+/// The longest wait between two tries.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// How long to wait after the failure that follows `attempts` others: doubling
+/// from one second to one minute, of which a random half is taken off
+/// (`fraction` in `0.0..1.0`) so that many waiters do not come back at once.
+pub fn backoff(attempts: i64, fraction: f64) -> Duration {
+    let doublings = u32::try_from(attempts.clamp(0, 16)).unwrap_or(0);
+    let full = FIRST.saturating_mul(1 << doublings).min(LONGEST);
+    full.mul_f64(1.0 - fraction.clamp(0.0, 1.0) / 2.0)
+}
+
+/// As [`backoff`], but never earlier than the other side asked for.
+pub fn backoff_at_least(attempts: i64, fraction: f64, asked: Option<Duration>) -> Duration {
+    backoff(attempts, fraction).max(asked.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_a_minute() {
+        let waits: Vec<u64> = (0..8).map(|n| backoff(n, 0.0).as_secs()).collect();
+
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn jitter_takes_off_at_most_half() {
+        assert_eq!(backoff(3, 0.999_999).as_secs(), 4);
+        assert!(backoff(3, 0.5) < backoff(3, 0.1));
+    }
+
+    #[test]
+    fn nobody_comes_back_earlier_than_asked() {
+        let asked = Some(Duration::from_secs(90));
+
+        assert_eq!(backoff_at_least(0, 0.3, asked), Duration::from_secs(90));
+    }
+}

@@ -1,0 +1,197 @@
+//! Acting as a GitHub App: a signed JWT, the App's installation on a repository,
+//! and that installation's token, kept until shortly before it ends.
+//!
+//! Facts are from "Generating a JSON Web Token (JWT) for a GitHub App" and the
+//! REST API's "Apps".
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use reqwest::header::AUTHORIZATION;
+use reqwest::{Method, StatusCode};
+use ring::rand::SystemRandom;
+use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::{GitHub, bearer, repo_path, with_versions};
+use crate::event::RepoPath;
+use crate::forge::ForgeError;
+use crate::settings::Section;
+
+/// GitHub refuses a JWT from the future; a minute covers clocks that differ.
+const ISSUED_BEFORE: i64 = 60;
+/// GitHub takes at most ten minutes; what clocks differ comes off.
+const VALID_FOR: i64 = 9 * 60;
+/// A token (valid for an hour) is renewed this long before it ends.
+const RENEW_BEFORE: Duration = Duration::from_secs(5 * 60);
+/// Tokens that are kept; one per repository that is served.
+const MAX_TOKENS: usize = 10_000;
+
+/// A GitHub App, with the tokens it was given.
+pub struct App {
+    /// The App's id or client id.
+    id: String,
+    key: RsaKeyPair,
+    /// By repository, in lower case.
+    tokens: Mutex<HashMap<String, Token>>,
+}
+
+struct Token {
+    value: SecretString,
+    expires_at: Timestamp,
+}
+
+impl App {
+    /// Reads `app: {id, private_key_file}`. None when it has problems, which the section has noted.
+    pub(super) fn read(section: &mut Section) -> Option<Self> {
+        let id = section.required_text("id");
+        let Some(pem) = section.secret("private_key") else {
+            section.problem(
+                section.at(),
+                "the App's private key is missing",
+                Some("add `private_key_file:` with the .pem file GitHub gave you".to_owned()),
+            );
+            return None;
+        };
+        let id = id?;
+        match Self::new(&id.value, &pem) {
+            Ok(app) => Some(app),
+            Err(why) => {
+                section.problem(section.at(), why, None);
+                None
+            }
+        }
+    }
+
+    /// An App from its id (or client id) and its RSA private key as PEM, PKCS#1 (as GitHub gives it) or PKCS#8.
+    pub fn new(id: &str, pem: &SecretString) -> Result<Self, String> {
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-' || c == '_';
+        if id.is_empty() || !id.chars().all(word) {
+            return Err("`id` is neither an App's id nor its client id".to_owned());
+        }
+        Ok(Self {
+            id: id.to_owned(),
+            key: rsa_key(pem.expose_secret())?,
+            tokens: Mutex::default(),
+        })
+    }
+
+    /// A token for a repository: a kept one, or a new one from GitHub.
+    pub(super) async fn token(
+        &self,
+        github: &GitHub,
+        repo: &RepoPath,
+    ) -> Result<SecretString, ForgeError> {
+        let name = repo.as_str().to_ascii_lowercase();
+        let now = github.api.timestamp();
+        // Held while GitHub is asked, so that many requests at once ask for one token.
+        let mut tokens = self.tokens.lock().await;
+        if let Some(token) = tokens.get(&name)
+            && now < token.expires_at.saturating_sub(RENEW_BEFORE).unwrap_or(now)
+        {
+            return Ok(token.value.clone());
+        }
+        let token = self.new_token(github, repo, now).await?;
+        let value = token.value.clone();
+        if tokens.len() >= MAX_TOKENS {
+            tokens.clear();
+        }
+        tokens.insert(name, token);
+        Ok(value)
+    }
+
+    async fn new_token(
+        &self,
+        github: &GitHub,
+        repo: &RepoPath,
+        now: Timestamp,
+    ) -> Result<Token, ForgeError> {
+        #[derive(Deserialize)]
+        struct Installation {
+            id: u64,
+        }
+        #[derive(Deserialize)]
+        struct Given {
+            token: SecretString,
+            expires_at: Timestamp,
+        }
+        let jwt = self.jwt(now)?;
+        let path = repo_path(repo, &["installation"]);
+        let request = github.api.request(Method::GET, &path, &[]);
+        let request = with_versions(request).header(AUTHORIZATION, bearer(&jwt)?);
+        let what = format!("find the App's installation on {repo}");
+        let answer = github.api.send(request, &what).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Err(ForgeError::Refused(format!(
+                "{}; install the App on the repository",
+                answer.sentence()
+            )));
+        }
+        if !answer.status.is_success() {
+            return Err(github.error(&answer));
+        }
+        let installation = answer.json::<Installation>()?.id.to_string();
+
+        let path = ["app", "installations", &installation, "access_tokens"];
+        let request = github.api.request(Method::POST, &path, &[]);
+        let request = with_versions(request).header(AUTHORIZATION, bearer(&jwt)?);
+        let what = format!("give the App a token for {repo}");
+        let answer = github.api.send(request, &what).await?;
+        if !answer.status.is_success() {
+            return Err(github.error(&answer));
+        }
+        let Given { token, expires_at } = answer.json()?;
+        Ok(Token {
+            value: token,
+            expires_at,
+        })
+    }
+
+    /// The JWT by which the App shows who it is, signed with RS256.
+    fn jwt(&self, now: Timestamp) -> Result<SecretString, ForgeError> {
+        let issued = now.as_second() - ISSUED_BEFORE;
+        let claims = serde_json::json!({
+            "iat": issued,
+            "exp": now.as_second() + VALID_FOR,
+            "iss": self.id,
+        });
+        let mut jwt = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","typ":"JWT"}"#);
+        let _ = write!(jwt, ".{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let mut signature = vec![0; self.key.public().modulus_len()];
+        self.key
+            .sign(
+                &RSA_PKCS1_SHA256,
+                // Takes part only in blinding; the signature itself is the same every time.
+                &SystemRandom::new(),
+                jwt.as_bytes(),
+                &mut signature,
+            )
+            .map_err(|_| ForgeError::Refused("the App's private key could not sign".to_owned()))?;
+        let _ = write!(jwt, ".{}", URL_SAFE_NO_PAD.encode(signature));
+        Ok(jwt.into())
+    }
+}
+
+/// An RSA key from PEM text.
+fn rsa_key(pem: &str) -> Result<RsaKeyPair, String> {
+    let between = |label: &str| {
+        let (_, rest) = pem.split_once(&format!("-----BEGIN {label}-----"))?;
+        let (inside, _) = rest.split_once(&format!("-----END {label}-----"))?;
+        let inside: String = inside.split_whitespace().collect();
+        STANDARD.decode(inside).ok()
+    };
+    let key = if let Some(der) = between("RSA PRIVATE KEY") {
+        RsaKeyPair::from_der(&der)
+    } else if let Some(der) = between("PRIVATE KEY") {
+        RsaKeyPair::from_pkcs8(&der)
+    } else {
+        return Err("the App's private key is not an RSA key in PEM".to_owned());
+    };
+    key.map_err(|error| format!("the App's private key cannot be used: {error}"))
+}

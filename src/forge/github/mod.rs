@@ -1,0 +1,269 @@
+//! GitHub: github.com and GitHub Enterprise Server.
+//!
+//! Facts are from "Webhook events and payloads", "Validating webhook deliveries"
+//! and the REST API's OpenAPI description, version 2022-11-28.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue};
+use reqwest::{Method, RequestBuilder};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::changes::ChangeSet;
+use crate::event::{CommitId, Event, RepoPath};
+use crate::forge::api::{Answer, Api, RateHeaders, one_line};
+use crate::forge::{
+    Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
+};
+use crate::http::Outside;
+use crate::settings::Section;
+
+mod app;
+mod changes;
+mod payload;
+mod status;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use app::App;
+
+/// `kind: github`
+pub const KIND: ForgeKind = ForgeKind {
+    name: "github",
+    read,
+};
+
+const API_URL: &str = "https://api.github.com";
+/// The version of the REST API that this module was written against.
+const API_VERSION: &str = "2022-11-28";
+
+/// What an entry of `kind: github` says.
+pub struct Settings {
+    /// Webhook secrets; any of them may have signed. Empty ones are never used.
+    pub secrets: Vec<SecretString>,
+    /// How requests to the API are authorised.
+    pub access: Access,
+    /// The API's base: `https://api.github.com`, or `https://HOST/api/v3` on an Enterprise Server.
+    pub api_url: Url,
+}
+
+/// How requests to the API are authorised.
+pub enum Access {
+    /// Not at all: public repositories can be read, 60 requests an hour.
+    Anonymous,
+    /// A personal access token with `Commit statuses: write` and `Contents: read`.
+    Token(SecretString),
+    /// A GitHub App that is installed on the repositories.
+    App(Box<App>),
+}
+
+/// One GitHub, as configured.
+pub struct GitHub {
+    secrets: Vec<SecretString>,
+    access: Access,
+    api: Api,
+    rate: RateHeaders,
+}
+
+fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
+    let at = section.at();
+    let secrets = section.secrets("secrets");
+    if secrets.is_empty() {
+        section.problem(
+            at.clone(),
+            "no webhook secret is set, so no delivery could be trusted",
+            Some("add `secrets: [...]` with the secret of the webhook on GitHub".to_owned()),
+        );
+    }
+    let token = section.secret("token");
+    let app = section.section("app");
+    let access = match (token, app) {
+        (Some(_), Some(_)) => {
+            section.problem(
+                at,
+                "`token` and `app` are both set",
+                Some("keep the one that purgehook should act as".to_owned()),
+            );
+            None
+        }
+        (None, Some(mut app)) => App::read(&mut app).map(|app| Access::App(Box::new(app))),
+        (Some(token), None) => Some(Access::Token(token)),
+        (None, None) => {
+            section.warning(
+                at,
+                "neither `token` nor `app` is set, so no status can be posted on commits",
+                Some("add `token:` with a token that may write commit statuses".to_owned()),
+            );
+            Some(Access::Anonymous)
+        }
+    };
+    let api_url = match section.url("api_url") {
+        Some(url) => url.value,
+        None => Url::parse(API_URL).ok()?,
+    };
+    let access = access?;
+    if secrets.is_empty() {
+        return None;
+    }
+    let settings = Settings {
+        secrets,
+        access,
+        api_url,
+    };
+    Some(Arc::new(GitHub::new(settings, outside)))
+}
+
+impl GitHub {
+    /// A client for one GitHub.
+    pub fn new(settings: Settings, outside: &Outside) -> Self {
+        let Settings {
+            secrets,
+            access,
+            api_url,
+        } = settings;
+        Self {
+            secrets,
+            access,
+            api: Api::new("GitHub", api_url, outside),
+            rate: RateHeaders {
+                remaining: HeaderName::from_static("x-ratelimit-remaining"),
+                reset: HeaderName::from_static("x-ratelimit-reset"),
+            },
+        }
+    }
+
+    /// Sends a request about a repository with its authorisation. The answer may be an error.
+    async fn send(
+        &self,
+        repo: &RepoPath,
+        request: RequestBuilder,
+        what: &str,
+    ) -> Result<Answer, ForgeError> {
+        let request = with_versions(request);
+        let request = match &self.access {
+            Access::Anonymous => request,
+            Access::Token(token) => request.header(AUTHORIZATION, bearer(token)?),
+            Access::App(app) => {
+                let token = app.token(self, repo).await?;
+                request.header(AUTHORIZATION, bearer(&token)?)
+            }
+        };
+        self.api.send(request, what).await
+    }
+
+    /// Fetches something of a repository. The answer may be an error.
+    async fn get(
+        &self,
+        repo: &RepoPath,
+        path: &[&str],
+        query: &[(&str, &str)],
+        what: &str,
+    ) -> Result<Answer, ForgeError> {
+        let request = self.api.request(Method::GET, &repo_path(repo, path), query);
+        self.send(repo, request, what).await
+    }
+
+    /// What an answer that is no success means.
+    fn error(&self, answer: &Answer) -> ForgeError {
+        let now = self.api.now();
+        match answer.status.as_u16() {
+            // GitHub says "too fast" with 403 as well as with 429.
+            403 if self.says_too_fast(answer) => answer.too_fast(now, &self.rate),
+            403 => ForgeError::Refused(format!(
+                "{}; {}",
+                answer.sentence(),
+                missing_permission(answer)
+            )),
+            // "Git Repository is empty."
+            409 => ForgeError::Gone(answer.sentence()),
+            _ => answer.error(now, &self.rate),
+        }
+    }
+
+    fn says_too_fast(&self, answer: &Answer) -> bool {
+        answer.is_out_of_requests(&self.rate)
+            || answer.headers.contains_key(reqwest::header::RETRY_AFTER)
+            || answer.words().to_ascii_lowercase().contains("rate limit")
+    }
+}
+
+/// The path segments of something of a repository.
+fn repo_path<'a>(repo: &'a RepoPath, path: &[&'a str]) -> Vec<&'a str> {
+    let mut segments = vec!["repos"];
+    segments.extend(repo.as_str().split('/'));
+    segments.extend(path);
+    segments
+}
+
+fn with_versions(request: RequestBuilder) -> RequestBuilder {
+    request
+        .header(ACCEPT, "application/vnd.github+json")
+        .header("X-GitHub-Api-Version", API_VERSION)
+}
+
+fn bearer(token: &SecretString) -> Result<HeaderValue, ForgeError> {
+    let mut value =
+        HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
+            ForgeError::Refused("GitHub's token holds characters that no token has".to_owned())
+        })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Which permission a request would have needed, as far as GitHub says.
+fn missing_permission(answer: &Answer) -> String {
+    let needed = answer
+        .headers
+        .get("x-accepted-github-permissions")
+        .and_then(|value| value.to_str().ok());
+    match needed {
+        Some(needed) => format!("the token needs the permission {}", one_line(needed)),
+        None => "the token needs `Contents: read` and `Commit statuses: write` on the repository"
+            .to_owned(),
+    }
+}
+
+#[async_trait]
+impl Forge for GitHub {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn content_types(&self) -> &'static [&'static str] {
+        &[payload::JSON, payload::FORM]
+    }
+
+    fn verify(&self, headers: &Headers, body: &[u8]) -> Result<Verified, Refusal> {
+        verify::verify(&self.secrets, headers, body)
+    }
+
+    fn understand(
+        &self,
+        verified: &Verified,
+        content_type: &str,
+        body: &[u8],
+    ) -> Result<Event, Malformed> {
+        payload::understand(&verified.event, content_type, body)
+    }
+
+    async fn changes(
+        &self,
+        repo: &RepoPath,
+        from: &CommitId,
+        to: &CommitId,
+    ) -> Result<ChangeSet, ForgeError> {
+        changes::changes(self, repo, from, to).await
+    }
+
+    async fn post_status(
+        &self,
+        repo: &RepoPath,
+        commit: &CommitId,
+        status: &StatusPost,
+    ) -> Result<(), ForgeError> {
+        status::post(self, repo, commit, status).await
+    }
+}

@@ -1,0 +1,205 @@
+//! GitHub's webhook bodies: what a delivery says, and whether a push's own lists
+//! of files are all that changed.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use percent_encoding::percent_decode;
+use serde::Deserialize;
+
+use crate::changes::{ChangeKind, ChangeSet, Proof};
+use crate::event::{CommitId, Event, GitRef, Push, RepoPath};
+use crate::forge::body::{self, Text, wrong};
+use crate::forge::{Malformed, complete, note};
+
+pub(super) const JSON: &str = "application/json";
+/// What GitHub's own form offers first: one field, `payload`, that holds the JSON.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// GitHub lists at most this many changed files of a commit, and does not say
+/// when it left some out (webhook `push`, OpenAPI description).
+const MAX_FILES: usize = 3_000;
+
+pub(super) fn understand(event: &str, content_type: &str, body: &[u8]) -> Result<Event, Malformed> {
+    let json = match content_type {
+        JSON => Cow::Borrowed(body),
+        FORM => Cow::Owned(form_field(body)?),
+        _ => {
+            return Err(Malformed(format!(
+                "GitHub sends {JSON} or {FORM}, nothing else"
+            )));
+        }
+    };
+    match event {
+        "" => Err(Malformed(
+            "no single X-GitHub-Event header came with the request".to_owned(),
+        )),
+        // An App's own hook sends it without a repository.
+        "ping" => body::read::<Envelope>(&json).map(|_| Event::Ping),
+        "push" => push(body::read(&json)?).map(Event::Push),
+        _ => Ok(Event::Other {
+            repo: body::read::<Envelope>(&json)?
+                .repository
+                .and_then(|repository| RepoPath::parse(repository.full_name.as_str())),
+            why: why_not(event),
+        }),
+    }
+}
+
+/// Why an event starts nothing, in words.
+fn why_not(event: &str) -> String {
+    match event {
+        "create" | "delete" => {
+            format!("the event `{event}` names no commit; GitHub sends a `push` beside it")
+        }
+        _ => format!("the event `{event}` triggers nothing"),
+    }
+}
+
+/// The one field `payload` of a form. The bytes stay bytes: what is not UTF-8 must not be mended here.
+fn form_field(body: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mut payloads = body
+        .split(|byte| *byte == b'&')
+        .filter_map(|field| field.strip_prefix(b"payload="));
+    match (payloads.next(), payloads.next()) {
+        (Some(payload), None) => {
+            let spaced: Vec<u8> = payload
+                .iter()
+                .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+                .collect();
+            Ok(percent_decode(&spaced).collect())
+        }
+        (None, _) => Err(Malformed("the form has no field `payload`".to_owned())),
+        (Some(_), Some(_)) => Err(Malformed(
+            "the form has more than one field `payload`".to_owned(),
+        )),
+    }
+}
+
+/// What all events have.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    repository: Option<Repository<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Repository<'a> {
+    #[serde(borrow)]
+    full_name: Text<'a>,
+}
+
+#[derive(Deserialize)]
+struct PushBody<'a> {
+    #[serde(rename = "ref", borrow)]
+    git_ref: Text<'a>,
+    before: Text<'a>,
+    after: Text<'a>,
+    created: Option<bool>,
+    forced: Option<bool>,
+    repository: Repository<'a>,
+    head_commit: Option<HeadCommit<'a>>,
+    commits: Option<Vec<Commit<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct HeadCommit<'a> {
+    #[serde(borrow)]
+    id: Text<'a>,
+}
+
+/// A commit of a push. GitHub's description does not promise the three lists.
+#[derive(Deserialize)]
+struct Commit<'a> {
+    #[serde(borrow)]
+    id: Text<'a>,
+    added: Option<Vec<Text<'a>>>,
+    modified: Option<Vec<Text<'a>>>,
+    removed: Option<Vec<Text<'a>>>,
+}
+
+fn push(body: PushBody<'_>) -> Result<Push, Malformed> {
+    let before = body::commit("before", body.before.as_str())?;
+    let after = body::commit("after", body.after.as_str())?;
+    if before.is_none() && after.is_none() {
+        return Err(wrong("after", "is zero, and so is `before`"));
+    }
+    let git_ref = body::git_ref("ref", body.git_ref.as_str())?;
+    let head = match &body.head_commit {
+        Some(head) => body::commit("head_commit.id", head.id.as_str())?,
+        None => None,
+    };
+    // An annotated tag's `after` is the tag object; `head_commit` is the commit it points to.
+    let commit = match (&after, &git_ref) {
+        (None, _) => None,
+        (Some(after), GitRef::Tag(_)) => Some(head.unwrap_or_else(|| after.clone())),
+        (Some(after), GitRef::Branch(_) | GitRef::Other(_)) => Some(after.clone()),
+    };
+    let listed = match listed(&body, before.as_ref(), after.as_ref()) {
+        Ok(set) => set,
+        Err(why) => ChangeSet::unknown(why),
+    };
+    Ok(Push {
+        repo: body::repo("repository.full_name", body.repository.full_name.as_str())?,
+        git_ref,
+        before,
+        after,
+        commit,
+        forced: body.forced == Some(true),
+        listed,
+    })
+}
+
+/// The change set that the payload proves, or why it proves none.
+///
+/// Of a push that adds exactly one commit to `before`, the commit's lists are
+/// the difference. Of several commits, they are lists per commit: what one adds
+/// and the next removes is in both, and how merges are listed is documented nowhere.
+fn listed(
+    body: &PushBody<'_>,
+    before: Option<&CommitId>,
+    after: Option<&CommitId>,
+) -> Result<ChangeSet, String> {
+    let Some(after) = after else {
+        return Err("the push deletes the ref".to_owned());
+    };
+    if before.is_none() || body.created != Some(false) {
+        return Err("the ref is new, so there is nothing to compare it with".to_owned());
+    }
+    if body.forced != Some(false) {
+        return Err(
+            "the push rewrites history, and the payload does not list what it drops".to_owned(),
+        );
+    }
+    let commits = body.commits.as_deref().unwrap_or_default();
+    let [commit] = commits else {
+        return Err(format!(
+            "the payload lists {} commits; only the files of a single one are the difference",
+            commits.len()
+        ));
+    };
+    if commit.id.as_str() != after.as_str() {
+        return Err("the commit that the payload lists is not the one pushed".to_owned());
+    }
+    let (Some(added), Some(modified), Some(removed)) =
+        (&commit.added, &commit.modified, &commit.removed)
+    else {
+        return Err("the payload lacks lists of files".to_owned());
+    };
+    if added.len() + modified.len() + removed.len() >= MAX_FILES {
+        return Err(format!(
+            "the payload lists {MAX_FILES} files, where GitHub cuts its lists off"
+        ));
+    }
+    let mut files = BTreeMap::new();
+    for (paths, kind) in [
+        (removed, ChangeKind::Removed),
+        (added, ChangeKind::Added),
+        (modified, ChangeKind::Modified),
+    ] {
+        for path in paths {
+            note(&mut files, path.as_str(), kind);
+        }
+    }
+    Ok(complete(Proof::Payload, files))
+}

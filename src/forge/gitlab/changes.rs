@@ -1,0 +1,240 @@
+//! The difference of two commits on GitLab: the compare API (`straight`, that is
+//! from tree to tree) where its answer is whole, the two trees otherwise.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use reqwest::header::{HeaderMap, LINK};
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use url::{Url, form_urlencoded};
+
+use super::GitLab;
+use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
+use crate::event::{CommitId, RepoPath};
+use crate::forge::trees::{self, Budget, Dir, Entry, EntryKind, Stop, Trees};
+use crate::forge::{ForgeError, complete, note};
+
+/// GitLab lists 1,000 files where its administrator set no other limit ("Diff limits").
+/// Past the limit, whichever it is, `compare_timeout` is set.
+const MAX_COMPARED: usize = 1_000;
+/// The most entries on one page of any list ("REST API: Pagination").
+const PAGE: &str = "100";
+
+pub(super) async fn changes(
+    gitlab: &GitLab,
+    repo: &RepoPath,
+    from: &CommitId,
+    to: &CommitId,
+) -> Result<ChangeSet, ForgeError> {
+    if from == to {
+        return Ok(complete(Proof::Trees, BTreeMap::new()));
+    }
+    match compare(gitlab, repo, from, to).await? {
+        Some(files) => Ok(complete(Proof::Compare, files)),
+        None => trees::difference(&ProjectTrees { gitlab, repo }, from, to).await,
+    }
+}
+
+#[derive(Deserialize)]
+struct Comparison {
+    diffs: Option<Vec<Diff>>,
+    compare_timeout: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Diff {
+    old_path: String,
+    new_path: String,
+    a_mode: Option<String>,
+    b_mode: Option<String>,
+    #[serde(default)]
+    new_file: bool,
+    #[serde(default)]
+    deleted_file: bool,
+    diff: Option<String>,
+    collapsed: Option<bool>,
+    too_large: Option<bool>,
+}
+
+/// The difference as the compare API has it. None where it may not be whole.
+async fn compare(
+    gitlab: &GitLab,
+    repo: &RepoPath,
+    from: &CommitId,
+    to: &CommitId,
+) -> Result<Option<BTreeMap<FilePath, ChangeKind>>, ForgeError> {
+    let what = format!("compare {} with {} in {repo}", from.short(), to.short());
+    let query = [
+        ("from", from.as_str()),
+        ("to", to.as_str()),
+        ("straight", "true"),
+    ];
+    let request = gitlab.request(Method::GET, repo, &["repository", "compare"], &query);
+    let answer = gitlab.send(request, &what).await?;
+    match answer.status {
+        StatusCode::OK if answer.is_too_long() => Ok(None),
+        StatusCode::OK => Ok(whole(answer.json()?)),
+        _ => Err(gitlab.error(&answer)),
+    }
+}
+
+/// The files of a comparison that lists all of them.
+fn whole(comparison: Comparison) -> Option<BTreeMap<FilePath, ChangeKind>> {
+    let diffs = comparison.diffs?;
+    if comparison.compare_timeout != Some(false) || diffs.len() >= MAX_COMPARED {
+        return None;
+    }
+    let mut files = BTreeMap::new();
+    for diff in diffs {
+        if diff.new_file {
+            note(&mut files, &diff.new_path, ChangeKind::Added);
+        } else if diff.deleted_file {
+            note(&mut files, &diff.old_path, ChangeKind::Removed);
+        } else if diff.old_path != diff.new_path {
+            note(&mut files, &diff.old_path, ChangeKind::Removed);
+            note(&mut files, &diff.new_path, ChangeKind::Added);
+        } else if !diff.is_mode_only() {
+            note(&mut files, &diff.new_path, ChangeKind::Modified);
+        }
+    }
+    Some(files)
+}
+
+impl Diff {
+    /// Whether nothing but the executable bit changed. An empty diff says so only
+    /// where GitLab (18.4 and later) also says that it left nothing out of it.
+    fn is_mode_only(&self) -> bool {
+        let is_file = |mode: &Option<String>| matches!(mode.as_deref(), Some("100644" | "100755"));
+        is_file(&self.a_mode)
+            && is_file(&self.b_mode)
+            && self.a_mode != self.b_mode
+            && self.diff.as_deref() == Some("")
+            && self.collapsed == Some(false)
+            && self.too_large == Some(false)
+    }
+}
+
+struct ProjectTrees<'a> {
+    gitlab: &'a GitLab,
+    repo: &'a RepoPath,
+}
+
+#[derive(Deserialize)]
+struct TreeEntry {
+    id: String,
+    path: String,
+    mode: String,
+}
+
+impl ProjectTrees<'_> {
+    /// All pages of a listing.
+    async fn fetch(&self, dir: &Dir, recursive: bool, budget: &Budget) -> Result<Vec<Entry>, Stop> {
+        let what = format!(
+            "list `/{}` of {} in {}",
+            dir.path,
+            dir.commit.short(),
+            self.repo
+        );
+        let mut entries = Vec::new();
+        let mut page: Option<(&'static str, String)> = None;
+        loop {
+            budget.spend()?;
+            let mut query = vec![
+                ("ref", dir.commit.as_str()),
+                ("per_page", PAGE),
+                ("pagination", "keyset"),
+            ];
+            if !dir.path.is_empty() {
+                query.push(("path", &dir.path));
+            }
+            if recursive {
+                query.push(("recursive", "true"));
+            }
+            if let Some((name, value)) = &page {
+                query.push((name, value));
+            }
+            let request =
+                self.gitlab
+                    .request(Method::GET, self.repo, &["repository", "tree"], &query);
+            let answer = self.gitlab.send(request, &what).await?;
+            if answer.status != StatusCode::OK {
+                return Err(self.gitlab.error(&answer).into());
+            }
+            for entry in answer.json::<Vec<TreeEntry>>()? {
+                let Some(kind) = EntryKind::from_mode(&entry.mode) else {
+                    return Err(Stop::Unknown(format!(
+                        "`{}` has a mode that git does not have",
+                        entry.path
+                    )));
+                };
+                entries.push(Entry {
+                    path: entry.path,
+                    kind,
+                    id: entry.id,
+                });
+            }
+            page = match next_page(&answer.headers) {
+                Next::None => return Ok(entries),
+                Next::Page(name, value) => Some((name, value)),
+                Next::Unreadable => {
+                    return Err(Stop::Unknown(format!(
+                        "GitLab does not say how to read on in `/{}`",
+                        dir.path
+                    )));
+                }
+            };
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    None,
+    Page(&'static str, String),
+    Unreadable,
+}
+
+/// Where a list goes on, from its `Link` header. Only the page is taken from it:
+/// an answer never decides where a request goes.
+fn next_page(headers: &HeaderMap) -> Next {
+    let links = headers.get_all(LINK).iter().filter_map(|v| v.to_str().ok());
+    let next = links
+        .flat_map(|value| value.split(','))
+        .filter_map(|link| link.split_once(';'))
+        .find(|(_, parameters)| {
+            parameters
+                .split(';')
+                .any(|p| matches!(p.trim(), r#"rel="next""# | "rel=next"))
+        });
+    let Some((target, _)) = next else {
+        return Next::None;
+    };
+    let target = target.trim().trim_start_matches('<').trim_end_matches('>');
+    let query = match Url::parse(target) {
+        Ok(url) => url.query().unwrap_or_default().to_owned(),
+        Err(_) => target.split_once('?').map_or("", |(_, q)| q).to_owned(),
+    };
+    let value = |name: &str| {
+        form_urlencoded::parse(query.as_bytes())
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.into_owned())
+    };
+    // Older versions number their pages.
+    match (value("page_token"), value("page")) {
+        (Some(token), _) => Next::Page("page_token", token),
+        (None, Some(page)) => Next::Page("page", page),
+        (None, None) => Next::Unreadable,
+    }
+}
+
+#[async_trait]
+impl Trees for ProjectTrees<'_> {
+    async fn list(&self, dir: &Dir, budget: &Budget) -> Result<Vec<Entry>, Stop> {
+        self.fetch(dir, false, budget).await
+    }
+
+    async fn list_deep(&self, dir: &Dir, budget: &Budget) -> Result<Option<Vec<Entry>>, Stop> {
+        self.fetch(dir, true, budget).await.map(Some)
+    }
+}

@@ -1,0 +1,210 @@
+//! GitLab: gitlab.com and self-managed.
+//!
+//! Facts are from GitLab's documentation ("Webhooks", "Repositories API",
+//! "Commits API", "Diff limits") and, where that is silent, from its source.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::{Method, RequestBuilder};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::changes::ChangeSet;
+use crate::event::{CommitId, Event, RepoPath};
+use crate::forge::api::{Answer, Api, RateHeaders};
+use crate::forge::{
+    Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
+};
+use crate::http::Outside;
+use crate::settings::Section;
+
+mod changes;
+mod payload;
+mod status;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use verify::{SigningToken, Trust};
+
+/// `kind: gitlab`
+pub const KIND: ForgeKind = ForgeKind {
+    name: "gitlab",
+    read,
+};
+
+const API_URL: &str = "https://gitlab.com/api/v4";
+
+/// What an entry of `kind: gitlab` says.
+pub struct Settings {
+    /// How webhooks are told from forgeries.
+    pub trust: Trust,
+    /// A project, group or personal access token with the scope `api` and the role Developer
+    /// (or the right to push, for protected branches). None: only public projects can be read.
+    pub token: Option<SecretString>,
+    /// The API's base: `https://gitlab.com/api/v4`, or `https://HOST/api/v4`.
+    pub api_url: Url,
+}
+
+/// One GitLab, as configured.
+pub struct GitLab {
+    trust: Trust,
+    token: Option<SecretString>,
+    api: Api,
+    rate: RateHeaders,
+    /// The pipeline that shows a status, so that its later states go to the same one.
+    pipelines: Mutex<HashMap<status::Place, Option<u64>>>,
+}
+
+fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
+    let at = section.at();
+    let secrets = section.secrets("secrets");
+    let given = section.secrets("signing_tokens");
+    let mut signing_tokens = Vec::new();
+    for (index, token) in given.iter().enumerate() {
+        match SigningToken::parse(token) {
+            Ok(token) => signing_tokens.push(token),
+            Err(why) => section.problem(
+                at.clone(),
+                format!("`signing_tokens[{index}]` {why}"),
+                Some("copy the signing token from the webhook's page on GitLab".to_owned()),
+            ),
+        }
+    }
+    if given.is_empty() && secrets.is_empty() {
+        section.problem(
+            at.clone(),
+            "neither `signing_tokens` nor `secrets` is set, so no delivery could be trusted",
+            Some("add `signing_tokens: [...]` with the webhook's signing token".to_owned()),
+        );
+    }
+    let token = section.secret("token");
+    if token.is_none() {
+        section.warning(
+            at,
+            "no `token` is set, so no status can be posted on commits",
+            Some("add `token:` with a project access token of the scope `api`".to_owned()),
+        );
+    }
+    let api_url = match section.url("api_url") {
+        Some(url) => url.value,
+        None => Url::parse(API_URL).ok()?,
+    };
+    if signing_tokens.len() < given.len() {
+        return None;
+    }
+    let settings = Settings {
+        trust: Trust::of(signing_tokens, secrets)?,
+        token,
+        api_url,
+    };
+    Some(Arc::new(GitLab::new(settings, outside)))
+}
+
+impl GitLab {
+    /// A client for one GitLab.
+    pub fn new(settings: Settings, outside: &Outside) -> Self {
+        let Settings {
+            trust,
+            token,
+            api_url,
+        } = settings;
+        Self {
+            trust,
+            token,
+            api: Api::new("GitLab", api_url, outside),
+            rate: RateHeaders {
+                remaining: HeaderName::from_static("ratelimit-remaining"),
+                reset: HeaderName::from_static("ratelimit-reset"),
+            },
+            pipelines: Mutex::default(),
+        }
+    }
+
+    /// A request about a project, whose whole path is one segment of the address.
+    fn request(
+        &self,
+        method: Method,
+        repo: &RepoPath,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> RequestBuilder {
+        let mut segments = vec!["projects", repo.as_str()];
+        segments.extend(path);
+        self.api.request(method, &segments, query)
+    }
+
+    /// Sends a request with its authorisation. The answer may be an error.
+    async fn send(&self, request: RequestBuilder, what: &str) -> Result<Answer, ForgeError> {
+        let request = match &self.token {
+            None => request,
+            Some(token) => {
+                let mut value = HeaderValue::from_str(token.expose_secret()).map_err(|_| {
+                    ForgeError::Refused(
+                        "GitLab's token holds characters that no token has".to_owned(),
+                    )
+                })?;
+                value.set_sensitive(true);
+                request.header("PRIVATE-TOKEN", value)
+            }
+        };
+        self.api.send(request, what).await
+    }
+
+    /// What an answer that is no success means.
+    fn error(&self, answer: &Answer) -> ForgeError {
+        match answer.status.as_u16() {
+            403 => ForgeError::Refused(format!(
+                "{}; the token needs the scope `api` and the role Developer, \
+                 or the right to push where the branch is protected",
+                answer.sentence()
+            )),
+            _ => answer.error(self.api.now(), &self.rate),
+        }
+    }
+}
+
+#[async_trait]
+impl Forge for GitLab {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn content_types(&self) -> &'static [&'static str] {
+        &["application/json"]
+    }
+
+    fn verify(&self, headers: &Headers, body: &[u8]) -> Result<Verified, Refusal> {
+        self.trust.verify(headers, body, self.api.now())
+    }
+
+    fn understand(
+        &self,
+        verified: &Verified,
+        _content_type: &str,
+        body: &[u8],
+    ) -> Result<Event, Malformed> {
+        payload::understand(&verified.event, body)
+    }
+
+    async fn changes(
+        &self,
+        repo: &RepoPath,
+        from: &CommitId,
+        to: &CommitId,
+    ) -> Result<ChangeSet, ForgeError> {
+        changes::changes(self, repo, from, to).await
+    }
+
+    async fn post_status(
+        &self,
+        repo: &RepoPath,
+        commit: &CommitId,
+        status: &StatusPost,
+    ) -> Result<(), ForgeError> {
+        status::post(self, repo, commit, status).await
+    }
+}

@@ -1,0 +1,150 @@
+//! GitLab's webhook bodies: what a delivery says.
+//!
+//! GitLab has no ping (its test button sends an ordinary push), and its pushes
+//! never prove what changed: see [`why_unproved`].
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::changes::ChangeSet;
+use crate::event::{CommitId, Event, GitRef, Push, RepoPath};
+use crate::forge::Malformed;
+use crate::forge::body::{self, Text, wrong};
+
+pub(super) fn understand(event: &str, body: &[u8]) -> Result<Event, Malformed> {
+    match event {
+        "" => Err(Malformed(
+            "no single X-Gitlab-Event header came with the request".to_owned(),
+        )),
+        "Push Hook" => push(body, "push").map(Event::Push),
+        "Tag Push Hook" => push(body, "tag_push").map(Event::Push),
+        _ => Ok(Event::Other {
+            repo: body::read::<Envelope>(body)?
+                .project
+                .and_then(|project| RepoPath::parse(project.path_with_namespace?.as_str())),
+            why: why_not(event),
+        }),
+    }
+}
+
+/// Why an event starts nothing, in words.
+fn why_not(event: &str) -> String {
+    match event {
+        "System Hook" => {
+            "system hooks trigger nothing; add a webhook to the project or its group".to_owned()
+        }
+        _ => format!("the event `{event}` triggers nothing"),
+    }
+}
+
+/// What most events have.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    object_kind: Option<Text<'a>>,
+    project: Option<EnvelopeProject<'a>>,
+}
+
+#[derive(Deserialize)]
+struct EnvelopeProject<'a> {
+    #[serde(borrow)]
+    path_with_namespace: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct PushBody<'a> {
+    #[serde(borrow)]
+    object_kind: Option<Text<'a>>,
+    #[serde(rename = "ref")]
+    git_ref: Text<'a>,
+    before: Text<'a>,
+    after: Text<'a>,
+    checkout_sha: Option<Text<'a>>,
+    project: Project<'a>,
+    commits: Option<Vec<IgnoredAny>>,
+    total_commits_count: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Project<'a> {
+    #[serde(borrow)]
+    path_with_namespace: Text<'a>,
+}
+
+fn push(json: &[u8], kind: &str) -> Result<Push, Malformed> {
+    let body: PushBody = body::read(json).map_err(|error| {
+        // A custom template can lack any field; that there is one matters more than which.
+        match body::read::<Envelope>(json) {
+            Ok(Envelope {
+                object_kind: None, ..
+            }) => no_object_kind(),
+            Ok(_) | Err(_) => error,
+        }
+    })?;
+    match &body.object_kind {
+        Some(word) if word.as_str() == kind => {}
+        Some(_) => return Err(wrong("object_kind", &format!("is not `{kind}`"))),
+        None => return Err(no_object_kind()),
+    }
+    let before = body::commit("before", body.before.as_str())?;
+    let after = body::commit("after", body.after.as_str())?;
+    if before.is_none() && after.is_none() {
+        return Err(wrong("after", "is zero, and so is `before`"));
+    }
+    let checkout = match &body.checkout_sha {
+        Some(sha) => body::commit("checkout_sha", sha.as_str())?,
+        None => None,
+    };
+    let git_ref = body::git_ref("ref", body.git_ref.as_str())?;
+    // An annotated tag's `after` is the tag object; `checkout_sha` is the commit it points to.
+    let commit = match (&after, &git_ref) {
+        (None, _) => None,
+        (Some(after), GitRef::Tag(_)) => Some(checkout.unwrap_or_else(|| after.clone())),
+        (Some(after), GitRef::Branch(_) | GitRef::Other(_)) => Some(after.clone()),
+    };
+    Ok(Push {
+        repo: body::repo(
+            "project.path_with_namespace",
+            body.project.path_with_namespace.as_str(),
+        )?,
+        listed: ChangeSet::unknown(why_unproved(&body, before.as_ref(), after.as_ref())),
+        git_ref,
+        before,
+        after,
+        commit,
+        forced: false,
+    })
+}
+
+fn no_object_kind() -> Malformed {
+    wrong(
+        "object_kind",
+        "is missing; if the webhook on GitLab has a custom template, remove it",
+    )
+}
+
+/// Why a push's own lists of files are not known to be all that changed.
+///
+/// They never are: a renamed file stands in `added` by its new path and its old
+/// path nowhere, and nothing tells a forced push, which drops what it does not
+/// list, from any other.
+fn why_unproved(
+    body: &PushBody<'_>,
+    before: Option<&CommitId>,
+    after: Option<&CommitId>,
+) -> String {
+    let listed = body.commits.as_ref().map_or(0, Vec::len);
+    match (before, after, body.total_commits_count) {
+        (_, None, _) => "the push deletes the ref".to_owned(),
+        (None, Some(_), _) => {
+            "the ref is new, so there is nothing to compare it with".to_owned()
+        }
+        (Some(_), Some(_), Some(total)) if listed as u64 != total => {
+            format!("the payload lists {listed} of {total} commits")
+        }
+        (Some(_), Some(_), Some(_) | None) => {
+            "GitLab's payloads list neither the old paths of renamed files nor what a forced push drops"
+                .to_owned()
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Commit statuses on GitLab, where a status is a job in a pipeline.
+//!
+//! A job's states have an order, so posting what it shows already is refused;
+//! and a status goes to the pipeline that the push started, where there is one.
+
+use std::collections::HashMap;
+use std::sync::PoisonError;
+
+use reqwest::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::GitLab;
+use crate::event::{CommitId, RepoPath};
+use crate::forge::{ForgeError, StatusPost, cut};
+use crate::run::StatusState;
+
+/// The most characters of a description and of a target URL ("Commits API: Set commit pipeline status").
+const MAX_TEXT: usize = 255;
+/// Statuses whose pipelines are remembered. Forgetting costs one request.
+const MAX_REMEMBERED: usize = 1_000;
+
+/// What tells one status from another: its repository, commit, ref and context.
+pub(super) type Place = (RepoPath, CommitId, String, String);
+
+#[derive(Serialize)]
+struct Body<'a> {
+    state: &'static str,
+    name: &'a str,
+    #[serde(rename = "ref")]
+    ref_name: &'a str,
+    description: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pipeline_id: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Posted {
+    #[serde(default)]
+    pipeline_id: Option<u64>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Pipeline {
+    pub id: u64,
+    pub source: Option<String>,
+}
+
+impl Pipeline {
+    /// Whether only commit statuses made it.
+    fn is_external(&self) -> bool {
+        self.source.as_deref() == Some("external")
+    }
+}
+
+pub(super) async fn post(
+    gitlab: &GitLab,
+    repo: &RepoPath,
+    commit: &CommitId,
+    status: &StatusPost,
+) -> Result<(), ForgeError> {
+    if gitlab.token.is_none() {
+        return Err(ForgeError::Refused(
+            "no status can be posted on GitLab without a `token`".to_owned(),
+        ));
+    }
+    let place = (
+        repo.clone(),
+        commit.clone(),
+        status.ref_name.clone(),
+        status.context.clone(),
+    );
+    let pipeline_id = match gitlab.remembered(&place) {
+        Some(pipeline) => pipeline,
+        None => find_pipeline(gitlab, repo, commit, status).await?,
+    };
+    let body = Body {
+        state: state(status.state),
+        name: &status.context,
+        ref_name: &status.ref_name,
+        description: description(status),
+        target_url: status
+            .target_url
+            .as_deref()
+            .filter(|url| url.chars().count() <= MAX_TEXT),
+        pipeline_id,
+    };
+    let path = ["statuses", commit.as_str()];
+    let request = gitlab.request(Method::POST, repo, &path, &[]).json(&body);
+    let what = format!(
+        "post the status `{}` on {} in {repo}",
+        status.context,
+        commit.short()
+    );
+    let answer = gitlab.send(request, &what).await?;
+    if answer.status.is_success() {
+        // An answer that cannot be read costs the memory of the pipeline, not the status.
+        let shown_in = answer.json::<Posted>().ok().and_then(|p| p.pipeline_id);
+        gitlab.remember(place, shown_in.or(pipeline_id));
+        return Ok(());
+    }
+    if answer.status == StatusCode::BAD_REQUEST && shows_already(status.state, &answer.words()) {
+        return Ok(());
+    }
+    Err(gitlab.error(&answer))
+}
+
+/// GitLab has neither `error` nor `failure`.
+fn state(state: StatusState) -> &'static str {
+    match state {
+        StatusState::Pending => "pending",
+        StatusState::Success => "success",
+        StatusState::Failure | StatusState::Error => "failed",
+    }
+}
+
+/// The description, with the difference that the state cannot show.
+fn description(status: &StatusPost) -> String {
+    match status.state {
+        StatusState::Error => cut(&format!("error: {}", status.description), MAX_TEXT),
+        StatusState::Pending | StatusState::Success | StatusState::Failure => {
+            cut(&status.description, MAX_TEXT)
+        }
+    }
+}
+
+/// Whether a refusal means that the status stands where it should already. GitLab
+/// says "Cannot transition status via :enqueue from :pending", and the like.
+fn shows_already(wanted: StatusState, words: &str) -> bool {
+    let Some((_, transition)) = words.split_once("Cannot transition status via :") else {
+        return false;
+    };
+    let Some((_, from)) = transition.split_once(" from :") else {
+        return false;
+    };
+    let from: &str = from
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .next()
+        .unwrap_or_default();
+    match wanted {
+        StatusState::Pending => from == "pending" || from == "running",
+        StatusState::Success => from == "success",
+        StatusState::Failure | StatusState::Error => from == "failed",
+    }
+}
+
+/// The pipeline a status belongs to. None leaves it to GitLab, which makes an external one where there is none.
+async fn find_pipeline(
+    gitlab: &GitLab,
+    repo: &RepoPath,
+    commit: &CommitId,
+    status: &StatusPost,
+) -> Result<Option<u64>, ForgeError> {
+    let query = [("sha", commit.as_str()), ("ref", status.ref_name.as_str())];
+    let request = gitlab.request(Method::GET, repo, &["pipelines"], &query);
+    let what = format!("list the pipelines of {} in {repo}", commit.short());
+    let answer = gitlab.send(request, &what).await?;
+    match answer.status {
+        StatusCode::OK => Ok(choose(&answer.json::<Vec<Pipeline>>()?, status.state)),
+        // A project without CI, or a token that may not see it: a status needs neither.
+        StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(None),
+        _ => Err(gitlab.error(&answer)),
+    }
+}
+
+/// The newest pipeline that the push started itself. Only where a status was
+/// posted before there was one (and this program has forgotten where) does its
+/// later state go to the external pipeline that was made for it.
+pub(super) fn choose(pipelines: &[Pipeline], state: StatusState) -> Option<u64> {
+    let external = pipelines.iter().filter(|p| p.is_external());
+    let started = pipelines.iter().filter(|p| !p.is_external());
+    let newest = started.clone().map(|p| p.id).max();
+    let oldest = started.map(|p| p.id).min();
+    match (state, external.map(|p| p.id).min()) {
+        (StatusState::Pending, _) | (_, None) => newest,
+        (_, Some(external)) if oldest.is_none_or(|oldest| external < oldest) => Some(external),
+        (_, Some(_)) => newest,
+    }
+}
+
+impl GitLab {
+    fn remembered(&self, place: &Place) -> Option<Option<u64>> {
+        let pipelines = self
+            .pipelines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        pipelines.get(place).copied()
+    }
+
+    fn remember(&self, place: Place, pipeline: Option<u64>) {
+        let mut pipelines = self
+            .pipelines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if pipelines.len() >= MAX_REMEMBERED {
+            *pipelines = HashMap::new();
+        }
+        pipelines.insert(place, pipeline);
+    }
+}

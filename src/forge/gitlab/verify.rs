@@ -1,0 +1,166 @@
+//! GitLab's two ways to show that a delivery is its own: a signature (GitLab 19.0,
+//! after Standard Webhooks), or a secret sent in clear text.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox, SecretString};
+use sha2::Sha256;
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::forge::{Headers, Refusal, Verified};
+
+/// How far a delivery's timestamp may be off, either way, in seconds. Standard Webhooks' usual window.
+const TOLERANCE: i64 = 300;
+/// GitLab makes keys of this many bytes and takes no others.
+const KEY_BYTES: usize = 32;
+
+/// What a delivery must show.
+pub enum Trust {
+    /// A signature by one of these. A secret in clear text counts for nothing then,
+    /// not even where the signature is missing: leaving it out is all a forger would have to do.
+    Signature(Vec<SigningToken>),
+    /// One of these secrets, in clear text. Empty ones are never used.
+    Secret(Vec<SecretString>),
+}
+
+/// The key in a signing token.
+pub struct SigningToken(SecretBox<[u8; KEY_BYTES]>);
+
+impl SigningToken {
+    /// Reads `whsec_<base64 of 32 bytes>`. The error ends a sentence that names the token.
+    pub fn parse(token: &SecretString) -> Result<Self, &'static str> {
+        let Some(base64) = token.expose_secret().strip_prefix("whsec_") else {
+            return Err("does not start with `whsec_`");
+        };
+        let mut key = SecretBox::new(Box::new([0; KEY_BYTES]));
+        // The slice must be filled exactly: other lengths are errors or leave bytes over.
+        match STANDARD.decode_slice(base64, key.expose_secret_mut()) {
+            Ok(KEY_BYTES) => Ok(Self(key)),
+            Ok(_) | Err(_) => Err("is not 32 bytes in base64 after `whsec_`"),
+        }
+    }
+
+    fn sign(&self, id: &[u8], timestamp: &[u8], body: &[u8]) -> Option<String> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.expose_secret()).ok()?;
+        for part in [id, b".", timestamp, b".", body] {
+            mac.update(part);
+        }
+        Some(STANDARD.encode(mac.finalize().into_bytes()))
+    }
+}
+
+impl Trust {
+    /// The stronger of what is configured. None when nothing is.
+    pub fn of(signing_tokens: Vec<SigningToken>, secrets: Vec<SecretString>) -> Option<Self> {
+        if !signing_tokens.is_empty() {
+            Some(Self::Signature(signing_tokens))
+        } else if secrets.iter().any(|s| !s.expose_secret().is_empty()) {
+            Some(Self::Secret(secrets))
+        } else {
+            None
+        }
+    }
+
+    /// Checks a request. `now` is in epoch seconds.
+    pub(super) fn verify(
+        &self,
+        headers: &Headers,
+        body: &[u8],
+        now: i64,
+    ) -> Result<Verified, Refusal> {
+        // `Idempotency-Key` and `webhook-id` are the same id, and only the latter is signed.
+        // X-Gitlab-Event-UUID and X-Gitlab-Webhook-UUID do not name a delivery.
+        let ids = match self {
+            Self::Signature(tokens) => {
+                check_signature(tokens, headers, body, now)?;
+                ["webhook-id", "idempotency-key"]
+            }
+            Self::Secret(secrets) => {
+                check_secret(secrets, headers)?;
+                ["idempotency-key", "webhook-id"]
+            }
+        };
+        Ok(Verified {
+            delivery_id: ids
+                .into_iter()
+                .find_map(|header| headers.name(header))
+                .map(str::to_owned),
+            event: headers
+                .name("x-gitlab-event")
+                .unwrap_or_default()
+                .to_owned(),
+        })
+    }
+}
+
+fn check_secret(secrets: &[SecretString], headers: &Headers) -> Result<(), Refusal> {
+    let Some(token) = headers.get("x-gitlab-token") else {
+        return Err(Refusal::Unsigned(
+            "no single X-Gitlab-Token header came with the request".to_owned(),
+        ));
+    };
+    // Every secret is tried, so that the time tells nothing about which one fits.
+    let good = secrets
+        .iter()
+        .map(|secret| secret.expose_secret().as_bytes())
+        .filter(|secret| !secret.is_empty())
+        .fold(Choice::from(0), |good, secret| good | secret.ct_eq(token));
+    if bool::from(good) {
+        Ok(())
+    } else {
+        Err(Refusal::BadSignature(
+            "the X-Gitlab-Token header is not the hook's secret".to_owned(),
+        ))
+    }
+}
+
+fn check_signature(
+    tokens: &[SigningToken],
+    headers: &Headers,
+    body: &[u8],
+    now: i64,
+) -> Result<(), Refusal> {
+    let (Some(id), Some(timestamp), Some(signatures)) = (
+        headers.get("webhook-id").filter(|id| !id.is_empty()),
+        headers.get("webhook-timestamp"),
+        headers.get("webhook-signature"),
+    ) else {
+        return Err(Refusal::Unsigned(
+            "the headers webhook-id, webhook-timestamp and webhook-signature did not all come, each once".to_owned(),
+        ));
+    };
+    let wrong = Refusal::BadSignature("no webhook-signature fits the request".to_owned());
+    let sent_at = seconds(timestamp).ok_or_else(|| wrong.clone())?;
+    let good = tokens
+        .iter()
+        .filter_map(|token| token.sign(id, timestamp, body))
+        .flat_map(|right| {
+            signatures
+                .split(u8::is_ascii_whitespace)
+                // Entries of versions that are not known are for other readers.
+                .filter_map(|entry| entry.strip_prefix(b"v1,"))
+                // Comparing the text leaves no other spelling of the same bytes.
+                .map(move |signature| right.as_bytes().ct_eq(signature))
+        })
+        .fold(Choice::from(0), |good, this| good | this);
+    if !bool::from(good) {
+        return Err(wrong);
+    }
+    // Said only to who signed: the age of a forged request is no news to anyone.
+    if now.abs_diff(sent_at) > TOLERANCE.unsigned_abs() {
+        return Err(Refusal::BadSignature(format!(
+            "the request was signed {} seconds away from now, and {TOLERANCE} are allowed; check the clocks",
+            now.abs_diff(sent_at)
+        )));
+    }
+    Ok(())
+}
+
+/// Epoch seconds, written with digits only.
+fn seconds(text: &[u8]) -> Option<i64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}

@@ -1,0 +1,303 @@
+//! The exact difference of two commits, from their trees.
+//!
+//! Both trees are walked side by side, and a directory that has the same id on
+//! both sides is never opened: the requests follow the directories that differ,
+//! not the size of the repository.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use futures_util::future::try_join;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::{ForgeError, complete, note};
+use crate::changes::{ChangeKind, ChangeSet, Proof};
+use crate::event::CommitId;
+
+/// The most requests for one difference: about a minute's worth of what the forges allow.
+pub(super) const MAX_REQUESTS: usize = 2_000;
+/// The most paths of one difference. More than any CDN purges in a day, and what still fits into memory.
+const MAX_PATHS: usize = 500_000;
+/// Directories that are compared at the same time, each with up to two requests.
+const AT_ONCE: usize = 2;
+
+/// What stands under a name in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EntryKind {
+    Directory,
+    /// A regular file. Whether it is executable is no part of its content.
+    File,
+    /// A file whose content is where it points to.
+    Symlink,
+    /// Another repository's commit; counts as a file.
+    Submodule,
+}
+
+impl EntryKind {
+    /// From git's mode, e.g. `100644`.
+    pub fn from_mode(mode: &str) -> Option<Self> {
+        match mode {
+            "040000" | "40000" => Some(Self::Directory),
+            "120000" => Some(Self::Symlink),
+            "160000" => Some(Self::Submodule),
+            _ if mode.starts_with("100") => Some(Self::File),
+            _ => None,
+        }
+    }
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// From the repository's root.
+    pub path: String,
+    pub kind: EntryKind,
+    /// The id of its content: a blob, a tree or a commit.
+    pub id: String,
+}
+
+/// A directory at a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Dir {
+    pub commit: CommitId,
+    /// From the repository's root; empty for the root.
+    pub path: String,
+    /// The tree's id; none for the root, whose id nobody told.
+    pub id: Option<String>,
+}
+
+impl Dir {
+    /// The path of something in this directory.
+    pub fn join(&self, name: &str) -> String {
+        if self.path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}/{name}", self.path)
+        }
+    }
+}
+
+/// Why a walk ended early.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// A request failed.
+    Failed(ForgeError),
+    /// The forge cannot say all of it.
+    Unknown(String),
+}
+
+impl From<ForgeError> for Stop {
+    fn from(error: ForgeError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Counts the requests of one walk.
+pub(super) struct Budget(AtomicUsize);
+
+impl Budget {
+    /// To be called before each request.
+    pub fn spend(&self) -> Result<(), Stop> {
+        let left = |left: usize| left.checked_sub(1);
+        match self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left)
+        {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Stop::Unknown(format!(
+                "the difference needs more than {MAX_REQUESTS} requests"
+            ))),
+        }
+    }
+}
+
+/// Lists directories through a forge's API.
+#[async_trait]
+pub(super) trait Trees: Sync {
+    /// The entries of one directory.
+    async fn list(&self, dir: &Dir, budget: &Budget) -> Result<Vec<Entry>, Stop>;
+
+    /// The entries of a directory and everything below it. None when the forge
+    /// will not say them at once; they are then listed one directory at a time.
+    async fn list_deep(&self, dir: &Dir, budget: &Budget) -> Result<Option<Vec<Entry>>, Stop>;
+}
+
+/// The paths that differ between two commits' trees.
+pub(super) async fn difference(
+    trees: &dyn Trees,
+    from: &CommitId,
+    to: &CommitId,
+) -> Result<ChangeSet, ForgeError> {
+    match walk(trees, from, to, &Budget(AtomicUsize::new(MAX_REQUESTS))).await {
+        Ok(files) => Ok(complete(Proof::Trees, files)),
+        Err(Stop::Unknown(why)) => Ok(ChangeSet::unknown(why)),
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+/// A directory on both sides, or on one only.
+struct Pair {
+    from: Option<Dir>,
+    to: Option<Dir>,
+}
+
+/// What comparing one directory came to.
+#[derive(Default)]
+struct Step {
+    changes: Vec<(String, ChangeKind)>,
+    below: Vec<Pair>,
+}
+
+async fn walk(
+    trees: &dyn Trees,
+    from: &CommitId,
+    to: &CommitId,
+    budget: &Budget,
+) -> Result<BTreeMap<crate::changes::FilePath, ChangeKind>, Stop> {
+    let root = |commit: &CommitId| Dir {
+        commit: commit.clone(),
+        path: String::new(),
+        id: None,
+    };
+    let mut files = BTreeMap::new();
+    let mut level = vec![Pair {
+        from: Some(root(from)),
+        to: Some(root(to)),
+    }];
+    while !level.is_empty() {
+        let mut steps = stream::iter(level)
+            .map(|pair| compare(trees, pair, budget))
+            .buffer_unordered(AT_ONCE);
+        let mut below = Vec::new();
+        while let Some(step) = steps.try_next().await? {
+            for (path, kind) in step.changes {
+                note(&mut files, &path, kind);
+            }
+            if files.len() > MAX_PATHS {
+                return Err(Stop::Unknown(format!("more than {MAX_PATHS} paths differ")));
+            }
+            below.extend(step.below);
+        }
+        level = below;
+    }
+    Ok(files)
+}
+
+/// Compares one directory, one level deep.
+async fn compare(trees: &dyn Trees, pair: Pair, budget: &Budget) -> Result<Step, Stop> {
+    let Pair { from, to } = pair;
+    match (&from, &to) {
+        (Some(before), Some(after)) => {
+            let (a, b) = try_join(trees.list(before, budget), trees.list(after, budget)).await?;
+            Ok(differing(&from, by_path(a)?, &to, by_path(b)?))
+        }
+        (Some(dir), None) => one_sided(trees, dir, ChangeKind::Removed, budget).await,
+        (None, Some(dir)) => one_sided(trees, dir, ChangeKind::Added, budget).await,
+        (None, None) => Ok(Step::default()),
+    }
+}
+
+/// Everything below a directory that the other side lacks.
+async fn one_sided(
+    trees: &dyn Trees,
+    dir: &Dir,
+    kind: ChangeKind,
+    budget: &Budget,
+) -> Result<Step, Stop> {
+    let Some(entries) = trees.list_deep(dir, budget).await? else {
+        let here = Some(dir.clone());
+        let entries = by_path(trees.list(dir, budget).await?)?;
+        return Ok(match kind {
+            ChangeKind::Removed => differing(&here, entries, &None, BTreeMap::new()),
+            ChangeKind::Added | ChangeKind::Modified => {
+                differing(&None, BTreeMap::new(), &here, entries)
+            }
+        });
+    };
+    let changes = by_path(entries)?
+        .into_iter()
+        .filter(|(_, entry)| entry.kind != EntryKind::Directory)
+        .map(|(path, _)| (path, kind))
+        .collect();
+    Ok(Step {
+        changes,
+        below: Vec::new(),
+    })
+}
+
+/// Entries by path. Two of the same path are two that the API cannot tell apart.
+fn by_path(entries: Vec<Entry>) -> Result<BTreeMap<String, Entry>, Stop> {
+    let mut by_path = BTreeMap::new();
+    for entry in entries {
+        if let Some(double) = by_path.insert(entry.path.clone(), entry) {
+            return Err(Stop::Unknown(format!(
+                "the forge lists `{}` twice in one directory",
+                double.path
+            )));
+        }
+    }
+    Ok(by_path)
+}
+
+/// What differs between two listings of the same directory.
+fn differing(
+    from: &Option<Dir>,
+    mut before: BTreeMap<String, Entry>,
+    to: &Option<Dir>,
+    after: BTreeMap<String, Entry>,
+) -> Step {
+    let mut step = Step::default();
+    for (path, new) in after {
+        let old = before.remove(&path);
+        step.compare_entries(from, old, to, Some(new), path);
+    }
+    for (path, old) in before {
+        step.compare_entries(from, Some(old), to, None, path);
+    }
+    step
+}
+
+impl Step {
+    fn compare_entries(
+        &mut self,
+        from: &Option<Dir>,
+        old: Option<Entry>,
+        to: &Option<Dir>,
+        new: Option<Entry>,
+        path: String,
+    ) {
+        if let (Some(old), Some(new)) = (&old, &new)
+            && (old.kind, &old.id) == (new.kind, &new.id)
+        {
+            return;
+        }
+        let is_dir = |entry: &Entry| entry.kind == EntryKind::Directory;
+        let as_dir = |side: &Option<Dir>, entry: &Option<Entry>| match (side, entry) {
+            (Some(side), Some(entry)) if is_dir(entry) => Some(Dir {
+                commit: side.commit.clone(),
+                path: entry.path.clone(),
+                id: Some(entry.id.clone()),
+            }),
+            _ => None,
+        };
+        let pair = Pair {
+            from: as_dir(from, &old),
+            to: as_dir(to, &new),
+        };
+        if pair.from.is_some() || pair.to.is_some() {
+            self.below.push(pair);
+        }
+        let was_file = old.is_some_and(|entry| !is_dir(&entry));
+        let is_file = new.is_some_and(|entry| !is_dir(&entry));
+        match (was_file, is_file) {
+            (true, true) => self.changes.push((path, ChangeKind::Modified)),
+            (true, false) => self.changes.push((path, ChangeKind::Removed)),
+            (false, true) => self.changes.push((path, ChangeKind::Added)),
+            (false, false) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

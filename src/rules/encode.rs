@@ -1,0 +1,81 @@
+//! Percent-encoding: what of a path stands in a URL as it is, and what is written as `%XX`.
+//!
+//! A CDN keys its cache on the URL that browsers ask for, so a path keeps
+//! exactly what RFC 3986 allows in a segment (and browsers leave alone), and
+//! everything else, `%` included, is encoded once.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+
+/// RFC 3986, section 2.3: characters that never need encoding.
+const UNRESERVED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// What a field's value keeps in a query: `&`, `=` and `+` would mean something there.
+const QUERY_VALUE: AsciiSet = UNRESERVED.remove(b'/');
+
+/// RFC 3986, section 3.3: `pchar` (unreserved, sub-delims, `:` and `@`), and `/` between segments.
+const PATH_VALUE: AsciiSet = UNRESERVED
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'/');
+
+/// A template's own text is a URL already: its `%XX` stay, and so does `?`.
+const LITERAL: AsciiSet = PATH_VALUE.remove(b'%').remove(b'?');
+
+/// The part of a URL that a value is put into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Before the `?`.
+    Path,
+    /// After it.
+    Query,
+}
+
+/// Appends a field's value, encoded for the part it stands in.
+pub(super) fn push_value(url: &mut String, value: &[u8], part: Part) {
+    let set = match part {
+        Part::Path => &PATH_VALUE,
+        Part::Query => &QUERY_VALUE,
+    };
+    url.extend(percent_encode(value, set));
+}
+
+/// Appends one character of a template's own text.
+pub(super) fn push_literal(url: &mut String, c: char) {
+    let mut buffer = [0; 4];
+    url.extend(percent_encode(
+        c.encode_utf8(&mut buffer).as_bytes(),
+        &LITERAL,
+    ));
+}
+
+/// Whether the bytes hold a control character: C0, DEL, or C1 in UTF-8.
+pub(super) fn has_control(bytes: &[u8]) -> bool {
+    let c0 = bytes.iter().any(u8::is_ascii_control);
+    c0 || bytes
+        .windows(2)
+        .any(|pair| matches!(pair, [0xC2, 0x80..=0x9F]))
+}
+
+/// Whether a segment is `.` or `..`, also where a dot is written `%2E` (URL parsers read those alike).
+pub(super) fn is_dots(segment: &str) -> bool {
+    if segment.len() > "%2e%2e".len() || !segment.starts_with(['.', '%']) {
+        return false;
+    }
+    let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+    plain == "." || plain == ".."
+}

@@ -1,0 +1,180 @@
+//! Fields: the parts of a path that a template can ask for.
+
+use std::fmt;
+
+/// A part of a path, by its name in a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The path after `strip`.
+    Path,
+    /// Its directory, without a slash at the end; empty at the top.
+    Dir,
+    /// Its last segment.
+    Name,
+    /// The last segment without its extension.
+    Stem,
+    /// The extension, without the dot.
+    Ext,
+    /// The path without its extension, `index` or `_index` dropped, ending in `/`.
+    Page,
+}
+
+impl Field {
+    /// Every field, in the order in which messages list them.
+    pub const ALL: [Field; 6] = [
+        Self::Path,
+        Self::Dir,
+        Self::Name,
+        Self::Stem,
+        Self::Ext,
+        Self::Page,
+    ];
+
+    /// The word between the braces.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Dir => "dir",
+            Self::Name => "name",
+            Self::Stem => "stem",
+            Self::Ext => "ext",
+            Self::Page => "page",
+        }
+    }
+
+    /// The field a word stands for.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|field| field.word() == word)
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{}}}", self.word())
+    }
+}
+
+/// One path, cut into its fields.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields<'p> {
+    path: &'p [u8],
+    dir: &'p [u8],
+    name: &'p [u8],
+    stem: &'p [u8],
+    ext: &'p [u8],
+}
+
+impl<'p> Fields<'p> {
+    /// Cuts a path. `strip` is cut off its front where the path starts with it; otherwise the path stays whole.
+    pub(super) fn of(path: &'p [u8], strip: &str) -> Self {
+        let path = path.strip_prefix(strip.as_bytes()).unwrap_or(path);
+        let (dir, name) = match path.iter().rposition(|b| *b == b'/') {
+            Some(slash) => (&path[..slash], &path[slash + 1..]),
+            None => (&path[..0], path),
+        };
+        // Dots at the front belong to the name: `.htaccess` has no extension.
+        let leading = name.iter().take_while(|b| **b == b'.').count();
+        let dot = name[leading..].iter().rposition(|b| *b == b'.');
+        let (stem, ext) = match dot.map(|dot| leading + dot) {
+            Some(dot) => (&name[..dot], &name[dot + 1..]),
+            None => (name, &name[..0]),
+        };
+        Self {
+            path,
+            dir,
+            name,
+            stem,
+            ext,
+        }
+    }
+
+    /// A field's value. A page's lacks the slash at its end, which [`Fields::slash_after`] tells of.
+    pub(super) fn value(&self, field: Field) -> &'p [u8] {
+        match field {
+            Field::Path => self.path,
+            Field::Dir => self.dir,
+            Field::Name => self.name,
+            Field::Stem => self.stem,
+            Field::Ext => self.ext,
+            Field::Page if self.stem == b"index" || self.stem == b"_index" => self.dir,
+            Field::Page => &self.path[..self.path.len() - self.name.len() + self.stem.len()],
+        }
+    }
+
+    /// Whether a slash belongs behind the field's value.
+    pub(super) fn slash_after(&self, field: Field) -> bool {
+        field == Field::Page && !self.value(field).is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(path: &str, strip: &str, field: &str) -> String {
+        let fields = Fields::of(path.as_bytes(), strip);
+        let field = Field::parse(field).unwrap();
+        let slash = if fields.slash_after(field) { "/" } else { "" };
+        format!("{}{slash}", String::from_utf8_lossy(fields.value(field)))
+    }
+
+    #[test]
+    fn a_path_is_cut_into_its_fields() {
+        let path = "content/posts/hello.zh.md";
+        assert_eq!(value(path, "content/", "path"), "posts/hello.zh.md");
+        assert_eq!(value(path, "content/", "dir"), "posts");
+        assert_eq!(value(path, "content/", "name"), "hello.zh.md");
+        assert_eq!(value(path, "content/", "stem"), "hello.zh");
+        assert_eq!(value(path, "content/", "ext"), "md");
+        assert_eq!(value(path, "content/", "page"), "posts/hello.zh/");
+    }
+
+    #[test]
+    fn a_file_at_the_top_has_no_directory() {
+        assert_eq!(value("about.md", "", "dir"), "");
+        assert_eq!(value("about.md", "", "page"), "about/");
+        assert_eq!(value("static/logo.svg", "static/", "dir"), "");
+    }
+
+    #[test]
+    fn an_index_stands_for_its_directory() {
+        assert_eq!(value("posts/hello/index.md", "", "page"), "posts/hello/");
+        assert_eq!(value("posts/_index.md", "", "page"), "posts/");
+        assert_eq!(value("index.html", "", "page"), "");
+        assert_eq!(value("index", "", "page"), "");
+        assert_eq!(value("posts/reindex.md", "", "page"), "posts/reindex/");
+    }
+
+    #[test]
+    fn only_the_last_extension_is_dropped() {
+        assert_eq!(value("docs/index.zh.md", "", "page"), "docs/index.zh/");
+        assert_eq!(value("a.tar.gz", "", "stem"), "a.tar");
+    }
+
+    #[test]
+    fn dots_at_the_front_are_part_of_the_name() {
+        for (path, stem, ext) in [
+            (".htaccess", ".htaccess", ""),
+            (".well-known.json", ".well-known", "json"),
+            ("..x", "..x", ""),
+            ("...", "...", ""),
+            ("a.", "a", ""),
+            ("plain", "plain", ""),
+        ] {
+            assert_eq!(value(path, "", "stem"), stem, "{path}");
+            assert_eq!(value(path, "", "ext"), ext, "{path}");
+        }
+    }
+
+    #[test]
+    fn strip_is_cut_only_where_the_path_starts_with_it() {
+        assert_eq!(
+            value("other/content/a.md", "content/", "path"),
+            "other/content/a.md"
+        );
+        assert_eq!(
+            value("content/content/a.md", "content/", "path"),
+            "content/a.md"
+        );
+    }
+}

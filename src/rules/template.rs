@@ -1,0 +1,379 @@
+//! Templates: URLs with fields to fill in.
+
+use super::base_url::after_scheme;
+use super::encode::{Part, has_control, is_dots, push_literal, push_value};
+use super::fields::Fields;
+use super::{BaseUrl, Field, RuleError};
+
+/// A URL with fields to fill in, e.g. `/{path}` or `https://img.example.com/{name}?v=1`.
+///
+/// Its own text is taken as part of a URL: `%XX` stays as it is, what cannot
+/// stand in a URL is encoded; `{{` and `}}` are braces. Empty segments collapse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    text: String,
+    place: Place,
+    path: Vec<Piece>,
+    query: Option<Vec<Piece>>,
+    directory: bool,
+}
+
+/// What the path is put behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// Each of the site's base URLs.
+    EachBase,
+    /// This one host.
+    Origin(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    /// Encoded already.
+    Text(String),
+    Field(Field),
+}
+
+impl Template {
+    /// Reads a template for a URL. One that starts with `/` is put behind each base URL; a full
+    /// `http(s)://` URL stands as it is, and must be on a base URL's scheme, host and port.
+    pub fn parse(text: &str, base_urls: &[BaseUrl]) -> Result<Self, RuleError> {
+        let (place, rest) = split_place(text, base_urls)?;
+        let reader = Reader { whole: text };
+        let mut path = Vec::new();
+        let mut query = None;
+        // A full URL may end behind its host.
+        if !rest.starts_with('/') {
+            path.push(Piece::Text("/".to_owned()));
+        }
+        let first = text.len() - rest.len();
+        let (path_text, query_text) = match rest.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (rest, None),
+        };
+        reader.read(path_text, first, &mut path)?;
+        if let Some(query_text) = query_text {
+            let mut pieces = Vec::new();
+            reader.read(query_text, first + path_text.len() + 1, &mut pieces)?;
+            query = Some(pieces);
+        }
+        let template = Self {
+            text: text.to_owned(),
+            place,
+            path,
+            query,
+            directory: false,
+        };
+        template.refuse_dots()?;
+        Ok(template)
+    }
+
+    /// Reads a template for a directory: as [`Template::parse`], without a query. Where the
+    /// filled URL does not end in `/`, one is appended.
+    pub fn parse_directory(text: &str, base_urls: &[BaseUrl]) -> Result<Self, RuleError> {
+        let mut template = Self::parse(text, base_urls)?;
+        if template.query.is_some() {
+            return Err(RuleError::new(
+                format!("the directory `{text}` has a query"),
+                "leave out everything from the `?` on, or list it under `urls:`",
+            ));
+        }
+        template.directory = true;
+        Ok(template)
+    }
+
+    /// The template as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Hands over the full URL, once for each base URL or once in all; or says why there is none.
+    pub(super) fn fill(
+        &self,
+        base_urls: &[BaseUrl],
+        fields: &Fields<'_>,
+        mut hand_over: impl FnMut(String),
+    ) -> Result<(), &'static str> {
+        let tail = self.tail(fields)?;
+        match &self.place {
+            Place::EachBase => {
+                for base in base_urls {
+                    hand_over(format!("{base}{tail}"));
+                }
+            }
+            Place::Origin(origin) => hand_over(format!("{origin}{tail}")),
+        }
+        Ok(())
+    }
+
+    /// Path and query, filled.
+    fn tail(&self, fields: &Fields<'_>) -> Result<String, &'static str> {
+        let mut tail = String::with_capacity(64);
+        push_pieces(&mut tail, &self.path, fields, Part::Path)?;
+        if self.directory {
+            tail.push('/');
+        }
+        if tail.contains("//") {
+            let mut before = ' ';
+            tail.retain(|c| {
+                let keep = c != '/' || before != '/';
+                before = c;
+                keep
+            });
+        }
+        // Text and values can make a `..` together that neither holds alone.
+        if tail.split('/').any(is_dots) {
+            return Err(DOTS);
+        }
+        if let Some(query) = &self.query {
+            tail.push('?');
+            push_pieces(&mut tail, query, fields, Part::Query)?;
+        }
+        Ok(tail)
+    }
+
+    fn refuse_dots(&self) -> Result<(), RuleError> {
+        let mut path = String::new();
+        for piece in &self.path {
+            match piece {
+                Piece::Text(text) => path.push_str(text),
+                Piece::Field(_) => path.push('*'),
+            }
+        }
+        if path.split('/').any(is_dots) {
+            return Err(RuleError::new(
+                format!("the template `{}` has a `.` or `..` segment", self.text),
+                "write the path it leads to",
+            ));
+        }
+        Ok(())
+    }
+}
+
+const DOTS: &str = "its URL would have a `.` or `..` segment";
+const CONTROL: &str = "control characters never get into a URL";
+
+fn push_pieces(
+    url: &mut String,
+    pieces: &[Piece],
+    fields: &Fields<'_>,
+    part: Part,
+) -> Result<(), &'static str> {
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => url.push_str(text),
+            Piece::Field(field) => {
+                let value = fields.value(*field);
+                if has_control(value) {
+                    return Err(CONTROL);
+                }
+                if value.split(|b| *b == b'/').any(|s| s == b"." || s == b"..") {
+                    return Err(DOTS);
+                }
+                push_value(url, value, part);
+                if fields.slash_after(*field) {
+                    url.push('/');
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the template's path is put behind, and the text of that path.
+fn split_place<'t>(text: &'t str, base_urls: &[BaseUrl]) -> Result<(Place, &'t str), RuleError> {
+    if text.starts_with("//") {
+        return Err(RuleError::new(
+            format!("the template `{text}` starts with `//`"),
+            "write `/...` to put it behind each base URL, or a full https:// URL",
+        ));
+    }
+    if text.starts_with('/') {
+        return Ok((Place::EachBase, text));
+    }
+    let Some(after_scheme) = after_scheme(text) else {
+        return Err(RuleError::new(
+            format!(
+                "the template `{}` is neither a path nor a full URL",
+                text.escape_debug()
+            ),
+            format!(
+                "write `/{}` to put it behind each base URL, or a full https:// URL",
+                text.escape_debug()
+            ),
+        ));
+    };
+    let host_len = after_scheme
+        .find(['/', '?', '#'])
+        .unwrap_or(after_scheme.len());
+    let (host, rest) = text.split_at(text.len() - after_scheme.len() + host_len);
+    if host.contains(['{', '}']) {
+        return Err(RuleError::new(
+            format!("the template `{text}` has a field in its host"),
+            "write the host out, or start with `/` to put it behind each base URL",
+        ));
+    }
+    let host = BaseUrl::parse(host).map_err(|error| RuleError {
+        message: format!("in the template `{text}`, {error}"),
+        advice: error.advice,
+    })?;
+    if !base_urls.iter().any(|base| base.origin() == host.origin()) {
+        let mut known: Vec<&str> = base_urls.iter().map(BaseUrl::origin).collect();
+        known.dedup();
+        return Err(RuleError::new(
+            format!(
+                "the template `{text}` is on {}, which is none of the site's base URLs",
+                host.origin()
+            ),
+            format!(
+                "scheme, host and port must be those of one of them: {}",
+                known.join(", ")
+            ),
+        ));
+    }
+    Ok((Place::Origin(host.origin().to_owned()), rest))
+}
+
+/// Reads text and fields, and words what is wrong with them.
+struct Reader<'t> {
+    whole: &'t str,
+}
+
+impl Reader<'_> {
+    fn wrong(&self, byte: usize, what: &str, advice: impl Into<String>) -> RuleError {
+        let before = self.whole.get(..byte).unwrap_or(self.whole);
+        RuleError::new(
+            format!(
+                "the template `{}` has {what} at character {}",
+                self.whole.escape_debug(),
+                before.chars().count() + 1
+            ),
+            advice,
+        )
+    }
+
+    /// Reads one part of the template, which starts at byte `first` of the whole.
+    fn read(&self, part: &str, first: usize, pieces: &mut Vec<Piece>) -> Result<(), RuleError> {
+        let mut text = String::new();
+        let mut chars = part.char_indices().peekable();
+        while let Some((index, c)) = chars.next() {
+            let at = first + index;
+            match c {
+                '{' | '}' if chars.next_if(|(_, next)| *next == c).is_some() => {
+                    push_literal(&mut text, c);
+                }
+                '{' => {
+                    let inside = part.get(index + 1..).unwrap_or_default();
+                    let Some((name, _)) = inside.split_once('}') else {
+                        return Err(self.wrong(
+                            at,
+                            "a `{` that no `}` closes",
+                            "close it, or write `{{` for the character itself",
+                        ));
+                    };
+                    let field = self.field(name, at)?;
+                    chars.by_ref().find(|(_, c)| *c == '}');
+                    if !text.is_empty() {
+                        pieces.push(Piece::Text(std::mem::take(&mut text)));
+                    }
+                    pieces.push(Piece::Field(field));
+                }
+                '}' => {
+                    return Err(self.wrong(
+                        at,
+                        "a `}` that no `{` opens",
+                        "write `}}` for the character itself",
+                    ));
+                }
+                '%' => {
+                    let code = part.get(index + 1..index + 3).unwrap_or_default();
+                    self.percent(code, at)?;
+                    text.push('%');
+                }
+                _ => {
+                    self.refuse_outside_urls(c, at)?;
+                    push_literal(&mut text, c);
+                }
+            }
+        }
+        if !text.is_empty() {
+            pieces.push(Piece::Text(text));
+        }
+        Ok(())
+    }
+
+    fn field(&self, name: &str, at: usize) -> Result<Field, RuleError> {
+        Field::parse(name).ok_or_else(|| {
+            let all = Field::ALL.map(|field| field.to_string()).join(", ");
+            let advice = match closest(name) {
+                Some(field) => format!("did you mean `{field}`? The fields are {all}"),
+                None => format!("the fields are {all}; write `{{{{` for a brace itself"),
+            };
+            let what = format!("the unknown field `{{{}}}`", name.escape_debug());
+            self.wrong(at, &what, advice)
+        })
+    }
+
+    fn percent(&self, code: &str, at: usize) -> Result<(), RuleError> {
+        let byte = Some(code)
+            .filter(|code| code.len() == 2 && code.bytes().all(|b| b.is_ascii_hexdigit()))
+            .and_then(|code| u8::from_str_radix(code, 16).ok());
+        match byte {
+            None => Err(self.wrong(
+                at,
+                "a `%` without two hex digits behind it",
+                "write `%25` for the character itself",
+            )),
+            Some(byte) if byte.is_ascii_control() => Err(self.wrong(
+                at,
+                "an encoded control character",
+                "leave it out; control characters never get into a URL",
+            )),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn refuse_outside_urls(&self, c: char, at: usize) -> Result<(), RuleError> {
+        if c == '#' {
+            return Err(self.wrong(
+                at,
+                "a `#`",
+                "leave out the fragment, which no CDN sees, or write `%23` for the character itself",
+            ));
+        }
+        if c == '\\' {
+            return Err(self.wrong(at, "a `\\`", "write `/`, or `%5C` for the character itself"));
+        }
+        if c.is_control() {
+            return Err(self.wrong(
+                at,
+                "a control character",
+                "leave it out; control characters never get into a URL",
+            ));
+        }
+        if c.is_whitespace() {
+            return Err(self.wrong(at, "a blank", "leave it out, or write `%20` for a space"));
+        }
+        Ok(())
+    }
+}
+
+/// The field a misspelt name was probably meant to be.
+fn closest(name: &str) -> Option<Field> {
+    let name = name.trim().to_lowercase();
+    let alias = match name.as_str() {
+        "file" | "filename" | "basename" => Some(Field::Name),
+        "directory" | "dirname" | "folder" => Some(Field::Dir),
+        "extension" | "suffix" => Some(Field::Ext),
+        "filepath" | "url" => Some(Field::Path),
+        "slug" | "base" => Some(Field::Stem),
+        "permalink" => Some(Field::Page),
+        _ => None,
+    };
+    alias.or_else(|| {
+        let distance = |field: &Field| strsim::damerau_levenshtein(&name, field.word());
+        let nearest = Field::ALL.into_iter().min_by_key(distance)?;
+        (distance(&nearest) <= 1 || (distance(&nearest) == 2 && name.chars().count() > 3))
+            .then_some(nearest)
+    })
+}

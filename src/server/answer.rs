@@ -1,0 +1,151 @@
+//! What answers have in common: headers, errors in words, and the count of them.
+
+use std::fmt::Display;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Handler, ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{
+    Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, Resource, Responder, web,
+};
+use serde::Serialize;
+use tracing::error;
+use tracing_actix_web::RequestId;
+
+use super::{Shared, pages};
+use crate::store::StoreError;
+
+/// Seconds after which a request that met a store out of order may come again.
+pub(super) const RETRY_AFTER: &str = "10";
+/// Characters of an error or a reason: GitLab keeps only 8 kB of an answer.
+const LONGEST_WORDS: usize = 1_000;
+
+const HEADERS: [(HeaderName, &str); 4] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+];
+
+/// A request that came to nothing, in words.
+#[derive(Serialize)]
+struct Refused<'a> {
+    outcome: &'static str,
+    error: &'a str,
+}
+
+/// A refusal as JSON: what happened and what to do.
+pub(super) fn refused(status: StatusCode, words: impl Display) -> HttpResponse {
+    HttpResponse::build(status).json(Refused {
+        outcome: "refused",
+        error: &shortened(&words.to_string()),
+    })
+}
+
+/// The store could not be read or written: 503, and the details in the log only.
+pub(super) fn store_failed(error: &StoreError) -> HttpResponse {
+    error!("a request met a store out of order: {error}");
+    let mut answer = refused(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the store does not answer at the moment; try again in a few seconds",
+    );
+    answer
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+    answer
+}
+
+/// 405, with the methods that would do.
+pub(super) async fn method_not_allowed(allowed: &'static str) -> HttpResponse {
+    let mut answer = refused(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format_args!("this address takes {allowed} only"),
+    );
+    answer
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+/// 404: as JSON for programs, as a page for people.
+pub(super) async fn not_found(request: HttpRequest) -> HttpResponse {
+    let path = request.path();
+    if path.starts_with("/api/") || path.starts_with("/hooks/") {
+        refused(StatusCode::NOT_FOUND, "there is nothing at this address")
+    } else {
+        pages::message(
+            &request,
+            StatusCode::NOT_FOUND,
+            "Nothing here",
+            "There is no page at this address.",
+        )
+    }
+}
+
+/// Cuts words that quote something long.
+pub(super) fn shortened(words: &str) -> String {
+    match words.char_indices().nth(LONGEST_WORDS) {
+        Some((end, _)) => format!("{}…", words.get(..end).unwrap_or_default()),
+        None => words.to_owned(),
+    }
+}
+
+/// An address that can be read with GET and HEAD.
+pub(super) struct Readable(&'static str);
+
+/// An address that can be read with GET and HEAD, and answers 405 to everything else.
+pub(super) fn readable(path: &'static str) -> Readable {
+    Readable(path)
+}
+
+impl Readable {
+    /// The handler that answers.
+    pub(super) fn to_get<F, Args>(self, handler: F) -> Resource
+    where
+        F: Handler<Args> + Clone,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        web::resource(self.0)
+            .route(web::get().to(handler.clone()))
+            .route(web::head().to(handler))
+            .default_service(web::to(|| method_not_allowed("GET, HEAD")))
+    }
+}
+
+/// Puts the headers on every answer that all of them carry, and counts it.
+pub(super) async fn finish(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let mut answer = next.call(request).await?;
+    if let Some(shared) = answer.request().app_data::<web::Data<Shared>>() {
+        let route = answer.request().match_pattern();
+        shared
+            .metrics
+            .answered(route.as_deref().unwrap_or("none"), answer.status());
+    }
+    let request_id = request_id(answer.request());
+    let headers = answer.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if let Some(id) = request_id {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    Ok(answer)
+}
+
+/// The id under which the log has the request.
+fn request_id(request: &HttpRequest) -> Option<HeaderValue> {
+    let id = request.extensions().get::<RequestId>().copied()?;
+    HeaderValue::from_str(&id.to_string()).ok()
+}

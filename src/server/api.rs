@@ -1,0 +1,222 @@
+//! Runs as JSON: `GET /api/v1/runs` and `GET /api/v1/runs/{id}`.
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+
+use super::{Shared, answer, query, run_url};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::purge::{Mode, Purge};
+use crate::run::{Run, RunId};
+use crate::store::{StoreError, StoredStatus};
+
+/// Purges that are read from the store at a time.
+const PURGES_AT_ONCE: u32 = 1_000;
+
+#[derive(Serialize)]
+struct RunList {
+    runs: Vec<RunHead>,
+    next: Option<String>,
+}
+
+/// What a list says of a run.
+#[derive(Serialize)]
+struct RunHead {
+    id: String,
+    site: String,
+    repo: String,
+    #[serde(rename = "ref")]
+    git_ref: String,
+    commit: String,
+    before: Option<String>,
+    state: &'static str,
+    summary: String,
+    problems: Vec<String>,
+    created_at: String,
+    ended_at: Option<String>,
+    deadline: String,
+    delivery: Option<String>,
+    url: String,
+}
+
+/// Everything about a run.
+#[derive(Serialize)]
+struct WholeRun {
+    #[serde(flatten)]
+    head: RunHead,
+    changes: Changes,
+    purges: Vec<PurgeItem>,
+    statuses: Vec<StatusItem>,
+}
+
+#[derive(Serialize)]
+struct Changes {
+    /// None until the change set was sought.
+    proof: Option<String>,
+    paths: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct PurgeItem {
+    cdn: String,
+    kind: &'static str,
+    target: String,
+    state: &'static str,
+    task: Option<String>,
+    error: Option<String>,
+    rule: String,
+    path: Option<String>,
+    mode: Option<&'static str>,
+    attempts: i64,
+}
+
+#[derive(Serialize)]
+struct StatusItem {
+    state: &'static str,
+    description: String,
+    posted_at: Option<String>,
+    error: Option<String>,
+}
+
+impl RunHead {
+    fn new(config: &Config, run: Run) -> Self {
+        let Run {
+            id,
+            site,
+            forge,
+            repo,
+            git_ref,
+            before,
+            commit,
+            delivery,
+            state,
+            step: _,
+            summary,
+            proof: _,
+            problems,
+            created_at,
+            deadline,
+            ended_at,
+        } = run;
+        Self {
+            url: run_url(config, &id),
+            id: id.0,
+            site,
+            repo: format!("{forge}:{repo}"),
+            git_ref,
+            commit,
+            before,
+            state: state.word(),
+            summary,
+            problems,
+            created_at: created_at.to_string(),
+            ended_at: ended_at.map(|at| at.to_string()),
+            deadline: deadline.to_string(),
+            delivery,
+        }
+    }
+}
+
+impl From<Purge> for PurgeItem {
+    fn from(purge: Purge) -> Self {
+        let planned = purge.planned;
+        Self {
+            cdn: planned.cdn,
+            kind: planned.kind.word(),
+            target: planned.target,
+            state: purge.state.word(),
+            task: purge.task,
+            error: purge.error,
+            rule: planned.rule,
+            path: planned.path,
+            mode: planned.mode.map(Mode::word),
+            attempts: purge.attempts,
+        }
+    }
+}
+
+impl From<StoredStatus> for StatusItem {
+    fn from(status: StoredStatus) -> Self {
+        Self {
+            state: status.state.word(),
+            description: status.description,
+            posted_at: status.posted_at.map(|at| at.to_string()),
+            error: status.error,
+        }
+    }
+}
+
+/// `GET /api/v1/runs?site=&state=&commit=&limit=&cursor=`
+pub(super) async fn runs(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
+    let filter = match query::read(request.query_string()) {
+        Ok(filter) => filter,
+        Err(words) => return answer::refused(StatusCode::BAD_REQUEST, words),
+    };
+    let page = shared
+        .ask(|engine| async move { query::page(engine.store(), &filter).await })
+        .await;
+    match page {
+        Ok((runs, next)) => {
+            let config = shared.engine.config();
+            HttpResponse::Ok().json(RunList {
+                runs: runs
+                    .into_iter()
+                    .map(|run| RunHead::new(&config, run))
+                    .collect(),
+                next: next.map(|id| id.0),
+            })
+        }
+        Err(error) => answer::store_failed(&error),
+    }
+}
+
+/// `GET /api/v1/runs/{id}`
+pub(super) async fn run(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
+    let asked = request.match_info().get("id").unwrap_or_default();
+    let Some(id) = query::run_id(asked) else {
+        return no_such_run(asked);
+    };
+    match shared.ask(|engine| whole_run(engine, id)).await {
+        Ok(Some(run)) => HttpResponse::Ok().json(run),
+        Ok(None) => no_such_run(asked),
+        Err(error) => answer::store_failed(&error),
+    }
+}
+
+/// 404 for a run that isn't there.
+pub(super) fn no_such_run(asked: &str) -> HttpResponse {
+    answer::refused(
+        StatusCode::NOT_FOUND,
+        format_args!("there is no run {asked:?}; GET /api/v1/runs lists those there are"),
+    )
+}
+
+async fn whole_run(engine: Arc<Engine>, id: RunId) -> Result<Option<WholeRun>, StoreError> {
+    let store = engine.store();
+    let Some(run) = store.run(&id).await? else {
+        return Ok(None);
+    };
+    let files = store.changes(&id).await?.unwrap_or_default();
+    let mut purges: Vec<PurgeItem> = Vec::new();
+    let mut last = 0;
+    loop {
+        let page = store.purges(&id, last, PURGES_AT_ONCE).await?;
+        let Some(end) = page.last() else { break };
+        last = end.id;
+        purges.extend(page.into_iter().map(PurgeItem::from));
+    }
+    let statuses = store.statuses(&id).await?;
+    Ok(Some(WholeRun {
+        changes: Changes {
+            proof: run.proof.clone(),
+            paths: files.keys().map(ToString::to_string).collect(),
+        },
+        head: RunHead::new(&engine.config(), run),
+        purges,
+        statuses: statuses.into_iter().map(StatusItem::from).collect(),
+    }))
+}

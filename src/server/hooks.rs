@@ -1,0 +1,300 @@
+//! `POST /hooks/{forge}`: webhooks in, an answer that says what became of each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use tracing::{error, warn};
+
+use super::answer::{RETRY_AFTER, shortened};
+use super::body::{self, BodyError};
+use super::{Shared, answer, run_url};
+use crate::config::Config;
+use crate::engine::{ReceiveError, Received};
+use crate::forge::Headers;
+use crate::run::RunId;
+
+/// An answer's body.
+#[derive(Serialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+pub(super) enum Answer {
+    /// 202
+    Accepted {
+        delivery: String,
+        runs: Vec<RunLink>,
+    },
+    /// 200
+    Duplicate {
+        delivery: String,
+        runs: Vec<RunLink>,
+    },
+    /// 200
+    Pong,
+    /// 200
+    Ignored { why: String },
+}
+
+/// A run, and where its page is.
+#[derive(Serialize)]
+pub(super) struct RunLink {
+    pub(super) id: String,
+    pub(super) url: String,
+}
+
+impl RunLink {
+    pub(super) fn new(config: &Config, id: &RunId) -> Self {
+        Self {
+            id: id.to_string(),
+            url: run_url(config, id),
+        }
+    }
+}
+
+/// Why a request was not taken in. Each has its status and its words, here and nowhere else.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("there is no forge named {0:?} here; use a name from `forges:` in rules.yaml")]
+    UnknownForge(String),
+    #[error("webhooks are sent with POST")]
+    Method,
+    #[error("the Content-Encoding {0:?} is not supported; send the body as it is")]
+    Encoding(String),
+    #[error("the body is larger than {0} bytes, the most that is taken")]
+    TooLarge(usize),
+    #[error("the body did not arrive within {} s", .0.as_secs_f64())]
+    TooSlow(Duration),
+    #[error("the body broke off, or its chunks make no sense")]
+    BrokenOff,
+    #[error("too many large deliveries are coming in at once; send it again later")]
+    NoRoom,
+    #[error("{0}; send one of {1:?}")]
+    ContentType(String, &'static [&'static str]),
+    #[error("{0}; check that both sides have the same secret")]
+    Unauthorized(String),
+    #[error("the body is not the event it claims to be: {0}")]
+    Malformed(String),
+    #[error("the delivery could not be stored and was not taken in; send it again later")]
+    NotStored,
+    #[error("something went wrong here with this delivery; it was not taken in")]
+    Broken,
+}
+
+impl Refused {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::UnknownForge(_) => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Encoding(_) | Self::ContentType(..) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::BrokenOff | Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::NoRoom | Self::NotStored => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Broken => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// A header that belongs to the status.
+    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            Self::Method => Some((header::ALLOW, HeaderValue::from_static("POST"))),
+            Self::Encoding(_) => Some((
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_static("identity"),
+            )),
+            Self::NoRoom | Self::NotStored => {
+                Some((header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER)))
+            }
+            Self::UnknownForge(_)
+            | Self::TooLarge(_)
+            | Self::TooSlow(_)
+            | Self::BrokenOff
+            | Self::ContentType(..)
+            | Self::Unauthorized(_)
+            | Self::Malformed(_)
+            | Self::Broken => None,
+        }
+    }
+
+    fn answer(&self) -> HttpResponse {
+        let mut answer = answer::refused(self.status(), self);
+        if let Some((name, value)) = self.header() {
+            answer.headers_mut().insert(name, value);
+        }
+        answer
+    }
+}
+
+/// Answers one webhook request, whatever its method.
+pub(super) async fn receive(
+    request: HttpRequest,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> HttpResponse {
+    let mut payload = payload.into_inner();
+    let name = request.match_info().get("forge").unwrap_or_default();
+    let config = shared.engine.config();
+    if !config.forges.contains_key(name) {
+        let refused = Refused::UnknownForge(name.to_owned());
+        return body::without_reading(refused.answer(), payload).await;
+    }
+    let read = match acceptable(&request) {
+        Ok(()) => {
+            let announced = announced(request.headers());
+            body::read(&mut payload, announced, &shared.limits, &shared.room)
+                .await
+                .map_err(|error| unread(error, &shared))
+        }
+        Err(refused) => Err(refused),
+    };
+    let (outcome, answer) = match read {
+        Ok(body) => match take_in(&request, &shared, name, body).await {
+            Ok(received) => (outcome(&received), accepted(&config, received)),
+            Err(refused) => ("refused", refused.answer()),
+        },
+        Err(refused) => (
+            "refused",
+            body::without_reading(refused.answer(), payload).await,
+        ),
+    };
+    shared.metrics.delivered(name, outcome, answer.status());
+    answer
+}
+
+/// What can be said before the body is read.
+fn acceptable(request: &HttpRequest) -> Result<(), Refused> {
+    if request.method() != Method::POST {
+        return Err(Refused::Method);
+    }
+    for encoding in request.headers().get_all(header::CONTENT_ENCODING) {
+        let encoding = String::from_utf8_lossy(encoding.as_bytes());
+        if !encoding.trim().eq_ignore_ascii_case("identity") {
+            return Err(Refused::Encoding(encoding.into_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    // A value that is no number was refused by the server before it came here.
+    let length = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
+    Some(length.trim().parse().unwrap_or(u64::MAX))
+}
+
+fn unread(error: BodyError, shared: &Shared) -> Refused {
+    match error {
+        BodyError::TooLarge => Refused::TooLarge(shared.limits.body),
+        BodyError::TooSlow => Refused::TooSlow(shared.limits.body_time),
+        BodyError::NoRoom => {
+            warn!("a delivery was turned away: no room for more bodies");
+            Refused::NoRoom
+        }
+        BodyError::BrokenOff => Refused::BrokenOff,
+    }
+}
+
+/// Hands a whole request to the engine, on the engine's runtime: checking the
+/// signature of 25 MB and parsing them would keep this thread from its other
+/// connections, and a client that hangs up must not undo half of it.
+async fn take_in(
+    request: &HttpRequest,
+    shared: &Shared,
+    forge: &str,
+    body: body::Body,
+) -> Result<Received, Refused> {
+    let headers = Headers::new(
+        request
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes())),
+    );
+    let content_type = content_type(request.headers());
+    let engine = Arc::clone(&shared.engine);
+    let name = forge.to_owned();
+    let work = shared.runtime.spawn(async move {
+        let body::Body { bytes, room } = body;
+        let received = engine.receive(&name, &headers, &content_type, bytes).await;
+        drop(room);
+        received
+    });
+    match work.await {
+        Ok(received) => received.map_err(|error| refusal(error, forge, shared)),
+        Err(broken) => {
+            error!(forge, "taking in a delivery broke off: {broken}");
+            Err(Refused::Broken)
+        }
+    }
+}
+
+/// The content type without its parameters, in lower case; empty where there is none.
+fn content_type(headers: &HeaderMap) -> String {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+}
+
+fn refusal(error: ReceiveError, forge: &str, shared: &Shared) -> Refused {
+    match error {
+        ReceiveError::UnknownForge(name) => Refused::UnknownForge(name),
+        ReceiveError::Refused(refusal) => {
+            warn!(forge, "a request was refused: {refusal}");
+            Refused::Unauthorized(refusal.to_string())
+        }
+        ReceiveError::ContentType(_) => {
+            let sent = shared.engine.config();
+            let sent = sent.forges.get(forge).map(|forge| forge.content_types());
+            Refused::ContentType(error.to_string(), sent.unwrap_or_default())
+        }
+        ReceiveError::Malformed(malformed) => Refused::Malformed(malformed.to_string()),
+        ReceiveError::Store(error) => {
+            error!(forge, "a delivery could not be stored: {error}");
+            Refused::NotStored
+        }
+    }
+}
+
+/// The word for the metrics; the same that the answer has.
+fn outcome(received: &Received) -> &'static str {
+    match received {
+        Received::Accepted { .. } => "accepted",
+        Received::Duplicate { .. } => "duplicate",
+        Received::Pong => "pong",
+        Received::Ignored { .. } => "ignored",
+    }
+}
+
+fn accepted(config: &Config, received: Received) -> HttpResponse {
+    let links = |runs: Vec<RunId>| runs.iter().map(|id| RunLink::new(config, id)).collect();
+    let (status, answer) = match received {
+        Received::Accepted { delivery, runs } => (
+            StatusCode::ACCEPTED,
+            Answer::Accepted {
+                delivery,
+                runs: links(runs),
+            },
+        ),
+        Received::Duplicate { delivery, runs } => (
+            StatusCode::OK,
+            Answer::Duplicate {
+                delivery,
+                runs: links(runs),
+            },
+        ),
+        Received::Pong => (StatusCode::OK, Answer::Pong),
+        Received::Ignored { why } => (
+            StatusCode::OK,
+            Answer::Ignored {
+                why: shortened(&why),
+            },
+        ),
+    };
+    HttpResponse::build(status).json(answer)
+}

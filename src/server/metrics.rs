@@ -1,0 +1,174 @@
+//! `GET /metrics`: counters since the start, and figures read from the store when asked.
+
+use std::fmt;
+
+use actix_web::HttpResponse;
+use actix_web::http::{StatusCode, header};
+use actix_web::web::Data;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use tracing::error;
+
+use super::Shared;
+use crate::run::RunState;
+use crate::store::PendingPurges;
+
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DeliveryLabels {
+    forge: String,
+    outcome: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AnswerLabels {
+    route: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RunLabels {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PurgeLabels {
+    cdn: String,
+    kind: &'static str,
+    state: &'static str,
+}
+
+/// What is counted while the process lives.
+pub(super) struct Metrics {
+    registry: Registry,
+    deliveries: Family<DeliveryLabels, Counter>,
+    answers: Family<AnswerLabels, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("purgehook");
+        let deliveries = Family::default();
+        registry.register(
+            "deliveries",
+            "Webhook requests for a configured forge, by what became of them",
+            deliveries.clone(),
+        );
+        let answers = Family::default();
+        registry.register("http_answers", "HTTP answers", answers.clone());
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The program that answers", build);
+        Self {
+            registry,
+            deliveries,
+            answers,
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a webhook request. `forge` is a configured name, never just what someone asked for.
+    pub(super) fn delivered(&self, forge: &str, outcome: &'static str, status: StatusCode) {
+        self.deliveries
+            .get_or_create(&DeliveryLabels {
+                forge: forge.to_owned(),
+                outcome,
+                status: status.as_u16(),
+            })
+            .inc();
+    }
+
+    /// Counts an answer. `route` is a pattern, never just what someone asked for.
+    pub(super) fn answered(&self, route: &str, status: StatusCode) {
+        self.answers
+            .get_or_create(&AnswerLabels {
+                route: route.to_owned(),
+                status: status.as_u16(),
+            })
+            .inc();
+    }
+}
+
+/// How runs and purges stand at this moment.
+struct Figures {
+    runs: Vec<(RunState, u64)>,
+    purges: Vec<PendingPurges>,
+}
+
+/// The figures as metrics; none where the store does not answer, which is a figure too.
+fn registry(figures: Option<Figures>) -> Registry {
+    let mut registry = Registry::with_prefix("purgehook");
+    let up = Gauge::<i64>::default();
+    up.set(i64::from(figures.is_some()));
+    registry.register("store_up", "Whether the store answers", up);
+    if let Some(Figures { runs, purges }) = figures {
+        add(&mut registry, &runs, &purges);
+    }
+    registry
+}
+
+fn add(registry: &mut Registry, runs: &[(RunState, u64)], purges: &[PendingPurges]) {
+    let by_state = Family::<RunLabels, Gauge>::default();
+    for state in RunState::ALL {
+        let count = runs
+            .iter()
+            .find(|(of, _)| *of == state)
+            .map_or(0, |(_, n)| *n);
+        let state = state.word();
+        by_state
+            .get_or_create(&RunLabels { state })
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    registry.register("runs", "Runs that are kept, by state", by_state);
+    let pending = Family::<PurgeLabels, Gauge>::default();
+    for purges in purges {
+        pending
+            .get_or_create(&PurgeLabels {
+                cdn: purges.cdn.clone(),
+                kind: purges.kind.word(),
+                state: purges.state.word(),
+            })
+            .set(i64::try_from(purges.count).unwrap_or(i64::MAX));
+    }
+    registry.register("pending_purges", "Purges of pending runs", pending);
+}
+
+fn text(counted: &Registry, read: &Registry) -> Result<String, fmt::Error> {
+    let mut text = String::new();
+    encode_registry(&mut text, counted)?;
+    encode_registry(&mut text, read)?;
+    encode_eof(&mut text)?;
+    Ok(text)
+}
+
+pub(super) async fn scrape(shared: Data<Shared>) -> HttpResponse {
+    let read = shared
+        .ask(|engine| async move {
+            let store = engine.store();
+            Ok((store.run_counts().await?, store.pending_purges().await?))
+        })
+        .await;
+    let figures = match read {
+        Ok((runs, purges)) => Some(Figures { runs, purges }),
+        Err(error) => {
+            error!("the figures cannot be read: {error}");
+            None
+        }
+    };
+    match text(&shared.metrics.registry, &registry(figures)) {
+        Ok(text) => HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, CONTENT_TYPE))
+            .body(text),
+        Err(error) => {
+            error!("the metrics cannot be written down: {error}");
+            HttpResponse::InternalServerError().finish()
+        }
+    }
+}

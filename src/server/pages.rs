@@ -1,0 +1,95 @@
+//! The pages: the dashboard and one page a run, complete without a script.
+
+mod dashboard;
+mod run;
+
+pub(super) use dashboard::dashboard;
+pub(super) use run::run;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse};
+use askama::Template;
+use tracing::error;
+
+use super::answer::RETRY_AFTER;
+use super::assets;
+use crate::store::StoreError;
+
+/// What every page has: where it stands, and how soon it is read again.
+struct Frame {
+    /// From the page's address to the root: pages work behind any prefix that a proxy adds.
+    root: String,
+    /// Names the style sheet's content.
+    version: &'static str,
+    /// Seconds until the page loads itself again.
+    refresh: Option<u32>,
+}
+
+impl Frame {
+    fn new(request: &HttpRequest, refresh: Option<u32>) -> Self {
+        let depth = request.path().matches('/').count().saturating_sub(1);
+        let root = if depth == 0 {
+            "./".to_owned()
+        } else {
+            // No page of ours lies deeper; an address that does is someone's mistake.
+            "../".repeat(depth.min(16))
+        };
+        Self {
+            root,
+            version: &assets::VERSION,
+            refresh,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "message.html")]
+struct Message<'a> {
+    frame: Frame,
+    title: &'a str,
+    words: &'a str,
+}
+
+/// A page that only says something.
+pub(super) fn message(
+    request: &HttpRequest,
+    status: StatusCode,
+    title: &str,
+    words: &str,
+) -> HttpResponse {
+    let page = Message {
+        frame: Frame::new(request, None),
+        title,
+        words,
+    };
+    render(&page, status)
+}
+
+fn store_failed(request: &HttpRequest, error: &StoreError) -> HttpResponse {
+    error!("a page met a store out of order: {error}");
+    let mut answer = message(
+        request,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Out of order",
+        "The store does not answer at the moment. Try again in a few seconds; the log says more.",
+    );
+    answer
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+    answer
+}
+
+fn render(page: &impl Template, status: StatusCode) -> HttpResponse {
+    match page.render() {
+        Ok(html) => HttpResponse::build(status)
+            .content_type("text/html; charset=utf-8")
+            .body(html),
+        Err(error) => {
+            error!("a page cannot be written down: {error}");
+            HttpResponse::InternalServerError()
+                .content_type("text/plain; charset=utf-8")
+                .body("the page cannot be shown; the log says why\n")
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! `GET /`: the sites, and their runs, newest first.
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use askama::Template;
+use jiff::Timestamp;
+use url::form_urlencoded::Serializer;
+
+use super::super::view::{Badge, Moment, duration, ref_name, short};
+use super::super::{Shared, query};
+use super::{Frame, message, render, store_failed};
+use crate::engine::Engine;
+use crate::rules::Glob;
+use crate::run::{Run, RunId, RunState};
+use crate::store::{RunFilter, StoreError};
+
+/// Seconds between two looks while something is under way, and while nothing is.
+const REFRESH: (u32, u32) = (2, 15);
+
+#[derive(Template)]
+#[template(path = "dashboard.html")]
+struct Dashboard {
+    frame: Frame,
+    sites: Vec<SiteCard>,
+    runs: Vec<RunRow>,
+    /// What narrows the list, in words.
+    narrowed: Option<String>,
+    older: Option<String>,
+    /// Whether this is not the first page.
+    is_older: bool,
+    newest: String,
+}
+
+struct SiteCard {
+    name: String,
+    query: String,
+    repo: String,
+    branches: String,
+    cdns: String,
+    last: Option<RunRow>,
+}
+
+struct RunRow {
+    id: String,
+    site: String,
+    state: Badge,
+    summary: String,
+    ref_name: String,
+    commit: String,
+    short: String,
+    created: Moment,
+    took: String,
+}
+
+impl RunRow {
+    fn new(run: &Run, now: Timestamp) -> Self {
+        Self {
+            id: run.id.to_string(),
+            site: run.site.clone(),
+            state: run.state.into(),
+            summary: run.summary.clone(),
+            ref_name: ref_name(&run.git_ref).to_owned(),
+            commit: run.commit.clone(),
+            short: short(&run.commit).to_owned(),
+            created: run.created_at.into(),
+            took: duration(run.created_at, run.ended_at.unwrap_or(now)),
+        }
+    }
+}
+
+/// What the page needs from the store.
+struct Found {
+    last: Vec<Option<Run>>,
+    runs: Vec<Run>,
+    next: Option<RunId>,
+}
+
+pub(in super::super) async fn dashboard(
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> HttpResponse {
+    let filter = match query::read(request.query_string()) {
+        Ok(filter) => filter,
+        Err(words) => {
+            return message(
+                &request,
+                StatusCode::BAD_REQUEST,
+                "That cannot be shown",
+                &format!("The address asks for something that makes no sense: {words}."),
+            );
+        }
+    };
+    let asked = filter.clone();
+    match shared.ask(|engine| find(engine, asked)).await {
+        Ok(found) => render(
+            &page(&request, &shared.engine, &filter, found),
+            StatusCode::OK,
+        ),
+        Err(error) => store_failed(&request, &error),
+    }
+}
+
+async fn find(engine: Arc<Engine>, filter: RunFilter) -> Result<Found, StoreError> {
+    let config = engine.config();
+    let mut last = Vec::with_capacity(config.sites.len());
+    for site in config.sites.keys() {
+        let newest = RunFilter {
+            site: Some(site.clone()),
+            limit: 1,
+            ..RunFilter::default()
+        };
+        last.push(engine.store().runs(&newest).await?.into_iter().next());
+    }
+    let (runs, next) = query::page(engine.store(), &filter).await?;
+    Ok(Found { last, runs, next })
+}
+
+fn page(request: &HttpRequest, engine: &Engine, filter: &RunFilter, found: Found) -> Dashboard {
+    let now = engine.now();
+    let busy = found
+        .runs
+        .iter()
+        .chain(found.last.iter().flatten())
+        .any(|run| run.state == RunState::Pending);
+    let refresh = if busy { REFRESH.0 } else { REFRESH.1 };
+    let config = engine.config();
+    let sites = config
+        .sites
+        .values()
+        .zip(found.last)
+        .map(|(site, last)| SiteCard {
+            name: site.name.clone(),
+            query: narrowing(&RunFilter {
+                site: Some(site.name.clone()),
+                ..RunFilter::default()
+            }),
+            repo: format!("{}:{}", site.forge, site.repo),
+            branches: joined(site.branches.iter().map(|glob: &Glob| glob.text())),
+            cdns: joined(site.cdns.iter().map(String::as_str)),
+            last: last.map(|run| RunRow::new(&run, now)),
+        })
+        .collect();
+    Dashboard {
+        // A page further back is being read, not watched.
+        frame: Frame::new(request, filter.before.is_none().then_some(refresh)),
+        sites,
+        runs: found.runs.iter().map(|run| RunRow::new(run, now)).collect(),
+        narrowed: in_words(filter),
+        older: found.next.map(|next| {
+            narrowing(&RunFilter {
+                before: Some(next),
+                ..filter.clone()
+            })
+        }),
+        is_older: filter.before.is_some(),
+        newest: narrowing(&RunFilter {
+            before: None,
+            ..filter.clone()
+        }),
+    }
+}
+
+fn joined<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// A filter as a query, less the limit.
+fn narrowing(filter: &RunFilter) -> String {
+    let mut query = Serializer::new(String::new());
+    if let Some(site) = &filter.site {
+        query.append_pair("site", site);
+    }
+    if let Some(state) = filter.state {
+        query.append_pair("state", state.word());
+    }
+    if let Some(commit) = &filter.commit {
+        query.append_pair("commit", commit);
+    }
+    if let Some(before) = &filter.before {
+        query.append_pair("cursor", &before.0);
+    }
+    query.finish()
+}
+
+fn in_words(filter: &RunFilter) -> Option<String> {
+    let mut words = Vec::new();
+    if let Some(site) = &filter.site {
+        words.push(format!("of {site}"));
+    }
+    if let Some(state) = filter.state {
+        words.push(format!("that are {}", state.word()));
+    }
+    if let Some(commit) = &filter.commit {
+        words.push(format!("at commit {}", short(commit)));
+    }
+    (!words.is_empty()).then(|| words.join(" "))
+}

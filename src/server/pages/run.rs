@@ -1,0 +1,257 @@
+//! `GET /runs/{id}`: how one run stands, what it found changed, and every purge with its reason.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use askama::Template;
+use jiff::Timestamp;
+
+use super::super::view::{Badge, Moment, counted, duration, ref_name, short};
+use super::super::{Shared, query};
+use super::{Frame, message, render, store_failed};
+use crate::changes::{ChangeKind, FilePath};
+use crate::engine::Engine;
+use crate::purge::{Mode, Purge, PurgeState};
+use crate::run::{Run, RunId, RunState};
+use crate::store::{CdnCount, StoreError, StoredStatus};
+
+/// Purges on the page at most; the API has all of them.
+const MOST_PURGES: u32 = 500;
+/// Changed files on the page at most; the API has all of them.
+const MOST_FILES: usize = 1_000;
+/// Seconds between two looks at a run that is under way.
+const REFRESH: u32 = 2;
+
+/// What the page needs from the store.
+struct Found {
+    run: Run,
+    files: BTreeMap<FilePath, ChangeKind>,
+    counts: Vec<CdnCount>,
+    purges: Vec<Purge>,
+    statuses: Vec<StoredStatus>,
+}
+
+#[derive(Template)]
+#[template(path = "run.html")]
+struct RunPage {
+    frame: Frame,
+    run: Run,
+    state: Badge,
+    short: String,
+    ref_name: String,
+    created: Moment,
+    ended: Option<Moment>,
+    deadline: Moment,
+    took: String,
+    can_be_retried: bool,
+    proof: &'static str,
+    files_counted: String,
+    files: Vec<File>,
+    more_files: bool,
+    purges_counted: String,
+    cdns: Vec<Progress>,
+    purges: Vec<PurgeRow>,
+    more_purges: bool,
+    statuses: Vec<StatusRow>,
+}
+
+struct File {
+    letter: char,
+    word: &'static str,
+    path: String,
+}
+
+/// How far one CDN is.
+struct Progress {
+    cdn: String,
+    words: String,
+    /// Of 1,000: where each part of the bar starts, how wide it is, and its tone.
+    parts: Vec<(u64, u64, &'static str)>,
+}
+
+struct PurgeRow {
+    state: Badge,
+    kind: &'static str,
+    target: String,
+    cdn: String,
+    rule: String,
+    path: Option<String>,
+    task: Option<String>,
+    error: Option<String>,
+    attempts: i64,
+}
+
+struct StatusRow {
+    state: Badge,
+    description: String,
+    wanted: Moment,
+    posted: Option<Moment>,
+    error: Option<String>,
+}
+
+pub(in super::super) async fn run(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
+    let asked = request.match_info().get("id").unwrap_or_default();
+    let found = match query::run_id(asked) {
+        Some(id) => shared.ask(|engine| find(engine, id)).await,
+        None => Ok(None),
+    };
+    match found {
+        Ok(Some(found)) => render(&page(&request, found, shared.engine.now()), StatusCode::OK),
+        Ok(None) => message(
+            &request,
+            StatusCode::NOT_FOUND,
+            "No such run",
+            "There is no run at this address. It may have been removed, or the link is incomplete.",
+        ),
+        Err(error) => store_failed(&request, &error),
+    }
+}
+
+async fn find(engine: Arc<Engine>, id: RunId) -> Result<Option<Found>, StoreError> {
+    let store = engine.store();
+    let Some(run) = store.run(&id).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Found {
+        run,
+        files: store.changes(&id).await?.unwrap_or_default(),
+        counts: store.purge_counts_by_cdn(&id).await?,
+        purges: store.purges_to_show(&id, MOST_PURGES).await?,
+        statuses: store.statuses(&id).await?,
+    }))
+}
+
+fn page(request: &HttpRequest, found: Found, now: Timestamp) -> RunPage {
+    let Found {
+        run,
+        files,
+        counts,
+        purges,
+        statuses,
+    } = found;
+    let total: u64 = counts.iter().map(|count| count.count).sum();
+    let refresh = (run.state == RunState::Pending).then_some(REFRESH);
+    RunPage {
+        frame: Frame::new(request, refresh),
+        state: run.state.into(),
+        short: short(&run.commit).to_owned(),
+        ref_name: ref_name(&run.git_ref).to_owned(),
+        created: run.created_at.into(),
+        ended: run.ended_at.map(Moment::from),
+        deadline: run.deadline.into(),
+        took: duration(run.created_at, run.ended_at.unwrap_or(now)),
+        can_be_retried: run.state.can_be_retried(),
+        proof: proof_in_words(run.proof.as_deref()),
+        files_counted: counted(number(files.len()), "file", "files"),
+        more_files: files.len() > MOST_FILES,
+        files: files.iter().take(MOST_FILES).map(file).collect(),
+        purges_counted: counted(total, "purge", "purges"),
+        cdns: progress(&counts),
+        more_purges: total > number(purges.len()),
+        purges: purges.into_iter().map(purge_row).collect(),
+        statuses: statuses.into_iter().map(status_row).collect(),
+        run,
+    }
+}
+
+fn number(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+fn proof_in_words(proof: Option<&str>) -> &'static str {
+    match proof {
+        None => "It is not known yet which files changed.",
+        Some("payload") => "The delivery's own lists name all of them.",
+        Some("compare") => "The forge's comparison of the commits names all of them.",
+        Some("trees") => "Both commits' trees were walked: that is all of them.",
+        Some(_) => "It could not be known which files changed.",
+    }
+}
+
+fn file((path, kind): (&FilePath, &ChangeKind)) -> File {
+    let (letter, word) = match kind {
+        ChangeKind::Added => ('A', "added"),
+        ChangeKind::Modified => ('M', "modified"),
+        ChangeKind::Removed => ('D', "removed"),
+    };
+    File {
+        letter,
+        word,
+        path: path.to_string(),
+    }
+}
+
+/// The bars, one a CDN; `counts` comes by CDN.
+fn progress(counts: &[CdnCount]) -> Vec<Progress> {
+    counts
+        .chunk_by(|a, b| a.cdn == b.cdn)
+        .map(|counts| {
+            let total: u64 = counts.iter().map(|count| count.count).sum();
+            let mut words = Vec::new();
+            let mut parts = Vec::new();
+            let mut before = 0;
+            for state in [
+                PurgeState::Done,
+                PurgeState::Failed,
+                PurgeState::Running,
+                PurgeState::Submitting,
+                PurgeState::Planned,
+                PurgeState::Waiting,
+            ] {
+                let count: u64 = counts
+                    .iter()
+                    .filter(|count| count.state == state)
+                    .map(|count| count.count)
+                    .sum();
+                if count == 0 {
+                    continue;
+                }
+                words.push(counted(count, state.word(), state.word()));
+                let start = before * 1_000 / total;
+                before += count;
+                let end = before * 1_000 / total;
+                parts.push((start, end - start, Badge::from(state).tone));
+            }
+            Progress {
+                cdn: counts
+                    .first()
+                    .map(|count| count.cdn.clone())
+                    .unwrap_or_default(),
+                words: format!("{} of {total}", words.join(", ")),
+                parts,
+            }
+        })
+        .collect()
+}
+
+fn purge_row(purge: Purge) -> PurgeRow {
+    let planned = purge.planned;
+    PurgeRow {
+        state: purge.state.into(),
+        kind: match planned.mode {
+            Some(Mode::Flush) => "directory, flush",
+            Some(Mode::Delete) => "directory, delete",
+            None => planned.kind.word(),
+        },
+        target: planned.target,
+        cdn: planned.cdn,
+        rule: planned.rule,
+        path: planned.path,
+        task: purge.task,
+        error: purge.error,
+        attempts: purge.attempts,
+    }
+}
+
+fn status_row(status: StoredStatus) -> StatusRow {
+    StatusRow {
+        state: status.state.into(),
+        description: status.description,
+        wanted: status.wanted_at.into(),
+        posted: status.posted_at.map(Moment::from),
+        error: status.error,
+    }
+}

@@ -1,0 +1,150 @@
+//! The questions that lists of runs can be asked: `?site=&state=&commit=&limit=&cursor=`.
+
+use url::form_urlencoded;
+
+use crate::event::CommitId;
+use crate::run::{Run, RunId, RunState};
+use crate::store::{RunFilter, Store, StoreError};
+
+/// Runs on one page where nothing else is asked for.
+const DEFAULT_LIMIT: u32 = 50;
+/// Runs on one page at most.
+const LIMIT: u32 = 200;
+
+/// Reads a query. An empty value counts as unset; the error says which value is wrong and what it may be.
+pub(super) fn read(query: &str) -> Result<RunFilter, String> {
+    let mut filter = RunFilter {
+        limit: DEFAULT_LIMIT,
+        ..RunFilter::default()
+    };
+    let mut seen: Vec<String> = Vec::new();
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        if seen.iter().any(|earlier| *earlier == key) {
+            return Err(format!("{key} is given twice"));
+        }
+        seen.push(key.clone().into_owned());
+        match key.as_ref() {
+            "site" | "state" | "commit" | "limit" | "cursor" if value.is_empty() => {}
+            "site" => filter.site = Some(site(&value)?),
+            "state" => filter.state = Some(state(&value)?),
+            "commit" => filter.commit = Some(commit(&value)?),
+            "limit" => filter.limit = limit(&value)?,
+            "cursor" => {
+                filter.before = Some(run_id(&value).ok_or_else(|| {
+                    format!("the cursor {value:?} is not one; pass on what `next` said")
+                })?);
+            }
+            _ => {
+                return Err(format!(
+                    "{key:?} is not a question here; there are site, state, commit, limit and cursor"
+                ));
+            }
+        }
+    }
+    Ok(filter)
+}
+
+/// A run's id, if `text` can be one.
+pub(super) fn run_id(text: &str) -> Option<RunId> {
+    ulid::Ulid::from_string(text)
+        .ok()
+        .map(|id| RunId(id.to_string()))
+}
+
+/// The runs that a filter asks for, newest first, and the cursor of the next page if there is one.
+pub(super) async fn page(
+    store: &Store,
+    filter: &RunFilter,
+) -> Result<(Vec<Run>, Option<RunId>), StoreError> {
+    let one_more = RunFilter {
+        limit: filter.limit.saturating_add(1),
+        ..filter.clone()
+    };
+    let mut runs = store.runs(&one_more).await?;
+    let size = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+    let has_more = runs.len() > size;
+    runs.truncate(size);
+    let next = runs.last().filter(|_| has_more).map(|last| last.id.clone());
+    Ok((runs, next))
+}
+
+fn site(text: &str) -> Result<String, String> {
+    if text.chars().any(char::is_control) {
+        return Err("the site's name holds a control character".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn state(text: &str) -> Result<RunState, String> {
+    RunState::parse(text).ok_or_else(|| {
+        let words: Vec<&str> = RunState::ALL.iter().map(|state| state.word()).collect();
+        format!("{text:?} is not a state; there are {}", words.join(", "))
+    })
+}
+
+fn commit(text: &str) -> Result<String, String> {
+    CommitId::parse(&text.to_ascii_lowercase())
+        .map(|id| id.to_string())
+        .ok_or_else(|| format!("{text:?} is not a full commit id, which has 40 or 64 hex digits"))
+}
+
+fn limit(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|n| (1..=LIMIT).contains(n))
+        .ok_or_else(|| format!("the limit {text:?} is not a number from 1 to {LIMIT}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    #[test]
+    fn empty_values_ask_for_nothing() {
+        let filter = read("site=&state=&commit=&limit=&cursor=").unwrap();
+
+        assert_eq!(filter.limit, 50);
+        assert!(filter.site.is_none() && filter.state.is_none());
+        assert!(filter.commit.is_none() && filter.before.is_none());
+    }
+
+    #[test]
+    fn every_question_narrows_the_list() {
+        let query = format!(
+            "site=www&state=failed&commit={COMMIT}&limit=200&cursor=01jd6s3b3v6bq0y8m1y3p7k2z4"
+        );
+
+        let filter = read(&query).unwrap();
+
+        assert_eq!(filter.site.as_deref(), Some("www"));
+        assert_eq!(filter.state, Some(RunState::Failed));
+        assert_eq!(filter.commit.as_deref(), Some(COMMIT));
+        assert_eq!(filter.limit, 200);
+        assert_eq!(
+            filter.before,
+            Some(RunId("01JD6S3B3V6BQ0Y8M1Y3P7K2Z4".to_owned()))
+        );
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_named() {
+        for (query, named) in [
+            ("state=done", "pending, succeeded, failed, errored"),
+            ("limit=0", "1 to 200"),
+            ("limit=201", "1 to 200"),
+            ("limit=-1", "1 to 200"),
+            ("limit=many", "1 to 200"),
+            ("cursor=next", "cursor"),
+            ("commit=abc123", "40 or 64"),
+            ("site=a%00b", "control character"),
+            ("sate=failed", "\"sate\""),
+            ("site=a&site=b", "twice"),
+        ] {
+            let error = read(query).unwrap_err();
+
+            assert!(error.contains(named), "{query}: {error}");
+        }
+    }
+}

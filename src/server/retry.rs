@@ -1,0 +1,88 @@
+//! `POST /api/v1/runs/{id}/retry`: a failed run again, for those who have the admin token.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use subtle::ConstantTimeEq;
+use tracing::info;
+
+use super::hooks::RunLink;
+use super::{Shared, answer, api, query};
+
+#[derive(Serialize)]
+struct Accepted {
+    outcome: &'static str,
+    run: RunLink,
+}
+
+pub(super) async fn retry(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
+    let config = shared.engine.config();
+    if let Err(refused) = authorize(request.headers(), config.server.admin_token.as_ref()) {
+        return refused;
+    }
+    let asked = request.match_info().get("id").unwrap_or_default();
+    let Some(id) = query::run_id(asked) else {
+        return api::no_such_run(asked);
+    };
+    let run = id.clone();
+    match shared
+        .ask(|engine| async move { engine.retry(&run).await })
+        .await
+    {
+        Ok(Some(true)) => {
+            info!(run = %id, "run {id} is tried again");
+            HttpResponse::Accepted().json(Accepted {
+                outcome: "accepted",
+                run: RunLink::new(&config, &id),
+            })
+        }
+        Ok(Some(false)) => answer::refused(
+            StatusCode::CONFLICT,
+            format_args!(
+                "the run {id} has not failed; only failed and errored runs can be tried again"
+            ),
+        ),
+        Ok(None) => api::no_such_run(asked),
+        Err(error) => answer::store_failed(&error),
+    }
+}
+
+/// Lets pass who sends `Authorization: Bearer <admin token>`.
+fn authorize(headers: &HeaderMap, token: Option<&SecretString>) -> Result<(), HttpResponse> {
+    let Some(token) = token
+        .map(SecretString::expose_secret)
+        .filter(|token| !token.is_empty())
+    else {
+        return Err(answer::refused(
+            StatusCode::FORBIDDEN,
+            "actions are off; set `admin_token` under `server:` in rules.yaml to turn them on",
+        ));
+    };
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .map(HeaderValue::as_bytes)
+        .and_then(bearer);
+    if given.is_some_and(|given| token.as_bytes().ct_eq(given).into()) {
+        return Ok(());
+    }
+    let mut refused = answer::refused(
+        StatusCode::UNAUTHORIZED,
+        "the admin token is missing or wrong; send `Authorization: Bearer <admin token>`",
+    );
+    refused.headers_mut().insert(
+        header::WWW_AUTHENTICATE,
+        HeaderValue::from_static("Bearer realm=\"purgehook\""),
+    );
+    Err(refused)
+}
+
+/// The token behind `Bearer`, a word whose case does not matter (RFC 9110, section 11.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = value.split_at_checked("Bearer ".len())?;
+    scheme
+        .eq_ignore_ascii_case(b"Bearer ")
+        .then(|| rest.trim_ascii())
+}

@@ -1,0 +1,152 @@
+//! Values in the form in which pages show them.
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use crate::purge::PurgeState;
+use crate::run::{RunState, StatusState};
+
+/// A moment, for a machine and for a person.
+pub(super) struct Moment {
+    /// RFC 3339.
+    pub(super) machine: String,
+    /// `2026-11-22 07:10:05 UTC`
+    pub(super) person: String,
+}
+
+impl From<Timestamp> for Moment {
+    fn from(at: Timestamp) -> Self {
+        Self {
+            machine: at.to_string(),
+            person: at
+                .to_zoned(TimeZone::UTC)
+                .strftime("%Y-%m-%d %H:%M:%S UTC")
+                .to_string(),
+        }
+    }
+}
+
+/// A state as a word, a sign and a colour: nobody has to tell colours apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Badge {
+    pub(super) word: &'static str,
+    pub(super) sign: &'static str,
+    /// A class of the style sheet.
+    pub(super) tone: &'static str,
+}
+
+impl From<RunState> for Badge {
+    fn from(state: RunState) -> Self {
+        let (sign, tone) = match state {
+            RunState::Pending => ("●", "busy"),
+            RunState::Succeeded => ("✓", "good"),
+            RunState::Failed => ("✕", "bad"),
+            RunState::Errored => ("!", "bad"),
+            RunState::Superseded => ("↷", "quiet"),
+            RunState::Cancelled => ("–", "quiet"),
+        };
+        let word = state.word();
+        Self { word, sign, tone }
+    }
+}
+
+impl From<PurgeState> for Badge {
+    fn from(state: PurgeState) -> Self {
+        let (sign, tone) = match state {
+            PurgeState::Waiting | PurgeState::Planned => ("○", "quiet"),
+            PurgeState::Submitting | PurgeState::Running => ("●", "busy"),
+            PurgeState::Done => ("✓", "good"),
+            PurgeState::Failed => ("✕", "bad"),
+        };
+        let word = state.word();
+        Self { word, sign, tone }
+    }
+}
+
+impl From<StatusState> for Badge {
+    fn from(state: StatusState) -> Self {
+        let (sign, tone) = match state {
+            StatusState::Pending => ("●", "busy"),
+            StatusState::Success => ("✓", "good"),
+            StatusState::Failure => ("✕", "bad"),
+            StatusState::Error => ("!", "bad"),
+        };
+        let word = state.word();
+        Self { word, sign, tone }
+    }
+}
+
+/// How long something took: `850 ms`, `12 s`, `3 min 5 s`, `2 h 4 min`.
+pub(super) fn duration(from: Timestamp, to: Timestamp) -> String {
+    let ms = (to.as_millisecond() - from.as_millisecond()).max(0);
+    let (s, min, h) = (ms / 1_000, ms / 60_000, ms / 3_600_000);
+    if s == 0 {
+        format!("{ms} ms")
+    } else if min == 0 {
+        format!("{s} s")
+    } else if h == 0 {
+        format!("{min} min {} s", s % 60)
+    } else {
+        format!("{h} h {} min", min % 60)
+    }
+}
+
+/// A number of things in words: `1 file`, `25,000 files`.
+pub(super) fn counted(n: u64, one: &str, many: &str) -> String {
+    let digits = n.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    format!("{grouped} {}", if n == 1 { one } else { many })
+}
+
+/// A commit id's first digits, for people.
+pub(super) fn short(commit: &str) -> &str {
+    commit.get(..8).unwrap_or(commit)
+}
+
+/// A branch's or tag's name without `refs/...`.
+pub(super) fn ref_name(git_ref: &str) -> &str {
+    git_ref
+        .strip_prefix("refs/heads/")
+        .or_else(|| git_ref.strip_prefix("refs/tags/"))
+        .unwrap_or(git_ref)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_in_utc() {
+        let at: Timestamp = "2026-11-22T08:10:05.250+01:00".parse().unwrap();
+
+        let moment = Moment::from(at);
+
+        assert_eq!(moment.person, "2026-11-22 07:10:05 UTC");
+        assert_eq!(moment.machine, "2026-11-22T07:10:05.25Z");
+    }
+
+    #[test]
+    fn durations_have_at_most_two_parts() {
+        let start = Timestamp::UNIX_EPOCH;
+        let after = |ms| duration(start, Timestamp::from_millisecond(ms).unwrap());
+
+        assert_eq!(after(850), "850 ms");
+        assert_eq!(after(12_999), "12 s");
+        assert_eq!(after(185_000), "3 min 5 s");
+        assert_eq!(after(7_440_000), "2 h 4 min");
+        assert_eq!(after(-5), "0 ms");
+    }
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        assert_eq!(counted(0, "file", "files"), "0 files");
+        assert_eq!(counted(1, "file", "files"), "1 file");
+        assert_eq!(counted(1_234_567, "file", "files"), "1,234,567 files");
+        assert_eq!(counted(25_000, "file", "files"), "25,000 files");
+    }
+}

@@ -1,0 +1,174 @@
+//! Problems: what is wrong in a settings file, shown to people and to programs.
+
+use std::fmt;
+use std::io::IsTerminal;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use serde::Serialize;
+
+use super::Span;
+
+/// How bad a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The file cannot be used.
+    Error,
+    /// It can, but probably does not do what was meant.
+    Warning,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The line, from 1; none for the file as a whole.
+    pub line: Option<usize>,
+    /// The column in characters, from 1.
+    pub column: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub advice: Option<String>,
+    /// The place; empty at 0 for the file as a whole.
+    #[serde(skip)]
+    pub at: Span,
+}
+
+/// Everything that was found in one file, in the file's order.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Problems {
+    /// The file's name, as it was given.
+    pub file: String,
+    /// What was found.
+    pub list: Vec<Problem>,
+    /// Variables that the file names and the environment does not set.
+    pub unset: Vec<String>,
+    /// The file's text, with the secrets in it masked.
+    pub(super) text: String,
+}
+
+impl Problems {
+    /// A problem with the file as a whole.
+    pub fn of_file(file: &str, message: String, advice: Option<String>) -> Self {
+        Self {
+            file: file.to_owned(),
+            list: vec![Problem {
+                severity: Severity::Error,
+                line: None,
+                column: None,
+                message,
+                advice,
+                at: 0..0,
+            }],
+            unset: Vec::new(),
+            text: String::new(),
+        }
+    }
+
+    /// Whether the file cannot be used.
+    pub fn has_errors(&self) -> bool {
+        self.list.iter().any(|p| p.severity == Severity::Error)
+    }
+
+    /// Every problem with its line of the file, and a last line that counts them.
+    /// With colours if `styled`.
+    pub fn render(&self, styled: bool) -> String {
+        let renderer = if styled {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        let mut shown: Vec<String> = self
+            .list
+            .iter()
+            .map(|problem| renderer.render(&[self.group(problem)]))
+            .collect();
+        if !self.unset.is_empty() {
+            shown.push(format!(
+                "set these environment variables first: {}",
+                self.unset.join(", ")
+            ));
+        }
+        if !self.list.is_empty() {
+            shown.push(self.count());
+        }
+        shown.join("\n\n")
+    }
+
+    fn group<'a>(&'a self, problem: &'a Problem) -> Group<'a> {
+        let level = match problem.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let title = level.primary_title(&problem.message);
+        let group = if problem.line.is_some() {
+            title.element(
+                Snippet::source(&self.text)
+                    .path(&self.file)
+                    .annotation(AnnotationKind::Primary.span(problem.at.clone())),
+            )
+        } else {
+            title.element(Origin::path(&self.file))
+        };
+        match &problem.advice {
+            Some(advice) => group
+                .element(Level::HELP.message(annotate_snippets::normalize_untrusted_str(advice))),
+            None => group,
+        }
+    }
+
+    fn count(&self) -> String {
+        let errors = self
+            .list
+            .iter()
+            .filter(|p| p.severity == Severity::Error)
+            .count();
+        let plural = |n: usize, word: &str| match n {
+            1 => format!("1 {word}"),
+            n => format!("{n} {word}s"),
+        };
+        let counts = match (errors, self.list.len() - errors) {
+            (errors, 0) => plural(errors, "error"),
+            (0, warnings) => plural(warnings, "warning"),
+            (errors, warnings) => format!(
+                "{}, {}",
+                plural(errors, "error"),
+                plural(warnings, "warning")
+            ),
+        };
+        format!("{}: {counts}", self.file)
+    }
+
+    /// Whether to use colours on standard error: a terminal, and nobody asked for none (<https://no-color.org>).
+    pub fn colours_wanted() -> bool {
+        let asked_for_none = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        std::io::stderr().is_terminal() && !asked_for_none
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+// Shows what Display shows: the masked text is no use to anyone, and the file's own is not kept.
+impl fmt::Debug for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// The line and the column (in characters) of a byte, both from 1.
+pub(super) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+    (
+        before.matches('\n').count() + 1,
+        before[line_start..].chars().count() + 1,
+    )
+}

@@ -1,0 +1,251 @@
+//! Taking in deliveries: the delivery, its runs and their first work, in one transaction.
+
+use jiff::Timestamp;
+
+use super::database::{Row, Transaction, params};
+use super::work::{self, WorkKey, Write};
+use super::{Store, StoreError, purges, runs, statuses};
+use crate::run::{Run, RunId, RunState, StatusState, Step};
+
+/// A delivery that passed verification, with the runs it asks for.
+#[derive(Clone, Debug)]
+pub struct NewDelivery {
+    /// Our own id for it.
+    pub id: String,
+    /// The forge, by its name under `forges:`.
+    pub forge: String,
+    /// The forge's id of it, if it has one.
+    pub forge_delivery: Option<String>,
+    /// The event's name as the forge has it.
+    pub event: String,
+    /// What it is about: repository and ref.
+    pub stream: String,
+    /// What it says about it.
+    pub meaning: String,
+    /// The body's content type, without parameters.
+    pub content_type: String,
+    /// The body as it came.
+    pub body: Vec<u8>,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// The runs it asks for, at least one.
+    pub runs: Vec<Run>,
+}
+
+/// A delivery as it was kept.
+#[derive(Clone, Debug)]
+pub struct StoredDelivery {
+    /// The forge, by its name under `forges:`.
+    pub forge: String,
+    /// The forge's id of it.
+    pub forge_delivery: Option<String>,
+    /// The event's name as the forge has it.
+    pub event: String,
+    /// The body's content type.
+    pub content_type: String,
+    /// The body as it came.
+    pub body: Vec<u8>,
+}
+
+/// What became of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is new; its runs are under way.
+    New,
+    /// It came before (by id or by what it says) and its runs had failed: they are tried again.
+    Retried {
+        /// The delivery that came first.
+        delivery: String,
+        /// The runs that are tried again.
+        runs: Vec<RunId>,
+    },
+    /// It came before, and nothing needs doing again.
+    Duplicate {
+        /// The delivery that came first.
+        delivery: String,
+        /// Its runs.
+        runs: Vec<RunId>,
+    },
+}
+
+impl Store {
+    /// Takes in deliveries, all in one commit: they are on disk when this returns.
+    pub async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Accepted>, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let mut outcomes = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            outcomes.push(accept_one(&mut *tx, delivery).await?);
+        }
+        tx.commit().await?;
+        Ok(outcomes)
+    }
+
+    /// A delivery that was kept.
+    pub async fn delivery(&self, id: &str) -> Result<Option<StoredDelivery>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT forge, forge_delivery, event, content_type, body FROM deliveries WHERE id = $1",
+                params![id],
+            )
+            .await?;
+        rows.first()
+            .map(|row| {
+                Ok(StoredDelivery {
+                    forge: row.text("forge")?,
+                    forge_delivery: row.maybe_text("forge_delivery")?,
+                    event: row.text("event")?,
+                    content_type: row.text("content_type")?,
+                    body: row.bytes("body")?,
+                })
+            })
+            .transpose()
+    }
+
+    /// Tries a failed run again, from where it failed. None if there is no such run; false if it is not one to try again.
+    pub async fn retry(
+        &self,
+        id: &RunId,
+        now: Timestamp,
+        deadline: Timestamp,
+    ) -> Result<Option<bool>, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let Some(run) = runs::find(&mut *tx, id).await? else {
+            return Ok(None);
+        };
+        let again = run.state.can_be_retried();
+        if again {
+            retry_run(&mut *tx, run, now, deadline).await?;
+        }
+        tx.commit().await?;
+        Ok(Some(again))
+    }
+}
+
+async fn accept_one(tx: &mut dyn Transaction, new: &NewDelivery) -> Result<Accepted, StoreError> {
+    if let Some(first) = seen_before(tx, new).await? {
+        let known = runs::of_delivery(tx, &first).await?;
+        let ids = known.iter().map(|run| run.id.clone()).collect();
+        let failed: Vec<Run> = known
+            .into_iter()
+            .filter(|run| run.state.can_be_retried())
+            .collect();
+        if failed.is_empty() {
+            return Ok(Accepted::Duplicate {
+                delivery: first,
+                runs: ids,
+            });
+        }
+        let runs = failed.iter().map(|run| run.id.clone()).collect();
+        for run in failed {
+            let allowance = new
+                .runs
+                .first()
+                .map_or(run.deadline, |fresh| fresh.deadline);
+            retry_run(tx, run, new.received_at, allowance).await?;
+        }
+        return Ok(Accepted::Retried {
+            delivery: first,
+            runs,
+        });
+    }
+
+    tx.execute(
+        "INSERT INTO deliveries
+             (id, forge, forge_delivery, event, stream, meaning, content_type, body, received_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        params![
+            &new.id,
+            &new.forge,
+            new.forge_delivery.clone(),
+            &new.event,
+            &new.stream,
+            &new.meaning,
+            &new.content_type,
+            new.body.clone(),
+            new.received_at.as_millisecond(),
+        ],
+    )
+    .await?;
+    for run in &new.runs {
+        runs::insert(tx, run).await?;
+        begin(tx, run, new.received_at).await?;
+    }
+    Ok(Accepted::New)
+}
+
+/// The delivery that said the same before, if that is still what was said last.
+///
+/// The forge's id finds a redelivery. Ids are not signed by every forge, and two
+/// hooks on one repository have two of them, so the meaning counts as well; but
+/// only against the newest delivery of the same ref, since a branch that goes
+/// from A to B, back to A and to B again says "A to B" twice and means it.
+async fn seen_before(
+    tx: &mut dyn Transaction,
+    new: &NewDelivery,
+) -> Result<Option<String>, StoreError> {
+    let id = |rows: Vec<Row>| rows.first().map(|row| row.text("id")).transpose();
+    if let Some(forge_delivery) = &new.forge_delivery {
+        let rows = tx
+            .query(
+                "SELECT id FROM deliveries WHERE forge = $1 AND forge_delivery = $2",
+                params![&new.forge, forge_delivery],
+            )
+            .await?;
+        if let Some(first) = id(rows)? {
+            return Ok(Some(first));
+        }
+    }
+    let rows = tx
+        .query(
+            "SELECT id, meaning FROM deliveries WHERE forge = $1 AND stream = $2 ORDER BY id DESC LIMIT 1",
+            params![&new.forge, &new.stream],
+        )
+        .await?;
+    match rows.first() {
+        Some(row) if row.text("meaning")? == new.meaning => id(rows),
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// Asks for a run's first step and shows it on the commit.
+async fn begin(tx: &mut dyn Transaction, run: &Run, now: Timestamp) -> Result<(), StoreError> {
+    statuses::want(tx, &run.id, StatusState::Pending, &run.summary, now).await?;
+    work::wish(tx, &WorkKey::Run(run.id.clone()), now).await?;
+    work::wish(tx, &WorkKey::Status(run.id.clone()), now).await
+}
+
+/// Puts a failed run back to work: what was confirmed stays so, what failed is planned again.
+async fn retry_run(
+    tx: &mut dyn Transaction,
+    mut run: Run,
+    now: Timestamp,
+    deadline: Timestamp,
+) -> Result<(), StoreError> {
+    let planned = tx
+        .execute(
+            "UPDATE purges SET state = CASE kind WHEN 'prefetch' THEN 'waiting' ELSE 'planned' END,
+                 task = NULL, error = NULL, attempts = 0, batch_cap = NULL
+             WHERE run = $1 AND state = 'failed'",
+            params![&run.id.0],
+        )
+        .await?;
+    run.state = RunState::Pending;
+    // A run that failed before it had a plan starts with finding out what changed.
+    run.step = if planned > 0 {
+        Step::Purging
+    } else {
+        Step::Changes
+    };
+    run.summary = "Trying again".to_owned();
+    run.ended_at = None;
+    if run.step == Step::Changes {
+        run.problems.clear();
+    }
+    run.deadline = deadline;
+    work::apply(tx, &Write::Run(run.clone()), now).await?;
+    for (account, kind) in purges::planned_lanes(tx, &run.id).await? {
+        work::wish(tx, &WorkKey::Submit { account, kind }, now).await?;
+    }
+    begin(tx, &run, now).await
+}

@@ -1,0 +1,167 @@
+//! A thin layer over the two drivers, so that every statement is written once.
+//!
+//! Statements use `$1` placeholders and three types that both databases share:
+//! 64-bit integers (times are milliseconds since 1970), text, and bytes.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+
+/// A value to bind or a value read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A BIGINT.
+    Int(Option<i64>),
+    /// A TEXT.
+    Text(Option<String>),
+    /// A BLOB or BYTEA.
+    Bytes(Vec<u8>),
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Int(Some(value))
+    }
+}
+
+impl From<Option<i64>> for Value {
+    fn from(value: Option<i64>) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::Text(Some(value.to_owned()))
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Self::Text(Some(value))
+    }
+}
+
+impl From<&String> for Value {
+    fn from(value: &String) -> Self {
+        Self::Text(Some(value.clone()))
+    }
+}
+
+impl From<Option<String>> for Value {
+    fn from(value: Option<String>) -> Self {
+        Self::Text(value)
+    }
+}
+
+impl From<Option<&str>> for Value {
+    fn from(value: Option<&str>) -> Self {
+        Self::Text(value.map(str::to_owned))
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(value: Vec<u8>) -> Self {
+        Self::Bytes(value)
+    }
+}
+
+/// Binds values in order: `params![id, now, name]`.
+macro_rules! params {
+    ($($value:expr),* $(,)?) => { vec![$($crate::store::database::Value::from($value)),*] };
+}
+pub(crate) use params;
+
+/// One row of an answer.
+#[derive(Clone, Debug)]
+pub struct Row(pub Vec<(String, Value)>);
+
+impl Row {
+    fn value(&self, column: &str) -> Result<&Value, StoreError> {
+        self.0
+            .iter()
+            .find(|(name, _)| name == column)
+            .map(|(_, value)| value)
+            .ok_or_else(|| StoreError::Corrupt(format!("an answer lacks the column {column}")))
+    }
+
+    /// A BIGINT that may be null.
+    pub fn maybe_int(&self, column: &str) -> Result<Option<i64>, StoreError> {
+        match self.value(column)? {
+            Value::Int(value) => Ok(*value),
+            Value::Text(None) => Ok(None),
+            Value::Text(Some(_)) | Value::Bytes(_) => {
+                Err(StoreError::Corrupt(format!("{column} is not a number")))
+            }
+        }
+    }
+
+    /// A BIGINT.
+    pub fn int(&self, column: &str) -> Result<i64, StoreError> {
+        self.maybe_int(column)?
+            .ok_or_else(|| StoreError::Corrupt(format!("{column} is null")))
+    }
+
+    /// A TEXT that may be null.
+    pub fn maybe_text(&self, column: &str) -> Result<Option<String>, StoreError> {
+        match self.value(column)? {
+            Value::Text(value) => Ok(value.clone()),
+            Value::Int(None) => Ok(None),
+            Value::Int(Some(_)) | Value::Bytes(_) => {
+                Err(StoreError::Corrupt(format!("{column} is not text")))
+            }
+        }
+    }
+
+    /// A TEXT.
+    pub fn text(&self, column: &str) -> Result<String, StoreError> {
+        self.maybe_text(column)?
+            .ok_or_else(|| StoreError::Corrupt(format!("{column} is null")))
+    }
+
+    /// A BLOB or BYTEA.
+    pub fn bytes(&self, column: &str) -> Result<Vec<u8>, StoreError> {
+        match self.value(column)? {
+            Value::Bytes(value) => Ok(value.clone()),
+            Value::Int(_) | Value::Text(_) => {
+                Err(StoreError::Corrupt(format!("{column} is not bytes")))
+            }
+        }
+    }
+
+    /// A TEXT holding one of our own words.
+    pub fn word<T>(&self, column: &str, parse: fn(&str) -> Option<T>) -> Result<T, StoreError> {
+        let word = self.text(column)?;
+        parse(&word)
+            .ok_or_else(|| StoreError::Corrupt(format!("{column} holds the unknown word {word:?}")))
+    }
+}
+
+/// A database: SQLite or PostgreSQL.
+#[async_trait]
+pub trait Database: Send + Sync {
+    /// Starts a transaction that may write. Dropped without a commit, it leaves nothing behind.
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
+
+    /// Reads outside any transaction, as of the last commit.
+    async fn read(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError>;
+
+    /// What a claim appends to skip rows that another replica is just claiming.
+    fn skip_locked(&self) -> &'static str;
+
+    /// Whether other processes may be working on the same store.
+    fn is_shared(&self) -> bool;
+}
+
+/// A transaction under way.
+#[async_trait]
+pub trait Transaction: Send {
+    /// Runs a statement; the number of rows it touched.
+    async fn execute(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError>;
+
+    /// Runs a statement that answers with rows.
+    async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError>;
+
+    /// Makes everything durable at once: on disk when this returns.
+    async fn commit(self: Box<Self>) -> Result<(), StoreError>;
+}

@@ -1,0 +1,114 @@
+//! Reads for people and for metrics: counts, and what to show first.
+
+use super::database::params;
+use super::{Store, StoreError, purges};
+use crate::purge::{Purge, PurgeKind, PurgeState};
+use crate::run::{RunId, RunState};
+
+/// How many purges of pending runs stand how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingPurges {
+    /// The CDN, by its name under `cdns:`.
+    pub cdn: String,
+    /// What is to be done.
+    pub kind: PurgeKind,
+    /// How they stand.
+    pub state: PurgeState,
+    /// How many.
+    pub count: u64,
+}
+
+/// How many purges of a run stand how on one CDN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CdnCount {
+    /// The CDN, by its name under `cdns:`.
+    pub cdn: String,
+    /// How they stand.
+    pub state: PurgeState,
+    /// How many.
+    pub count: u64,
+}
+
+impl Store {
+    /// How many runs are in which state; states that no run is in are left out.
+    pub async fn run_counts(&self) -> Result<Vec<(RunState, u64)>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT state, COUNT(*) AS n FROM runs GROUP BY state",
+                Vec::new(),
+            )
+            .await?;
+        rows.iter()
+            .map(|row| Ok((row.word("state", RunState::parse)?, count(row.int("n")?))))
+            .collect()
+    }
+
+    /// How the purges of pending runs stand.
+    pub async fn pending_purges(&self) -> Result<Vec<PendingPurges>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT p.cdn, p.kind, p.state, COUNT(*) AS n
+                 FROM runs r JOIN purges p ON p.run = r.id
+                 WHERE r.state = 'pending'
+                 GROUP BY p.cdn, p.kind, p.state",
+                Vec::new(),
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(PendingPurges {
+                    cdn: row.text("cdn")?,
+                    kind: row.word("kind", PurgeKind::parse)?,
+                    state: row.word("state", PurgeState::parse)?,
+                    count: count(row.int("n")?),
+                })
+            })
+            .collect()
+    }
+
+    /// How a run's purges stand on each CDN, by the CDN's name.
+    pub async fn purge_counts_by_cdn(&self, run: &RunId) -> Result<Vec<CdnCount>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT cdn, state, COUNT(*) AS n
+                 FROM purges WHERE run = $1
+                 GROUP BY cdn, state
+                 ORDER BY cdn",
+                params![&run.0],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(CdnCount {
+                    cdn: row.text("cdn")?,
+                    state: row.word("state", PurgeState::parse)?,
+                    count: count(row.int("n")?),
+                })
+            })
+            .collect()
+    }
+
+    /// A run's purges for a reader: failed ones first, then those under way, then the rest, each in the plan's order.
+    pub async fn purges_to_show(&self, run: &RunId, limit: u32) -> Result<Vec<Purge>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT p.run, p.seq, p.cdn, p.kind, p.mode, p.target, p.rule, p.path, p.state,
+                        p.error, p.attempts, t.vendor_id
+                 FROM purges p LEFT JOIN tasks t ON t.id = p.task
+                 WHERE p.run = $1
+                 ORDER BY CASE p.state WHEN 'failed' THEN 0 WHEN 'done' THEN 2 ELSE 1 END, p.seq
+                 LIMIT $2",
+                params![&run.0, i64::from(limit)],
+            )
+            .await?;
+        rows.iter().map(purges::purge).collect()
+    }
+}
+
+fn count(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}

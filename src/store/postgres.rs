@@ -1,0 +1,112 @@
+//! PostgreSQL: for several replicas that share the work.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::postgres::{PgPoolOptions, PgRow};
+use sqlx::{AssertSqlSafe, Column, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
+
+use super::StoreError;
+use super::database::{Database, Row, Transaction, Value};
+
+/// Connections a replica holds at most.
+const CONNECTIONS: u32 = 10;
+/// How long a step waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A PostgreSQL database.
+pub struct PostgresDatabase {
+    pool: PgPool,
+}
+
+impl PostgresDatabase {
+    /// Connects and brings the schema up to date. Replicas that start at once take turns.
+    pub async fn open(address: &str) -> Result<Self, StoreError> {
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect(address)
+            .await
+            // The address holds a password: the driver's own words must do.
+            .map_err(|e| StoreError::Unreachable(format!("cannot connect to PostgreSQL: {e}")))?;
+        super::migrations::postgres()
+            .run(&pool)
+            .await
+            .map_err(|e| {
+                StoreError::Unreachable(format!("cannot prepare the PostgreSQL database: {e}"))
+            })?;
+        Ok(Self { pool })
+    }
+}
+
+#[async_trait]
+impl Database for PostgresDatabase {
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
+        Ok(Box::new(PostgresTransaction(self.pool.begin().await?)))
+    }
+
+    async fn read(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let rows = bind(sql, params).fetch_all(&self.pool).await?;
+        rows.iter().map(row).collect()
+    }
+
+    fn skip_locked(&self) -> &'static str {
+        "FOR UPDATE SKIP LOCKED"
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+}
+
+struct PostgresTransaction(sqlx::Transaction<'static, Postgres>);
+
+#[async_trait]
+impl Transaction for PostgresTransaction {
+    async fn execute(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
+        Ok(bind(sql, params)
+            .execute(&mut *self.0)
+            .await?
+            .rows_affected())
+    }
+
+    async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let rows = bind(sql, params).fetch_all(&mut *self.0).await?;
+        rows.iter().map(row).collect()
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(self.0.commit().await?)
+    }
+}
+
+type Query = sqlx::query::Query<'static, Postgres, sqlx::postgres::PgArguments>;
+
+fn bind(sql: &str, params: Vec<Value>) -> Query {
+    // Safe: statements are made of our own text; what comes from outside is bound.
+    let mut query = sqlx::query(AssertSqlSafe(sql.to_owned()));
+    for param in params {
+        query = match param {
+            Value::Int(value) => query.bind(value),
+            // PostgreSQL's TEXT holds no NUL; a path or message that has one shows a replacement.
+            Value::Text(value) => query.bind(value.map(|text| text.replace('\0', "\u{fffd}"))),
+            Value::Bytes(value) => query.bind(value),
+        };
+    }
+    query
+}
+
+fn row(row: &PgRow) -> Result<Row, StoreError> {
+    let mut values = Vec::with_capacity(row.columns().len());
+    for column in row.columns() {
+        let at = column.ordinal();
+        let raw = row.try_get_raw(at)?;
+        let value = match raw.type_info().name() {
+            "INT8" => Value::Int(row.try_get(at)?),
+            "BYTEA" => Value::Bytes(row.try_get::<Option<Vec<u8>>, _>(at)?.unwrap_or_default()),
+            _ => Value::Text(row.try_get(at)?),
+        };
+        values.push((column.name().to_owned(), value));
+    }
+    Ok(Row(values))
+}

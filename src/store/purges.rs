@@ -1,0 +1,478 @@
+//! Purges and the tasks (batches) they travel in.
+
+use jiff::Timestamp;
+
+use super::database::{Row, Transaction, params};
+use super::{Store, StoreError, Value, timestamp};
+use crate::purge::{Mode, PlannedPurge, Purge, PurgeKind, PurgeState};
+use crate::run::RunId;
+
+/// Rows in one INSERT: eleven values each, and PostgreSQL binds 65,535 at most.
+const ROWS_PER_INSERT: usize = 500;
+/// Keys in one UPDATE.
+const KEYS_PER_UPDATE: usize = 1_000;
+
+/// Names a purge: its run and its number there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PurgeKey {
+    /// The run.
+    pub run: RunId,
+    /// The number in the run.
+    pub seq: i64,
+}
+
+/// What became of some purges.
+#[derive(Clone, Debug)]
+pub struct PurgeUpdate {
+    /// Which.
+    pub keys: Vec<PurgeKey>,
+    /// How they stand now.
+    pub state: PurgeState,
+    /// Our id of the batch they are in; none leaves it as it is, but planned purges are in no batch.
+    pub task: Option<String>,
+    /// Why they failed, or what the last try met with.
+    pub error: Option<String>,
+    /// Whether this was a try that counts.
+    pub tried: bool,
+    /// The largest batch they may be sent in from now on; none leaves it as it is.
+    pub batch_cap: Option<i64>,
+}
+
+/// How a batch stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskState {
+    /// On its way; whether the CDN took it is not known yet.
+    Submitting,
+    /// Taken by the CDN.
+    Running,
+    /// Over.
+    Ended,
+}
+
+impl TaskState {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Submitting => "submitting",
+            Self::Running => "running",
+            Self::Ended => "ended",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        [Self::Submitting, Self::Running, Self::Ended]
+            .into_iter()
+            .find(|state| state.word() == word)
+    }
+}
+
+/// A batch that was handed to a CDN, or is about to be.
+#[derive(Clone, Debug)]
+pub struct StoredTask {
+    /// Our own id of it.
+    pub id: String,
+    /// The account.
+    pub account: String,
+    /// The CDN, by its name under `cdns:`.
+    pub cdn: String,
+    /// What is to be done with its purges.
+    pub kind: PurgeKind,
+    /// For directories: how.
+    pub mode: Option<Mode>,
+    /// How it stands.
+    pub state: TaskState,
+    /// The CDN's id of it, once it is known.
+    pub vendor_id: Option<String>,
+    /// What went wrong with it.
+    pub error: Option<String>,
+    /// When the request went out.
+    pub submitted_at: Timestamp,
+    /// When it must be over.
+    pub deadline: Timestamp,
+    /// When it was over.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// Planned purges that fit into one request.
+#[derive(Clone, Debug)]
+pub struct NextBatch {
+    /// The CDN, by its name under `cdns:`.
+    pub cdn: String,
+    /// For directories: how.
+    pub mode: Option<Mode>,
+    /// Key, target and attempts so far of each.
+    pub purges: Vec<(PurgeKey, String, i64)>,
+}
+
+/// How many purges of a run stand how.
+#[derive(Clone, Debug, Default)]
+pub struct PurgeCounts(pub Vec<(PurgeKind, PurgeState, u64)>);
+
+impl PurgeCounts {
+    /// Purges for which `pick` holds.
+    pub fn count(&self, pick: impl Fn(PurgeKind, PurgeState) -> bool) -> u64 {
+        self.0
+            .iter()
+            .filter(|(kind, state, _)| pick(*kind, *state))
+            .map(|(_, _, count)| count)
+            .sum()
+    }
+}
+
+impl Store {
+    /// A run's purges in the plan's order, from number `after` on (exclusive), at most `limit`.
+    pub async fn purges(
+        &self,
+        run: &RunId,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<Purge>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT p.run, p.seq, p.cdn, p.kind, p.mode, p.target, p.rule, p.path, p.state,
+                        p.error, p.attempts, t.vendor_id
+                 FROM purges p LEFT JOIN tasks t ON t.id = p.task
+                 WHERE p.run = $1 AND p.seq > $2
+                 ORDER BY p.seq
+                 LIMIT $3",
+                params![&run.0, after, i64::from(limit)],
+            )
+            .await?;
+        rows.iter().map(purge).collect()
+    }
+
+    /// A run's purges of one kind or state, as key, CDN, kind and target.
+    pub async fn purges_in_state(
+        &self,
+        run: &RunId,
+        state: PurgeState,
+    ) -> Result<Vec<(PurgeKey, PlannedPurge, Option<String>)>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT run, seq, cdn, kind, mode, target, rule, path, error
+                 FROM purges WHERE run = $1 AND state = $2 ORDER BY seq",
+                params![&run.0, state.word()],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| Ok((key(row)?, planned(row)?, row.maybe_text("error")?)))
+            .collect()
+    }
+
+    /// How a run's purges stand.
+    pub async fn purge_counts(&self, run: &RunId) -> Result<PurgeCounts, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT kind, state, COUNT(*) AS n FROM purges WHERE run = $1 GROUP BY kind, state",
+                params![&run.0],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok((
+                    row.word("kind", PurgeKind::parse)?,
+                    row.word("state", PurgeState::parse)?,
+                    u64::try_from(row.int("n")?).unwrap_or(0),
+                ))
+            })
+            .collect::<Result<_, _>>()
+            .map(PurgeCounts)
+    }
+
+    /// The next planned purges of an account and kind that may go into one
+    /// request; `per_request` is asked how many targets the batch's CDN takes.
+    ///
+    /// Every run with something planned gets its share of the batch, so that a
+    /// large run does not hold up a small one.
+    pub async fn next_batch(
+        &self,
+        account: &str,
+        kind: PurgeKind,
+        per_request: &(dyn Fn(&str) -> usize + Sync),
+    ) -> Result<Option<NextBatch>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT run, cdn, mode, batch_cap FROM purges
+                 WHERE account = $1 AND kind = $2 AND state = 'planned'
+                 ORDER BY run, seq LIMIT 1",
+                params![account, kind.word()],
+            )
+            .await?;
+        let Some(first) = rows.first() else {
+            return Ok(None);
+        };
+        let cdn = first.text("cdn")?;
+        let mode = first.maybe_text("mode")?;
+        let cap = first.maybe_int("batch_cap")?;
+        let per_request = per_request(&cdn);
+        let most = cap
+            .and_then(|cap| usize::try_from(cap).ok())
+            .map_or(per_request, |cap| cap.min(per_request))
+            .max(1);
+        // Numbered within their run, the first of each run come before the second of any.
+        let rows = self
+            .database
+            .read(
+                "SELECT run, seq, target, attempts FROM (
+                     SELECT run, seq, target, attempts,
+                            ROW_NUMBER() OVER (PARTITION BY run ORDER BY seq) AS turn
+                     FROM purges
+                     WHERE account = $1 AND kind = $2 AND state = 'planned' AND cdn = $3
+                       AND COALESCE(mode, '') = $4 AND COALESCE(batch_cap, 0) = $5
+                 ) AS turns
+                 ORDER BY turn, run LIMIT $6",
+                params![
+                    account,
+                    kind.word(),
+                    &cdn,
+                    mode.clone().unwrap_or_default(),
+                    cap.unwrap_or(0),
+                    i64::try_from(most).unwrap_or(i64::MAX),
+                ],
+            )
+            .await?;
+        let mut purges = Vec::with_capacity(rows.len());
+        for row in &rows {
+            purges.push((key(row)?, row.text("target")?, row.int("attempts")?));
+        }
+        let mode = mode
+            .map(|word| {
+                Mode::parse(&word).ok_or_else(|| StoreError::Corrupt(format!("mode {word:?}")))
+            })
+            .transpose()?;
+        Ok(Some(NextBatch { cdn, mode, purges }))
+    }
+
+    /// An account's tasks of one kind in one state, oldest first.
+    pub async fn tasks(
+        &self,
+        account: &str,
+        kind: PurgeKind,
+        state: TaskState,
+    ) -> Result<Vec<StoredTask>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT id, account, cdn, kind, mode, state, vendor_id, error, submitted_at, deadline, ended_at
+                 FROM tasks WHERE account = $1 AND kind = $2 AND state = $3 ORDER BY id",
+                params![account, kind.word(), state.word()],
+            )
+            .await?;
+        rows.iter().map(task).collect()
+    }
+
+    /// The purges of a task that are not over yet: key, target and attempts.
+    pub async fn purges_of_task(
+        &self,
+        task: &str,
+    ) -> Result<Vec<(PurgeKey, String, i64)>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT run, seq, target, attempts FROM purges
+                 WHERE task = $1 AND state IN ('submitting', 'running') ORDER BY run, seq",
+                params![task],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| Ok((key(row)?, row.text("target")?, row.int("attempts")?)))
+            .collect()
+    }
+
+    /// The keys of everything an account has planned of one kind.
+    pub async fn planned_keys(
+        &self,
+        account: &str,
+        kind: PurgeKind,
+    ) -> Result<Vec<PurgeKey>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT run, seq FROM purges WHERE account = $1 AND kind = $2 AND state = 'planned'",
+                params![account, kind.word()],
+            )
+            .await?;
+        rows.iter().map(key).collect()
+    }
+}
+
+/// The accounts and kinds of which a run has something planned.
+pub(super) async fn planned_lanes(
+    tx: &mut dyn Transaction,
+    run: &RunId,
+) -> Result<Vec<(String, PurgeKind)>, StoreError> {
+    let rows = tx
+        .query(
+            "SELECT DISTINCT account, kind FROM purges
+             WHERE run = $1 AND state = 'planned' ORDER BY account, kind",
+            params![&run.0],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok((row.text("account")?, row.word("kind", PurgeKind::parse)?)))
+        .collect()
+}
+
+pub(super) async fn insert(
+    tx: &mut dyn Transaction,
+    run: &RunId,
+    planned: &[(PlannedPurge, String, PurgeState)],
+) -> Result<(), StoreError> {
+    let mut seq = 0;
+    for rows in planned.chunks(ROWS_PER_INSERT) {
+        let mut values: Vec<Value> = Vec::with_capacity(rows.len() * 10);
+        let mut places = Vec::with_capacity(rows.len());
+        for (purge, account, state) in rows {
+            seq += 1;
+            let n = values.len();
+            let place: Vec<String> = (1..=10).map(|i| format!("${}", n + i)).collect();
+            places.push(format!("({}, 0)", place.join(", ")));
+            values.extend(params![
+                &run.0,
+                seq,
+                &purge.cdn,
+                account,
+                purge.kind.word(),
+                purge.mode.map(Mode::word),
+                &purge.target,
+                &purge.rule,
+                purge.path.clone(),
+                state.word(),
+            ]);
+        }
+        tx.execute(
+            &format!(
+                "INSERT INTO purges (run, seq, cdn, account, kind, mode, target, rule, path, state, attempts)
+                 VALUES {}",
+                places.join(", ")
+            ),
+            values,
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn update(
+    tx: &mut dyn Transaction,
+    update: &PurgeUpdate,
+) -> Result<(), StoreError> {
+    for keys in update.keys.chunks(KEYS_PER_UPDATE) {
+        // One run's purges usually travel together: one statement for each run.
+        let mut by_run: Vec<(&RunId, Vec<i64>)> = Vec::new();
+        for key in keys {
+            match by_run.iter_mut().find(|(run, _)| *run == &key.run) {
+                Some((_, seqs)) => seqs.push(key.seq),
+                None => by_run.push((&key.run, vec![key.seq])),
+            }
+        }
+        for (run, seqs) in by_run {
+            // Our own numbers: nothing from outside stands in the statement.
+            let list: Vec<String> = seqs.iter().map(ToString::to_string).collect();
+            tx.execute(
+                &format!(
+                    "UPDATE purges SET state = $2, error = $4, attempts = attempts + $5,
+                         task = CASE WHEN $2 = 'planned' THEN NULL ELSE COALESCE($3, task) END,
+                         batch_cap = COALESCE($6, batch_cap)
+                     WHERE run = $1 AND seq IN ({})",
+                    list.join(", ")
+                ),
+                params![
+                    &run.0,
+                    update.state.word(),
+                    update.task.clone(),
+                    update.error.clone(),
+                    i64::from(update.tried),
+                    update.batch_cap,
+                ],
+            )
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn put_task(
+    tx: &mut dyn Transaction,
+    task: &StoredTask,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO tasks
+             (id, account, cdn, kind, mode, state, vendor_id, error, submitted_at, deadline, ended_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         ON CONFLICT (id) DO UPDATE SET
+             state = excluded.state, vendor_id = excluded.vendor_id, error = excluded.error,
+             deadline = excluded.deadline, ended_at = excluded.ended_at",
+        params![
+            &task.id,
+            &task.account,
+            &task.cdn,
+            task.kind.word(),
+            task.mode.map(Mode::word),
+            task.state.word(),
+            task.vendor_id.clone(),
+            task.error.clone(),
+            task.submitted_at.as_millisecond(),
+            task.deadline.as_millisecond(),
+            task.ended_at.map(Timestamp::as_millisecond),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+fn key(row: &Row) -> Result<PurgeKey, StoreError> {
+    Ok(PurgeKey {
+        run: RunId(row.text("run")?),
+        seq: row.int("seq")?,
+    })
+}
+
+fn mode(row: &Row) -> Result<Option<Mode>, StoreError> {
+    match row.maybe_text("mode")? {
+        None => Ok(None),
+        Some(_) => row.word("mode", Mode::parse).map(Some),
+    }
+}
+
+fn planned(row: &Row) -> Result<PlannedPurge, StoreError> {
+    Ok(PlannedPurge {
+        cdn: row.text("cdn")?,
+        kind: row.word("kind", PurgeKind::parse)?,
+        target: row.text("target")?,
+        mode: mode(row)?,
+        rule: row.text("rule")?,
+        path: row.maybe_text("path")?,
+    })
+}
+
+pub(super) fn purge(row: &Row) -> Result<Purge, StoreError> {
+    Ok(Purge {
+        id: row.int("seq")?,
+        run: RunId(row.text("run")?),
+        planned: planned(row)?,
+        state: row.word("state", PurgeState::parse)?,
+        task: row.maybe_text("vendor_id")?,
+        error: row.maybe_text("error")?,
+        attempts: row.int("attempts")?,
+    })
+}
+
+fn task(row: &Row) -> Result<StoredTask, StoreError> {
+    Ok(StoredTask {
+        id: row.text("id")?,
+        account: row.text("account")?,
+        cdn: row.text("cdn")?,
+        kind: row.word("kind", PurgeKind::parse)?,
+        mode: mode(row)?,
+        state: row.word("state", TaskState::parse)?,
+        vendor_id: row.maybe_text("vendor_id")?,
+        error: row.maybe_text("error")?,
+        submitted_at: timestamp(row.int("submitted_at")?)?,
+        deadline: timestamp(row.int("deadline")?)?,
+        ended_at: row.maybe_int("ended_at")?.map(timestamp).transpose()?,
+    })
+}

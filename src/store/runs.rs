@@ -1,0 +1,235 @@
+//! Runs, and what they found changed.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::database::{Row, Transaction, params};
+use super::{Store, StoreError, Value, timestamp};
+use crate::changes::{ChangeKind, FilePath};
+use crate::run::{Run, RunId, RunState, Step};
+
+/// Which runs to list. Everything unset: all of them.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilter {
+    /// Of this site.
+    pub site: Option<String>,
+    /// In this state.
+    pub state: Option<RunState>,
+    /// Of this commit.
+    pub commit: Option<String>,
+    /// Only runs made before this one.
+    pub before: Option<RunId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+const COLUMNS: &str = "id, site, forge, repo, git_ref, before_id, commit_id, delivery, state, step,
+    summary, proof, problems, created_at, deadline, ended_at";
+
+impl Store {
+    /// A run by its id.
+    pub async fn run(&self, id: &RunId) -> Result<Option<Run>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                &format!("SELECT {COLUMNS} FROM runs WHERE id = $1"),
+                params![&id.0],
+            )
+            .await?;
+        rows.first().map(run).transpose()
+    }
+
+    /// Runs, newest first.
+    pub async fn runs(&self, filter: &RunFilter) -> Result<Vec<Run>, StoreError> {
+        let mut sql = format!("SELECT {COLUMNS} FROM runs WHERE 1 = 1");
+        let mut values: Vec<Value> = Vec::new();
+        let mut narrow = |sql: &mut String, condition: &str, value: Option<String>| {
+            if let Some(value) = value {
+                values.push(Value::from(value));
+                sql.push_str(&format!(" AND {condition} ${}", values.len()));
+            }
+        };
+        narrow(&mut sql, "site =", filter.site.clone());
+        narrow(
+            &mut sql,
+            "state =",
+            filter.state.map(|state| state.word().to_owned()),
+        );
+        narrow(&mut sql, "commit_id =", filter.commit.clone());
+        narrow(
+            &mut sql,
+            "id <",
+            filter.before.as_ref().map(|id| id.0.clone()),
+        );
+        values.push(Value::from(i64::from(filter.limit)));
+        sql.push_str(&format!(" ORDER BY id DESC LIMIT ${}", values.len()));
+        self.database
+            .read(&sql, values)
+            .await?
+            .iter()
+            .map(run)
+            .collect()
+    }
+
+    /// What a run found changed; none before it looked, or where it could not be known.
+    pub async fn changes(
+        &self,
+        id: &RunId,
+    ) -> Result<Option<BTreeMap<FilePath, ChangeKind>>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT files FROM run_changes WHERE run = $1",
+                params![&id.0],
+            )
+            .await?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let corrupt =
+            |what: String| StoreError::Corrupt(format!("the changes of run {id}: {what}"));
+        let files: Vec<(char, String)> =
+            serde_json::from_str(&row.text("files")?).map_err(|e| corrupt(e.to_string()))?;
+        files
+            .into_iter()
+            .map(|(letter, path)| {
+                let kind =
+                    kind_of(letter).ok_or_else(|| corrupt(format!("unknown letter {letter:?}")))?;
+                Ok((
+                    FilePath::new(percent_encoding::percent_decode_str(&path).collect::<Vec<u8>>()),
+                    kind,
+                ))
+            })
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+}
+
+/// Paths are bytes and JSON is text: what is not printable ASCII, and `%`, is percent-encoded.
+const KEPT: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b'%');
+
+/// A change set in the form in which it is kept.
+pub(super) fn files_text(files: &BTreeMap<FilePath, ChangeKind>) -> String {
+    let list: Vec<(char, String)> = files
+        .iter()
+        .map(|(path, kind)| {
+            (
+                letter_of(*kind),
+                percent_encoding::percent_encode(path.as_bytes(), KEPT).to_string(),
+            )
+        })
+        .collect();
+    serde_json::to_string(&list).unwrap_or_default()
+}
+
+fn letter_of(kind: ChangeKind) -> char {
+    match kind {
+        ChangeKind::Added => 'A',
+        ChangeKind::Modified => 'M',
+        ChangeKind::Removed => 'D',
+    }
+}
+
+fn kind_of(letter: char) -> Option<ChangeKind> {
+    match letter {
+        'A' => Some(ChangeKind::Added),
+        'M' => Some(ChangeKind::Modified),
+        'D' => Some(ChangeKind::Removed),
+        _ => None,
+    }
+}
+
+pub(super) async fn insert(tx: &mut dyn Transaction, run: &Run) -> Result<(), StoreError> {
+    tx.execute(
+        &format!(
+            "INSERT INTO runs ({COLUMNS})
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+        ),
+        params![
+            &run.id.0,
+            &run.site,
+            &run.forge,
+            &run.repo,
+            &run.git_ref,
+            run.before.clone(),
+            &run.commit,
+            run.delivery.clone(),
+            run.state.word(),
+            run.step.word(),
+            &run.summary,
+            run.proof.clone(),
+            serde_json::json!(run.problems).to_string(),
+            run.created_at.as_millisecond(),
+            run.deadline.as_millisecond(),
+            run.ended_at.map(Timestamp::as_millisecond),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn update(tx: &mut dyn Transaction, run: &Run) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE runs SET state = $2, step = $3, summary = $4, proof = $5, deadline = $6, ended_at = $7,
+             problems = $8
+         WHERE id = $1",
+        params![
+            &run.id.0,
+            run.state.word(),
+            run.step.word(),
+            &run.summary,
+            run.proof.clone(),
+            run.deadline.as_millisecond(),
+            run.ended_at.map(Timestamp::as_millisecond),
+            serde_json::json!(run.problems).to_string(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn find(tx: &mut dyn Transaction, id: &RunId) -> Result<Option<Run>, StoreError> {
+    let rows = tx
+        .query(
+            &format!("SELECT {COLUMNS} FROM runs WHERE id = $1"),
+            params![&id.0],
+        )
+        .await?;
+    rows.first().map(run).transpose()
+}
+
+pub(super) async fn of_delivery(
+    tx: &mut dyn Transaction,
+    delivery: &str,
+) -> Result<Vec<Run>, StoreError> {
+    let rows = tx
+        .query(
+            &format!("SELECT {COLUMNS} FROM runs WHERE delivery = $1 ORDER BY id"),
+            params![delivery],
+        )
+        .await?;
+    rows.iter().map(run).collect()
+}
+
+fn run(row: &Row) -> Result<Run, StoreError> {
+    Ok(Run {
+        id: RunId(row.text("id")?),
+        site: row.text("site")?,
+        forge: row.text("forge")?,
+        repo: row.text("repo")?,
+        git_ref: row.text("git_ref")?,
+        before: row.maybe_text("before_id")?,
+        commit: row.text("commit_id")?,
+        delivery: row.maybe_text("delivery")?,
+        state: row.word("state", RunState::parse)?,
+        step: row.word("step", Step::parse)?,
+        summary: row.text("summary")?,
+        proof: row.maybe_text("proof")?,
+        problems: serde_json::from_str(&row.text("problems")?)
+            .map_err(|e| StoreError::Corrupt(format!("the problems of a run: {e}")))?,
+        created_at: timestamp(row.int("created_at")?)?,
+        deadline: timestamp(row.int("deadline")?)?,
+        ended_at: row.maybe_int("ended_at")?.map(timestamp).transpose()?,
+    })
+}

@@ -1,0 +1,109 @@
+-- What is kept. Times are milliseconds since 1970; ids are ULIDs, which sort by time.
+
+-- Webhook requests that passed verification.
+CREATE TABLE deliveries (
+    id             TEXT PRIMARY KEY,
+    forge          TEXT NOT NULL,
+    forge_delivery TEXT,
+    event          TEXT NOT NULL,
+    -- Repository and ref: what the delivery is about.
+    stream         TEXT NOT NULL,
+    -- What it says about it: the same twice is the same push.
+    meaning        TEXT NOT NULL,
+    content_type   TEXT NOT NULL,
+    body           BLOB NOT NULL,
+    received_at    BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX deliveries_by_forge_id ON deliveries (forge, forge_delivery);
+CREATE INDEX deliveries_by_stream ON deliveries (forge, stream, id);
+
+CREATE TABLE runs (
+    id         TEXT PRIMARY KEY,
+    site       TEXT NOT NULL,
+    forge      TEXT NOT NULL,
+    repo       TEXT NOT NULL,
+    git_ref    TEXT NOT NULL,
+    before_id  TEXT,
+    commit_id  TEXT NOT NULL,
+    delivery   TEXT,
+    state      TEXT NOT NULL,
+    step       TEXT NOT NULL,
+    summary    TEXT NOT NULL,
+    proof      TEXT,
+    -- A JSON list of sentences.
+    problems   TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    deadline   BIGINT NOT NULL,
+    ended_at   BIGINT
+);
+CREATE INDEX runs_by_site ON runs (site, id);
+CREATE INDEX runs_by_state ON runs (state, id);
+CREATE INDEX runs_by_commit ON runs (commit_id, id);
+CREATE INDEX runs_by_delivery ON runs (delivery);
+
+-- A run's change set, as a JSON list of [kind, path].
+CREATE TABLE run_changes (
+    run   TEXT PRIMARY KEY,
+    files TEXT NOT NULL
+);
+
+CREATE TABLE purges (
+    run      TEXT NOT NULL,
+    seq      BIGINT NOT NULL,
+    cdn      TEXT NOT NULL,
+    account  TEXT NOT NULL,
+    kind     TEXT NOT NULL,
+    mode     TEXT,
+    target   TEXT NOT NULL,
+    rule     TEXT NOT NULL,
+    path     TEXT,
+    state    TEXT NOT NULL,
+    task     TEXT,
+    error    TEXT,
+    attempts BIGINT NOT NULL,
+    -- The largest batch it may be sent in, while a bad one among others is being found.
+    batch_cap BIGINT,
+    PRIMARY KEY (run, seq)
+);
+CREATE INDEX purges_to_submit ON purges (account, kind, state, run, seq);
+CREATE INDEX purges_by_task ON purges (task);
+
+-- Batches that were handed to a CDN, or were about to be.
+CREATE TABLE tasks (
+    id           TEXT PRIMARY KEY,
+    account      TEXT NOT NULL,
+    cdn          TEXT NOT NULL,
+    kind         TEXT NOT NULL,
+    mode         TEXT,
+    state        TEXT NOT NULL,
+    vendor_id    TEXT,
+    error        TEXT,
+    submitted_at BIGINT NOT NULL,
+    deadline     BIGINT NOT NULL,
+    ended_at     BIGINT
+);
+CREATE INDEX tasks_by_account ON tasks (account, state, id);
+
+-- What commits should show, and what they were told.
+CREATE TABLE statuses (
+    run         TEXT NOT NULL,
+    seq         BIGINT NOT NULL,
+    state       TEXT NOT NULL,
+    description TEXT NOT NULL,
+    wanted_at   BIGINT NOT NULL,
+    posted_at   BIGINT,
+    error       TEXT,
+    PRIMARY KEY (run, seq)
+);
+
+-- What is to be done next, and when. One row a subject; the row's life is the queue.
+CREATE TABLE work (
+    id          TEXT PRIMARY KEY,
+    due_at      BIGINT NOT NULL,
+    attempts    BIGINT NOT NULL,
+    -- Counts the times someone asked for it, so that a wish made while it is in hand is not lost.
+    wishes      BIGINT NOT NULL,
+    lease       TEXT,
+    lease_until BIGINT
+);
+CREATE INDEX work_by_due ON work (due_at);

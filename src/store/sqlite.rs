@@ -1,0 +1,134 @@
+//! SQLite: one file, no server, every commit on disk before it is reported.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, Column, Row as _, Sqlite, SqlitePool, TypeInfo, ValueRef};
+
+use super::StoreError;
+use super::database::{Database, Row, Transaction, Value};
+
+/// How long a writer waits for another process's lock, such as a backup's.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections for reading; pages and the engine's look-ups share them.
+const READERS: u32 = 4;
+
+/// A SQLite file in WAL mode: one connection that writes, several that read.
+pub struct SqliteDatabase {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteDatabase {
+    /// Opens the file, makes it if it isn't there, and brings its schema up to date.
+    pub async fn open(path: &str) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(true);
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options.clone())
+            .await
+            .map_err(|e| {
+                StoreError::Unreachable(format!("cannot open the database {path}: {e}"))
+            })?;
+        super::migrations::sqlite()
+            .run(&writer)
+            .await
+            .map_err(|e| {
+                StoreError::Unreachable(format!("cannot prepare the database {path}: {e}"))
+            })?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.read_only(true))
+            .await
+            .map_err(|e| {
+                StoreError::Unreachable(format!("cannot open the database {path}: {e}"))
+            })?;
+        Ok(Self { writer, readers })
+    }
+}
+
+#[async_trait]
+impl Database for SqliteDatabase {
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
+        // IMMEDIATE takes the write lock at once: a later upgrade could fail half-way.
+        let tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        Ok(Box::new(SqliteTransaction(tx)))
+    }
+
+    async fn read(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let rows = bind(sql, params).fetch_all(&self.readers).await?;
+        rows.iter().map(row).collect()
+    }
+
+    fn skip_locked(&self) -> &'static str {
+        ""
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+}
+
+struct SqliteTransaction(sqlx::Transaction<'static, Sqlite>);
+
+#[async_trait]
+impl Transaction for SqliteTransaction {
+    async fn execute(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
+        Ok(bind(sql, params)
+            .execute(&mut *self.0)
+            .await?
+            .rows_affected())
+    }
+
+    async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let rows = bind(sql, params).fetch_all(&mut *self.0).await?;
+        rows.iter().map(row).collect()
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(self.0.commit().await?)
+    }
+}
+
+type Query = sqlx::query::Query<'static, Sqlite, sqlx::sqlite::SqliteArguments>;
+
+fn bind(sql: &str, params: Vec<Value>) -> Query {
+    // Safe: statements are made of our own text; what comes from outside is bound.
+    let mut query = sqlx::query(AssertSqlSafe(sql.to_owned()));
+    for param in params {
+        query = match param {
+            Value::Int(value) => query.bind(value),
+            Value::Text(value) => query.bind(value),
+            Value::Bytes(value) => query.bind(value),
+        };
+    }
+    query
+}
+
+fn row(row: &SqliteRow) -> Result<Row, StoreError> {
+    let mut values = Vec::with_capacity(row.columns().len());
+    for column in row.columns() {
+        let at = column.ordinal();
+        let raw = row.try_get_raw(at)?;
+        let value = if raw.is_null() {
+            Value::Int(None)
+        } else {
+            match raw.type_info().name() {
+                "INTEGER" => Value::Int(row.try_get(at)?),
+                "BLOB" => Value::Bytes(row.try_get(at)?),
+                _ => Value::Text(row.try_get(at)?),
+            }
+        };
+        values.push((column.name().to_owned(), value));
+    }
+    Ok(Row(values))
+}

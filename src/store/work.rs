@@ -1,0 +1,351 @@
+//! The queue: what is to be done next, and when.
+//!
+//! A work item is claimed under a lease, its step is done, and one commit writes
+//! the outcome and what becomes of the item. A commit whose lease has passed on
+//! changes nothing. A wish for an item that is in hand is remembered: the item
+//! is then due again at once instead of being removed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::database::{Transaction, params};
+use super::purges::{PurgeUpdate, StoredTask};
+use super::{Store, StoreError, purges, runs, statuses, timestamp};
+use crate::changes::{ChangeKind, FilePath};
+use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
+use crate::run::{Run, RunId, StatusState};
+
+/// What a work item is about; there is at most one item for each.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WorkKey {
+    /// Taking a run one step on.
+    Run(RunId),
+    /// Telling the forge how a run stands.
+    Status(RunId),
+    /// Handing an account's planned purges of one kind to its CDN.
+    Submit {
+        /// The account, as its CDN names it.
+        account: String,
+        /// The kind of purge: each is an action of its own, with a rate of its own.
+        kind: PurgeKind,
+    },
+    /// Asking a CDN how an account's tasks of one kind stand.
+    Follow {
+        /// The account, as its CDN names it.
+        account: String,
+        /// The kind of purge.
+        kind: PurgeKind,
+    },
+}
+
+impl WorkKey {
+    fn text(&self) -> String {
+        match self {
+            Self::Run(run) => format!("run {run}"),
+            Self::Status(run) => format!("status {run}"),
+            Self::Submit { account, kind } => format!("submit {} {account}", kind.word()),
+            Self::Follow { account, kind } => format!("follow {} {account}", kind.word()),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (verb, rest) = text.split_once(' ')?;
+        let lane = || {
+            let (kind, account) = rest.split_once(' ')?;
+            Some((PurgeKind::parse(kind)?, account.to_owned()))
+        };
+        match verb {
+            "run" => Some(Self::Run(RunId(rest.to_owned()))),
+            "status" => Some(Self::Status(RunId(rest.to_owned()))),
+            "submit" => lane().map(|(kind, account)| Self::Submit { account, kind }),
+            "follow" => lane().map(|(kind, account)| Self::Follow { account, kind }),
+            _ => None,
+        }
+    }
+}
+
+/// The right to do one step, for a while.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    key: WorkKey,
+    token: String,
+    wishes: i64,
+}
+
+/// A work item that was claimed.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// What it is about.
+    pub key: WorkKey,
+    /// How often in a row it has failed.
+    pub attempts: i64,
+    /// The right to do it.
+    pub lease: Lease,
+}
+
+/// What becomes of a work item when its step is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// The step goes on; the lease is kept.
+    Keep,
+    /// There is nothing more to do for now.
+    Done,
+    /// It is due again.
+    Again {
+        /// When.
+        at: Timestamp,
+        /// How often in a row it has failed; zero after a success.
+        attempts: i64,
+    },
+}
+
+/// A change to what is kept.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// How a run stands now.
+    Run(Run),
+    /// What a run found changed.
+    Changes(RunId, BTreeMap<FilePath, ChangeKind>),
+    /// A run's plan: each purge with its account and the state it starts in.
+    Purges(RunId, Vec<(PlannedPurge, String, PurgeState)>),
+    /// What became of purges.
+    Update(PurgeUpdate),
+    /// A batch, new or changed.
+    Task(StoredTask),
+    /// What a commit should show from now on.
+    Status(RunId, StatusState, String),
+    /// The forge took a status (with the time), or did not (with the reason).
+    Posted(RunId, i64, Option<Timestamp>, Option<String>),
+    /// Something is to be done, at this time or, if it is due earlier already, then.
+    Wish(WorkKey, Timestamp),
+}
+
+impl Store {
+    /// Claims work that is due at `now`, oldest first, until `now + lease`.
+    pub async fn claim(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        token: &str,
+        most: usize,
+    ) -> Result<Vec<Work>, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let until = now.as_millisecond() + i64::try_from(lease.as_millis()).unwrap_or(i64::MAX / 2);
+        let rows = tx
+            .query(
+                &format!(
+                    "UPDATE work SET lease = $1, lease_until = $2
+                     WHERE id IN (
+                         SELECT id FROM work
+                         WHERE due_at <= $3 AND (lease IS NULL OR lease_until <= $3)
+                         ORDER BY due_at
+                         LIMIT $4
+                         {})
+                     RETURNING id, due_at, attempts, wishes",
+                    self.database.skip_locked()
+                ),
+                params![
+                    token,
+                    until,
+                    now.as_millisecond(),
+                    i64::try_from(most).unwrap_or(i64::MAX)
+                ],
+            )
+            .await?;
+        let mut works = Vec::with_capacity(rows.len());
+        for row in rows {
+            let key = row.word("id", WorkKey::parse)?;
+            let lease = Lease {
+                key: key.clone(),
+                token: token.to_owned(),
+                wishes: row.int("wishes")?,
+            };
+            works.push((
+                row.int("due_at")?,
+                Work {
+                    key,
+                    attempts: row.int("attempts")?,
+                    lease,
+                },
+            ));
+        }
+        tx.commit().await?;
+        works.sort_by_key(|(due_at, _)| *due_at);
+        Ok(works.into_iter().map(|(_, work)| work).collect())
+    }
+
+    /// When the next work is due, leased work when its lease ends.
+    pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT MIN(CASE
+                     WHEN lease IS NULL OR lease_until < due_at THEN due_at
+                     ELSE lease_until END) AS due
+                 FROM work",
+                Vec::new(),
+            )
+            .await?;
+        match rows.first() {
+            Some(row) => row.maybe_int("due")?.map(timestamp).transpose(),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes a step's outcome, and what becomes of its work item, in one
+    /// transaction. False, and nothing written, if the lease has passed on.
+    pub async fn commit(
+        &self,
+        lease: &Lease,
+        writes: &[Write],
+        after: After,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.database.begin().await?;
+        if !settle(&mut *tx, lease, after, now).await? {
+            return Ok(false);
+        }
+        for write in writes {
+            apply(&mut *tx, write, now).await?;
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Holds on to a lease until `now + lease`. False if it has passed on.
+    pub async fn renew(
+        &self,
+        lease: &Lease,
+        now: Timestamp,
+        length: Duration,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let until =
+            now.as_millisecond() + i64::try_from(length.as_millis()).unwrap_or(i64::MAX / 2);
+        let held = tx
+            .execute(
+                "UPDATE work SET lease_until = $3 WHERE id = $1 AND lease = $2",
+                params![lease.key.text(), &lease.token, until],
+            )
+            .await?;
+        tx.commit().await?;
+        Ok(held > 0)
+    }
+
+    /// Frees the leases that a process left behind when it died. Only for a
+    /// store that no other process works on.
+    pub async fn free_leases(&self) -> Result<(), StoreError> {
+        if self.database.is_shared() {
+            return Ok(());
+        }
+        let mut tx = self.database.begin().await?;
+        tx.execute(
+            "UPDATE work SET lease = NULL, lease_until = NULL",
+            Vec::new(),
+        )
+        .await?;
+        tx.commit().await
+    }
+}
+
+/// Does with the work item what `after` says. False if the lease has passed on.
+async fn settle(
+    tx: &mut dyn Transaction,
+    lease: &Lease,
+    after: After,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let id = lease.key.text();
+    let (due_at, attempts) = match after {
+        After::Keep => {
+            let held = tx
+                .query(
+                    "SELECT id FROM work WHERE id = $1 AND lease = $2",
+                    params![id, &lease.token],
+                )
+                .await?;
+            return Ok(!held.is_empty());
+        }
+        After::Done => {
+            let removed = tx
+                .execute(
+                    "DELETE FROM work WHERE id = $1 AND lease = $2 AND wishes = $3",
+                    params![&id, &lease.token, lease.wishes],
+                )
+                .await?;
+            if removed > 0 {
+                return Ok(true);
+            }
+            (now, 0)
+        }
+        After::Again { at, attempts } => (at, attempts),
+    };
+    // Wished for in the meantime: due now, unless it has to wait after a failure.
+    let held = tx
+        .execute(
+            "UPDATE work SET lease = NULL, lease_until = NULL, attempts = $4,
+                 due_at = CASE WHEN wishes = $3 OR $4 > 0 THEN $5 ELSE $6 END
+             WHERE id = $1 AND lease = $2",
+            params![
+                id,
+                &lease.token,
+                lease.wishes,
+                attempts,
+                due_at.as_millisecond(),
+                now.as_millisecond().min(due_at.as_millisecond())
+            ],
+        )
+        .await?;
+    Ok(held > 0)
+}
+
+/// Asks for an item to be worked on at `at`, or earlier if it is due earlier
+/// already. One that waits after a failure goes on waiting.
+pub(super) async fn wish(
+    tx: &mut dyn Transaction,
+    key: &WorkKey,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO work (id, due_at, attempts, wishes) VALUES ($1, $2, 0, 1)
+         ON CONFLICT (id) DO UPDATE SET
+             due_at = CASE WHEN work.attempts > 0 OR work.due_at < excluded.due_at
+                 THEN work.due_at ELSE excluded.due_at END,
+             wishes = work.wishes + 1",
+        params![key.text(), at.as_millisecond()],
+    )
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn apply(
+    tx: &mut dyn Transaction,
+    write: &Write,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    match write {
+        Write::Run(run) => runs::update(tx, run).await,
+        Write::Changes(run, files) => {
+            tx.execute(
+                "INSERT INTO run_changes (run, files) VALUES ($1, $2)
+                 ON CONFLICT (run) DO UPDATE SET files = excluded.files",
+                params![&run.0, runs::files_text(files)],
+            )
+            .await?;
+            Ok(())
+        }
+        Write::Purges(run, planned) => purges::insert(tx, run, planned).await,
+        Write::Update(update) => purges::update(tx, update).await,
+        Write::Task(task) => purges::put_task(tx, task).await,
+        Write::Status(run, state, description) => {
+            statuses::want(tx, run, *state, description, now).await?;
+            wish(tx, &WorkKey::Status(run.clone()), now).await
+        }
+        Write::Posted(run, seq, posted_at, error) => {
+            statuses::posted(tx, run, *seq, *posted_at, error.as_deref()).await
+        }
+        Write::Wish(key, at) => wish(tx, key, *at).await,
+    }
+}
