@@ -138,7 +138,7 @@ fn page(request: &HttpRequest, engine: &Engine, filter: &RunFilter, found: Found
                 ..RunFilter::default()
             }),
             repo: format!("{}:{}", site.forge, site.repo),
-            branches: joined(site.branches.iter().map(|glob: &Glob| glob.text.as_str())),
+            branches: joined(site.branches.iter().map(|glob: &Glob| glob.text())),
             cdns: joined(site.cdns.iter().map(String::as_str)),
             last: last.map(|run| RunRow::new(&run, now)),
         })
