@@ -126,6 +126,8 @@ pub struct Run {
     pub summary: String,
     /// Who proved the change set complete (`payload`, `compare`, `trees`), or `unknown`; none until it was sought.
     pub proof: Option<String>,
+    /// What should be purged but cannot be, in sentences: the run fails for it.
+    pub problems: Vec<String>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it must have ended: a pending run past this fails.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::StatusCode;
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+
+use url::Url;
 
 use super::{CdnError, ErrorClass};
 use crate::http::{AnswerError, read_answer};
@@ -149,6 +151,22 @@ impl Asking {
             maybe_done: sent,
         }
     }
+}
+
+/// The Host header as it is sent, and therefore as it is signed: with any port that is not the scheme's own.
+pub fn host(endpoint: &Url) -> String {
+    let host = endpoint.host_str().unwrap_or_default();
+    match endpoint.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+/// A header value that debug output leaves out. What cannot be a header value is sent as nothing, and refused.
+pub fn sensitive(text: &str) -> HeaderValue {
+    let mut value = HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
 }
 
 fn header(headers: &HeaderMap, name: reqwest::header::HeaderName) -> Option<&str> {

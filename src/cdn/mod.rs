@@ -33,7 +33,7 @@ pub struct CdnKind {
 }
 
 /// Every kind of CDN there is.
-pub const KINDS: &[CdnKind] = &[tencent::cdn::KIND];
+pub const KINDS: &[CdnKind] = &[tencent::cdn::KIND, tencent::ecdn::KIND];
 
 /// What a CDN takes, per kind of purge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,18 @@ pub struct Batch {
     pub mode: Option<Mode>,
     /// The full URLs, each once.
     pub targets: Vec<String>,
+}
+
+impl Batch {
+    /// What it holds, for messages: "12 URLs", "1 directory".
+    fn counted(&self) -> String {
+        let count = self.targets.len();
+        let (one, many) = match self.kind {
+            PurgeKind::Url | PurgeKind::Prefetch => ("URL", "URLs"),
+            PurgeKind::Directory => ("directory", "directories"),
+        };
+        format!("{count} {}", if count == 1 { one } else { many })
+    }
 }
 
 /// A batch that was handed over.

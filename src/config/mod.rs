@@ -125,11 +125,7 @@ pub const ALL_KINDS: Kinds<'static> = Kinds {
 };
 
 /// Reads the rules file at `path`. The error holds all that is wrong with it.
-pub fn load(
-    path: &Path,
-    environment: Environment,
-    outside: &Outside,
-) -> Result<Loaded, Problems> {
+pub fn load(path: &Path, environment: Environment, outside: &Outside) -> Result<Loaded, Problems> {
     let name = path.display().to_string();
     let refuse = |message: String, advice: Option<&str>| {
         Problems::of_file(&name, message, advice.map(str::to_owned))
@@ -164,9 +160,7 @@ pub fn read(
     kinds: Kinds<'_>,
 ) -> Result<Loaded, Problems> {
     let file = File::new(name, text, environment);
-    let config = file
-        .root()
-        .and_then(|root| read_root(root, outside, kinds));
+    let config = file.root().and_then(|root| read_root(root, outside, kinds));
     let problems = file.problems();
     match config {
         Some(config) if !problems.has_errors() => Ok(Loaded {

@@ -16,6 +16,24 @@ pub(super) fn check(
     cdns: &Clients<dyn Cdn>,
     sites: &[SiteEntry],
 ) {
+    // A forge may only seem unused because of a slip that is noted elsewhere.
+    if root.errors() == 0 {
+        warn_unused(root, forges, cdns, sites);
+    }
+    for (i, entry) in sites.iter().enumerate() {
+        for other in sites.iter().take(i) {
+            warn_same_status(root, entry, other);
+        }
+        warn_impossible(root, entry, cdns);
+    }
+}
+
+fn warn_unused(
+    root: &mut Section,
+    forges: &Clients<dyn Forge>,
+    cdns: &Clients<dyn Cdn>,
+    sites: &[SiteEntry],
+) {
     for (name, entry) in &forges.entries {
         if !sites.iter().any(|site| site.forge.as_ref() == Some(name)) {
             let message = format!("no site uses the forge `{name}`");
@@ -27,12 +45,6 @@ pub(super) fn check(
             let message = format!("no site uses the CDN `{name}`");
             root.warning(entry.at.clone(), message, None);
         }
-    }
-    for (i, entry) in sites.iter().enumerate() {
-        for other in sites.iter().take(i) {
-            warn_same_status(root, entry, other);
-        }
-        warn_impossible(root, entry, cdns);
     }
 }
 

@@ -81,7 +81,8 @@ fn check_listen(section: &mut Section, text: Located<String>) -> Option<String> 
     if text.value.parse::<SocketAddr>().is_ok() || named().is_some() {
         return Some(text.value);
     }
-    let advice = "write an address and a port, e.g. `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`";
+    let advice =
+        "write an address and a port, e.g. `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`";
     section.problem(
         text.at,
         "`listen` is no address with a port",

@@ -78,8 +78,10 @@ fn read(
     let written = branches.iter().map(|b| b.value.0.clone()).collect();
     let context_at = context.as_ref().map(|c| c.at.clone());
     let forge = repo.as_ref().map(|(forge, _)| forge.clone());
-    let site = repo.zip(trigger).zip(base_urls).map(
-        |(((forge, repo), trigger), base_urls)| Site {
+    let site = repo
+        .zip(trigger)
+        .zip(base_urls)
+        .map(|(((forge, repo), trigger), base_urls)| Site {
             forge,
             repo,
             trigger,
@@ -91,8 +93,7 @@ fn read(
             settle: settle.unwrap_or(DEFAULT_SETTLE),
             rules: Rules::new(base_urls, ignore, rules),
             name: name.value.clone(),
-        },
-    );
+        });
     SiteEntry {
         name,
         forge,
@@ -163,7 +164,11 @@ fn read_trigger(section: &mut Section) -> Option<Trigger> {
     let mut trigger = section.section("trigger")?;
     let errors = trigger.errors();
     let mut found: Vec<Trigger> = Vec::new();
-    found.extend(trigger.text("deployment").map(|t| Trigger::Deployment(t.value)));
+    found.extend(
+        trigger
+            .text("deployment")
+            .map(|t| Trigger::Deployment(t.value)),
+    );
     found.extend(trigger.text("workflow").map(|t| Trigger::Workflow(t.value)));
     found.extend(
         trigger
@@ -174,11 +179,7 @@ fn read_trigger(section: &mut Section) -> Option<Trigger> {
     if (one.is_none() && trigger.errors() == errors) || !found.is_empty() {
         let advice = "write `push`, `release`, `{deployment: ENVIRONMENT}`, `{workflow: FILE}` or `{pipeline: STATUS}`";
         let at = trigger.at();
-        trigger.problem(
-            at,
-            "`trigger` must name one thing",
-            Some(advice.to_owned()),
-        );
+        trigger.problem(at, "`trigger` must name one thing", Some(advice.to_owned()));
     }
     one
 }

@@ -229,6 +229,7 @@ pub(super) fn decide(
         step: Step::Changes,
         summary: "Finding out what changed".to_owned(),
         proof: None,
+        problems: Vec::new(),
         created_at: now,
         deadline: now + RUN_LIMIT,
         ended_at: None,

@@ -100,6 +100,9 @@ impl Engine {
             }
         };
         info!(run = %run.id, site = %run.site, purges = plan.purges.len(), "planned {} purges for {}", plan.purges.len(), run.site);
+        for note in &plan.notes {
+            info!(run = %run.id, "{note}");
+        }
         if plan.purges.is_empty() && plan.problems.is_empty() {
             let mut outcome = end(
                 run,
@@ -111,6 +114,7 @@ impl Engine {
             return Ok(outcome);
         }
 
+        run.problems.clone_from(&plan.problems);
         run.step = Step::Purging;
         run.summary = format!("Purging {}: {what}", describe::purges(&plan.purges));
         writes.push(Write::Status(
@@ -363,6 +367,10 @@ fn conclude(run: Run, purges: &[Purge], now: Timestamp) -> Outcome {
         .filter(|purge| purge.state == PurgeState::Failed)
         .collect();
     match failed.first() {
+        None if !run.problems.is_empty() => {
+            let summary = format!("{} could not be purged: {}", describe::targets(run.problems.len()), run.problems[0]);
+            end(run, RunState::Failed, summary, now)
+        }
         None => {
             let summary = format!(
                 "Purged {}",

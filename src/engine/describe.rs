@@ -50,6 +50,11 @@ pub fn files(count: usize) -> String {
     }
 }
 
+/// "1 target" or "7 targets".
+pub fn targets(count: usize) -> String {
+    if count == 1 { "1 target".to_owned() } else { format!("{count} targets") }
+}
+
 /// "3 of 14 purges failed: https://...: why".
 pub fn failure(failed: usize, all: u64, first: &PlannedPurge, why: &str) -> String {
     let what = if all == 1 {

@@ -21,6 +21,10 @@ impl Text<'_> {
 
 /// Reads a JSON body. An error names the field, e.g. "`commits[0].added`: invalid type: map, expected a sequence".
 pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
+    // A list of the fields' values would do for serde, but it is no event.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Malformed("the body is not a JSON object".to_owned()));
+    }
     serde_json::from_slice(body).map_err(|_| {
         // Following the path costs time, so it is done only for bodies that are known to be wrong.
         let mut json = serde_json::Deserializer::from_slice(body);

@@ -20,6 +20,8 @@ mod api;
 mod body;
 pub mod github;
 pub mod gitlab;
+#[cfg(test)]
+mod scripted;
 mod trees;
 
 /// A kind of forge, as `kind:` names it.

@@ -182,7 +182,7 @@ impl File {
             at,
             format!("the environment variable `{name}` is not set"),
             Some(format!(
-                "set {name}, or give a default: `${{{name}:-default}}`"
+                "set {name}, or write `${{{name}:-default}}` if there is a good default"
             )),
         );
         let unset = &mut self.0.found.borrow_mut().unset;
@@ -208,11 +208,19 @@ impl File {
         Some(value)
     }
 
-    /// Sees to it that no message shows a value; `shown` stands in its place.
+    /// Sees to it that no message shows a value, neither as it is nor as
+    /// messages and URLs write it; `shown` stands in its place.
     pub(super) fn keep_confidential(&self, value: &str, shown: &str) {
         let confidential = &mut self.0.found.borrow_mut().confidential;
-        if !value.is_empty() && !confidential.iter().any(|(v, _)| v == value) {
-            confidential.push((value.to_owned(), shown.to_owned()));
+        let forms = [
+            value.to_owned(),
+            value.escape_debug().to_string(),
+            value.to_ascii_lowercase(),
+        ];
+        for form in forms {
+            if !form.is_empty() && !confidential.iter().any(|(v, _)| *v == form) {
+                confidential.push((form, shown.to_owned()));
+            }
         }
     }
 

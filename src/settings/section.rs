@@ -450,16 +450,19 @@ impl Section {
     /// One with the section as a whole is passed over while a value in it is
     /// broken: "no token is given" is no news where the token's variable is unset.
     pub fn problem(&mut self, at: Span, message: impl Into<String>, advice: Option<String>) {
-        if self.broken && at == self.at && !self.path.is_empty() {
-            return;
-        }
-        self.file.note(Severity::Error, at, message.into(), advice);
+        self.note(Severity::Error, at, message.into(), advice);
     }
 
     /// Notes something that is allowed but probably not meant.
     pub fn warning(&mut self, at: Span, message: impl Into<String>, advice: Option<String>) {
-        self.file
-            .note(Severity::Warning, at, message.into(), advice);
+        self.note(Severity::Warning, at, message.into(), advice);
+    }
+
+    fn note(&self, severity: Severity, at: Span, message: String, advice: Option<String>) {
+        let repeats = self.broken && at == self.at && !self.path.is_empty();
+        if !repeats {
+            self.file.note(severity, at, message, advice);
+        }
     }
 
     /// Notes that a key is missing, if it is.
@@ -476,8 +479,7 @@ impl Section {
         } else {
             format!("`{key}` is missing from `{}`", self.path)
         };
-        self.file
-            .note(Severity::Error, self.at(), message, advice);
+        self.file.note(Severity::Error, self.at(), message, advice);
     }
 
     /// How many errors the file has so far, for those who must know whether a reader found any.

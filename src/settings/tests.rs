@@ -212,9 +212,9 @@ fn every_unset_variable_is_named_at_its_place_and_once_more_together() {
     assert_eq!(
         lines(&problems),
         [
-            "1:4 the environment variable `ONE` is not set | set ONE, or give a default: `${ONE:-default}`",
-            "1:11 the environment variable `TWO` is not set | set TWO, or give a default: `${TWO:-default}`",
-            "2:7 the environment variable `ONE` is not set | set ONE, or give a default: `${ONE:-default}`",
+            "1:4 the environment variable `ONE` is not set | set ONE, or write `${ONE:-default}` if there is a good default",
+            "1:11 the environment variable `TWO` is not set | set TWO, or write `${TWO:-default}` if there is a good default",
+            "2:7 the environment variable `ONE` is not set | set ONE, or write `${ONE:-default}` if there is a good default",
             "3:4 `${TWO-x}` is no variable | write `${NAME}` or `${NAME:-default}`, and `$${` for a literal `${`",
             "4:1 a key cannot come from the environment | write the key out; values may hold `${NAME}`",
         ]

@@ -239,6 +239,9 @@ async fn retry_run(
     };
     run.summary = "Trying again".to_owned();
     run.ended_at = None;
+    if run.step == Step::Changes {
+        run.problems.clear();
+    }
     run.deadline = deadline;
     work::apply(tx, &Write::Run(run.clone()), now).await?;
     for (account, kind) in purges::planned_lanes(tx, &run.id).await? {

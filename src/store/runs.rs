@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::database::{Row, Transaction, params};
 use super::{Store, StoreError, Value, timestamp};
 use crate::changes::{ChangeKind, FilePath};
@@ -23,7 +25,7 @@ pub struct RunFilter {
 }
 
 const COLUMNS: &str = "id, site, forge, repo, git_ref, before_id, commit_id, delivery, state, step,
-    summary, proof, created_at, deadline, ended_at";
+    summary, proof, problems, created_at, deadline, ended_at";
 
 impl Store {
     /// A run by its id.
@@ -142,7 +144,7 @@ pub(super) async fn insert(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
     tx.execute(
         &format!(
             "INSERT INTO runs ({COLUMNS})
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
         ),
         params![
             &run.id.0,
@@ -157,6 +159,7 @@ pub(super) async fn insert(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
             run.step.word(),
             &run.summary,
             run.proof.clone(),
+            serde_json::json!(run.problems).to_string(),
             run.created_at.as_millisecond(),
             run.deadline.as_millisecond(),
             run.ended_at.map(Timestamp::as_millisecond),
@@ -166,11 +169,10 @@ pub(super) async fn insert(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
     Ok(())
 }
 
-use jiff::Timestamp;
-
 pub(super) async fn update(tx: &mut dyn Transaction, run: &Run) -> Result<(), StoreError> {
     tx.execute(
-        "UPDATE runs SET state = $2, step = $3, summary = $4, proof = $5, deadline = $6, ended_at = $7
+        "UPDATE runs SET state = $2, step = $3, summary = $4, proof = $5, deadline = $6, ended_at = $7,
+             problems = $8
          WHERE id = $1",
         params![
             &run.id.0,
@@ -180,6 +182,7 @@ pub(super) async fn update(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
             run.proof.clone(),
             run.deadline.as_millisecond(),
             run.ended_at.map(Timestamp::as_millisecond),
+            serde_json::json!(run.problems).to_string(),
         ],
     )
     .await?;
@@ -223,6 +226,8 @@ fn run(row: &Row) -> Result<Run, StoreError> {
         step: row.word("step", Step::parse)?,
         summary: row.text("summary")?,
         proof: row.maybe_text("proof")?,
+        problems: serde_json::from_str(&row.text("problems")?)
+            .map_err(|e| StoreError::Corrupt(format!("the problems of a run: {e}")))?,
         created_at: timestamp(row.int("created_at")?)?,
         deadline: timestamp(row.int("deadline")?)?,
         ended_at: row.maybe_int("ended_at")?.map(timestamp).transpose()?,

@@ -4,3 +4,4 @@
 //! network. The vendors' own values are in `tests/data`.
 
 pub mod tc3;
+pub mod v1;

@@ -7,18 +7,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::Deserialize;
 use serde_json::{Value, json};
+#[cfg(test)]
 use url::Url;
 
-use super::client::{Client, Product};
-use super::{Credentials, log};
-use crate::cdn::matching::AnyId;
+use super::client::{Client, Product, Signature};
+use super::{Credentials, endpoint, flush_type, log, quota};
 use crate::cdn::{
     Batch, Cdn, CdnError, CdnKind, InFlight, Limit, Limits, Pace, Paced, Quota, Report, limits,
 };
 use crate::http::Outside;
-use crate::purge::{Mode, PurgeKind};
+use crate::purge::PurgeKind;
 use crate::settings::Section;
 
 /// `kind: tencent-cdn`.
@@ -31,6 +30,7 @@ const PRODUCT: Product = Product {
     name: "Tencent CDN",
     service: "cdn",
     version: "2018-06-06",
+    gone: &[],
 };
 
 /// The mainland site's host. The international site's is `cdn.intl.tencentcloudapi.com`.
@@ -79,10 +79,8 @@ fn documented_limits() -> Limits {
 
 fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Cdn>> {
     let credentials = Credentials::read(section);
-    let endpoint = match section.url("endpoint") {
-        Some(endpoint) => Some(endpoint.value),
-        None => Url::parse(ENDPOINT).ok(),
-    };
+    let endpoint = endpoint(section, ENDPOINT);
+    let signature = Signature::read(section);
     let options = Options {
         area: section
             .word("area", &["mainland", "overseas"])
@@ -94,7 +92,7 @@ fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Cdn>> {
         user_agent: section.text("user_agent").map(|text| text.value),
     };
     let limits = limits::read(section, documented_limits());
-    let client = Client::new(PRODUCT, endpoint?, credentials?, outside.clone());
+    let client = Client::new(PRODUCT, endpoint?, credentials?, signature, outside.clone());
     Some(Arc::new(TencentCdn {
         client,
         options,
@@ -107,63 +105,48 @@ impl TencentCdn {
     pub(super) fn for_test(
         endpoint: Url,
         credentials: Credentials,
+        signature: Signature,
         options: Options,
-        outside: Outside,
     ) -> Self {
+        let outside = crate::cdn::fake::outside();
         Self {
-            client: Client::new(PRODUCT, endpoint, credentials, outside),
+            client: Client::new(PRODUCT, endpoint, credentials, signature, outside),
             options,
             limits: documented_limits(),
         }
     }
 
-    /// The action for a batch, what it is of, and its parameters. What is not said is left out.
-    fn submission(&self, batch: &Batch) -> (&'static str, String, Value) {
-        let count = batch.targets.len();
-        let plural = if count == 1 { "" } else { "s" };
-        let encode = ("UrlEncode", self.options.url_encode.map(Value::from));
-        let area = ("Area", self.options.area.clone().map(Value::from));
+    /// The action for a batch and its parameters. Those that are not said are null, and not sent.
+    fn submission(&self, batch: &Batch) -> (&'static str, Value) {
+        let Options {
+            area,
+            prefetch_area,
+            url_encode,
+            user_agent,
+        } = &self.options;
         match batch.kind {
             PurgeKind::Url => (
                 "PurgeUrlsCache",
-                format!("{count} URL{plural}"),
-                parameters([("Urls", Some(json!(batch.targets))), area, encode]),
+                json!({ "Urls": batch.targets, "Area": area, "UrlEncode": url_encode }),
             ),
-            PurgeKind::Directory => {
-                // Required, and without a default: the milder way where no rule says otherwise.
-                let flush = batch.mode.unwrap_or(Mode::Flush).word();
-                let of = if count == 1 {
-                    "directory"
-                } else {
-                    "directories"
-                };
-                (
-                    "PurgePathCache",
-                    format!("{count} {of}"),
-                    parameters([
-                        ("Paths", Some(json!(batch.targets))),
-                        ("FlushType", Some(json!(flush))),
-                        area,
-                        encode,
-                    ]),
-                )
-            }
-            PurgeKind::Prefetch => {
-                let area = self.options.prefetch_area.clone().map(Value::from);
-                (
-                    "PushUrlsCache",
-                    format!("{count} URL{plural}"),
-                    parameters([
-                        ("Urls", Some(json!(batch.targets))),
-                        ("Area", area.or(self.options.area.clone().map(Value::from))),
-                        (
-                            "UserAgent",
-                            self.options.user_agent.clone().map(Value::from),
-                        ),
-                        encode,
-                    ]),
-                )
-            }
+            PurgeKind::Directory => (
+                "PurgePathCache",
+                json!({
+                    "Paths": batch.targets,
+                    "FlushType": flush_type(batch),
+                    "Area": area,
+                    "UrlEncode": url_encode,
+                }),
+            ),
+            PurgeKind::Prefetch => (
+                "PushUrlsCache",
+                json!({
+                    "Urls": batch.targets,
+                    "Area": prefetch_area.as_ref().or(area.as_ref()),
+                    "UserAgent": user_agent,
+                    "UrlEncode": url_encode,
+                }),
+            ),
         }
     }
 
@@ -182,61 +165,6 @@ impl TencentCdn {
     }
 }
 
-fn parameters<const N: usize>(given: [(&str, Option<Value>); N]) -> Value {
-    given
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-        .collect()
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Accepted {
-    task_id: AnyId,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct PurgeQuotas {
-    #[serde(default)]
-    url_purge: Option<Vec<AreaQuota>>,
-    #[serde(default)]
-    path_purge: Option<Vec<AreaQuota>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct PushQuotas {
-    #[serde(default)]
-    url_push: Option<Vec<AreaQuota>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct AreaQuota {
-    #[serde(default)]
-    area: Option<String>,
-    #[serde(default)]
-    batch: Option<u64>,
-    total: u64,
-    available: u64,
-}
-
-/// The quota of one area, or of the area that has least left: a purge for all areas uses each one's.
-fn pick(areas: Option<Vec<AreaQuota>>, wanted: Option<&str>) -> Option<Quota> {
-    let areas = areas.unwrap_or_default();
-    let named = |quota: &&AreaQuota| wanted.is_some() && quota.area.as_deref() == wanted;
-    let quota = areas
-        .iter()
-        .find(named)
-        .or_else(|| areas.iter().min_by_key(|quota| quota.available))?;
-    Some(Quota {
-        per_request: quota.batch,
-        total: quota.total,
-        left: quota.available,
-    })
-}
-
 #[async_trait]
 impl Cdn for TencentCdn {
     fn kind(&self) -> &'static str {
@@ -252,12 +180,8 @@ impl Cdn for TencentCdn {
     }
 
     async fn submit(&self, batch: &Batch) -> Result<Option<String>, CdnError> {
-        let (action, of, parameters) = self.submission(batch);
-        let accepted = self
-            .client
-            .call::<Accepted>(action, &of, &parameters)
-            .await?;
-        Ok(Some(accepted.response.task_id.0))
+        let (action, parameters) = self.submission(batch);
+        self.client.submit(action, batch, &parameters).await
     }
 
     async fn follow(&self, tasks: &[InFlight], pace: &Pace) -> Result<Vec<Report>, CdnError> {
@@ -269,25 +193,11 @@ impl Cdn for TencentCdn {
     }
 
     async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError> {
-        let none = json!({});
-        let purge: PurgeQuotas = self
-            .client
-            .call("DescribePurgeQuota", "", &none)
-            .await?
-            .response;
-        let push: PushQuotas = self
-            .client
-            .call("DescribePushQuota", "", &none)
-            .await?
-            .response;
-        let by_kind = [
-            (PurgeKind::Url, purge.url_purge),
-            (PurgeKind::Directory, purge.path_purge),
-            (PurgeKind::Prefetch, push.url_push),
-        ];
-        Ok(by_kind
-            .into_iter()
-            .filter_map(|(kind, areas)| Some((kind, pick(areas, self.quota_area(kind))?)))
-            .collect())
+        quota::ask(
+            &self.client,
+            &["DescribePurgeQuota", "DescribePushQuota"],
+            |kind| self.quota_area(kind),
+        )
+        .await
     }
 }

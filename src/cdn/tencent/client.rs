@@ -3,19 +3,22 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::RequestBuilder;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::Credentials;
-use crate::cdn::CdnError;
 use crate::cdn::errors::TENCENT;
-use crate::cdn::exchange::{Answer, Asking};
-use crate::cdn::sign::tc3;
+use crate::cdn::exchange::{Answer, Asking, host, sensitive};
+use crate::cdn::matching::AnyId;
+use crate::cdn::sign::{tc3, v1};
+use crate::cdn::{Batch, CdnError, ErrorClass};
 use crate::http::Outside;
+use crate::settings::Section;
 
 /// The code for a timestamp more than five minutes off.
 const CLOCK_IS_OFF: &str = "AuthFailure.SignatureExpire";
@@ -29,6 +32,29 @@ pub struct Product {
     pub service: &'static str,
     /// X-TC-Version.
     pub version: &'static str,
+    /// Codes that mean something else here than elsewhere: the product is gone.
+    pub gone: &'static [&'static str],
+}
+
+/// How requests are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signature {
+    /// TC3-HMAC-SHA256 over JSON, which Tencent recommends.
+    Tc3,
+    /// The older method over a form, with the hash it uses.
+    V1(v1::Method),
+}
+
+impl Signature {
+    /// Reads `signature`: `tc3` (also when it is not said), `hmac-sha1` or `hmac-sha256`.
+    pub fn read(section: &mut Section) -> Self {
+        let word = section.word("signature", &["tc3", "hmac-sha1", "hmac-sha256"]);
+        match word.as_ref().map(|word| word.value.as_str()) {
+            Some("hmac-sha1") => Self::V1(v1::Method::HmacSha1),
+            Some("hmac-sha256") => Self::V1(v1::Method::HmacSha256),
+            Some(_) | None => Self::Tc3,
+        }
+    }
 }
 
 /// A signed connection to one product.
@@ -36,6 +62,7 @@ pub struct Client {
     product: Product,
     endpoint: Url,
     credentials: Credentials,
+    signature: Signature,
     outside: Outside,
     /// Seconds that the server's clock was ahead when it refused our timestamp.
     ahead: AtomicI64,
@@ -53,6 +80,12 @@ pub struct Answered<T> {
 #[serde(rename_all = "PascalCase")]
 struct Envelope {
     response: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Accepted {
+    task_id: AnyId,
 }
 
 #[derive(Deserialize)]
@@ -77,6 +110,7 @@ impl Client {
         product: Product,
         mut endpoint: Url,
         credentials: Credentials,
+        signature: Signature,
         outside: Outside,
     ) -> Self {
         endpoint.set_path("/");
@@ -84,6 +118,7 @@ impl Client {
             product,
             endpoint,
             credentials,
+            signature,
             outside,
             ahead: AtomicI64::new(0),
         }
@@ -91,10 +126,30 @@ impl Client {
 
     /// Names the account: the API's host and a fingerprint of the secret's id.
     pub fn account(&self) -> String {
-        format!("{}/{}", self.host(), self.credentials.fingerprint())
+        format!(
+            "{}/{}",
+            host(&self.endpoint),
+            self.credentials.fingerprint()
+        )
     }
 
-    /// Calls an action; `of` says of what, for messages ("12 URLs"; may be empty).
+    /// Hands a batch over with an action; the id of its task.
+    pub async fn submit(
+        &self,
+        action: &str,
+        batch: &Batch,
+        parameters: &Value,
+    ) -> Result<Option<String>, CdnError> {
+        let accepted: Answered<Accepted> = self.call(action, &batch.counted(), parameters).await?;
+        Ok(Some(accepted.response.task_id.0))
+    }
+
+    /// The error for a batch of a kind that the product has no action for.
+    pub fn impossible(&self, what: &str) -> CdnError {
+        self.asking(what, "").impossible()
+    }
+
+    /// Calls an action; `of` says of what, for messages ("12 URLs"; may be empty). Parameters that are null are not sent.
     ///
     /// A timestamp that the server finds expired is corrected by its Date header and tried once more.
     pub async fn call<T: DeserializeOwned>(
@@ -132,15 +187,6 @@ impl Client {
         }
     }
 
-    /// The Host header as it is sent and signed, with any port that is not the scheme's own.
-    fn host(&self) -> String {
-        let host = self.endpoint.host_str().unwrap_or_default();
-        match self.endpoint.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
-        }
-    }
-
     /// Our time, corrected by what the server said of it.
     fn server_time(&self) -> Timestamp {
         let now = self.outside.clock.now();
@@ -154,10 +200,26 @@ impl Client {
         action: &str,
         parameters: &Value,
     ) -> Result<Answer, CdnError> {
+        let request = match self.signature {
+            Signature::Tc3 => self.as_json(action, parameters),
+            Signature::V1(method) => self.as_form(method, action, parameters),
+        };
+        asking.send(request).await
+    }
+
+    /// A request with the common parameters in headers and the others as JSON.
+    fn as_json(&self, action: &str, parameters: &Value) -> RequestBuilder {
         // Signed as it is sent: any `charset` that a JSON helper might add would break the signature.
         let content_type = "application/json";
-        let body = parameters.to_string();
-        let host = self.host();
+        let said: Map<String, Value> = parameters
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let body = Value::Object(said).to_string();
+        let host = host(&self.endpoint);
         let scope = tc3::Scope {
             service: self.product.service,
             time: self.server_time(),
@@ -173,7 +235,7 @@ impl Client {
                 payload: body.as_bytes(),
             },
         );
-        let mut request = self
+        let request = self
             .outside
             .http
             .post(self.endpoint.clone())
@@ -184,10 +246,36 @@ impl Client {
             .header("X-TC-Timestamp", scope.time.as_second())
             .header("X-TC-Language", "en-US")
             .body(body);
-        if let Some(token) = &self.credentials.token {
-            request = request.header("X-TC-Token", sensitive(token.expose_secret()));
+        match &self.credentials.token {
+            Some(token) => request.header("X-TC-Token", sensitive(token.expose_secret())),
+            None => request,
         }
-        asking.send(request).await
+    }
+
+    /// A request with all parameters in a form. Never in a URL: those are logged on the way, and end at 32 KB.
+    fn as_form(&self, method: v1::Method, action: &str, parameters: &Value) -> RequestBuilder {
+        let mut form = v1::flatten(parameters);
+        let common = json!({
+            "Action": action,
+            "Version": self.product.version,
+            "Timestamp": self.server_time().as_second(),
+            "Nonce": self.outside.clock.nonce(),
+            "SecretId": self.credentials.id.expose_secret(),
+            "SignatureMethod": method.name(),
+            "Language": "en-US",
+            "Token": self.credentials.token.as_ref().map(ExposeSecret::expose_secret),
+        });
+        form.append(&mut v1::flatten(&common));
+        let to_sign = v1::string_to_sign("POST", &host(&self.endpoint), "/", &form);
+        form.insert(
+            "Signature".to_owned(),
+            v1::signature(&self.credentials.key, method, &to_sign),
+        );
+        self.outside
+            .http
+            .post(self.endpoint.clone())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(v1::form(&form))
     }
 
     /// Opens the envelope. Errors come with HTTP status 200 as successes do, so the body goes first.
@@ -206,7 +294,11 @@ impl Client {
             Err(_) => return Err(asking.bare_status(answer)),
         };
         if let Ok(Refusal { error, request_id }) = Refusal::deserialize(&response) {
-            let class = TENCENT.class(&error.code);
+            let class = if self.product.gone.contains(&error.code.as_str()) {
+                ErrorClass::Migrated
+            } else {
+                TENCENT.class(&error.code)
+            };
             let says = error.message.unwrap_or_default();
             let id = request_id.unwrap_or_default();
             let mut refused = asking.refused(class, &error.code, &says, &id);
@@ -233,11 +325,4 @@ impl Client {
             Some(_) | None => SignedDuration::from_secs(self.ahead.load(Ordering::Relaxed)),
         }
     }
-}
-
-/// A header value that debug output leaves out. What cannot be a header value is sent as nothing, and refused.
-fn sensitive(text: &str) -> HeaderValue {
-    let mut value = HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
-    value.set_sensitive(true);
-    value
 }

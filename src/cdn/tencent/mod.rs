@@ -2,14 +2,19 @@
 
 pub mod cdn;
 mod client;
+pub mod ecdn;
 mod log;
+mod quota;
 
 #[cfg(test)]
 mod tests;
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use url::Url;
 
+use crate::cdn::Batch;
+use crate::purge::Mode;
 use crate::settings::Section;
 
 /// What Tencent Cloud knows an account by, in API 3.0 and in API 2.0.
@@ -50,6 +55,19 @@ impl Credentials {
         let hash = hex::encode(Sha256::digest(self.id.expose_secret()));
         hash.chars().take(12).collect()
     }
+}
+
+/// Reads `endpoint`, whose default is the kind's own.
+pub fn endpoint(section: &mut Section, default: &str) -> Option<Url> {
+    match section.url("endpoint") {
+        Some(endpoint) => Some(endpoint.value),
+        None => Url::parse(default).ok(),
+    }
+}
+
+/// `FlushType` of a directory purge. It is required and has no default: the milder way where no rule says otherwise.
+fn flush_type(batch: &Batch) -> &'static str {
+    batch.mode.unwrap_or(Mode::Flush).word()
 }
 
 enum Source {

@@ -6,9 +6,12 @@ use url::Url;
 
 use super::Credentials;
 use super::cdn::{Options, TencentCdn};
+use super::client::Signature;
+use super::ecdn::TencentEcdn;
 use crate::cdn::fake::{
-    Asked, FakeApi, Told, a_closed_port, a_port_that_hangs_up, batch, in_flight, outside, pace,
+    Asked, FakeApi, Told, a_closed_port, a_port_that_hangs_up, batch, in_flight, pace,
 };
+use crate::cdn::sign::v1;
 use crate::cdn::{Cdn, ErrorClass, InFlight, Quota, TargetState};
 use crate::purge::{Mode, PurgeKind};
 
@@ -28,7 +31,7 @@ fn cdn(url: &Url) -> TencentCdn {
 }
 
 fn cdn_with(url: &Url, options: Options) -> TencentCdn {
-    TencentCdn::for_test(url.clone(), credentials(None), options, outside())
+    TencentCdn::for_test(url.clone(), credentials(None), Signature::Tc3, options)
 }
 
 fn accepted() -> Told {
@@ -140,8 +143,8 @@ async fn temporary_credentials_send_their_token() {
     let cdn = TencentCdn::for_test(
         api.url.clone(),
         credentials(Some("token/x==")),
+        Signature::Tc3,
         Options::default(),
-        outside(),
     );
 
     cdn.submit(&batch(PurgeKind::Url, &[PAGE_A])).await.unwrap();
@@ -454,4 +457,111 @@ async fn the_account_is_named_without_its_secrets() {
 
     assert!(account.starts_with("tencent-cdn cdn.tencentcloudapi.com/"));
     assert!(!account.contains("AKID"));
+}
+
+#[actix_web::test]
+async fn the_older_signature_sends_a_signed_form() {
+    let api = FakeApi::told([accepted()]).await;
+    let method = v1::Method::HmacSha256;
+    let cdn = TencentCdn::for_test(
+        api.url.clone(),
+        credentials(Some("token/x==")),
+        Signature::V1(method),
+        Options::default(),
+    );
+
+    let task = cdn.submit(&batch(PurgeKind::Url, &[PAGE_A])).await.unwrap();
+
+    assert_eq!(task.as_deref(), Some("1533045796-i60rfmzm"));
+    let asked = &api.asked()[0];
+    assert_eq!(
+        asked.header("content-type"),
+        "application/x-www-form-urlencoded"
+    );
+    let mut form = asked.form();
+    assert_eq!(form["Urls.0"], PAGE_A);
+    assert_eq!(form["Action"], "PurgeUrlsCache");
+    assert_eq!(form["Version"], "2018-06-06");
+    assert_eq!(form["SignatureMethod"], "HmacSHA256");
+    assert_eq!(form["Token"], "token/x==");
+    let signature = form.remove("Signature").unwrap();
+    let to_sign = v1::string_to_sign("POST", asked.header("host"), "/", &form);
+    let key = SecretString::from("SecretKeyExample");
+    assert_eq!(signature, v1::signature(&key, method, &to_sign));
+}
+
+fn ecdn(url: &Url) -> TencentEcdn {
+    TencentEcdn::for_test(
+        url.clone(),
+        credentials(None),
+        Signature::Tc3,
+        Some("tencent"),
+    )
+}
+
+#[actix_web::test]
+async fn ecdn_purges_urls_and_directories_without_areas() {
+    let api = FakeApi::told(vec![accepted(); 2]).await;
+    let ecdn = ecdn(&api.url);
+
+    ecdn.submit(&batch(PurgeKind::Url, &[PAGE_A]))
+        .await
+        .unwrap();
+    ecdn.submit(&batch(
+        PurgeKind::Directory,
+        &["https://www.example.com/d/"],
+    ))
+    .await
+    .unwrap();
+    let prefetch = ecdn.submit(&batch(PurgeKind::Prefetch, &[PAGE_A])).await;
+
+    let asked = api.asked();
+    assert_eq!(asked[0].json(), json!({"Urls": [PAGE_A]}));
+    assert_eq!(asked[0].header("x-tc-version"), "2019-10-12");
+    assert_eq!(
+        asked[0].header("authorization"),
+        signed_again(&asked[0], "ecdn", 1_735_693_445)
+    );
+    assert_eq!(
+        asked[1].json(),
+        json!({"Paths": ["https://www.example.com/d/"], "FlushType": "flush"})
+    );
+    assert_eq!(prefetch.unwrap_err().class, ErrorClass::Operator);
+    assert_eq!(asked.len(), 2);
+}
+
+#[actix_web::test]
+async fn ecdn_says_when_it_has_moved_and_where_its_purges_go() {
+    for code in [
+        "UnauthorizedOperation.EcdnMigratedCdn",
+        "ActionOffline",
+        "InvalidAction",
+    ] {
+        let api = FakeApi::told([refused(code, "Please go to the CDN console.")]).await;
+        let ecdn = ecdn(&api.url);
+
+        let error = ecdn
+            .submit(&batch(PurgeKind::Url, &[PAGE_A]))
+            .await
+            .unwrap_err();
+
+        assert_eq!(error.class, ErrorClass::Migrated, "{code}");
+        assert_eq!(ecdn.migrated_to(), Some("tencent"));
+    }
+}
+
+#[actix_web::test]
+async fn ecdn_tells_its_quota_without_areas() {
+    let quota = |batch, available| json!({"Batch": batch, "Total": 10_000, "Available": available});
+    let api = FakeApi::told([Told::json(
+        json!({"Response": {"UrlPurge": quota(1000, 9_000), "PathPurge": quota(20, 7)}}),
+    )])
+    .await;
+
+    let quotas = ecdn(&api.url).quota().await.unwrap();
+
+    assert_eq!(quotas[&PurgeKind::Url].left, 9_000);
+    assert_eq!(quotas[&PurgeKind::Directory].per_request, Some(20));
+    assert_eq!(quotas.len(), 2);
+    assert_eq!(api.asked().len(), 1);
 }

@@ -53,7 +53,9 @@ struct EnvelopeProject<'a> {
 
 #[derive(Deserialize)]
 struct PushBody<'a> {
-    #[serde(rename = "ref", borrow)]
+    #[serde(borrow)]
+    object_kind: Option<Text<'a>>,
+    #[serde(rename = "ref")]
     git_ref: Text<'a>,
     before: Text<'a>,
     after: Text<'a>,
@@ -70,18 +72,20 @@ struct Project<'a> {
 }
 
 fn push(json: &[u8], kind: &str) -> Result<Push, Malformed> {
-    let envelope: Envelope = body::read(json)?;
-    match envelope.object_kind {
+    let body: PushBody = body::read(json).map_err(|error| {
+        // A custom template can lack any field; that there is one matters more than which.
+        match body::read::<Envelope>(json) {
+            Ok(Envelope {
+                object_kind: None, ..
+            }) => no_object_kind(),
+            Ok(_) | Err(_) => error,
+        }
+    })?;
+    match &body.object_kind {
         Some(word) if word.as_str() == kind => {}
         Some(_) => return Err(wrong("object_kind", &format!("is not `{kind}`"))),
-        None => {
-            return Err(wrong(
-                "object_kind",
-                "is missing; if the webhook on GitLab has a custom template, remove it",
-            ));
-        }
+        None => return Err(no_object_kind()),
     }
-    let body: PushBody = body::read(json)?;
     let before = body::commit("before", body.before.as_str())?;
     let after = body::commit("after", body.after.as_str())?;
     if before.is_none() && after.is_none() {
@@ -110,6 +114,13 @@ fn push(json: &[u8], kind: &str) -> Result<Push, Malformed> {
         commit,
         forced: false,
     })
+}
+
+fn no_object_kind() -> Malformed {
+    wrong(
+        "object_kind",
+        "is missing; if the webhook on GitLab has a custom template, remove it",
+    )
 }
 
 /// Why a push's own lists of files are not known to be all that changed.

@@ -42,9 +42,9 @@ struct Posted {
 }
 
 #[derive(Deserialize)]
-struct Pipeline {
-    id: u64,
-    source: Option<String>,
+pub(super) struct Pipeline {
+    pub id: u64,
+    pub source: Option<String>,
 }
 
 impl Pipeline {
@@ -167,7 +167,7 @@ async fn find_pipeline(
 /// The newest pipeline that the push started itself. Only where a status was
 /// posted before there was one (and this program has forgotten where) does its
 /// later state go to the external pipeline that was made for it.
-fn choose(pipelines: &[Pipeline], state: StatusState) -> Option<u64> {
+pub(super) fn choose(pipelines: &[Pipeline], state: StatusState) -> Option<u64> {
     let external = pipelines.iter().filter(|p| p.is_external());
     let started = pipelines.iter().filter(|p| !p.is_external());
     let newest = started.clone().map(|p| p.id).max();

@@ -30,6 +30,8 @@ CREATE TABLE runs (
     step       TEXT NOT NULL,
     summary    TEXT NOT NULL,
     proof      TEXT,
+    -- A JSON list of sentences.
+    problems   TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     deadline   BIGINT NOT NULL,
     ended_at   BIGINT

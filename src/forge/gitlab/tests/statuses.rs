@@ -1,0 +1,220 @@
+use super::*;
+use crate::run::StatusState;
+
+fn status(state: StatusState, description: &str) -> StatusPost {
+    StatusPost {
+        state,
+        context: "cdn/purge".to_owned(),
+        description: description.to_owned(),
+        target_url: Some("https://purge.example.com/runs/1".to_owned()),
+        ref_name: "main".to_owned(),
+    }
+}
+
+async fn post(forge: &GitLab, status: &StatusPost) -> Result<(), ForgeError> {
+    forge
+        .post_status(&repo("acme/website"), &id('2'), status)
+        .await
+}
+
+/// An API with these pipelines, where posting comes to `posted`.
+fn api(pipelines: Reply, posted: Reply) -> Scripted {
+    Scripted::new(move |asked| match asked.method.as_str() {
+        "GET" => pipelines.clone(),
+        _ => posted.clone(),
+    })
+}
+
+fn none() -> Reply {
+    Reply::json(200, json!([]))
+}
+
+fn created() -> Reply {
+    Reply::json(201, json!({"id": 5, "status": "pending"}))
+}
+
+#[actix_web::test]
+async fn a_status_goes_to_the_pipeline_that_the_push_started() {
+    let pipelines = json!([
+        {"id": 12, "source": "external"},
+        {"id": 11, "source": "push"},
+        {"id": 10, "source": "push"},
+    ]);
+    let api = api(Reply::json(200, pipelines), created());
+    let forge = gitlab(&api.url);
+
+    post(&forge, &status(StatusState::Pending, "Purging"))
+        .await
+        .unwrap();
+    post(&forge, &status(StatusState::Success, "Purged"))
+        .await
+        .unwrap();
+
+    let asked = api.asked();
+    assert_eq!(
+        api.lines(),
+        [
+            format!(
+                "GET /api/projects/acme%2Fwebsite/pipelines?sha={}&ref=main",
+                id('2')
+            ),
+            format!("POST /api/projects/acme%2Fwebsite/statuses/{}", id('2')),
+            format!("POST /api/projects/acme%2Fwebsite/statuses/{}", id('2')),
+        ]
+    );
+    assert_eq!(
+        asked[1].json(),
+        json!({
+            "state": "pending",
+            "name": "cdn/purge",
+            "ref": "main",
+            "description": "Purging",
+            "target_url": "https://purge.example.com/runs/1",
+            "pipeline_id": 11,
+        })
+    );
+    assert_eq!(asked[2].json()["pipeline_id"], 11);
+}
+
+#[actix_web::test]
+async fn a_status_stays_in_the_pipeline_where_it_began() {
+    let api = api(
+        none(),
+        Reply::json(201, json!({"id": 5, "pipeline_id": 40})),
+    );
+    let forge = gitlab(&api.url);
+
+    post(&forge, &status(StatusState::Pending, "Purging"))
+        .await
+        .unwrap();
+    post(&forge, &status(StatusState::Success, "Purged"))
+        .await
+        .unwrap();
+
+    assert!(api.asked()[1].json().get("pipeline_id").is_none());
+    assert_eq!(api.asked()[2].json()["pipeline_id"], 40);
+}
+
+#[test]
+fn an_external_pipeline_older_than_the_others_has_the_pending_status() {
+    use super::super::status::{Pipeline, choose};
+    let pipelines = |list: &[(u64, &str)]| -> Vec<Pipeline> {
+        let pipeline = |(id, source): &(u64, &str)| Pipeline {
+            id: *id,
+            source: Some((*source).to_owned()),
+        };
+        list.iter().map(pipeline).collect()
+    };
+    let late = pipelines(&[(9, "push"), (8, "external")]);
+    let early = pipelines(&[(9, "external"), (8, "push"), (7, "push")]);
+
+    assert_eq!(choose(&late, StatusState::Pending), Some(9));
+    assert_eq!(choose(&late, StatusState::Success), Some(8));
+    assert_eq!(choose(&early, StatusState::Pending), Some(8));
+    assert_eq!(choose(&early, StatusState::Failure), Some(8));
+    assert_eq!(
+        choose(&pipelines(&[(3, "external")]), StatusState::Error),
+        Some(3)
+    );
+    assert_eq!(choose(&[], StatusState::Error), None);
+}
+
+#[actix_web::test]
+async fn failure_and_error_are_both_failed_and_the_text_says_which() {
+    let api = api(
+        Reply::json(403, json!({"message": "403 Forbidden"})),
+        created(),
+    );
+    let forge = gitlab(&api.url);
+
+    post(&forge, &status(StatusState::Failure, &"x".repeat(300)))
+        .await
+        .unwrap();
+    post(&forge, &status(StatusState::Error, &"x".repeat(300)))
+        .await
+        .unwrap();
+
+    let asked = api.asked();
+    let sent = |n: usize| asked[n].json();
+    assert_eq!(sent(1)["state"], "failed");
+    assert_eq!(sent(2)["state"], "failed");
+    let description = |n: usize| sent(n)["description"].as_str().unwrap().to_owned();
+    assert!(description(1).starts_with("xxx"));
+    assert!(description(2).starts_with("error: xxx"));
+    for n in [1, 2] {
+        assert_eq!(description(n).chars().count(), 255);
+    }
+}
+
+#[actix_web::test]
+async fn a_status_that_stands_where_it_should_is_no_error() {
+    let refused = |how: &str| {
+        let words = format!(
+            "Cannot transition status via {how} (Reason(s): Status cannot transition via \"x\")"
+        );
+        Reply::json(400, json!({"message": words}))
+    };
+    let cases = [
+        (StatusState::Pending, ":enqueue from :pending", true),
+        (StatusState::Pending, ":enqueue from :running", true),
+        (StatusState::Success, ":success from :success", true),
+        (StatusState::Error, ":drop from :failed", true),
+        (StatusState::Success, ":success from :canceled", false),
+        (StatusState::Failure, ":drop from :success", false),
+    ];
+    for (state, how, fine) in cases {
+        let api = api(none(), refused(how));
+        let posted = post(&gitlab(&api.url), &status(state, "")).await;
+        match posted {
+            Ok(()) => assert!(fine, "{how}"),
+            Err(error) => assert!(!fine && matches!(error, ForgeError::Refused(_)), "{error}"),
+        }
+    }
+}
+
+#[actix_web::test]
+async fn refusals_are_told_apart() {
+    let taken = json!({"message": {"name": ["has already been taken"]}});
+    let cases = [
+        (Reply::json(400, taken), "name: has already been taken"),
+        (
+            Reply::json(403, json!({"message": "403 Forbidden"})),
+            "protected",
+        ),
+        (
+            Reply::json(
+                422,
+                json!({"message": "The number of jobs has exceeded the limit"}),
+            ),
+            "jobs",
+        ),
+    ];
+    for (reply, words) in cases {
+        let api = api(none(), reply);
+        let error = post(&gitlab(&api.url), &status(StatusState::Success, ""))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&error, ForgeError::Refused(m) if m.contains(words)),
+            "{error}"
+        );
+    }
+
+    let busy = api(
+        none(),
+        Reply::json(409, json!({"message": "Another update is in progress"})),
+    );
+    let error = post(&gitlab(&busy.url), &status(StatusState::Success, ""))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ForgeError::Later { .. }));
+
+    let gone = api(
+        none(),
+        Reply::json(404, json!({"message": "404 Commit Not Found"})),
+    );
+    let error = post(&gitlab(&gone.url), &status(StatusState::Success, ""))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ForgeError::Gone(_)));
+}
