@@ -34,7 +34,12 @@ pub struct ServerOptions {
     #[arg(long, value_name = "HOST:PORT", env = "PURGEHOOK_LISTEN")]
     pub listen: Option<String>,
     /// sqlite://PATH or postgres://... [default: `server.database`, else sqlite://purgehook.db]
-    #[arg(long, value_name = "ADDRESS", env = "PURGEHOOK_DATABASE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "PURGEHOOK_DATABASE",
+        hide_env_values = true
+    )]
     pub database: Option<String>,
     /// The address that links in statuses start with [default: `server.public_url`]
     #[arg(long, value_name = "URL", env = "PURGEHOOK_PUBLIC_URL")]
@@ -125,7 +130,12 @@ enum Command {
     /// Ask a running server whether it is ready; for containers
     Healthcheck {
         /// Where it listens
-        #[arg(long, value_name = "HOST:PORT", env = "PURGEHOOK_LISTEN", default_value = "127.0.0.1:8080")]
+        #[arg(
+            long,
+            value_name = "HOST:PORT",
+            env = "PURGEHOOK_LISTEN",
+            default_value = "127.0.0.1:8080"
+        )]
         listen: String,
     },
 }
@@ -135,18 +145,31 @@ pub async fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Serve { rules, options } => commands::serve::run(&rules.rules, &options).await,
         Command::Check { rules, json } => commands::check::run(&rules.rules, json),
-        Command::Plan { rules, site, files, json } => {
-            commands::plan::run(&rules.rules, site.as_deref(), &files, json)
-        }
-        Command::Explain { rules, site, path, json } => {
-            commands::explain::run(&rules.rules, site.as_deref(), &path, json)
-        }
-        Command::Runs { rules, options, site, state, limit, json } => {
-            commands::runs::run(&rules.rules, &options, site, state.as_deref(), limit, json).await
-        }
-        Command::Retry { rules, options, run } => {
-            commands::retry::run(&rules.rules, &options, run).await
-        }
+        Command::Plan {
+            rules,
+            site,
+            files,
+            json,
+        } => commands::plan::run(&rules.rules, site.as_deref(), &files, json),
+        Command::Explain {
+            rules,
+            site,
+            path,
+            json,
+        } => commands::explain::run(&rules.rules, site.as_deref(), &path, json),
+        Command::Runs {
+            rules,
+            options,
+            site,
+            state,
+            limit,
+            json,
+        } => commands::runs::run(&rules.rules, &options, site, state.as_deref(), limit, json).await,
+        Command::Retry {
+            rules,
+            options,
+            run,
+        } => commands::retry::run(&rules.rules, &options, run).await,
         Command::Demo { listen, exit } => commands::demo::run(&listen, exit).await,
         Command::Healthcheck { listen } => commands::healthcheck::run(&listen).await,
     };

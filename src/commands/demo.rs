@@ -34,7 +34,9 @@ const LOOK: Duration = Duration::from_millis(100);
 pub async fn run(listen: &str, exit: bool) -> anyhow::Result<ExitCode> {
     start_logging("error");
     let clock = Clock::system();
-    let sandbox = Sandbox::start(clock.clone()).await.context("cannot start the sandbox")?;
+    let sandbox = Sandbox::start(clock.clone())
+        .await
+        .context("cannot start the sandbox")?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let database = format!("sqlite://{}", folder.path().join("demo.db").display());
     let config = configure(&sandbox, listen, &database)?;
@@ -45,11 +47,21 @@ pub async fn run(listen: &str, exit: bool) -> anyhow::Result<ExitCode> {
     let running = server::start(Arc::clone(&engine), listen, stopping.clone()).with_context(|| {
         format!("cannot listen on {listen}; try another address: purgehook demo --listen 127.0.0.1:8090")
     })?;
-    let address = running.addresses().first().copied().context("the server has no address")?;
+    let address = running
+        .addresses()
+        .first()
+        .copied()
+        .context("the server has no address")?;
     let steps = tokio::spawn(Arc::clone(&engine).run(stopping));
-    let stage = Stage { engine, clock, base: format!("http://{address}") };
+    let stage = Stage {
+        engine,
+        clock,
+        base: format!("http://{address}"),
+    };
 
-    println!("Stand-ins for GitHub, GitLab and Tencent Cloud CDN are up, checking signatures and limits.");
+    println!(
+        "Stand-ins for GitHub, GitLab and Tencent Cloud CDN are up, checking signatures and limits."
+    );
     println!("The pages are at {}\n", stage.base);
     play(&stage, &sandbox).await?;
 
@@ -82,9 +94,15 @@ fn configure(sandbox: &Sandbox, listen: &str, database: &str) -> anyhow::Result<
     ];
     let environment = Environment::of(values.iter().map(|(name, value)| (*name, value.as_str())));
     let outside = Outside::new(Clock::system())?;
-    config::read("demo.yaml", include_str!("demo.yaml"), environment, &outside, config::ALL_KINDS)
-        .map(|loaded| loaded.config)
-        .map_err(|problems| anyhow::anyhow!("{}", problems.render(false)))
+    config::read(
+        "demo.yaml",
+        include_str!("demo.yaml"),
+        environment,
+        &outside,
+        config::ALL_KINDS,
+    )
+    .map(|loaded| loaded.config)
+    .map_err(|problems| anyhow::anyhow!("{}", problems.render(false)))
 }
 
 /// The scenes, one after the other.
@@ -95,26 +113,38 @@ async fn play(stage: &Stage, sandbox: &Sandbox) -> anyhow::Result<()> {
     cdn.set_fate("/broken", Often::Always, Fate::Fail);
 
     let website = sandbox.github().create_repo("acme/website", "main");
-    website.commit("main", &[
-        Change::write("content/_index.md", "Welcome"),
-        Change::write("content/posts/hello/index.md", "Hello"),
-        Change::write("static/app.css", "body {}"),
-        Change::write("static/broken.js", "x"),
-        Change::write("layouts/base.html", "<html>"),
-        Change::write("README.md", "The site"),
-    ]);
+    website.commit(
+        "main",
+        &[
+            Change::write("content/_index.md", "Welcome"),
+            Change::write("content/posts/hello/index.md", "Hello"),
+            Change::write("static/app.css", "body {}"),
+            Change::write("static/broken.js", "x"),
+            Change::write("layouts/base.html", "<html>"),
+            Change::write("README.md", "The site"),
+        ],
+    );
     // The branch was there before purgehook was: its first push is not delivered.
     let _ = website.push("main");
     let docs = sandbox.gitlab().create_repo("acme/handbook/docs", "main");
-    docs.commit("main", &[Change::write("docs/start.md", "Start"), Change::write("docs/old.md", "Old")]);
+    docs.commit(
+        "main",
+        &[
+            Change::write("docs/start.md", "Start"),
+            Change::write("docs/old.md", "Old"),
+        ],
+    );
     let _ = docs.push("main");
 
     stage.scene("GitHub: a post and a stylesheet change (and the README, which no page shows)");
-    website.commit("main", &[
-        Change::write("content/posts/hello/index.md", "Hello, world"),
-        Change::write("static/app.css", "body { color: teal }"),
-        Change::write("README.md", "Our site"),
-    ]);
+    website.commit(
+        "main",
+        &[
+            Change::write("content/posts/hello/index.md", "Hello, world"),
+            Change::write("static/app.css", "body { color: teal }"),
+            Change::write("README.md", "Our site"),
+        ],
+    );
     let delivery = stage.push(&website, "main").await?;
 
     stage.scene("GitHub: the same delivery again");
@@ -122,7 +152,10 @@ async fn play(stage: &Stage, sandbox: &Sandbox) -> anyhow::Result<()> {
     println!();
 
     stage.scene("GitHub: a layout changes, so the whole site is purged");
-    website.commit("main", &[Change::write("layouts/base.html", "<html lang=en>")]);
+    website.commit(
+        "main",
+        &[Change::write("layouts/base.html", "<html lang=en>")],
+    );
     stage.push(&website, "main").await?;
 
     stage.scene("GitLab: a page is renamed; its old address must turn 404 everywhere");
@@ -130,10 +163,13 @@ async fn play(stage: &Stage, sandbox: &Sandbox) -> anyhow::Result<()> {
     stage.push(&docs, "main").await?;
 
     stage.scene("GitHub: one of two files cannot be purged, and the commit says so");
-    website.commit("main", &[
-        Change::write("static/broken.js", "y"),
-        Change::write("content/_index.md", "Welcome back"),
-    ]);
+    website.commit(
+        "main",
+        &[
+            Change::write("static/broken.js", "y"),
+            Change::write("content/_index.md", "Welcome back"),
+        ],
+    );
     stage.push(&website, "main").await?;
 
     stage.scene("A forged push: signed with another secret");
@@ -164,9 +200,16 @@ impl Stage {
     async fn push(&self, repo: &Repository, branch: &str) -> anyhow::Result<Delivery> {
         let delivery = repo.push(branch).context("nothing to push")?;
         let answer = self.send(&delivery).await?;
-        let ids = answer.get("runs").and_then(Value::as_array).cloned().unwrap_or_default();
+        let ids = answer
+            .get("runs")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         for run in ids {
-            let id = run.get("id").and_then(Value::as_str).context("an answer without a run's id")?;
+            let id = run
+                .get("id")
+                .and_then(Value::as_str)
+                .context("an answer without a run's id")?;
             self.watch(repo, &RunId(id.to_owned())).await?;
         }
         println!();
@@ -175,7 +218,9 @@ impl Stage {
 
     async fn send(&self, delivery: &Delivery) -> anyhow::Result<Value> {
         let (status, answer) = delivery.send(&self.base).await?;
-        let said = ["why", "error"].into_iter().find_map(|key| answer.get(key)?.as_str());
+        let said = ["why", "error"]
+            .into_iter()
+            .find_map(|key| answer.get(key)?.as_str());
         println!(
             "  POST {} -> {status} {}{}",
             delivery.path,
@@ -196,12 +241,19 @@ impl Stage {
             if self.clock.now() > deadline {
                 bail!("run {id} did not end within {} s", SCENE_LIMIT.as_secs());
             }
-            let run = store.run(id).await?.with_context(|| format!("run {id} is gone"))?;
+            let run = store
+                .run(id)
+                .await?
+                .with_context(|| format!("run {id} is gone"))?;
             let counts = store.purge_counts(id).await?;
             bar.set_length(counts.count(|_, _| true));
             bar.set_position(counts.count(|_, state| state.is_final()));
             bar.set_message(run.summary.clone());
-            let told = store.statuses(id).await?.last().is_some_and(|last| last.posted_at.is_some());
+            let told = store
+                .statuses(id)
+                .await?
+                .last()
+                .is_some_and(|last| last.posted_at.is_some());
             if run.state.is_final() && told {
                 break run;
             }
@@ -210,20 +262,35 @@ impl Stage {
         bar.finish_and_clear();
 
         for purge in store.purges(id, 0, 50).await? {
-            let mark = if purge.state == PurgeState::Done { "ok    " } else { "FAILED" };
+            let mark = if purge.state == PurgeState::Done {
+                "ok    "
+            } else {
+                "FAILED"
+            };
             let kind = match purge.planned.kind {
                 PurgeKind::Url => "url      ",
                 PurgeKind::Directory => "directory",
                 PurgeKind::Prefetch => "prefetch ",
             };
             let why = purge.planned.path.as_deref().unwrap_or("everything");
-            println!("  {mark} {kind} {}  <- {} ({why})", purge.planned.target, purge.planned.rule);
+            println!(
+                "  {mark} {kind} {}  <- {} ({why})",
+                purge.planned.target, purge.planned.rule
+            );
         }
         for status in repo.statuses(&run.commit) {
             let description = status.description.unwrap_or_default();
-            println!("  status on {}: {} - {description}", run.commit.get(..8).unwrap_or_default(), status.state);
+            println!(
+                "  status on {}: {} - {description}",
+                run.commit.get(..8).unwrap_or_default(),
+                status.state
+            );
         }
-        let end = if run.state == RunState::Succeeded { "succeeded" } else { "did not succeed" };
+        let end = if run.state == RunState::Succeeded {
+            "succeeded"
+        } else {
+            "did not succeed"
+        };
         println!("  the run {end}: {}/runs/{id}", self.base);
         Ok(())
     }

@@ -39,7 +39,10 @@ pub fn run(rules: &Path, site: Option<&str>, path: &str, json: bool) -> anyhow::
                 println!("    {target}");
             }
             for unmappable in &explained.mapped.unmappable {
-                println!("    no URL from {}: {}", unmappable.template, unmappable.why);
+                println!(
+                    "    no URL from {}: {}",
+                    unmappable.template, unmappable.why
+                );
             }
         }
     }

@@ -11,7 +11,9 @@ use crate::http::Outside;
 /// Asks `/readyz`; fails if it is not answered with 200 within five seconds.
 pub async fn run(listen: &str) -> anyhow::Result<ExitCode> {
     // A server that listens on every address is asked on the loopback one.
-    let address = listen.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]");
+    let address = listen
+        .replace("0.0.0.0", "127.0.0.1")
+        .replace("[::]", "[::1]");
     let url = format!("http://{address}/readyz");
     let answer = Outside::new(Clock::system())?
         .http

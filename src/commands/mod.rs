@@ -26,7 +26,9 @@ use crate::store::Store;
 /// Logs to standard error: readable on a terminal, JSON otherwise. `RUST_LOG` says what.
 fn start_logging(default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // A second start of logging, in a test, is no harm.
     let _ = if std::io::stderr().is_terminal() {
         builder.with_target(false).try_init()
@@ -41,13 +43,25 @@ fn load(rules: &Path, options: &ServerOptions) -> anyhow::Result<Config> {
     match config::load(rules, Environment::of_process(), &outside) {
         Ok(loaded) => {
             if !loaded.warnings.list.is_empty() {
-                eprintln!("{}", loaded.warnings.render(std::io::stderr().is_terminal()));
+                eprintln!(
+                    "{}",
+                    loaded.warnings.render(std::io::stderr().is_terminal())
+                );
             }
             let mut config = loaded.config;
             let server = &mut config.server;
-            server.listen = options.listen.clone().unwrap_or_else(|| server.listen.clone());
-            server.database = options.database.clone().unwrap_or_else(|| server.database.clone());
-            server.public_url = options.public_url.clone().or_else(|| server.public_url.clone());
+            server.listen = options
+                .listen
+                .clone()
+                .unwrap_or_else(|| server.listen.clone());
+            server.database = options
+                .database
+                .clone()
+                .unwrap_or_else(|| server.database.clone());
+            server.public_url = options
+                .public_url
+                .clone()
+                .or_else(|| server.public_url.clone());
             Ok(config)
         }
         Err(problems) => {
@@ -69,10 +83,9 @@ fn sites<'c>(config: &'c Config, name: Option<&str>) -> anyhow::Result<Vec<&'c S
         None => Ok(config.sites.values().collect()),
         Some(name) => {
             let known: Vec<&str> = config.sites.keys().map(String::as_str).collect();
-            let site = config
-                .sites
-                .get(name)
-                .with_context(|| format!("there is no site {name:?}; there is {}", known.join(", ")))?;
+            let site = config.sites.get(name).with_context(|| {
+                format!("there is no site {name:?}; there is {}", known.join(", "))
+            })?;
             Ok(vec![site])
         }
     }

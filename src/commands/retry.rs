@@ -22,7 +22,9 @@ pub async fn run(rules: &Path, options: &ServerOptions, run: String) -> anyhow::
     let id = RunId(run);
     match engine.retry(&id).await? {
         None => bail!("there is no run {id}; `purgehook runs` lists them"),
-        Some(false) => bail!("run {id} has not failed: only failed and errored runs can be tried again"),
+        Some(false) => {
+            bail!("run {id} has not failed: only failed and errored runs can be tried again")
+        }
         Some(true) => {
             println!("run {id} is tried again");
             Ok(ExitCode::SUCCESS)

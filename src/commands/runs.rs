@@ -24,7 +24,12 @@ pub async fn run(
     let state = state.map(parse_state).transpose()?;
     let config = load(rules, options)?;
     let store = open_store(&config).await?;
-    let filter = RunFilter { site, state, limit, ..RunFilter::default() };
+    let filter = RunFilter {
+        site,
+        state,
+        limit,
+        ..RunFilter::default()
+    };
     let runs = store.runs(&filter).await?;
     if json {
         let list: Vec<_> = runs.iter().map(as_json).collect();
@@ -60,7 +65,14 @@ fn as_json(run: &Run) -> serde_json::Value {
 
 fn table(runs: &[Run]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["run", "site", "commit", "state", "made", "how it stands"]);
+    table.load_style(presets::NOTHING).set_header([
+        "run",
+        "site",
+        "commit",
+        "state",
+        "made",
+        "how it stands",
+    ]);
     for run in runs {
         table.add_row([
             run.id.0.as_str(),

@@ -368,7 +368,11 @@ fn conclude(run: Run, purges: &[Purge], now: Timestamp) -> Outcome {
         .collect();
     match failed.first() {
         None if !run.problems.is_empty() => {
-            let summary = format!("{} could not be purged: {}", describe::targets(run.problems.len()), run.problems[0]);
+            let summary = format!(
+                "{} could not be purged: {}",
+                describe::targets(run.problems.len()),
+                run.problems[0]
+            );
             end(run, RunState::Failed, summary, now)
         }
         None => {

@@ -52,7 +52,11 @@ pub fn files(count: usize) -> String {
 
 /// "1 target" or "7 targets".
 pub fn targets(count: usize) -> String {
-    if count == 1 { "1 target".to_owned() } else { format!("{count} targets") }
+    if count == 1 {
+        "1 target".to_owned()
+    } else {
+        format!("{count} targets")
+    }
 }
 
 /// "3 of 14 purges failed: https://...: why".

@@ -124,14 +124,28 @@ mod tests {
     fn a_rule_with_a_count_applies_that_often_and_in_order() {
         let mut script = Script::new();
         script.add(Service::GitHub, "*", Often::Times(1), Fault::Hang);
-        script.add(Service::GitHub, "GET compare", Often::Times(2), Fault::Throttle);
+        script.add(
+            Service::GitHub,
+            "GET compare",
+            Often::Times(2),
+            Fault::Throttle,
+        );
 
         assert_eq!(script.take(Service::GitLab, "GET compare"), None);
-        assert_eq!(script.take(Service::GitHub, "GET compare"), Some(Fault::Hang));
+        assert_eq!(
+            script.take(Service::GitHub, "GET compare"),
+            Some(Fault::Hang)
+        );
         assert_eq!(script.pending(), 2);
         assert_eq!(script.take(Service::GitHub, "POST statuses"), None);
-        assert_eq!(script.take(Service::GitHub, "GET compare"), Some(Fault::Throttle));
-        assert_eq!(script.take(Service::GitHub, "GET compare"), Some(Fault::Throttle));
+        assert_eq!(
+            script.take(Service::GitHub, "GET compare"),
+            Some(Fault::Throttle)
+        );
+        assert_eq!(
+            script.take(Service::GitHub, "GET compare"),
+            Some(Fault::Throttle)
+        );
         assert_eq!(script.take(Service::GitHub, "GET compare"), None);
     }
 

@@ -198,8 +198,7 @@ impl Forge {
     pub fn url(&self) -> String {
         let path = match self.service {
             Service::GitLab => "/api/v4",
-            Service::GitHub
-            | Service::TencentCdn => "",
+            Service::GitHub | Service::TencentCdn => "",
         };
         format!("{}{path}", self.world.address(self.service))
     }
@@ -208,8 +207,7 @@ impl Forge {
     pub fn token(&self) -> &'static str {
         match self.service {
             Service::GitLab => super::gitlab::TOKEN,
-            Service::GitHub
-            | Service::TencentCdn => super::github::TOKEN,
+            Service::GitHub | Service::TencentCdn => super::github::TOKEN,
         }
     }
 
@@ -225,8 +223,9 @@ impl Forge {
 
     /// Makes an empty repository: `acme/website`.
     pub fn create_repo(&self, path: &str, default_branch: &str) -> Repository {
-        self.world
-            .host(self.service, |host| host.projects().create(path, default_branch));
+        self.world.host(self.service, |host| {
+            host.projects().create(path, default_branch)
+        });
         self.repo(path)
     }
 
@@ -242,7 +241,8 @@ impl Forge {
     /// the same id and body; GitLab dates and signs it anew.
     pub fn again(&self, delivery: &Delivery) -> Delivery {
         let now = self.world.now();
-        self.world.host(self.service, |host| host.again(delivery, now))
+        self.world
+            .host(self.service, |host| host.again(delivery, now))
     }
 }
 

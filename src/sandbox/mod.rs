@@ -206,15 +206,9 @@ impl State {
 impl World {
     fn new(clock: Clock, addresses: BTreeMap<Service, String>) -> Self {
         let mut github = github::GitHub::new();
-        github.address = addresses
-            .get(&Service::GitHub)
-            .cloned()
-            .unwrap_or_default();
+        github.address = addresses.get(&Service::GitHub).cloned().unwrap_or_default();
         let mut gitlab = gitlab::GitLab::new();
-        gitlab.address = addresses
-            .get(&Service::GitLab)
-            .cloned()
-            .unwrap_or_default();
+        gitlab.address = addresses.get(&Service::GitLab).cloned().unwrap_or_default();
         let state = State {
             github,
             gitlab,

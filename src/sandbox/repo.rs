@@ -453,7 +453,11 @@ fn write_tree(
 /// came with the same content are a rename.
 pub(super) fn diff(old: &Files, new: &Files) -> Vec<FileDiff> {
     let mut gone: BTreeMap<&str, Vec<(&Vec<u8>, &Entry)>> = BTreeMap::new();
-    for (path, entry) in old.iter().rev().filter(|(path, _)| !new.contains_key(*path)) {
+    for (path, entry) in old
+        .iter()
+        .rev()
+        .filter(|(path, _)| !new.contains_key(*path))
+    {
         gone.entry(&entry.id).or_default().push((path, entry));
     }
     let mut found = Vec::new();
@@ -512,7 +516,10 @@ mod tests {
             "ce013625030ba8dba906f756967f9e9ca394464a"
         );
         let root = repo.tree(&commit.tree).unwrap();
-        assert_eq!((root[0].kind(), root[0].name.as_slice()), ("tree", &b"a"[..]));
+        assert_eq!(
+            (root[0].kind(), root[0].name.as_slice()),
+            ("tree", &b"a"[..])
+        );
         assert_eq!(repo.tree(&root[0].id).unwrap()[0].name, b"b.txt");
     }
 
@@ -567,9 +574,17 @@ mod tests {
     #[test]
     fn a_merge_takes_what_the_other_side_changed() {
         let mut repo = Repo::default();
-        let base = repo.commit("main", &[Change::write("a", "1"), Change::write("b", "1")], at());
+        let base = repo.commit(
+            "main",
+            &[Change::write("a", "1"), Change::write("b", "1")],
+            at(),
+        );
         repo.reset("topic", &base);
-        let topic = repo.commit("topic", &[Change::remove("a"), Change::write("c", "1")], at());
+        let topic = repo.commit(
+            "topic",
+            &[Change::remove("a"), Change::write("c", "1")],
+            at(),
+        );
         let main = repo.commit("main", &[Change::write("b", "2")], at());
         let merged = repo.merge("main", "topic", &[], at()).unwrap();
         repo.push("refs/heads/main");

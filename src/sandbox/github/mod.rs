@@ -16,7 +16,8 @@ use super::exchange::{Answer, Api, Request};
 use super::forge::{Delivery, Happening, Host, Moved, PostedStatus, Projects};
 
 /// The one token the sandbox's GitHub knows. Long, as app tokens are since 2026.
-pub(super) const TOKEN: &str = "ghs_sandbox_0123456789abcdefghijklmnopqrstuvwxyz_0123456789abcdefghijklmnopqrstuvwxyz";
+pub(super) const TOKEN: &str =
+    "ghs_sandbox_0123456789abcdefghijklmnopqrstuvwxyz_0123456789abcdefghijklmnopqrstuvwxyz";
 
 /// Requests an hour with a token.
 const HOURLY: u32 = 5_000;
@@ -170,7 +171,10 @@ impl Api for GitHub {
             .with("x-ratelimit-limit", HOURLY)
             .with("x-ratelimit-remaining", 0)
             .with("x-ratelimit-used", HOURLY)
-            .with("x-ratelimit-reset", self.resets_at.max(now.as_second() + 60))
+            .with(
+                "x-ratelimit-reset",
+                self.resets_at.max(now.as_second() + 60),
+            )
             .with("x-ratelimit-resource", "core")
     }
 

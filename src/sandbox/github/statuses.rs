@@ -111,9 +111,7 @@ impl GitHub {
         let taken = self.statuses.entry(key).or_default();
         let same = |status: &&Status| status.context.eq_ignore_ascii_case(&context);
         if taken.iter().filter(same).count() >= MAX_PER_CONTEXT {
-            return invalid(
-                "This SHA and context has reached the maximum number of statuses.",
-            );
+            return invalid("This SHA and context has reached the maximum number of statuses.");
         }
         self.status_count += 1;
         let status = Status {

@@ -249,7 +249,11 @@ fn file_json(file: &FileDiff) -> Value {
         Difference::Changed => "changed",
         Difference::Renamed => "renamed",
     };
-    let sha = file.new.as_ref().or(file.old.as_ref()).map(|entry| &entry.id);
+    let sha = file
+        .new
+        .as_ref()
+        .or(file.old.as_ref())
+        .map(|entry| &entry.id);
     let mut line = json!({
         "sha": sha,
         "filename": text(&file.path),

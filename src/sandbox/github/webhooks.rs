@@ -46,11 +46,16 @@ impl GitHub {
             ),
             ("X-GitHub-Hook-Installation-Target-ID", "1000".to_owned()),
             ("X-Hub-Signature", format!("sha1={}", sha1_mac(&body))),
-            ("X-Hub-Signature-256", format!("sha256={}", sha256_mac(&body))),
+            (
+                "X-Hub-Signature-256",
+                format!("sha256={}", sha256_mac(&body)),
+            ),
         ];
         Delivery {
             path: "/hooks/github".to_owned(),
-            headers: headers.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value))
+                .to_vec(),
             body,
         }
     }
@@ -197,7 +202,12 @@ pub(super) fn other(
                 "sender": sender(),
             }),
         )),
-        Happening::Deployment { sha, branch, environment, state } => Some((
+        Happening::Deployment {
+            sha,
+            branch,
+            environment,
+            state,
+        } => Some((
             "deployment_status",
             json!({
                 "action": "created",
@@ -216,7 +226,13 @@ pub(super) fn other(
                 "sender": sender(),
             }),
         )),
-        Happening::Workflow { sha, branch, path, event, conclusion } => Some((
+        Happening::Workflow {
+            sha,
+            branch,
+            path,
+            event,
+            conclusion,
+        } => Some((
             "workflow_run",
             json!({
                 "action": "completed",

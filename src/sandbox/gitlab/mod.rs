@@ -236,7 +236,11 @@ fn parameters(request: &Request) -> Result<BTreeMap<String, String>, Answer> {
                     }
                 }
             }
-            Ok(_) | Err(_) => return Err(error("The provided content-type 'application/json' does not match the body")),
+            Ok(_) | Err(_) => {
+                return Err(error(
+                    "The provided content-type 'application/json' does not match the body",
+                ));
+            }
         },
         other => {
             return Err(Answer::refusal(

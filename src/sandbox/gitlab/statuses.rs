@@ -117,7 +117,14 @@ impl GitLab {
             Err(answer) => return answer,
         };
         let known = [
-            "state", "ref", "name", "context", "target_url", "description", "coverage", "pipeline_id",
+            "state",
+            "ref",
+            "name",
+            "context",
+            "target_url",
+            "description",
+            "coverage",
+            "pipeline_id",
         ];
         if let Some(name) = given.keys().find(|name| !known.contains(&name.as_str())) {
             // GitLab itself passes over what it does not know; here it is a mistake.
@@ -130,9 +137,15 @@ impl GitLab {
         let Some(state) = State::parse(&word) else {
             return error("state does not have a valid value");
         };
-        let name = get("name").or_else(|| get("context")).unwrap_or_else(|| "default".into());
+        let name = get("name")
+            .or_else(|| get("context"))
+            .unwrap_or_else(|| "default".into());
         let (description, target_url) = (get("description"), get("target_url"));
-        for (field, text) in [("name", Some(&name)), ("description", description.as_ref()), ("target_url", target_url.as_ref())] {
+        for (field, text) in [
+            ("name", Some(&name)),
+            ("description", description.as_ref()),
+            ("target_url", target_url.as_ref()),
+        ] {
             if text.is_some_and(|text| text.chars().count() > MAX_TEXT) {
                 return Answer::refusal(
                     400,
@@ -141,9 +154,10 @@ impl GitLab {
                 );
             }
         }
-        if target_url.as_ref().is_some_and(|url| {
-            !url.starts_with("http://") && !url.starts_with("https://")
-        }) {
+        if target_url
+            .as_ref()
+            .is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://"))
+        {
             return Answer::refusal(
                 400,
                 "target_url is blocked",
@@ -233,7 +247,10 @@ impl GitLab {
             let found = self.pipelines.iter().find(|p| p.id.to_string() == id);
             return match found.filter(of_commit) {
                 Some(pipeline) => Ok(pipeline.id),
-                None => Err(message(404, "404 Pipeline for pipeline_id, sha and ref Not Found")),
+                None => Err(message(
+                    404,
+                    "404 Pipeline for pipeline_id, sha and ref Not Found",
+                )),
             };
         }
         if let Some(pipeline) = self.pipelines.iter().rev().find(of_commit) {
@@ -312,8 +329,7 @@ impl GitLab {
 
     /// Every post that was taken for a commit, in order.
     pub(super) fn posted(&self, path: &str, sha: &str) -> Vec<PostedStatus> {
-        let of_commit =
-            |s: &&Status| s.project.eq_ignore_ascii_case(path) && s.sha == sha;
+        let of_commit = |s: &&Status| s.project.eq_ignore_ascii_case(path) && s.sha == sha;
         let mut posts: Vec<PostedStatus> = self
             .statuses
             .iter()

@@ -17,7 +17,8 @@ impl GitLab {
         let Some(repo) = self.repo(path) else {
             return message(404, "404 Project Not Found");
         };
-        let (Some(from), Some(to)) = (request.query_value("from"), request.query_value("to")) else {
+        let (Some(from), Some(to)) = (request.query_value("from"), request.query_value("to"))
+        else {
             return error("from is missing, to is missing");
         };
         let straight = match request.query_value("straight").as_deref() {
@@ -41,7 +42,9 @@ impl GitLab {
         let commits = repo.commits_between(&to.id, std::slice::from_ref(&from.id));
         let commits: Vec<Value> = commits.iter().map(|commit| commit_json(commit)).collect();
         let diffs = files.iter().take(self.diff_limit).enumerate();
-        let diffs: Vec<Value> = diffs.map(|(at, file)| diff_json(file, at * 10 > self.diff_limit)).collect();
+        let diffs: Vec<Value> = diffs
+            .map(|(at, file)| diff_json(file, at * 10 > self.diff_limit))
+            .collect();
         Answer::json(
             200,
             &json!({
@@ -251,7 +254,11 @@ fn diff_json(file: &FileDiff, collapsed: bool) -> Value {
     let old_path = file.previous.as_deref().map_or_else(|| path.clone(), text);
     let mode = |entry: &Option<Entry>| {
         let mode = entry.as_ref().map_or(0, |entry| entry.mode);
-        if mode == 0 { "0".to_owned() } else { format!("{mode:06o}") }
+        if mode == 0 {
+            "0".to_owned()
+        } else {
+            format!("{mode:06o}")
+        }
     };
     json!({
         "old_path": old_path,

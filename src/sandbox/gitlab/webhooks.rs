@@ -41,7 +41,10 @@ impl GitLab {
             ("X-Gitlab-Instance", "https://gitlab.example.com".to_owned()),
             (
                 "X-Gitlab-Webhook-UUID",
-                format!("8f7a0f0e-{:04x}-4a5c-8f2b-0123456789ab", now.as_millisecond() & 0xffff),
+                format!(
+                    "8f7a0f0e-{:04x}-4a5c-8f2b-0123456789ab",
+                    now.as_millisecond() & 0xffff
+                ),
             ),
             (
                 "X-Gitlab-Event-UUID",
@@ -65,7 +68,9 @@ impl GitLab {
         let headers = headers.into_iter();
         Delivery {
             path: "/hooks/gitlab".to_owned(),
-            headers: headers.map(|(name, value)| (name.to_owned(), value)).collect(),
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
             body,
         }
     }
@@ -135,7 +140,12 @@ pub(super) fn other(
 ) -> Option<(&'static str, Value)> {
     let project_json = project_json(project);
     match happening {
-        Happening::Deployment { sha, branch, environment, state } => Some((
+        Happening::Deployment {
+            sha,
+            branch,
+            environment,
+            state,
+        } => Some((
             "Deployment Hook",
             json!({
                 "object_kind": "deployment",
@@ -155,7 +165,12 @@ pub(super) fn other(
                 "commit_title": "A change",
             }),
         )),
-        Happening::Pipeline { sha, branch, source, status } => Some((
+        Happening::Pipeline {
+            sha,
+            branch,
+            source,
+            status,
+        } => Some((
             "Pipeline Hook",
             json!({
                 "object_kind": "pipeline",

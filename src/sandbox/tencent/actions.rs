@@ -4,9 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::super::account::{
-    Account, Area, Fate, Target, Task, beijing_time, parse_beijing_time,
-};
+use super::super::account::{Account, Area, Fate, Target, Task, beijing_time, parse_beijing_time};
 use super::parameters::{Parameters, missing};
 use super::signature::Refused;
 use crate::purge::{Mode, PurgeKind};
@@ -72,7 +70,16 @@ fn purge_urls(
     let area = parameters.word("Area", &["mainland", "overseas"])?;
     let encoded = parameters.flag("UrlEncode")?.unwrap_or(false);
     let area = area.as_deref().and_then(Area::parse);
-    submit(account, parameters, PurgeKind::Url, None, urls, area, encoded, now)
+    submit(
+        account,
+        parameters,
+        PurgeKind::Url,
+        None,
+        urls,
+        area,
+        encoded,
+        now,
+    )
 }
 
 fn purge_paths(
@@ -81,7 +88,10 @@ fn purge_paths(
     now: Timestamp,
 ) -> Result<Fields, Refused> {
     let paths = parameters.texts("Paths")?.ok_or_else(|| missing("Paths"))?;
-    let mode = match parameters.word("FlushType", &["flush", "delete"])?.as_deref() {
+    let mode = match parameters
+        .word("FlushType", &["flush", "delete"])?
+        .as_deref()
+    {
         None => return Err(missing("FlushType")),
         Some("flush") => Mode::Flush,
         Some(_) => Mode::Delete,
@@ -89,7 +99,16 @@ fn purge_paths(
     let area = parameters.word("Area", &["mainland", "overseas"])?;
     let encoded = parameters.flag("UrlEncode")?.unwrap_or(false);
     let area = area.as_deref().and_then(Area::parse);
-    submit(account, parameters, PurgeKind::Directory, Some(mode), paths, area, encoded, now)
+    submit(
+        account,
+        parameters,
+        PurgeKind::Directory,
+        Some(mode),
+        paths,
+        area,
+        encoded,
+        now,
+    )
 }
 
 fn push_urls(
@@ -111,13 +130,27 @@ fn push_urls(
     let headers = parameters.names_and_values("Headers")?;
     let fits = |(name, value): &(String, String)| name.len() <= 128 && value.len() <= 1_024;
     if headers.len() > 20 || !headers.iter().all(fits) {
-        return Err(bad("Headers: at most 20, names of 128 bytes, values of 1,024"));
+        return Err(bad(
+            "Headers: at most 20, names of 128 bytes, values of 1,024",
+        ));
     }
     let encoded = parameters.flag("UrlEncode")?.unwrap_or(false);
-    submit(account, parameters, PurgeKind::Prefetch, None, urls, Some(area), encoded, now)
+    submit(
+        account,
+        parameters,
+        PurgeKind::Prefetch,
+        None,
+        urls,
+        Some(area),
+        encoded,
+        now,
+    )
 }
 
-#[expect(clippy::too_many_arguments, reason = "one caller an action, each names them")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one caller an action, each names them"
+)]
 fn submit(
     account: &mut Account,
     parameters: &Parameters,
@@ -171,7 +204,10 @@ fn check(
             "The URL is too long.",
         ));
     }
-    if text.chars().any(|c| c.is_control() || c.is_whitespace() || (!encoded && !c.is_ascii())) {
+    if text
+        .chars()
+        .any(|c| c.is_control() || c.is_whitespace() || (!encoded && !c.is_ascii()))
+    {
         return Err(bad(format!("{text}: must be percent-encoded")));
     }
     let host = text.split('/').nth(2).unwrap_or_default();
@@ -180,7 +216,10 @@ fn check(
             PurgeKind::Url | PurgeKind::Directory => "InvalidParameter.CdnPurgeWildcardNotAllowed",
             PurgeKind::Prefetch => "InvalidParameter.CdnPushWildcardNotAllowed",
         };
-        return Err(Refused::new(code, "Wildcard domain names are not supported."));
+        return Err(Refused::new(
+            code,
+            "Wildcard domain names are not supported.",
+        ));
     }
     let url = Url::parse(text).map_err(|error| bad(format!("{text}: {error}")))?;
     if kind == PurgeKind::Directory && !text.ends_with('/') {
@@ -367,13 +406,19 @@ impl Query {
     }
 
     /// How many there are in all, and a page of them: the newest task first, a task's URLs in order.
-    fn run<'a>(&self, account: &'a Account, now: Timestamp) -> (usize, Vec<(&'a Task, &'a Target)>) {
+    fn run<'a>(
+        &self,
+        account: &'a Account,
+        now: Timestamp,
+    ) -> (usize, Vec<(&'a Task, &'a Target)>) {
         let listed = |task: &&Task| {
             self.kinds.contains(&task.kind)
                 && now >= task.at + account.listed_after
                 && now.duration_since(task.at) <= KEPT
                 && self.task.as_ref().is_none_or(|id| *id == task.id)
-                && self.start.is_none_or(|start| seconds(task.at) >= seconds(start))
+                && self
+                    .start
+                    .is_none_or(|start| seconds(task.at) >= seconds(start))
                 && self.end.is_none_or(|end| seconds(task.at) <= seconds(end))
                 && self.area.is_none_or(|area| task.area.covers(area))
         };
@@ -382,7 +427,10 @@ impl Query {
             self.keyword
                 .as_deref()
                 .is_none_or(|keyword| keyword == target.url || keyword == host)
-                && self.status.as_deref().is_none_or(|s| s == word(target, now))
+                && self
+                    .status
+                    .as_deref()
+                    .is_none_or(|s| s == word(target, now))
         };
         let mut all: Vec<(&Task, &Target)> = Vec::new();
         for task in account.tasks.iter().rev().filter(listed) {
@@ -421,7 +469,10 @@ fn purge_quota(
     parameters.unknown()?;
     Ok(Fields::from_iter([
         ("UrlPurge".to_owned(), quota(account, PurgeKind::Url, now)),
-        ("PathPurge".to_owned(), quota(account, PurgeKind::Directory, now)),
+        (
+            "PathPurge".to_owned(),
+            quota(account, PurgeKind::Directory, now),
+        ),
     ]))
 }
 

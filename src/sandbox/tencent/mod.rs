@@ -62,7 +62,9 @@ impl Tencent {
     fn call(&mut self, request: &Request, now: Timestamp) -> Result<Map<String, Value>, Refused> {
         let (common, mut parameters) = self.authenticate(request, now)?;
         let action = common.action.ok_or_else(|| parameters::missing("Action"))?;
-        let version = common.version.ok_or_else(|| parameters::missing("Version"))?;
+        let version = common
+            .version
+            .ok_or_else(|| parameters::missing("Version"))?;
         if version != self.version() {
             return Err(Refused::new(
                 "NoSuchVersion",
@@ -285,7 +287,10 @@ impl Api for Tencent {
     }
 
     fn failure(&self, code: &str) -> Answer {
-        self.refusal(&Refused::new(code, format!("The sandbox was told to answer {code}.")))
+        self.refusal(&Refused::new(
+            code,
+            format!("The sandbox was told to answer {code}."),
+        ))
     }
 
     fn out_of_quota(&self, action: &str) -> Answer {

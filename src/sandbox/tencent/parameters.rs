@@ -71,7 +71,10 @@ impl Parameters {
         match self.text(name)? {
             Some(word) if !allowed.contains(&word.as_str()) => Err(Refused::new(
                 "InvalidParameterValue",
-                format!("The value of `{name}` is not one of {}.", allowed.join(", ")),
+                format!(
+                    "The value of `{name}` is not one of {}.",
+                    allowed.join(", ")
+                ),
             )),
             word => Ok(word),
         }

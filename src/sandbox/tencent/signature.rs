@@ -39,7 +39,9 @@ pub(in crate::sandbox) struct Keys<'a> {
 fn mismatch(what: &str) -> Refused {
     Refused::new(
         "AuthFailure.SignatureFailure",
-        format!("The provided credentials could not be validated. Please check your signature is correct: {what}."),
+        format!(
+            "The provided credentials could not be validated. Please check your signature is correct: {what}."
+        ),
     )
 }
 
@@ -102,10 +104,14 @@ pub(in crate::sandbox) fn verify_tc3(
         ));
     }
     if *date != at.strftime("%Y-%m-%d").to_string() {
-        return Err(mismatch("the date in the credential scope is not the UTC date of X-TC-Timestamp"));
+        return Err(mismatch(
+            "the date in the credential scope is not the UTC date of X-TC-Timestamp",
+        ));
     }
     if *scoped_service != service {
-        return Err(mismatch("the service in the credential scope is not this one"));
+        return Err(mismatch(
+            "the service in the credential scope is not this one",
+        ));
     }
     if request.header("x-tc-token") != keys.token {
         return Err(Refused::new(
@@ -124,7 +130,11 @@ pub(in crate::sandbox) fn verify_tc3(
 /// The canonical request of TC3, from the wire.
 fn canonical_tc3(request: &Request, signed_headers: &str) -> Result<String, Refused> {
     let names: Vec<&str> = signed_headers.split(';').collect();
-    if !names.is_sorted() || names.iter().any(|n| n.bytes().any(|b| b.is_ascii_uppercase())) {
+    if !names.is_sorted()
+        || names
+            .iter()
+            .any(|n| n.bytes().any(|b| b.is_ascii_uppercase()))
+    {
         return Err(mismatch("SignedHeaders must be lower-case and sorted"));
     }
     if !names.contains(&"content-type") || !names.contains(&"host") {
@@ -149,7 +159,11 @@ fn canonical_tc3(request: &Request, signed_headers: &str) -> Result<String, Refu
     Ok(format!(
         "{}\n/\n{}\n{headers}\n{signed_headers}\n{}",
         request.method,
-        if request.method == "GET" { request.query.as_str() } else { "" },
+        if request.method == "GET" {
+            request.query.as_str()
+        } else {
+            ""
+        },
         hex::encode(Sha256::digest(payload))
     ))
 }

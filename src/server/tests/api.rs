@@ -7,7 +7,12 @@ use crate::run::StatusState;
 use crate::store::{StoredTask, TaskState};
 
 fn keys(value: &Value) -> Vec<&str> {
-    let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut keys: Vec<&str> = value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     keys.sort_unstable();
     keys
 }
@@ -54,7 +59,11 @@ async fn a_run_carries_what_changed_what_is_purged_and_what_the_commit_shows() {
                 Write::Task(task),
                 Write::Update(submitted),
                 Write::Posted(run.id.clone(), 1, Some(at("2026-11-22T07:10:05Z")), None),
-                Write::Status(run.id.clone(), StatusState::Pending, "0 of 1 done".to_owned()),
+                Write::Status(
+                    run.id.clone(),
+                    StatusState::Pending,
+                    "0 of 1 done".to_owned(),
+                ),
             ],
         )
         .await;
@@ -64,8 +73,23 @@ async fn a_run_carries_what_changed_what_is_purged_and_what_the_commit_shows() {
     assert_eq!(
         keys(&json),
         [
-            "before", "changes", "commit", "created_at", "deadline", "delivery", "ended_at", "id",
-            "purges", "ref", "repo", "site", "state", "statuses", "summary", "url"
+            "before",
+            "changes",
+            "commit",
+            "created_at",
+            "deadline",
+            "delivery",
+            "ended_at",
+            "id",
+            "problems",
+            "purges",
+            "ref",
+            "repo",
+            "site",
+            "state",
+            "statuses",
+            "summary",
+            "url"
         ]
     );
     assert_eq!(json["id"], run.id.0);

@@ -99,15 +99,17 @@ async fn each_refusal_has_its_status_and_words() {
             .header("x-signature", "good")
             .body("main")
     };
-    let typed = |value: &str| {
-        to(Method::POST, "/hooks/trusting").header("content-type", value)
-    };
+    let typed = |value: &str| to(Method::POST, "/hooks/trusting").header("content-type", value);
 
     for (request, expected, named) in [
         (unsigned(), 401, "missing"),
         (unsigned().header("x-signature", "bad"), 401, "wrong"),
         // A stranger does not learn what the forge sends.
-        (unsigned().header("content-type", "text/plain"), 401, "missing"),
+        (
+            unsigned().header("content-type", "text/plain"),
+            401,
+            "missing",
+        ),
         (to(Method::POST, "/hooks/nobody"), 404, "\"nobody\""),
         (to(Method::GET, "/hooks/nobody"), 404, "\"nobody\""),
         (to(Method::POST, "/hooks/"), 404, "address"),
@@ -115,8 +117,18 @@ async fn each_refusal_has_its_status_and_words() {
         (to(Method::PUT, "/hooks/trusting"), 405, "POST"),
         (typed("text/plain"), 415, "application/json"),
         (to(Method::POST, "/hooks/trusting"), 415, "application/json"),
-        (server.hook("main").header("content-encoding", "gzip"), 415, "gzip"),
-        (server.hook("main").header("content-encoding", "identity, br"), 415, "br"),
+        (
+            server.hook("main").header("content-encoding", "gzip"),
+            415,
+            "gzip",
+        ),
+        (
+            server
+                .hook("main")
+                .header("content-encoding", "identity, br"),
+            415,
+            "br",
+        ),
         (server.hook(""), 400, "empty"),
         (server.hook(vec![0xff]), 400, "UTF-8"),
         (server.hook("panic"), 500, "not taken in"),
@@ -127,7 +139,15 @@ async fn each_refusal_has_its_status_and_words() {
         assert_eq!(body["outcome"], "refused", "{body}");
         assert!(words(&body, "error").contains(named), "{body}");
     }
-    assert!(server.engine.store().runs(&everything()).await.unwrap().is_empty());
+    assert!(
+        server
+            .engine
+            .store()
+            .runs(&everything())
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 fn everything() -> crate::store::RunFilter {
@@ -178,7 +198,10 @@ async fn a_body_that_announces_too_much_is_refused_before_any_of_it_was_sent() {
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     assert!(answer.contains("\"outcome\":\"refused\""), "{answer}");
     assert!(answer.contains("26214400 bytes"), "{answer}");
-    assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
+    assert!(
+        answer.to_ascii_lowercase().contains("connection: close"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]

@@ -289,6 +289,7 @@ impl Server {
             step: Step::Changes,
             summary: "Finding out what changed".to_owned(),
             proof: None,
+            problems: Vec::new(),
             created_at: now,
             deadline: now + Duration::from_secs(3_600),
             ended_at: None,

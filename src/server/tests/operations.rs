@@ -81,7 +81,11 @@ async fn metrics_count_deliveries_answers_runs_and_purges() {
         r#"purgehook_runs{state="failed"} 0"#,
         r#"purgehook_pending_purges{cdn="tencent",kind="url",state="planned"} 2"#,
         "purgehook_store_up 1",
-        concat!(r#"purgehook_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
+        concat!(
+            r#"purgehook_build_info{version=""#,
+            env!("CARGO_PKG_VERSION"),
+            r#""} 1"#
+        ),
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
     }
@@ -102,7 +106,15 @@ async fn metrics_survive_a_broken_store() {
 async fn every_answer_forbids_what_pages_do_not_need() {
     let server = Server::start().await;
 
-    for path in ["/", "/runs/x", "/api/v1/runs", "/hooks/x", "/healthz", "/none", "/assets/style.css"] {
+    for path in [
+        "/",
+        "/runs/x",
+        "/api/v1/runs",
+        "/hooks/x",
+        "/healthz",
+        "/none",
+        "/assets/style.css",
+    ] {
         let answer = server.get(path).send().await.unwrap();
         let headers = answer.headers();
 
@@ -120,7 +132,14 @@ async fn every_answer_forbids_what_pages_do_not_need() {
 async fn whatever_can_be_read_answers_to_head_and_to_nothing_else() {
     let server = Server::start().await;
 
-    for path in ["/", "/api/v1/runs", "/healthz", "/readyz", "/metrics", "/assets/icon.svg"] {
+    for path in [
+        "/",
+        "/api/v1/runs",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/assets/icon.svg",
+    ] {
         let head = server.request(Method::HEAD, path).send().await.unwrap();
         assert_eq!(head.status(), 200, "{path}");
         assert_eq!(head.text().await.unwrap(), "");

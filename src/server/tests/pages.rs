@@ -34,7 +34,10 @@ async fn whatever_comes_from_outside_is_text_on_every_page() {
 
         assert!(!page.contains("<script"), "{page}");
         assert!(!page.contains("<b>"), "{page}");
-        assert!(page.contains("&#60;script&#62;alert(1)&#60;/script&#62;"), "{page}");
+        assert!(
+            page.contains("&#60;script&#62;alert(1)&#60;/script&#62;"),
+            "{page}"
+        );
     }
 }
 
@@ -42,7 +45,12 @@ async fn whatever_comes_from_outside_is_text_on_every_page() {
 async fn a_hostile_address_is_not_repeated() {
     let server = Server::start().await;
 
-    for path in ["/?site=<script>", "/?state=<script>", "/<script>", "/runs/<script>"] {
+    for path in [
+        "/?site=<script>",
+        "/?state=<script>",
+        "/<script>",
+        "/runs/<script>",
+    ] {
         let answer = server.get(path).send().await.unwrap();
 
         assert!(!answer.text().await.unwrap().contains("<script"), "{path}");
@@ -78,7 +86,10 @@ async fn the_dashboard_has_a_way_to_older_runs_and_back() {
     }
 
     let newest = server.page("/?site=www&limit=2").await;
-    let query = newest.split("href=\"./?site=www&#38;cursor=").nth(1).unwrap();
+    let query = newest
+        .split("href=\"./?site=www&#38;cursor=")
+        .nth(1)
+        .unwrap();
     let cursor = query.split('"').next().unwrap();
     let older = server.page(&format!("/?site=www&cursor={cursor}")).await;
 
@@ -143,7 +154,12 @@ async fn a_page_that_is_not_there_says_so_and_finds_its_style_sheet() {
         let link = link.split('"').next().unwrap();
 
         let base = url::Url::parse(&format!("http://{}{path}", server.address)).unwrap();
-        let style = server.http.get(base.join(link).unwrap()).send().await.unwrap();
+        let style = server
+            .http
+            .get(base.join(link).unwrap())
+            .send()
+            .await
+            .unwrap();
         assert_eq!(style.status(), 200, "{link} on {path}");
         assert_eq!(
             style.headers()["cache-control"],
