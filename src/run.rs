@@ -118,6 +118,14 @@ pub struct Run {
     pub commit: String,
     /// The delivery that made it, if one did.
     pub delivery: Option<String>,
+    /// How it came about: `push`, `deployment`, ..., `reconciliation`.
+    pub origin: String,
+    /// The newer run that does this one's work along with its own.
+    pub covered_by: Option<RunId>,
+    /// The commits its change set starts from: those that caches might have held.
+    pub bases: Vec<String>,
+    /// As of when those were all the commits that caches might have held.
+    pub planned_at: Option<Timestamp>,
     /// How it stands.
     pub state: RunState,
     /// Where it is on its way.

@@ -49,6 +49,8 @@ pub struct Server {
     pub public_url: Option<Url>,
     /// Where the store is. Default: `sqlite://purgehook.db`.
     pub database: String,
+    /// How often sites are compared with their forges, in case a webhook was lost. Default: 5 minutes; zero: never.
+    pub reconcile: Duration,
     /// Opens the actions. Unset: pages are read-only.
     pub admin_token: Option<SecretString>,
 }

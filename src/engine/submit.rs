@@ -75,6 +75,7 @@ impl Engine {
             state: TaskState::Submitting,
             vendor_id: None,
             error: None,
+            size: i64::try_from(batch.purges.len()).unwrap_or(i64::MAX),
             submitted_at: now,
             deadline: now
                 + if kind == PurgeKind::Prefetch {

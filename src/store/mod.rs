@@ -7,6 +7,7 @@
 
 mod accept;
 mod database;
+mod held;
 mod migrations;
 mod overview;
 mod postgres;
@@ -21,6 +22,7 @@ mod work;
 use jiff::Timestamp;
 
 pub use accept::{Accepted, NewDelivery, StoredDelivery};
+pub use held::Held;
 pub use database::{Database, Row, Transaction, Value};
 pub use overview::{CdnCount, PendingPurges};
 pub use purges::{NextBatch, PurgeCounts, PurgeKey, PurgeUpdate, StoredTask, TaskState};
@@ -34,6 +36,9 @@ pub enum StoreError {
     /// The database can't be opened, is full, locked, read-only or gone. Trying later may help.
     #[error("{0}")]
     Unreachable(String),
+    /// What a step was decided on has changed meanwhile; it is to be decided anew.
+    #[error("what this was decided on has changed meanwhile")]
+    Outdated,
     /// What the database holds makes no sense.
     #[error("the database holds something unexpected: {0}")]
     Corrupt(String),

@@ -84,6 +84,8 @@ pub struct StoredTask {
     pub vendor_id: Option<String>,
     /// What went wrong with it.
     pub error: Option<String>,
+    /// How many targets were handed over.
+    pub size: i64,
     /// When the request went out.
     pub submitted_at: Timestamp,
     /// When it must be over.
@@ -256,7 +258,7 @@ impl Store {
         let rows = self
             .database
             .read(
-                "SELECT id, account, cdn, kind, mode, state, vendor_id, error, submitted_at, deadline, ended_at
+                "SELECT id, account, cdn, kind, mode, state, vendor_id, error, size, submitted_at, deadline, ended_at
                  FROM tasks WHERE account = $1 AND kind = $2 AND state = $3 ORDER BY id",
                 params![account, kind.word(), state.word()],
             )
@@ -280,6 +282,29 @@ impl Store {
         rows.iter()
             .map(|row| Ok((key(row)?, row.text("target")?, row.int("attempts")?)))
             .collect()
+    }
+
+    /// How many targets of one kind an account was handed since a moment, and
+    /// may have taken.
+    pub async fn handed_over(
+        &self,
+        account: &str,
+        kind: PurgeKind,
+        since: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) AS n FROM tasks
+                 WHERE account = $1 AND kind = $2 AND submitted_at >= $3
+                   AND (vendor_id IS NOT NULL OR state <> 'ended' OR error IS NULL)",
+                params![account, kind.word(), since.as_millisecond()],
+            )
+            .await?;
+        match rows.first() {
+            Some(row) => Ok(u64::try_from(row.int("n")?).unwrap_or(0)),
+            None => Ok(0),
+        }
     }
 
     /// The keys of everything an account has planned of one kind.
@@ -401,8 +426,8 @@ pub(super) async fn put_task(
 ) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO tasks
-             (id, account, cdn, kind, mode, state, vendor_id, error, submitted_at, deadline, ended_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+             (id, account, cdn, kind, mode, state, vendor_id, error, size, submitted_at, deadline, ended_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          ON CONFLICT (id) DO UPDATE SET
              state = excluded.state, vendor_id = excluded.vendor_id, error = excluded.error,
              deadline = excluded.deadline, ended_at = excluded.ended_at",
@@ -415,6 +440,7 @@ pub(super) async fn put_task(
             task.state.word(),
             task.vendor_id.clone(),
             task.error.clone(),
+            task.size,
             task.submitted_at.as_millisecond(),
             task.deadline.as_millisecond(),
             task.ended_at.map(Timestamp::as_millisecond),
@@ -471,6 +497,7 @@ fn task(row: &Row) -> Result<StoredTask, StoreError> {
         state: row.word("state", TaskState::parse)?,
         vendor_id: row.maybe_text("vendor_id")?,
         error: row.maybe_text("error")?,
+        size: row.int("size")?,
         submitted_at: timestamp(row.int("submitted_at")?)?,
         deadline: timestamp(row.int("deadline")?)?,
         ended_at: row.maybe_int("ended_at")?.map(timestamp).transpose()?,
