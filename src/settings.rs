@@ -8,14 +8,18 @@
 //! [`File::root`] gives the outermost section, [`File::problems`] all that was found.
 
 mod file;
+mod meant;
 mod problem;
+mod secrets;
 mod section;
 mod substitution;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod values;
 
 pub use file::{Environment, File};
+pub use meant::did_you_mean;
 pub use problem::{Problem, Problems, Severity};
-pub use section::{Section, did_you_mean};
+pub use section::Section;
 pub use tree::{Located, Span};

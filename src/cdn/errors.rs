@@ -17,16 +17,22 @@ impl ErrorTable {
     /// What a code means.
     pub fn class(&self, code: &str) -> ErrorClass {
         let family = code.split('.').next().unwrap_or(code);
-        let listed = |table: &[(ErrorClass, &[&str])], code| {
-            table
-                .iter()
-                .find(|(_, codes)| codes.contains(&code))
-                .map(|(class, _)| *class)
-        };
-        listed(self.codes, code)
-            .or_else(|| listed(self.families, family))
+        self.listed(code)
+            .or_else(|| find(self.families, family))
             .unwrap_or(Operator)
     }
+
+    /// What a code means, if it is listed itself.
+    pub fn listed(&self, code: &str) -> Option<ErrorClass> {
+        find(self.codes, code)
+    }
+}
+
+fn find(table: &[(ErrorClass, &[&str])], code: &str) -> Option<ErrorClass> {
+    table
+        .iter()
+        .find(|(_, codes)| codes.contains(&code))
+        .map(|(class, _)| *class)
 }
 
 /// Tencent Cloud API 3.0: the error lists of CDN 2018-06-06 (SDK 3.1.169) and ECDN 2019-10-12
@@ -153,6 +159,80 @@ pub const TENCENT: ErrorTable = ErrorTable {
     ],
 };
 
+/// `QCloud` API 2.0: the common codes (document 228/5078) and the CDN module's, which come in
+/// `codeDesc` or in front of the message, as `(9110)`.
+pub const QCLOUD: ErrorTable = ErrorTable {
+    codes: &[
+        (
+            Retry,
+            &[
+                "5100", "6000", // the operation or the server failed
+                // A timestamp or nonce that was used before; what is sent next has fresh ones.
+                "4500", // the module: system, timeout, database, system, COS
+                "9000", "-9011", "-9014", "-9015", "-9021",
+            ],
+        ),
+        // No code is known for the daily limits; they may come under this one too.
+        (RateLimited, &["4400"]),
+        (
+            Operator,
+            &["1001", "1002", "4100", "4200", "4300", "4600", "5500"],
+        ),
+        (
+            BadInput,
+            &[
+                // Parameters; a resource that does not exist; done in part.
+                "4000", "5000", "5400", // the module: parameter, domain, no record
+                "9003", "9105", "9107", "9110", "-9009",
+            ],
+        ),
+        // API 2.0 was closed on 2022-11-30.
+        (Migrated, &["6100", "6200"]),
+    ],
+    families: &[],
+};
+
+/// Huawei Cloud CDN (error codes page) and its API gateway, whose codes start with `APIGW.` or `APIG.`.
+pub const HUAWEI: ErrorTable = ErrorTable {
+    codes: &[
+        (Retry, &["CDN.0000", "APIGW.0201", "APIGW.0602"]),
+        (RateLimited, &["APIGW.0308"]),
+        // Over a limit, of a batch or of a day: the code does not say which, the quota does.
+        (QuotaDay, &["CDN.0110"]),
+        (
+            Operator,
+            &[
+                "CDN.0002",
+                "CDN.0004",
+                "CDN.0005",
+                "CDN.0020",
+                "CDN.0021",
+                "CDN.0114",
+                "CDN.0115",
+                "CDN.0116",
+                "CDN.0120",
+                "CDN.0163",
+                "CDN.0202",
+                "APIGW.0101",
+                // Trying again is worse than no use: several failed signatures in a row lock the access key.
+                "APIGW.0301",
+                "APIGW.0302",
+                "APIGW.0303",
+                "APIGW.0307",
+                "APIGW.0402",
+            ],
+        ),
+        (
+            BadInput,
+            &[
+                "CDN.0001", "CDN.0003", "CDN.0015", "CDN.0016", "CDN.0105", "CDN.0106", "CDN.0108",
+                "CDN.0127", "CDN.0145", "CDN.0170", "CDN.0201",
+            ],
+        ),
+    ],
+    families: &[],
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,7 +272,7 @@ mod tests {
 
     #[test]
     fn no_code_is_listed_twice() {
-        for table in [&TENCENT] {
+        for table in [&TENCENT, &QCLOUD, &HUAWEI] {
             let mut codes: Vec<&str> = table
                 .codes
                 .iter()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::StatusCode;
-use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 
 use url::Url;
 
@@ -31,6 +31,8 @@ pub struct Answer {
     pub date: Option<Timestamp>,
     /// How long the server asked to be left alone, from Retry-After in seconds.
     pub retry_after: Option<Duration>,
+    /// The API's name for the request, where it gives one in a header (`X-Request-Id`).
+    pub request_id: Option<String>,
     /// The whole body.
     pub body: Vec<u8>,
 }
@@ -46,6 +48,8 @@ impl Asking {
         let retry_after = header(response.headers(), RETRY_AFTER)
             .and_then(|text| text.trim().parse().ok())
             .map(Duration::from_secs);
+        let request_id =
+            header(response.headers(), HeaderName::from_static("x-request-id")).map(str::to_owned);
         let body = read_answer(response).await.map_err(|error| match error {
             AnswerError::BrokeOff(error) => self.lost(error),
             AnswerError::TooLong => self.senseless(status, "it is too long"),
@@ -54,6 +58,7 @@ impl Asking {
             status,
             date,
             retry_after,
+            request_id,
             body,
         })
     }
@@ -169,7 +174,7 @@ pub fn sensitive(text: &str) -> HeaderValue {
     value
 }
 
-fn header(headers: &HeaderMap, name: reqwest::header::HeaderName) -> Option<&str> {
+fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 

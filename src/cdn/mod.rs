@@ -2,11 +2,16 @@
 //!
 //! To add one, write its module and add its line to [`KINDS`].
 
+mod credentials;
 mod errors;
 mod exchange;
+mod history;
+mod huawei;
 mod limits;
 mod local_time;
 mod matching;
+mod qcloud;
+mod server_clock;
 pub mod sign;
 mod tencent;
 
@@ -33,7 +38,12 @@ pub struct CdnKind {
 }
 
 /// Every kind of CDN there is.
-pub const KINDS: &[CdnKind] = &[tencent::cdn::KIND, tencent::ecdn::KIND];
+pub const KINDS: &[CdnKind] = &[
+    tencent::cdn::KIND,
+    tencent::ecdn::KIND,
+    qcloud::KIND,
+    huawei::KIND,
+];
 
 /// What a CDN takes, per kind of purge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

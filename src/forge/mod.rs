@@ -18,6 +18,8 @@ use crate::settings::Section;
 
 mod api;
 mod body;
+#[cfg(test)]
+mod captured;
 pub mod github;
 pub mod gitlab;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! what it was asked, a clock that stands still, and the signatures kept as data.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, http::StatusCode, web};
@@ -15,6 +15,7 @@ use url::Url;
 use crate::clock::{Clock, TimeSource};
 use crate::event::{CommitId, RepoPath};
 use crate::http::Outside;
+use crate::settings::{Environment, File, Section};
 
 /// The moment at which the tests' clock stands.
 pub const NOW: i64 = 1_795_305_600;
@@ -142,6 +143,28 @@ impl TimeSource for Stopped {
 /// The outside world with a clock that stands at [`NOW`].
 pub fn outside() -> Outside {
     Outside::new(Clock::new(Arc::new(Stopped), fastrand::Rng::with_seed(1))).unwrap()
+}
+
+/// The same for tests that send nothing: made once, since reading the system's certificates takes a while.
+pub fn unplugged() -> &'static Outside {
+    static UNPLUGGED: LazyLock<Outside> = LazyLock::new(outside);
+    &UNPLUGGED
+}
+
+/// Reads one entry of a settings file, and the problems that were found in it, as they are shown.
+pub fn read_entry<T>(yaml: &str, read: impl FnOnce(&mut Section) -> T) -> (T, String) {
+    let text = format!("entry: {yaml}\n");
+    let file = File::new("rules.yaml", &text, Environment::of([]));
+    let mut root = file.root().unwrap();
+    let mut entry = root.section("entry").unwrap();
+    let value = read(&mut entry);
+    drop((entry, root));
+    let problems = file.problems();
+    let shown = match problems.list.is_empty() {
+        true => String::new(),
+        false => problems.to_string(),
+    };
+    (value, shown)
 }
 
 /// A commit's id made of one digit.

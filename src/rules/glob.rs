@@ -7,6 +7,9 @@ use globset::{ErrorKind, GlobBuilder, GlobSet};
 
 use super::RuleError;
 
+/// Bytes in one glob. Paths are no longer on any system git runs on, and a glob this long always compiles.
+const LONGEST: usize = 4_096;
+
 /// A glob over paths: globset's, with `/` matched only by `**`.
 ///
 /// Matching is on bytes, as git's paths are: `?` is one byte. An empty
@@ -62,6 +65,11 @@ impl PartialEq for Glob {
     }
 }
 
+/// Enough of a long glob to find it by.
+fn start_of(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
 fn refuse_pointless(text: &str) -> Result<(), RuleError> {
     let wrong = |what: &str, advice: String| {
         Err(RuleError::new(
@@ -69,6 +77,15 @@ fn refuse_pointless(text: &str) -> Result<(), RuleError> {
             advice,
         ))
     };
+    if text.len() > LONGEST {
+        return Err(RuleError::new(
+            format!(
+                "the glob `{}...` is longer than {LONGEST} bytes",
+                start_of(text)
+            ),
+            "split it into several globs",
+        ));
+    }
     if text.is_empty() {
         return Err(RuleError::new(
             "the glob is empty and matches nothing",
@@ -235,8 +252,9 @@ impl OpenMarks {
                 }
                 '{' => braces.push(index),
                 '}' => {
-                    if braces.pop().is_none() && marks.closing_brace.is_none() {
-                        marks.closing_brace = Some(index);
+                    let opening = braces.pop();
+                    if opening.is_none() {
+                        marks.closing_brace.get_or_insert(index);
                     }
                 }
                 _ => {}
@@ -244,5 +262,190 @@ impl OpenMarks {
         }
         marks.opening_brace = braces.pop();
         marks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use globset::GlobMatcher;
+    use proptest::prelude::*;
+
+    use super::super::matcher::Matcher;
+    use super::*;
+
+    fn matches(glob: &str, path: &str) -> bool {
+        Glob::parse(glob).unwrap().is_match(path)
+    }
+
+    #[test]
+    fn a_slash_is_matched_only_by_two_stars() {
+        assert!(matches("content/*.md", "content/a.md"));
+        assert!(!matches("content/*.md", "content/posts/a.md"));
+        assert!(matches("content/**/*.md", "content/a.md"));
+        assert!(matches("content/**/*.md", "content/posts/2026/a.md"));
+        assert!(matches("**", "a/b/c"));
+        assert!(matches("**/README.md", "README.md"));
+        assert!(matches("static/**", "static/a/b"));
+        assert!(!matches("static/**", "static"));
+        assert!(!matches("a?c", "a/c"));
+        assert!(!matches("a[!b]c", "a/c"));
+        assert!(!matches("a[^b-z]c", "a/c"));
+        assert!(!matches("a[+-9]c", "a/c"));
+    }
+
+    #[test]
+    fn classes_keep_their_meaning_otherwise() {
+        assert!(matches("a[!b]c", "axc"));
+        assert!(!matches("a[!b]c", "abc"));
+        for (class, yes, no) in [
+            ("[+-9]", "+.05 9", "*:/"),
+            ("[!]a]", "b", "]a/"),
+            ("[!-a]", "b", "-a/"),
+            ("[!a-]", "b", "a-/"),
+            ("[]-a]", "]_a", "b/"),
+            ("[!]-a]", "b", "]_a/"),
+            ("[!a-c]", "d", "abc/"),
+            ("[--9]", "-.09", "/+"),
+            ("[a\\]", "a\\", "b/"),
+        ] {
+            let glob = Glob::parse(class).unwrap();
+            for c in yes.chars().filter(|c| *c != ' ') {
+                assert!(glob.is_match(c.to_string()), "{class} {c}");
+            }
+            for c in no.chars() {
+                assert!(!glob.is_match(c.to_string()), "{class} {c}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_alternative_counts() {
+        assert!(matches("index{,.zh}.md", "index.md"));
+        assert!(matches("index{,.zh}.md", "index.zh.md"));
+        assert!(!matches("index{,.zh}.md", "index.en.md"));
+    }
+
+    #[test]
+    fn case_and_bytes_count() {
+        assert!(!matches("*.md", "A.MD"));
+        assert!(matches("*.html", "中文.html"));
+        assert!(Glob::parse("*.txt").unwrap().is_match(b"caf\xE9.txt"));
+        assert!(matches("\\!important", "!important"));
+        assert!(matches("\\[x\\]", "[x]"));
+    }
+
+    #[test]
+    fn a_bad_glob_is_refused_with_place_and_advice() {
+        for (glob, expected) in [
+            ("", "is empty and matches nothing | write `**`"),
+            ("/content/**", "without `/` | write `content/**`"),
+            ("./content/**", "without `/` | write `content/**`"),
+            ("/", "without `/` | write `**`"),
+            ("content/", "never end in `/` | write `content/**`"),
+            (
+                "!drafts/**",
+                "takes nothing back here | write `drafts/**` under `except:`",
+            ),
+            (
+                "a[bc",
+                "has a `[` at character 2 that no `]` closes | close it, or write `\\[`",
+            ),
+            ("é[]", "has a `[` at character 2 that no `]` closes"),
+            ("a{b,c", "has a `{` at character 2 that no `}` closes"),
+            ("{a}{b", "has a `{` at character 4"),
+            ("[{]{a", "has a `{` at character 4"),
+            ("a}b", "has a `}` at character 2 that no `{` opens"),
+            ("\\{a}", "has a `}` at character 4"),
+            (
+                "[z-a]",
+                "has the range `z-a`, which runs backwards | write `a-z`",
+            ),
+            ("a\\", "ends in a `\\` with nothing behind it"),
+            (
+                "[a/b]",
+                "has `/` in a character class: only `**` matches `/`",
+            ),
+            ("[éa]", "has `é` in a character class: globs match bytes"),
+        ] {
+            let error = Glob::parse(glob).unwrap_err();
+            let message = format!("{} | {}", error.message, error.advice.unwrap_or_default());
+            assert!(message.contains(expected), "{glob}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_glob_too_long_is_refused() {
+        assert!(Glob::parse(&"a".repeat(4_096)).is_ok());
+        let error = Glob::parse(&"a".repeat(4_097)).unwrap_err();
+        assert!(error.message.contains("is longer than 4096 bytes"));
+    }
+
+    fn any_glob() -> impl Strategy<Value = String> {
+        let token = prop_oneof![
+            "[ab.]{1,3}",
+            Just("*".to_owned()),
+            Just("**".to_owned()),
+            Just("/**/".to_owned()),
+            Just("/".to_owned()),
+            Just("?".to_owned()),
+            Just("{a,b/c}".to_owned()),
+            Just("{,.a}".to_owned()),
+            Just("[ab]".to_owned()),
+            Just("[a-c]".to_owned()),
+        ];
+        proptest::collection::vec(token, 1..6)
+            .prop_map(|tokens| tokens.concat())
+            .prop_filter("is a glob", |glob| Glob::parse(glob).is_ok())
+    }
+
+    /// Without a `..` at its end, which git refuses and globset's shortcuts trip over.
+    fn any_path() -> impl Strategy<Value = String> {
+        "[abc.]{1,2}(/[abc.]{1,3}){0,3}"
+            .prop_filter("no dots", |path| path.rsplit('/').next() != Some(".."))
+    }
+
+    fn globsets(glob: &str) -> GlobMatcher {
+        GlobBuilder::new(glob)
+            .literal_separator(true)
+            .empty_alternates(true)
+            .build()
+            .unwrap()
+            .compile_matcher()
+    }
+
+    proptest! {
+        // Compiling globs is slow where dependencies are not optimised.
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_glob_matches_what_globset_says(glob in any_glob(), path in any_path()) {
+            prop_assert_eq!(matches(&glob, &path), globsets(&glob).is_match(&path));
+        }
+
+        #[test]
+        fn many_globs_together_match_as_each_alone(
+            globs in proptest::collection::vec(any_glob(), 0..8),
+            path in any_path(),
+        ) {
+            let globs: Vec<Glob> = globs.iter().map(|glob| Glob::parse(glob).unwrap()).collect();
+            let together = Matcher::new(&globs.iter().collect::<Vec<_>>()).matches(path.as_bytes());
+            let alone: Vec<usize> = (0..globs.len()).filter(|i| globs[*i].is_match(&path)).collect();
+            prop_assert_eq!(together, alone);
+        }
+
+        #[test]
+        fn without_two_stars_a_glob_has_the_slashes_of_its_path(
+            glob in "[ab*?/]{0,3}(\\[!?[]a^+.-]{1,4}\\][ab*?/]{0,2}){1,3}",
+            path in "[abc+.\\]-]{0,2}(/[abc+.\\]-]{0,2}){0,3}",
+        ) {
+            prop_assume!(!glob.contains("**"));
+            let Ok(parsed) = Glob::parse(&glob) else { return Ok(()) };
+            let slashes = |text: &str| text.matches('/').count();
+            prop_assert!(!parsed.is_match(&path) || slashes(&glob) == slashes(&path));
+            // Apart from slashes, a class is globset's.
+            if !path.contains('/') {
+                prop_assert_eq!(parsed.is_match(&path), globsets(&glob).is_match(&path));
+            }
+        }
     }
 }

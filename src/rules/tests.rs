@@ -1,5 +1,7 @@
 //! What the rules of a site make of paths, and laws that hold for every path.
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use url::Url;
 
@@ -450,6 +452,8 @@ fn any_path() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(segment, 1..5).prop_map(|segments| segments.join(&b'/'))
 }
 
+static EXAMPLE: LazyLock<Rules> = LazyLock::new(example);
+
 proptest! {
     #[test]
     fn decoding_gives_back_what_was_encoded(value in proptest::collection::vec(any::<u8>(), 0..40)) {
@@ -492,8 +496,8 @@ proptest! {
 
     #[test]
     fn explaining_and_mapping_agree(path in any_path()) {
-        let rules = example();
         let path = FilePath::new(path);
+        let rules = &*EXAMPLE;
         let mapped = rules.targets(&path, ChangeKind::Modified);
         let explained = rules.explain(&path);
         let targets: Vec<_> = explained.into_iter().flat_map(|each| each.mapped.targets).collect();

@@ -198,7 +198,11 @@ impl Forge {
     pub fn url(&self) -> String {
         let path = match self.service {
             Service::GitLab => "/api/v4",
-            Service::GitHub | Service::TencentCdn => "",
+            Service::GitHub
+            | Service::TencentCdn
+            | Service::TencentEcdn
+            | Service::QCloud
+            | Service::HuaweiCdn => "",
         };
         format!("{}{path}", self.world.address(self.service))
     }
@@ -207,7 +211,11 @@ impl Forge {
     pub fn token(&self) -> &'static str {
         match self.service {
             Service::GitLab => super::gitlab::TOKEN,
-            Service::GitHub | Service::TencentCdn => super::github::TOKEN,
+            Service::GitHub
+            | Service::TencentCdn
+            | Service::TencentEcdn
+            | Service::QCloud
+            | Service::HuaweiCdn => super::github::TOKEN,
         }
     }
 

@@ -6,22 +6,29 @@
 //! [`Clock`] it was started with, so a test can let a day pass.
 
 mod account;
+mod cdn;
+mod diff;
 mod exchange;
 mod faults;
 mod forge;
 mod front;
 mod github;
 mod gitlab;
+mod huawei;
+mod qcloud;
 
 mod repo;
 mod tencent;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-pub use self::account::{Area, CdnAccount, Fate, Purged, Words};
+pub use self::account::{Area, Fate, Purged, Words};
+pub use self::cdn::CdnAccount;
 pub use self::faults::{Fault, Often};
 pub use self::forge::{Delivery, Forge, Happening, PostedStatus, Repository};
 pub use self::repo::{Change, EXECUTABLE, FILE, SUBMODULE, SYMLINK, ZERO};
@@ -36,11 +43,24 @@ pub enum Service {
     GitLab,
     /// Tencent Cloud CDN, API 3.0, version 2018-06-06.
     TencentCdn,
+    /// Tencent Cloud ECDN, API 3.0, version 2019-10-12.
+    TencentEcdn,
+    /// QCloud API v2.
+    QCloud,
+    /// Huawei Cloud CDN, API v1.0.
+    HuaweiCdn,
 }
 
 impl Service {
     /// Every service.
-    pub const ALL: [Service; 3] = [Self::GitHub, Self::GitLab, Self::TencentCdn];
+    pub const ALL: [Service; 6] = [
+        Self::GitHub,
+        Self::GitLab,
+        Self::TencentCdn,
+        Self::TencentEcdn,
+        Self::QCloud,
+        Self::HuaweiCdn,
+    ];
 }
 
 /// A call that came in, and what came of it.
@@ -91,6 +111,21 @@ impl Sandbox {
         self.cdn(Service::TencentCdn)
     }
 
+    /// Tencent Cloud ECDN, API 2019-10-12.
+    pub fn tencent_ecdn(&self) -> CdnAccount {
+        self.cdn(Service::TencentEcdn)
+    }
+
+    /// QCloud API v2.
+    pub fn qcloud(&self) -> CdnAccount {
+        self.cdn(Service::QCloud)
+    }
+
+    /// Huawei Cloud CDN.
+    pub fn huawei_cdn(&self) -> CdnAccount {
+        self.cdn(Service::HuaweiCdn)
+    }
+
     /// What goes wrong, by script.
     pub fn faults(&self) -> Faults {
         Faults(Arc::clone(&self.world))
@@ -121,6 +156,11 @@ impl Sandbox {
     /// GitHub sends its webhooks as forms (its web page's default) rather than JSON.
     pub fn send_github_forms(&self, forms: bool) {
         self.world.lock().github.forms = forms;
+    }
+
+    /// QCloud answers ids and module codes as numbers rather than text.
+    pub fn answer_qcloud_numbers(&self, numbers: bool) {
+        self.world.lock().qcloud.numbers = numbers;
     }
 
     /// Which of its tokens GitLab sends with its webhooks: (signing token, plain token). Both at first.
@@ -189,6 +229,9 @@ pub(in crate::sandbox) struct State {
     github: github::GitHub,
     gitlab: gitlab::GitLab,
     tencent_cdn: tencent::Tencent,
+    tencent_ecdn: tencent::Tencent,
+    qcloud: qcloud::QCloud,
+    huawei_cdn: huawei::Huawei,
     script: faults::Script,
     log: Vec<Call>,
 }
@@ -199,6 +242,9 @@ impl State {
             Service::GitHub => &mut self.github,
             Service::GitLab => &mut self.gitlab,
             Service::TencentCdn => &mut self.tencent_cdn,
+            Service::TencentEcdn => &mut self.tencent_ecdn,
+            Service::QCloud => &mut self.qcloud,
+            Service::HuaweiCdn => &mut self.huawei_cdn,
         }
     }
 }
@@ -213,6 +259,9 @@ impl World {
             github,
             gitlab,
             tencent_cdn: tencent::Tencent::cdn(),
+            tencent_ecdn: tencent::Tencent::ecdn(),
+            qcloud: qcloud::QCloud::new(),
+            huawei_cdn: huawei::Huawei::new(),
             script: faults::Script::new(),
             log: Vec::new(),
         };
@@ -239,6 +288,9 @@ impl World {
     fn account<T>(&self, service: Service, use_it: impl FnOnce(&mut account::Account) -> T) -> T {
         let mut state = self.lock();
         match service {
+            Service::TencentEcdn => use_it(&mut state.tencent_ecdn.account),
+            Service::QCloud => use_it(&mut state.qcloud.account),
+            Service::HuaweiCdn => use_it(&mut state.huawei_cdn.account),
             Service::GitHub | Service::GitLab | Service::TencentCdn => {
                 use_it(&mut state.tencent_cdn.account)
             }
@@ -250,7 +302,11 @@ impl World {
         let mut state = self.lock();
         match service {
             Service::GitLab => use_it(&mut state.gitlab),
-            Service::GitHub | Service::TencentCdn => use_it(&mut state.github),
+            Service::GitHub
+            | Service::TencentCdn
+            | Service::TencentEcdn
+            | Service::QCloud
+            | Service::HuaweiCdn => use_it(&mut state.github),
         }
     }
 }

@@ -14,9 +14,11 @@ use super::tree::{self, Node, Scalar, Span, Value};
 /// wherever it turns up; a shorter one (`80`, `main`) only where it is quoted.
 const TELLING_LENGTH: usize = 8;
 
+type Lookup = dyn Fn(&str) -> Option<String>;
+
 /// Where `${NAME}` is looked up.
 #[derive(Clone)]
-pub struct Environment(Rc<dyn Fn(&str) -> Option<String>>);
+pub struct Environment(Rc<Lookup>);
 
 impl Environment {
     /// The variables that the program was started with. One that is not UTF-8 counts as unset.

@@ -1,12 +1,8 @@
-//! One mapping of the file, and the getters that read it.
-
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
-use secrecy::SecretString;
-use url::Url;
+//! One mapping of the file: its keys, what is nested in it, and the problems with it.
+//! The getters for secrets and for typed values stand beside this, in `secrets` and `values`.
 
 use super::file::File;
+use super::meant::{closest, did_you_mean};
 use super::problem::Severity;
 use super::tree::{Entry, Located, Node, Scalar, Span, Value};
 
@@ -15,7 +11,7 @@ use super::tree::{Entry, Located, Node, Scalar, Span, Value};
 /// A value that is empty (often because of `${NAME:-}`) counts as unset.
 /// Keys that no getter asked for are noted when the section is dropped.
 pub struct Section {
-    file: File,
+    pub(super) file: File,
     at: Span,
     /// Its keys from the outermost on, e.g. `sites.www`; empty for the file itself.
     path: String,
@@ -25,7 +21,7 @@ pub struct Section {
     /// Keys that were asked for, in the order of asking.
     known: Vec<String>,
     /// Those of them that hold secrets.
-    secret: Vec<String>,
+    pub(super) secret: Vec<String>,
 }
 
 impl Section {
@@ -95,7 +91,7 @@ impl Section {
     }
 
     /// One item of a list of scalars.
-    fn item(&mut self, key: &str, node: Node) -> Option<Located<String>> {
+    pub(super) fn item(&mut self, key: &str, node: Node) -> Option<Located<String>> {
         match node.value {
             Value::Scalar(scalar) if !scalar.text.is_empty() => Some(Located {
                 value: scalar.text,
@@ -113,230 +109,9 @@ impl Section {
         }
     }
 
-    /// A secret: under `key`, or in the file that `<key>_file` names. An empty one counts as unset.
-    pub fn secret(&mut self, key: &str) -> Option<SecretString> {
-        let value = self.take_secret(key);
-        match (value, self.secret_files(key)) {
-            (None, files) => files.into_iter().next(),
-            (Some(node), files) => {
-                self.note_both(key, &node, &files);
-                let (scalar, at) = self.scalar(key, node)?;
-                if scalar.text.trim().is_empty() {
-                    self.problem(at, format!("`{key}` is blank"), None);
-                    return None;
-                }
-                Some(scalar.text.into())
-            }
-        }
-    }
-
-    /// A secret that must be there. `variables` are the vendor's own names for
-    /// it in the environment, asked in this order where the file is silent.
-    pub fn required_secret(&mut self, key: &str, variables: &[&str]) -> Option<SecretString> {
-        let errors = self.file.errors();
-        if let Some(secret) = self.secret(key) {
-            return Some(secret);
-        }
-        if self.file.errors() > errors {
-            return None;
-        }
-        if let Some(value) = variables.iter().find_map(|name| self.env(name)) {
-            return Some(value.into());
-        }
-        let advice = match variables {
-            [] => format!("give `{key}`, or `{key}_file: path`"),
-            [name, ..] => format!("give `{key}`, `{key}_file: path`, or set {name}"),
-        };
-        self.missing(key, Some(advice));
-        None
-    }
-
-    /// A list of secrets. An empty one is a problem.
-    pub fn secrets(&mut self, key: &str) -> Vec<SecretString> {
-        let value = self.take_secret(key);
-        let files = self.secret_files(key);
-        let Some(node) = value else {
-            return files;
-        };
-        self.note_both(key, &node, &files);
-        let items = match node.value {
-            Value::List(items) => items,
-            Value::Null | Value::Scalar(_) | Value::Map(_) | Value::Broken => vec![node],
-        };
-        items
-            .into_iter()
-            .filter_map(|item| {
-                let at = item.at.clone();
-                let text = self.item(key, item)?.value;
-                if text.trim().is_empty() {
-                    self.problem(at, format!("an item of `{key}` is blank"), None);
-                    return None;
-                }
-                Some(text.into())
-            })
-            .collect()
-    }
-
-    fn take_secret(&mut self, key: &str) -> Option<Node> {
-        self.secret.push(key.to_owned());
-        let node = self.take(key)?;
-        mask(&self.file, &node);
-        Some(node)
-    }
-
-    fn note_both(&mut self, key: &str, value: &Node, files: &[SecretString]) {
-        if !files.is_empty() {
-            self.problem(
-                value.at.clone(),
-                format!("both `{key}` and `{key}_file` are given"),
-                Some("keep one of them".to_owned()),
-            );
-        }
-    }
-
-    /// The secrets in the files that `<key>_file` names, less one line break at the end of each.
-    fn secret_files(&mut self, key: &str) -> Vec<SecretString> {
-        let key = format!("{key}_file");
-        let mut secrets = Vec::new();
-        for path in self.texts(&key) {
-            let full = self.file.directory().join(&path.value);
-            match std::fs::read_to_string(&full) {
-                Ok(text) => {
-                    let text = text.strip_suffix('\n').unwrap_or(&text);
-                    let text = text.strip_suffix('\r').unwrap_or(text);
-                    if text.trim().is_empty() {
-                        let message = format!("the secret file `{}` is empty", full.display());
-                        self.problem(path.at, message, None);
-                    } else {
-                        self.file.keep_confidential(text, "the secret");
-                        secrets.push(text.into());
-                    }
-                }
-                Err(error) => {
-                    let message =
-                        format!("cannot read the secret file `{}`: {error}", full.display());
-                    let advice = "the path is relative to the rules file's directory";
-                    self.problem(path.at, message, Some(advice.to_owned()));
-                }
-            }
-        }
-        secrets
-    }
-
     /// The environment's value, for keys that fall back to a vendor's own variable. An empty one counts as unset.
     pub fn env(&self, name: &str) -> Option<String> {
         self.file.env(name)
-    }
-
-    /// An absolute http or https URL without query, fragment or credentials.
-    pub fn url(&mut self, key: &str) -> Option<Located<Url>> {
-        let node = self.take(key)?;
-        let (scalar, at) = self.scalar(key, node)?;
-        let wrong = match Url::parse(&scalar.text) {
-            Err(error) => format!("is no URL: {error}"),
-            Ok(url) if !matches!(url.scheme(), "http" | "https") || !url.has_host() => {
-                "must start with `https://` or `http://`".to_owned()
-            }
-            Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-                // Whoever wrote a password there does not want to see it in a log.
-                self.file.mask(at.clone());
-                self.problem(
-                    at,
-                    format!("`{key}` must not hold a user name or a password"),
-                    None,
-                );
-                return None;
-            }
-            Ok(url) if url.query().is_some() || url.fragment().is_some() => {
-                "must not hold `?` or `#`".to_owned()
-            }
-            Ok(url) => return Some(Located { value: url, at }),
-        };
-        let shown = File::shown(&scalar);
-        self.problem(
-            at,
-            format!("`{key}` {wrong} (`{shown}`)"),
-            Some("write an address such as `https://example.com`".to_owned()),
-        );
-        None
-    }
-
-    /// One of the given words.
-    pub fn word(&mut self, key: &str, allowed: &[&str]) -> Option<Located<String>> {
-        let node = self.take(key)?;
-        let (scalar, at) = self.scalar(key, node)?;
-        if allowed.contains(&scalar.text.as_str()) {
-            return Some(Located {
-                value: scalar.text,
-                at,
-            });
-        }
-        let message = format!("`{key}` cannot be `{}`", File::shown(&scalar));
-        let advice = did_you_mean(&scalar.text, allowed.iter().copied(), "it takes");
-        self.problem(at, message, Some(advice));
-        None
-    }
-
-    /// A whole number in a range.
-    pub fn number(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<Located<u64>> {
-        let node = self.take(key)?;
-        let (scalar, at) = self.scalar(key, node)?;
-        let digits = scalar.text.bytes().all(|b| b.is_ascii_digit());
-        match scalar.text.parse::<u64>() {
-            Ok(value) if digits && range.contains(&value) => Some(Located { value, at }),
-            Ok(_) | Err(_) => {
-                let message = format!(
-                    "`{key}` must be a whole number from {} to {}, not `{}`",
-                    range.start(),
-                    range.end(),
-                    File::shown(&scalar)
-                );
-                self.problem(at, message, None);
-                None
-            }
-        }
-    }
-
-    /// `true` or `false`.
-    pub fn flag(&mut self, key: &str) -> Option<Located<bool>> {
-        let node = self.take(key)?;
-        let (scalar, at) = self.scalar(key, node)?;
-        match scalar.text.as_str() {
-            "true" | "True" | "TRUE" => Some(Located { value: true, at }),
-            "false" | "False" | "FALSE" => Some(Located { value: false, at }),
-            other => {
-                let advice = match other.to_ascii_lowercase().as_str() {
-                    "yes" | "on" => Some("write `true`".to_owned()),
-                    "no" | "off" => Some("write `false`".to_owned()),
-                    _ => None,
-                };
-                let message = format!(
-                    "`{key}` must be `true` or `false`, not `{}`",
-                    File::shown(&scalar)
-                );
-                self.problem(at, message, advice);
-                None
-            }
-        }
-    }
-
-    /// A time span such as `10m` or `1h 30m`.
-    pub fn duration(&mut self, key: &str) -> Option<Located<Duration>> {
-        let node = self.take(key)?;
-        let (scalar, at) = self.scalar(key, node)?;
-        let span = scalar.text.trim().parse::<jiff::SignedDuration>();
-        match span.ok().and_then(|span| Duration::try_from(span).ok()) {
-            Some(value) => Some(Located { value, at }),
-            None => {
-                let message = format!(
-                    "`{key}` must be a time span, not `{}`",
-                    File::shown(&scalar)
-                );
-                let advice = "write a number and its unit, e.g. `30s`, `10m` or `1h 30m`";
-                self.problem(at, message, Some(advice.to_owned()));
-                None
-            }
-        }
     }
 
     /// A nested mapping. An empty one counts as unset.
@@ -501,7 +276,7 @@ impl Section {
     }
 
     /// A key's value; none if it is missing or empty.
-    fn take(&mut self, key: &str) -> Option<Node> {
+    pub(super) fn take(&mut self, key: &str) -> Option<Node> {
         if !self.known.iter().any(|k| k == key) {
             self.known.push(key.to_owned());
         }
@@ -515,7 +290,7 @@ impl Section {
     }
 
     /// A value as a scalar that is not empty.
-    fn scalar(&mut self, key: &str, node: Node) -> Option<(Scalar, Span)> {
+    pub(super) fn scalar(&mut self, key: &str, node: Node) -> Option<(Scalar, Span)> {
         match node.value {
             Value::Scalar(scalar) => (!scalar.text.is_empty()).then_some((scalar, node.at)),
             Value::Null | Value::Broken => None,
@@ -598,39 +373,11 @@ fn is_broken(node: &Node) -> bool {
 }
 
 /// Masks every scalar of a value.
-fn mask(file: &File, node: &Node) {
+pub(super) fn mask(file: &File, node: &Node) {
     match &node.value {
         Value::Scalar(_) => file.mask(node.at.clone()),
         Value::List(items) => items.iter().for_each(|item| mask(file, item)),
         Value::Map(entries) => entries.iter().for_each(|e| mask(file, &e.value)),
         Value::Null | Value::Broken => {}
     }
-}
-
-/// Advice for a word that is not among the known ones: the nearest, then all of them behind `lead`.
-pub fn did_you_mean<'a>(
-    word: &str,
-    known: impl Iterator<Item = &'a str> + Clone,
-    lead: &str,
-) -> String {
-    let all: Vec<String> = known.clone().map(|k| format!("`{k}`")).collect();
-    let all = if all.is_empty() {
-        "there are none".to_owned()
-    } else {
-        format!("{lead} {}", all.join(", "))
-    };
-    match closest(word, known) {
-        Some(meant) => format!("did you mean `{meant}`? {all}"),
-        None => all,
-    }
-}
-
-/// The known word that is one slip of the finger away, or two or three in a long one.
-fn closest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (word.chars().count() / 3).clamp(1, 3);
-    known
-        .map(|k| (strsim::damerau_levenshtein(word, k), k))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, k)| k)
 }

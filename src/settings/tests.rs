@@ -561,3 +561,20 @@ fn problems_have_a_form_for_programs() {
         ])
     );
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "[ \\t\\r\\n\\-:,.?!&*#|>%@'\"${}<\\[\\]\\\\a-c\u{feff}\u{e9}\u{4f60}\u{301}]{0,60}") {
+        let (_, problems) = reading(&text, &[("a", "\u{e9}")], |root| {
+            root.secrets("a");
+            root.required_text("b");
+            root.texts("c");
+            root.sections("ab");
+            for (key, section) in root.entries() {
+                section.mask(key.at);
+            }
+        });
+        problems.render(false);
+        problems.render(true);
+    }
+}

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::client::{Client, Product, Signature};
-use super::{Credentials, endpoint, flush_type, log, quota};
+use super::{NAMES, flush_type, log, quota};
+use crate::cdn::credentials::{Credentials, endpoint};
 use crate::cdn::{
     Batch, Cdn, CdnError, CdnKind, InFlight, Limit, Limits, Pace, Paced, Quota, Report, limits,
 };
@@ -78,7 +79,7 @@ fn documented_limits() -> Limits {
 }
 
 fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Cdn>> {
-    let credentials = Credentials::read(section);
+    let credentials = Credentials::read(section, &NAMES);
     let endpoint = endpoint(section, ENDPOINT);
     let signature = Signature::read(section);
     let options = Options {

@@ -1,8 +1,6 @@
 //! One call of Tencent Cloud's API 3.0: signed, sent, its envelope opened, its errors understood.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use reqwest::RequestBuilder;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use secrecy::ExposeSecret;
@@ -11,10 +9,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::Credentials;
+use crate::cdn::credentials::Credentials;
 use crate::cdn::errors::TENCENT;
 use crate::cdn::exchange::{Answer, Asking, host, sensitive};
 use crate::cdn::matching::AnyId;
+use crate::cdn::server_clock::ServerClock;
 use crate::cdn::sign::{tc3, v1};
 use crate::cdn::{Batch, CdnError, ErrorClass};
 use crate::http::Outside;
@@ -64,8 +63,7 @@ pub struct Client {
     credentials: Credentials,
     signature: Signature,
     outside: Outside,
-    /// Seconds that the server's clock was ahead when it refused our timestamp.
-    ahead: AtomicI64,
+    clock: ServerClock,
 }
 
 /// What an action answered, and when by the server's clock.
@@ -119,8 +117,8 @@ impl Client {
             endpoint,
             credentials,
             signature,
+            clock: ServerClock::new(outside.clock.clone()),
             outside,
-            ahead: AtomicI64::new(0),
         }
     }
 
@@ -159,18 +157,11 @@ impl Client {
         parameters: &Value,
     ) -> Result<Answered<T>, CdnError> {
         let asking = self.asking(action, of);
-        let sent_at = self.outside.clock.now();
         let answer = self.send(&asking, action, parameters).await?;
-        match self.open(&asking, &answer, sent_at) {
-            Err(error) if error.code == CLOCK_IS_OFF => {
-                let Some(date) = answer.date else {
-                    return Err(error);
-                };
-                let now = self.outside.clock.now();
-                self.ahead
-                    .store(date.duration_since(now).as_secs(), Ordering::Relaxed);
+        match self.open(&asking, &answer) {
+            Err(error) if error.code == CLOCK_IS_OFF && self.clock.correct(&answer) => {
                 let answer = self.send(&asking, action, parameters).await?;
-                self.open(&asking, &answer, now)
+                self.open(&asking, &answer)
             }
             opened => opened,
         }
@@ -185,13 +176,6 @@ impl Client {
             cdn: self.product.name,
             what,
         }
-    }
-
-    /// Our time, corrected by what the server said of it.
-    fn server_time(&self) -> Timestamp {
-        let now = self.outside.clock.now();
-        let ahead = SignedDuration::from_secs(self.ahead.load(Ordering::Relaxed));
-        now.saturating_add(ahead).unwrap_or(now)
     }
 
     async fn send(
@@ -222,7 +206,7 @@ impl Client {
         let host = host(&self.endpoint);
         let scope = tc3::Scope {
             service: self.product.service,
-            time: self.server_time(),
+            time: self.clock.now(),
         };
         let authorization = tc3::authorization(
             self.credentials.id.expose_secret(),
@@ -258,7 +242,7 @@ impl Client {
         let common = json!({
             "Action": action,
             "Version": self.product.version,
-            "Timestamp": self.server_time().as_second(),
+            "Timestamp": self.clock.now().as_second(),
             "Nonce": self.outside.clock.nonce(),
             "SecretId": self.credentials.id.expose_secret(),
             "SignatureMethod": method.name(),
@@ -283,7 +267,6 @@ impl Client {
         &self,
         asking: &Asking,
         answer: &Answer,
-        sent_at: Timestamp,
     ) -> Result<Answered<T>, CdnError> {
         let body = serde_json::from_slice::<Envelope>(&answer.body).map(|it| it.response);
         let response = match body {
@@ -311,18 +294,9 @@ impl Client {
         match T::deserialize(response) {
             Ok(response) => Ok(Answered {
                 response,
-                ahead: self.ahead_of_us(answer, sent_at),
+                ahead: self.clock.ahead(answer),
             }),
             Err(why) => Err(asking.senseless(answer.status, &why.to_string())),
-        }
-    }
-
-    /// How far the server's clock is ahead. A Date header further off than a signature may be is not the API's own.
-    fn ahead_of_us(&self, answer: &Answer, sent_at: Timestamp) -> SignedDuration {
-        let told = answer.date.map(|date| date.duration_since(sent_at));
-        match told {
-            Some(ahead) if ahead.abs() < SignedDuration::from_mins(5) => ahead,
-            Some(_) | None => SignedDuration::from_secs(self.ahead.load(Ordering::Relaxed)),
         }
     }
 }

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use serde_json::json;
 
 use super::client::{Client, Product, Signature};
-use super::{Credentials, endpoint, flush_type, log, quota};
+use super::{NAMES, flush_type, log, quota};
+use crate::cdn::credentials::{Credentials, endpoint};
 use crate::cdn::{
     Batch, Cdn, CdnError, CdnKind, InFlight, Limit, Limits, Pace, Paced, Quota, Report, limits,
 };
@@ -60,7 +61,7 @@ fn documented_limits() -> Limits {
 }
 
 fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Cdn>> {
-    let credentials = Credentials::read(section);
+    let credentials = Credentials::read(section, &NAMES);
     let endpoint = endpoint(section, ENDPOINT);
     let signature = Signature::read(section);
     let migrated_to = section.text("migrated_to").map(|name| name.value);

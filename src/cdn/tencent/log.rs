@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::{Answered, Client};
-use crate::cdn::local_time::{CHINA, read, written};
+use crate::cdn::history::{around, written_after};
+use crate::cdn::local_time::{CHINA, written};
 use crate::cdn::matching::{AnyId, Targets, note};
 use crate::cdn::{CdnError, InFlight, Paced, Report, TargetState};
 use crate::purge::PurgeKind;
@@ -18,14 +19,6 @@ use crate::purge::PurgeKind;
 const PAGE: usize = 100;
 /// Up to this many tasks it takes no more requests to ask for each by its id.
 const FEW_TASKS: usize = 2;
-/// How far a window reaches beyond what it is to hold: the log's clock is not ours.
-const AROUND: SignedDuration = SignedDuration::from_mins(10);
-/// How much earlier than its submission a batch may seem to be logged. More would take an earlier
-/// purge of the same URLs for this one, and a cache may have filled from the old content since.
-const EARLIER: SignedDuration = SignedDuration::from_secs(5);
-/// How much later than its submission a batch may be logged: longer than a request can last.
-const LATER: SignedDuration = SignedDuration::from_mins(2);
-
 /// One URL of a task.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -165,7 +158,7 @@ pub async fn find(
             entry.url.as_deref().and_then(|url| wanted.find(url)) == Some(first.as_str())
         })
         .filter_map(|entry| {
-            let after = logged_after(entry, lost.submitted_at, ahead)?;
+            let after = written_after(entry.create_time.as_deref()?, lost.submitted_at, ahead)?;
             Some((after, entry.task_id.as_ref()?.0.as_str()))
         })
         .collect();
@@ -180,16 +173,6 @@ pub async fn find(
         }
     }
     Ok(None)
-}
-
-/// How long after a moment of ours an entry was logged, if that fits a request sent at that moment.
-fn logged_after(entry: &Entry, sent: Timestamp, ahead: SignedDuration) -> Option<SignedDuration> {
-    let text = entry.create_time.as_deref()?;
-    [CHINA, Offset::UTC]
-        .into_iter()
-        .filter_map(|zone| read(text, zone))
-        .map(|logged| logged.duration_since(sent) - ahead)
-        .find(|after| -EARLIER <= *after && *after <= LATER)
 }
 
 /// All entries of a query, page by page. None when that takes more pages than `most`.
@@ -256,8 +239,7 @@ fn by_id(id: &str) -> Value {
 }
 
 fn between(first: Timestamp, first_zone: Offset, last: Timestamp, last_zone: Offset) -> Value {
-    let start = first.saturating_sub(AROUND).unwrap_or(first);
-    let end = last.saturating_add(AROUND).unwrap_or(last);
+    let (start, end) = around(first, last);
     json!({ "StartTime": written(start, first_zone), "EndTime": written(end, last_zone) })
 }
 

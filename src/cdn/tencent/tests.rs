@@ -4,10 +4,10 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::Credentials;
 use super::cdn::{Options, TencentCdn};
 use super::client::Signature;
 use super::ecdn::TencentEcdn;
+use crate::cdn::credentials::Credentials;
 use crate::cdn::fake::{
     Asked, FakeApi, Told, a_closed_port, a_port_that_hangs_up, batch, in_flight, pace,
 };

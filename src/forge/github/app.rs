@@ -50,34 +50,38 @@ struct Token {
 impl App {
     /// Reads `app: {id, private_key_file}`. None when it has problems, which the section has noted.
     pub(super) fn read(section: &mut Section) -> Option<Self> {
-        let id = section.required_text("id");
-        let Some(pem) = section.secret("private_key") else {
-            section.problem(
-                section.at(),
-                "the App's private key is missing",
-                Some("add `private_key_file:` with the .pem file GitHub gave you".to_owned()),
-            );
-            return None;
-        };
-        let id = id?;
-        match Self::new(&id.value, &pem) {
-            Ok(app) => Some(app),
-            Err(why) => {
-                section.problem(section.at(), why, None);
-                None
+        let id_at = section.place_of("id").unwrap_or_else(|| section.at());
+        let key_at = ["private_key", "private_key_file"]
+            .into_iter()
+            .find_map(|key| section.place_of(key))
+            .unwrap_or_else(|| section.at());
+        let id = section.required_text("id").and_then(|id| {
+            let good = is_id(&id.value);
+            if !good {
+                section.problem(id_at, "`id` is neither an App's id nor its client id", None);
             }
-        }
+            good.then_some(id.value)
+        });
+        let key = section.required_secret("private_key", &[]).and_then(|pem| {
+            rsa_key(&pem)
+                .map_err(|why| section.problem(key_at, why, None))
+                .ok()
+        });
+        Some(Self {
+            id: id?,
+            key: key?,
+            tokens: Mutex::default(),
+        })
     }
 
     /// An App from its id (or client id) and its RSA private key as PEM, PKCS#1 (as GitHub gives it) or PKCS#8.
     pub fn new(id: &str, pem: &SecretString) -> Result<Self, String> {
-        let word = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-' || c == '_';
-        if id.is_empty() || !id.chars().all(word) {
-            return Err("`id` is neither an App's id nor its client id".to_owned());
+        if !is_id(id) {
+            return Err("this is neither an App's id nor its client id".to_owned());
         }
         Ok(Self {
             id: id.to_owned(),
-            key: rsa_key(pem.expose_secret())?,
+            key: rsa_key(pem)?,
             tokens: Mutex::default(),
         })
     }
@@ -178,8 +182,15 @@ impl App {
     }
 }
 
-/// An RSA key from PEM text.
-fn rsa_key(pem: &str) -> Result<RsaKeyPair, String> {
+/// Whether this can be an App's id (digits) or its client id (e.g. `Iv1.8a61f9b3a7aba766`).
+fn is_id(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    !text.is_empty() && text.chars().all(fits)
+}
+
+/// An RSA key from PEM: `RSA PRIVATE KEY` is PKCS#1, `PRIVATE KEY` is PKCS#8.
+pub(super) fn rsa_key(pem: &SecretString) -> Result<RsaKeyPair, String> {
+    let pem = pem.expose_secret();
     let between = |label: &str| {
         let (_, rest) = pem.split_once(&format!("-----BEGIN {label}-----"))?;
         let (inside, _) = rest.split_once(&format!("-----END {label}-----"))?;

@@ -69,37 +69,14 @@ pub struct GitHub {
 }
 
 fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
-    let at = section.at();
     let secrets = section.secrets("secrets");
     if secrets.is_empty() {
-        section.problem(
-            at.clone(),
-            "no webhook secret is set, so no delivery could be trusted",
-            Some("add `secrets: [...]` with the secret of the webhook on GitHub".to_owned()),
+        section.missing(
+            "secrets",
+            Some("give the secret of the webhook on GitHub: without one, no delivery could be trusted".to_owned()),
         );
     }
-    let token = section.secret("token");
-    let app = section.section("app");
-    let access = match (token, app) {
-        (Some(_), Some(_)) => {
-            section.problem(
-                at,
-                "`token` and `app` are both set",
-                Some("keep the one that purgehook should act as".to_owned()),
-            );
-            None
-        }
-        (None, Some(mut app)) => App::read(&mut app).map(|app| Access::App(Box::new(app))),
-        (Some(token), None) => Some(Access::Token(token)),
-        (None, None) => {
-            section.warning(
-                at,
-                "neither `token` nor `app` is set, so no status can be posted on commits",
-                Some("add `token:` with a token that may write commit statuses".to_owned()),
-            );
-            Some(Access::Anonymous)
-        }
-    };
+    let access = read_access(section);
     let api_url = match section.url("api_url") {
         Some(url) => url.value,
         None => Url::parse(API_URL).ok()?,
@@ -114,6 +91,34 @@ fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
         api_url,
     };
     Some(Arc::new(GitHub::new(settings, outside)))
+}
+
+fn read_access(section: &mut Section) -> Option<Access> {
+    let app_at = section.place_of("app");
+    let token = section.secret("token");
+    let app = section.section("app");
+    match (token, app) {
+        (Some(_), Some(mut app)) => {
+            // Read all the same, so that what is wrong in it is shown too.
+            let _ = App::read(&mut app);
+            section.problem(
+                app_at.unwrap_or_else(|| section.at()),
+                "`token` and `app` are both given",
+                Some("keep the one that purgehook should act as".to_owned()),
+            );
+            None
+        }
+        (None, Some(mut app)) => App::read(&mut app).map(|app| Access::App(Box::new(app))),
+        (Some(token), None) => Some(Access::Token(token)),
+        (None, None) => {
+            section.warning(
+                section.at(),
+                "neither `token` nor `app` is given, so no status can be posted on commits",
+                Some("give a `token` that may write commit statuses".to_owned()),
+            );
+            Some(Access::Anonymous)
+        }
+    }
 }
 
 impl GitHub {

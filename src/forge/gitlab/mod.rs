@@ -60,7 +60,10 @@ pub struct GitLab {
 }
 
 fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
-    let at = section.at();
+    let tokens_at = ["signing_tokens", "signing_tokens_file"]
+        .into_iter()
+        .find_map(|key| section.place_of(key))
+        .unwrap_or_else(|| section.at());
     let secrets = section.secrets("secrets");
     let given = section.secrets("signing_tokens");
     let mut signing_tokens = Vec::new();
@@ -68,25 +71,28 @@ fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
         match SigningToken::parse(token) {
             Ok(token) => signing_tokens.push(token),
             Err(why) => section.problem(
-                at.clone(),
-                format!("`signing_tokens[{index}]` {why}"),
-                Some("copy the signing token from the webhook's page on GitLab".to_owned()),
+                tokens_at.clone(),
+                format!("item {} of `signing_tokens` {why}", index + 1),
+                Some(
+                    "copy the signing token that GitLab showed when the webhook was made"
+                        .to_owned(),
+                ),
             ),
         }
     }
     if given.is_empty() && secrets.is_empty() {
         section.problem(
-            at.clone(),
-            "neither `signing_tokens` nor `secrets` is set, so no delivery could be trusted",
-            Some("add `signing_tokens: [...]` with the webhook's signing token".to_owned()),
+            section.at(),
+            "neither `signing_tokens` nor `secrets` is given, so no delivery could be trusted",
+            Some("give the signing token of the webhook on GitLab".to_owned()),
         );
     }
     let token = section.secret("token");
     if token.is_none() {
         section.warning(
-            at,
-            "no `token` is set, so no status can be posted on commits",
-            Some("add `token:` with a project access token of the scope `api`".to_owned()),
+            section.at(),
+            "no `token` is given, so no status can be posted on commits",
+            Some("give a project access token with the scope `api`".to_owned()),
         );
     }
     let api_url = match section.url("api_url") {

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::super::diff::{Difference, FileDiff, diff};
 use super::super::exchange::{Answer, Request};
-use super::super::repo::{Commit, Difference, FileDiff, Repo, diff, text};
+use super::super::repo::{Commit, Repo, text};
 use super::{GitHub, not_found, problem, time};
 
 /// Entries in a recursive tree, after which it says `truncated`.

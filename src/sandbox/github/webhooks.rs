@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use sha1::Sha1;
 use sha2::Sha256;
 
+use super::super::diff::Difference;
 use super::super::forge::{Delivery, Happening, Moved, Project};
-use super::super::repo::{Commit, Difference, Repo, ZERO, text};
+use super::super::repo::{Commit, Repo, ZERO, text};
 use super::{GitHub, time};
 
 /// The most commits in a push.
@@ -45,10 +46,13 @@ impl GitHub {
                 "repository".to_owned(),
             ),
             ("X-GitHub-Hook-Installation-Target-ID", "1000".to_owned()),
-            ("X-Hub-Signature", format!("sha1={}", sha1_mac(&body))),
+            (
+                "X-Hub-Signature",
+                format!("sha1={}", sha1_mac(SECRET, &body)),
+            ),
             (
                 "X-Hub-Signature-256",
-                format!("sha256={}", sha256_mac(&body)),
+                format!("sha256={}", sha256_mac(SECRET, &body)),
             ),
         ];
         Delivery {
@@ -61,14 +65,14 @@ impl GitHub {
     }
 }
 
-fn sha1_mac(body: &[u8]) -> String {
-    Hmac::<Sha1>::new_from_slice(SECRET.as_bytes())
+fn sha1_mac(secret: &str, body: &[u8]) -> String {
+    Hmac::<Sha1>::new_from_slice(secret.as_bytes())
         .map(|mac| hex::encode(mac.chain_update(body).finalize().into_bytes()))
         .unwrap_or_default()
 }
 
-fn sha256_mac(body: &[u8]) -> String {
-    Hmac::<Sha256>::new_from_slice(SECRET.as_bytes())
+pub(super) fn sha256_mac(secret: &str, body: &[u8]) -> String {
+    Hmac::<Sha256>::new_from_slice(secret.as_bytes())
         .map(|mac| hex::encode(mac.chain_update(body).finalize().into_bytes()))
         .unwrap_or_default()
 }
@@ -130,10 +134,9 @@ pub(super) fn push(project: &Project, moved: &Moved, now: Timestamp) -> Value {
         ),
         "commits": lists,
         "head_commit": head,
-        "repository": repository(project),
+        "repository": pushed_repository(project, now),
         "pusher": {"name": "ada", "email": "ada@example.com"},
         "sender": sender(),
-        "pushed_at": time(now),
     })
 }
 
@@ -277,6 +280,16 @@ fn repository(project: &Project) -> Value {
         "default_branch": project.default_branch,
         "master_branch": project.default_branch,
     })
+}
+
+/// In a push, times of the repository are seconds, unlike anywhere else.
+fn pushed_repository(project: &Project, now: Timestamp) -> Value {
+    let mut body = repository(project);
+    if let Some(body) = body.as_object_mut() {
+        body.insert("created_at".into(), json!(1_600_000_000));
+        body.insert("pushed_at".into(), json!(now.as_second()));
+    }
+    body
 }
 
 fn sender() -> Value {

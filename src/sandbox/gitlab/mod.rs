@@ -155,8 +155,15 @@ impl Api for GitLab {
     }
 
     fn failure(&self, code: &str) -> Answer {
-        let status = code.split(' ').next().unwrap_or_default();
-        message(status.parse().unwrap_or(500), code)
+        let (status, rest) = code
+            .split_once(' ')
+            .unwrap_or((code, "Internal Server Error"));
+        let status = status.parse().unwrap_or(500);
+        match status {
+            // These repeat the status in their message.
+            401 | 403 | 404 | 500 => message(status, code),
+            _ => message(status, rest),
+        }
     }
 
     fn out_of_quota(&self, _action: &str) -> Answer {

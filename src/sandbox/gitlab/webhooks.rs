@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use super::super::diff::Difference;
 use super::super::forge::{Delivery, Happening, Moved, Project};
-use super::super::repo::{Commit, Difference, Repo, ZERO, text};
+use super::super::repo::{Commit, Repo, ZERO, text};
 use super::{GitLab, SIGNING_KEY, time};
 
 /// The newest commits of a push that its list holds.

@@ -1,32 +1,54 @@
 //! The actions: three that submit, two that list, two that tell quotas.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::super::account::{Account, Area, Fate, Target, Task, beijing_time, parse_beijing_time};
+use super::super::account::{Account, Area};
+use super::Product;
 use super::parameters::{Parameters, missing};
+use super::records::{describe_purges, describe_pushes};
 use super::signature::Refused;
 use crate::purge::{Mode, PurgeKind};
 
-type Fields = Map<String, Value>;
-type Run = fn(&mut Account, &mut Parameters, Timestamp) -> Result<Fields, Refused>;
+/// The fields of an answer.
+pub(super) type Fields = Map<String, Value>;
+type Run = fn(&mut Desk<'_>, &mut Parameters) -> Result<Fields, Refused>;
+
+/// What an action works on.
+pub(super) struct Desk<'a> {
+    pub account: &'a mut Account,
+    pub product: Product,
+    pub now: Timestamp,
+}
+
+impl Desk<'_> {
+    /// The parameters that only the CDN has: where, and whether non-ASCII characters are the service's to encode.
+    fn place(&self, parameters: &mut Parameters) -> Result<(Option<Area>, bool), Refused> {
+        match self.product {
+            Product::Ecdn => Ok((None, false)),
+            Product::Cdn => {
+                let area = parameters.word("Area", &["mainland", "overseas"])?;
+                let encoded = parameters.flag("UrlEncode")?.unwrap_or(false);
+                Ok((area.as_deref().and_then(Area::parse), encoded))
+            }
+        }
+    }
+}
 
 /// Bytes of a URL. There is an error for longer ones; the length itself is in no document.
 const MAX_URL: usize = 8_192;
-/// How long records can be asked for (documented for the console and for API 2.0).
-const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// The action of a name.
-pub(super) fn find(action: &str) -> Option<Run> {
-    match action {
-        "PurgeUrlsCache" => Some(purge_urls),
-        "PurgePathCache" => Some(purge_paths),
-        "PushUrlsCache" => Some(push_urls),
-        "DescribePurgeTasks" => Some(describe_purges),
-        "DescribePushTasks" => Some(describe_pushes),
-        "DescribePurgeQuota" => Some(purge_quota),
-        "DescribePushQuota" => Some(push_quota),
+/// The action of a name. ECDN has no prefetch.
+pub(super) fn find(product: Product, action: &str) -> Option<Run> {
+    match (product, action) {
+        (_, "PurgeUrlsCache") => Some(purge_urls),
+        (_, "PurgePathCache") => Some(purge_paths),
+        (_, "DescribePurgeTasks") => Some(describe_purges),
+        (_, "DescribePurgeQuota") => Some(purge_quota),
+        (Product::Cdn, "PushUrlsCache") => Some(push_urls),
+        (Product::Cdn, "DescribePushTasks") => Some(describe_pushes),
+        (Product::Cdn, "DescribePushQuota") => Some(push_quota),
         _ => None,
     }
 }
@@ -57,36 +79,27 @@ fn over(kind: PurgeKind, what: &str) -> Refused {
     )
 }
 
-fn bad(message: impl Into<String>) -> Refused {
+pub(super) fn bad(message: impl Into<String>) -> Refused {
     Refused::new("InvalidParameter.CdnParamError", message)
 }
 
-fn purge_urls(
-    account: &mut Account,
-    parameters: &mut Parameters,
-    now: Timestamp,
-) -> Result<Fields, Refused> {
+fn purge_urls(desk: &mut Desk<'_>, parameters: &mut Parameters) -> Result<Fields, Refused> {
     let urls = parameters.texts("Urls")?.ok_or_else(|| missing("Urls"))?;
-    let area = parameters.word("Area", &["mainland", "overseas"])?;
-    let encoded = parameters.flag("UrlEncode")?.unwrap_or(false);
-    let area = area.as_deref().and_then(Area::parse);
+    let (area, encoded) = desk.place(parameters)?;
+    parameters.unknown()?;
     submit(
-        account,
-        parameters,
-        PurgeKind::Url,
-        None,
-        urls,
-        area,
-        encoded,
-        now,
+        desk,
+        Submission {
+            kind: PurgeKind::Url,
+            mode: None,
+            urls,
+            area,
+            encoded,
+        },
     )
 }
 
-fn purge_paths(
-    account: &mut Account,
-    parameters: &mut Parameters,
-    now: Timestamp,
-) -> Result<Fields, Refused> {
+fn purge_paths(desk: &mut Desk<'_>, parameters: &mut Parameters) -> Result<Fields, Refused> {
     let paths = parameters.texts("Paths")?.ok_or_else(|| missing("Paths"))?;
     let mode = match parameters
         .word("FlushType", &["flush", "delete"])?
@@ -96,26 +109,21 @@ fn purge_paths(
         Some("flush") => Mode::Flush,
         Some(_) => Mode::Delete,
     };
-    let area = parameters.word("Area", &["mainland", "overseas"])?;
-    let encoded = parameters.flag("UrlEncode")?.unwrap_or(false);
-    let area = area.as_deref().and_then(Area::parse);
+    let (area, encoded) = desk.place(parameters)?;
+    parameters.unknown()?;
     submit(
-        account,
-        parameters,
-        PurgeKind::Directory,
-        Some(mode),
-        paths,
-        area,
-        encoded,
-        now,
+        desk,
+        Submission {
+            kind: PurgeKind::Directory,
+            mode: Some(mode),
+            urls: paths,
+            area,
+            encoded,
+        },
     )
 }
 
-fn push_urls(
-    account: &mut Account,
-    parameters: &mut Parameters,
-    now: Timestamp,
-) -> Result<Fields, Refused> {
+fn push_urls(desk: &mut Desk<'_>, parameters: &mut Parameters) -> Result<Fields, Refused> {
     let urls = parameters.texts("Urls")?.ok_or_else(|| missing("Urls"))?;
     // Unlike a purge, a prefetch without an area goes to the mainland.
     let area = parameters
@@ -135,33 +143,37 @@ fn push_urls(
         ));
     }
     let encoded = parameters.flag("UrlEncode")?.unwrap_or(false);
+    parameters.unknown()?;
     submit(
-        account,
-        parameters,
-        PurgeKind::Prefetch,
-        None,
-        urls,
-        Some(area),
-        encoded,
-        now,
+        desk,
+        Submission {
+            kind: PurgeKind::Prefetch,
+            mode: None,
+            urls,
+            area: Some(area),
+            encoded,
+        },
     )
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one caller an action, each names them"
-)]
-fn submit(
-    account: &mut Account,
-    parameters: &Parameters,
+struct Submission {
     kind: PurgeKind,
     mode: Option<Mode>,
     urls: Vec<String>,
     area: Option<Area>,
     encoded: bool,
-    now: Timestamp,
-) -> Result<Fields, Refused> {
-    parameters.unknown()?;
+}
+
+/// Takes a batch, or refuses all of it: there is one task id and no list of failures.
+fn submit(desk: &mut Desk<'_>, submission: Submission) -> Result<Fields, Refused> {
+    let Submission {
+        kind,
+        mode,
+        urls,
+        area,
+        encoded,
+    } = submission;
+    let (account, now) = (&mut *desk.account, desk.now);
     if urls.is_empty() {
         return Err(bad("there must be at least one URL"));
     }
@@ -250,251 +262,45 @@ fn check(
 fn task_id(account: &mut Account, now: Timestamp) -> String {
     account.task_count += 1;
     let count = account.task_count;
-    if count % 2 == 0 {
+    if count.is_multiple_of(2) {
         format!("{}-i60rf{count:03}", now.as_second())
     } else {
         format!("{}{:09}", now.as_second(), 231_313_000 + count)
     }
 }
 
-fn describe_purges(
-    account: &mut Account,
-    parameters: &mut Parameters,
-    now: Timestamp,
-) -> Result<Fields, Refused> {
-    let kinds = match parameters.word("PurgeType", &["url", "path"])?.as_deref() {
-        Some("url") => vec![PurgeKind::Url],
-        Some(_) => vec![PurgeKind::Directory],
-        None => vec![PurgeKind::Url, PurgeKind::Directory],
-    };
-    let status = parameters.word("Status", &["fail", "done", "process"])?;
-    let query = Query::read(parameters, kinds, status)?;
-    let (total, page) = query.run(account, now);
-    let logs: Vec<Value> = page
-        .iter()
-        .map(|(task, target)| {
-            json!({
-                "TaskId": task.id,
-                "Url": target.url,
-                "Status": account.words.write(example_word(target, now)),
-                "PurgeType": if task.kind == PurgeKind::Url { "url" } else { "path" },
-                "FlushType": task.mode.map_or("flush", Mode::word),
-                "CreateTime": beijing_time(task.at),
-            })
-        })
-        .collect();
-    Ok(Fields::from_iter([
-        ("PurgeLogs".to_owned(), json!(logs)),
-        ("TotalCount".to_owned(), json!(total)),
-    ]))
-}
-
-fn describe_pushes(
-    account: &mut Account,
-    parameters: &mut Parameters,
-    now: Timestamp,
-) -> Result<Fields, Refused> {
-    let status = parameters.word("Status", &["fail", "done", "process", "invalid"])?;
-    let query = Query::read(parameters, vec![PurgeKind::Prefetch], status)?;
-    let (total, page) = query.run(account, now);
-    let logs: Vec<Value> = page
-        .iter()
-        .map(|(task, target)| {
-            let ended = target.ended(now);
-            json!({
-                "TaskId": task.id,
-                "Url": target.url,
-                "Status": account.words.write(example_word(target, now)),
-                "Percent": if ended.is_some() { 100 } else { percent(task, target, now) },
-                "CreateTime": beijing_time(task.at),
-                "Area": task.area.word(),
-                "UpdateTime": ended.map(|_| beijing_time(target.ends_at())),
-            })
-        })
-        .collect();
-    // "This field may return null": and it does where there is nothing to tell.
-    let (logs, total) = match total {
-        0 => (Value::Null, Value::Null),
-        total => (json!(logs), json!(total)),
-    };
-    Ok(Fields::from_iter([
-        ("PushLogs".to_owned(), logs),
-        ("TotalCount".to_owned(), total),
-    ]))
-}
-
-/// The word of the filter for a target's state.
-fn word(target: &Target, now: Timestamp) -> &'static str {
-    match target.ended(now) {
-        None | Some(Fate::Never) => "process",
-        Some(Fate::Done) => "done",
-        Some(Fate::Fail) => "fail",
-        Some(Fate::Invalid) => "invalid",
-    }
-}
-
-/// The word of the answer: the filters are documented as `done`, the examples show `Done`.
-fn example_word(target: &Target, now: Timestamp) -> &'static str {
-    match word(target, now) {
-        "done" => "Done",
-        other => other,
-    }
-}
-
-fn percent(task: &Task, target: &Target, now: Timestamp) -> i64 {
-    let whole = target.ends_at().as_millisecond() - task.at.as_millisecond();
-    let gone = now.as_millisecond() - task.at.as_millisecond();
-    (gone * 100 / whole.max(1)).clamp(0, 99)
-}
-
-/// What a list is asked for.
-struct Query {
-    kinds: Vec<PurgeKind>,
-    status: Option<String>,
-    task: Option<String>,
-    start: Option<Timestamp>,
-    end: Option<Timestamp>,
-    keyword: Option<String>,
-    area: Option<Area>,
-    offset: usize,
-    limit: usize,
-}
-
-impl Query {
-    fn read(
-        parameters: &mut Parameters,
-        kinds: Vec<PurgeKind>,
-        status: Option<String>,
-    ) -> Result<Self, Refused> {
-        let task = parameters.text("TaskId")?;
-        let start = time(parameters, "StartTime")?;
-        let end = time(parameters, "EndTime")?;
-        if task.as_deref().unwrap_or_default().is_empty() && start.is_none() {
-            return Err(bad("either TaskId or StartTime must be given"));
-        }
-        if let (Some(start), Some(end)) = (start, end)
-            && end < start
-        {
-            return Err(invalid_date("EndTime is before StartTime"));
-        }
-        let keyword = parameters.text("Keyword")?;
-        let area = parameters
-            .word("Area", &["mainland", "overseas", "global"])?
-            .as_deref()
-            .and_then(Area::parse);
-        let size = |number: Option<i64>, or: usize| match number {
-            None => Ok(or),
-            Some(number) => usize::try_from(number).map_err(|_| bad("a negative number")),
-        };
-        let offset = size(parameters.number("Offset")?, 0)?;
-        let limit = size(parameters.number("Limit")?, 20)?;
-        if limit == 0 {
-            return Err(bad("Limit must be positive"));
-        }
-        parameters.unknown()?;
-        Ok(Self {
-            kinds,
-            status,
-            task,
-            start,
-            end,
-            keyword,
-            area,
-            offset,
-            limit,
-        })
-    }
-
-    /// How many there are in all, and a page of them: the newest task first, a task's URLs in order.
-    fn run<'a>(
-        &self,
-        account: &'a Account,
-        now: Timestamp,
-    ) -> (usize, Vec<(&'a Task, &'a Target)>) {
-        let listed = |task: &&Task| {
-            self.kinds.contains(&task.kind)
-                && now >= task.at + account.listed_after
-                && now.duration_since(task.at) <= KEPT
-                && self.task.as_ref().is_none_or(|id| *id == task.id)
-                && self
-                    .start
-                    .is_none_or(|start| seconds(task.at) >= seconds(start))
-                && self.end.is_none_or(|end| seconds(task.at) <= seconds(end))
-                && self.area.is_none_or(|area| task.area.covers(area))
-        };
-        let wanted = |target: &Target| {
-            let host = target.url.split('/').nth(2).unwrap_or_default();
-            self.keyword
-                .as_deref()
-                .is_none_or(|keyword| keyword == target.url || keyword == host)
-                && self
-                    .status
-                    .as_deref()
-                    .is_none_or(|s| s == word(target, now))
-        };
-        let mut all: Vec<(&Task, &Target)> = Vec::new();
-        for task in account.tasks.iter().rev().filter(listed) {
-            all.extend(task.targets.iter().filter(|t| wanted(t)).map(|t| (task, t)));
-        }
-        let total = all.len();
-        let size = self.limit.min(account.page_cap);
-        let page = all.into_iter().skip(self.offset).take(size).collect();
-        (total, page)
-    }
-}
-
-fn seconds(at: Timestamp) -> i64 {
-    at.as_second()
-}
-
-fn time(parameters: &mut Parameters, name: &str) -> Result<Option<Timestamp>, Refused> {
-    match parameters.text(name)? {
-        None => Ok(None),
-        Some(text) => match parse_beijing_time(&text) {
-            Some(at) => Ok(Some(at)),
-            None => Err(invalid_date(&format!("{name} is not YYYY-MM-DD HH:MM:SS"))),
-        },
-    }
-}
-
-fn invalid_date(message: &str) -> Refused {
-    Refused::new("InvalidParameter.CdnStatInvalidDate", message)
-}
-
-fn purge_quota(
-    account: &mut Account,
-    parameters: &mut Parameters,
-    now: Timestamp,
-) -> Result<Fields, Refused> {
+fn purge_quota(desk: &mut Desk<'_>, parameters: &mut Parameters) -> Result<Fields, Refused> {
     parameters.unknown()?;
     Ok(Fields::from_iter([
-        ("UrlPurge".to_owned(), quota(account, PurgeKind::Url, now)),
-        (
-            "PathPurge".to_owned(),
-            quota(account, PurgeKind::Directory, now),
-        ),
+        ("UrlPurge".to_owned(), quota(desk, PurgeKind::Url)),
+        ("PathPurge".to_owned(), quota(desk, PurgeKind::Directory)),
     ]))
 }
 
-fn push_quota(
-    account: &mut Account,
-    parameters: &mut Parameters,
-    now: Timestamp,
-) -> Result<Fields, Refused> {
+fn push_quota(desk: &mut Desk<'_>, parameters: &mut Parameters) -> Result<Fields, Refused> {
     parameters.unknown()?;
-    let quota = quota(account, PurgeKind::Prefetch, now);
+    let quota = quota(desk, PurgeKind::Prefetch);
     Ok(Fields::from_iter([("UrlPush".to_owned(), quota)]))
 }
 
-fn quota(account: &Account, kind: PurgeKind, now: Timestamp) -> Value {
-    let allowance = account.allowances.get(&kind);
-    let line = |area: &Area| {
-        json!({
-            "Area": area.word(),
-            "Batch": allowance.map_or(0, |a| a.per_request),
-            "Total": allowance.map_or(0, |a| a.per_day),
-            "Available": account.left_today(kind, *area, now),
-        })
-    };
-    Area::Global.parts().iter().map(line).collect()
+/// A quota: the CDN answers one for each area, ECDN one object.
+fn quota(desk: &Desk<'_>, kind: PurgeKind) -> Value {
+    let allowance = desk.account.allowances.get(&kind);
+    let (batch, total) = allowance.map_or((0, 0), |a| (a.per_request, a.per_day));
+    let left = |area: Area| desk.account.left_today(kind, area, desk.now);
+    match desk.product {
+        Product::Ecdn => json!({"Batch": batch, "Total": total, "Available": left(Area::Global)}),
+        Product::Cdn => {
+            let areas = Area::Global.parts().iter();
+            let line = |area: &Area| {
+                json!({
+                    "Area": area.word(),
+                    "Batch": batch,
+                    "Total": total,
+                    "Available": left(*area),
+                })
+            };
+            areas.map(line).collect()
+        }
+    }
 }

@@ -1,8 +1,9 @@
-//! Tencent Cloud CDN as the sandbox plays it: API 3.0, version 2018-06-06, from
-//! Tencent's pages of the purge and prefetch actions and of the signature methods.
+//! Tencent Cloud CDN (API 3.0, version 2018-06-06) and ECDN (2019-10-12) as the sandbox plays them,
+//! from Tencent's pages of the purge and prefetch actions and of the signature methods.
 
 mod actions;
 mod parameters;
+mod records;
 pub(in crate::sandbox) mod signature;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ mod tests;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use self::actions::Desk;
 use self::parameters::Parameters;
 use self::signature::{Keys, Refused, check_time, verify_tc3, verify_v1};
 use super::account::{Account, Allowance};
@@ -28,8 +30,17 @@ const MAX_V1: usize = 1024 * 1024;
 /// Bytes of a GET.
 const MAX_GET: usize = 32 * 1024;
 
+/// Which of the two services it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Product {
+    Cdn,
+    /// The older one for dynamic content, merged into the CDN since.
+    Ecdn,
+}
+
 /// The API in front of an account.
 pub(super) struct Tencent {
+    product: Product,
     pub account: Account,
     requests: u64,
 }
@@ -37,26 +48,52 @@ pub(super) struct Tencent {
 impl Tencent {
     /// The CDN with its default quotas: 10,000 URLs, 100 directories and 1,000 prefetches a day in each area.
     pub fn cdn() -> Self {
-        let allowance = |per_request, per_day| Allowance {
-            per_request,
-            per_day,
+        Self::new(
+            Product::Cdn,
+            [
+                (PurgeKind::Url, 1_000, 10_000),
+                (PurgeKind::Directory, 500, 100),
+                (PurgeKind::Prefetch, 500, 1_000),
+            ],
+        )
+    }
+
+    /// ECDN with its default quotas.
+    pub fn ecdn() -> Self {
+        let quotas = [
+            (PurgeKind::Url, 1_000, 10_000),
+            (PurgeKind::Directory, 20, 100),
+        ];
+        Self::new(Product::Ecdn, quotas)
+    }
+
+    fn new<const N: usize>(product: Product, quotas: [(PurgeKind, usize, usize); N]) -> Self {
+        let allowance = |(kind, per_request, per_day)| {
+            let allowance = Allowance {
+                per_request,
+                per_day,
+            };
+            (kind, allowance)
         };
         Self {
-            account: Account::new([
-                (PurgeKind::Url, allowance(1_000, 10_000)),
-                (PurgeKind::Directory, allowance(500, 100)),
-                (PurgeKind::Prefetch, allowance(500, 1_000)),
-            ]),
+            product,
+            account: Account::new(quotas.map(allowance)),
             requests: 0,
         }
     }
 
     fn service(&self) -> &'static str {
-        "cdn"
+        match self.product {
+            Product::Cdn => "cdn",
+            Product::Ecdn => "ecdn",
+        }
     }
 
     fn version(&self) -> &'static str {
-        "2018-06-06"
+        match self.product {
+            Product::Cdn => "2018-06-06",
+            Product::Ecdn => "2019-10-12",
+        }
     }
 
     fn call(&mut self, request: &Request, now: Timestamp) -> Result<Map<String, Value>, Refused> {
@@ -71,7 +108,7 @@ impl Tencent {
                 format!("The API version {version} does not exist."),
             ));
         }
-        let Some(run) = actions::find(&action) else {
+        let Some(run) = actions::find(self.product, &action) else {
             return Err(Refused::new(
                 "InvalidAction",
                 format!("The API {action} does not exist."),
@@ -81,12 +118,23 @@ impl Tencent {
             return Err(too_often());
         }
         if self.account.migrated {
-            return Err(Refused::new(
-                "OperationDenied.ProductUpgraded",
-                "The service has been upgraded to EdgeOne. Please use EdgeOne.",
-            ));
+            return Err(match self.product {
+                Product::Cdn => Refused::new(
+                    "OperationDenied.ProductUpgraded",
+                    "The service has been upgraded to EdgeOne. Please use EdgeOne.",
+                ),
+                Product::Ecdn => Refused::new(
+                    "UnauthorizedOperation.EcdnMigratedCdn",
+                    "Please go to the CDN console for operation.",
+                ),
+            });
         }
-        run(&mut self.account, &mut parameters, now)
+        let mut desk = Desk {
+            account: &mut self.account,
+            product: self.product,
+            now,
+        };
+        run(&mut desk, &mut parameters)
     }
 
     /// Checks who calls, by either signature method, and separates the protocol's parameters from the action's.
@@ -301,14 +349,29 @@ impl Api for Tencent {
 impl Tencent {
     /// An error: HTTP 200 like everything else.
     fn refusal(&self, refused: &Refused) -> Answer {
+        let code = match self.product {
+            Product::Cdn => refused.code.clone(),
+            Product::Ecdn => ecdn_code(&refused.code),
+        };
         Answer::refusal(
             200,
-            refused.code.clone(),
+            code.clone(),
             &json!({"Response": {
-                "Error": {"Code": refused.code, "Message": refused.message},
+                "Error": {"Code": code, "Message": refused.message},
                 "RequestId": self.request_id(),
             }}),
         )
+    }
+}
+
+/// ECDN's name for an error of the CDN: hosts are domains there.
+fn ecdn_code(code: &str) -> String {
+    match code {
+        "ResourceNotFound.CdnHostNotExists" => "ResourceNotFound.EcdnDomainNotExists".to_owned(),
+        "ResourceUnavailable.CdnHostIsNotOnline" => {
+            "ResourceUnavailable.EcdnDomainIsNotOnline".to_owned()
+        }
+        other => other.replace(".Cdn", ".Ecdn"),
     }
 }
 

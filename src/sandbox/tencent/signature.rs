@@ -1,5 +1,5 @@
 //! Tencent Cloud's signatures as a verifier: TC3-HMAC-SHA256 (signature method v3)
-//! and HmacSHA1 / HmacSHA256 (signature method v1), from Tencent's pages on both.
+//! and `HmacSHA1` / `HmacSHA256` (signature method v1), from Tencent's pages on both.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -128,7 +128,7 @@ pub(in crate::sandbox) fn verify_tc3(
 }
 
 /// The canonical request of TC3, from the wire.
-fn canonical_tc3(request: &Request, signed_headers: &str) -> Result<String, Refused> {
+pub(super) fn canonical_tc3(request: &Request, signed_headers: &str) -> Result<String, Refused> {
     let names: Vec<&str> = signed_headers.split(';').collect();
     if !names.is_sorted()
         || names
@@ -168,7 +168,13 @@ fn canonical_tc3(request: &Request, signed_headers: &str) -> Result<String, Refu
     ))
 }
 
-fn tc3(secret: &str, date: &str, service: &str, timestamp: i64, canonical: &str) -> String {
+pub(super) fn tc3(
+    secret: &str,
+    date: &str,
+    service: &str,
+    timestamp: i64,
+    canonical: &str,
+) -> String {
     let to_sign = format!(
         "TC3-HMAC-SHA256\n{timestamp}\n{date}/{service}/tc3_request\n{}",
         hex::encode(Sha256::digest(canonical))
@@ -223,16 +229,24 @@ pub(in crate::sandbox) fn verify_v1(
         .find(|(name, _)| name == "SignatureMethod")
         .map(|(_, value)| value.as_str());
     let text = string_to_sign_v1(method, at, parameters);
-    // Anything but HmacSHA256, and nothing at all, means SHA-1.
-    let expected = if method_name == Some("HmacSHA256") {
+    given == Some(sign_v1(method_name, secret, &text).as_str())
+}
+
+/// The signature of v1. Any method but `HmacSHA256`, and none at all, means SHA-1.
+pub(in crate::sandbox) fn sign_v1(method: Option<&str>, secret: &str, text: &str) -> String {
+    if method == Some("HmacSHA256") {
         STANDARD.encode(sha256_mac(secret.as_bytes(), text.as_bytes()))
     } else {
         STANDARD.encode(sha1_mac(secret.as_bytes(), text.as_bytes()))
-    };
-    given == Some(expected.as_str())
+    }
 }
 
-fn string_to_sign_v1(method: &str, at: &str, parameters: &[(String, String)]) -> String {
+/// The text that v1 signs: the parameters sorted by name, their values as they are.
+pub(in crate::sandbox) fn string_to_sign_v1(
+    method: &str,
+    at: &str,
+    parameters: &[(String, String)],
+) -> String {
     let mut sorted: Vec<&(String, String)> = parameters
         .iter()
         .filter(|(name, _)| name != "Signature")

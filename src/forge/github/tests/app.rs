@@ -1,1 +1,146 @@
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rsa::PublicKeyComponents;
+use ring::signature::RSA_PKCS1_2048_8192_SHA256;
+use serde_json::Value;
 
+use super::*;
+use crate::forge::github::app::rsa_key;
+
+// One key in GitHub's form and in the other; made for these tests.
+const PKCS1: &str = include_str!("../../../../tests/data/github-app-pkcs1.pem");
+const PKCS8: &str = include_str!("../../../../tests/data/github-app-pkcs8.pem");
+
+fn app(pem: &str) -> App {
+    App::new("12345", &pem.to_owned().into()).unwrap()
+}
+
+/// An API with the App installed, whose tokens end after `minutes`.
+fn installed(minutes: i64) -> Scripted {
+    let ends = jiff::Timestamp::from_second(scripted::NOW + minutes * 60).unwrap();
+    Scripted::new(move |asked| match asked.target.as_str() {
+        "/api/repos/acme/website/installation" => Reply::json(200, json!({"id": 77})),
+        "/api/app/installations/77/access_tokens" => Reply::json(
+            201,
+            json!({"token": "ghs_made-up", "expires_at": ends.to_string()}),
+        ),
+        _ => Reply::json(
+            200,
+            json!({"merge_base_commit": {"sha": id('1').as_str()}, "files": []}),
+        ),
+    })
+}
+
+async fn ask(forge: &GitHub) -> Result<ChangeSet, ForgeError> {
+    forge
+        .changes(&repo("acme/website"), &id('1'), &id('2'))
+        .await
+}
+
+fn as_app(api: &Scripted) -> GitHub {
+    with_access(&api.url, Access::App(Box::new(app(PKCS1))))
+}
+
+#[actix_web::test]
+async fn an_app_signs_for_itself_and_asks_with_its_installations_token() {
+    let api = installed(60);
+
+    ask(&as_app(&api)).await.unwrap();
+
+    let asked = api.asked();
+    let compare = format!(
+        "GET /api/repos/acme/website/compare/{}...{}",
+        id('1'),
+        id('2')
+    );
+    assert_eq!(
+        api.lines(),
+        [
+            "GET /api/repos/acme/website/installation",
+            "POST /api/app/installations/77/access_tokens",
+            &compare,
+        ]
+    );
+    assert_eq!(asked[2].headers["authorization"], "Bearer ghs_made-up");
+    let jwt = asked[0].headers["authorization"]
+        .strip_prefix("Bearer ")
+        .unwrap();
+    assert_eq!(
+        asked[1].headers["authorization"],
+        asked[0].headers["authorization"]
+    );
+    check_jwt(jwt);
+}
+
+fn check_jwt(jwt: &str) {
+    let [header, claims, signature] = jwt.split('.').collect::<Vec<_>>()[..] else {
+        panic!("{jwt}");
+    };
+    let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap();
+    let read = |part: &str| serde_json::from_slice::<Value>(&decode(part)).unwrap();
+    assert_eq!(read(header), json!({"alg": "RS256", "typ": "JWT"}));
+    let (issued, ends) = (scripted::NOW - 60, scripted::NOW + 540);
+    assert_eq!(
+        read(claims),
+        json!({"iat": issued, "exp": ends, "iss": "12345"})
+    );
+
+    let pair = rsa_key(&PKCS1.to_owned().into()).unwrap();
+    let public = PublicKeyComponents::<Vec<u8>>::from(pair.public());
+    let signed = format!("{header}.{claims}");
+    public
+        .verify(
+            &RSA_PKCS1_2048_8192_SHA256,
+            signed.as_bytes(),
+            &decode(signature),
+        )
+        .unwrap();
+}
+
+#[actix_web::test]
+async fn a_token_is_kept_until_shortly_before_it_ends() {
+    for (minutes, asked) in [(60, 1), (6, 1), (5, 2), (1, 2)] {
+        let api = installed(minutes);
+        let forge = as_app(&api);
+
+        ask(&forge).await.unwrap();
+        ask(&forge).await.unwrap();
+
+        let lines = api.lines();
+        let given = lines
+            .iter()
+            .filter(|l| l.ends_with("access_tokens"))
+            .count();
+        assert_eq!(given, asked, "{minutes} minutes");
+    }
+}
+
+#[actix_web::test]
+async fn an_app_that_is_not_installed_says_so() {
+    let api = Scripted::new(|_| Reply::json(404, json!({"message": "Not Found"})));
+
+    let error = ask(&as_app(&api)).await.unwrap_err();
+
+    assert!(
+        matches!(&error, ForgeError::Refused(m) if m.contains("install the App")),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_private_key_is_read_in_both_forms_and_nothing_else() {
+    app(PKCS1);
+    app(PKCS8);
+    let half = &PKCS1[..PKCS1.len() / 2];
+    for bad in [
+        "",
+        "a key",
+        half,
+        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
+    ] {
+        assert!(App::new("12345", &bad.to_owned().into()).is_err());
+    }
+    for bad in ["", "12 345", "a/b"] {
+        assert!(App::new(bad, &PKCS1.to_owned().into()).is_err());
+    }
+}

@@ -6,6 +6,7 @@ use crate::forge::scripted::{self, Reply, Scripted, id, repo};
 mod app;
 mod changes;
 mod payloads;
+mod settings;
 mod signatures;
 mod statuses;
 
@@ -34,7 +35,7 @@ fn offline(secrets: Vec<SecretString>) -> GitHub {
         access: Access::Anonymous,
         api_url: Url::parse(API_URL).unwrap(),
     };
-    GitHub::new(settings, &scripted::outside())
+    GitHub::new(settings, scripted::unplugged())
 }
 
 async fn error_of(reply: Reply) -> ForgeError {

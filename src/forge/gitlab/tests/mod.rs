@@ -5,16 +5,13 @@ use crate::forge::scripted::{self, Reply, Scripted, id, repo};
 
 mod changes;
 mod payloads;
+mod settings;
 mod signatures;
 mod statuses;
 
 fn gitlab(api_url: &Url) -> GitLab {
-    trusting(Trust::Secret(vec!["a secret".to_owned().into()]), api_url)
-}
-
-fn trusting(trust: Trust, api_url: &Url) -> GitLab {
     let settings = Settings {
-        trust,
+        trust: Trust::Secret(vec!["a secret".to_owned().into()]),
         token: Some("glpat-made-up".to_owned().into()),
         api_url: api_url.clone(),
     };
@@ -23,7 +20,12 @@ fn trusting(trust: Trust, api_url: &Url) -> GitLab {
 
 /// A GitLab that nothing will be asked of.
 fn offline(trust: Trust) -> GitLab {
-    trusting(trust, &Url::parse(API_URL).unwrap())
+    let settings = Settings {
+        trust,
+        token: None,
+        api_url: Url::parse(API_URL).unwrap(),
+    };
+    GitLab::new(settings, scripted::unplugged())
 }
 
 #[actix_web::test]

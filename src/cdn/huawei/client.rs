@@ -1,0 +1,230 @@
+//! One call of Huawei Cloud's CDN API: signed, sent, its errors understood in whatever shape they come.
+
+use jiff::SignedDuration;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use reqwest::{Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::Value;
+use url::Url;
+
+use crate::cdn::credentials::Credentials;
+use crate::cdn::errors::HUAWEI;
+use crate::cdn::exchange::{Answer, Asking, host, sensitive};
+use crate::cdn::server_clock::ServerClock;
+use crate::cdn::sign::huawei;
+use crate::cdn::{CdnError, ErrorClass};
+use crate::http::Outside;
+
+/// How requests prove whose they are.
+pub enum Auth {
+    /// An access key, with a security token where it is temporary.
+    Keys(Credentials),
+    /// An IAM token that the operator provides (and renews: it lasts a day).
+    Token(SecretString),
+}
+
+/// An authenticated connection to the CDN API.
+pub struct Client {
+    endpoint: Url,
+    auth: Auth,
+    outside: Outside,
+    clock: ServerClock,
+}
+
+/// A call to make.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What it is, for messages: "refresh-tasks (12 URLs)".
+    pub what: String,
+    /// The path.
+    pub path: String,
+    /// The query's parameters, not encoded.
+    pub query: Vec<(String, String)>,
+    /// The body of a POST; without one it is a GET.
+    pub body: Option<Value>,
+}
+
+/// What a call answered, and when by the server's clock.
+#[derive(Debug)]
+pub struct Answered {
+    /// The answer; it is no error.
+    pub body: Value,
+    /// How far the server's clock is ahead of ours.
+    pub ahead: SignedDuration,
+    /// The HTTP status, for what else may be wrong with the answer.
+    pub status: StatusCode,
+}
+
+/// An error's fields, by all the names they come under.
+#[derive(Default, Deserialize)]
+struct ErrorBody {
+    #[serde(default, alias = "errorCode", alias = "code")]
+    error_code: Option<String>,
+    #[serde(
+        default,
+        alias = "errorMsg",
+        alias = "error_message",
+        alias = "message"
+    )]
+    error_msg: Option<String>,
+}
+
+impl Client {
+    /// A client for an endpoint such as `https://cdn.myhuaweicloud.com`.
+    pub fn new(endpoint: Url, auth: Auth, outside: Outside) -> Self {
+        Self {
+            endpoint,
+            auth,
+            clock: ServerClock::new(outside.clock.clone()),
+            outside,
+        }
+    }
+
+    /// Names the account: the API's host and a fingerprint of the access key. A token names none, and changes daily.
+    pub fn account(&self) -> String {
+        let host = host(&self.endpoint);
+        match &self.auth {
+            Auth::Keys(keys) => format!("{host}/{}", keys.fingerprint()),
+            Auth::Token(_) => format!("{host}/token"),
+        }
+    }
+
+    /// Makes a call. A signature is tried again only when its time was refused, once and by the
+    /// server's clock: more than five wrong ones in a row lock the access key.
+    pub async fn call(&self, call: &Call) -> Result<Answered, CdnError> {
+        let asking = asking(call);
+        let answer = self.send(&asking, call).await?;
+        match self.open(&asking, &answer) {
+            Err(error) if is_expired(&error) && self.clock.correct(&answer) => {
+                let answer = self.send(&asking, call).await?;
+                self.open(&asking, &answer)
+            }
+            opened => opened,
+        }
+    }
+
+    /// The error for an answer that is none of what the call promises.
+    pub fn senseless(&self, call: &Call, answered: &Answered, why: &str) -> CdnError {
+        asking(call).senseless(answered.status, why)
+    }
+
+    async fn send(&self, asking: &Asking, call: &Call) -> Result<Answer, CdnError> {
+        let content_type = "application/json";
+        let body = call.body.as_ref().map(Value::to_string).unwrap_or_default();
+        let method = match call.body {
+            Some(_) => Method::POST,
+            None => Method::GET,
+        };
+        let mut url = self.endpoint.clone();
+        url.set_path(&call.path);
+        if !call.query.is_empty() {
+            url.set_query(Some(&huawei::canonical_query(&call.query)));
+        }
+        let host = host(&url);
+        let date = huawei::sdk_date(self.clock.now());
+        let request = self
+            .outside
+            .http
+            .request(method.clone(), url.clone())
+            .header(CONTENT_TYPE, content_type);
+        let request = match &self.auth {
+            Auth::Token(token) => request.header("X-Auth-Token", sensitive(token.expose_secret())),
+            Auth::Keys(keys) => {
+                let mut headers = vec![
+                    ("content-type", content_type),
+                    ("host", host.as_str()),
+                    ("x-sdk-date", date.as_str()),
+                ];
+                let token = keys.token.as_ref().map(ExposeSecret::expose_secret);
+                headers.extend(token.map(|token| ("x-security-token", token)));
+                let authorization = huawei::authorization(
+                    keys.id.expose_secret(),
+                    &keys.key,
+                    &date,
+                    &huawei::Request {
+                        method: method.as_str(),
+                        path: url.path(),
+                        query: &call.query,
+                        headers: &headers,
+                        payload_hash: &huawei::payload_hash(body.as_bytes()),
+                    },
+                );
+                let signed = request
+                    .header("X-Sdk-Date", &date)
+                    .header(AUTHORIZATION, sensitive(&authorization));
+                match token {
+                    Some(token) => signed.header("X-Security-Token", sensitive(token)),
+                    None => signed,
+                }
+            }
+        };
+        asking.send(request.body(body)).await
+    }
+
+    /// Tells errors from answers. Many errors of the CDN come with HTTP status 200, so the body goes first.
+    fn open(&self, asking: &Asking, answer: &Answer) -> Result<Answered, CdnError> {
+        let body = match serde_json::from_slice::<Value>(&answer.body) {
+            Ok(body) => body,
+            Err(why) if answer.status.is_success() => {
+                return Err(asking.senseless(answer.status, &why.to_string()));
+            }
+            Err(_) => return Err(asking.bare_status(answer)),
+        };
+        if let Some((code, says)) = error_in(&body) {
+            let request_id = answer.request_id.as_deref().unwrap_or_default();
+            let class = class(&code, answer.status);
+            let mut refused = asking.refused(class, &code, &says, request_id);
+            refused.retry_after = answer.retry_after;
+            // The gateway's own 5xx comes when the service behind it did not answer in time.
+            refused.maybe_done = code.starts_with("APIG") && answer.status.is_server_error();
+            return Err(refused);
+        }
+        if !answer.status.is_success() {
+            return Err(asking.bare_status(answer));
+        }
+        Ok(Answered {
+            body,
+            ahead: self.clock.ahead(answer),
+            status: answer.status,
+        })
+    }
+}
+
+fn asking(call: &Call) -> Asking {
+    Asking {
+        cdn: "Huawei CDN",
+        what: call.what.clone(),
+    }
+}
+
+/// An error's code and message: flat, or nested under `error`; by any of its names.
+fn error_in(body: &Value) -> Option<(String, String)> {
+    let error = body.get("error").unwrap_or(body);
+    let found = ErrorBody::deserialize(error).unwrap_or_default();
+    let code = found.error_code.filter(|code| !code.is_empty())?;
+    Some((code, found.error_msg.unwrap_or_default()))
+}
+
+fn class(code: &str, status: StatusCode) -> ErrorClass {
+    // The gateway writes its codes either way, by region.
+    let code = match code.strip_prefix("APIG.") {
+        Some(number) => format!("APIGW.{number}"),
+        None => code.to_owned(),
+    };
+    match (code.as_str(), status) {
+        // The gateway says "request error" for several things, which the status tells apart.
+        ("APIGW.0201", StatusCode::PAYLOAD_TOO_LARGE) => ErrorClass::Split,
+        ("APIGW.0201", StatusCode::BAD_REQUEST) => ErrorClass::Operator,
+        (code, status) => HUAWEI.listed(code).unwrap_or(match status {
+            StatusCode::TOO_MANY_REQUESTS => ErrorClass::RateLimited,
+            StatusCode::PAYLOAD_TOO_LARGE => ErrorClass::Split,
+            status if status.is_server_error() => ErrorClass::Retry,
+            _ => ErrorClass::Operator,
+        }),
+    }
+}
+
+fn is_expired(error: &CdnError) -> bool {
+    error.code.ends_with(".0301") && error.message.to_lowercase().contains("expired")
+}

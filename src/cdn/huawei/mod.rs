@@ -1,0 +1,285 @@
+//! Huawei Cloud CDN, API v1.0.
+//!
+//! A batch becomes a task whose URLs are listed by the task's id, or by time
+//! for accounts that may. Errors often come with HTTP status 200.
+
+mod client;
+mod forms;
+mod tasks;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use self::client::{Auth, Call, Client};
+use super::credentials::{Credentials, Named, Names, endpoint};
+use super::matching::AnyId;
+use super::{
+    Batch, Cdn, CdnError, CdnKind, ErrorClass, InFlight, Limit, Limits, Pace, Paced, Quota, Report,
+    limits,
+};
+use crate::http::Outside;
+use crate::purge::{Mode, PurgeKind};
+use crate::settings::Section;
+
+/// `kind: huawei-cdn`.
+pub const KIND: CdnKind = CdnKind {
+    name: "huawei-cdn",
+    read,
+};
+
+/// The global site's host; Europe has `cdn.myhuaweicloud.eu`.
+const ENDPOINT: &str = "https://cdn.myhuaweicloud.com";
+
+const NAMES: Names = Names {
+    id: Named {
+        key: "access_key",
+        variable: "HUAWEICLOUD_SDK_AK",
+    },
+    key: Named {
+        key: "secret_key",
+        variable: "HUAWEICLOUD_SDK_SK",
+    },
+    token: Named {
+        key: "security_token",
+        variable: "HUAWEICLOUD_SDK_SECURITY_TOKEN",
+    },
+};
+
+/// "The number of URLs exceeds the limit", of a request or of a day.
+const OVER_A_LIMIT: &str = "CDN.0110";
+
+/// Huawei Cloud CDN as an entry under `cdns:` configures it.
+pub struct HuaweiCdn {
+    client: Client,
+    options: Options,
+    limits: Limits,
+    /// Set once the account turned out not to have the log by time, which some must ask for.
+    url_tasks_refused: AtomicBool,
+}
+
+/// What an entry may say beyond its credentials.
+#[derive(Clone, Debug)]
+struct Options {
+    /// `enterprise_project_id`: needed by IAM sub-users; `all` for every project.
+    enterprise_project_id: Option<String>,
+    /// `zh_url_encode`: purge URLs with non-ASCII characters in both of the forms that Huawei tells
+    /// apart, the encoded one and the raw one. `false`: only as planned, encoded. Default: true.
+    zh_url_encode: bool,
+}
+
+/// 1,000 URLs, 100 directories or 1,000 prefetches a request (`CreateRefreshTasks`,
+/// `CreatePreheatingTasks`); the quota example's 2,000 URLs and 1,000 prefetches a day and the
+/// console's 100 directories. `ShowUrlTaskInfo` takes 5 requests a second; no document says what
+/// the submitting ones take, so they get no more.
+fn documented_limits() -> Limits {
+    let limit = |per_request, per_day| Limit {
+        per_request,
+        per_day,
+        requests_per_second: 5,
+    };
+    Limits {
+        kinds: BTreeMap::from([
+            (PurgeKind::Url, limit(1_000, 2_000)),
+            (PurgeKind::Directory, limit(100, 100)),
+            (PurgeKind::Prefetch, limit(1_000, 1_000)),
+        ]),
+        queries_per_second: 5,
+        url_length: Some(4_096),
+    }
+}
+
+fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Cdn>> {
+    let auth = match section.secret("token") {
+        Some(token) => Some(Auth::Token(token)),
+        None => Credentials::read(section, &NAMES).map(Auth::Keys),
+    };
+    let endpoint = endpoint(section, ENDPOINT);
+    let options = Options {
+        enterprise_project_id: section.text("enterprise_project_id").map(|text| text.value),
+        zh_url_encode: section.flag("zh_url_encode").is_none_or(|flag| flag.value),
+    };
+    let limits = limits::read(section, documented_limits());
+    let client = Client::new(endpoint?, auth?, outside.clone());
+    Some(Arc::new(HuaweiCdn {
+        client,
+        options,
+        limits,
+        url_tasks_refused: AtomicBool::new(false),
+    }))
+}
+
+impl HuaweiCdn {
+    #[cfg(test)]
+    fn for_test(endpoint: url::Url, auth: Auth, project: Option<&str>, both_forms: bool) -> Self {
+        Self {
+            client: Client::new(endpoint, auth, super::fake::outside()),
+            options: Options {
+                enterprise_project_id: project.map(str::to_owned),
+                zh_url_encode: both_forms,
+            },
+            limits: documented_limits(),
+            url_tasks_refused: AtomicBool::new(false),
+        }
+    }
+
+    /// The parameter that says which enterprise project a call is for.
+    fn project(&self) -> Vec<(String, String)> {
+        let project = self.options.enterprise_project_id.iter();
+        project
+            .map(|id| ("enterprise_project_id".to_owned(), id.clone()))
+            .collect()
+    }
+
+    /// Submits URLs under one task.
+    async fn submit_urls(&self, batch: &Batch, urls: &[String]) -> Result<String, CdnError> {
+        let (call, field) = self.submission(batch, urls);
+        let answered = self.client.call(&call).await?;
+        let id = answered
+            .body
+            .get(field)
+            .map(serde::Deserialize::deserialize);
+        match id {
+            Some(Ok(AnyId(id))) if !id.is_empty() => Ok(id),
+            Some(_) | None => {
+                let why = format!("it has no {field}");
+                Err(self.client.senseless(&call, &answered, &why))
+            }
+        }
+    }
+
+    fn submission(&self, batch: &Batch, urls: &[String]) -> (Call, &'static str) {
+        let refresh = "/v1.0/cdn/content/refresh-tasks";
+        let (path, field, task) = match batch.kind {
+            PurgeKind::Url => (
+                refresh,
+                "refresh_task",
+                json!({ "type": "file", "urls": urls }),
+            ),
+            PurgeKind::Directory => (refresh, "refresh_task", directories(batch.mode, urls)),
+            PurgeKind::Prefetch => (
+                "/v1.0/cdn/content/preheating-tasks",
+                "preheating_task",
+                json!({ "urls": urls }),
+            ),
+        };
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let call = Call {
+            what: format!("{name} ({})", batch.counted()),
+            path: path.to_owned(),
+            query: self.project(),
+            body: Some(json!({ field: task })),
+        };
+        (call, field)
+    }
+
+    /// Tells a day's limit from a request's: where the day's is not used up, a smaller batch will do.
+    async fn which_limit(&self, batch: &Batch, mut error: CdnError) -> CdnError {
+        let used_up = match self.quota().await {
+            Ok(quotas) => quotas.get(&batch.kind).is_none_or(|quota| quota.left == 0),
+            Err(_) => true,
+        };
+        error.class = if used_up || batch.targets.len() < 2 {
+            ErrorClass::QuotaDay
+        } else {
+            ErrorClass::Split
+        };
+        error
+    }
+}
+
+/// Huawei's default mode is `all`, and stays it where no rule says otherwise.
+fn directories(mode: Option<Mode>, urls: &[String]) -> Value {
+    match mode {
+        None => json!({ "type": "directory", "urls": urls }),
+        Some(Mode::Delete) => json!({ "type": "directory", "mode": "all", "urls": urls }),
+        Some(Mode::Flush) => {
+            json!({ "type": "directory", "mode": "detect_modify_refresh", "urls": urls })
+        }
+    }
+}
+
+#[async_trait]
+impl Cdn for HuaweiCdn {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn account(&self) -> String {
+        format!("{} {}", KIND.name, self.client.account())
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    async fn submit(&self, batch: &Batch) -> Result<Option<String>, CdnError> {
+        let mut urls = batch.targets.clone();
+        if self.options.zh_url_encode && batch.kind != PurgeKind::Prefetch {
+            urls.extend(batch.targets.iter().filter_map(|url| forms::raw(url)));
+        }
+        let per_request = self
+            .limits
+            .kinds
+            .get(&batch.kind)
+            .map_or(usize::MAX, |limit| limit.per_request);
+        // Both forms of many URLs may take two requests, and are then two tasks.
+        let mut ids = Vec::new();
+        for urls in urls.chunks(per_request.max(1)) {
+            match self.submit_urls(batch, urls).await {
+                Ok(id) => ids.push(id),
+                Err(error) if error.code == OVER_A_LIMIT => {
+                    return Err(self.which_limit(batch, error).await);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(ids.join(",")))
+    }
+
+    async fn follow(&self, tasks: &[InFlight], pace: &Pace) -> Result<Vec<Report>, CdnError> {
+        tasks::follow(self, tasks, &mut Paced::new(pace)).await
+    }
+
+    async fn find(&self, lost: &InFlight, pace: &Pace) -> Result<Option<String>, CdnError> {
+        tasks::find(self, lost, &mut Paced::new(pace)).await
+    }
+
+    async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError> {
+        let call = Call {
+            what: "quota".to_owned(),
+            path: "/v1.0/cdn/quota".to_owned(),
+            query: Vec::new(),
+            body: None,
+        };
+        let answered = self.client.call(&call).await?;
+        let number = |quota: &Value, field| quota.get(field).and_then(Value::as_u64);
+        let quotas = answered.body.get("quotas").and_then(Value::as_array);
+        Ok(quotas
+            .into_iter()
+            .flatten()
+            .filter_map(|quota| {
+                let kind = match quota.get("type").and_then(Value::as_str)? {
+                    "file_refresh" => PurgeKind::Url,
+                    "dir_refresh" => PurgeKind::Directory,
+                    "preheat" => PurgeKind::Prefetch,
+                    _ => return None,
+                };
+                let total = number(quota, "quota_limit")?;
+                let left = total.saturating_sub(number(quota, "used")?);
+                let quota = Quota {
+                    per_request: None,
+                    total,
+                    left,
+                };
+                Some((kind, quota))
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,379 @@
+//! How tasks stand: task by task (`historytasks/{id}/detail`), or all URLs of a
+//! window of time at once (`contentgateway/url-tasks`) where the account may.
+//!
+//! `task_done` only means that a task has ended. What counts is each URL's own status.
+
+use std::sync::atomic::Ordering;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::HuaweiCdn;
+use super::client::Call;
+use crate::cdn::history::{around, logged_after};
+use crate::cdn::matching::{AnyId, Targets, note};
+use crate::cdn::{CdnError, ErrorClass, InFlight, Paced, Report, TargetState};
+use crate::purge::PurgeKind;
+
+/// Up to this many tasks it takes no more requests to ask for each by its id.
+const FEW_TASKS: usize = 2;
+/// URLs of a task to ask for in one request: a whole batch. The API takes 10,000.
+const DETAIL_PAGE: usize = 1_000;
+/// URLs of a window to ask for in one request, the most the API takes.
+const WINDOW_PAGE: usize = 100;
+/// The longest window the API takes.
+const LONGEST_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+/// The answers to a task id that is not known, or not yet.
+const UNKNOWN_TASK: [&str; 2] = ["CDN.0108", "CDN.0003"];
+
+/// One URL of a task.
+#[derive(Clone, Debug, Deserialize)]
+struct Entry {
+    #[serde(default)]
+    task_id: Option<AnyId>,
+    #[serde(default)]
+    url: Option<String>,
+    /// Lower case in one call's answers, upper case in the other's.
+    #[serde(default)]
+    status: Option<String>,
+    #[serde(default)]
+    fail_desc: Option<String>,
+    /// Milliseconds since 1970.
+    #[serde(default)]
+    create_time: Option<i64>,
+}
+
+/// A task of the list of tasks.
+#[derive(Clone, Debug, Deserialize)]
+struct Task {
+    #[serde(default)]
+    id: Option<AnyId>,
+    #[serde(default)]
+    create_time: Option<i64>,
+}
+
+/// What a query lists, and how far the server's clock is ahead.
+struct Listed<T> {
+    entries: Vec<T>,
+    ahead: SignedDuration,
+}
+
+/// A query that comes in pages: what to call, where its list is, how a page is asked for.
+struct Query {
+    path: String,
+    parameters: Vec<(String, String)>,
+    /// The field that holds the list.
+    list: &'static str,
+    page: usize,
+    /// `offset` and `limit`, or `page_number` (from 1) and `page_size`.
+    by_offset: bool,
+}
+
+/// How tasks stand, one report a task.
+pub(super) async fn follow(
+    cdn: &HuaweiCdn,
+    tasks: &[InFlight],
+    requests: &mut Paced<'_>,
+) -> Result<Vec<Report>, CdnError> {
+    let mut reports = vec![Report::default(); tasks.len()];
+    for prefetches in [false, true] {
+        let mut of_type: Vec<(&InFlight, &mut Report)> = tasks
+            .iter()
+            .zip(&mut reports)
+            .filter(|(task, _)| task.task.is_some())
+            .filter(|(task, _)| (task.batch.kind == PurgeKind::Prefetch) == prefetches)
+            .collect();
+        if of_type.len() > FEW_TASKS && follow_window(cdn, &mut of_type, requests).await? {
+            // What the window did not show is asked for a few at a time, the oldest first.
+            of_type.retain(|(_, report)| report.targets.is_empty());
+            of_type.sort_by_key(|(task, _)| task.submitted_at);
+            of_type.truncate(FEW_TASKS);
+        }
+        for (task, report) in of_type {
+            for id in ids(task) {
+                let listed = detail(cdn, id, requests).await?;
+                note_all(task, report, listed.entries.iter());
+            }
+        }
+    }
+    Ok(reports)
+}
+
+/// Asks for all URLs of the time when the tasks were submitted; whether that was possible, and
+/// takes fewer requests than asking for each task.
+async fn follow_window(
+    cdn: &HuaweiCdn,
+    tasks: &mut [(&InFlight, &mut Report)],
+    requests: &mut Paced<'_>,
+) -> Result<bool, CdnError> {
+    let times = || tasks.iter().map(|(task, _)| task.submitted_at);
+    let (Some((task, _)), Some(first), Some(last)) = (tasks.first(), times().min(), times().max())
+    else {
+        return Ok(false);
+    };
+    let window = around(first, last);
+    if window.1.duration_since(window.0) > LONGEST_WINDOW {
+        return Ok(false);
+    }
+    let query = url_tasks(task.batch.kind, window);
+    let most = tasks.iter().map(|(task, _)| ids(task).count()).sum();
+    let Some(listed) = ask_url_tasks(cdn, query, most, requests).await? else {
+        return Ok(false);
+    };
+    for (task, report) in tasks {
+        let of_task = |entry: &&Entry| {
+            let id = entry.task_id.as_ref().map(|id| id.0.as_str());
+            ids(task).any(|task| id == Some(task))
+        };
+        note_all(task, report, listed.entries.iter().filter(of_task));
+    }
+    Ok(true)
+}
+
+/// Looks for a batch whose answer was lost: the task that was made when it was sent and has all its targets.
+pub(super) async fn find(
+    cdn: &HuaweiCdn,
+    lost: &InFlight,
+    requests: &mut Paced<'_>,
+) -> Result<Option<String>, CdnError> {
+    let Some(first) = lost.batch.targets.first() else {
+        return Ok(None);
+    };
+    let wanted = Targets::new(&lost.batch.targets);
+    for id in candidates(cdn, lost, first, requests).await? {
+        let listed = detail(cdn, &id, requests).await?;
+        let urls = listed
+            .entries
+            .iter()
+            .filter_map(|entry| entry.url.as_deref());
+        if wanted.all_in(urls) {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
+}
+
+/// The tasks that were made when a batch was sent, the nearest first: those with its first target, or all.
+async fn candidates(
+    cdn: &HuaweiCdn,
+    lost: &InFlight,
+    first: &str,
+    requests: &mut Paced<'_>,
+) -> Result<Vec<String>, CdnError> {
+    let window = around(lost.submitted_at, lost.submitted_at);
+    let mut query = url_tasks(lost.batch.kind, window);
+    query.parameters.push(pair("url", first));
+    let by_url = ask_url_tasks(cdn, query, usize::MAX, requests).await?;
+    let (made, ahead): (Vec<_>, _) = match by_url {
+        Some(listed) => {
+            let made = |entry: Entry| Some((entry.task_id?, entry.create_time?));
+            let made = listed.entries.into_iter().filter_map(made);
+            (made.collect(), listed.ahead)
+        }
+        None => {
+            let listed = list_tasks(cdn, lost.batch.kind, window, requests).await?;
+            let made = |task: Task| Some((task.id?, task.create_time?));
+            let made = listed.entries.into_iter().filter_map(made);
+            (made.collect(), listed.ahead)
+        }
+    };
+    let mut near: Vec<(SignedDuration, String)> = made
+        .into_iter()
+        .filter_map(|(id, created)| {
+            let created = Timestamp::from_millisecond(created).ok()?;
+            let after = logged_after(created, lost.submitted_at, ahead)?;
+            Some((after.abs(), id.0))
+        })
+        .collect();
+    near.sort();
+    near.dedup_by(|a, b| a.1 == b.1);
+    Ok(near.into_iter().map(|(_, id)| id).collect())
+}
+
+/// All URLs of a task. None of a task that is not known, which a new one may be.
+async fn detail(
+    cdn: &HuaweiCdn,
+    id: &str,
+    requests: &mut Paced<'_>,
+) -> Result<Listed<Entry>, CdnError> {
+    let query = Query {
+        path: format!("/v1.0/cdn/historytasks/{id}/detail"),
+        parameters: cdn.project(),
+        list: "urls",
+        page: DETAIL_PAGE,
+        by_offset: false,
+    };
+    match ask(cdn, "historytasks/detail", query, usize::MAX, requests).await {
+        Ok(listed) => Ok(listed.unwrap_or_else(nothing)),
+        Err(error) if UNKNOWN_TASK.contains(&error.code.as_str()) => Ok(nothing()),
+        Err(error) => Err(error),
+    }
+}
+
+/// All tasks of a window.
+async fn list_tasks(
+    cdn: &HuaweiCdn,
+    kind: PurgeKind,
+    window: (Timestamp, Timestamp),
+    requests: &mut Paced<'_>,
+) -> Result<Listed<Task>, CdnError> {
+    let (task_type, file_type) = match kind {
+        PurgeKind::Url => ("refresh", Some("file")),
+        PurgeKind::Directory => ("refresh", Some("directory")),
+        PurgeKind::Prefetch => ("preheating", None),
+    };
+    let mut parameters = cdn.project();
+    parameters.push(pair("task_type", task_type));
+    parameters.extend(file_type.map(|file_type| pair("file_type", file_type)));
+    parameters.push(pair("start_date", window.0.as_millisecond()));
+    parameters.push(pair("end_date", window.1.as_millisecond()));
+    let query = Query {
+        path: "/v1.0/cdn/historytasks".to_owned(),
+        parameters,
+        list: "tasks",
+        page: DETAIL_PAGE,
+        by_offset: false,
+    };
+    let listed = ask(cdn, "historytasks", query, usize::MAX, requests).await?;
+    Ok(listed.unwrap_or_else(nothing))
+}
+
+fn url_tasks(kind: PurgeKind, window: (Timestamp, Timestamp)) -> Query {
+    let task_type = match kind {
+        PurgeKind::Url | PurgeKind::Directory => "REFRESH",
+        PurgeKind::Prefetch => "PREHEATING",
+    };
+    Query {
+        path: "/v1.0/cdn/contentgateway/url-tasks".to_owned(),
+        parameters: vec![
+            pair("start_time", window.0.as_millisecond()),
+            pair("end_time", window.1.as_millisecond()),
+            pair("task_type", task_type),
+        ],
+        list: "result",
+        page: WINDOW_PAGE,
+        by_offset: true,
+    }
+}
+
+/// Asks for the URLs of a window. None where the account may not (some must order it by a ticket), or it takes too many pages.
+async fn ask_url_tasks(
+    cdn: &HuaweiCdn,
+    query: Query,
+    most: usize,
+    requests: &mut Paced<'_>,
+) -> Result<Option<Listed<Entry>>, CdnError> {
+    if cdn.url_tasks_refused.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
+    match ask(cdn, "url-tasks", query, most, requests).await {
+        Err(error) if means_not_allowed(&error) => {
+            cdn.url_tasks_refused.store(true, Ordering::Relaxed);
+            Ok(None)
+        }
+        // What is wrong with this query (a URL of a domain that is gone) need not be with the next.
+        Err(error) if error.class == ErrorClass::BadInput => Ok(None),
+        answered => answered,
+    }
+}
+
+/// A wrong signature is not among them: tried again on another path it counts towards the lock of the access key.
+fn means_not_allowed(error: &CdnError) -> bool {
+    let by_code = error.class == ErrorClass::Operator && !error.code.ends_with(".0301");
+    by_code || error.code == "http 403" || error.code == "http 404"
+}
+
+/// All entries of a query, page by page. None when that takes more pages than `most`.
+async fn ask<T: DeserializeOwned>(
+    cdn: &HuaweiCdn,
+    what: &str,
+    query: Query,
+    most: usize,
+    requests: &mut Paced<'_>,
+) -> Result<Option<Listed<T>>, CdnError> {
+    let mut entries = Vec::new();
+    let mut last_page = Value::Null;
+    for number in 1_usize.. {
+        let mut parameters = query.parameters.clone();
+        if query.by_offset {
+            parameters.push(pair("offset", entries.len()));
+            parameters.push(pair("limit", query.page));
+        } else {
+            parameters.push(pair("page_number", number));
+            parameters.push(pair("page_size", query.page));
+        }
+        let call = Call {
+            what: what.to_owned(),
+            path: query.path.clone(),
+            query: parameters,
+            body: None,
+        };
+        requests.next().await;
+        let answered = cdn.client.call(&call).await?;
+        let list = answered.body.get(query.list).cloned().unwrap_or_default();
+        let page = list.as_array().map_or(0, Vec::len);
+        let total = answered.body.get("total").and_then(Value::as_u64);
+        let total = total.and_then(|total| usize::try_from(total).ok());
+        let pages = total.unwrap_or(page).div_ceil(page.max(1));
+        if number == 1 && pages > most {
+            return Ok(None);
+        }
+        // A server that pays no heed to the page gives the same one for ever.
+        let nothing_new = page == 0 || list == last_page;
+        if !nothing_new {
+            let read = |value: &Value| T::deserialize(value);
+            let read: Result<Vec<T>, _> = list.as_array().into_iter().flatten().map(read).collect();
+            entries.extend(
+                read.map_err(|why| cdn.client.senseless(&call, &answered, &why.to_string()))?,
+            );
+        }
+        if nothing_new || entries.len() >= total.unwrap_or(entries.len()) {
+            return Ok(Some(Listed {
+                entries,
+                ahead: answered.ahead,
+            }));
+        }
+        last_page = list;
+    }
+    Ok(None)
+}
+
+fn nothing<T>() -> Listed<T> {
+    Listed {
+        entries: Vec::new(),
+        ahead: SignedDuration::ZERO,
+    }
+}
+
+fn pair(name: &str, value: impl ToString) -> (String, String) {
+    (name.to_owned(), value.to_string())
+}
+
+/// The ids of a batch's tasks: usually one.
+fn ids(task: &InFlight) -> impl Iterator<Item = &str> {
+    task.task.iter().flat_map(|ids| ids.split(','))
+}
+
+fn note_all<'e>(task: &InFlight, report: &mut Report, entries: impl Iterator<Item = &'e Entry>) {
+    let targets = Targets::new(&task.batch.targets);
+    for entry in entries {
+        if let Some(target) = entry.url.as_deref().and_then(|url| targets.find(url)) {
+            note(report, target, state(entry));
+        }
+    }
+}
+
+fn state(entry: &Entry) -> TargetState {
+    let word = entry.status.as_deref().unwrap_or_default();
+    match word.to_ascii_lowercase().as_str() {
+        "succeed" => TargetState::Done,
+        "processing" | "waiting" | "refreshing" | "preheating" => TargetState::Running(None),
+        "failed" => TargetState::Failed(match entry.fail_desc.as_deref() {
+            Some(why) if !why.is_empty() => format!("Huawei CDN reports that it failed: {why}"),
+            Some(_) | None => "Huawei CDN reports that it failed".to_owned(),
+        }),
+        _ => TargetState::Unknown(word.to_owned()),
+    }
+}

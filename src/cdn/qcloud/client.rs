@@ -1,0 +1,197 @@
+//! One call of API 2.0: signed, sent as a form, its lenient envelope opened.
+
+use jiff::SignedDuration;
+use reqwest::StatusCode;
+use reqwest::header::CONTENT_TYPE;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::cdn::credentials::Credentials;
+use crate::cdn::errors::QCLOUD;
+use crate::cdn::exchange::{Answer, Asking, host};
+use crate::cdn::matching::AnyId;
+use crate::cdn::server_clock::ServerClock;
+use crate::cdn::sign::v1;
+use crate::cdn::{Batch, CdnError, ErrorClass};
+use crate::http::Outside;
+
+/// A signed connection to API 2.0.
+pub struct Client {
+    endpoint: Url,
+    credentials: Credentials,
+    method: v1::Method,
+    outside: Outside,
+    clock: ServerClock,
+}
+
+/// What an action answered, and when by the server's clock.
+pub struct Answered {
+    /// `data`; PHP's empty array where there is none.
+    pub data: Value,
+    /// How far the server's clock is ahead of ours.
+    pub ahead: SignedDuration,
+}
+
+/// Numbers come as text here and there, so all of them are read as either.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope {
+    code: AnyId,
+    #[serde(default)]
+    message: Option<String>,
+    /// `Success`, or the module's own code as text or as a number.
+    #[serde(default)]
+    code_desc: Option<AnyId>,
+    #[serde(default)]
+    data: Value,
+}
+
+impl Envelope {
+    /// The module's own code, which says more than the common one.
+    fn module_code(&self) -> Option<String> {
+        let is_number = |text: &str| text.parse::<i64>().is_ok();
+        let described = self.code_desc.as_ref().map(|it| it.0.trim().to_owned());
+        let in_message = || {
+            let (code, _) = self
+                .message
+                .as_deref()?
+                .strip_prefix('(')?
+                .split_once(')')?;
+            Some(code.to_owned())
+        };
+        described
+            .filter(|code| is_number(code))
+            .or_else(|| in_message().filter(|code| is_number(code)))
+    }
+}
+
+impl Client {
+    /// A client for an endpoint such as `https://cdn.api.qcloud.com/v2/index.php`.
+    pub fn new(
+        endpoint: Url,
+        credentials: Credentials,
+        method: v1::Method,
+        outside: Outside,
+    ) -> Self {
+        Self {
+            endpoint,
+            credentials,
+            method,
+            clock: ServerClock::new(outside.clock.clone()),
+            outside,
+        }
+    }
+
+    /// Names the account: the API's host and a fingerprint of the secret's id.
+    pub fn account(&self) -> String {
+        let fingerprint = self.credentials.fingerprint();
+        format!("{}/{fingerprint}", host(&self.endpoint))
+    }
+
+    /// Hands a batch over.
+    pub async fn submit(
+        &self,
+        action: &str,
+        batch: &Batch,
+        parameters: &Value,
+    ) -> Result<Value, CdnError> {
+        let of = format!(" ({})", batch.counted());
+        Ok(self.call(action, &of, parameters).await?.data)
+    }
+
+    /// Asks something.
+    pub async fn ask(&self, action: &str, parameters: &Value) -> Result<Answered, CdnError> {
+        self.call(action, "", parameters).await
+    }
+
+    /// A request that the server finds expired or sent before goes out once more, with its time and a fresh nonce.
+    async fn call(&self, action: &str, of: &str, parameters: &Value) -> Result<Answered, CdnError> {
+        let asking = Asking {
+            cdn: "QCloud CDN",
+            what: format!("{action}{of}"),
+        };
+        let answer = self.send(&asking, action, parameters).await?;
+        let again = match self.open(&asking, &answer) {
+            Err(error) if error.code == "4200" => self.clock.correct(&answer),
+            Err(error) if error.code == "4500" => {
+                self.clock.correct(&answer);
+                true
+            }
+            Ok(_) | Err(_) => false,
+        };
+        if again {
+            let answer = self.send(&asking, action, parameters).await?;
+            return self.open(&asking, &answer);
+        }
+        self.open(&asking, &answer)
+    }
+
+    /// Always a POST: a URL would be logged on the way with its signature, and ends at 32 KB.
+    async fn send(
+        &self,
+        asking: &Asking,
+        action: &str,
+        parameters: &Value,
+    ) -> Result<Answer, CdnError> {
+        let mut form = v1::flatten(parameters);
+        let common = json!({
+            "Action": action,
+            "SecretId": self.credentials.id.expose_secret(),
+            "Timestamp": self.clock.now().as_second(),
+            "Nonce": self.outside.clock.nonce(),
+            "SignatureMethod": self.method.name(),
+            "Token": self.credentials.token.as_ref().map(ExposeSecret::expose_secret),
+        });
+        form.append(&mut v1::flatten(&common));
+        let to_sign =
+            v1::string_to_sign("POST", &host(&self.endpoint), self.endpoint.path(), &form);
+        form.insert(
+            "Signature".to_owned(),
+            v1::signature(&self.credentials.key, self.method, &to_sign),
+        );
+        let request = self
+            .outside
+            .http
+            .post(self.endpoint.clone())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(v1::form(&form));
+        asking.send(request).await
+    }
+
+    fn open(&self, asking: &Asking, answer: &Answer) -> Result<Answered, CdnError> {
+        if answer.status == StatusCode::NOT_IMPLEMENTED {
+            // Documented for a form over 1 MB.
+            return Err(CdnError {
+                class: ErrorClass::Split,
+                maybe_done: false,
+                ..asking.bare_status(answer)
+            });
+        }
+        let envelope = match serde_json::from_slice::<Envelope>(&answer.body) {
+            Ok(envelope) => envelope,
+            Err(why) if answer.status.is_success() => {
+                return Err(asking.senseless(answer.status, &why.to_string()));
+            }
+            Err(_) => return Err(asking.bare_status(answer)),
+        };
+        if envelope.code.0 != "0" {
+            let module = envelope.module_code();
+            let class = module
+                .as_deref()
+                .and_then(|code| QCLOUD.listed(code))
+                .unwrap_or_else(|| QCLOUD.class(&envelope.code.0));
+            let code = module.unwrap_or(envelope.code.0);
+            let says = envelope.message.unwrap_or_default();
+            return Err(asking.refused(class, &code, &says, ""));
+        }
+        if !answer.status.is_success() {
+            return Err(asking.bare_status(answer));
+        }
+        Ok(Answered {
+            data: envelope.data,
+            ahead: self.clock.ahead(answer),
+        })
+    }
+}

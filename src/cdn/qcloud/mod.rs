@@ -1,0 +1,143 @@
+//! Tencent's CDN by API 2.0 (`QCloud`), whose end was announced for 2022-11-30.
+//!
+//! Kept for accounts and compatible services that still answer it. Its answers
+//! are lenient PHP: numbers as text, empty arrays for objects, tasks without ids.
+
+mod client;
+mod log;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::json;
+
+use self::client::Client;
+use super::credentials::{Credentials, endpoint};
+use super::sign::v1;
+use super::tencent::NAMES;
+use super::{
+    Batch, Cdn, CdnError, CdnKind, InFlight, Limit, Limits, Pace, Paced, Quota, Report, limits,
+};
+use crate::http::Outside;
+use crate::purge::PurgeKind;
+use crate::settings::Section;
+
+/// `kind: qcloud`.
+pub const KIND: CdnKind = CdnKind {
+    name: "qcloud",
+    read,
+};
+
+const ENDPOINT: &str = "https://cdn.api.qcloud.com/v2/index.php";
+
+/// API 2.0 as an entry under `cdns:` configures it.
+pub struct QCloud {
+    client: Client,
+    limits: Limits,
+    migrated_to: Option<String>,
+}
+
+/// 1,000 URLs or 20 directories a request, 10,000 and 100 a day, 1,200 requests a minute; 20
+/// prefetches a request and 1,000 a day (`CdnPusherV2`); 300 queries a minute (`GetPushLogs`, the
+/// slower of the two logs).
+fn documented_limits() -> Limits {
+    let limit = |per_request, per_day| Limit {
+        per_request,
+        per_day,
+        requests_per_second: 20,
+    };
+    Limits {
+        kinds: BTreeMap::from([
+            (PurgeKind::Url, limit(1_000, 10_000)),
+            (PurgeKind::Directory, limit(20, 100)),
+            (PurgeKind::Prefetch, limit(20, 1_000)),
+        ]),
+        queries_per_second: 5,
+        url_length: None,
+    }
+}
+
+fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Cdn>> {
+    section.warning(
+        section.at(),
+        "Tencent announced the end of API 2.0 for 2022-11-30",
+        Some("use `kind: tencent-cdn`, which takes the same secrets".to_owned()),
+    );
+    let credentials = Credentials::read(section, &NAMES);
+    let endpoint = endpoint(section, ENDPOINT);
+    let method = section.word("signature", &["hmac-sha256", "hmac-sha1"]);
+    let method = match method.as_ref().map(|word| word.value.as_str()) {
+        Some("hmac-sha1") => v1::Method::HmacSha1,
+        Some(_) | None => v1::Method::HmacSha256,
+    };
+    let migrated_to = section.text("migrated_to").map(|name| name.value);
+    let limits = limits::read(section, documented_limits());
+    let client = Client::new(endpoint?, credentials?, method, outside.clone());
+    Some(Arc::new(QCloud {
+        client,
+        limits,
+        migrated_to,
+    }))
+}
+
+impl QCloud {
+    #[cfg(test)]
+    fn for_test(endpoint: url::Url, method: v1::Method) -> Self {
+        let credentials = Credentials {
+            id: "AKIDEXAMPLE".into(),
+            key: "SecretKeyExample".into(),
+            token: None,
+        };
+        Self {
+            client: Client::new(endpoint, credentials, method, super::fake::outside()),
+            limits: documented_limits(),
+            migrated_to: None,
+        }
+    }
+}
+
+#[async_trait]
+impl Cdn for QCloud {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn account(&self) -> String {
+        format!("{} {}", KIND.name, self.client.account())
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    async fn submit(&self, batch: &Batch) -> Result<Option<String>, CdnError> {
+        // A directory is always purged as a whole: API 2.0 knows no modes.
+        let (action, parameters) = match batch.kind {
+            PurgeKind::Url => ("RefreshCdnUrl", json!({ "urls": batch.targets })),
+            PurgeKind::Directory => ("RefreshCdnDir", json!({ "dirs": batch.targets })),
+            PurgeKind::Prefetch => ("CdnPusherV2", json!({ "urls": batch.targets })),
+        };
+        let data = self.client.submit(action, batch, &parameters).await?;
+        Ok(log::task(&data))
+    }
+
+    async fn follow(&self, tasks: &[InFlight], pace: &Pace) -> Result<Vec<Report>, CdnError> {
+        log::follow(&self.client, tasks, &mut Paced::new(pace)).await
+    }
+
+    async fn find(&self, lost: &InFlight, pace: &Pace) -> Result<Option<String>, CdnError> {
+        log::find(&self.client, lost, &mut Paced::new(pace)).await
+    }
+
+    async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError> {
+        Ok(BTreeMap::new())
+    }
+
+    fn migrated_to(&self) -> Option<&str> {
+        self.migrated_to.as_deref()
+    }
+}

@@ -1,0 +1,59 @@
+//! How far a CDN's clock is from ours, as its answers tell.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::exchange::Answer;
+use crate::clock::Clock;
+
+/// Further off than this, a Date header is not the API's own: it would have refused our signature.
+const SIGNATURES_HOLD: SignedDuration = SignedDuration::from_mins(15);
+
+/// Our clock, corrected once a server has refused it.
+pub struct ServerClock {
+    clock: Clock,
+    /// Seconds that the server was ahead when it refused a timestamp of ours.
+    ahead: AtomicI64,
+}
+
+impl ServerClock {
+    /// Starts from our own clock.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            ahead: AtomicI64::new(0),
+        }
+    }
+
+    /// The moment to sign with.
+    pub fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        now.saturating_add(self.correction()).unwrap_or(now)
+    }
+
+    /// Takes the correction from an answer that refused our timestamp; whether it tells one.
+    pub fn correct(&self, answer: &Answer) -> bool {
+        let Some(date) = answer.date else {
+            return false;
+        };
+        let ahead = date.duration_since(self.clock.now());
+        self.ahead.store(ahead.as_secs(), Ordering::Relaxed);
+        true
+    }
+
+    /// How far ahead the server was when it gave an answer, as well as its Date header tells.
+    pub fn ahead(&self, answer: &Answer) -> SignedDuration {
+        let told = answer
+            .date
+            .map(|date| date.duration_since(self.clock.now()));
+        match told {
+            Some(ahead) if ahead.abs() < SIGNATURES_HOLD => ahead,
+            Some(_) | None => self.correction(),
+        }
+    }
+
+    fn correction(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.ahead.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,155 @@
+//! A CDN of the sandbox as tests and the demo hold it: where it is, what it took, and how it is to behave.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::account::{Account, Allowance, Area, Domain, Fate, Purged, Words};
+use super::{Often, Service, World};
+use crate::purge::PurgeKind;
+
+/// A CDN of the sandbox, from its customer's and its operator's side.
+#[derive(Clone)]
+pub struct CdnAccount {
+    pub(super) world: Arc<World>,
+    pub(super) service: Service,
+}
+
+impl CdnAccount {
+    /// The address of its API, as `endpoint:` takes it.
+    pub fn url(&self) -> String {
+        self.world.address(self.service)
+    }
+
+    /// The public half of the key pair.
+    pub fn secret_id(&self) -> &'static str {
+        match self.service {
+            Service::HuaweiCdn => super::huawei::ACCESS_KEY,
+            Service::GitHub
+            | Service::GitLab
+            | Service::TencentCdn
+            | Service::TencentEcdn
+            | Service::QCloud => super::tencent::SECRET_ID,
+        }
+    }
+
+    /// The secret half of the key pair.
+    pub fn secret_key(&self) -> &'static str {
+        match self.service {
+            Service::HuaweiCdn => super::huawei::SECRET_KEY,
+            Service::GitHub
+            | Service::GitLab
+            | Service::TencentCdn
+            | Service::TencentEcdn
+            | Service::QCloud => super::tencent::SECRET_KEY,
+        }
+    }
+
+    /// Huawei's IAM token, which does instead of a signature.
+    pub fn iam_token(&self) -> &'static str {
+        super::huawei::IAM_TOKEN
+    }
+
+    /// Adds a domain to the account. A purge for any other host is refused.
+    pub fn add_domain(&self, host: &str, area: Area) {
+        let online = true;
+        self.with(|account| {
+            account
+                .domains
+                .insert(host.to_owned(), Domain { area, online })
+        });
+    }
+
+    /// Switches a domain on or off.
+    pub fn set_online(&self, host: &str, online: bool) {
+        self.with(|account| {
+            if let Some(domain) = account.domains.get_mut(host) {
+                domain.online = online;
+            }
+        });
+    }
+
+    /// How long the targets of tasks that are accepted from now on take. Two seconds at first.
+    pub fn set_duration(&self, duration: Duration) {
+        self.with(|account| account.duration = duration);
+    }
+
+    /// How targets end whose URL contains `part`, for tasks that are accepted from now on.
+    /// The first rule that matches counts; [`Often::Times`] counts targets.
+    pub fn set_fate(&self, part: &str, often: Often, fate: Fate) {
+        self.with(|account| account.told(part, often, fate));
+    }
+
+    /// How many targets a request and a day (per area) may hold.
+    pub fn set_allowance(&self, kind: PurgeKind, per_request: usize, per_day: usize) {
+        let allowance = Allowance {
+            per_request,
+            per_day,
+        };
+        self.with(|account| account.allowances.insert(kind, allowance));
+    }
+
+    /// How the words for states are written.
+    pub fn set_words(&self, words: Words) {
+        self.with(|account| account.words = words);
+    }
+
+    /// How long after it was accepted a task shows in lists. At once at first.
+    pub fn set_listed_after(&self, delay: Duration) {
+        self.with(|account| account.listed_after = delay);
+    }
+
+    /// The most entries on a page of a list, whatever was asked for. 100 at first.
+    pub fn set_page_cap(&self, cap: usize) {
+        self.with(|account| account.page_cap = cap);
+    }
+
+    /// Sets the service's clock ahead of the sandbox's (or behind it).
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.with(|account| account.ahead = seconds);
+    }
+
+    /// Asks for a session token along with the keys.
+    pub fn set_session_token(&self, token: Option<&str>) {
+        self.with(|account| account.token = token.map(str::to_owned));
+    }
+
+    /// The service answers that the account has moved: ECDN to CDN, CDN to EdgeOne.
+    pub fn set_migrated(&self, migrated: bool) {
+        self.with(|account| account.migrated = migrated);
+    }
+
+    /// Every target accepted so far, in order.
+    pub fn purged(&self) -> Vec<Purged> {
+        let now = self.world.now();
+        self.with(|account| {
+            let mut all = Vec::new();
+            for task in &account.tasks {
+                all.extend(task.targets.iter().map(|target| Purged {
+                    kind: task.kind,
+                    target: target.url.clone(),
+                    mode: task.mode,
+                    area: task.area,
+                    task: task.id.clone(),
+                    at: task.at,
+                    ended: target.ended(now),
+                }));
+            }
+            all
+        })
+    }
+
+    /// The URLs of one kind accepted so far, sorted.
+    pub fn purged_urls(&self, kind: PurgeKind) -> Vec<String> {
+        let all = self.purged().into_iter();
+        let mut urls: Vec<String> = all
+            .filter(|purged| purged.kind == kind)
+            .map(|purged| purged.target)
+            .collect();
+        urls.sort();
+        urls
+    }
+
+    fn with<T>(&self, use_it: impl FnOnce(&mut Account) -> T) -> T {
+        self.world.account(self.service, use_it)
+    }
+}

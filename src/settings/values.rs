@@ -1,0 +1,124 @@
+//! The getters that read a scalar as something else than text.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use url::Url;
+
+use super::file::File;
+use super::meant::did_you_mean;
+use super::section::Section;
+use super::tree::Located;
+
+impl Section {
+    /// An absolute http or https URL without query, fragment or credentials.
+    pub fn url(&mut self, key: &str) -> Option<Located<Url>> {
+        let node = self.take(key)?;
+        let (scalar, at) = self.scalar(key, node)?;
+        let wrong = match Url::parse(&scalar.text) {
+            Err(error) => format!("is no URL: {error}"),
+            Ok(url) if !matches!(url.scheme(), "http" | "https") || !url.has_host() => {
+                "must start with `https://` or `http://`".to_owned()
+            }
+            Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+                // Whoever wrote a password there does not want to see it in a log.
+                self.file.mask(at.clone());
+                self.problem(
+                    at,
+                    format!("`{key}` must not hold a user name or a password"),
+                    None,
+                );
+                return None;
+            }
+            Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+                "must not hold `?` or `#`".to_owned()
+            }
+            Ok(url) => return Some(Located { value: url, at }),
+        };
+        let shown = File::shown(&scalar);
+        self.problem(
+            at,
+            format!("`{key}` {wrong} (`{shown}`)"),
+            Some("write an address such as `https://example.com`".to_owned()),
+        );
+        None
+    }
+
+    /// One of the given words.
+    pub fn word(&mut self, key: &str, allowed: &[&str]) -> Option<Located<String>> {
+        let node = self.take(key)?;
+        let (scalar, at) = self.scalar(key, node)?;
+        if allowed.contains(&scalar.text.as_str()) {
+            return Some(Located {
+                value: scalar.text,
+                at,
+            });
+        }
+        let message = format!("`{key}` cannot be `{}`", File::shown(&scalar));
+        let advice = did_you_mean(&scalar.text, allowed.iter().copied(), "it takes");
+        self.problem(at, message, Some(advice));
+        None
+    }
+
+    /// A whole number in a range.
+    pub fn number(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<Located<u64>> {
+        let node = self.take(key)?;
+        let (scalar, at) = self.scalar(key, node)?;
+        let digits = scalar.text.bytes().all(|b| b.is_ascii_digit());
+        match scalar.text.parse::<u64>() {
+            Ok(value) if digits && range.contains(&value) => Some(Located { value, at }),
+            Ok(_) | Err(_) => {
+                let message = format!(
+                    "`{key}` must be a whole number from {} to {}, not `{}`",
+                    range.start(),
+                    range.end(),
+                    File::shown(&scalar)
+                );
+                self.problem(at, message, None);
+                None
+            }
+        }
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&mut self, key: &str) -> Option<Located<bool>> {
+        let node = self.take(key)?;
+        let (scalar, at) = self.scalar(key, node)?;
+        match scalar.text.as_str() {
+            "true" | "True" | "TRUE" => Some(Located { value: true, at }),
+            "false" | "False" | "FALSE" => Some(Located { value: false, at }),
+            other => {
+                let advice = match other.to_ascii_lowercase().as_str() {
+                    "yes" | "on" => Some("write `true`".to_owned()),
+                    "no" | "off" => Some("write `false`".to_owned()),
+                    _ => None,
+                };
+                let message = format!(
+                    "`{key}` must be `true` or `false`, not `{}`",
+                    File::shown(&scalar)
+                );
+                self.problem(at, message, advice);
+                None
+            }
+        }
+    }
+
+    /// A time span such as `10m` or `1h 30m`.
+    pub fn duration(&mut self, key: &str) -> Option<Located<Duration>> {
+        let node = self.take(key)?;
+        let (scalar, at) = self.scalar(key, node)?;
+        let span = scalar.text.trim().parse::<jiff::SignedDuration>();
+        match span.ok().and_then(|span| Duration::try_from(span).ok()) {
+            Some(value) => Some(Located { value, at }),
+            None => {
+                let message = format!(
+                    "`{key}` must be a time span, not `{}`",
+                    File::shown(&scalar)
+                );
+                let advice = "write a number and its unit, e.g. `30s`, `10m` or `1h 30m`";
+                self.problem(at, message, Some(advice.to_owned()));
+                None
+            }
+        }
+    }
+}
