@@ -32,7 +32,7 @@ use actix_web::{App, HttpServer, web};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-use tracing::{error, info};
+use tracing::error;
 use tracing_actix_web::TracingLogger;
 
 use crate::config::Config;
@@ -176,8 +176,7 @@ pub fn start_with(
         .client_request_timeout(limits.head_time)
         .shutdown_timeout(limits.stop.as_secs())
         .disable_signals()
-        .bind(listen)
-        .map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {listen}: {e}")))?;
+        .bind(listen)?;
     let addresses = bound.addrs();
     let server = bound.run();
     let handle = server.handle();
@@ -189,9 +188,6 @@ pub fn start_with(
         tokio::time::sleep(limits.drain).await;
         closing.stop(true).await;
     });
-    for address in &addresses {
-        info!(%address, "listening on http://{address}");
-    }
     Ok(Running {
         addresses,
         handle,

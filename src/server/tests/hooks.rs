@@ -1,0 +1,352 @@
+//! Promise by promise: what each kind of webhook request is answered.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+async fn answer(request: RequestBuilder) -> (u16, Value) {
+    let answer = request.send().await.unwrap();
+    let status = answer.status().as_u16();
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    (status, answer.json().await.unwrap())
+}
+
+fn words<'a>(answer: &'a Value, key: &str) -> &'a str {
+    answer[key].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn a_push_is_accepted_with_its_delivery_and_links_to_its_runs() {
+    let server = Server::start().await;
+
+    let (status, body) = answer(server.hook("main")).await;
+
+    assert_eq!(status, 202);
+    assert_eq!(body["outcome"], "accepted");
+    let id = words(&body["runs"][0], "id");
+    assert_eq!(
+        words(&body["runs"][0], "url"),
+        format!("https://purge.example.com/hook/runs/{id}")
+    );
+    let delivery = server.engine.store().delivery(words(&body, "delivery"));
+    assert_eq!(delivery.await.unwrap().unwrap().body, b"main");
+}
+
+#[tokio::test]
+async fn without_a_public_address_links_are_paths() {
+    let rules = RULES.replace("  public_url: https://purge.example.com/hook/\n", "");
+    let server = Server::start_as(Setup {
+        rules,
+        ..Setup::default()
+    })
+    .await;
+
+    let (_, body) = answer(server.hook("main")).await;
+
+    let run = &body["runs"][0];
+    assert_eq!(words(run, "url"), format!("/runs/{}", words(run, "id")));
+}
+
+#[tokio::test]
+async fn the_same_delivery_again_is_a_duplicate_with_the_same_runs() {
+    let server = Server::start().await;
+    let (_, first) = answer(server.hook("main").header("x-delivery", "1")).await;
+
+    let (status, second) = answer(server.hook("main").header("x-delivery", "1")).await;
+
+    assert_eq!(status, 200);
+    assert_eq!(second["outcome"], "duplicate");
+    assert_eq!(second["delivery"], first["delivery"]);
+    assert_eq!(second["runs"], first["runs"]);
+}
+
+#[tokio::test]
+async fn what_asks_for_nothing_is_answered_with_200_and_why() {
+    let server = Server::start().await;
+
+    assert_eq!(
+        answer(server.hook("ping")).await,
+        (200, json!({"outcome": "pong"}))
+    );
+    assert_eq!(
+        answer(server.hook("other")).await,
+        (
+            200,
+            json!({"outcome": "ignored", "why": "the event `star` triggers nothing"})
+        )
+    );
+    assert_eq!(
+        answer(server.hook("develop")).await,
+        (
+            200,
+            json!({"outcome": "ignored", "why": "no site of acme/website follows the branch develop"})
+        )
+    );
+}
+
+#[tokio::test]
+async fn each_refusal_has_its_status_and_words() {
+    let server = Server::start().await;
+    let unsigned = || {
+        server
+            .request(Method::POST, "/hooks/trusting")
+            .header("content-type", "application/json")
+            .body("main")
+    };
+    let to = |method, path| {
+        server
+            .request(method, path)
+            .header("x-signature", "good")
+            .body("main")
+    };
+    let typed = |value: &str| to(Method::POST, "/hooks/trusting").header("content-type", value);
+
+    for (request, expected, named) in [
+        (unsigned(), 401, "missing"),
+        (unsigned().header("x-signature", "bad"), 401, "wrong"),
+        // A stranger does not learn what the forge sends.
+        (
+            unsigned().header("content-type", "text/plain"),
+            401,
+            "missing",
+        ),
+        (to(Method::POST, "/hooks/nobody"), 404, "\"nobody\""),
+        (to(Method::GET, "/hooks/nobody"), 404, "\"nobody\""),
+        (to(Method::POST, "/hooks/"), 404, "address"),
+        (to(Method::GET, "/hooks/trusting"), 405, "POST"),
+        (to(Method::PUT, "/hooks/trusting"), 405, "POST"),
+        (typed("text/plain"), 415, "application/json"),
+        (to(Method::POST, "/hooks/trusting"), 415, "application/json"),
+        (
+            server.hook("main").header("content-encoding", "gzip"),
+            415,
+            "gzip",
+        ),
+        (
+            server
+                .hook("main")
+                .header("content-encoding", "identity, br"),
+            415,
+            "br",
+        ),
+        (server.hook(""), 400, "empty"),
+        (server.hook(vec![0xff]), 400, "UTF-8"),
+        (server.hook("panic"), 500, "not taken in"),
+    ] {
+        let (status, body) = answer(request).await;
+
+        assert_eq!(status, expected, "{body}");
+        assert_eq!(body["outcome"], "refused", "{body}");
+        assert!(words(&body, "error").contains(named), "{body}");
+    }
+    assert!(
+        server
+            .engine
+            .store()
+            .runs(&everything())
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+fn everything() -> crate::store::RunFilter {
+    crate::store::RunFilter {
+        limit: 10,
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn identity_and_parameters_of_the_content_type_do_no_harm() {
+    let server = Server::start().await;
+    let request = server
+        .request(Method::POST, "/hooks/trusting")
+        .header("x-signature", "good")
+        .header("content-encoding", "identity")
+        .header("content-type", "Application/JSON; charset=utf-8")
+        .body("ping");
+
+    assert_eq!(answer(request).await.0, 200);
+}
+
+#[tokio::test]
+async fn not_post_is_told_what_would_do() {
+    let server = Server::start().await;
+
+    for method in [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS] {
+        let answer = server.request(method, "/hooks/trusting").send();
+        let answer = answer.await.unwrap();
+
+        assert_eq!(answer.status(), 405);
+        assert_eq!(answer.headers()["allow"], "POST");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_announces_too_much_is_refused_before_any_of_it_was_sent() {
+    let server = Server::start().await;
+    let mut stream = server.connect().await;
+
+    send(
+        &mut stream,
+        "POST /hooks/trusting HTTP/1.1\r\nHost: x\r\nX-Signature: good\r\nContent-Length: 31457280\r\n\r\n",
+    )
+    .await;
+    let answer = read_to_end(&mut stream).await;
+
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("\"outcome\":\"refused\""), "{answer}");
+    assert!(answer.contains("26214400 bytes"), "{answer}");
+    assert!(
+        answer.to_ascii_lowercase().contains("connection: close"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_sends_thirty_megabytes_all_the_same_reads_the_answer() {
+    let server = Server::start().await;
+
+    let (status, body) = answer(server.hook(vec![b'x'; 30 * 1024 * 1024])).await;
+
+    assert_eq!((status, &body["outcome"]), (413, &json!("refused")));
+}
+
+#[tokio::test]
+async fn chunks_that_never_end_are_cut_off_at_the_limit() {
+    let server = Server::start_as(small(100_000)).await;
+    let mut stream = server.connect().await;
+    send(
+        &mut stream,
+        "POST /hooks/trusting HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+    )
+    .await;
+    let (mut reader, mut writer) = stream.split();
+
+    let chunk = format!("2710\r\n{}\r\n", "x".repeat(10_000));
+    let endless = async {
+        // Ends when the server closes the connection, and only then.
+        while writer.write_all(chunk.as_bytes()).await.is_ok() {}
+    };
+    let mut answer = vec![0; 12];
+    let (read, ()) = tokio::join!(reader.read_exact(&mut answer), endless);
+
+    read.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 413");
+}
+
+fn small(body: usize) -> Setup {
+    let mut setup = Setup::default();
+    setup.limits.body = body;
+    setup
+}
+
+#[tokio::test]
+async fn a_body_of_exactly_the_limit_is_taken() {
+    let server = Server::start_as(small(4)).await;
+
+    assert_eq!(answer(server.hook("main")).await.0, 202);
+    assert_eq!(answer(server.hook("main ")).await.0, 413);
+}
+
+#[tokio::test]
+async fn a_body_that_dawdles_is_given_up() {
+    let mut setup = Setup::default();
+    setup.limits.body_time = Duration::from_millis(200);
+    let server = Server::start_as(setup).await;
+    let mut stream = server.connect().await;
+
+    send(
+        &mut stream,
+        "POST /hooks/trusting HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nma",
+    )
+    .await;
+    let answer = read_to_end(&mut stream).await;
+
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("0.2 s"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_head_that_dawdles_is_given_up() {
+    let mut setup = Setup::default();
+    setup.limits.head_time = Duration::from_millis(200);
+    let server = Server::start_as(setup).await;
+    let mut stream = server.connect().await;
+
+    send(&mut stream, "POST /hooks/trusting HTTP/1.1\r\nHo").await;
+    let answer = read_to_end(&mut stream).await;
+
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_expects_to_be_asked_for_the_body_is_asked() {
+    let server = Server::start().await;
+    let mut stream = server.connect().await;
+
+    send(
+        &mut stream,
+        "POST /hooks/trusting HTTP/1.1\r\nHost: x\r\nX-Signature: good\r\nContent-Type: application/json\r\n\
+         Content-Length: 4\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).await.unwrap();
+    send(&mut stream, "ping").await;
+    let answer = read_to_end(&mut stream).await;
+
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_fit_in_memory_together_are_put_off() {
+    let mut setup = Setup::default();
+    setup.limits.bodies = 3;
+    let server = Server::start_as(setup).await;
+
+    let answer = server.hook("main").send().await.unwrap();
+
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["retry-after"], "10");
+}
+
+#[tokio::test]
+async fn memory_for_bodies_is_given_back() {
+    let mut setup = Setup::default();
+    setup.limits.bodies = 4;
+    let server = Server::start_as(setup).await;
+
+    for _ in 0..3 {
+        assert_eq!(answer(server.hook("ping")).await.0, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_write_is_503_and_tells_nothing_of_itself() {
+    let server = Server::start_as(Setup {
+        store_works: false,
+        ..Setup::default()
+    })
+    .await;
+
+    let answer = server.hook("main").send().await.unwrap();
+
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["retry-after"], "10");
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(body["outcome"], "refused");
+    assert!(!words(&body, "error").contains("/var/lib"));
+}
+
+#[tokio::test]
+async fn answers_stay_small_whatever_is_quoted_in_them() {
+    let server = Server::start().await;
+    let branch = "b".repeat(100_000);
+
+    let answer = server.hook(branch).send().await.unwrap();
+
+    assert!(answer.text().await.unwrap().len() < 8_000);
+}

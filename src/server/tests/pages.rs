@@ -1,0 +1,201 @@
+//! What people see. The layout is for eyes; these tests are about truth and safety.
+
+use super::*;
+
+const HOSTILE: &str = "<script>alert(1)</script>&\"'";
+
+#[tokio::test]
+async fn whatever_comes_from_outside_is_text_on_every_page() {
+    let server = Server::start().await;
+    let run = server.run(HOSTILE).await;
+    let purge = PlannedPurge {
+        rule: HOSTILE.to_owned(),
+        ..planned(HOSTILE)
+    };
+    let known = Run {
+        summary: HOSTILE.to_owned(),
+        proof: Some("payload".to_owned()),
+        ..run.clone()
+    };
+    let writes = [
+        Write::Run(known),
+        changes(&run.id, [HOSTILE]),
+        Write::Purges(
+            run.id.clone(),
+            vec![(purge, "account".to_owned(), PurgeState::Planned)],
+        ),
+        became(&run.id, 1, PurgeState::Failed, Some(HOSTILE)),
+        Write::Posted(run.id.clone(), 1, None, Some(HOSTILE.to_owned())),
+    ];
+    server.write(&run.id, &writes).await;
+
+    for path in ["/".to_owned(), format!("/runs/{}", run.id)] {
+        let page = server.page(&path).await;
+
+        assert!(!page.contains("<script"), "{page}");
+        assert!(!page.contains("<b>"), "{page}");
+        assert!(
+            page.contains("&#60;script&#62;alert(1)&#60;/script&#62;"),
+            "{page}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_hostile_address_is_not_repeated() {
+    let server = Server::start().await;
+
+    for path in [
+        "/?site=<script>",
+        "/?state=<script>",
+        "/<script>",
+        "/runs/<script>",
+    ] {
+        let answer = server.get(path).send().await.unwrap();
+
+        assert!(!answer.text().await.unwrap().contains("<script"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_dashboard_shows_sites_with_their_last_run_and_leads_to_runs() {
+    let server = Server::start().await;
+    let run = server.run("main").await;
+    server.end(&run, RunState::Succeeded, "2 URLs purged").await;
+
+    let page = server.page("/").await;
+
+    for part in [
+        "trusting:acme/website",
+        "tencent",
+        "2 URLs purged",
+        "succeeded",
+        "01234567",
+        &format!("href=\"./runs/{}\"", run.id),
+        "<title>Sites and runs – purgehook</title>",
+    ] {
+        assert!(page.contains(part), "{part} is not in\n{page}");
+    }
+}
+
+#[tokio::test]
+async fn the_dashboard_has_a_way_to_older_runs_and_back() {
+    let server = Server::start().await;
+    for n in 0..3 {
+        server.run(&format!("branch-{n}")).await;
+    }
+
+    let newest = server.page("/?site=www&limit=2").await;
+    let query = newest
+        .split("href=\"./?site=www&#38;cursor=")
+        .nth(1)
+        .unwrap();
+    let cursor = query.split('"').next().unwrap();
+    let older = server.page(&format!("/?site=www&cursor={cursor}")).await;
+
+    assert!(newest.contains("http-equiv=\"refresh\" content=\"2\""));
+    assert!(older.contains("branch-0") && !older.contains("branch-1"));
+    assert!(older.contains("href=\"./?site=www\">Newest"));
+    assert!(!older.contains("http-equiv=\"refresh\""));
+}
+
+#[tokio::test]
+async fn a_run_under_way_is_looked_at_again_until_it_ended() {
+    let server = Server::start().await;
+    let run = server.run("main").await;
+    let path = format!("/runs/{}", run.id);
+
+    let pending = server.page(&path).await;
+    server.end(&run, RunState::Failed, "a CDN refused").await;
+    let failed = server.page(&path).await;
+
+    assert!(pending.contains("http-equiv=\"refresh\" content=\"2\""));
+    assert!(!failed.contains("http-equiv=\"refresh\""));
+    assert!(failed.contains(&format!("purgehook retry {}", run.id)));
+    assert!(failed.contains("<title>www at 01234567: failed – purgehook</title>"));
+}
+
+#[tokio::test]
+async fn failed_purges_come_first_and_the_rest_is_cut_off_with_a_note() {
+    let server = Server::start().await;
+    let run = server.run("main").await;
+    let paths: Vec<String> = (1..=600).map(|n| format!("page-{n}.html")).collect();
+    server
+        .write(
+            &run.id,
+            &[
+                plan(&run.id, paths.iter().map(String::as_str)),
+                became(&run.id, 600, PurgeState::Failed, Some("InvalidParameter")),
+                became(&run.id, 1, PurgeState::Done, None),
+            ],
+        )
+        .await;
+
+    let page = server.page(&format!("/runs/{}", run.id)).await;
+
+    let place = |part: &str| page.find(part);
+    assert!(place("page-600.html") < place("page-2.html"));
+    assert!(place("page-1.html").is_none());
+    assert!(page.contains("600 purges"));
+    assert!(page.contains("Shown are 500, failed ones first"));
+    assert!(page.contains("1 done, 1 failed, 598 planned of 600"));
+    assert!(page.contains("InvalidParameter"));
+}
+
+#[tokio::test]
+async fn a_page_that_is_not_there_says_so_and_finds_its_style_sheet() {
+    let server = Server::start().await;
+
+    for path in ["/nothing", "/runs/nothing", "/deep/down/here"] {
+        let answer = server.get(path).send().await.unwrap();
+        assert_eq!(answer.status(), 404);
+        let page = answer.text().await.unwrap();
+        let link = page.split("stylesheet\" href=\"").nth(1).unwrap();
+        let link = link.split('"').next().unwrap();
+
+        let base = url::Url::parse(&format!("http://{}{path}", server.address)).unwrap();
+        let style = server
+            .http
+            .get(base.join(link).unwrap())
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(style.status(), 200, "{link} on {path}");
+        assert_eq!(
+            style.headers()["cache-control"],
+            "public, max-age=31536000, immutable"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_style_sheet_that_is_known_is_not_sent_again() {
+    let server = Server::start().await;
+    let first = server.get("/assets/style.css").send().await.unwrap();
+    let tag = first.headers()["etag"].clone();
+
+    let second = server
+        .get("/assets/style.css")
+        .header("if-none-match", tag)
+        .send()
+        .await
+        .unwrap();
+
+    assert_eq!(first.headers()["content-type"], "text/css; charset=utf-8");
+    assert_eq!(second.status(), 304);
+}
+
+#[tokio::test]
+async fn a_page_on_a_broken_store_says_so() {
+    let server = Server::start_as(Setup {
+        store_works: false,
+        ..Setup::default()
+    })
+    .await;
+
+    let answer = server.get("/").send().await.unwrap();
+
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["retry-after"], "10");
+    assert!(!answer.text().await.unwrap().contains("/var/lib"));
+}
