@@ -16,6 +16,8 @@ pub mod sign;
 mod tencent;
 
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod tests;
