@@ -1,0 +1,94 @@
+//! The commands that a person or a script runs.
+
+use serde_json::Value;
+
+use crate::world::World;
+
+#[tokio::test]
+async fn check_accepts_the_rules_file_and_the_example_in_the_repository() {
+    let world = World::new().await;
+
+    let own = world.run(&["check"], "");
+    let example = std::process::Command::new(env!("CARGO_BIN_EXE_purgehook"))
+        .args([
+            "check",
+            "--rules",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/rules.yaml"),
+        ])
+        .env("GITHUB_WEBHOOK_SECRET", "a secret of the tests")
+        .env("GITHUB_TOKEN", "a token of the tests")
+        .env("TENCENTCLOUD_SECRET_ID", "an id of the tests")
+        .env("TENCENTCLOUD_SECRET_KEY", "a key of the tests")
+        .output()
+        .unwrap();
+
+    assert_eq!(
+        own.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&own.stderr)
+    );
+    assert_eq!(
+        example.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&example.stderr)
+    );
+}
+
+#[tokio::test]
+async fn plan_shows_what_files_on_standard_input_would_purge() {
+    let world = World::new().await;
+    let files =
+        "M\tcontent/posts/hello/index.md\nA\tstatic/a b.css\nD\tstatic/gone.js\nREADME.md\n";
+
+    let output = world.run(&["plan", "--site", "www", "--files", "-", "--json"], files);
+
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let purges: Vec<(&str, &str, &str)> = plan["purges"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| {
+            let text = |key: &str| p[key].as_str().unwrap();
+            (text("kind"), text("target"), text("rule"))
+        })
+        .collect();
+    for expected in [
+        ("url", "https://www.example.com/posts/hello/", "pages"),
+        ("url", "https://www.example.com/a%20b.css", "files"),
+        ("url", "https://www.example.com/gone.js", "files"),
+        ("prefetch", "https://www.example.com/a%20b.css", "files"),
+    ] {
+        assert!(
+            purges.contains(&expected),
+            "{expected:?} is not in {purges:?}"
+        );
+    }
+    assert_eq!(purges.len(), 4, "{purges:?}");
+}
+
+#[tokio::test]
+async fn wrong_usage_exits_with_2() {
+    let world = World::new().await;
+
+    assert_eq!(world.run(&["purge-it-all"], "").status.code(), Some(2));
+    assert_eq!(world.run(&["plan"], "").status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn help_names_every_command() {
+    let world = World::new().await;
+
+    let help = String::from_utf8(world.run(&["--help"], "").stdout).unwrap();
+
+    for command in ["serve", "check", "plan", "explain", "runs", "retry", "demo"] {
+        assert!(help.contains(command), "{help}");
+    }
+}

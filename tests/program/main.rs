@@ -1,0 +1,8 @@
+//! The whole program: the real binary, started as a user starts it, between a
+//! forge and a CDN that check everything (the sandbox), over real sockets and a
+//! real database.
+
+mod commands;
+mod crashes;
+mod pushes;
+mod world;
