@@ -16,7 +16,11 @@ pub mod sign;
 mod tencent;
 
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

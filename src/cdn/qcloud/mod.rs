@@ -32,7 +32,7 @@ pub const KIND: CdnKind = CdnKind {
     read,
 };
 
-const ENDPOINT: &str = "https://cdn.api.qcloud.com/v2/index.php";
+const ENDPOINT: &str = "https://cdn.api.qcloud.com";
 
 /// API 2.0 as an entry under `cdns:` configures it.
 pub struct QCloud {
