@@ -56,6 +56,9 @@ pub struct Limit {
     pub per_request: usize,
     /// Targets in a day, per account.
     pub per_day: u64,
+    /// Whether the configuration says so; else it is what the vendor documents
+    /// for an account like any other, and the account's own quota counts instead where it can be asked for.
+    pub per_day_configured: bool,
     /// Requests a second, per account.
     pub requests_per_second: u32,
 }

@@ -106,6 +106,7 @@ fn read_cdn(section: &mut Section, kinds: &[PurgeKind]) -> Option<Arc<dyn Cdn>> 
     let limit = Limit {
         per_request: 1,
         per_day: 1,
+        per_day_configured: false,
         requests_per_second: 1,
     };
     Some(Arc::new(TestCdn(Limits {

@@ -100,17 +100,25 @@ impl Engine {
         purges: &[Purge],
         now: Timestamp,
     ) -> Result<Outcome, StepError> {
-        let failed: Vec<&Purge> =
-            purges.iter().filter(|purge| purge.state == PurgeState::Failed).collect();
+        let failed: Vec<&Purge> = purges
+            .iter()
+            .filter(|purge| purge.state == PurgeState::Failed)
+            .collect();
         let (state, summary) = match (failed.first(), run.problems.first()) {
             (Some(first), _) => {
                 let why = first.error.as_deref().unwrap_or("no reason is known");
                 let all = u64::try_from(purges.len()).unwrap_or(u64::MAX);
-                (RunState::Failed, describe::failure(failed.len(), all, &first.planned, why))
+                (
+                    RunState::Failed,
+                    describe::failure(failed.len(), all, &first.planned, why),
+                )
             }
             (None, Some(problem)) => {
                 let targets = describe::targets(run.problems.len());
-                (RunState::Failed, format!("{targets} could not be purged: {problem}"))
+                (
+                    RunState::Failed,
+                    format!("{targets} could not be purged: {problem}"),
+                )
             }
             (None, None) => {
                 let done = describe::purges(purges.iter().map(|purge| &purge.planned));
@@ -132,10 +140,9 @@ impl Engine {
         let shown = match state {
             RunState::Succeeded => StatusState::Success,
             RunState::Failed => StatusState::Failure,
-            RunState::Errored
-            | RunState::Superseded
-            | RunState::Cancelled
-            | RunState::Pending => StatusState::Error,
+            RunState::Errored | RunState::Superseded | RunState::Cancelled | RunState::Pending => {
+                StatusState::Error
+            }
         };
         info!(run = %run.id, site = %run.site, state = state.word(), "run {} ended: {summary}", run.id);
         run.state = state;
@@ -146,14 +153,27 @@ impl Engine {
         let mut writes = vec![Write::Status(run.id.clone(), shown, summary)];
         for mut covered in self.store.covered_by(&run.id).await? {
             covered.summary = format!("Covered by {}: {}", short(&run.commit), run.summary);
-            writes.push(Write::Status(covered.id.clone(), shown, covered.summary.clone()));
+            writes.push(Write::Status(
+                covered.id.clone(),
+                shown,
+                covered.summary.clone(),
+            ));
             writes.push(Write::Run(covered));
         }
         if let (RunState::Succeeded, Some(planned_at)) = (state, run.planned_at) {
-            let settle = self.config().sites.get(&run.site).map_or(Duration::ZERO, |site| site.settle);
+            let settle = self
+                .config()
+                .sites
+                .get(&run.site)
+                .map_or(Duration::ZERO, |site| site.settle);
             writes.push(Write::LetGo {
                 site: run.site.clone(),
-                commits: run.bases.iter().filter(|base| **base != run.commit).cloned().collect(),
+                commits: run
+                    .bases
+                    .iter()
+                    .filter(|base| **base != run.commit)
+                    .cloned()
+                    .collect(),
                 planned_at,
                 until: now + settle,
             });

@@ -23,7 +23,9 @@ impl Engine {
         bases: &[String],
     ) -> Result<Result<ChangeSet, ForgeError>, StepError> {
         if bases.is_empty() {
-            return Ok(Ok(ChangeSet::unknown("it is not known what the caches hold")));
+            return Ok(Ok(ChangeSet::unknown(
+                "it is not known what the caches hold",
+            )));
         }
         if bases.len() > MOST_BASES {
             let why = format!("the caches may hold any of {} commits", bases.len());
@@ -33,7 +35,8 @@ impl Engine {
             let why = format!("the forge {} is no longer configured", run.forge);
             return Ok(Err(ForgeError::Refused(why)));
         };
-        let corrupt = || StoreError::Corrupt(format!("the repository or a commit of run {}", run.id));
+        let corrupt =
+            || StoreError::Corrupt(format!("the repository or a commit of run {}", run.id));
         let repo = RepoPath::parse(&run.repo).ok_or_else(corrupt)?;
         let to = CommitId::parse(&run.commit).ok_or_else(corrupt)?;
 
@@ -64,12 +67,21 @@ impl Engine {
 
     /// What the run's delivery itself says changed, where it proves that it is all.
     async fn listed(&self, forge: &dyn Forge, run: &Run) -> Result<Option<ChangeSet>, StepError> {
-        let Some(id) = &run.delivery else { return Ok(None) };
-        let Some(delivery) = self.store.delivery(id).await? else { return Ok(None) };
-        let verified = Verified { delivery_id: delivery.forge_delivery, event: delivery.event };
+        let Some(id) = &run.delivery else {
+            return Ok(None);
+        };
+        let Some(delivery) = self.store.delivery(id).await? else {
+            return Ok(None);
+        };
+        let verified = Verified {
+            delivery_id: delivery.forge_delivery,
+            event: delivery.event,
+        };
         let event = forge.understand(&verified, &delivery.content_type, &delivery.body);
         Ok(match event {
-            Ok(Event::Push(push)) if matches!(push.listed, ChangeSet::Complete { .. }) => Some(push.listed),
+            Ok(Event::Push(push)) if matches!(push.listed, ChangeSet::Complete { .. }) => {
+                Some(push.listed)
+            }
             Ok(_) | Err(_) => None,
         })
     }
@@ -102,7 +114,10 @@ impl Union {
 
     fn finish(self) -> ChangeSet {
         match self.proof {
-            Some(proof) => ChangeSet::Complete { proof, files: self.files },
+            Some(proof) => ChangeSet::Complete {
+                proof,
+                files: self.files,
+            },
             None => ChangeSet::unknown("nothing was compared"),
         }
     }
@@ -113,15 +128,23 @@ mod tests {
     use super::*;
 
     fn files(list: &[(&str, ChangeKind)]) -> BTreeMap<FilePath, ChangeKind> {
-        list.iter().map(|(path, kind)| (FilePath::new(path.as_bytes()), *kind)).collect()
+        list.iter()
+            .map(|(path, kind)| (FilePath::new(path.as_bytes()), *kind))
+            .collect()
     }
 
     #[test]
     fn a_path_that_is_new_to_one_commit_and_changed_to_another_is_changed() {
         let mut union = Union::default();
 
-        union.add(Proof::Payload, files(&[("a", ChangeKind::Added), ("b", ChangeKind::Removed)]));
-        union.add(Proof::Compare, files(&[("a", ChangeKind::Modified), ("c", ChangeKind::Added)]));
+        union.add(
+            Proof::Payload,
+            files(&[("a", ChangeKind::Added), ("b", ChangeKind::Removed)]),
+        );
+        union.add(
+            Proof::Compare,
+            files(&[("a", ChangeKind::Modified), ("c", ChangeKind::Added)]),
+        );
 
         assert_eq!(
             union.finish(),

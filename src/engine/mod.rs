@@ -12,6 +12,7 @@ mod describe;
 mod follow;
 mod plan;
 mod prefetch;
+mod quota;
 mod reconcile;
 mod report;
 mod retry;
@@ -56,6 +57,7 @@ pub struct Engine {
     /// Rung when there may be work that is due.
     bell: Arc<Notify>,
     accept: accept::Queue,
+    quotas: quota::Quotas,
 }
 
 /// What a step came to, to be committed.
@@ -101,6 +103,7 @@ impl Engine {
             clock,
             bell,
             accept,
+            quotas: quota::Quotas::default(),
         })
     }
 

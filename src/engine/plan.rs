@@ -46,7 +46,10 @@ impl Engine {
         }
         let changes = match self.changes(config, &run, &bases).await? {
             Ok(changes) => changes,
-            Err(ForgeError::Later { message, retry_after }) if work.attempts < FORGE_TRIES => {
+            Err(ForgeError::Later {
+                message,
+                retry_after,
+            }) if work.attempts < FORGE_TRIES => {
                 run.summary = format!("Finding out what changed; trying again: {message}");
                 return Ok(self.ask_again(run, work, &message, retry_after));
             }
@@ -72,7 +75,10 @@ impl Engine {
                 match site.when_unknown {
                     WhenUnknown::Everything => {
                         let plan = plan::plan_everything(&site.rules, &cdns, &why);
-                        (plan, format!("unknown what changed ({why}), so everything is purged"))
+                        (
+                            plan,
+                            format!("unknown what changed ({why}), so everything is purged"),
+                        )
                     }
                     WhenUnknown::Fail => {
                         let summary = format!("Unknown what changed: {why}");
@@ -91,7 +97,10 @@ impl Engine {
         if plan.purges.is_empty() {
             let (state, summary) = match run.problems.first() {
                 None => (RunState::Succeeded, format!("Nothing to purge: {what}")),
-                Some(problem) => (RunState::Failed, format!("Nothing could be purged: {problem}")),
+                Some(problem) => (
+                    RunState::Failed,
+                    format!("Nothing could be purged: {problem}"),
+                ),
             };
             let mut outcome = self.end(run, state, summary, now).await?;
             outcome.writes.splice(0..0, writes);
@@ -100,7 +109,11 @@ impl Engine {
 
         run.step = Step::Purging;
         run.summary = format!("Purging {}: {what}", describe::purges(&plan.purges));
-        writes.push(Write::Status(run.id.clone(), StatusState::Pending, run.summary.clone()));
+        writes.push(Write::Status(
+            run.id.clone(),
+            StatusState::Pending,
+            run.summary.clone(),
+        ));
         writes.extend(begin_purging(config, &run, plan, now));
         let deadline = run.deadline;
         writes.push(Write::Run(run));
@@ -108,21 +121,33 @@ impl Engine {
     }
 
     /// Turns the name that the event gave for its commit into the commit.
-    async fn resolve(&self, config: &Config, mut run: Run, work: &Work) -> Result<Outcome, StepError> {
+    async fn resolve(
+        &self,
+        config: &Config,
+        mut run: Run,
+        work: &Work,
+    ) -> Result<Outcome, StepError> {
         let now = self.clock.now();
         let repo = RepoPath::parse(&run.repo)
             .ok_or_else(|| StoreError::Corrupt(format!("the repository of run {}", run.id)))?;
         let resolved = match config.forges.get(&run.forge) {
             Some(forge) => forge.resolve(&repo, &run.commit).await,
-            None => Err(ForgeError::Refused(format!("the forge {} is no longer configured", run.forge))),
+            None => Err(ForgeError::Refused(format!(
+                "the forge {} is no longer configured",
+                run.forge
+            ))),
         };
         match resolved {
             Ok(commit) => {
                 run.commit = commit.to_string();
-                let shown = Write::Status(run.id.clone(), StatusState::Pending, run.summary.clone());
+                let shown =
+                    Write::Status(run.id.clone(), StatusState::Pending, run.summary.clone());
                 Ok(Outcome::again(vec![Write::Run(run), shown], now, 0))
             }
-            Err(ForgeError::Later { message, retry_after }) if work.attempts < FORGE_TRIES => {
+            Err(ForgeError::Later {
+                message,
+                retry_after,
+            }) if work.attempts < FORGE_TRIES => {
                 run.summary = format!("Finding the commit; trying again: {message}");
                 Ok(self.ask_again(run, work, &message, retry_after))
             }
@@ -134,7 +159,13 @@ impl Engine {
     }
 
     /// Leaves a run's work to a newer one of the same site that has not planned yet.
-    async fn fold(&self, mut run: Run, newer: &Run, version: Write, now: Timestamp) -> Result<Outcome, StepError> {
+    async fn fold(
+        &self,
+        mut run: Run,
+        newer: &Run,
+        version: Write,
+        now: Timestamp,
+    ) -> Result<Outcome, StepError> {
         let mut hold: Vec<String> = run.before.iter().cloned().collect();
         hold.push(run.commit.clone());
         let mut writes = vec![version, Write::Hold(run.site.clone(), hold)];
@@ -148,16 +179,30 @@ impl Engine {
         run.ended_at = Some(now);
         run.covered_by = Some(newer.id.clone());
         run.summary = format!("Covered by {}, which is under way", short(&newer.commit));
-        writes.push(Write::Status(run.id.clone(), StatusState::Pending, run.summary.clone()));
+        writes.push(Write::Status(
+            run.id.clone(),
+            StatusState::Pending,
+            run.summary.clone(),
+        ));
         writes.push(Write::Run(run));
         Ok(Outcome::done(writes))
     }
 
     /// The same step again, after a while.
-    fn ask_again(&self, run: Run, work: &Work, why: &str, asked: Option<std::time::Duration>) -> Outcome {
+    fn ask_again(
+        &self,
+        run: Run,
+        work: &Work,
+        why: &str,
+        asked: Option<std::time::Duration>,
+    ) -> Outcome {
         warn!(run = %run.id, "the forge cannot be asked yet: {why}");
         let wait = retry::backoff_at_least(work.attempts, self.clock.fraction(), asked);
-        Outcome::again(vec![Write::Run(run)], self.clock.now() + wait, work.attempts + 1)
+        Outcome::again(
+            vec![Write::Run(run)],
+            self.clock.now() + wait,
+            work.attempts + 1,
+        )
     }
 }
 
@@ -187,7 +232,11 @@ fn begin_purging(config: &Config, run: &Run, plan: Plan, now: Timestamp) -> Vec<
         if !waits {
             lanes.insert((account.clone(), purge.kind));
         }
-        let state = if waits { PurgeState::Waiting } else { PurgeState::Planned };
+        let state = if waits {
+            PurgeState::Waiting
+        } else {
+            PurgeState::Planned
+        };
         rows.push((purge.clone(), account, state));
     }
     let mut writes = vec![Write::Purges(run.id.clone(), rows)];

@@ -38,7 +38,10 @@ impl<'p, S: Copy> Covers<'p, S> {
 
     /// What is known of each purge that covers a prefetch.
     pub fn of(&self, prefetch: &PlannedPurge) -> Vec<S> {
-        let url = self.urls.get(&(prefetch.cdn.as_str(), prefetch.target.as_str())).copied();
+        let url = self
+            .urls
+            .get(&(prefetch.cdn.as_str(), prefetch.target.as_str()))
+            .copied();
         let above = self
             .directories
             .iter()
@@ -53,7 +56,10 @@ pub(super) fn release(config: &Config, purges: &[Purge], now: Timestamp) -> Vec<
     let covers = Covers::new(purges.iter().map(|purge| (&purge.planned, purge.state)));
     let (mut planned, mut failed) = (Vec::new(), Vec::new());
     let mut lanes = BTreeSet::new();
-    for prefetch in purges.iter().filter(|purge| purge.state == PurgeState::Waiting) {
+    for prefetch in purges
+        .iter()
+        .filter(|purge| purge.state == PurgeState::Waiting)
+    {
         let states = covers.of(&prefetch.planned);
         if states.contains(&PurgeState::Failed) {
             failed.push(key(prefetch));
@@ -67,7 +73,10 @@ pub(super) fn release(config: &Config, purges: &[Purge], now: Timestamp) -> Vec<
     writes.extend(update(planned, PurgeState::Planned, None));
     writes.extend(update(failed, PurgeState::Failed, Some(why)));
     for account in lanes {
-        let submit = WorkKey::Submit { account, kind: PurgeKind::Prefetch };
+        let submit = WorkKey::Submit {
+            account,
+            kind: PurgeKind::Prefetch,
+        };
         writes.push(Write::Wish(submit, now));
     }
     writes
@@ -88,5 +97,8 @@ fn update(keys: Vec<PurgeKey>, state: PurgeState, error: Option<&str>) -> Option
 
 /// The account behind a CDN's name; empty where it is no longer configured.
 pub(super) fn account_of(config: &Config, cdn: &str) -> String {
-    config.cdns.get(cdn).map_or_else(String::new, |cdn| cdn.account())
+    config
+        .cdns
+        .get(cdn)
+        .map_or_else(String::new, |cdn| cdn.account())
 }

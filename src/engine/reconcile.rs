@@ -27,14 +27,20 @@ impl Engine {
             return Ok(());
         }
         for site in config.sites.keys() {
-            self.store.ask(&WorkKey::Reconcile { site: site.clone() }, self.clock.now()).await?;
+            self.store
+                .ask(&WorkKey::Reconcile { site: site.clone() }, self.clock.now())
+                .await?;
         }
         Ok(())
     }
 
     pub(super) async fn reconcile(&self, name: &str) -> Result<Outcome, StepError> {
         let config = self.config();
-        let Some(site) = config.sites.get(name).filter(|_| !config.server.reconcile.is_zero()) else {
+        let Some(site) = config
+            .sites
+            .get(name)
+            .filter(|_| !config.server.reconcile.is_zero())
+        else {
             return Ok(Outcome::done(Vec::new()));
         };
         let mut writes = Vec::new();
@@ -42,7 +48,10 @@ impl Engine {
             match head {
                 Ok(Some(head)) => writes.extend(self.compare(site, &git_ref, &head).await?),
                 Ok(None) => {}
-                Err(error) => warn!(site = name, "cannot see where {git_ref} of {} stands: {error}", site.repo),
+                Err(error) => warn!(
+                    site = name,
+                    "cannot see where {git_ref} of {} stands: {error}", site.repo
+                ),
             }
         }
         let next = self.clock.now() + config.server.reconcile;
@@ -50,8 +59,14 @@ impl Engine {
     }
 
     /// Where each branch or environment that the site follows stands, as far as that can be asked.
-    async fn heads(&self, config: &Config, site: &Site) -> Vec<(String, Result<Option<CommitId>, ForgeError>)> {
-        let Some(forge) = config.forges.get(&site.forge) else { return Vec::new() };
+    async fn heads(
+        &self,
+        config: &Config,
+        site: &Site,
+    ) -> Vec<(String, Result<Option<CommitId>, ForgeError>)> {
+        let Some(forge) = config.forges.get(&site.forge) else {
+            return Vec::new();
+        };
         match &site.trigger {
             Trigger::Push => branch_heads(forge.as_ref(), site).await,
             Trigger::Deployment(environment) => {
@@ -59,12 +74,19 @@ impl Engine {
                 vec![(String::new(), head)]
             }
             // That a branch moved does not say that its workflow, pipeline or release came to an end.
-            Trigger::Workflow(_) | Trigger::Pipeline(_) | Trigger::Release | Trigger::PageBuild => Vec::new(),
+            Trigger::Workflow(_) | Trigger::Pipeline(_) | Trigger::Release | Trigger::PageBuild => {
+                Vec::new()
+            }
         }
     }
 
     /// What a head asks for: nothing, a first note of it, or a run.
-    async fn compare(&self, site: &Site, git_ref: &str, head: &CommitId) -> Result<Vec<Write>, StepError> {
+    async fn compare(
+        &self,
+        site: &Site,
+        git_ref: &str,
+        head: &CommitId,
+    ) -> Result<Vec<Write>, StepError> {
         let now = self.clock.now();
         let known = self.store.newest_run(&site.name, Some(git_ref)).await?;
         let held = self.store.held(&site.name, now).await?;
@@ -114,7 +136,10 @@ impl Engine {
 }
 
 /// Branches that are named, not matched by a pattern: only these can be asked for.
-async fn branch_heads(forge: &dyn Forge, site: &Site) -> Vec<(String, Result<Option<CommitId>, ForgeError>)> {
+async fn branch_heads(
+    forge: &dyn Forge,
+    site: &Site,
+) -> Vec<(String, Result<Option<CommitId>, ForgeError>)> {
     let mut heads = Vec::new();
     for branch in site.branches.iter().map(crate::rules::Glob::text) {
         if branch.contains(['*', '?', '[', '{']) {

@@ -20,7 +20,10 @@ impl Store {
         // The version first: a change in between is then seen as one that came after.
         let rows = self
             .database
-            .read("SELECT version FROM held_versions WHERE site = $1", params![site])
+            .read(
+                "SELECT version FROM held_versions WHERE site = $1",
+                params![site],
+            )
             .await?;
         let version = rows.first().map_or(Ok(0), |row| row.int("version"))?;
         let rows = self
@@ -31,7 +34,10 @@ impl Store {
                 params![site, now.as_millisecond()],
             )
             .await?;
-        let commits = rows.iter().map(|row| row.text("commit_id")).collect::<Result<_, _>>()?;
+        let commits = rows
+            .iter()
+            .map(|row| row.text("commit_id"))
+            .collect::<Result<_, _>>()?;
         Ok(Held { version, commits })
     }
 }
@@ -71,7 +77,12 @@ pub(super) async fn let_go(
         tx.execute(
             "UPDATE held SET until = $4
              WHERE site = $1 AND commit_id = $2 AND added_at <= $3 AND until IS NULL",
-            params![site, commit, planned_at.as_millisecond(), until.as_millisecond()],
+            params![
+                site,
+                commit,
+                planned_at.as_millisecond(),
+                until.as_millisecond()
+            ],
         )
         .await?;
     }
@@ -79,7 +90,11 @@ pub(super) async fn let_go(
 }
 
 /// Goes on only if what a site holds is as of `version` still, and counts it on.
-pub(super) async fn as_of(tx: &mut dyn Transaction, site: &str, version: i64) -> Result<(), StoreError> {
+pub(super) async fn as_of(
+    tx: &mut dyn Transaction,
+    site: &str,
+    version: i64,
+) -> Result<(), StoreError> {
     let counted = if version == 0 {
         tx.execute(
             "INSERT INTO held_versions (site, version) VALUES ($1, 1) ON CONFLICT (site) DO NOTHING",
@@ -93,5 +108,9 @@ pub(super) async fn as_of(tx: &mut dyn Transaction, site: &str, version: i64) ->
         )
         .await?
     };
-    if counted == 1 { Ok(()) } else { Err(StoreError::Outdated) }
+    if counted == 1 {
+        Ok(())
+    } else {
+        Err(StoreError::Outdated)
+    }
 }

@@ -22,10 +22,10 @@ mod work;
 use jiff::Timestamp;
 
 pub use accept::{Accepted, NewDelivery, StoredDelivery};
-pub use held::Held;
 pub use database::{Database, Row, Transaction, Value};
+pub use held::Held;
 pub use overview::{CdnCount, PendingPurges};
-pub use purges::{NextBatch, PurgeCounts, PurgeKey, PurgeUpdate, StoredTask, TaskState};
+pub use purges::{InLine, NextBatch, PurgeCounts, PurgeKey, PurgeUpdate, StoredTask, TaskState};
 pub use runs::RunFilter;
 pub use statuses::StoredStatus;
 pub use work::{After, Lease, Work, WorkKey, Write};

@@ -24,7 +24,8 @@ pub struct RunFilter {
     pub limit: u32,
 }
 
-const COLUMNS: &str = "id, site, forge, repo, git_ref, before_id, commit_id, delivery, origin, covered_by,
+const COLUMNS: &str =
+    "id, site, forge, repo, git_ref, before_id, commit_id, delivery, origin, covered_by,
     bases, planned_at, state, step,
     summary, proof, problems, created_at, deadline, ended_at";
 
@@ -93,11 +94,7 @@ impl Store {
     }
 
     /// The newest run of a site that came after `id` and has not planned yet.
-    pub async fn newer_unplanned(
-        &self,
-        site: &str,
-        id: &RunId,
-    ) -> Result<Option<Run>, StoreError> {
+    pub async fn newer_unplanned(&self, site: &str, id: &RunId) -> Result<Option<Run>, StoreError> {
         let rows = self
             .database
             .read(

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::database::{Transaction, params};
-use super::purges::{PurgeUpdate, StoredTask};
+use super::purges::{PurgeKey, PurgeUpdate, StoredTask};
 use super::{Store, StoreError, accept, held, purges, runs, statuses, timestamp};
 use crate::changes::{ChangeKind, FilePath};
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
@@ -65,7 +65,9 @@ impl WorkKey {
         match verb {
             "run" => Some(Self::Run(RunId(rest.to_owned()))),
             "status" => Some(Self::Status(RunId(rest.to_owned()))),
-            "reconcile" => Some(Self::Reconcile { site: rest.to_owned() }),
+            "reconcile" => Some(Self::Reconcile {
+                site: rest.to_owned(),
+            }),
             "submit" => lane().map(|(kind, account)| Self::Submit { account, kind }),
             "follow" => lane().map(|(kind, account)| Self::Follow { account, kind }),
             _ => None,
@@ -119,6 +121,8 @@ pub enum Write {
     Purges(RunId, Vec<(PlannedPurge, String, PurgeState)>),
     /// What became of purges.
     Update(PurgeUpdate),
+    /// Purges that go to another CDN from now on: its name and its account.
+    Move(Vec<PurgeKey>, String, String),
     /// A batch, new or changed.
     Task(StoredTask),
     /// What a commit should show from now on.
@@ -370,6 +374,7 @@ pub(super) async fn apply(
         }
         Write::Purges(run, planned) => purges::insert(tx, run, planned).await,
         Write::Update(update) => purges::update(tx, update).await,
+        Write::Move(keys, cdn, account) => purges::move_to(tx, keys, cdn, account).await,
         Write::Task(task) => purges::put_task(tx, task).await,
         Write::Status(run, state, description) => {
             statuses::want(tx, run, *state, description, now).await?;
@@ -381,9 +386,12 @@ pub(super) async fn apply(
         Write::Wish(key, at) => wish(tx, key, *at).await,
         Write::HeldAsOf(site, version) => held::as_of(tx, site, *version).await,
         Write::Hold(site, commits) => held::hold(tx, site, commits, now).await,
-        Write::LetGo { site, commits, planned_at, until } => {
-            held::let_go(tx, site, commits, *planned_at, *until).await
-        }
+        Write::LetGo {
+            site,
+            commits,
+            planned_at,
+            until,
+        } => held::let_go(tx, site, commits, *planned_at, *until).await,
         Write::NewRun(run) => {
             runs::insert(tx, run).await?;
             accept::begin(tx, run, now).await
