@@ -7,6 +7,7 @@
 
 mod accept;
 mod advance;
+mod decide;
 mod describe;
 mod follow;
 mod report;
