@@ -8,6 +8,7 @@
 mod accept;
 mod advance;
 mod changes;
+mod decide;
 mod describe;
 mod follow;
 mod plan;
