@@ -62,7 +62,8 @@ impl ChangeKind {
 }
 
 /// Who said which paths differ, and thereby how far it can be trusted to be all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// In order of how far one has to go for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Proof {
     /// The delivery's own lists, under every limit at which the forge cuts them off.
     Payload,

@@ -6,7 +6,7 @@ use super::clients::{Clients, check_form};
 use super::rule;
 use super::{Site, Trigger, WhenUnknown};
 use crate::cdn::Cdn;
-use crate::event::RepoPath;
+use crate::event::{PIPELINE_ENDS, RepoPath};
 use crate::forge::Forge;
 use crate::rules::{BaseUrl, Glob, IndexName, Rules, Unmatched};
 use crate::settings::{Located, Section, Span};
@@ -15,8 +15,6 @@ use crate::settings::{Located, Section, Span};
 const DEFAULT_SETTLE: Duration = Duration::from_secs(10 * 60);
 /// GitLab takes at most 255 characters for a status's `name` (GitLab REST API, commit status).
 const LONGEST_CONTEXT: usize = 255;
-/// The statuses with which a pipeline ends (GitLab REST API, pipelines).
-const PIPELINE_ENDS: &[&str] = &["success", "failed", "canceled", "skipped"];
 
 /// One entry under `sites:`, with what the comparisons between sites need.
 pub(super) struct SiteEntry {
@@ -64,6 +62,9 @@ fn read(
     let repo = read_repo(&mut section, forges);
     let branches = read_branches(&mut section);
     let trigger = read_trigger(&mut section);
+    if let (Some(trigger), Some((forge, _))) = (&trigger, &repo) {
+        check_trigger(&mut section, trigger, forge, forges);
+    }
     let base_urls = read_base_urls(&mut section);
     let (written_cdns, cdns) = read_cdns(&mut section, cdns);
     let context = read_context(&mut section);
@@ -164,11 +165,14 @@ fn read_branches(section: &mut Section) -> Vec<Located<(String, Glob)>> {
         .collect()
 }
 
+/// Reads `trigger`, a push where nothing is given. None if it is wrong.
 fn read_trigger(section: &mut Section) -> Option<Trigger> {
     if !section.holds_section("trigger") {
         let errors = section.errors();
-        return match section.word("trigger", &["push", "release"]) {
-            Some(word) if word.value == "release" => Some(Trigger::Release),
+        let word = section.word("trigger", &["push", "release", "page_build"]);
+        return match word.as_ref().map(|word| word.value.as_str()) {
+            Some("release") => Some(Trigger::Release),
+            Some("page_build") => Some(Trigger::PageBuild),
             Some(_) => Some(Trigger::Push),
             // Nothing was given, or it was wrong and is noted.
             None => (section.errors() == errors).then_some(Trigger::Push),
@@ -190,11 +194,42 @@ fn read_trigger(section: &mut Section) -> Option<Trigger> {
     );
     let one = found.pop();
     if (one.is_none() && trigger.errors() == errors) || !found.is_empty() {
-        let advice = "write `push`, `release`, `{deployment: ENVIRONMENT}`, `{workflow: FILE}` or `{pipeline: STATUS}`";
+        let advice = "write `push`, `release`, `page_build`, `{deployment: ENVIRONMENT}`, `{workflow: FILE}` or `{pipeline: STATUS}`";
         let at = trigger.at();
         trigger.problem(at, "`trigger` must name one thing", Some(advice.to_owned()));
     }
     one
+}
+
+/// A trigger that the forge never tells of would leave the site asleep for ever.
+fn check_trigger(
+    section: &mut Section,
+    trigger: &Trigger,
+    forge: &str,
+    forges: &Clients<dyn Forge>,
+) {
+    let client = forges.entries.get(forge).and_then(|f| f.client.as_ref());
+    let (Some(client), Some(wanted)) = (client, trigger.waits_for()) else {
+        return;
+    };
+    if client.signals().contains(&wanted) {
+        return;
+    }
+    let can = client.signals().iter().map(|signal| signal.word());
+    let can = std::iter::once("push")
+        .chain(can)
+        .collect::<Vec<_>>()
+        .join("`, `");
+    let at = section.place_of("trigger").unwrap_or_else(|| section.at());
+    section.problem(
+        at,
+        format!(
+            "the forge `{forge}` sends nothing that could trigger `{}`: it is of the kind `{}`",
+            wanted.word(),
+            client.kind()
+        ),
+        Some(format!("its kind can trigger by `{can}`")),
+    );
 }
 
 /// Reads `base_urls`. None if one is wrong or there is none.

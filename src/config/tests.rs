@@ -11,7 +11,7 @@ use super::{Config, Kinds, Loaded, Trigger, WhenUnknown, load, read};
 use crate::cdn::{Batch, Cdn, CdnError, CdnKind, InFlight, Limit, Limits, Pace, Quota, Report};
 use crate::changes::ChangeSet;
 use crate::clock::Clock;
-use crate::event::{CommitId, Event, RepoPath};
+use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::{
     Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
 };
@@ -20,12 +20,15 @@ use crate::purge::{Mode, PurgeKind};
 use crate::settings::{Environment, Problems, Section, Severity};
 
 /// A forge that is only ever configured.
-struct TestForge;
+struct TestForge(&'static [SignalKind]);
 
 #[async_trait]
 impl Forge for TestForge {
     fn kind(&self) -> &'static str {
         "github"
+    }
+    fn signals(&self) -> &'static [SignalKind] {
+        self.0
     }
     fn content_types(&self) -> &'static [&'static str] {
         &[]
@@ -43,6 +46,16 @@ impl Forge for TestForge {
         _: &CommitId,
     ) -> Result<ChangeSet, ForgeError> {
         Ok(ChangeSet::unknown("a test"))
+    }
+    async fn resolve(&self, _: &RepoPath, name: &str) -> Result<CommitId, ForgeError> {
+        Err(ForgeError::Gone(name.to_owned()))
+    }
+    async fn environment_head(
+        &self,
+        _: &RepoPath,
+        _: &str,
+    ) -> Result<Option<CommitId>, ForgeError> {
+        Ok(None)
     }
     async fn post_status(
         &self,
@@ -91,7 +104,13 @@ fn read_forge(section: &mut Section, _: &Outside) -> Option<Arc<dyn Forge>> {
         section.problem(section.at(), "no webhook secret is set", None);
         return None;
     }
-    Some(Arc::new(TestForge))
+    Some(Arc::new(TestForge(&[
+        SignalKind::Deployment,
+        SignalKind::Workflow,
+        SignalKind::Pipeline,
+        SignalKind::Release,
+        SignalKind::PageBuild,
+    ])))
 }
 
 fn read_cdn(section: &mut Section, kinds: &[PurgeKind]) -> Option<Arc<dyn Cdn>> {
@@ -106,6 +125,7 @@ fn read_cdn(section: &mut Section, kinds: &[PurgeKind]) -> Option<Arc<dyn Cdn>> 
     let limit = Limit {
         per_request: 1,
         per_day: 1,
+        per_day_configured: false,
         requests_per_second: 1,
     };
     Some(Arc::new(TestCdn(Limits {
@@ -124,6 +144,13 @@ const KINDS: Kinds<'static> = Kinds {
         ForgeKind {
             name: "gitlab",
             read: read_forge,
+        },
+        ForgeKind {
+            name: "silent",
+            read: |section, _| {
+                section.secrets("secrets");
+                Some(Arc::new(TestForge(&[SignalKind::Release])))
+            },
         },
     ],
     cdns: &[
@@ -354,6 +381,7 @@ fn every_trigger_is_read() {
     for (text, trigger) in [
         ("push", Trigger::Push),
         ("release", Trigger::Release),
+        ("page_build", Trigger::PageBuild),
         (
             "{deployment: production}",
             Trigger::Deployment("production".to_owned()),
@@ -392,6 +420,21 @@ fn a_trigger_names_exactly_one_thing() {
 
         assert!(said.iter().any(|line| line == expected), "{said:?}");
     }
+}
+
+#[test]
+fn a_trigger_that_the_forge_never_sends_is_a_problem() {
+    let silent = with_site(&format!("{MINIMAL}trigger: {{pipeline: success}}\n"))
+        .replace("kind: github", "kind: silent");
+
+    let said = said(&silent);
+
+    assert!(
+        said.iter()
+            .any(|line| line.contains("sends nothing that could trigger `pipeline`")),
+        "{said:?}"
+    );
+    config(&silent.replace("{pipeline: success}", "release"));
 }
 
 #[test]

@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::submit::fail;
+use super::submit::{fail, migrate};
 use super::{Engine, Outcome, StepError, retry};
-use crate::cdn::{Batch, InFlight, Pace, Report, TargetState};
+use crate::cdn::{Batch, ErrorClass, InFlight, Pace, Report, TargetState};
 use crate::config::Config;
 use crate::purge::{PurgeKind, PurgeState};
 use crate::run::RunId;
@@ -51,10 +51,22 @@ impl Engine {
         for (name, open) in by_cdn {
             let reports = self.ask(&config, &name, &open).await;
             let now = self.clock.now();
-            let reports = reports.unwrap_or_else(|retry_after| {
-                trouble = Some(retry_after);
-                open.iter().map(|_| Report::default()).collect()
-            });
+            let reports = match reports {
+                Ok(reports) => reports,
+                Err(Trouble::Later(retry_after)) => {
+                    trouble = Some(retry_after);
+                    open.iter().map(|_| Report::default()).collect()
+                }
+                Err(Trouble::Operator(why)) => {
+                    writes.extend(give_up(open, now, |keys| fail(keys, &why, now)));
+                    continue;
+                }
+                Err(Trouble::Migrated(why)) => {
+                    let moved = |keys| migrate(&config, &name, kind, keys, &why, now);
+                    writes.extend(give_up(open, now, moved));
+                    continue;
+                }
+            };
             for (open, report) in open.into_iter().zip(reports) {
                 let submitted_at = open.task.submitted_at;
                 let (more, is_over) = judge(open, &report, now);
@@ -79,15 +91,17 @@ impl Engine {
         }
     }
 
-    /// One report a task; on trouble, how long the CDN asked to be left alone.
+    /// One report a task.
     async fn ask(
         &self,
         config: &Config,
         name: &str,
         open: &[Open],
-    ) -> Result<Vec<Report>, Option<Duration>> {
+    ) -> Result<Vec<Report>, Trouble> {
         let Some(cdn) = config.cdns.get(name) else {
-            return Err(None);
+            return Err(Trouble::Operator(format!(
+                "the CDN {name} is no longer configured"
+            )));
         };
         let pace = Pace::new(self.clock.clone(), cdn.limits().queries_per_second);
         let mut in_flight = Vec::with_capacity(open.len());
@@ -112,13 +126,52 @@ impl Engine {
         }
         match cdn.follow(&in_flight, &pace).await {
             Ok(reports) if reports.len() == open.len() => Ok(reports),
-            Ok(_) => Err(None),
+            Ok(_) => Err(Trouble::Later(None)),
             Err(error) => {
                 warn!(cdn = name, code = %error.code, "cannot see how tasks stand: {error}");
-                Err(error.retry_after)
+                Err(match error.class {
+                    ErrorClass::Operator => {
+                        Trouble::Operator(format!("it cannot be confirmed: {error}"))
+                    }
+                    ErrorClass::Migrated => Trouble::Migrated(error.to_string()),
+                    // A query has no targets to refuse: whatever is meant, it may pass.
+                    ErrorClass::Retry
+                    | ErrorClass::RateLimited
+                    | ErrorClass::QuotaDay
+                    | ErrorClass::Split
+                    | ErrorClass::BadInput => Trouble::Later(error.retry_after),
+                })
             }
         }
     }
+}
+
+/// Why a CDN did not say how its tasks stand.
+enum Trouble {
+    /// It may later, not before the time it asked for.
+    Later(Option<Duration>),
+    /// It will not until a person acts.
+    Operator(String),
+    /// Its service has moved.
+    Migrated(String),
+}
+
+/// Ends tasks that cannot be followed; `then` says what becomes of their purges.
+fn give_up(
+    open: Vec<Open>,
+    now: Timestamp,
+    then: impl Fn(Vec<PurgeKey>) -> Vec<Write>,
+) -> Vec<Write> {
+    let mut writes = Vec::new();
+    let mut keys = Vec::new();
+    for Open { mut task, purges } in open {
+        task.state = TaskState::Ended;
+        task.ended_at = Some(now);
+        writes.push(Write::Task(task));
+        keys.extend(purges.into_iter().map(|(key, _, _)| key));
+    }
+    writes.extend(then(keys));
+    writes
 }
 
 /// How long until the next look: a quarter of the youngest task's age, so that

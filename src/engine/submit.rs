@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
+use super::quota::quota_day;
 use super::{Engine, Outcome, RUN_LIMIT, StepError, retry};
 use crate::cdn::{Batch, Cdn, CdnError, ErrorClass, InFlight, Pace};
 use crate::config::Config;
@@ -50,21 +51,33 @@ impl Engine {
         {
             return self.recover(&config, lost, work).await;
         }
-        let per_request = |name: &str| {
-            let limit = config
-                .cdns
-                .get(name)
-                .and_then(|cdn| cdn.limits().kinds.get(&kind));
-            limit.map_or(1, |limit| limit.per_request)
-        };
-        let Some(batch) = self.store.next_batch(account, kind, &per_request).await? else {
+        let Some(next) = self.store.next_in_line(account, kind).await? else {
             return Ok(Outcome::done(Vec::new()));
         };
-        let now = self.clock.now();
-        let Some(cdn) = config.cdns.get(&batch.cdn) else {
-            let why = format!("the CDN {} is no longer configured", batch.cdn);
-            return Ok(Outcome::again(fail(keys(&batch), &why, now), now, 0));
+        let Some((cdn, limit)) = config
+            .cdns
+            .get(&next.cdn)
+            .and_then(|cdn| Some((cdn, *cdn.limits().kinds.get(&kind)?)))
+        else {
+            let all = self.store.planned_keys(account, kind).await?;
+            let why = format!(
+                "the CDN {} is no longer configured for {}",
+                next.cdn,
+                kind.word()
+            );
+            let now = self.clock.now();
+            return Ok(Outcome::again(fail(all, &why, now), now, 0));
         };
+        let room = self.room(cdn.as_ref(), kind, limit).await?;
+        let now = self.clock.now();
+        if room.today == 0 {
+            self.forget_quota(account);
+            return self.wait_for_quota(account, kind, &next.cdn, now).await;
+        }
+        let most = usize::try_from(room.today)
+            .unwrap_or(usize::MAX)
+            .min(room.per_request);
+        let batch = self.store.next_batch(account, kind, &next, most).await?;
 
         let mut task = StoredTask {
             id: self.clock.new_id(),
@@ -75,6 +88,7 @@ impl Engine {
             state: TaskState::Submitting,
             vendor_id: None,
             error: None,
+            size: i64::try_from(batch.purges.len()).unwrap_or(i64::MAX),
             submitted_at: now,
             deadline: now
                 + if kind == PurgeKind::Prefetch {
@@ -185,13 +199,11 @@ impl Engine {
                 ))
             }
             ErrorClass::QuotaDay => {
-                let reset = next_quota_day(now);
+                self.forget_quota(&account);
                 writes.push(put_back(keys(batch), false, None));
-                writes.extend(
-                    self.wait_for_quota(&account, kind, &batch.cdn, reset)
-                        .await?,
-                );
-                Ok(Outcome::again(writes, reset, 0))
+                let mut outcome = self.wait_for_quota(&account, kind, &batch.cdn, now).await?;
+                outcome.writes.splice(0..0, writes);
+                Ok(outcome)
             }
             ErrorClass::Split | ErrorClass::BadInput if size > 1 => {
                 // Halved until the one that is refused stands alone; the others go through on the way.
@@ -202,51 +214,75 @@ impl Engine {
                 writes.extend(fail(keys(batch), &message, now));
                 Ok(Outcome::again(writes, now, 0))
             }
-            ErrorClass::Operator | ErrorClass::Migrated => {
+            ErrorClass::Operator => {
                 // The next batch would be refused in the same way, and some CDNs lock keys that keep trying.
-                let mut all: BTreeSet<PurgeKey> = self
-                    .store
-                    .planned_keys(&account, kind)
-                    .await?
-                    .into_iter()
-                    .collect();
-                all.extend(keys(batch));
-                writes.extend(fail(all.into_iter().collect(), &message, now));
+                let all = self.line_with(&account, kind, batch).await?;
+                writes.extend(fail(all, &message, now));
+                Ok(Outcome::again(writes, now, 0))
+            }
+            ErrorClass::Migrated => {
+                let all = self.line_with(&account, kind, batch).await?;
+                writes.extend(migrate(
+                    &self.config(),
+                    &batch.cdn,
+                    kind,
+                    all,
+                    &message,
+                    now,
+                ));
                 Ok(Outcome::again(writes, now, 0))
             }
         }
     }
 
-    /// Tells every run that waits in this lane until when.
+    /// Everything planned in a line, and the batch that just left it.
+    async fn line_with(
+        &self,
+        account: &str,
+        kind: PurgeKind,
+        batch: &NextBatch,
+    ) -> Result<Vec<PurgeKey>, StepError> {
+        let mut all: BTreeSet<PurgeKey> = self
+            .store
+            .planned_keys(account, kind)
+            .await?
+            .into_iter()
+            .collect();
+        all.extend(keys(batch));
+        Ok(all.into_iter().collect())
+    }
+
+    /// Waits for the next quota day, and tells every run in this line so.
     async fn wait_for_quota(
         &self,
         account: &str,
         kind: PurgeKind,
         cdn: &str,
-        reset: Timestamp,
-    ) -> Result<Vec<Write>, StepError> {
+        now: Timestamp,
+    ) -> Result<Outcome, StepError> {
+        let (_, reset) = quota_day(now);
         let waiting = self.store.planned_keys(account, kind).await?;
         let runs: BTreeSet<RunId> = waiting.into_iter().map(|key| key.run).collect();
+        let until = reset.strftime("%Y-%m-%d %H:%M UTC");
         let mut writes = Vec::new();
         for id in runs {
             let Some(mut run) = self.store.run(&id).await? else {
                 continue;
             };
-            run.deadline = run.deadline.max(reset + RUN_LIMIT);
-            run.summary = format!(
-                "Waiting for {cdn}'s daily {} quota until {}",
-                kind.word(),
-                reset.strftime("%Y-%m-%d %H:%M UTC")
+            let summary = format!(
+                "Waiting until {until} for {cdn}'s daily {} quota",
+                kind.word()
             );
-            writes.push(Write::Status(
-                id.clone(),
-                StatusState::Pending,
-                run.summary.clone(),
-            ));
-            writes.push(Write::Wish(WorkKey::Run(id), run.deadline));
+            if run.summary == summary {
+                continue;
+            }
+            run.deadline = run.deadline.max(reset + RUN_LIMIT);
+            run.summary.clone_from(&summary);
+            writes.push(Write::Status(id, StatusState::Pending, summary));
             writes.push(Write::Run(run));
         }
-        Ok(writes)
+        // As after a failure, so that a new run's wish does not wake the line before its time.
+        Ok(Outcome::again(writes, reset, 1))
     }
 
     /// Finds out what became of a batch whose answer was lost.
@@ -382,26 +418,42 @@ fn spacing(cdn: &dyn Cdn, kind: PurgeKind) -> Duration {
     Duration::from_secs(1) / rate.max(1)
 }
 
-/// When the next quota day begins: 00:00 in UTC+8. No vendor documents hour or
-/// zone; the quota is asked for again before anything is sent then.
-fn next_quota_day(now: Timestamp) -> Timestamp {
-    const DAY: i64 = 24 * 60 * 60;
-    const OFFSET: i64 = 8 * 60 * 60;
-    let local = now.as_second() + OFFSET;
-    let next = (local.div_euclid(DAY) + 1) * DAY - OFFSET;
-    Timestamp::from_second(next).unwrap_or(now)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_quota_day_begins_at_midnight_in_utc_plus_8() {
-        let before: Timestamp = "2026-11-22T15:59:59Z".parse().unwrap();
-        let after: Timestamp = "2026-11-22T16:00:00Z".parse().unwrap();
-
-        assert_eq!(next_quota_day(before).to_string(), "2026-11-22T16:00:00Z");
-        assert_eq!(next_quota_day(after).to_string(), "2026-11-23T16:00:00Z");
+/// What becomes of purges on a CDN whose service says that it has moved: they
+/// go to the entry that `migrated_to:` names, or fail with words that say what to do.
+pub(super) fn migrate(
+    config: &Config,
+    from: &str,
+    kind: PurgeKind,
+    keys: Vec<PurgeKey>,
+    message: &str,
+    now: Timestamp,
+) -> Vec<Write> {
+    let successor = config.cdns.get(from).and_then(|cdn| {
+        let name = cdn.migrated_to()?;
+        let successor = config.cdns.get(name)?;
+        // One that points back would send purges to and fro for ever.
+        let takes =
+            successor.limits().kinds.contains_key(&kind) && successor.migrated_to().is_none();
+        takes.then(|| (name.to_owned(), successor.account()))
+    });
+    match successor {
+        Some((name, account)) => {
+            warn!(
+                cdn = from,
+                purges = keys.len(),
+                "{from} has moved; its purges go to {name}: {message}"
+            );
+            let submit = WorkKey::Submit {
+                account: account.clone(),
+                kind,
+            };
+            vec![Write::Move(keys, name, account), Write::Wish(submit, now)]
+        }
+        None => {
+            let why = format!(
+                "{message}. The service has moved: add the CDN it moved to under `cdns:` and name it in `migrated_to:` of {from}"
+            );
+            fail(keys, &why, now)
+        }
     }
 }

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::Malformed;
 use super::api::one_line;
+use super::{MAX_NAME, Malformed};
 use crate::event::{CommitId, GitRef, RepoPath, is_zero_id};
 
 /// Text that borrows from the body unless it holds escapes. A plain `Cow` inside a list would always be copied.
@@ -52,6 +52,31 @@ pub(super) fn commit(field: &str, text: &str) -> Result<Option<CommitId>, Malfor
         Some(id) => Ok(Some(id)),
         None => Err(wrong(field, "is not a full commit id")),
     }
+}
+
+/// A field that holds the id of a commit that is there.
+pub(super) fn commit_id(field: &str, text: &str) -> Result<CommitId, Malformed> {
+    commit(field, text)?.ok_or_else(|| wrong(field, "is zero"))
+}
+
+/// A field that holds a tag's or a branch's bare name. What git allows in no name could mean something else to an API.
+pub(super) fn ref_name(field: &str, text: &str) -> Result<String, Malformed> {
+    let bad = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
+    if text.is_empty() || text.contains(bad) || text.contains("..") || text.contains("@{") {
+        return Err(wrong(field, "is not the name of a branch or tag"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A field that holds a short word: an environment, a status, a file's name. It ends up in sentences.
+pub(super) fn word(field: &str, text: &str) -> Result<String, Malformed> {
+    if text.is_empty() || text.chars().count() > MAX_NAME || text.contains(char::is_control) {
+        return Err(wrong(
+            field,
+            "is empty, too long, or holds control characters",
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 /// A field that holds a full ref name.

@@ -209,7 +209,11 @@ async fn seen_before(
 }
 
 /// Asks for a run's first step and shows it on the commit.
-async fn begin(tx: &mut dyn Transaction, run: &Run, now: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn begin(
+    tx: &mut dyn Transaction,
+    run: &Run,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     statuses::want(tx, &run.id, StatusState::Pending, &run.summary, now).await?;
     work::wish(tx, &WorkKey::Run(run.id.clone()), now).await?;
     work::wish(tx, &WorkKey::Status(run.id.clone()), now).await

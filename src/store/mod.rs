@@ -7,6 +7,7 @@
 
 mod accept;
 mod database;
+mod held;
 mod migrations;
 mod overview;
 mod postgres;
@@ -22,8 +23,9 @@ use jiff::Timestamp;
 
 pub use accept::{Accepted, NewDelivery, StoredDelivery};
 pub use database::{Database, Row, Transaction, Value};
+pub use held::Held;
 pub use overview::{CdnCount, PendingPurges};
-pub use purges::{NextBatch, PurgeCounts, PurgeKey, PurgeUpdate, StoredTask, TaskState};
+pub use purges::{InLine, NextBatch, PurgeCounts, PurgeKey, PurgeUpdate, StoredTask, TaskState};
 pub use runs::RunFilter;
 pub use statuses::StoredStatus;
 pub use work::{After, Lease, Work, WorkKey, Write};
@@ -34,6 +36,9 @@ pub enum StoreError {
     /// The database can't be opened, is full, locked, read-only or gone. Trying later may help.
     #[error("{0}")]
     Unreachable(String),
+    /// What a step was decided on has changed meanwhile; it is to be decided anew.
+    #[error("what this was decided on has changed meanwhile")]
+    Outdated,
     /// What the database holds makes no sense.
     #[error("the database holds something unexpected: {0}")]
     Corrupt(String),

@@ -1,5 +1,7 @@
 //! Purges and the tasks (batches) they travel in.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::database::{Row, Transaction, params};
@@ -84,12 +86,25 @@ pub struct StoredTask {
     pub vendor_id: Option<String>,
     /// What went wrong with it.
     pub error: Option<String>,
+    /// How many targets were handed over.
+    pub size: i64,
     /// When the request went out.
     pub submitted_at: Timestamp,
     /// When it must be over.
     pub deadline: Timestamp,
     /// When it was over.
     pub ended_at: Option<Timestamp>,
+}
+
+/// What is next in an account's line.
+#[derive(Clone, Debug)]
+pub struct InLine {
+    /// The CDN, by its name under `cdns:`.
+    pub cdn: String,
+    /// For directories: how.
+    pub mode: Option<Mode>,
+    /// The largest batch it may be sent in.
+    pub batch_cap: Option<i64>,
 }
 
 /// Planned purges that fit into one request.
@@ -181,8 +196,35 @@ impl Store {
             .map(PurgeCounts)
     }
 
-    /// The next planned purges of an account and kind that may go into one
-    /// request; `per_request` is asked how many targets the batch's CDN takes.
+    /// What is next in an account's line of one kind: purges go into one
+    /// request only with others of the same CDN, mode and cap.
+    pub async fn next_in_line(
+        &self,
+        account: &str,
+        kind: PurgeKind,
+    ) -> Result<Option<InLine>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT cdn, mode, batch_cap FROM purges
+                 WHERE account = $1 AND kind = $2 AND state = 'planned'
+                 ORDER BY run, seq LIMIT 1",
+                params![account, kind.word()],
+            )
+            .await?;
+        rows.first()
+            .map(|row| {
+                Ok(InLine {
+                    cdn: row.text("cdn")?,
+                    mode: mode(row)?,
+                    batch_cap: row.maybe_int("batch_cap")?,
+                })
+            })
+            .transpose()
+    }
+
+    /// The planned purges that may go into one request with what is next in
+    /// line, at most `most`.
     ///
     /// Every run with something planned gets its share of the batch, so that a
     /// large run does not hold up a small one.
@@ -190,27 +232,13 @@ impl Store {
         &self,
         account: &str,
         kind: PurgeKind,
-        per_request: &(dyn Fn(&str) -> usize + Sync),
-    ) -> Result<Option<NextBatch>, StoreError> {
-        let rows = self
-            .database
-            .read(
-                "SELECT run, cdn, mode, batch_cap FROM purges
-                 WHERE account = $1 AND kind = $2 AND state = 'planned'
-                 ORDER BY run, seq LIMIT 1",
-                params![account, kind.word()],
-            )
-            .await?;
-        let Some(first) = rows.first() else {
-            return Ok(None);
-        };
-        let cdn = first.text("cdn")?;
-        let mode = first.maybe_text("mode")?;
-        let cap = first.maybe_int("batch_cap")?;
-        let per_request = per_request(&cdn);
-        let most = cap
+        next: &InLine,
+        most: usize,
+    ) -> Result<NextBatch, StoreError> {
+        let most = next
+            .batch_cap
             .and_then(|cap| usize::try_from(cap).ok())
-            .map_or(per_request, |cap| cap.min(per_request))
+            .map_or(most, |cap| cap.min(most))
             .max(1);
         // Numbered within their run, the first of each run come before the second of any.
         let rows = self
@@ -227,9 +255,9 @@ impl Store {
                 params![
                     account,
                     kind.word(),
-                    &cdn,
-                    mode.clone().unwrap_or_default(),
-                    cap.unwrap_or(0),
+                    &next.cdn,
+                    next.mode.map_or("", Mode::word),
+                    next.batch_cap.unwrap_or(0),
                     i64::try_from(most).unwrap_or(i64::MAX),
                 ],
             )
@@ -238,12 +266,11 @@ impl Store {
         for row in &rows {
             purges.push((key(row)?, row.text("target")?, row.int("attempts")?));
         }
-        let mode = mode
-            .map(|word| {
-                Mode::parse(&word).ok_or_else(|| StoreError::Corrupt(format!("mode {word:?}")))
-            })
-            .transpose()?;
-        Ok(Some(NextBatch { cdn, mode, purges }))
+        Ok(NextBatch {
+            cdn: next.cdn.clone(),
+            mode: next.mode,
+            purges,
+        })
     }
 
     /// An account's tasks of one kind in one state, oldest first.
@@ -256,7 +283,7 @@ impl Store {
         let rows = self
             .database
             .read(
-                "SELECT id, account, cdn, kind, mode, state, vendor_id, error, submitted_at, deadline, ended_at
+                "SELECT id, account, cdn, kind, mode, state, vendor_id, error, size, submitted_at, deadline, ended_at
                  FROM tasks WHERE account = $1 AND kind = $2 AND state = $3 ORDER BY id",
                 params![account, kind.word(), state.word()],
             )
@@ -280,6 +307,29 @@ impl Store {
         rows.iter()
             .map(|row| Ok((key(row)?, row.text("target")?, row.int("attempts")?)))
             .collect()
+    }
+
+    /// How many targets of one kind an account was handed since a moment, and
+    /// may have taken.
+    pub async fn handed_over(
+        &self,
+        account: &str,
+        kind: PurgeKind,
+        since: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) AS n FROM tasks
+                 WHERE account = $1 AND kind = $2 AND submitted_at >= $3
+                   AND (vendor_id IS NOT NULL OR state <> 'ended' OR error IS NULL)",
+                params![account, kind.word(), since.as_millisecond()],
+            )
+            .await?;
+        match rows.first() {
+            Some(row) => Ok(u64::try_from(row.int("n")?).unwrap_or(0)),
+            None => Ok(0),
+        }
     }
 
     /// The keys of everything an account has planned of one kind.
@@ -360,39 +410,64 @@ pub(super) async fn update(
     tx: &mut dyn Transaction,
     update: &PurgeUpdate,
 ) -> Result<(), StoreError> {
-    for keys in update.keys.chunks(KEYS_PER_UPDATE) {
-        // One run's purges usually travel together: one statement for each run.
-        let mut by_run: Vec<(&RunId, Vec<i64>)> = Vec::new();
-        for key in keys {
-            match by_run.iter_mut().find(|(run, _)| *run == &key.run) {
-                Some((_, seqs)) => seqs.push(key.seq),
-                None => by_run.push((&key.run, vec![key.seq])),
-            }
-        }
-        for (run, seqs) in by_run {
-            // Our own numbers: nothing from outside stands in the statement.
-            let list: Vec<String> = seqs.iter().map(ToString::to_string).collect();
-            tx.execute(
-                &format!(
-                    "UPDATE purges SET state = $2, error = $4, attempts = attempts + $5,
-                         task = CASE WHEN $2 = 'planned' THEN NULL ELSE COALESCE($3, task) END,
-                         batch_cap = COALESCE($6, batch_cap)
-                     WHERE run = $1 AND seq IN ({})",
-                    list.join(", ")
-                ),
-                params![
-                    &run.0,
-                    update.state.word(),
-                    update.task.clone(),
-                    update.error.clone(),
-                    i64::from(update.tried),
-                    update.batch_cap,
-                ],
-            )
-            .await?;
-        }
+    for (run, numbers) in by_run(&update.keys) {
+        tx.execute(
+            &format!(
+                "UPDATE purges SET state = $2, error = $4, attempts = attempts + $5,
+                     task = CASE WHEN $2 = 'planned' THEN NULL ELSE COALESCE($3, task) END,
+                     batch_cap = COALESCE($6, batch_cap)
+                 WHERE run = $1 AND seq IN ({numbers})"
+            ),
+            params![
+                &run.0,
+                update.state.word(),
+                update.task.clone(),
+                update.error.clone(),
+                i64::from(update.tried),
+                update.batch_cap,
+            ],
+        )
+        .await?;
     }
     Ok(())
+}
+
+/// Plans purges anew on another CDN.
+pub(super) async fn move_to(
+    tx: &mut dyn Transaction,
+    keys: &[PurgeKey],
+    cdn: &str,
+    account: &str,
+) -> Result<(), StoreError> {
+    for (run, numbers) in by_run(keys) {
+        tx.execute(
+            &format!(
+                "UPDATE purges SET cdn = $2, account = $3, state = 'planned', task = NULL,
+                     attempts = 0, batch_cap = NULL
+                 WHERE run = $1 AND seq IN ({numbers})"
+            ),
+            params![&run.0, cdn, account],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Keys by run, their numbers as a list for a statement: they are our own, nothing from outside.
+fn by_run(keys: &[PurgeKey]) -> Vec<(&RunId, String)> {
+    let mut runs: BTreeMap<&RunId, Vec<String>> = BTreeMap::new();
+    for key in keys {
+        runs.entry(&key.run).or_default().push(key.seq.to_string());
+    }
+    let mut lists = Vec::new();
+    for (run, numbers) in runs {
+        lists.extend(
+            numbers
+                .chunks(KEYS_PER_UPDATE)
+                .map(|some| (run, some.join(", "))),
+        );
+    }
+    lists
 }
 
 pub(super) async fn put_task(
@@ -401,8 +476,8 @@ pub(super) async fn put_task(
 ) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO tasks
-             (id, account, cdn, kind, mode, state, vendor_id, error, submitted_at, deadline, ended_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+             (id, account, cdn, kind, mode, state, vendor_id, error, size, submitted_at, deadline, ended_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          ON CONFLICT (id) DO UPDATE SET
              state = excluded.state, vendor_id = excluded.vendor_id, error = excluded.error,
              deadline = excluded.deadline, ended_at = excluded.ended_at",
@@ -415,6 +490,7 @@ pub(super) async fn put_task(
             task.state.word(),
             task.vendor_id.clone(),
             task.error.clone(),
+            task.size,
             task.submitted_at.as_millisecond(),
             task.deadline.as_millisecond(),
             task.ended_at.map(Timestamp::as_millisecond),
@@ -471,6 +547,7 @@ fn task(row: &Row) -> Result<StoredTask, StoreError> {
         state: row.word("state", TaskState::parse)?,
         vendor_id: row.maybe_text("vendor_id")?,
         error: row.maybe_text("error")?,
+        size: row.int("size")?,
         submitted_at: timestamp(row.int("submitted_at")?)?,
         deadline: timestamp(row.int("deadline")?)?,
         ended_at: row.maybe_int("ended_at")?.map(timestamp).transpose()?,

@@ -11,8 +11,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::database::{Transaction, params};
-use super::purges::{PurgeUpdate, StoredTask};
-use super::{Store, StoreError, purges, runs, statuses, timestamp};
+use super::purges::{PurgeKey, PurgeUpdate, StoredTask};
+use super::{Store, StoreError, accept, held, purges, runs, statuses, timestamp};
 use crate::changes::{ChangeKind, FilePath};
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
 use crate::run::{Run, RunId, StatusState};
@@ -31,6 +31,11 @@ pub enum WorkKey {
         /// The kind of purge: each is an action of its own, with a rate of its own.
         kind: PurgeKind,
     },
+    /// Looking whether a site's branch or environment moved without anyone saying so.
+    Reconcile {
+        /// The site.
+        site: String,
+    },
     /// Asking a CDN how an account's tasks of one kind stand.
     Follow {
         /// The account, as its CDN names it.
@@ -45,6 +50,7 @@ impl WorkKey {
         match self {
             Self::Run(run) => format!("run {run}"),
             Self::Status(run) => format!("status {run}"),
+            Self::Reconcile { site } => format!("reconcile {site}"),
             Self::Submit { account, kind } => format!("submit {} {account}", kind.word()),
             Self::Follow { account, kind } => format!("follow {} {account}", kind.word()),
         }
@@ -59,6 +65,9 @@ impl WorkKey {
         match verb {
             "run" => Some(Self::Run(RunId(rest.to_owned()))),
             "status" => Some(Self::Status(RunId(rest.to_owned()))),
+            "reconcile" => Some(Self::Reconcile {
+                site: rest.to_owned(),
+            }),
             "submit" => lane().map(|(kind, account)| Self::Submit { account, kind }),
             "follow" => lane().map(|(kind, account)| Self::Follow { account, kind }),
             _ => None,
@@ -112,12 +121,32 @@ pub enum Write {
     Purges(RunId, Vec<(PlannedPurge, String, PurgeState)>),
     /// What became of purges.
     Update(PurgeUpdate),
+    /// Purges that go to another CDN from now on: its name and its account.
+    Move(Vec<PurgeKey>, String, String),
     /// A batch, new or changed.
     Task(StoredTask),
     /// What a commit should show from now on.
     Status(RunId, StatusState, String),
     /// The forge took a status (with the time), or did not (with the reason).
     Posted(RunId, i64, Option<Timestamp>, Option<String>),
+    /// Nothing is written unless what a site holds is as of this version still.
+    HeldAsOf(String, i64),
+    /// Caches of this site may hold these commits from now on.
+    Hold(String, Vec<String>),
+    /// A run purged what these commits of a site differ in: they are held until
+    /// the last moment only, unless they were held anew after the first.
+    LetGo {
+        /// The site.
+        site: String,
+        /// The commits.
+        commits: Vec<String>,
+        /// As of when they were all that was held.
+        planned_at: Timestamp,
+        /// When they may be forgotten.
+        until: Timestamp,
+    },
+    /// A new run, to be taken up at once.
+    NewRun(Run),
     /// Something is to be done, at this time or, if it is due earlier already, then.
     Wish(WorkKey, Timestamp),
 }
@@ -174,6 +203,13 @@ impl Store {
         tx.commit().await?;
         works.sort_by_key(|(due_at, _)| *due_at);
         Ok(works.into_iter().map(|(_, work)| work).collect())
+    }
+
+    /// Asks for something to be done, outside any step.
+    pub async fn ask(&self, key: &WorkKey, at: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.database.begin().await?;
+        wish(&mut *tx, key, at).await?;
+        tx.commit().await
     }
 
     /// When the next work is due, leased work when its lease ends.
@@ -338,6 +374,7 @@ pub(super) async fn apply(
         }
         Write::Purges(run, planned) => purges::insert(tx, run, planned).await,
         Write::Update(update) => purges::update(tx, update).await,
+        Write::Move(keys, cdn, account) => purges::move_to(tx, keys, cdn, account).await,
         Write::Task(task) => purges::put_task(tx, task).await,
         Write::Status(run, state, description) => {
             statuses::want(tx, run, *state, description, now).await?;
@@ -347,5 +384,17 @@ pub(super) async fn apply(
             statuses::posted(tx, run, *seq, *posted_at, error.as_deref()).await
         }
         Write::Wish(key, at) => wish(tx, key, *at).await,
+        Write::HeldAsOf(site, version) => held::as_of(tx, site, *version).await,
+        Write::Hold(site, commits) => held::hold(tx, site, commits, now).await,
+        Write::LetGo {
+            site,
+            commits,
+            planned_at,
+            until,
+        } => held::let_go(tx, site, commits, *planned_at, *until).await,
+        Write::NewRun(run) => {
+            runs::insert(tx, run).await?;
+            accept::begin(tx, run, now).await
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use percent_encoding::percent_decode;
 use serde::Deserialize;
 
+use super::deployed;
 use crate::changes::{ChangeKind, ChangeSet, Proof};
 use crate::event::{CommitId, Event, GitRef, Push, RepoPath};
 use crate::forge::body::{self, Text, wrong};
@@ -37,6 +38,10 @@ pub(super) fn understand(event: &str, content_type: &str, body: &[u8]) -> Result
         // An App's own hook sends it without a repository.
         "ping" => body::read::<Envelope>(&json).map(|_| Event::Ping),
         "push" => push(body::read(&json)?).map(Event::Push),
+        "deployment_status" => deployed::deployment(body::read(&json)?),
+        "workflow_run" => deployed::workflow(body::read(&json)?),
+        "page_build" => deployed::page_build(body::read(&json)?),
+        "release" => deployed::release(body::read(&json)?),
         _ => Ok(Event::Other {
             repo: body::read::<Envelope>(&json)?
                 .repository
@@ -51,6 +56,10 @@ fn why_not(event: &str) -> String {
     match event {
         "create" | "delete" => {
             format!("the event `{event}` names no commit; GitHub sends a `push` beside it")
+        }
+        "deployment" => {
+            "the event `deployment` only asks for one; a `deployment_status` says when it is done"
+                .to_owned()
         }
         _ => format!("the event `{event}` triggers nothing"),
     }
@@ -84,9 +93,15 @@ struct Envelope<'a> {
 }
 
 #[derive(Deserialize)]
-struct Repository<'a> {
+pub(super) struct Repository<'a> {
     #[serde(borrow)]
     full_name: Text<'a>,
+}
+
+impl Repository<'_> {
+    pub(super) fn path(&self) -> Result<RepoPath, Malformed> {
+        body::repo("repository.full_name", self.full_name.as_str())
+    }
 }
 
 #[derive(Deserialize)]
@@ -140,7 +155,7 @@ fn push(body: PushBody<'_>) -> Result<Push, Malformed> {
         Err(why) => ChangeSet::unknown(why),
     };
     Ok(Push {
-        repo: body::repo("repository.full_name", body.repository.full_name.as_str())?,
+        repo: body.repository.path()?,
         git_ref,
         before,
         after,

@@ -6,6 +6,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::deployed;
 use crate::changes::ChangeSet;
 use crate::event::{CommitId, Event, GitRef, Push, RepoPath};
 use crate::forge::Malformed;
@@ -18,6 +19,9 @@ pub(super) fn understand(event: &str, body: &[u8]) -> Result<Event, Malformed> {
         )),
         "Push Hook" => push(body, "push").map(Event::Push),
         "Tag Push Hook" => push(body, "tag_push").map(Event::Push),
+        "Deployment Hook" => deployed::deployment(read(body)?),
+        "Pipeline Hook" => deployed::pipeline(read(body)?),
+        "Release Hook" => deployed::release(read(body)?),
         _ => Ok(Event::Other {
             repo: body::read::<Envelope>(body)?
                 .project
@@ -66,13 +70,23 @@ struct PushBody<'a> {
 }
 
 #[derive(Deserialize)]
-struct Project<'a> {
+pub(super) struct Project<'a> {
     #[serde(borrow)]
     path_with_namespace: Text<'a>,
 }
 
-fn push(json: &[u8], kind: &str) -> Result<Push, Malformed> {
-    let body: PushBody = body::read(json).map_err(|error| {
+impl Project<'_> {
+    pub(super) fn path(&self) -> Result<RepoPath, Malformed> {
+        body::repo(
+            "project.path_with_namespace",
+            self.path_with_namespace.as_str(),
+        )
+    }
+}
+
+/// Reads a body, and tells a custom template's from one that is wrong in some other way.
+fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Malformed> {
+    body::read(json).map_err(|error| {
         // A custom template can lack any field; that there is one matters more than which.
         match body::read::<Envelope>(json) {
             Ok(Envelope {
@@ -80,12 +94,21 @@ fn push(json: &[u8], kind: &str) -> Result<Push, Malformed> {
             }) => no_object_kind(),
             Ok(_) | Err(_) => error,
         }
-    })?;
-    match &body.object_kind {
-        Some(word) if word.as_str() == kind => {}
-        Some(_) => return Err(wrong("object_kind", &format!("is not `{kind}`"))),
-        None => return Err(no_object_kind()),
+    })
+}
+
+/// Checks that a body is of the kind that its header names.
+pub(super) fn check_kind(object_kind: &Option<Text<'_>>, kind: &str) -> Result<(), Malformed> {
+    match object_kind {
+        Some(word) if word.as_str() == kind => Ok(()),
+        Some(_) => Err(wrong("object_kind", &format!("is not `{kind}`"))),
+        None => Err(no_object_kind()),
     }
+}
+
+fn push(json: &[u8], kind: &str) -> Result<Push, Malformed> {
+    let body: PushBody = read(json)?;
+    check_kind(&body.object_kind, kind)?;
     let before = body::commit("before", body.before.as_str())?;
     let after = body::commit("after", body.after.as_str())?;
     if before.is_none() && after.is_none() {
@@ -103,10 +126,7 @@ fn push(json: &[u8], kind: &str) -> Result<Push, Malformed> {
         (Some(after), GitRef::Branch(_) | GitRef::Other(_)) => Some(after.clone()),
     };
     Ok(Push {
-        repo: body::repo(
-            "project.path_with_namespace",
-            body.project.path_with_namespace.as_str(),
-        )?,
+        repo: body.project.path()?,
         listed: ChangeSet::unknown(why_unproved(&body, before.as_ref(), after.as_ref())),
         git_ref,
         before,
