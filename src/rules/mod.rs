@@ -4,12 +4,14 @@
 //! those of one site, compiled, so that a path is matched against all globs at once.
 
 mod base_url;
+mod case;
 mod encode;
 mod explain;
 mod fields;
 mod glob;
 mod index;
 mod matcher;
+mod origin;
 mod path_regex;
 mod rule;
 mod template;
@@ -18,10 +20,12 @@ mod template;
 mod tests;
 
 pub use base_url::BaseUrl;
+pub use case::{Case, Difference, expected};
 pub use explain::{Explained, Verdict};
 pub use fields::Field;
 pub use glob::Glob;
 pub use index::IndexName;
+pub use origin::Origin;
 pub use path_regex::PathRegex;
 pub use rule::{Rule, Unmatched};
 pub use template::Template;
