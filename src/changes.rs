@@ -42,6 +42,25 @@ pub enum ChangeKind {
     Removed,
 }
 
+impl ChangeKind {
+    /// Every kind.
+    pub const ALL: [ChangeKind; 3] = [Self::Added, Self::Modified, Self::Removed];
+
+    /// The word in rules.yaml.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Modified => "changed",
+            Self::Removed => "removed",
+        }
+    }
+
+    /// The kind a word stands for.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
 /// Who said which paths differ, and thereby how far it can be trusted to be all.
 /// In order of how far one has to go for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

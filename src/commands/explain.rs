@@ -18,7 +18,10 @@ pub fn run(rules: &Path, site: Option<&str>, path: &str, json: bool) -> anyhow::
         if !json {
             println!("{} ({}:{})", site.name, site.forge, site.repo);
         }
-        for explained in site.rules.explain(&path) {
+        for explained in site
+            .rules
+            .explain(&path, crate::changes::ChangeKind::Modified)
+        {
             let targets: Vec<String> = explained
                 .mapped
                 .targets

@@ -21,6 +21,7 @@ use crate::settings::{Environment, File, Problems, Section};
 
 mod clients;
 mod overlaps;
+mod pointless;
 mod rule;
 mod server;
 mod site;

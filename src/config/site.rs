@@ -8,7 +8,7 @@ use super::{Site, Trigger, WhenUnknown};
 use crate::cdn::Cdn;
 use crate::event::{PIPELINE_ENDS, RepoPath};
 use crate::forge::Forge;
-use crate::rules::{BaseUrl, Glob, Rules};
+use crate::rules::{BaseUrl, Glob, IndexName, Rules, Unmatched};
 use crate::settings::{Located, Section, Span};
 
 /// How long old commits are held when nobody says.
@@ -66,7 +66,7 @@ fn read(
         check_trigger(&mut section, trigger, forge, forges);
     }
     let base_urls = read_base_urls(&mut section);
-    let cdns = read_cdns(&mut section, cdns);
+    let (written_cdns, cdns) = read_cdns(&mut section, cdns);
     let context = read_context(&mut section);
     let when_unknown = match section.word("when_unknown", &["everything", "fail"]) {
         Some(word) if word.value == "fail" => WhenUnknown::Fail,
@@ -74,7 +74,18 @@ fn read(
     };
     let settle = section.duration("settle").map(|settle| settle.value);
     let ignore = globs(&mut section, "ignore");
-    let rules = rule::read_all(&mut section, base_urls.as_deref());
+    let unmatched = section
+        .word("unmatched", &Unmatched::ALL.map(Unmatched::word))
+        .and_then(|word| Unmatched::parse(&word.value));
+    let index = read_index(&mut section);
+    let rules = rule::read_all(
+        &mut section,
+        &rule::Site {
+            base_urls: base_urls.as_deref(),
+            ignore: &ignore,
+            cdns: &written_cdns,
+        },
+    );
 
     let written = branches.iter().map(|b| b.value.0.clone()).collect();
     let context_at = context.as_ref().map(|c| c.at.clone());
@@ -92,7 +103,9 @@ fn read(
                 .map_or_else(|| format!("purgehook/{}", name.value), |c| c.value),
             when_unknown,
             settle: settle.unwrap_or(DEFAULT_SETTLE),
-            rules: Rules::new(base_urls, ignore, rules),
+            rules: Rules::new(base_urls, ignore, rules)
+                .with_unmatched(unmatched.unwrap_or_default())
+                .with_index(index),
             name: name.value.clone(),
         });
     SiteEntry {
@@ -241,9 +254,10 @@ fn read_base_urls(section: &mut Section) -> Option<Vec<BaseUrl>> {
     (urls.len() == count).then_some(urls)
 }
 
-/// Reads `cdns`: those that exist, each once.
-fn read_cdns(section: &mut Section, cdns: &Clients<dyn Cdn>) -> Vec<String> {
+/// Reads `cdns`: as they are written, and those that exist, each once.
+fn read_cdns(section: &mut Section, cdns: &Clients<dyn Cdn>) -> (Vec<String>, Vec<String>) {
     let names = section.texts("cdns");
+    let written = names.iter().map(|name| name.value.clone()).collect();
     if names.is_empty() {
         let advice = "name at least one of those under `cdns:`";
         section.missing("cdns", Some(advice.to_owned()));
@@ -257,7 +271,19 @@ fn read_cdns(section: &mut Section, cdns: &Clients<dyn Cdn>) -> Vec<String> {
             known.push(name.value);
         }
     }
-    known
+    (written, known)
+}
+
+/// Reads `index`, the name of the document that stands for its directory.
+fn read_index(section: &mut Section) -> Option<IndexName> {
+    let text = section.text("index")?;
+    match IndexName::parse(&text.value) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            section.problem(text.at, error.message, error.advice);
+            None
+        }
+    }
 }
 
 /// Reads `status: {context}`.

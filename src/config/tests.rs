@@ -202,7 +202,7 @@ fn reading(text: &str) -> Result<Loaded, Problems> {
     )
 }
 
-fn config(text: &str) -> Config {
+pub(super) fn config(text: &str) -> Config {
     match reading(text) {
         Ok(loaded) => loaded.config,
         Err(problems) => panic!("{problems}"),
@@ -210,7 +210,7 @@ fn config(text: &str) -> Config {
 }
 
 /// Everything that is said about a text, as `line:column message`.
-fn said(text: &str) -> Vec<String> {
+pub(super) fn said(text: &str) -> Vec<String> {
     let problems = match reading(text) {
         Ok(loaded) => loaded.warnings,
         Err(problems) => problems,
@@ -233,7 +233,7 @@ fn said(text: &str) -> Vec<String> {
 }
 
 /// A file with one site that has these lines, and needs nothing else than `repo`, `cdns`, `base_urls` and `rules`.
-fn with_site(lines: &str) -> String {
+pub(super) fn with_site(lines: &str) -> String {
     let indented: String = lines.lines().map(|line| format!("    {line}\n")).collect();
     format!(
         "server: {{public_url: https://purge.example.com}}\n\
