@@ -2,6 +2,7 @@
 //! named by the field it is in.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
@@ -40,6 +41,24 @@ pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malforme
             ))),
             Ok(_) => Malformed("the body goes on after its JSON value".to_owned()),
         }
+    })
+}
+
+/// Reads a JSON body as most readers of JSON do: of a field that stands twice, the last
+/// one counts. [`read`] refuses those, and copies less.
+pub(super) fn read_loosely(body: &[u8]) -> Result<serde_json::Value, Malformed> {
+    read::<BTreeMap<String, serde_json::Value>>(body)
+        .map(|fields| serde_json::Value::Object(fields.into_iter().collect()))
+}
+
+/// Takes what is wanted out of what [`read_loosely`] read.
+pub(super) fn take<'a, T: Deserialize<'a>>(value: &'a serde_json::Value) -> Result<T, Malformed> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        Malformed(one_line(&format!(
+            "the body is not the event it claims: `{}`: {}",
+            error.path(),
+            error.inner()
+        )))
     })
 }
 
