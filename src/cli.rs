@@ -109,6 +109,21 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Start a run by hand: what changed since the last success, or everything
+    Run {
+        #[command(flatten)]
+        rules: RulesFile,
+        #[command(flatten)]
+        options: ServerOptions,
+        /// The site, by its name in the rules file
+        site: String,
+        /// The branch whose head the CDNs are brought to [default: the only one the site follows]
+        #[arg(long, value_name = "NAME")]
+        branch: Option<String>,
+        /// Purge everything the site serves: its root directories on every CDN
+        #[arg(long)]
+        everything: bool,
+    },
     /// Try a failed run again, from where it failed
     Retry {
         #[command(flatten)]
@@ -165,6 +180,13 @@ pub async fn run(cli: Cli) -> ExitCode {
             limit,
             json,
         } => commands::runs::run(&rules.rules, &options, site, state.as_deref(), limit, json).await,
+        Command::Run {
+            rules,
+            options,
+            site,
+            branch,
+            everything,
+        } => commands::run::run(&rules.rules, &options, &site, branch.as_deref(), everything).await,
         Command::Retry {
             rules,
             options,

@@ -6,6 +6,7 @@ pub mod explain;
 pub mod healthcheck;
 pub mod plan;
 pub mod retry;
+pub mod run;
 pub mod runs;
 pub mod serve;
 

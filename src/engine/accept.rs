@@ -181,29 +181,44 @@ impl<'a> Asked<'a> {
 
     /// The run for one of the sites.
     fn run(&self, site: &Site, delivery: &str, clock: &Clock) -> Run {
-        let now = clock.now();
         Run {
-            id: RunId(clock.new_id()),
-            site: site.name.clone(),
-            forge: site.forge.clone(),
-            repo: self.repo.to_string(),
-            git_ref: self.git_ref.clone(),
             before: self.before.clone(),
-            commit: self.commit.clone(),
             delivery: Some(delivery.to_owned()),
-            origin: self.origin.to_owned(),
-            covered_by: None,
-            bases: Vec::new(),
-            planned_at: None,
-            state: RunState::Pending,
-            step: Step::Changes,
-            summary: "Finding out what changed".to_owned(),
-            proof: None,
-            problems: Vec::new(),
-            created_at: now,
-            deadline: now + RUN_LIMIT,
-            ended_at: None,
+            ..new_run(clock, site, self.origin, &self.git_ref, &self.commit)
         }
+    }
+}
+
+/// A run that begins now.
+pub(super) fn new_run(
+    clock: &Clock,
+    site: &Site,
+    origin: &str,
+    git_ref: &str,
+    commit: &str,
+) -> Run {
+    let now = clock.now();
+    Run {
+        id: RunId(clock.new_id()),
+        site: site.name.clone(),
+        forge: site.forge.clone(),
+        repo: site.repo.to_string(),
+        git_ref: git_ref.to_owned(),
+        before: None,
+        commit: commit.to_owned(),
+        delivery: None,
+        origin: origin.to_owned(),
+        covered_by: None,
+        bases: Vec::new(),
+        planned_at: None,
+        state: RunState::Pending,
+        step: Step::Changes,
+        summary: "Finding out what changed".to_owned(),
+        proof: None,
+        problems: Vec::new(),
+        created_at: now,
+        deadline: now + RUN_LIMIT,
+        ended_at: None,
     }
 }
 
