@@ -1,6 +1,6 @@
 //! Gitee: gitee.com and its private editions.
 //!
-//! Facts are from Gitee's help ("WebHook push data format") and its API v5
+//! Facts are from Gitee's help ("Webhook push data format") and its API v5
 //! description. That API has no commit statuses, so none can be posted; and a
 //! webhook's signature does not cover its body, so nothing in a body is taken
 //! for proof of what changed.

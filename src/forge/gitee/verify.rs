@@ -1,5 +1,5 @@
 //! Gitee's two ways to show that a delivery is its own: a signature over the time,
-//! or a password in clear text ("WebHook key verification and verification algorithm").
+//! or a password in clear text ("Webhook key verification and verification algorithm").
 //!
 //! Neither covers the body. So that a signature which someone saw cannot vouch
 //! for a body of theirs, each counts for five minutes and for one body only.
