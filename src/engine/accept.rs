@@ -289,3 +289,30 @@ async fn write(store: Arc<Store>, bell: Arc<Notify>, mut receiver: mpsc::Receive
         bell.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{CommitName, GitRef, Signal};
+
+    #[test]
+    fn a_deployment_asks_for_its_commit_by_the_name_it_has_and_from_wherever_the_site_stands() {
+        let deployed = Deployed {
+            repo: RepoPath::parse("Acme/website").unwrap(),
+            signal: Signal::Release {
+                tag: "v1".to_owned(),
+            },
+            id: "4 v1".to_owned(),
+            git_ref: Some(GitRef::Tag("v1".to_owned())),
+            commit: CommitName::Name("v1".to_owned()),
+        };
+
+        let asked = Asked::by_deployed(&deployed);
+
+        assert_eq!(asked.commit, "v1");
+        assert_eq!(asked.git_ref, "refs/tags/v1");
+        assert_eq!(asked.before, None);
+        assert_eq!(asked.stream, "acme/website release 4 v1");
+        assert_eq!(asked.meaning, "release Acme/website 4 v1 v1");
+    }
+}
