@@ -33,7 +33,7 @@ pub struct ServerOptions {
     /// Where to listen, e.g. 0.0.0.0:8080 [default: `server.listen`, else 127.0.0.1:8080]
     #[arg(long, value_name = "HOST:PORT", env = "PURGEHOOK_LISTEN")]
     pub listen: Option<String>,
-    /// sqlite://PATH or postgres://... [default: `server.database`, else sqlite://purgehook.db]
+    /// `sqlite://PATH` or `postgres://...` [default: `server.database`, else `sqlite://purgehook.db`]
     #[arg(
         long,
         value_name = "ADDRESS",
