@@ -34,7 +34,7 @@ pub struct ServerOptions {
     /// Where to listen, e.g. 0.0.0.0:8080 [default: `server.listen`, else 127.0.0.1:8080]
     #[arg(long, value_name = "HOST:PORT", env = "PURGEHOOK_LISTEN")]
     pub listen: Option<String>,
-    /// sqlite://PATH or postgres://... [default: `server.database`, else sqlite://purgehook.db]
+    /// `sqlite://PATH` or `postgres://...` [default: `server.database`, else `sqlite://purgehook.db`]
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -126,6 +126,21 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Start a run by hand: what changed since the last success, or everything
+    Run {
+        #[command(flatten)]
+        rules: RulesFile,
+        #[command(flatten)]
+        options: ServerOptions,
+        /// The site, by its name in the rules file
+        site: String,
+        /// The branch whose head the CDNs are brought to [default: the only one the site follows]
+        #[arg(long, value_name = "NAME")]
+        branch: Option<String>,
+        /// Purge everything the site serves: its root directories on every CDN
+        #[arg(long)]
+        everything: bool,
+    },
     /// Try a failed run again, from where it failed
     Retry {
         #[command(flatten)]
@@ -193,6 +208,13 @@ pub async fn run(cli: Cli) -> ExitCode {
             limit,
             json,
         } => commands::runs::run(&rules.rules, &options, site, state.as_deref(), limit, json).await,
+        Command::Run {
+            rules,
+            options,
+            site,
+            branch,
+            everything,
+        } => commands::run::run(&rules.rules, &options, &site, branch.as_deref(), everything).await,
         Command::Retry {
             rules,
             options,

@@ -7,6 +7,7 @@ mod git;
 pub mod healthcheck;
 pub mod plan;
 pub mod retry;
+pub mod run;
 pub mod runs;
 pub mod schema;
 pub mod serve;

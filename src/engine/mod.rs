@@ -7,6 +7,7 @@
 
 mod accept;
 mod advance;
+mod by_hand;
 mod changes;
 mod decide;
 mod describe;
@@ -30,6 +31,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 pub use accept::{ReceiveError, Received};
+pub use by_hand::only_branch;
 pub use plan::capabilities;
 
 use crate::clock::Clock;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
+use super::by_hand::EVERYTHING;
 use super::describe::{self, short};
 use super::prefetch::{Covers, account_of};
 use super::{Engine, Outcome, StepError, retry};
@@ -44,7 +45,13 @@ impl Engine {
         if let Some(before) = run.before.clone().filter(|before| !bases.contains(before)) {
             bases.push(before);
         }
-        let changes = match self.changes(config, &run, &bases).await? {
+        let everything = run.origin == EVERYTHING;
+        let found = if everything {
+            Ok(ChangeSet::unknown("everything was asked for"))
+        } else {
+            self.changes(config, &run, &bases).await?
+        };
+        let changes = match found {
             Ok(changes) => changes,
             Err(ForgeError::Later {
                 message,
@@ -73,18 +80,18 @@ impl Engine {
             ChangeSet::Unknown { why } => {
                 run.proof = Some("unknown".to_owned());
                 match site.when_unknown {
-                    WhenUnknown::Everything => {
+                    WhenUnknown::Fail if !everything => {
+                        let summary = format!("Unknown what changed: {why}");
+                        let mut outcome = self.end(run, RunState::Failed, summary, now).await?;
+                        outcome.writes.splice(0..0, writes);
+                        return Ok(outcome);
+                    }
+                    WhenUnknown::Everything | WhenUnknown::Fail => {
                         let plan = plan::plan_everything(&site.rules, &cdns, &why);
                         (
                             plan,
                             format!("unknown what changed ({why}), so everything is purged"),
                         )
-                    }
-                    WhenUnknown::Fail => {
-                        let summary = format!("Unknown what changed: {why}");
-                        let mut outcome = self.end(run, RunState::Failed, summary, now).await?;
-                        outcome.writes.splice(0..0, writes);
-                        return Ok(outcome);
                     }
                 }
             }

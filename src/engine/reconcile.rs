@@ -6,18 +6,20 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::{Engine, Outcome, RUN_LIMIT, StepError};
+use super::accept::new_run;
+use super::by_hand::is_pattern;
+use super::{Engine, Outcome, StepError};
 use crate::config::{Config, Site, Trigger};
 use crate::event::{CommitId, GitRef};
 use crate::forge::{Forge, ForgeError};
-use crate::run::{Run, RunId, RunState, Step};
 use crate::store::{StoreError, WorkKey, Write};
 
 /// A run this young may be newer than what the forge just said: its replicas lag.
 const YOUNG: Duration = Duration::from_secs(60);
+/// How a run came about that reconciliation found to be missing.
+const ORIGIN: &str = "reconciliation";
 
 impl Engine {
     /// Asks for a first look at every site.
@@ -106,32 +108,8 @@ impl Engine {
             return Ok(Vec::new());
         }
         warn!(site = %site.name, "{} moved to {} and no delivery said so", site.repo, head.short());
-        Ok(vec![Write::NewRun(self.found(site, git_ref, head, now))])
-    }
-
-    fn found(&self, site: &Site, git_ref: &str, head: &CommitId, now: Timestamp) -> Run {
-        Run {
-            id: RunId(self.clock.new_id()),
-            site: site.name.clone(),
-            forge: site.forge.clone(),
-            repo: site.repo.to_string(),
-            git_ref: git_ref.to_owned(),
-            before: None,
-            commit: head.to_string(),
-            delivery: None,
-            origin: "reconciliation".to_owned(),
-            covered_by: None,
-            bases: Vec::new(),
-            planned_at: None,
-            state: RunState::Pending,
-            step: Step::Changes,
-            summary: "Found by reconciliation; finding out what changed".to_owned(),
-            proof: None,
-            problems: Vec::new(),
-            created_at: now,
-            deadline: now + RUN_LIMIT,
-            ended_at: None,
-        }
+        let run = new_run(&self.clock, site, ORIGIN, git_ref, head.as_str());
+        Ok(vec![Write::NewRun(run)])
     }
 }
 
@@ -142,7 +120,7 @@ async fn branch_heads(
 ) -> Vec<(String, Result<Option<CommitId>, ForgeError>)> {
     let mut heads = Vec::new();
     for branch in site.branches.iter().map(crate::rules::Glob::text) {
-        if branch.contains(['*', '?', '[', '{']) {
+        if is_pattern(branch) {
             continue;
         }
         let head = forge.resolve(&site.repo, branch).await.map(Some);

@@ -29,13 +29,15 @@ impl Engine {
 
         let posted =
             |at, error| Outcome::done(vec![Write::Posted(id.clone(), wanted.seq, at, error)]);
-        let (repo, commit) = match (RepoPath::parse(&run.repo), CommitId::parse(&run.commit)) {
-            (Some(repo), Some(commit)) => (repo, commit),
-            _ => {
-                return Err(
-                    StoreError::Corrupt(format!("the repository or commit of run {id}")).into(),
-                );
-            }
+        let repo = RepoPath::parse(&run.repo)
+            .ok_or_else(|| StoreError::Corrupt(format!("the repository of run {id}")))?;
+        let Some(commit) = CommitId::parse(&run.commit) else {
+            // A branch, a tag or a short id still: the run's first step finds the commit.
+            return Ok(if run.state.is_final() {
+                posted(None, Some("there is no commit to show it on".to_owned()))
+            } else {
+                Outcome::done(Vec::new())
+            });
         };
         let config = self.config();
         let Some(forge) = config.forges.get(&run.forge) else {

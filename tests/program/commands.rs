@@ -1,5 +1,6 @@
 //! The commands that a person or a script runs.
 
+use purgehook::sandbox::Change;
 use serde_json::Value;
 
 use crate::world::World;
@@ -93,6 +94,48 @@ async fn help_names_every_command() {
     ] {
         assert!(help.contains(command), "{help}");
     }
+}
+
+#[tokio::test]
+async fn run_purges_everything_at_the_head_of_the_branch_when_asked_to() {
+    let world = World::serving().await;
+    let website = world.website();
+    let head = website.commit("main", &[Change::write("content/about.md", "second")]);
+    website.push("main");
+
+    let output = world.run(&["run", "www", "--everything"], "");
+
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let run = world.ended(said.split_whitespace().nth(1).unwrap()).await;
+    assert_eq!(run["state"], "succeeded", "{run:#}");
+    assert_eq!(run["commit"], head.as_str());
+    assert_eq!(run["purges"][0]["kind"], "directory");
+    assert_eq!(run["purges"][0]["target"], "https://www.example.com/");
+    assert_eq!(website.statuses(&head).last().unwrap().state, "success");
+}
+
+#[tokio::test]
+async fn runs_lists_what_was_done_and_retry_refuses_what_has_not_failed() {
+    let world = World::serving().await;
+    let website = world.website();
+    website.commit("main", &[Change::write("content/about.md", "second")]);
+    let run = world.accepted(&website.push("main").unwrap()).await;
+    world.ended(&run).await;
+
+    let listed = world.run(&["runs", "--json"], "");
+    let retried = world.run(&["retry", &run], "");
+
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed["runs"][0]["id"], run.as_str());
+    assert_eq!(listed["runs"][0]["state"], "succeeded");
+    assert_eq!(retried.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&retried.stderr).contains("has not failed"));
 }
 
 #[tokio::test]

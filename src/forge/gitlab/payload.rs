@@ -19,9 +19,9 @@ pub(super) fn understand(event: &str, body: &[u8]) -> Result<Event, Malformed> {
         )),
         "Push Hook" => push(body, "push").map(Event::Push),
         "Tag Push Hook" => push(body, "tag_push").map(Event::Push),
-        "Deployment Hook" => deployed::deployment(read(body)?),
-        "Pipeline Hook" => deployed::pipeline(read(body)?),
-        "Release Hook" => deployed::release(read(body)?),
+        "Deployment Hook" => deployed::deployment(take(&body::read_loosely(body)?)?),
+        "Pipeline Hook" => deployed::pipeline(take(&body::read_loosely(body)?)?),
+        "Release Hook" => deployed::release(take(&body::read_loosely(body)?)?),
         _ => Ok(Event::Other {
             repo: body::read::<Envelope>(body)?
                 .project
@@ -84,16 +84,11 @@ impl Project<'_> {
     }
 }
 
-/// Reads a body, and tells a custom template's from one that is wrong in some other way.
-fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Malformed> {
-    body::read(json).map_err(|error| {
-        // A custom template can lack any field; that there is one matters more than which.
-        match body::read::<Envelope>(json) {
-            Ok(Envelope {
-                object_kind: None, ..
-            }) => no_object_kind(),
-            Ok(_) | Err(_) => error,
-        }
+/// Takes an event out of a body.
+fn take<'a, T: Deserialize<'a>>(json: &'a serde_json::Value) -> Result<T, Malformed> {
+    body::take(json).map_err(|error| match json.get("object_kind") {
+        Some(_) => error,
+        None => no_object_kind(),
     })
 }
 
@@ -107,7 +102,15 @@ pub(super) fn check_kind(object_kind: &Option<Text<'_>>, kind: &str) -> Result<(
 }
 
 fn push(json: &[u8], kind: &str) -> Result<Push, Malformed> {
-    let body: PushBody = read(json)?;
+    let body: PushBody = body::read(json).map_err(|error| {
+        // A custom template can lack any field; that there is one matters more than which.
+        match body::read::<Envelope>(json) {
+            Ok(Envelope {
+                object_kind: None, ..
+            }) => no_object_kind(),
+            Ok(_) | Err(_) => error,
+        }
+    })?;
     check_kind(&body.object_kind, kind)?;
     let before = body::commit("before", body.before.as_str())?;
     let after = body::commit("after", body.after.as_str())?;

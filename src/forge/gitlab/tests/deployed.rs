@@ -116,6 +116,16 @@ fn a_deployment_that_has_not_succeeded_says_what_is_waited_for() {
             format!("the deployment to `production` is `{status}`, and `success` is waited for")
         );
     }
+    let twice = deployment()
+        .to_string()
+        .replacen('{', "{\"status\": \"running\",", 1);
+    let verified = Verified {
+        delivery_id: None,
+        event: "Deployment Hook".to_owned(),
+    };
+    let forge = offline(Trust::Secret(Vec::new()));
+    let last = forge.understand(&verified, "application/json", twice.as_bytes());
+    assert!(matches!(last, Ok(Event::Deployed(_))), "{last:?}");
     let nowhere = json!({
         "object_kind": "deployment", "status": "running", "project": {"path_with_namespace": "acme/sites/website"},
     });
