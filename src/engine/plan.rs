@@ -1,6 +1,7 @@
 //! The first step of a run: which commit, what changed, and the plan.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::{info, warn};
@@ -36,16 +37,20 @@ impl Engine {
         let as_of = self.clock.now();
         let held = self.store.held(&site.name, as_of).await?;
         let version = Write::HeldAsOf(site.name.clone(), held.version);
-        if let Some(newer) = self.store.newer_unplanned(&site.name, &run.id).await? {
+        let everything = run.origin == EVERYTHING;
+        let newer = self.store.newer_unplanned(&site.name, &run.id).await?;
+        if let Some(newer) =
+            newer.filter(|newer| !everything && CommitId::parse(&newer.commit).is_some())
+        {
             return self.fold(run, &newer, version, as_of).await;
         }
 
         // What was live before this push may be cached even if nobody told us of it then.
-        let mut bases = held.commits;
+        let held = held.commits;
+        let mut bases = held.clone();
         if let Some(before) = run.before.clone().filter(|before| !bases.contains(before)) {
             bases.push(before);
         }
-        let everything = run.origin == EVERYTHING;
         let found = if everything {
             Ok(ChangeSet::unknown("everything was asked for"))
         } else {
@@ -56,7 +61,7 @@ impl Engine {
             Err(ForgeError::Later {
                 message,
                 retry_after,
-            }) if work.attempts < FORGE_TRIES => {
+            }) if may_wait(&run, work, retry_after, as_of) => {
                 run.summary = format!("Finding out what changed; trying again: {message}");
                 return Ok(self.ask_again(run, work, &message, retry_after));
             }
@@ -64,10 +69,17 @@ impl Engine {
         };
 
         let now = self.clock.now();
-        run.bases.clone_from(&bases);
+        // Held since before the forge was asked: a commit that is held anew while that goes on is held longer.
+        let mut hold: Vec<String> = run
+            .before
+            .iter()
+            .filter(|id| !held.contains(id))
+            .cloned()
+            .collect();
+        hold.push(run.commit.clone());
+        run.bases = bases;
         run.planned_at = Some(as_of);
-        bases.push(run.commit.clone());
-        let mut writes = vec![version, Write::Hold(site.name.clone(), bases)];
+        let mut writes = vec![version, Write::Hold(site.name.clone(), hold, as_of)];
         let cdns = capabilities(config, site);
         let (plan, what) = match changes {
             ChangeSet::Complete { proof, files } => {
@@ -154,7 +166,7 @@ impl Engine {
             Err(ForgeError::Later {
                 message,
                 retry_after,
-            }) if work.attempts < FORGE_TRIES => {
+            }) if may_wait(&run, work, retry_after, now) => {
                 run.summary = format!("Finding the commit; trying again: {message}");
                 Ok(self.ask_again(run, work, &message, retry_after))
             }
@@ -175,7 +187,7 @@ impl Engine {
     ) -> Result<Outcome, StepError> {
         let mut hold: Vec<String> = run.before.iter().cloned().collect();
         hold.push(run.commit.clone());
-        let mut writes = vec![version, Write::Hold(run.site.clone(), hold)];
+        let mut writes = vec![version, Write::Hold(run.site.clone(), hold, now)];
         for mut covered in self.store.covered_by(&run.id).await? {
             covered.covered_by = Some(newer.id.clone());
             writes.push(Write::Run(covered));
@@ -196,13 +208,7 @@ impl Engine {
     }
 
     /// The same step again, after a while.
-    fn ask_again(
-        &self,
-        run: Run,
-        work: &Work,
-        why: &str,
-        asked: Option<std::time::Duration>,
-    ) -> Outcome {
+    fn ask_again(&self, run: Run, work: &Work, why: &str, asked: Option<Duration>) -> Outcome {
         warn!(run = %run.id, "the forge cannot be asked yet: {why}");
         let wait = retry::backoff_at_least(work.attempts, self.clock.fraction(), asked);
         Outcome::again(
@@ -211,6 +217,13 @@ impl Engine {
             work.attempts + 1,
         )
     }
+}
+
+/// Whether a run can wait for the forge: not for ever, and not past its deadline,
+/// where nothing could be purged any more.
+fn may_wait(run: &Run, work: &Work, asked: Option<Duration>, now: Timestamp) -> bool {
+    let wait = asked.unwrap_or_default().max(retry::LONGEST);
+    work.attempts < FORGE_TRIES && now + wait < run.deadline
 }
 
 /// What the CDNs of a site can take.

@@ -14,6 +14,7 @@ use super::{Engine, Outcome, StepError};
 use crate::config::{Config, Site, Trigger};
 use crate::event::{CommitId, GitRef};
 use crate::forge::{Forge, ForgeError};
+use crate::run::Run;
 use crate::store::{StoreError, WorkKey, Write};
 
 /// A run this young may be newer than what the forge just said: its replicas lag.
@@ -46,18 +47,37 @@ impl Engine {
             return Ok(Outcome::done(Vec::new()));
         };
         let mut writes = Vec::new();
+        let mut first = Vec::new();
         for (git_ref, head) in self.heads(&config, site).await {
             match head {
-                Ok(Some(head)) => writes.extend(self.compare(site, &git_ref, &head).await?),
+                Ok(Some(head)) => match self.compare(site, &git_ref, &head).await? {
+                    Found::Nothing => {}
+                    Found::First => first.push(head.to_string()),
+                    Found::Missed(run) => writes.push(Write::NewRun(*run)),
+                },
                 Ok(None) => {}
-                Err(error) => warn!(
-                    site = name,
-                    "cannot see where {git_ref} of {} stands: {error}", site.repo
-                ),
+                Err(error) => {
+                    warn!(
+                        site = name,
+                        "cannot see where {git_ref} of {} stands: {error}", site.repo
+                    );
+                }
             }
         }
-        let next = self.clock.now() + config.server.reconcile;
-        Ok(Outcome::again(writes, next, 0))
+        let now = self.clock.now();
+        let held = self.store.held(&site.name, now).await?;
+        if !first.is_empty() && held.commits.is_empty() {
+            // From now on purgehook knows of every change; what caches hold now is what is live now.
+            info!(
+                site = name,
+                "{} stands at {} to begin with",
+                site.repo,
+                first.join(" and ")
+            );
+            writes.push(Write::HeldAsOf(site.name.clone(), held.version));
+            writes.push(Write::Hold(site.name.clone(), first, now));
+        }
+        Ok(Outcome::again(writes, now + config.server.reconcile, 0))
     }
 
     /// Where each branch or environment that the site follows stands, as far as that can be asked.
@@ -82,35 +102,40 @@ impl Engine {
         }
     }
 
-    /// What a head asks for: nothing, a first note of it, or a run.
+    /// What a head asks for.
     async fn compare(
         &self,
         site: &Site,
         git_ref: &str,
         head: &CommitId,
-    ) -> Result<Vec<Write>, StepError> {
+    ) -> Result<Found, StepError> {
         let now = self.clock.now();
-        let known = self.store.newest_run(&site.name, Some(git_ref)).await?;
-        let held = self.store.held(&site.name, now).await?;
-        let Some(known) = known else {
-            if !held.commits.is_empty() {
-                return Ok(Vec::new());
-            }
-            // From now on purgehook knows of every change; what caches hold now is what is live now.
-            info!(site = %site.name, "{} stands at {} to begin with", site.repo, head.short());
-            return Ok(vec![
-                Write::HeldAsOf(site.name.clone(), held.version),
-                Write::Hold(site.name.clone(), vec![head.to_string()]),
-            ]);
+        let Some(known) = self.store.newest_run(&site.name, Some(git_ref)).await? else {
+            // What was live before a deployment nobody can say once it is done; a push says it itself.
+            return Ok(if site.trigger == Trigger::Push {
+                Found::First
+            } else {
+                Found::Nothing
+            });
         };
         let is_young = now < known.created_at + YOUNG;
         if known.commit == head.as_str() || is_young {
-            return Ok(Vec::new());
+            return Ok(Found::Nothing);
         }
         warn!(site = %site.name, "{} moved to {} and no delivery said so", site.repo, head.short());
         let run = new_run(&self.clock, site, ORIGIN, git_ref, head.as_str());
-        Ok(vec![Write::NewRun(run)])
+        Ok(Found::Missed(Box::new(run)))
     }
+}
+
+/// What the head of a branch or an environment asks for.
+enum Found {
+    /// Nothing: it is known.
+    Nothing,
+    /// A first note of it.
+    First,
+    /// A run that no delivery asked for.
+    Missed(Box<Run>),
 }
 
 /// Branches that are named, not matched by a pattern: only these can be asked for.

@@ -8,10 +8,12 @@ use super::{Engine, Outcome, StepError, retry};
 use crate::event::{CommitId, GitRef, RepoPath};
 use crate::forge::{ForgeError, StatusPost};
 use crate::run::{Run, RunId};
-use crate::store::{StoreError, Work, Write};
+use crate::store::{After, StoreError, Work, Write};
 
 /// How long a status is offered to a forge that can't be reached.
 const OFFER_LIMIT: Duration = Duration::from_secs(48 * 60 * 60);
+/// How often a status is offered again to a forge that refused it.
+const OFFER_AGAIN: Duration = Duration::from_secs(10 * 60);
 
 impl Engine {
     pub(super) async fn report(&self, id: &RunId, work: &Work) -> Result<Outcome, StepError> {
@@ -23,7 +25,7 @@ impl Engine {
         let Some(wanted) = self.store.statuses(id).await?.pop() else {
             return Ok(Outcome::done(Vec::new()));
         };
-        if wanted.posted_at.is_some() || wanted.error.is_some() {
+        if wanted.posted_at.is_some() {
             return Ok(Outcome::done(Vec::new()));
         }
 
@@ -69,6 +71,16 @@ impl Engine {
                 let wait =
                     retry::backoff_at_least(work.attempts, self.clock.fraction(), retry_after);
                 Ok(Outcome::again(Vec::new(), now + wait, work.attempts + 1))
+            }
+            // A token that ended or lacks a right may be mended: offered now and then, and shown meanwhile.
+            Err(error @ ForgeError::Refused(_)) if now < wanted.wanted_at + OFFER_LIMIT => {
+                warn!(run = %id, "a status was not posted: {error}");
+                let mut outcome = posted(None, Some(error.to_string()));
+                outcome.after = After::Again {
+                    at: now + OFFER_AGAIN,
+                    attempts: 0,
+                };
+                Ok(outcome)
             }
             Err(error) => {
                 warn!(run = %id, "a status was not posted: {error}");
