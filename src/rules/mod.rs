@@ -18,12 +18,12 @@ pub use base_url::BaseUrl;
 pub use explain::{Explained, Verdict};
 pub use fields::Field;
 pub use glob::Glob;
+pub use matcher::{Matcher, Matches};
 pub use template::Template;
 
 use crate::changes::{ChangeKind, FilePath};
 use crate::purge::{Mode, PurgeKind};
 use fields::Fields;
-use matcher::Matcher;
 
 /// What is wrong with a glob, a base URL or a template, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -154,7 +154,7 @@ impl Rules {
                 roles.push(Role::Except { rule, glob });
             }
         }
-        let matcher = Matcher::new(&globs);
+        let matcher = Matcher::new(globs);
         Self {
             base_urls,
             ignore,
