@@ -194,7 +194,7 @@ impl<'a> Asked<'a> {
             origin: self.origin.to_owned(),
             covered_by: None,
             bases: Vec::new(),
-            planned_at: None,
+            held_version: None,
             state: RunState::Pending,
             step: Step::Changes,
             summary: "Finding out what changed".to_owned(),

@@ -160,7 +160,7 @@ impl Engine {
             ));
             writes.push(Write::Run(covered));
         }
-        if let (RunState::Succeeded, Some(planned_at)) = (state, run.planned_at) {
+        if let (RunState::Succeeded, Some(version)) = (state, run.held_version) {
             let settle = self
                 .config()
                 .sites
@@ -174,7 +174,7 @@ impl Engine {
                     .filter(|base| **base != run.commit)
                     .cloned()
                     .collect(),
-                planned_at,
+                version,
                 until: now + settle,
             });
         }

@@ -32,11 +32,10 @@ impl Engine {
         if CommitId::parse(&run.commit).is_none() {
             return self.resolve(config, run, work).await;
         }
-        let as_of = self.clock.now();
-        let held = self.store.held(&site.name, as_of).await?;
+        let held = self.store.held(&site.name, self.clock.now()).await?;
         let version = Write::HeldAsOf(site.name.clone(), held.version);
         if let Some(newer) = self.store.newer_unplanned(&site.name, &run.id).await? {
-            return self.fold(run, &newer, version, as_of).await;
+            return self.fold(run, &newer, held.version).await;
         }
 
         // What was live before this push may be cached even if nobody told us of it then.
@@ -58,9 +57,12 @@ impl Engine {
 
         let now = self.clock.now();
         run.bases.clone_from(&bases);
-        run.planned_at = Some(as_of);
+        run.held_version = Some(held.version + 1);
         bases.push(run.commit.clone());
-        let mut writes = vec![version, Write::Hold(site.name.clone(), bases)];
+        let mut writes = vec![
+            version,
+            Write::Hold(site.name.clone(), bases, held.version + 1),
+        ];
         let cdns = capabilities(config, site);
         let (plan, what) = match changes {
             ChangeSet::Complete { proof, files } => {
@@ -163,12 +165,15 @@ impl Engine {
         &self,
         mut run: Run,
         newer: &Run,
-        version: Write,
-        now: Timestamp,
+        held_version: i64,
     ) -> Result<Outcome, StepError> {
+        let now = self.clock.now();
         let mut hold: Vec<String> = run.before.iter().cloned().collect();
         hold.push(run.commit.clone());
-        let mut writes = vec![version, Write::Hold(run.site.clone(), hold)];
+        let mut writes = vec![
+            Write::HeldAsOf(run.site.clone(), held_version),
+            Write::Hold(run.site.clone(), hold, held_version + 1),
+        ];
         for mut covered in self.store.covered_by(&run.id).await? {
             covered.covered_by = Some(newer.id.clone());
             writes.push(Write::Run(covered));

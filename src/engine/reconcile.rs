@@ -14,7 +14,7 @@ use crate::config::{Config, Site, Trigger};
 use crate::event::{CommitId, GitRef};
 use crate::forge::{Forge, ForgeError};
 use crate::run::{Run, RunId, RunState, Step};
-use crate::store::{StoreError, WorkKey, Write};
+use crate::store::{Held, StoreError, WorkKey, Write};
 
 /// A run this young may be newer than what the forge just said: its replicas lag.
 const YOUNG: Duration = Duration::from_secs(60);
@@ -43,16 +43,30 @@ impl Engine {
         else {
             return Ok(Outcome::done(Vec::new()));
         };
-        let mut writes = Vec::new();
+        let held = self.store.held(&site.name, self.clock.now()).await?;
+        let is_new = held.commits.is_empty() && self.store.newest_run(name, None).await?.is_none();
+        let (mut first, mut writes) = (Vec::new(), Vec::new());
         for (git_ref, head) in self.heads(&config, site).await {
             match head {
-                Ok(Some(head)) => writes.extend(self.compare(site, &git_ref, &head).await?),
+                Ok(Some(head)) if is_new => first.push(head.to_string()),
+                Ok(Some(head)) => writes.extend(self.compare(site, &git_ref, &head, &held).await?),
                 Ok(None) => {}
                 Err(error) => warn!(
                     site = name,
                     "cannot see where {git_ref} of {} stands: {error}", site.repo
                 ),
             }
+        }
+        if !first.is_empty() {
+            // From now on purgehook knows of every change; what caches hold now is what is live now.
+            info!(
+                site = name,
+                "{} stands at {} to begin with",
+                site.repo,
+                first.join(", ")
+            );
+            writes.push(Write::HeldAsOf(site.name.clone(), held.version));
+            writes.push(Write::Hold(site.name.clone(), first, held.version + 1));
         }
         let next = self.clock.now() + config.server.reconcile;
         Ok(Outcome::again(writes, next, 0))
@@ -80,33 +94,25 @@ impl Engine {
         }
     }
 
-    /// What a head asks for: nothing, a first note of it, or a run.
+    /// What a head asks for: nothing, or a run.
     async fn compare(
         &self,
         site: &Site,
         git_ref: &str,
         head: &CommitId,
-    ) -> Result<Vec<Write>, StepError> {
+        held: &Held,
+    ) -> Result<Option<Write>, StoreError> {
         let now = self.clock.now();
-        let known = self.store.newest_run(&site.name, Some(git_ref)).await?;
-        let held = self.store.held(&site.name, now).await?;
-        let Some(known) = known else {
-            if !held.commits.is_empty() {
-                return Ok(Vec::new());
-            }
-            // From now on purgehook knows of every change; what caches hold now is what is live now.
-            info!(site = %site.name, "{} stands at {} to begin with", site.repo, head.short());
-            return Ok(vec![
-                Write::HeldAsOf(site.name.clone(), held.version),
-                Write::Hold(site.name.clone(), vec![head.to_string()]),
-            ]);
+        let is_known = match self.store.newest_run(&site.name, Some(git_ref)).await? {
+            Some(run) => run.commit == head.as_str() || now < run.created_at + YOUNG,
+            // It stands where it stood when purgehook came to it.
+            None => held.commits.iter().any(|commit| commit == head.as_str()),
         };
-        let is_young = now < known.created_at + YOUNG;
-        if known.commit == head.as_str() || is_young {
-            return Ok(Vec::new());
+        if is_known {
+            return Ok(None);
         }
         warn!(site = %site.name, "{} moved to {} and no delivery said so", site.repo, head.short());
-        Ok(vec![Write::NewRun(self.found(site, git_ref, head, now))])
+        Ok(Some(Write::NewRun(self.found(site, git_ref, head, now))))
     }
 
     fn found(&self, site: &Site, git_ref: &str, head: &CommitId, now: Timestamp) -> Run {
@@ -122,7 +128,7 @@ impl Engine {
             origin: "reconciliation".to_owned(),
             covered_by: None,
             bases: Vec::new(),
-            planned_at: None,
+            held_version: None,
             state: RunState::Pending,
             step: Step::Changes,
             summary: "Found by reconciliation; finding out what changed".to_owned(),

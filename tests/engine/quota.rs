@@ -62,7 +62,12 @@ async fn twenty_five_thousand_urls_take_three_days_of_a_quota_of_ten_thousand() 
     let waits: Vec<_> = shown
         .iter()
         .filter(|status| status.description.as_ref().unwrap().contains("Waiting"))
-        .map(|status| (status.state.as_str(), status.description.as_deref().unwrap()))
+        .map(|status| {
+            (
+                status.state.as_str(),
+                status.description.as_deref().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(
         waits,
