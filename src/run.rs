@@ -126,8 +126,8 @@ pub struct Run {
     pub covered_by: Option<RunId>,
     /// The commits its change set starts from: those that caches might have held.
     pub bases: Vec<String>,
-    /// As of when those were all the commits that caches might have held.
-    pub planned_at: Option<Timestamp>,
+    /// The version of the site's held commits that its plan made.
+    pub held_version: Option<i64>,
     /// How it stands.
     pub state: RunState,
     /// Where it is on its way.

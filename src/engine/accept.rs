@@ -210,7 +210,7 @@ pub(super) fn new_run(
         origin: origin.to_owned(),
         covered_by: None,
         bases: Vec::new(),
-        planned_at: None,
+        held_version: None,
         state: RunState::Pending,
         step: Step::Changes,
         summary: "Finding out what changed".to_owned(),

@@ -145,7 +145,7 @@ impl Engine {
         run.ended_at = Some(now);
 
         let mut writes = vec![Write::Status(run.id.clone(), shown, summary)];
-        let covered = if run.planned_at.is_some() {
+        let covered = if run.held_version.is_some() {
             self.store.covered_by(&run.id).await?
         } else {
             // It ends without a plan: what it should have purged is held for the next one. And
@@ -157,7 +157,7 @@ impl Engine {
                 .cloned()
                 .collect();
             writes.push(Write::HeldAsOf(run.site.clone(), held.version));
-            writes.push(Write::Hold(run.site.clone(), hold, now));
+            writes.push(Write::Hold(run.site.clone(), hold, held.version + 1));
             self.store.covered_by(&run.id).await?
         };
         for mut covered in covered {
@@ -169,7 +169,7 @@ impl Engine {
             ));
             writes.push(Write::Run(covered));
         }
-        if let (RunState::Succeeded, Some(planned_at)) = (state, run.planned_at) {
+        if let (RunState::Succeeded, Some(version)) = (state, run.held_version) {
             let config = self.config();
             let settle = config
                 .sites
@@ -184,7 +184,7 @@ impl Engine {
             writes.push(Write::LetGo {
                 site: run.site.clone(),
                 commits: gone.cloned().collect(),
-                planned_at,
+                version,
                 until: now + settle,
             });
         }

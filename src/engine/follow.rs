@@ -34,8 +34,10 @@ impl Engine {
     ) -> Result<Outcome, StepError> {
         let config = self.config();
         let mut by_cdn: BTreeMap<String, Vec<Open>> = BTreeMap::new();
-        for task in self.store.tasks(account, kind, TaskState::Running).await? {
-            let purges = self.store.purges_of_task(&task.id).await?;
+        let tasks = self.store.tasks(account, kind, TaskState::Running).await?;
+        let mut in_flight = self.store.purges_in_flight(account, kind).await?;
+        for task in tasks {
+            let purges = in_flight.remove(&task.id).unwrap_or_default();
             by_cdn
                 .entry(task.cdn.clone())
                 .or_default()

@@ -34,20 +34,18 @@ impl Engine {
         if CommitId::parse(&run.commit).is_none() {
             return self.resolve(config, run, work).await;
         }
-        let as_of = self.clock.now();
-        let held = self.store.held(&site.name, as_of).await?;
+        let held = self.store.held(&site.name, self.clock.now()).await?;
         let version = Write::HeldAsOf(site.name.clone(), held.version);
         let everything = run.origin == EVERYTHING;
         let newer = self.store.newer_unplanned(&site.name, &run.id).await?;
         if let Some(newer) =
             newer.filter(|newer| !everything && CommitId::parse(&newer.commit).is_some())
         {
-            return self.fold(run, &newer, version, as_of).await;
+            return self.fold(run, &newer, held.version).await;
         }
 
         // What was live before this push may be cached even if nobody told us of it then.
-        let held = held.commits;
-        let mut bases = held.clone();
+        let mut bases = held.commits.clone();
         if let Some(before) = run.before.clone().filter(|before| !bases.contains(before)) {
             bases.push(before);
         }
@@ -61,7 +59,7 @@ impl Engine {
             Err(ForgeError::Later {
                 message,
                 retry_after,
-            }) if may_wait(&run, work, retry_after, as_of) => {
+            }) if may_wait(&run, work, retry_after, self.clock.now()) => {
                 run.summary = format!("Finding out what changed; trying again: {message}");
                 return Ok(self.ask_again(run, work, &message, retry_after));
             }
@@ -69,17 +67,19 @@ impl Engine {
         };
 
         let now = self.clock.now();
-        // Held since before the forge was asked: a commit that is held anew while that goes on is held longer.
         let mut hold: Vec<String> = run
             .before
             .iter()
-            .filter(|id| !held.contains(id))
+            .filter(|id| !held.commits.contains(id))
             .cloned()
             .collect();
         hold.push(run.commit.clone());
         run.bases = bases;
-        run.planned_at = Some(as_of);
-        let mut writes = vec![version, Write::Hold(site.name.clone(), hold, as_of)];
+        run.held_version = Some(held.version + 1);
+        let mut writes = vec![
+            version,
+            Write::Hold(site.name.clone(), hold, held.version + 1),
+        ];
         let cdns = capabilities(config, site);
         let (plan, what) = match changes {
             ChangeSet::Complete { proof, files } => {
@@ -182,12 +182,15 @@ impl Engine {
         &self,
         mut run: Run,
         newer: &Run,
-        version: Write,
-        now: Timestamp,
+        held_version: i64,
     ) -> Result<Outcome, StepError> {
+        let now = self.clock.now();
         let mut hold: Vec<String> = run.before.iter().cloned().collect();
         hold.push(run.commit.clone());
-        let mut writes = vec![version, Write::Hold(run.site.clone(), hold, now)];
+        let mut writes = vec![
+            Write::HeldAsOf(run.site.clone(), held_version),
+            Write::Hold(run.site.clone(), hold, held_version + 1),
+        ];
         for mut covered in self.store.covered_by(&run.id).await? {
             covered.covered_by = Some(newer.id.clone());
             writes.push(Write::Run(covered));

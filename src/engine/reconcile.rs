@@ -14,8 +14,7 @@ use super::{Engine, Outcome, StepError};
 use crate::config::{Config, Site, Trigger};
 use crate::event::{CommitId, GitRef};
 use crate::forge::{Forge, ForgeError};
-use crate::run::Run;
-use crate::store::{StoreError, WorkKey, Write};
+use crate::store::{Held, StoreError, WorkKey, Write};
 
 /// A run this young may be newer than what the forge just said: its replicas lag.
 const YOUNG: Duration = Duration::from_secs(60);
@@ -46,15 +45,15 @@ impl Engine {
         else {
             return Ok(Outcome::done(Vec::new()));
         };
-        let mut writes = Vec::new();
-        let mut first = Vec::new();
+        let held = self.store.held(&site.name, self.clock.now()).await?;
+        let is_new = held.commits.is_empty() && self.store.newest_run(name, None).await?.is_none();
+        let (mut first, mut writes) = (Vec::new(), Vec::new());
         for (git_ref, head) in self.heads(&config, site).await {
             match head {
-                Ok(Some(head)) => match self.compare(site, &git_ref, &head).await? {
-                    Found::Nothing => {}
-                    Found::First => first.push(head.to_string()),
-                    Found::Missed(run) => writes.push(Write::NewRun(*run)),
-                },
+                // What was live before a deployment nobody can say once it is done; a push says it itself.
+                Ok(Some(_)) if is_new && site.trigger != Trigger::Push => {}
+                Ok(Some(head)) if is_new => first.push(head.to_string()),
+                Ok(Some(head)) => writes.extend(self.compare(site, &git_ref, &head, &held).await?),
                 Ok(None) => {}
                 Err(error) => {
                     warn!(
@@ -64,20 +63,19 @@ impl Engine {
                 }
             }
         }
-        let now = self.clock.now();
-        let held = self.store.held(&site.name, now).await?;
-        if !first.is_empty() && held.commits.is_empty() {
+        if !first.is_empty() {
             // From now on purgehook knows of every change; what caches hold now is what is live now.
             info!(
                 site = name,
                 "{} stands at {} to begin with",
                 site.repo,
-                first.join(" and ")
+                first.join(", ")
             );
             writes.push(Write::HeldAsOf(site.name.clone(), held.version));
-            writes.push(Write::Hold(site.name.clone(), first, now));
+            writes.push(Write::Hold(site.name.clone(), first, held.version + 1));
         }
-        Ok(Outcome::again(writes, now + config.server.reconcile, 0))
+        let next = self.clock.now() + config.server.reconcile;
+        Ok(Outcome::again(writes, next, 0))
     }
 
     /// Where each branch or environment that the site follows stands, as far as that can be asked.
@@ -102,40 +100,27 @@ impl Engine {
         }
     }
 
-    /// What a head asks for.
+    /// What a head asks for: nothing, or a run.
     async fn compare(
         &self,
         site: &Site,
         git_ref: &str,
         head: &CommitId,
-    ) -> Result<Found, StepError> {
+        held: &Held,
+    ) -> Result<Option<Write>, StoreError> {
         let now = self.clock.now();
-        let Some(known) = self.store.newest_run(&site.name, Some(git_ref)).await? else {
-            // What was live before a deployment nobody can say once it is done; a push says it itself.
-            return Ok(if site.trigger == Trigger::Push {
-                Found::First
-            } else {
-                Found::Nothing
-            });
+        let is_known = match self.store.newest_run(&site.name, Some(git_ref)).await? {
+            Some(run) => run.commit == head.as_str() || now < run.created_at + YOUNG,
+            // It stands where it stood when purgehook came to it.
+            None => held.commits.iter().any(|commit| commit == head.as_str()),
         };
-        let is_young = now < known.created_at + YOUNG;
-        if known.commit == head.as_str() || is_young {
-            return Ok(Found::Nothing);
+        if is_known {
+            return Ok(None);
         }
         warn!(site = %site.name, "{} moved to {} and no delivery said so", site.repo, head.short());
         let run = new_run(&self.clock, site, ORIGIN, git_ref, head.as_str());
-        Ok(Found::Missed(Box::new(run)))
+        Ok(Some(Write::NewRun(run)))
     }
-}
-
-/// What the head of a branch or an environment asks for.
-enum Found {
-    /// Nothing: it is known.
-    Nothing,
-    /// A first note of it.
-    First,
-    /// A run that no delivery asked for.
-    Missed(Box<Run>),
 }
 
 /// Branches that are named, not matched by a pattern: only these can be asked for.

@@ -98,7 +98,7 @@ impl RunHead {
             origin,
             covered_by,
             bases: _,
-            planned_at: _,
+            held_version: _,
             state,
             step: _,
             summary,

@@ -42,47 +42,44 @@ impl Store {
     }
 }
 
-/// Counts commits as held since a moment, and forgets those whose time was over by then.
+/// Counts commits as held from now on, and forgets those whose time is over.
 pub(super) async fn hold(
     tx: &mut dyn Transaction,
     site: &str,
     commits: &[String],
-    since: Timestamp,
+    version: i64,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
     tx.execute(
         "DELETE FROM held WHERE site = $1 AND until <= $2",
-        params![site, since.as_millisecond()],
+        params![site, now.as_millisecond()],
     )
     .await?;
     for commit in commits {
         tx.execute(
-            "INSERT INTO held (site, commit_id, added_at) VALUES ($1, $2, $3)
-             ON CONFLICT (site, commit_id) DO UPDATE SET added_at = excluded.added_at, until = NULL",
-            params![site, commit, since.as_millisecond()],
+            "INSERT INTO held (site, commit_id, added_at, version) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (site, commit_id) DO UPDATE SET
+                 added_at = excluded.added_at, version = excluded.version, until = NULL",
+            params![site, commit, now.as_millisecond(), version],
         )
         .await?;
     }
     Ok(())
 }
 
-/// Sets the end of commits whose differences were purged, unless they were held anew after `planned_at`.
+/// Sets the end of commits whose differences were purged, unless they were held anew after `version`.
 pub(super) async fn let_go(
     tx: &mut dyn Transaction,
     site: &str,
     commits: &[String],
-    planned_at: Timestamp,
+    version: i64,
     until: Timestamp,
 ) -> Result<(), StoreError> {
     for commit in commits {
         tx.execute(
             "UPDATE held SET until = $4
-             WHERE site = $1 AND commit_id = $2 AND added_at <= $3 AND until IS NULL",
-            params![
-                site,
-                commit,
-                planned_at.as_millisecond(),
-                until.as_millisecond()
-            ],
+             WHERE site = $1 AND commit_id = $2 AND version <= $3 AND until IS NULL",
+            params![site, commit, version, until.as_millisecond()],
         )
         .await?;
     }

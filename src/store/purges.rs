@@ -352,6 +352,30 @@ impl Store {
             .collect()
     }
 
+    /// As [`purges_of_task`](Self::purges_of_task), of all running tasks of an account at once, by task.
+    pub async fn purges_in_flight(
+        &self,
+        account: &str,
+        kind: PurgeKind,
+    ) -> Result<BTreeMap<String, Vec<(PurgeKey, String, i64)>>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT task, run, seq, target, attempts FROM purges
+                 WHERE task IN (
+                     SELECT id FROM tasks WHERE account = $1 AND kind = $2 AND state = 'running'
+                 ) AND state IN ('submitting', 'running') ORDER BY run, seq",
+                params![account, kind.word()],
+            )
+            .await?;
+        let mut by_task: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        for row in &rows {
+            let purge = (key(row)?, row.text("target")?, row.int("attempts")?);
+            by_task.entry(row.text("task")?).or_default().push(purge);
+        }
+        Ok(by_task)
+    }
+
     /// How many targets of one kind an account was handed since a moment, and
     /// may have taken.
     pub async fn handed_over(

@@ -26,7 +26,7 @@ pub struct RunFilter {
 
 const COLUMNS: &str =
     "id, site, forge, repo, git_ref, before_id, commit_id, delivery, origin, covered_by,
-    bases, planned_at, state, step,
+    bases, held_version, state, step,
     summary, proof, problems, created_at, deadline, ended_at";
 
 impl Store {
@@ -219,7 +219,7 @@ pub(super) async fn insert(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
             &run.origin,
             run.covered_by.as_ref().map(|id| id.0.clone()),
             serde_json::json!(run.bases).to_string(),
-            run.planned_at.map(Timestamp::as_millisecond),
+            run.held_version,
             run.state.word(),
             run.step.word(),
             &run.summary,
@@ -237,7 +237,7 @@ pub(super) async fn insert(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
 pub(super) async fn update(tx: &mut dyn Transaction, run: &Run) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE runs SET state = $2, step = $3, summary = $4, proof = $5, deadline = $6, ended_at = $7,
-             problems = $8, commit_id = $9, covered_by = $10, bases = $11, planned_at = $12
+             problems = $8, commit_id = $9, covered_by = $10, bases = $11, held_version = $12
          WHERE id = $1",
         params![
             &run.id.0,
@@ -251,7 +251,7 @@ pub(super) async fn update(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
             &run.commit,
             run.covered_by.as_ref().map(|id| id.0.clone()),
             serde_json::json!(run.bases).to_string(),
-            run.planned_at.map(Timestamp::as_millisecond),
+            run.held_version,
         ],
     )
     .await?;
@@ -322,7 +322,7 @@ fn run(row: &Row) -> Result<Run, StoreError> {
         origin: row.text("origin")?,
         covered_by: row.maybe_text("covered_by")?.map(RunId),
         bases: list(row, "bases")?,
-        planned_at: row.maybe_int("planned_at")?.map(timestamp).transpose()?,
+        held_version: row.maybe_int("held_version")?,
         state: row.word("state", RunState::parse)?,
         step: row.word("step", Step::parse)?,
         summary: row.text("summary")?,

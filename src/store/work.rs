@@ -136,17 +136,17 @@ pub enum Write {
     Posted(RunId, i64, Option<Timestamp>, Option<String>),
     /// Nothing is written unless what a site holds is as of this version still.
     HeldAsOf(String, i64),
-    /// Caches of this site may hold these commits since this moment.
-    Hold(String, Vec<String>, Timestamp),
+    /// Caches of this site may hold these commits, as of this version on.
+    Hold(String, Vec<String>, i64),
     /// A run purged what these commits of a site differ in: they are held until
-    /// the last moment only, unless they were held anew after the first.
+    /// the moment only, unless they were held anew after the version.
     LetGo {
         /// The site.
         site: String,
         /// The commits.
         commits: Vec<String>,
-        /// As of when they were all that was held.
-        planned_at: Timestamp,
+        /// The version that the run's plan made.
+        version: i64,
         /// When they may be forgotten.
         until: Timestamp,
     },
@@ -415,13 +415,13 @@ pub(super) async fn apply(
         }
         Write::Wish(key, at) => wish(tx, key, *at).await,
         Write::HeldAsOf(site, version) => held::as_of(tx, site, *version).await,
-        Write::Hold(site, commits, since) => held::hold(tx, site, commits, *since).await,
+        Write::Hold(site, commits, version) => held::hold(tx, site, commits, *version, now).await,
         Write::LetGo {
             site,
             commits,
-            planned_at,
+            version,
             until,
-        } => held::let_go(tx, site, commits, *planned_at, *until).await,
+        } => held::let_go(tx, site, commits, *version, *until).await,
         Write::NewRun(run) => {
             runs::insert(tx, run).await?;
             accept::begin(tx, run, now).await

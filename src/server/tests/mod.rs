@@ -304,7 +304,7 @@ impl Server {
             origin: "push".to_owned(),
             covered_by: None,
             bases: Vec::new(),
-            planned_at: None,
+            held_version: None,
             state: RunState::Pending,
             step: Step::Changes,
             summary: "Finding out what changed".to_owned(),

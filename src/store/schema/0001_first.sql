@@ -30,7 +30,7 @@ CREATE TABLE runs (
     covered_by TEXT,
     -- A JSON list of commits.
     bases      TEXT NOT NULL,
-    planned_at BIGINT,
+    held_version BIGINT,
     state      TEXT NOT NULL,
     step       TEXT NOT NULL,
     summary    TEXT NOT NULL,
@@ -54,6 +54,8 @@ CREATE TABLE held (
     site       TEXT NOT NULL,
     commit_id  TEXT NOT NULL,
     added_at   BIGINT NOT NULL,
+    -- The site's version at which it was held last.
+    version    BIGINT NOT NULL,
     until      BIGINT,
     PRIMARY KEY (site, commit_id)
 );

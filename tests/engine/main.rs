@@ -1,0 +1,8 @@
+//! The engine over days and many histories: real clients, a real database and
+//! the sandbox, on a clock that the tests move, so that a day takes no time.
+
+mod following;
+mod histories;
+mod quota;
+mod several_cdns;
+mod world;
