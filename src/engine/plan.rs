@@ -32,8 +32,9 @@ impl Engine {
         if CommitId::parse(&run.commit).is_none() {
             return self.resolve(config, run, work).await;
         }
+        let held = self.store.held(&site.name, self.clock.now()).await?;
+        // After the look: what another run holds anew from here on, it holds later than this.
         let as_of = self.clock.now();
-        let held = self.store.held(&site.name, as_of).await?;
         let version = Write::HeldAsOf(site.name.clone(), held.version);
         if let Some(newer) = self.store.newer_unplanned(&site.name, &run.id).await? {
             return self.fold(run, &newer, version, as_of).await;
@@ -60,7 +61,7 @@ impl Engine {
         run.bases.clone_from(&bases);
         run.planned_at = Some(as_of);
         bases.push(run.commit.clone());
-        let mut writes = vec![version, Write::Hold(site.name.clone(), bases)];
+        let mut writes = vec![version, Write::Hold(site.name.clone(), bases, as_of)];
         let cdns = capabilities(config, site);
         let (plan, what) = match changes {
             ChangeSet::Complete { proof, files } => {
@@ -168,7 +169,7 @@ impl Engine {
     ) -> Result<Outcome, StepError> {
         let mut hold: Vec<String> = run.before.iter().cloned().collect();
         hold.push(run.commit.clone());
-        let mut writes = vec![version, Write::Hold(run.site.clone(), hold)];
+        let mut writes = vec![version, Write::Hold(run.site.clone(), hold, now)];
         for mut covered in self.store.covered_by(&run.id).await? {
             covered.covered_by = Some(newer.id.clone());
             writes.push(Write::Run(covered));

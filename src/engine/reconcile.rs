@@ -98,7 +98,7 @@ impl Engine {
             info!(site = %site.name, "{} stands at {} to begin with", site.repo, head.short());
             return Ok(vec![
                 Write::HeldAsOf(site.name.clone(), held.version),
-                Write::Hold(site.name.clone(), vec![head.to_string()]),
+                Write::Hold(site.name.clone(), vec![head.to_string()], now),
             ]);
         };
         let is_young = now < known.created_at + YOUNG;

@@ -131,8 +131,8 @@ pub enum Write {
     Posted(RunId, i64, Option<Timestamp>, Option<String>),
     /// Nothing is written unless what a site holds is as of this version still.
     HeldAsOf(String, i64),
-    /// Caches of this site may hold these commits from now on.
-    Hold(String, Vec<String>),
+    /// Caches of this site may hold these commits from this moment on.
+    Hold(String, Vec<String>, Timestamp),
     /// A run purged what these commits of a site differ in: they are held until
     /// the last moment only, unless they were held anew after the first.
     LetGo {
@@ -332,7 +332,7 @@ async fn keep_in_order(
             | Write::Task(_)
             | Write::Posted(_, _, _, _)
             | Write::HeldAsOf(_, _)
-            | Write::Hold(_, _)
+            | Write::Hold(_, _, _)
             | Write::LetGo { .. } => {}
         }
     }
@@ -449,7 +449,7 @@ pub(super) async fn apply(
         }
         Write::Wish(key, at) => wish(tx, key, *at).await,
         Write::HeldAsOf(site, version) => held::as_of(tx, site, *version).await,
-        Write::Hold(site, commits) => held::hold(tx, site, commits, now).await,
+        Write::Hold(site, commits, at) => held::hold(tx, site, commits, *at).await,
         Write::LetGo {
             site,
             commits,

@@ -4,5 +4,9 @@
 
 mod commands;
 mod crashes;
+#[path = "../postgres/mod.rs"]
+mod postgres;
 mod pushes;
+mod replicas;
+mod sweep;
 mod world;

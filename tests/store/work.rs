@@ -333,7 +333,7 @@ async fn a_plan_on_outdated_knowledge_is_not_written(opened: Opened) {
     let known = store.held("www", at(0)).await.unwrap();
     let plan = |version, commit: &str| {
         [
-            Write::Hold("www".to_owned(), vec![commit.to_owned()]),
+            Write::Hold("www".to_owned(), vec![commit.to_owned()], at(1)),
             Write::HeldAsOf("www".to_owned(), version),
         ]
     };
