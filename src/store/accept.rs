@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::database::{Row, Transaction, params};
 use super::work::{self, WorkKey, Write};
-use super::{Store, StoreError, runs, statuses, timestamp};
+use super::{Store, StoreError, runs, statuses, timestamp, undisturbed};
 use crate::run::{Run, RunId, RunState, StatusState, Step};
 
 /// A delivery that passed verification, with the runs it asks for.
@@ -73,7 +73,19 @@ pub enum Accepted {
 impl Store {
     /// Takes in deliveries, all in one commit: they are on disk when this returns.
     pub async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Accepted>, StoreError> {
+        undisturbed(|| self.accept_at_once(deliveries)).await
+    }
+
+    async fn accept_at_once(
+        &self,
+        deliveries: &[NewDelivery],
+    ) -> Result<Vec<Accepted>, StoreError> {
         let mut tx = self.database.begin().await?;
+        // What is known already decides what becomes of a delivery: replicas that get the same one take turns.
+        let streams = deliveries
+            .iter()
+            .map(|new| format!("{} {}", new.forge, new.stream));
+        tx.take_turns(streams.collect()).await?;
         let mut outcomes = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
             outcomes.push(accept_one(&mut *tx, delivery).await?);
@@ -114,6 +126,15 @@ impl Store {
 
     /// Tries a failed run again, from where it failed. None if there is no such run; false if it is not one to try again.
     pub async fn retry(
+        &self,
+        id: &RunId,
+        now: Timestamp,
+        deadline: Timestamp,
+    ) -> Result<Option<bool>, StoreError> {
+        undisturbed(|| self.retry_at_once(id, now, deadline)).await
+    }
+
+    async fn retry_at_once(
         &self,
         id: &RunId,
         now: Timestamp,

@@ -42,7 +42,7 @@ impl Store {
     }
 }
 
-/// Counts commits as held from now on, and forgets those whose time is over.
+/// Counts commits as held from `now` on, and forgets those whose time is over.
 pub(super) async fn hold(
     tx: &mut dyn Transaction,
     site: &str,

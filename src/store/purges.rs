@@ -440,6 +440,9 @@ pub(super) async fn insert(
     run: &RunId,
     planned: &[(PlannedPurge, String, PurgeState)],
 ) -> Result<(), StoreError> {
+    // A run that is tried again may plan anew: this plan stands in for the one before.
+    tx.execute("DELETE FROM purges WHERE run = $1", params![&run.0])
+        .await?;
     let mut seq = 0;
     for rows in planned.chunks(ROWS_PER_INSERT) {
         let mut values: Vec<Value> = Vec::with_capacity(rows.len() * 10);

@@ -274,10 +274,14 @@ pub(super) async fn wait(
     Ok(waiting > 0)
 }
 
+/// A run, as it stays until the transaction is over.
 pub(super) async fn find(tx: &mut dyn Transaction, id: &RunId) -> Result<Option<Run>, StoreError> {
     let rows = tx
         .query(
-            &format!("SELECT {COLUMNS} FROM runs WHERE id = $1"),
+            &format!(
+                "SELECT {COLUMNS} FROM runs WHERE id = $1 {}",
+                tx.keep_rows()
+            ),
             params![&id.0],
         )
         .await?;
@@ -296,13 +300,17 @@ pub(super) async fn that_covers(tx: &mut dyn Transaction, run: Run) -> Result<Ru
     Ok(run)
 }
 
+/// The runs of a delivery, as [`find`] finds one.
 pub(super) async fn of_delivery(
     tx: &mut dyn Transaction,
     delivery: &str,
 ) -> Result<Vec<Run>, StoreError> {
     let rows = tx
         .query(
-            &format!("SELECT {COLUMNS} FROM runs WHERE delivery = $1 ORDER BY id"),
+            &format!(
+                "SELECT {COLUMNS} FROM runs WHERE delivery = $1 ORDER BY id {}",
+                tx.keep_rows()
+            ),
             params![delivery],
         )
         .await?;

@@ -5,14 +5,14 @@
 //! changes nothing. A wish for an item that is in hand is remembered: the item
 //! is then due again at once instead of being removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::database::{Transaction, params};
+use super::database::{Transaction, Value, params};
 use super::purges::{Move, PurgeUpdate, StoredTask};
-use super::{Store, StoreError, accept, held, purges, runs, statuses, timestamp};
+use super::{Store, StoreError, accept, held, purges, runs, statuses, timestamp, undisturbed};
 use crate::changes::{ChangeKind, FilePath};
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
 use crate::run::{Run, RunId, StatusState};
@@ -170,13 +170,16 @@ impl Store {
         let rows = tx
             .query(
                 &format!(
-                    "UPDATE work SET lease = $1, lease_until = $2
-                     WHERE id IN (
+                    // MATERIALIZED: PostgreSQL may look more than once for what is only a
+                    // subquery, skip what it has just locked, and claim more than the limit.
+                    "WITH due AS MATERIALIZED (
                          SELECT id FROM work
                          WHERE due_at <= $3 AND (lease IS NULL OR lease_until <= $3)
                          ORDER BY due_at
                          LIMIT $4
                          {})
+                     UPDATE work SET lease = $1, lease_until = $2
+                     WHERE id IN (SELECT id FROM due)
                      RETURNING id, due_at, attempts, wishes",
                     self.database.skip_locked()
                 ),
@@ -217,9 +220,12 @@ impl Store {
 
     /// Asks for something to be done, outside any step.
     pub async fn ask(&self, key: &WorkKey, at: Timestamp) -> Result<(), StoreError> {
-        let mut tx = self.database.begin().await?;
-        wish(&mut *tx, key, at).await?;
-        tx.commit().await
+        undisturbed(|| async {
+            let mut tx = self.database.begin().await?;
+            wish(&mut *tx, key, at).await?;
+            tx.commit().await
+        })
+        .await
     }
 
     /// When the next work is due, leased work when its lease ends.
@@ -249,7 +255,18 @@ impl Store {
         after: After,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        undisturbed(|| self.commit_at_once(lease, writes, after, now)).await
+    }
+
+    async fn commit_at_once(
+        &self,
+        lease: &Lease,
+        writes: &[Write],
+        after: After,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let mut tx = self.database.begin().await?;
+        keep_in_order(&mut *tx, lease, writes).await?;
         if !settle(&mut *tx, lease, after, now).await? {
             return Ok(false);
         }
@@ -296,6 +313,51 @@ impl Store {
     }
 }
 
+/// Takes hold of every work item that a commit touches, in one order for all:
+/// two commits that wish for each other's items would wait for each other otherwise.
+async fn keep_in_order(
+    tx: &mut dyn Transaction,
+    lease: &Lease,
+    writes: &[Write],
+) -> Result<(), StoreError> {
+    if tx.keep_rows().is_empty() {
+        return Ok(());
+    }
+    let mut items = BTreeSet::from([lease.key.text()]);
+    for write in writes {
+        match write {
+            Write::Wish(key, _) => {
+                items.insert(key.text());
+            }
+            Write::Status(run, _, _) | Write::Waiting(run, _, _) => {
+                items.insert(WorkKey::Status(run.clone()).text());
+            }
+            // A new run's items are nobody else's yet; a run's lanes are only known once it is written.
+            Write::NewRun(_)
+            | Write::Run(_)
+            | Write::Changes(_, _)
+            | Write::Purges(_, _)
+            | Write::Update(_)
+            | Write::Move(_)
+            | Write::WishLanes(_)
+            | Write::Task(_)
+            | Write::Posted(_, _, _, _)
+            | Write::HeldAsOf(_, _)
+            | Write::Hold(_, _, _)
+            | Write::LetGo { .. } => {}
+        }
+    }
+    let places: Vec<String> = (1..=items.len()).map(|n| format!("${n}")).collect();
+    let sql = format!(
+        "SELECT id FROM work WHERE id IN ({}) ORDER BY id {}",
+        places.join(", "),
+        tx.keep_rows()
+    );
+    tx.query(&sql, items.into_iter().map(Value::from).collect())
+        .await?;
+    Ok(())
+}
+
 /// Does with the work item what `after` says. False if the lease has passed on.
 async fn settle(
     tx: &mut dyn Transaction,
@@ -308,7 +370,10 @@ async fn settle(
         After::Keep => {
             let held = tx
                 .query(
-                    "SELECT id FROM work WHERE id = $1 AND lease = $2",
+                    &format!(
+                        "SELECT id FROM work WHERE id = $1 AND lease = $2 {}",
+                        tx.keep_rows()
+                    ),
                     params![id, &lease.token],
                 )
                 .await?;

@@ -9,5 +9,9 @@
 
 mod commands;
 mod crashes;
+#[path = "../postgres/mod.rs"]
+mod postgres;
 mod pushes;
+mod replicas;
+mod sweep;
 mod world;

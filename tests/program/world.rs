@@ -12,14 +12,16 @@ use purgehook::sandbox::{Area, Delivery, PostedStatus, Repository, Sandbox};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long anything may take before a test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::postgres;
+
+/// How long anything may take before a test gives up on it: longer than a lease, which some wait for.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The rules file of these tests; what is in capitals comes from the environment.
 const RULES: &str = r#"
 server:
   listen: ${LISTEN}
-  database: sqlite://${DATABASE}
+  database: ${DATABASE}
   public_url: https://purge.example.com
   admin_token: an-admin-token-of-the-tests
 forges:
@@ -46,6 +48,7 @@ sites:
     base_urls: ["https://www.example.com"]
     cdns: [tencent]
     status: {context: cdn/purge}
+    settle: ${SETTLE}
     ignore: ["**/README.md"]
     rules:
       - name: pages
@@ -73,39 +76,69 @@ sites:
         urls: ["/{page}"]
 "#;
 
-/// A forge, a CDN, a database and a rules file; the program comes and goes.
+/// A forge, a CDN, a database and a rules file; the program comes and goes, in
+/// as many replicas as there are. What names no replica is done with the first.
 pub struct World {
     pub sandbox: Sandbox,
     http: reqwest::Client,
     folder: TempDir,
+    database: String,
+    settle: &'static str,
+    replicas: Vec<Replica>,
+}
+
+/// One program, running or not, at an address that it keeps.
+struct Replica {
     port: u16,
     program: Option<Child>,
 }
 
+impl Replica {
+    fn new() -> Self {
+        // Free at this moment, and asked for again right away: a restart needs the same one.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self {
+            port: listener.local_addr().unwrap().port(),
+            program: None,
+        }
+    }
+}
+
 impl World {
-    /// Everything but the program.
+    /// Everything but the program, with SQLite.
     pub async fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let database = format!("sqlite://{}", folder.path().join("purgehook.db").display());
+        Self::on(database, folder, 1).await
+    }
+
+    /// Everything but the programs, with PostgreSQL.
+    pub async fn with_replicas(count: usize) -> Self {
+        let folder = TempDir::new().unwrap();
+        Self::on(postgres::new_database().await, folder, count).await
+    }
+
+    async fn on(database: String, folder: TempDir, replicas: usize) -> Self {
         let sandbox = Sandbox::start(Clock::system()).await.unwrap();
         let cdn = sandbox.tencent_cdn();
         cdn.add_domain("www.example.com", Area::Mainland);
         cdn.add_domain("docs.example.com", Area::Mainland);
         cdn.set_duration(Duration::from_millis(300));
-        let folder = TempDir::new().unwrap();
         std::fs::write(folder.path().join("rules.yaml"), RULES).unwrap();
-        // Free at this moment, and asked for again right away: a restart needs the same one.
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
         let http = Outside::new(Clock::system()).unwrap().http;
         Self {
             sandbox,
             http,
             folder,
-            port,
-            program: None,
+            database,
+            settle: "10m",
+            replicas: (0..replicas).map(|_| Replica::new()).collect(),
         }
+    }
+
+    /// From the next start on, what was purged is let go of at once.
+    pub fn settle_at_once(&mut self) {
+        self.settle = "0s";
     }
 
     /// Everything, with the program serving.
@@ -117,25 +150,30 @@ impl World {
 
     /// Starts `purgehook serve` and waits until it is ready.
     pub async fn start(&mut self) {
+        self.start_replica(0).await;
+    }
+
+    /// As [`start`](Self::start), for one replica.
+    pub async fn start_replica(&mut self, replica: usize) {
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.log_path())
             .unwrap();
         let child = self
-            .command(&["serve"])
+            .command(replica, &["serve"])
             .stderr(log)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        self.program = Some(child);
+        self.replicas[replica].program = Some(child);
         let started = Instant::now();
         while self
-            .get("/readyz")
+            .get_from(replica, "/readyz")
             .await
             .is_none_or(|(status, _)| status != 200)
         {
-            if let Some(status) = self
+            if let Some(status) = self.replicas[replica]
                 .program
                 .as_mut()
                 .and_then(|child| child.try_wait().unwrap())
@@ -153,19 +191,22 @@ impl World {
 
     /// SIGKILL: no warning, no goodbye.
     pub fn kill(&mut self) {
-        let mut child = self.program.take().expect("the program is running");
+        self.kill_replica(0);
+    }
+
+    /// As [`kill`](Self::kill), for one replica.
+    pub fn kill_replica(&mut self, replica: usize) {
+        let program = self.replicas[replica].program.take();
+        let mut child = program.expect("the program is running");
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     /// SIGTERM; how the program ended.
     pub async fn terminate(&mut self) -> ExitStatus {
-        let mut child = self.program.take().expect("the program is running");
-        let sent = Command::new("kill")
-            .args(["-TERM", &child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(sent.success());
+        self.signal(0, "TERM");
+        let program = self.replicas[0].program.take();
+        let mut child = program.expect("the program is running");
         let started = Instant::now();
         loop {
             if let Some(status) = child.try_wait().unwrap() {
@@ -176,11 +217,22 @@ impl World {
         }
     }
 
+    /// Sends a replica a signal, by the name that `kill` knows it by.
+    pub fn signal(&self, replica: usize, name: &str) {
+        let program = self.replicas[replica].program.as_ref();
+        let id = program.expect("the program is running").id();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &id.to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
     /// The output of another command of the program, with text on its standard input.
     pub fn run(&self, args: &[&str], input: &str) -> Output {
         let input_path = self.folder.path().join("input");
         std::fs::write(&input_path, input).unwrap();
-        self.command(args)
+        self.command(0, args)
             .stdin(File::open(input_path).unwrap())
             .output()
             .unwrap()
@@ -220,9 +272,13 @@ impl World {
 
     /// A page or an API answer; none while nobody answers. JSON null if it is not JSON.
     pub async fn get(&self, path: &str) -> Option<(u16, Value)> {
+        self.get_from(0, path).await
+    }
+
+    async fn get_from(&self, replica: usize, path: &str) -> Option<(u16, Value)> {
         let answer = self
             .http
-            .get(format!("{}{path}", self.base()))
+            .get(format!("{}{path}", self.base_of(replica)))
             .send()
             .await
             .ok()?;
@@ -253,6 +309,19 @@ impl World {
         }
     }
 
+    /// What a commit shows in the end: another run may speak for the one that a push made.
+    pub async fn shown(&self, repo: &Repository, commit: &str) -> String {
+        let last = |_: &Self| {
+            let shown = repo.statuses(commit).pop().map(|status| status.state);
+            shown.filter(|state| state != "pending")
+        };
+        self.until("the commit shows how it ended", |world| {
+            last(world).is_some()
+        })
+        .await;
+        last(self).unwrap_or_default()
+    }
+
     /// Waits until something is so.
     pub async fn until(&self, what: &str, so: impl Fn(&Self) -> bool) {
         let started = Instant::now();
@@ -272,14 +341,18 @@ impl World {
     }
 
     pub fn base(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.base_of(0)
+    }
+
+    pub fn base_of(&self, replica: usize) -> String {
+        format!("http://127.0.0.1:{}", self.replicas[replica].port)
     }
 
     fn log_path(&self) -> PathBuf {
         self.folder.path().join("log")
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    fn command(&self, replica: usize, args: &[&str]) -> Command {
         let (github, gitlab, tencent) = (
             self.sandbox.github(),
             self.sandbox.gitlab(),
@@ -290,8 +363,12 @@ impl World {
             .args(args)
             .env_remove("RUST_LOG")
             .env("PURGEHOOK_RULES", self.folder.path().join("rules.yaml"))
-            .env("LISTEN", format!("127.0.0.1:{}", self.port))
-            .env("DATABASE", self.folder.path().join("purgehook.db"))
+            .env(
+                "LISTEN",
+                format!("127.0.0.1:{}", self.replicas[replica].port),
+            )
+            .env("DATABASE", &self.database)
+            .env("SETTLE", self.settle)
             .env("GITHUB_URL", github.url())
             .env("GITHUB_SECRET", github.webhook_secret())
             .env("GITHUB_TOKEN", github.token())
@@ -307,9 +384,11 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if let Some(mut child) = self.program.take() {
-            let _ = child.kill();
-            let _ = child.wait();
+        for replica in &mut self.replicas {
+            if let Some(mut child) = replica.program.take() {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
         }
     }
 }
