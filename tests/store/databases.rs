@@ -105,7 +105,7 @@ pub fn run(number: u32) -> Run {
         origin: "push".to_owned(),
         covered_by: None,
         bases: Vec::new(),
-        planned_at: None,
+        held_version: None,
         state: RunState::Pending,
         step: Step::Changes,
         summary: "Finding out what changed".to_owned(),
