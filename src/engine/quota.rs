@@ -61,6 +61,16 @@ impl Engine {
         Ok(left(limit, own, since_asked, today))
     }
 
+    /// Whether an account says, asked anew, that so many targets are still free today.
+    pub(super) async fn says_free(&self, cdn: &dyn Cdn, kind: PurgeKind, targets: u64) -> bool {
+        self.forget_quota(&cdn.account());
+        let asked = self.quota_of(cdn, self.clock.now()).await;
+        asked
+            .said
+            .get(&kind)
+            .is_some_and(|quota| quota.left >= targets)
+    }
+
     /// Forgets what an account said: it turned out otherwise, or a new day began.
     pub(super) fn forget_quota(&self, account: &str) {
         self.quotas

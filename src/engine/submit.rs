@@ -173,7 +173,18 @@ impl Engine {
                 ..PurgeUpdate::new(keys, PurgeState::Planned, of_batch.clone())
             })
         };
-        match error.class {
+        let mut class = error.class;
+        if class == ErrorClass::QuotaDay
+            && size > 1
+            && let Some(cdn) = self.config().cdns.get(&batch.cdn)
+            && self
+                .says_free(cdn.as_ref(), kind, size.unsigned_abs())
+                .await
+        {
+            // Some codes say "over a limit" of a day and of a request alike; the quota tells which.
+            class = ErrorClass::Split;
+        }
+        match class {
             ErrorClass::Retry => {
                 // An outage is waited out for as long as the run may last; an error of the CDN's own is not.
                 let outage = error.is_outage();

@@ -3,6 +3,7 @@
 
 mod following;
 mod histories;
+mod pushes;
 mod quota;
 mod several_cdns;
 mod world;

@@ -39,7 +39,7 @@ async fn one_cdn_that_refuses_does_not_stop_the_three_others() {
         Service::HuaweiCdn,
         "POST refresh-tasks",
         Often::Always,
-        Fault::Code("CDN.0110".to_owned()),
+        Fault::Code("CDN.0202".to_owned()),
     );
     let commit = website.commit(
         "main",
