@@ -8,6 +8,7 @@ use super::{Site, Trigger, WhenUnknown};
 use crate::cdn::Cdn;
 use crate::event::RepoPath;
 use crate::forge::Forge;
+use crate::plan::Cover;
 use crate::rules::{BaseUrl, Glob, Rules};
 use crate::settings::{Located, Section, Span};
 
@@ -71,6 +72,10 @@ fn read(
         Some(word) if word.value == "fail" => WhenUnknown::Fail,
         Some(_) | None => WhenUnknown::Everything,
     };
+    let cover = match section.word("cover", &["exact", "cheapest"]) {
+        Some(word) if word.value == "cheapest" => Cover::Cheapest,
+        Some(_) | None => Cover::Exact,
+    };
     let settle = section.duration("settle").map(|settle| settle.value);
     let ignore = globs(&mut section, "ignore");
     let rules = rule::read_all(&mut section, base_urls.as_deref());
@@ -90,6 +95,7 @@ fn read(
             status_context: context
                 .map_or_else(|| format!("purgehook/{}", name.value), |c| c.value),
             when_unknown,
+            cover,
             settle: settle.unwrap_or(DEFAULT_SETTLE),
             rules: Rules::new(base_urls, ignore, rules),
             name: name.value.clone(),

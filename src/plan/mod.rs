@@ -3,12 +3,14 @@
 //! Planning is pure and does not depend on the order of anything: the same
 //! paths under the same rules make the same plan.
 
+mod cover;
 mod input;
 mod show;
 
 #[cfg(test)]
 mod tests;
 
+pub use cover::{Allowance, Budget, Cover, Covered, Price, cover};
 pub use input::{InputError, read_files};
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -37,6 +39,33 @@ pub struct Plan {
     pub problems: Vec<String>,
     /// What else a person may want to know: a prefetch that a CDN cannot do, a purge that another one covers.
     pub notes: Vec<String>,
+}
+
+impl Plan {
+    /// The same plan with each CDN's purges covered as its budget allows. A CDN without a budget keeps its own.
+    pub fn covered(self, budgets: &BTreeMap<String, Budget>) -> Self {
+        let Self {
+            purges,
+            problems,
+            mut notes,
+        } = self;
+        let mut covered = Vec::new();
+        for purges in purges.chunk_by(|one, next| one.cdn == next.cdn) {
+            match purges.first().and_then(|first| budgets.get(&first.cdn)) {
+                Some(budget) => {
+                    let cover = cover(purges, budget);
+                    covered.extend(cover.purges);
+                    notes.extend(cover.notes);
+                }
+                None => covered.extend_from_slice(purges),
+            }
+        }
+        Self {
+            purges: covered,
+            problems,
+            notes,
+        }
+    }
 }
 
 /// One target, whichever CDN it goes to.
