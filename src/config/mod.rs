@@ -16,6 +16,7 @@ use crate::cdn::{self, Cdn, CdnKind};
 use crate::event::{RepoPath, SignalKind};
 use crate::forge::{self, Forge, ForgeKind};
 use crate::http::Outside;
+use crate::plan::Cover;
 use crate::rules::{Case, Glob, Rules};
 use crate::settings::{Environment, File, Problems, Section};
 
@@ -76,6 +77,8 @@ pub struct Site {
     pub status_context: String,
     /// What to do when it cannot be known what changed.
     pub when_unknown: WhenUnknown,
+    /// Whether cheaper purges may replace those the rules ask for. Default: only where the day's quota would not do.
+    pub cover: Cover,
     /// How long old commits are held after a success that nothing proved. Default: 10 minutes.
     pub settle: Duration,
     /// Paths to targets.

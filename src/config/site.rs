@@ -8,6 +8,7 @@ use super::{case, rule};
 use crate::cdn::Cdn;
 use crate::event::{PIPELINE_ENDS, RepoPath};
 use crate::forge::Forge;
+use crate::plan::Cover;
 use crate::rules::{BaseUrl, Glob, IndexName, Rules, Unmatched};
 use crate::settings::{Located, Section, Span};
 
@@ -72,6 +73,10 @@ fn read(
         Some(word) if word.value == "fail" => WhenUnknown::Fail,
         Some(_) | None => WhenUnknown::Everything,
     };
+    let cover = match section.word("cover", &["exact", "cheapest"]) {
+        Some(word) if word.value == "cheapest" => Cover::Cheapest,
+        Some(_) | None => Cover::Exact,
+    };
     let settle = section.duration("settle").map(|settle| settle.value);
     let ignore = globs(&mut section, "ignore");
     let unmatched = section
@@ -104,6 +109,7 @@ fn read(
             status_context: context
                 .map_or_else(|| format!("purgehook/{}", name.value), |c| c.value),
             when_unknown,
+            cover,
             settle: settle.unwrap_or(DEFAULT_SETTLE),
             rules: Rules::new(base_urls, ignore, rules)
                 .with_unmatched(unmatched.unwrap_or_default())

@@ -16,6 +16,7 @@ use crate::forge::{
     Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
 };
 use crate::http::Outside;
+use crate::plan::Cover;
 use crate::purge::{Mode, PurgeKind};
 use crate::settings::{Environment, Problems, Section, Severity};
 
@@ -288,6 +289,7 @@ sites:
     status: {context: cdn/purge}
     when_unknown: everything
     settle: 5m
+    cover: cheapest
     ignore: ["**/README.md", ".github/**"]
     rules:
       - name: pages
@@ -339,6 +341,7 @@ fn everything_that_is_documented_is_read() {
     assert_eq!(www.cdns, ["tencent", "huawei"]);
     assert_eq!(www.status_context, "cdn/purge");
     assert_eq!(www.when_unknown, WhenUnknown::Everything);
+    assert_eq!(www.cover, Cover::Cheapest);
     assert_eq!(www.settle, Duration::from_secs(300));
     assert_eq!(www.rules.ignore().len(), 2);
     let [pages, files, theme] = www.rules.rules() else {
@@ -372,6 +375,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(site.branches[0].text(), "main");
     assert_eq!(site.trigger, Trigger::Push);
     assert_eq!(site.status_context, "purgehook/www");
+    assert_eq!(site.cover, Cover::Exact);
     assert_eq!(site.settle, Duration::from_secs(600));
     assert_eq!(site.rules.rules()[0].name, "rule 1");
 }

@@ -1,6 +1,6 @@
 //! The first step of a run: which commit, what changed, and the plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use crate::changes::ChangeSet;
 use crate::config::{Config, Site, WhenUnknown};
 use crate::event::{CommitId, RepoPath};
 use crate::forge::ForgeError;
-use crate::plan::{self, Capability, Plan};
+use crate::plan::{self, Allowance, Budget, Capability, Cover, Plan};
 use crate::purge::{PurgeKind, PurgeState};
 use crate::run::{Run, RunState, StatusState, Step};
 use crate::store::{StoreError, Work, WorkKey, Write};
@@ -85,6 +85,10 @@ impl Engine {
             ChangeSet::Complete { proof, files } => {
                 run.proof = Some(proof.word().to_owned());
                 let plan = plan::plan(&site.rules, &cdns, &files);
+                let plan = match site.cover {
+                    Cover::Exact => plan,
+                    Cover::Cheapest => plan.covered(&self.budgets(config, site).await?),
+                };
                 let what = describe::files(files.len());
                 writes.push(Write::Changes(run.id.clone(), files));
                 (plan, what)
@@ -137,6 +141,44 @@ impl Engine {
         let deadline = run.deadline;
         writes.push(Write::Run(run));
         Ok(Outcome::again(writes, deadline, 0))
+    }
+
+    /// What each CDN of a site may still be asked for today.
+    async fn budgets(
+        &self,
+        config: &Config,
+        site: &Site,
+    ) -> Result<BTreeMap<String, Budget>, StoreError> {
+        let mut budgets = BTreeMap::new();
+        for (name, cdn) in site
+            .cdns
+            .iter()
+            .filter_map(|name| Some((name, config.cdns.get(name)?)))
+        {
+            let mut allowances = BTreeMap::new();
+            for (kind, limit) in &cdn.limits().kinds {
+                let room = self
+                    .room(cdn.as_ref(), &cdn.account(), *kind, *limit)
+                    .await?;
+                let allowance = Allowance {
+                    per_request: room.per_request,
+                    left: Some(room.today),
+                };
+                allowances.insert(*kind, allowance);
+            }
+            let Some(urls) = allowances.get(&PurgeKind::Url).copied() else {
+                continue;
+            };
+            let budget = Budget {
+                cover: site.cover,
+                urls,
+                directories: allowances.get(&PurgeKind::Directory).copied(),
+                roots: site.rules.roots(),
+                objects: BTreeMap::new(),
+            };
+            budgets.insert(name.clone(), budget);
+        }
+        Ok(budgets)
     }
 
     /// Turns the name that the event gave for its commit into the commit.

@@ -64,7 +64,7 @@ impl Engine {
     /// Whether an account says, asked anew, that so many targets are still free today.
     pub(super) async fn says_free(&self, cdn: &dyn Cdn, kind: PurgeKind, targets: u64) -> bool {
         self.forget_quota(&cdn.account());
-        let asked = self.quota_of(cdn, self.clock.now()).await;
+        let asked = self.quota_of(cdn, &cdn.account(), self.clock.now()).await;
         asked
             .said
             .get(&kind)

@@ -3,6 +3,7 @@
 //! Planning is pure and does not depend on the order of anything: the same
 //! paths under the same rules make the same plan.
 
+mod cover;
 mod input;
 mod show;
 mod summary;
@@ -10,6 +11,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
+pub use cover::{Allowance, Budget, Cover, Covered, Price, cover};
 pub use input::{InputError, read_files};
 pub use summary::{Ceiling, Load, loads_to_json, loads_to_text};
 
@@ -45,6 +47,33 @@ pub struct Plan {
 const EVERYTHING: &str = "everything";
 /// Paths that a note names before it only counts.
 const PATHS_NAMED: usize = 5;
+
+impl Plan {
+    /// The same plan with each CDN's purges covered as its budget allows. A CDN without a budget keeps its own.
+    pub fn covered(self, budgets: &BTreeMap<String, Budget>) -> Self {
+        let Self {
+            purges,
+            problems,
+            mut notes,
+        } = self;
+        let mut covered = Vec::new();
+        for purges in purges.chunk_by(|one, next| one.cdn == next.cdn) {
+            match purges.first().and_then(|first| budgets.get(&first.cdn)) {
+                Some(budget) => {
+                    let cover = cover(purges, budget);
+                    covered.extend(cover.purges);
+                    notes.extend(cover.notes);
+                }
+                None => covered.extend_from_slice(purges),
+            }
+        }
+        Self {
+            purges: covered,
+            problems,
+            notes,
+        }
+    }
+}
 
 /// One target, whichever CDN it goes to.
 #[derive(Clone)]
