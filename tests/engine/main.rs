@@ -2,7 +2,6 @@
 //! the sandbox, on a clock that the tests move, so that a day takes no time.
 
 mod changes;
-mod following;
 mod histories;
 mod pushes;
 mod quota;
