@@ -85,11 +85,13 @@ impl Engine {
         }
         match left.into_iter().max() {
             None => Ok(Outcome::done(writes)),
-            Some(youngest) => Ok(Outcome::again(
-                writes,
-                now + until_next_look(youngest, now),
-                0,
-            )),
+            Some(youngest) => {
+                let wait = until_next_look(youngest, now);
+                // A short wait stands whatever is wished for meanwhile, or a line that submits
+                // many batches would have all of them looked at once for each.
+                let stands = i64::from(wait <= LOOKS.0 * 2);
+                Ok(Outcome::again(writes, now + wait, stands))
+            }
         }
     }
 
