@@ -16,9 +16,10 @@ use crate::cdn::{self, Cdn, CdnKind};
 use crate::event::{RepoPath, SignalKind};
 use crate::forge::{self, Forge, ForgeKind};
 use crate::http::Outside;
-use crate::rules::{Glob, Rules};
+use crate::rules::{Case, Glob, Rules};
 use crate::settings::{Environment, File, Problems, Section};
 
+mod case;
 mod clients;
 mod overlaps;
 mod pointless;
@@ -79,6 +80,8 @@ pub struct Site {
     pub settle: Duration,
     /// Paths to targets.
     pub rules: Rules,
+    /// What the rules should come to.
+    pub tests: Vec<Case>,
 }
 
 /// What starts a run.

@@ -72,8 +72,8 @@ fn warn_of_cover(section: &mut Section, rule: &Rule, earlier: &[Rule], ignore: &
         other.last && whole && rule.on.iter().all(|change| other.on.contains(change))
     };
     let by_last = |glob: &Glob| {
-        let rules = earlier.iter().filter(last);
-        rules.filter(|other| covered(&other.matches, glob)).next()
+        let mut rules = earlier.iter().filter(last);
+        rules.find(|other| covered(&other.matches, glob))
     };
     let covers: Option<Vec<Option<&Rule>>> = rule
         .matches

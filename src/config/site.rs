@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::clients::{Clients, check_form};
-use super::rule;
 use super::{Site, Trigger, WhenUnknown};
+use super::{case, rule};
 use crate::cdn::Cdn;
 use crate::event::{PIPELINE_ENDS, RepoPath};
 use crate::forge::Forge;
@@ -87,6 +87,8 @@ fn read(
         },
     );
 
+    let tests = case::read_all(&mut section, base_urls.as_deref());
+
     let written = branches.iter().map(|b| b.value.0.clone()).collect();
     let context_at = context.as_ref().map(|c| c.at.clone());
     let forge = repo.as_ref().map(|(forge, _)| forge.clone());
@@ -106,6 +108,7 @@ fn read(
             rules: Rules::new(base_urls, ignore, rules)
                 .with_unmatched(unmatched.unwrap_or_default())
                 .with_index(index),
+            tests,
             name: name.value.clone(),
         });
     SiteEntry {

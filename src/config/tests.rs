@@ -243,7 +243,7 @@ pub(super) fn with_site(lines: &str) -> String {
     )
 }
 
-const MINIMAL: &str = "repo: github:acme/website\nbase_urls: https://www.example.com\ncdns: tencent\n\
+pub(super) const MINIMAL: &str = "repo: github:acme/website\nbase_urls: https://www.example.com\ncdns: tencent\n\
                        rules: [{match: \"**\", urls: \"/{path}\"}]\n";
 
 /// The example of the documentation, with everything in it.

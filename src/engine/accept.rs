@@ -181,29 +181,44 @@ impl<'a> Asked<'a> {
 
     /// The run for one of the sites.
     fn run(&self, site: &Site, delivery: &str, clock: &Clock) -> Run {
-        let now = clock.now();
         Run {
-            id: RunId(clock.new_id()),
-            site: site.name.clone(),
-            forge: site.forge.clone(),
-            repo: self.repo.to_string(),
-            git_ref: self.git_ref.clone(),
             before: self.before.clone(),
-            commit: self.commit.clone(),
             delivery: Some(delivery.to_owned()),
-            origin: self.origin.to_owned(),
-            covered_by: None,
-            bases: Vec::new(),
-            planned_at: None,
-            state: RunState::Pending,
-            step: Step::Changes,
-            summary: "Finding out what changed".to_owned(),
-            proof: None,
-            problems: Vec::new(),
-            created_at: now,
-            deadline: now + RUN_LIMIT,
-            ended_at: None,
+            ..new_run(clock, site, self.origin, &self.git_ref, &self.commit)
         }
+    }
+}
+
+/// A run that begins now.
+pub(super) fn new_run(
+    clock: &Clock,
+    site: &Site,
+    origin: &str,
+    git_ref: &str,
+    commit: &str,
+) -> Run {
+    let now = clock.now();
+    Run {
+        id: RunId(clock.new_id()),
+        site: site.name.clone(),
+        forge: site.forge.clone(),
+        repo: site.repo.to_string(),
+        git_ref: git_ref.to_owned(),
+        before: None,
+        commit: commit.to_owned(),
+        delivery: None,
+        origin: origin.to_owned(),
+        covered_by: None,
+        bases: Vec::new(),
+        planned_at: None,
+        state: RunState::Pending,
+        step: Step::Changes,
+        summary: "Finding out what changed".to_owned(),
+        proof: None,
+        problems: Vec::new(),
+        created_at: now,
+        deadline: now + RUN_LIMIT,
+        ended_at: None,
     }
 }
 
@@ -272,5 +287,32 @@ async fn write(store: Arc<Store>, bell: Arc<Notify>, mut receiver: mpsc::Receive
             }
         }
         bell.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{CommitName, GitRef, Signal};
+
+    #[test]
+    fn a_deployment_asks_for_its_commit_by_the_name_it_has_and_from_wherever_the_site_stands() {
+        let deployed = Deployed {
+            repo: RepoPath::parse("Acme/website").unwrap(),
+            signal: Signal::Release {
+                tag: "v1".to_owned(),
+            },
+            id: "4 v1".to_owned(),
+            git_ref: Some(GitRef::Tag("v1".to_owned())),
+            commit: CommitName::Name("v1".to_owned()),
+        };
+
+        let asked = Asked::by_deployed(&deployed);
+
+        assert_eq!(asked.commit, "v1");
+        assert_eq!(asked.git_ref, "refs/tags/v1");
+        assert_eq!(asked.before, None);
+        assert_eq!(asked.stream, "acme/website release 4 v1");
+        assert_eq!(asked.meaning, "release Acme/website 4 v1 v1");
     }
 }

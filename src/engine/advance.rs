@@ -7,10 +7,10 @@ use tracing::info;
 
 use super::describe::short;
 use super::{Engine, Outcome, StepError, describe, prefetch};
-use crate::config::Config;
+use crate::event::CommitId;
 use crate::purge::{Purge, PurgeState};
 use crate::run::{Run, RunId, RunState, StatusState, Step};
-use crate::store::{PurgeKey, PurgeUpdate, StoreError, Work, Write};
+use crate::store::{Only, PurgeKey, PurgeUpdate, StoreError, Work, Write};
 
 /// Purges read at once.
 const PAGE: u32 = 1_000;
@@ -25,27 +25,24 @@ impl Engine {
             return Ok(Outcome::done(Vec::new()));
         }
         if now >= run.deadline {
-            return self.expire(run, now).await;
+            return self
+                .close(run, "not confirmed before the run's deadline", now)
+                .await;
         }
         let config = self.config();
         let Some(site) = config.sites.get(&run.site) else {
-            let summary = format!("The site {} is no longer configured", run.site);
-            return self.end(run, RunState::Errored, summary, now).await;
+            let why = format!("the site {} is no longer configured", run.site);
+            return self.close(run, &why, now).await;
         };
         match run.step {
             Step::Changes => self.plan(&config, site, run, work).await,
-            Step::Purging => self.settle(&config, run, now).await,
+            Step::Purging => self.settle(run, now).await,
             Step::Ended => Ok(Outcome::done(Vec::new())),
         }
     }
 
     /// Lets prefetches go whose purges are done, and ends the run when every purge is over.
-    async fn settle(
-        &self,
-        config: &Config,
-        run: Run,
-        now: Timestamp,
-    ) -> Result<Outcome, StepError> {
+    async fn settle(&self, run: Run, now: Timestamp) -> Result<Outcome, StepError> {
         let counts = self.store.purge_counts(&run.id).await?;
         let waiting = counts.count(|_, state| state == PurgeState::Waiting);
         let open = counts.count(|_, state| !state.is_final());
@@ -53,7 +50,7 @@ impl Engine {
             return Ok(Outcome::again(Vec::new(), run.deadline, 0));
         }
         let purges = self.all_purges(&run.id).await?;
-        let released = prefetch::release(config, &purges, now);
+        let released = prefetch::release(&run.id, &purges);
         if !released.is_empty() {
             // What was let go may have failed at once: look again right away.
             return Ok(Outcome::again(released, now, 0));
@@ -64,10 +61,9 @@ impl Engine {
         self.conclude(run, &purges, now).await
     }
 
-    /// Fails what is not over by the run's deadline, and ends the run.
-    async fn expire(&self, run: Run, now: Timestamp) -> Result<Outcome, StepError> {
+    /// Fails what is not over, and ends the run.
+    async fn close(&self, run: Run, why: &str, now: Timestamp) -> Result<Outcome, StepError> {
         let mut purges = self.all_purges(&run.id).await?;
-        let why = "not confirmed before the run's deadline";
         let open: Vec<PurgeKey> = purges
             .iter()
             .filter(|purge| !purge.state.is_final())
@@ -78,18 +74,16 @@ impl Engine {
             purge.error.get_or_insert_with(|| why.to_owned());
         }
         if purges.is_empty() {
-            let summary = format!("Gave up at the deadline: {}", run.summary);
+            let summary = format!("Gave up, {why}: {}", run.summary);
             return self.end(run, RunState::Errored, summary, now).await;
         }
         let mut outcome = self.conclude(run, &purges, now).await?;
-        outcome.writes.push(Write::Update(PurgeUpdate {
-            keys: open,
-            state: PurgeState::Failed,
-            task: None,
+        // First of all: what this run leaves behind, it leaves closed.
+        let closed = PurgeUpdate {
             error: Some(why.to_owned()),
-            tried: false,
-            batch_cap: None,
-        }));
+            ..PurgeUpdate::new(open, PurgeState::Failed, Only::Open)
+        };
+        outcome.writes.insert(0, Write::Update(closed));
         Ok(outcome)
     }
 
@@ -151,7 +145,22 @@ impl Engine {
         run.ended_at = Some(now);
 
         let mut writes = vec![Write::Status(run.id.clone(), shown, summary)];
-        for mut covered in self.store.covered_by(&run.id).await? {
+        let covered = if run.planned_at.is_some() {
+            self.store.covered_by(&run.id).await?
+        } else {
+            // It ends without a plan: what it should have purged is held for the next one. And
+            // nobody may leave their work to it meanwhile.
+            let held = self.store.held(&run.site, now).await?;
+            let hold = run.before.iter().chain([&run.commit]);
+            let hold = hold
+                .filter(|id| CommitId::parse(id).is_some())
+                .cloned()
+                .collect();
+            writes.push(Write::HeldAsOf(run.site.clone(), held.version));
+            writes.push(Write::Hold(run.site.clone(), hold, now));
+            self.store.covered_by(&run.id).await?
+        };
+        for mut covered in covered {
             covered.summary = format!("Covered by {}: {}", short(&run.commit), run.summary);
             writes.push(Write::Status(
                 covered.id.clone(),
@@ -161,19 +170,20 @@ impl Engine {
             writes.push(Write::Run(covered));
         }
         if let (RunState::Succeeded, Some(planned_at)) = (state, run.planned_at) {
-            let settle = self
-                .config()
+            let config = self.config();
+            let settle = config
                 .sites
                 .get(&run.site)
                 .map_or(Duration::ZERO, |site| site.settle);
+            // What a newer run brings is not this one's to let go.
+            let newer = self.store.newer_commits(&run.site, &run.id).await?;
+            let gone = run
+                .bases
+                .iter()
+                .filter(|base| **base != run.commit && !newer.contains(base));
             writes.push(Write::LetGo {
                 site: run.site.clone(),
-                commits: run
-                    .bases
-                    .iter()
-                    .filter(|base| **base != run.commit)
-                    .cloned()
-                    .collect(),
+                commits: gone.cloned().collect(),
                 planned_at,
                 until: now + settle,
             });

@@ -22,6 +22,21 @@ impl Engine {
         run: &Run,
         bases: &[String],
     ) -> Result<Result<ChangeSet, ForgeError>, StepError> {
+        // Leaves room in the step for the commit of its outcome.
+        match tokio::time::timeout(STEP_LIMIT * 9 / 10, self.compared(config, run, bases)).await {
+            Ok(changes) => changes,
+            Err(_) => Ok(Ok(ChangeSet::unknown(
+                "comparing the commits took too long",
+            ))),
+        }
+    }
+
+    async fn compared(
+        &self,
+        config: &Config,
+        run: &Run,
+        bases: &[String],
+    ) -> Result<Result<ChangeSet, ForgeError>, StepError> {
         if bases.is_empty() {
             return Ok(Ok(ChangeSet::unknown(
                 "it is not known what the caches hold",
@@ -52,13 +67,10 @@ impl Engine {
             {
                 listed
             } else {
-                // Leaves room in the step for the commit of its outcome.
-                let asked = forge.changes(&repo, &from, &to);
-                match tokio::time::timeout(STEP_LIMIT * 9 / 10, asked).await {
-                    Ok(Ok(changes)) => changes,
-                    Ok(Err(ForgeError::Gone(why))) => ChangeSet::unknown(why),
-                    Ok(Err(error)) => return Ok(Err(error)),
-                    Err(_) => ChangeSet::unknown("comparing two commits took too long"),
+                match forge.changes(&repo, &from, &to).await {
+                    Ok(changes) => changes,
+                    Err(ForgeError::Gone(why)) => ChangeSet::unknown(why),
+                    Err(error) => return Ok(Err(error)),
                 }
             };
             match changes {

@@ -59,7 +59,7 @@ pub fn targets(count: usize) -> String {
     }
 }
 
-/// "3 of 14 purges failed: https://...: why".
+/// "3 of 14 purges failed: URL on CDN: why".
 pub fn failure(failed: usize, all: u64, first: &PlannedPurge, why: &str) -> String {
     let what = if all == 1 {
         "The purge failed".to_owned()

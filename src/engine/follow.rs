@@ -6,13 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::submit::{fail, migrate};
+use super::submit::{fail, migrate, targets};
 use super::{Engine, Outcome, StepError, retry};
 use crate::cdn::{Batch, ErrorClass, InFlight, Pace, Report, TargetState};
 use crate::config::Config;
 use crate::purge::{PurgeKind, PurgeState};
 use crate::run::RunId;
-use crate::store::{PurgeKey, PurgeUpdate, StoredTask, TaskState, Work, WorkKey, Write};
+use crate::store::{Only, PurgeKey, PurgeUpdate, StoredTask, TaskState, Work, WorkKey, Write};
 
 /// Submissions of one purge: a CDN that failed at it is asked once more.
 const SUBMISSIONS: i64 = 2;
@@ -58,7 +58,7 @@ impl Engine {
                     open.iter().map(|_| Report::default()).collect()
                 }
                 Err(Trouble::Operator(why)) => {
-                    writes.extend(give_up(open, now, |keys| fail(keys, &why, now)));
+                    writes.extend(give_up(open, now, |keys| fail(keys, &why, Only::Open, now)));
                     continue;
                 }
                 Err(Trouble::Migrated(why)) => {
@@ -112,7 +112,7 @@ impl Engine {
                 batch: Batch {
                     kind: task.kind,
                     mode: task.mode,
-                    targets: purges.iter().map(|(_, target, _)| target.clone()).collect(),
+                    targets: targets(purges),
                 },
             };
             if flight.task.is_none() && !flight.batch.targets.is_empty() {
@@ -223,16 +223,14 @@ fn judge(open: Open, report: &Report, now: Timestamp) -> (Vec<Write>, bool) {
     }
 
     let runs: BTreeSet<RunId> = done.iter().map(|key: &PurgeKey| key.run.clone()).collect();
+    let of_task = Only::InTask(task.id.clone());
     let mut writes = Vec::new();
     if !done.is_empty() {
-        writes.push(Write::Update(PurgeUpdate {
-            keys: done,
-            state: PurgeState::Done,
-            task: Some(task.id.clone()),
-            error: None,
-            tried: false,
-            batch_cap: None,
-        }));
+        writes.push(Write::Update(PurgeUpdate::new(
+            done,
+            PurgeState::Done,
+            of_task.clone(),
+        )));
     }
     writes.extend(
         runs.into_iter()
@@ -240,12 +238,8 @@ fn judge(open: Open, report: &Report, now: Timestamp) -> (Vec<Write>, bool) {
     );
     for (why, keys) in again {
         writes.push(Write::Update(PurgeUpdate {
-            keys,
-            state: PurgeState::Planned,
-            task: None,
             error: Some(why),
-            tried: false,
-            batch_cap: None,
+            ..PurgeUpdate::new(keys, PurgeState::Planned, of_task.clone())
         }));
         let submit = WorkKey::Submit {
             account: task.account.clone(),
@@ -254,7 +248,7 @@ fn judge(open: Open, report: &Report, now: Timestamp) -> (Vec<Write>, bool) {
         writes.push(Write::Wish(submit, now));
     }
     for (why, keys) in failed {
-        writes.extend(fail(keys, &why, now));
+        writes.extend(fail(keys, &why, of_task.clone(), now));
     }
     let over = running == 0;
     if over {

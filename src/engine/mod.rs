@@ -7,6 +7,7 @@
 
 mod accept;
 mod advance;
+mod by_hand;
 mod changes;
 mod decide;
 mod describe;
@@ -14,6 +15,7 @@ mod follow;
 mod plan;
 mod prefetch;
 mod quota;
+mod rate;
 mod reconcile;
 mod report;
 mod retry;
@@ -30,6 +32,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 pub use accept::{ReceiveError, Received};
+pub use by_hand::only_branch;
 pub use plan::capabilities;
 
 use crate::clock::Clock;
@@ -59,6 +62,7 @@ pub struct Engine {
     bell: Arc<Notify>,
     accept: accept::Queue,
     quotas: quota::Quotas,
+    rates: rate::Rates,
 }
 
 /// What a step came to, to be committed.
@@ -105,6 +109,7 @@ impl Engine {
             bell,
             accept,
             quotas: quota::Quotas::default(),
+            rates: rate::Rates::default(),
         })
     }
 
@@ -233,7 +238,9 @@ impl Engine {
                 return;
             }
             Ok(Err(StepError::Store(StoreError::Outdated))) => {
-                self.put_back(&lease, self.clock.now(), attempts).await;
+                let wait = retry::backoff(attempts, self.clock.fraction());
+                self.put_back(&lease, self.clock.now() + wait, attempts + 1)
+                    .await;
                 return;
             }
             Ok(Err(StepError::Store(error))) => error.to_string(),

@@ -1,10 +1,12 @@
 //! The first step of a run: which commit, what changed, and the plan.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::{info, warn};
 
+use super::by_hand::EVERYTHING;
 use super::describe::{self, short};
 use super::prefetch::{Covers, account_of};
 use super::{Engine, Outcome, StepError, retry};
@@ -36,21 +38,31 @@ impl Engine {
         // After the look: what another run holds anew from here on, it holds later than this.
         let as_of = self.clock.now();
         let version = Write::HeldAsOf(site.name.clone(), held.version);
-        if let Some(newer) = self.store.newer_unplanned(&site.name, &run.id).await? {
+        let everything = run.origin == EVERYTHING;
+        let newer = self.store.newer_unplanned(&site.name, &run.id).await?;
+        if let Some(newer) =
+            newer.filter(|newer| !everything && CommitId::parse(&newer.commit).is_some())
+        {
             return self.fold(run, &newer, version, as_of).await;
         }
 
         // What was live before this push may be cached even if nobody told us of it then.
-        let mut bases = held.commits;
+        let held = held.commits;
+        let mut bases = held.clone();
         if let Some(before) = run.before.clone().filter(|before| !bases.contains(before)) {
             bases.push(before);
         }
-        let changes = match self.changes(config, &run, &bases).await? {
+        let found = if everything {
+            Ok(ChangeSet::unknown("everything was asked for"))
+        } else {
+            self.changes(config, &run, &bases).await?
+        };
+        let changes = match found {
             Ok(changes) => changes,
             Err(ForgeError::Later {
                 message,
                 retry_after,
-            }) if work.attempts < FORGE_TRIES => {
+            }) if may_wait(&run, work, retry_after, as_of) => {
                 run.summary = format!("Finding out what changed; trying again: {message}");
                 return Ok(self.ask_again(run, work, &message, retry_after));
             }
@@ -58,10 +70,17 @@ impl Engine {
         };
 
         let now = self.clock.now();
-        run.bases.clone_from(&bases);
+        // Held since before the forge was asked: a commit that is held anew while that goes on is held longer.
+        let mut hold: Vec<String> = run
+            .before
+            .iter()
+            .filter(|id| !held.contains(id))
+            .cloned()
+            .collect();
+        hold.push(run.commit.clone());
+        run.bases = bases;
         run.planned_at = Some(as_of);
-        bases.push(run.commit.clone());
-        let mut writes = vec![version, Write::Hold(site.name.clone(), bases, as_of)];
+        let mut writes = vec![version, Write::Hold(site.name.clone(), hold, as_of)];
         let cdns = capabilities(config, site);
         let (plan, what) = match changes {
             ChangeSet::Complete { proof, files } => {
@@ -74,18 +93,18 @@ impl Engine {
             ChangeSet::Unknown { why } => {
                 run.proof = Some("unknown".to_owned());
                 match site.when_unknown {
-                    WhenUnknown::Everything => {
+                    WhenUnknown::Fail if !everything => {
+                        let summary = format!("Unknown what changed: {why}");
+                        let mut outcome = self.end(run, RunState::Failed, summary, now).await?;
+                        outcome.writes.splice(0..0, writes);
+                        return Ok(outcome);
+                    }
+                    WhenUnknown::Everything | WhenUnknown::Fail => {
                         let plan = plan::plan_everything(&site.rules, &cdns, &why);
                         (
                             plan,
                             format!("unknown what changed ({why}), so everything is purged"),
                         )
-                    }
-                    WhenUnknown::Fail => {
-                        let summary = format!("Unknown what changed: {why}");
-                        let mut outcome = self.end(run, RunState::Failed, summary, now).await?;
-                        outcome.writes.splice(0..0, writes);
-                        return Ok(outcome);
                     }
                 }
             }
@@ -148,7 +167,7 @@ impl Engine {
             Err(ForgeError::Later {
                 message,
                 retry_after,
-            }) if work.attempts < FORGE_TRIES => {
+            }) if may_wait(&run, work, retry_after, now) => {
                 run.summary = format!("Finding the commit; trying again: {message}");
                 Ok(self.ask_again(run, work, &message, retry_after))
             }
@@ -190,13 +209,7 @@ impl Engine {
     }
 
     /// The same step again, after a while.
-    fn ask_again(
-        &self,
-        run: Run,
-        work: &Work,
-        why: &str,
-        asked: Option<std::time::Duration>,
-    ) -> Outcome {
+    fn ask_again(&self, run: Run, work: &Work, why: &str, asked: Option<Duration>) -> Outcome {
         warn!(run = %run.id, "the forge cannot be asked yet: {why}");
         let wait = retry::backoff_at_least(work.attempts, self.clock.fraction(), asked);
         Outcome::again(
@@ -205,6 +218,13 @@ impl Engine {
             work.attempts + 1,
         )
     }
+}
+
+/// Whether a run can wait for the forge: not for ever, and not past its deadline,
+/// where nothing could be purged any more.
+fn may_wait(run: &Run, work: &Work, asked: Option<Duration>, now: Timestamp) -> bool {
+    let wait = asked.unwrap_or_default().max(retry::LONGEST);
+    work.attempts < FORGE_TRIES && now + wait < run.deadline
 }
 
 /// What the CDNs of a site can take.

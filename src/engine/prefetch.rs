@@ -3,14 +3,13 @@
 //! Filling a cache with what is about to be purged is no use, and a CDN keeps
 //! what it has: a URL is filled only once its purge was confirmed.
 
-use std::collections::{BTreeSet, HashMap};
-
-use jiff::Timestamp;
+use std::collections::HashMap;
 
 use super::advance::key;
 use crate::config::Config;
 use crate::purge::{PlannedPurge, Purge, PurgeKind, PurgeState};
-use crate::store::{PurgeKey, PurgeUpdate, WorkKey, Write};
+use crate::run::RunId;
+use crate::store::{Only, PurgeUpdate, Write};
 
 /// The purges of a run by what they cover.
 pub(super) struct Covers<'p, S> {
@@ -52,10 +51,9 @@ impl<'p, S: Copy> Covers<'p, S> {
 }
 
 /// Lets prefetches go whose purges are over: planned where all were confirmed, failed where one was not.
-pub(super) fn release(config: &Config, purges: &[Purge], now: Timestamp) -> Vec<Write> {
+pub(super) fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
     let covers = Covers::new(purges.iter().map(|purge| (&purge.planned, purge.state)));
     let (mut planned, mut failed) = (Vec::new(), Vec::new());
-    let mut lanes = BTreeSet::new();
     for prefetch in purges
         .iter()
         .filter(|purge| purge.state == PurgeState::Waiting)
@@ -65,34 +63,21 @@ pub(super) fn release(config: &Config, purges: &[Purge], now: Timestamp) -> Vec<
             failed.push(key(prefetch));
         } else if states.iter().all(|state| *state == PurgeState::Done) {
             planned.push(key(prefetch));
-            lanes.insert(account_of(config, &prefetch.planned.cdn));
         }
     }
-    let why = "not prefetched: the purge of this URL failed";
     let mut writes = Vec::new();
-    writes.extend(update(planned, PurgeState::Planned, None));
-    writes.extend(update(failed, PurgeState::Failed, Some(why)));
-    for account in lanes {
-        let submit = WorkKey::Submit {
-            account,
-            kind: PurgeKind::Prefetch,
-        };
-        writes.push(Write::Wish(submit, now));
+    if !failed.is_empty() {
+        writes.push(Write::Update(PurgeUpdate {
+            error: Some("not prefetched: the purge of this URL failed".to_owned()),
+            ..PurgeUpdate::new(failed, PurgeState::Failed, Only::Waiting)
+        }));
+    }
+    if !planned.is_empty() {
+        let update = PurgeUpdate::new(planned, PurgeState::Planned, Only::Waiting);
+        writes.push(Write::Update(update));
+        writes.push(Write::WishLanes(run.clone()));
     }
     writes
-}
-
-fn update(keys: Vec<PurgeKey>, state: PurgeState, error: Option<&str>) -> Option<Write> {
-    (!keys.is_empty()).then(|| {
-        Write::Update(PurgeUpdate {
-            keys,
-            state,
-            task: None,
-            error: error.map(str::to_owned),
-            tried: false,
-            batch_cap: None,
-        })
-    })
 }
 
 /// The account behind a CDN's name; empty where it is no longer configured.

@@ -43,20 +43,20 @@ impl Engine {
     pub(super) async fn room(
         &self,
         cdn: &dyn Cdn,
+        account: &str,
         kind: PurgeKind,
         limit: Limit,
     ) -> Result<Room, StoreError> {
-        let account = cdn.account();
         let now = self.clock.now();
-        let asked = self.quota_of(cdn, now).await;
+        let asked = self.quota_of(cdn, account, now).await;
         let own = asked.said.get(&kind).copied();
         let since_asked = match own {
-            Some(_) => self.store.handed_over(&account, kind, asked.at).await?,
+            Some(_) => self.store.handed_over(account, kind, asked.at).await?,
             None => 0,
         };
         let today = self
             .store
-            .handed_over(&account, kind, quota_day(now).0)
+            .handed_over(account, kind, quota_day(now).0)
             .await?;
         Ok(left(limit, own, since_asked, today))
     }
@@ -70,14 +70,13 @@ impl Engine {
             .remove(account);
     }
 
-    async fn quota_of(&self, cdn: &dyn Cdn, now: Timestamp) -> Asked {
-        let account = cdn.account();
+    async fn quota_of(&self, cdn: &dyn Cdn, account: &str, now: Timestamp) -> Asked {
         let known = self
             .quotas
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .get(&account)
+            .get(account)
             .cloned();
         if let Some(asked) = known
             && now < asked.at + FRESH
@@ -94,7 +93,7 @@ impl Engine {
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(account, asked.clone());
+            .insert(account.to_owned(), asked.clone());
         asked
     }
 }

@@ -6,18 +6,21 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::{Engine, Outcome, RUN_LIMIT, StepError};
+use super::accept::new_run;
+use super::by_hand::is_pattern;
+use super::{Engine, Outcome, StepError};
 use crate::config::{Config, Site, Trigger};
 use crate::event::{CommitId, GitRef};
 use crate::forge::{Forge, ForgeError};
-use crate::run::{Run, RunId, RunState, Step};
+use crate::run::Run;
 use crate::store::{StoreError, WorkKey, Write};
 
 /// A run this young may be newer than what the forge just said: its replicas lag.
 const YOUNG: Duration = Duration::from_secs(60);
+/// How a run came about that reconciliation found to be missing.
+const ORIGIN: &str = "reconciliation";
 
 impl Engine {
     /// Asks for a first look at every site.
@@ -44,18 +47,37 @@ impl Engine {
             return Ok(Outcome::done(Vec::new()));
         };
         let mut writes = Vec::new();
+        let mut first = Vec::new();
         for (git_ref, head) in self.heads(&config, site).await {
             match head {
-                Ok(Some(head)) => writes.extend(self.compare(site, &git_ref, &head).await?),
+                Ok(Some(head)) => match self.compare(site, &git_ref, &head).await? {
+                    Found::Nothing => {}
+                    Found::First => first.push(head.to_string()),
+                    Found::Missed(run) => writes.push(Write::NewRun(*run)),
+                },
                 Ok(None) => {}
-                Err(error) => warn!(
-                    site = name,
-                    "cannot see where {git_ref} of {} stands: {error}", site.repo
-                ),
+                Err(error) => {
+                    warn!(
+                        site = name,
+                        "cannot see where {git_ref} of {} stands: {error}", site.repo
+                    );
+                }
             }
         }
-        let next = self.clock.now() + config.server.reconcile;
-        Ok(Outcome::again(writes, next, 0))
+        let now = self.clock.now();
+        let held = self.store.held(&site.name, now).await?;
+        if !first.is_empty() && held.commits.is_empty() {
+            // From now on purgehook knows of every change; what caches hold now is what is live now.
+            info!(
+                site = name,
+                "{} stands at {} to begin with",
+                site.repo,
+                first.join(" and ")
+            );
+            writes.push(Write::HeldAsOf(site.name.clone(), held.version));
+            writes.push(Write::Hold(site.name.clone(), first, now));
+        }
+        Ok(Outcome::again(writes, now + config.server.reconcile, 0))
     }
 
     /// Where each branch or environment that the site follows stands, as far as that can be asked.
@@ -80,59 +102,40 @@ impl Engine {
         }
     }
 
-    /// What a head asks for: nothing, a first note of it, or a run.
+    /// What a head asks for.
     async fn compare(
         &self,
         site: &Site,
         git_ref: &str,
         head: &CommitId,
-    ) -> Result<Vec<Write>, StepError> {
+    ) -> Result<Found, StepError> {
         let now = self.clock.now();
-        let known = self.store.newest_run(&site.name, Some(git_ref)).await?;
-        let held = self.store.held(&site.name, now).await?;
-        let Some(known) = known else {
-            if !held.commits.is_empty() {
-                return Ok(Vec::new());
-            }
-            // From now on purgehook knows of every change; what caches hold now is what is live now.
-            info!(site = %site.name, "{} stands at {} to begin with", site.repo, head.short());
-            return Ok(vec![
-                Write::HeldAsOf(site.name.clone(), held.version),
-                Write::Hold(site.name.clone(), vec![head.to_string()], now),
-            ]);
+        let Some(known) = self.store.newest_run(&site.name, Some(git_ref)).await? else {
+            // What was live before a deployment nobody can say once it is done; a push says it itself.
+            return Ok(if site.trigger == Trigger::Push {
+                Found::First
+            } else {
+                Found::Nothing
+            });
         };
         let is_young = now < known.created_at + YOUNG;
         if known.commit == head.as_str() || is_young {
-            return Ok(Vec::new());
+            return Ok(Found::Nothing);
         }
         warn!(site = %site.name, "{} moved to {} and no delivery said so", site.repo, head.short());
-        Ok(vec![Write::NewRun(self.found(site, git_ref, head, now))])
+        let run = new_run(&self.clock, site, ORIGIN, git_ref, head.as_str());
+        Ok(Found::Missed(Box::new(run)))
     }
+}
 
-    fn found(&self, site: &Site, git_ref: &str, head: &CommitId, now: Timestamp) -> Run {
-        Run {
-            id: RunId(self.clock.new_id()),
-            site: site.name.clone(),
-            forge: site.forge.clone(),
-            repo: site.repo.to_string(),
-            git_ref: git_ref.to_owned(),
-            before: None,
-            commit: head.to_string(),
-            delivery: None,
-            origin: "reconciliation".to_owned(),
-            covered_by: None,
-            bases: Vec::new(),
-            planned_at: None,
-            state: RunState::Pending,
-            step: Step::Changes,
-            summary: "Found by reconciliation; finding out what changed".to_owned(),
-            proof: None,
-            problems: Vec::new(),
-            created_at: now,
-            deadline: now + RUN_LIMIT,
-            ended_at: None,
-        }
-    }
+/// What the head of a branch or an environment asks for.
+enum Found {
+    /// Nothing: it is known.
+    Nothing,
+    /// A first note of it.
+    First,
+    /// A run that no delivery asked for.
+    Missed(Box<Run>),
 }
 
 /// Branches that are named, not matched by a pattern: only these can be asked for.
@@ -142,7 +145,7 @@ async fn branch_heads(
 ) -> Vec<(String, Result<Option<CommitId>, ForgeError>)> {
     let mut heads = Vec::new();
     for branch in site.branches.iter().map(crate::rules::Glob::text) {
-        if branch.contains(['*', '?', '[', '{']) {
+        if is_pattern(branch) {
             continue;
         }
         let head = forge.resolve(&site.repo, branch).await.map(Some);

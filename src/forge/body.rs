@@ -4,11 +4,37 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use percent_encoding::percent_decode;
 use serde::Deserialize;
 
 use super::api::one_line;
 use super::{MAX_NAME, Malformed};
 use crate::event::{CommitId, GitRef, RepoPath, is_zero_id};
+
+/// The content type of a body that is JSON.
+pub(super) const JSON: &str = "application/json";
+/// The content type of a form with one field, `payload`, that holds the JSON. GitHub's own page offers it first.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The one field `payload` of a form. The bytes stay bytes: what is not UTF-8 must not be mended here.
+pub(super) fn form_field(body: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mut payloads = body
+        .split(|byte| *byte == b'&')
+        .filter_map(|field| field.strip_prefix(b"payload="));
+    match (payloads.next(), payloads.next()) {
+        (Some(payload), None) => {
+            let spaced: Vec<u8> = payload
+                .iter()
+                .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+                .collect();
+            Ok(percent_decode(&spaced).collect())
+        }
+        (None, _) => Err(Malformed("the form has no field `payload`".to_owned())),
+        (Some(_), Some(_)) => Err(Malformed(
+            "the form has more than one field `payload`".to_owned(),
+        )),
+    }
+}
 
 /// Text that borrows from the body unless it holds escapes. A plain `Cow` inside a list would always be copied.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]

@@ -8,10 +8,12 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
+use super::gitea::Gitea;
+use super::gitee::{Gitee, Mode};
 use super::github::{Access, GitHub};
 use super::gitlab::{GitLab, Trust};
 use super::scripted::unplugged;
-use super::{Forge, Verified, github, gitlab};
+use super::{Forge, Verified, gitea, gitee, github, gitlab};
 use crate::changes::{ChangeKind, ChangeSet, FilePath};
 use crate::event::{CommitId, CommitName, Deployed, Event, GitRef, Push, Signal, is_zero_id};
 
@@ -58,6 +60,23 @@ fn forge(kind: &str) -> Option<Box<dyn Forge>> {
         "gitlab" => Some(Box::new(GitLab::new(
             gitlab::Settings {
                 trust: Trust::Secret(secret()),
+                token: None,
+                api_url,
+            },
+            unplugged(),
+        ))),
+        "gitea" | "forgejo" => Some(Box::new(Gitea::new(
+            gitea::Settings {
+                secrets: secret(),
+                token: None,
+                api_url,
+            },
+            unplugged(),
+        ))),
+        "gitee" => Some(Box::new(Gitee::new(
+            gitee::Settings {
+                secrets: secret(),
+                mode: Mode::Sign,
                 token: None,
                 api_url,
             },

@@ -20,6 +20,8 @@ mod api;
 mod body;
 #[cfg(test)]
 mod captured;
+pub mod gitea;
+pub mod gitee;
 pub mod github;
 pub mod gitlab;
 #[cfg(test)]
@@ -35,7 +37,7 @@ pub struct ForgeKind {
 }
 
 /// Every kind of forge there is.
-pub const KINDS: &[ForgeKind] = &[github::KIND, gitlab::KIND];
+pub const KINDS: &[ForgeKind] = &[github::KIND, gitlab::KIND, gitea::KIND, gitee::KIND];
 
 /// The headers of a webhook request: names in lower case, values as bytes.
 #[derive(Clone, Debug, Default)]

@@ -5,11 +5,13 @@
 
 mod input;
 mod show;
+mod summary;
 
 #[cfg(test)]
 mod tests;
 
 pub use input::{InputError, read_files};
+pub use summary::{Ceiling, Load, loads_to_json, loads_to_text};
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

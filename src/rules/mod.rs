@@ -4,12 +4,14 @@
 //! those of one site, compiled, so that a path is matched against all globs at once.
 
 mod base_url;
+mod case;
 mod encode;
 mod explain;
 mod fields;
 mod glob;
 mod index;
 mod matcher;
+mod origin;
 mod path_regex;
 mod rule;
 mod template;
@@ -18,10 +20,13 @@ mod template;
 mod tests;
 
 pub use base_url::BaseUrl;
+pub use case::{Case, Difference, expected};
 pub use explain::{Explained, Verdict};
 pub use fields::Field;
 pub use glob::Glob;
 pub use index::IndexName;
+pub use matcher::{Matcher, Matches};
+pub use origin::Origin;
 pub use path_regex::PathRegex;
 pub use rule::{Rule, Unmatched};
 pub use template::Template;
@@ -29,7 +34,6 @@ pub use template::Template;
 use crate::changes::{ChangeKind, FilePath};
 use crate::purge::{Mode, PurgeKind};
 use fields::Fields;
-use matcher::Matcher;
 
 /// What is wrong with a glob, a base URL or a template, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -172,7 +176,7 @@ impl Rules {
                 roles.push(Role::Except { rule, glob });
             }
         }
-        let matcher = Matcher::new(&globs);
+        let matcher = Matcher::new(globs);
         let with_regex = (0..)
             .zip(&rules)
             .filter(|(_, rule)| rule.regex.is_some())

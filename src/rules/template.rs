@@ -20,7 +20,7 @@ pub struct Template {
 
 /// What the path is put behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// Each of the site's base URLs.
     EachBase,
     /// This one host.
@@ -28,7 +28,7 @@ enum Place {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+pub(super) enum Piece {
     /// Encoded already.
     Text(String),
     Field(Field),
@@ -96,6 +96,22 @@ impl Template {
     /// The template as it was written.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(super) fn path_pieces(&self) -> &[Piece] {
+        &self.path
+    }
+
+    pub(super) fn query_pieces(&self) -> Option<&[Piece]> {
+        self.query.as_deref()
+    }
+
+    pub(super) fn is_directory(&self) -> bool {
+        self.directory
     }
 
     /// Hands over the full URL, once for each base URL or once in all; or says why there is none.

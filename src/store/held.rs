@@ -42,23 +42,23 @@ impl Store {
     }
 }
 
-/// Counts commits as held from `now` on, and forgets those whose time is over.
+/// Counts commits as held since a moment, and forgets those whose time was over by then.
 pub(super) async fn hold(
     tx: &mut dyn Transaction,
     site: &str,
     commits: &[String],
-    now: Timestamp,
+    since: Timestamp,
 ) -> Result<(), StoreError> {
     tx.execute(
         "DELETE FROM held WHERE site = $1 AND until <= $2",
-        params![site, now.as_millisecond()],
+        params![site, since.as_millisecond()],
     )
     .await?;
     for commit in commits {
         tx.execute(
             "INSERT INTO held (site, commit_id, added_at) VALUES ($1, $2, $3)
              ON CONFLICT (site, commit_id) DO UPDATE SET added_at = excluded.added_at, until = NULL",
-            params![site, commit, now.as_millisecond()],
+            params![site, commit, since.as_millisecond()],
         )
         .await?;
     }

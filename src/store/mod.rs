@@ -25,7 +25,9 @@ pub use accept::{Accepted, NewDelivery, StoredDelivery};
 pub use database::{Database, Row, Transaction, Value};
 pub use held::Held;
 pub use overview::{CdnCount, PendingPurges};
-pub use purges::{InLine, NextBatch, PurgeCounts, PurgeKey, PurgeUpdate, StoredTask, TaskState};
+pub use purges::{
+    InLine, Move, NextBatch, Only, PurgeCounts, PurgeKey, PurgeUpdate, StoredTask, TaskState,
+};
 pub use runs::RunFilter;
 pub use statuses::StoredStatus;
 pub use work::{After, Lease, Work, WorkKey, Write};

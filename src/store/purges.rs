@@ -36,8 +36,51 @@ pub struct PurgeUpdate {
     pub error: Option<String>,
     /// Whether this was a try that counts.
     pub tried: bool,
-    /// The largest batch they may be sent in from now on; none leaves it as it is.
+    /// The largest batch they may be sent in from now on; none leaves it as it is, zero takes it away.
     pub batch_cap: Option<i64>,
+    /// Which of them it is true of still.
+    pub only: Only,
+}
+
+impl PurgeUpdate {
+    /// A change of state and nothing else.
+    pub fn new(keys: Vec<PurgeKey>, state: PurgeState, only: Only) -> Self {
+        Self {
+            keys,
+            state,
+            task: None,
+            error: None,
+            tried: false,
+            batch_cap: None,
+            only,
+        }
+    }
+}
+
+/// Which purges an update is true of: others moved on while it was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Only {
+    /// Those that are planned. All must be, or nothing is written.
+    Planned,
+    /// Those that wait for another purge.
+    Waiting,
+    /// Those that are in this batch and not over.
+    InTask(String),
+    /// Those that are not over.
+    Open,
+}
+
+/// Purges that go to another CDN.
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// Which, of those that are not over.
+    pub keys: Vec<PurgeKey>,
+    /// The CDN they leave, by its name.
+    pub from: String,
+    /// The CDN they go to, by its name.
+    pub to: String,
+    /// The account of that one.
+    pub account: String,
 }
 
 /// How a batch stands.
@@ -332,17 +375,19 @@ impl Store {
         }
     }
 
-    /// The keys of everything an account has planned of one kind.
+    /// The keys of everything planned of one kind on one CDN of an account.
     pub async fn planned_keys(
         &self,
         account: &str,
         kind: PurgeKind,
+        cdn: &str,
     ) -> Result<Vec<PurgeKey>, StoreError> {
         let rows = self
             .database
             .read(
-                "SELECT run, seq FROM purges WHERE account = $1 AND kind = $2 AND state = 'planned'",
-                params![account, kind.word()],
+                "SELECT run, seq FROM purges
+                 WHERE account = $1 AND kind = $2 AND state = 'planned' AND cdn = $3",
+                params![account, kind.word(), cdn],
             )
             .await?;
         rows.iter().map(key).collect()
@@ -413,43 +458,61 @@ pub(super) async fn update(
     tx: &mut dyn Transaction,
     update: &PurgeUpdate,
 ) -> Result<(), StoreError> {
+    let (condition, of_task) = match &update.only {
+        Only::Planned => ("state = 'planned'", None),
+        Only::Waiting => ("state = 'waiting'", None),
+        Only::Open => ("state NOT IN ('done', 'failed')", None),
+        Only::InTask(task) => (
+            "state IN ('submitting', 'running') AND task = $7",
+            Some(task),
+        ),
+    };
+    let mut touched = 0;
     for (run, numbers) in by_run(&update.keys) {
-        tx.execute(
-            &format!(
-                "UPDATE purges SET state = $2, error = $4, attempts = attempts + $5,
-                     task = CASE WHEN $2 = 'planned' THEN NULL ELSE COALESCE($3, task) END,
-                     batch_cap = COALESCE($6, batch_cap)
-                 WHERE run = $1 AND seq IN ({numbers})"
-            ),
-            params![
-                &run.0,
-                update.state.word(),
-                update.task.clone(),
-                update.error.clone(),
-                i64::from(update.tried),
-                update.batch_cap,
-            ],
-        )
-        .await?;
+        let mut values = params![
+            &run.0,
+            update.state.word(),
+            update.task.clone(),
+            update.error.clone(),
+            i64::from(update.tried),
+            update.batch_cap,
+        ];
+        values.extend(of_task.map(Value::from));
+        touched += tx
+            .execute(
+                &format!(
+                    "UPDATE purges SET state = $2, error = $4, attempts = attempts + $5,
+                         task = CASE WHEN $2 = 'planned' THEN NULL ELSE COALESCE($3, task) END,
+                         batch_cap = CASE WHEN $6 IS NULL THEN batch_cap ELSE NULLIF($6, 0) END
+                     WHERE run = $1 AND seq IN ({numbers}) AND {condition}"
+                ),
+                values,
+            )
+            .await?;
+    }
+    let all = u64::try_from(update.keys.len()).unwrap_or(u64::MAX);
+    if update.only == Only::Planned && touched < all {
+        return Err(StoreError::Outdated);
     }
     Ok(())
 }
 
-/// Plans purges anew on another CDN.
-pub(super) async fn move_to(
-    tx: &mut dyn Transaction,
-    keys: &[PurgeKey],
-    cdn: &str,
-    account: &str,
-) -> Result<(), StoreError> {
-    for (run, numbers) in by_run(keys) {
+/// Plans purges anew on another CDN, and takes the prefetches along that wait for them.
+pub(super) async fn move_to(tx: &mut dyn Transaction, to: &Move) -> Result<(), StoreError> {
+    for (run, numbers) in by_run(&to.keys) {
         tx.execute(
             &format!(
                 "UPDATE purges SET cdn = $2, account = $3, state = 'planned', task = NULL,
                      attempts = 0, batch_cap = NULL
-                 WHERE run = $1 AND seq IN ({numbers})"
+                 WHERE run = $1 AND seq IN ({numbers}) AND state NOT IN ('done', 'failed')"
             ),
-            params![&run.0, cdn, account],
+            params![&run.0, &to.to, &to.account],
+        )
+        .await?;
+        tx.execute(
+            "UPDATE purges SET cdn = $2, account = $3
+             WHERE run = $1 AND cdn = $4 AND kind = 'prefetch' AND state = 'waiting'",
+            params![&run.0, &to.to, &to.account, &to.from],
         )
         .await?;
     }

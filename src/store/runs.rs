@@ -109,6 +109,18 @@ impl Store {
         rows.first().map(run).transpose()
     }
 
+    /// The commits of a site's runs that came after `id`.
+    pub async fn newer_commits(&self, site: &str, id: &RunId) -> Result<Vec<String>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT DISTINCT commit_id FROM runs WHERE site = $1 AND id > $2",
+                params![site, &id.0],
+            )
+            .await?;
+        rows.iter().map(|row| row.text("commit_id")).collect()
+    }
+
     /// The runs whose work another run does along with its own.
     pub async fn covered_by(&self, id: &RunId) -> Result<Vec<Run>, StoreError> {
         let rows = self
@@ -246,6 +258,22 @@ pub(super) async fn update(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
     Ok(())
 }
 
+/// Notes what a pending run waits for. False if it has ended.
+pub(super) async fn wait(
+    tx: &mut dyn Transaction,
+    id: &RunId,
+    summary: &str,
+    deadline: Timestamp,
+) -> Result<bool, StoreError> {
+    let waiting = tx
+        .execute(
+            "UPDATE runs SET summary = $2, deadline = $3 WHERE id = $1 AND state = 'pending'",
+            params![&id.0, summary, deadline.as_millisecond()],
+        )
+        .await?;
+    Ok(waiting > 0)
+}
+
 /// A run, as it stays until the transaction is over.
 pub(super) async fn find(tx: &mut dyn Transaction, id: &RunId) -> Result<Option<Run>, StoreError> {
     let rows = tx
@@ -258,6 +286,18 @@ pub(super) async fn find(tx: &mut dyn Transaction, id: &RunId) -> Result<Option<
         )
         .await?;
     rows.first().map(run).transpose()
+}
+
+/// The run itself, or the one that covers it in the end.
+pub(super) async fn that_covers(tx: &mut dyn Transaction, run: Run) -> Result<Run, StoreError> {
+    let mut run = run;
+    while let Some(cover) = run.covered_by.clone() {
+        match find(tx, &cover).await? {
+            Some(covering) => run = covering,
+            None => break,
+        }
+    }
+    Ok(run)
 }
 
 /// The runs of a delivery, as [`find`] finds one.

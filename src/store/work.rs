@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::database::{Transaction, Value, params};
-use super::purges::{PurgeKey, PurgeUpdate, StoredTask};
+use super::purges::{Move, PurgeUpdate, StoredTask};
 use super::{Store, StoreError, accept, held, purges, runs, statuses, timestamp, undisturbed};
 use crate::changes::{ChangeKind, FilePath};
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
@@ -121,8 +121,13 @@ pub enum Write {
     Purges(RunId, Vec<(PlannedPurge, String, PurgeState)>),
     /// What became of purges.
     Update(PurgeUpdate),
-    /// Purges that go to another CDN from now on: its name and its account.
-    Move(Vec<PurgeKey>, String, String),
+    /// Purges that go to another CDN from now on.
+    Move(Move),
+    /// A run waits for something outside: its summary and deadline change and
+    /// its commit says so, unless the run has ended meanwhile.
+    Waiting(RunId, String, Timestamp),
+    /// Something was planned in a run: whoever hands over its purges is to look.
+    WishLanes(RunId),
     /// A batch, new or changed.
     Task(StoredTask),
     /// What a commit should show from now on.
@@ -131,7 +136,7 @@ pub enum Write {
     Posted(RunId, i64, Option<Timestamp>, Option<String>),
     /// Nothing is written unless what a site holds is as of this version still.
     HeldAsOf(String, i64),
-    /// Caches of this site may hold these commits from this moment on.
+    /// Caches of this site may hold these commits since this moment.
     Hold(String, Vec<String>, Timestamp),
     /// A run purged what these commits of a site differ in: they are held until
     /// the last moment only, unless they were held anew after the first.
@@ -188,7 +193,12 @@ impl Store {
             .await?;
         let mut works = Vec::with_capacity(rows.len());
         for row in rows {
-            let key = row.word("id", WorkKey::parse)?;
+            let id = row.text("id")?;
+            let Some(key) = WorkKey::parse(&id) else {
+                // Another version's, or damaged: it must not stop the rest.
+                tracing::error!("the work {id:?} is of no kind that is known here");
+                continue;
+            };
             let lease = Lease {
                 key: key.clone(),
                 token: token.to_owned(),
@@ -319,16 +329,17 @@ async fn keep_in_order(
             Write::Wish(key, _) => {
                 items.insert(key.text());
             }
-            Write::Status(run, _, _) => {
+            Write::Status(run, _, _) | Write::Waiting(run, _, _) => {
                 items.insert(WorkKey::Status(run.clone()).text());
             }
-            // A new run's items are nobody else's yet.
+            // A new run's items are nobody else's yet; which lanes a run is in shows later.
             Write::NewRun(_)
+            | Write::WishLanes(_)
             | Write::Run(_)
             | Write::Changes(_, _)
             | Write::Purges(_, _)
             | Write::Update(_)
-            | Write::Move(_, _, _)
+            | Write::Move(_)
             | Write::Task(_)
             | Write::Posted(_, _, _, _)
             | Write::HeldAsOf(_, _)
@@ -420,6 +431,18 @@ pub(super) async fn wish(
     Ok(())
 }
 
+/// Asks for a look at every line in which a run has something planned.
+pub(super) async fn wish_lanes(
+    tx: &mut dyn Transaction,
+    run: &RunId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for (account, kind) in purges::planned_lanes(tx, run).await? {
+        wish(tx, &WorkKey::Submit { account, kind }, now).await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn apply(
     tx: &mut dyn Transaction,
     write: &Write,
@@ -438,7 +461,15 @@ pub(super) async fn apply(
         }
         Write::Purges(run, planned) => purges::insert(tx, run, planned).await,
         Write::Update(update) => purges::update(tx, update).await,
-        Write::Move(keys, cdn, account) => purges::move_to(tx, keys, cdn, account).await,
+        Write::Move(to) => purges::move_to(tx, to).await,
+        Write::Waiting(run, summary, deadline) => {
+            if runs::wait(tx, run, summary, *deadline).await? {
+                statuses::want(tx, run, StatusState::Pending, summary, now).await?;
+                wish(tx, &WorkKey::Status(run.clone()), now).await?;
+            }
+            Ok(())
+        }
+        Write::WishLanes(run) => wish_lanes(tx, run, now).await,
         Write::Task(task) => purges::put_task(tx, task).await,
         Write::Status(run, state, description) => {
             statuses::want(tx, run, *state, description, now).await?;
@@ -449,7 +480,7 @@ pub(super) async fn apply(
         }
         Write::Wish(key, at) => wish(tx, key, *at).await,
         Write::HeldAsOf(site, version) => held::as_of(tx, site, *version).await,
-        Write::Hold(site, commits, at) => held::hold(tx, site, commits, *at).await,
+        Write::Hold(site, commits, since) => held::hold(tx, site, commits, *since).await,
         Write::LetGo {
             site,
             commits,

@@ -1,5 +1,6 @@
 //! The commands that a person or a script runs.
 
+use purgehook::sandbox::Change;
 use serde_json::Value;
 
 use crate::world::World;
@@ -88,7 +89,131 @@ async fn help_names_every_command() {
 
     let help = String::from_utf8(world.run(&["--help"], "").stdout).unwrap();
 
-    for command in ["serve", "check", "plan", "explain", "runs", "retry", "demo"] {
+    for command in [
+        "serve", "check", "plan", "explain", "test", "schema", "runs", "retry", "demo",
+    ] {
         assert!(help.contains(command), "{help}");
     }
+}
+
+#[tokio::test]
+async fn run_purges_everything_at_the_head_of_the_branch_when_asked_to() {
+    let world = World::serving().await;
+    let website = world.website();
+    let head = website.commit("main", &[Change::write("content/about.md", "second")]);
+    website.push("main");
+
+    let output = world.run(&["run", "www", "--everything"], "");
+
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let run = world.ended(said.split_whitespace().nth(1).unwrap()).await;
+    assert_eq!(run["state"], "succeeded", "{run:#}");
+    assert_eq!(run["commit"], head.as_str());
+    assert_eq!(run["purges"][0]["kind"], "directory");
+    assert_eq!(run["purges"][0]["target"], "https://www.example.com/");
+    assert_eq!(website.statuses(&head).last().unwrap().state, "success");
+}
+
+#[tokio::test]
+async fn runs_lists_what_was_done_and_retry_refuses_what_has_not_failed() {
+    let world = World::serving().await;
+    let website = world.website();
+    website.commit("main", &[Change::write("content/about.md", "second")]);
+    let run = world.accepted(&website.push("main").unwrap()).await;
+    world.ended(&run).await;
+
+    let listed = world.run(&["runs", "--json"], "");
+    let retried = world.run(&["retry", &run], "");
+
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed["runs"][0]["id"], run.as_str());
+    assert_eq!(listed["runs"][0]["state"], "succeeded");
+    assert_eq!(retried.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&retried.stderr).contains("has not failed"));
+}
+
+#[tokio::test]
+async fn plan_compares_two_commits_of_a_repository() {
+    let world = World::new().await;
+    let repository = tempfile::tempdir().unwrap();
+    let at = repository.path().to_str().unwrap();
+    let git = |arguments: &[&str]| {
+        let status = std::process::Command::new("git")
+            .args([
+                "-C",
+                at,
+                "-c",
+                "user.name=a",
+                "-c",
+                "user.email=a@example.com",
+            ])
+            .args(arguments)
+            .status()
+            .unwrap();
+        assert!(status.success());
+    };
+    git(&["init", "-q"]);
+    git(&["commit", "-q", "--allow-empty", "-m", "nothing yet"]);
+    std::fs::create_dir(repository.path().join("static")).unwrap();
+    std::fs::write(repository.path().join("static/a.css"), "a").unwrap();
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "a style"]);
+    let plan = |from: &str, json: &[&str]| {
+        let arguments = ["plan", "--site", "www", "--repo", at, "--from", from];
+        world.run(&[&arguments, json].concat(), "")
+    };
+
+    let output = plan("HEAD~1", &["--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let table = String::from_utf8(plan("HEAD~1", &[]).stdout).unwrap();
+    let wrong = plan("v9", &[]);
+
+    assert_eq!(
+        document["purges"][0]["target"],
+        "https://www.example.com/a.css"
+    );
+    assert_eq!(document["summary"][0]["requests"], 1);
+    assert!(table.contains("1 URL in 1 request, "), "{table}");
+    assert_eq!(wrong.status.code(), Some(1));
+    let said = String::from_utf8(wrong.stderr).unwrap();
+    assert!(said.contains("there is no commit `v9`"), "{said}");
+}
+
+#[tokio::test]
+async fn explain_leads_from_a_url_back_to_the_rules() {
+    let world = World::new().await;
+
+    let output = world.run(&["explain", "https://www.example.com/posts/hello/"], "");
+
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        said.contains("pages: could ask for it as a URL by `/{page}`"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_examples_own_cases_pass() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_purgehook"))
+        .args([
+            "test",
+            "--rules",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/rules.yaml"),
+        ])
+        .env("GITHUB_WEBHOOK_SECRET", "a secret of the tests")
+        .env("GITHUB_TOKEN", "a token of the tests")
+        .env("TENCENTCLOUD_SECRET_ID", "an id of the tests")
+        .env("TENCENTCLOUD_SECRET_KEY", "a key of the tests")
+        .output()
+        .unwrap();
+
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.ends_with("4 passed, 0 failed\n"), "{said}");
 }

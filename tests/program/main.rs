@@ -2,6 +2,11 @@
 //! forge and a CDN that check everything (the sandbox), over real sockets and a
 //! real database.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
 mod commands;
 mod crashes;
 #[path = "../postgres/mod.rs"]

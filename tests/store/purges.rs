@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use purgehook::purge::{Mode, PlannedPurge, PurgeKind, PurgeState};
 use purgehook::store::{
-    After, Lease, PurgeKey, PurgeUpdate, Store, StoredTask, TaskState, WorkKey, Write,
+    After, Lease, Move, Only, PurgeKey, PurgeUpdate, Store, StoredTask, TaskState, WorkKey, Write,
 };
 
 use crate::databases::{Opened, at, on_both, planned, run_id, url};
@@ -53,14 +53,7 @@ fn key(run: u32, seq: i64) -> PurgeKey {
 }
 
 fn update(keys: Vec<PurgeKey>, state: PurgeState) -> PurgeUpdate {
-    PurgeUpdate {
-        keys,
-        state,
-        task: None,
-        error: None,
-        tried: false,
-        batch_cap: None,
-    }
+    PurgeUpdate::new(keys, state, Only::Open)
 }
 
 /// Keys of the next batch of at most `most`.
@@ -115,7 +108,7 @@ async fn a_batch_takes_from_every_run_in_turn(opened: Opened) {
     );
     assert_eq!(
         store
-            .planned_keys(ACCOUNT, PurgeKind::Url)
+            .planned_keys(ACCOUNT, PurgeKind::Url, "tencent")
             .await
             .unwrap()
             .len(),
@@ -294,7 +287,12 @@ async fn purges_that_move_are_planned_on_the_other_account(opened: Opened) {
         &lease,
         vec![
             Write::Purges(run_id(1), vec![url("/a/"), url("/b/")]),
-            Write::Move(vec![key(1, 2)], "edgeone".to_owned(), "another".to_owned()),
+            Write::Move(Move {
+                keys: vec![key(1, 2)],
+                from: "tencent".to_owned(),
+                to: "edgeone".to_owned(),
+                account: "another".to_owned(),
+            }),
         ],
     )
     .await;
@@ -391,7 +389,10 @@ async fn twenty_five_thousand_purges_are_planned_in_seconds(opened: Opened) {
 
     write(store, &lease, vec![Write::Purges(run_id(1), purges)]).await;
     let batch = next(store, PurgeKind::Url, 1_000).await;
-    let keys = store.planned_keys(ACCOUNT, PurgeKind::Url).await.unwrap();
+    let keys = store
+        .planned_keys(ACCOUNT, PurgeKind::Url, "tencent")
+        .await
+        .unwrap();
     write(
         store,
         &lease,

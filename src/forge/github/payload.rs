@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use percent_encoding::percent_decode;
 use serde::Deserialize;
 
 use super::deployed;
@@ -13,9 +12,7 @@ use crate::event::{CommitId, Event, GitRef, Push, RepoPath};
 use crate::forge::body::{self, Text, wrong};
 use crate::forge::{Malformed, complete, note};
 
-pub(super) const JSON: &str = "application/json";
-/// What GitHub's own form offers first: one field, `payload`, that holds the JSON.
-pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+pub(super) use crate::forge::body::{FORM, JSON};
 
 /// GitHub lists at most this many changed files of a commit, and does not say
 /// when it left some out (webhook `push`, OpenAPI description).
@@ -24,7 +21,7 @@ const MAX_FILES: usize = 3_000;
 pub(super) fn understand(event: &str, content_type: &str, body: &[u8]) -> Result<Event, Malformed> {
     let json = match content_type {
         JSON => Cow::Borrowed(body),
-        FORM => Cow::Owned(form_field(body)?),
+        FORM => Cow::Owned(body::form_field(body)?),
         _ => {
             return Err(Malformed(format!(
                 "GitHub sends {JSON} or {FORM}, nothing else"
@@ -62,26 +59,6 @@ fn why_not(event: &str) -> String {
                 .to_owned()
         }
         _ => format!("the event `{event}` triggers nothing"),
-    }
-}
-
-/// The one field `payload` of a form. The bytes stay bytes: what is not UTF-8 must not be mended here.
-fn form_field(body: &[u8]) -> Result<Vec<u8>, Malformed> {
-    let mut payloads = body
-        .split(|byte| *byte == b'&')
-        .filter_map(|field| field.strip_prefix(b"payload="));
-    match (payloads.next(), payloads.next()) {
-        (Some(payload), None) => {
-            let spaced: Vec<u8> = payload
-                .iter()
-                .map(|byte| if *byte == b'+' { b' ' } else { *byte })
-                .collect();
-            Ok(percent_decode(&spaced).collect())
-        }
-        (None, _) => Err(Malformed("the form has no field `payload`".to_owned())),
-        (Some(_), Some(_)) => Err(Malformed(
-            "the form has more than one field `payload`".to_owned(),
-        )),
     }
 }
 

@@ -400,6 +400,7 @@ fn became(run: &RunId, seq: i64, state: PurgeState, error: Option<&str>) -> Writ
         error: error.map(str::to_owned),
         tried: true,
         batch_cap: None,
+        only: crate::store::Only::Open,
     })
 }
 
