@@ -324,7 +324,11 @@ impl Engine {
             },
         };
         let pace = Pace::new(self.clock.clone(), cdn.limits().queries_per_second);
-        let found = cdn.find(&in_flight, &pace).await;
+        let found = match cdn.find(&in_flight, &pace).await {
+            // The like of it that went out shortly before: what that purged is not what this is to.
+            Ok(Some(id)) if self.store.knows_task(&lost.account, &id).await? => Ok(None),
+            found => found,
+        };
         let now = self.clock.now();
         match found {
             Ok(Some(vendor_id)) => {

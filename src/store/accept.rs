@@ -118,10 +118,13 @@ impl Store {
 
     /// Starts a run that no delivery asked for.
     pub async fn start(&self, run: &Run, now: Timestamp) -> Result<(), StoreError> {
-        let mut tx = self.database.begin().await?;
-        runs::insert(&mut *tx, run).await?;
-        begin(&mut *tx, run, now).await?;
-        tx.commit().await
+        undisturbed(|| async {
+            let mut tx = self.database.begin().await?;
+            runs::insert(&mut *tx, run).await?;
+            begin(&mut *tx, run, now).await?;
+            tx.commit().await
+        })
+        .await
     }
 
     /// Tries a failed run again, from where it failed. None if there is no such run; false if it is not one to try again.

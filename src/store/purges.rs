@@ -334,6 +334,18 @@ impl Store {
         rows.iter().map(task).collect()
     }
 
+    /// Whether a CDN's task is that of a batch which is known to have been taken.
+    pub async fn knows_task(&self, account: &str, vendor_id: &str) -> Result<bool, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT id FROM tasks WHERE account = $1 AND vendor_id = $2 LIMIT 1",
+                params![account, vendor_id],
+            )
+            .await?;
+        Ok(!rows.is_empty())
+    }
+
     /// The purges of a task that are not over yet: key, target and attempts.
     pub async fn purges_of_task(
         &self,

@@ -1,6 +1,11 @@
 //! The store keeps its promises on every database: each test here runs on
 //! SQLite and on PostgreSQL.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
 mod databases;
 mod deliveries;
 mod limits;

@@ -355,6 +355,9 @@ async fn tasks_are_kept_and_found_by_their_state(opened: Opened) {
         (at(0), at(1_800))
     );
     assert!(of(TaskState::Ended).await.unwrap().is_empty());
+    assert!(store.knows_task(ACCOUNT, "v-1").await.unwrap());
+    assert!(!store.knows_task(ACCOUNT, "v-2").await.unwrap());
+    assert!(!store.knows_task("another", "v-1").await.unwrap());
 }
 
 async fn the_quota_counts_what_was_handed_over_and_may_have_been_taken(opened: Opened) {
