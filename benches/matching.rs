@@ -3,6 +3,11 @@
 //!
 //! `cargo bench --bench matching`. Figures are for one thread and depend on the machine.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a bench that cannot go on should say where"
+)]
+
 use std::alloc::System;
 use std::collections::HashSet;
 use std::hint::black_box;

@@ -65,6 +65,10 @@ fn cluster() -> &'static Cluster {
 
     CLUSTER.get_or_init(|| {
         let programs = programs();
+        #[expect(
+            clippy::zombie_processes,
+            reason = "it outlives every test and ends with this process"
+        )]
         let mut keeper = as_someone_ordinary()
             .args(["sh", "-c", KEEPER, "keeper"])
             .arg(programs)
