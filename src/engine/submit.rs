@@ -31,6 +31,8 @@ const HISTORY_TRIES: i64 = 8;
 const PURGE_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// How long a prefetch may take: Tencent says five to thirty minutes.
 const PREFETCH_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
+/// How long a run may wait for quotas in all.
+const QUOTA_PATIENCE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How often a used-up quota is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(15 * 60);
 /// How long after a batch was taken its task is looked at first.
@@ -288,7 +290,9 @@ impl Engine {
             if let Some(run) = self.store.run(id).await?
                 && run.summary != summary
             {
-                let deadline = run.deadline.max(reset + RUN_LIMIT);
+                // A quota that never comes back must not keep a run pending for ever.
+                let last = run.created_at + QUOTA_PATIENCE;
+                let deadline = run.deadline.max((reset + RUN_LIMIT).min(last));
                 writes.push(Write::Waiting(id.clone(), summary.clone(), deadline));
             }
         }

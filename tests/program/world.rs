@@ -74,6 +74,16 @@ sites:
         match: ["docs/**/*.md"]
         strip: docs/
         urls: ["/{page}"]
+  # One of its hosts is not on the account.
+  blog:
+    repo: github:acme/blog
+    branches: [main]
+    base_urls: ["https://www.example.com", "https://gone.example.com"]
+    cdns: [tencent]
+    rules:
+      - name: posts
+        match: ["posts/*.md"]
+        urls: ["/{page}"]
 "#;
 
 /// A forge, a CDN, a database and a rules file; the program comes and goes, in
