@@ -4,6 +4,11 @@
 //! `cargo bench --bench covers`. The histories are made up, after the kinds of commits that sites get. Nothing is
 //! timed but the planning.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a bench that cannot go on should say where"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 

@@ -42,8 +42,28 @@ pub enum ChangeKind {
     Removed,
 }
 
+impl ChangeKind {
+    /// Every kind.
+    pub const ALL: [ChangeKind; 3] = [Self::Added, Self::Modified, Self::Removed];
+
+    /// The word in rules.yaml.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Modified => "changed",
+            Self::Removed => "removed",
+        }
+    }
+
+    /// The kind a word stands for.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
 /// Who said which paths differ, and thereby how far it can be trusted to be all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// In order of how far one has to go for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Proof {
     /// The delivery's own lists, under every limit at which the forge cuts them off.
     Payload,

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::changes::ChangeKind;
 use crate::commands;
 
 /// Keeps CDNs in step with a git repository: signed push webhooks become purges
@@ -33,7 +34,7 @@ pub struct ServerOptions {
     /// Where to listen, e.g. 0.0.0.0:8080 [default: `server.listen`, else 127.0.0.1:8080]
     #[arg(long, value_name = "HOST:PORT", env = "PURGEHOOK_LISTEN")]
     pub listen: Option<String>,
-    /// sqlite://PATH or postgres://... [default: `server.database`, else sqlite://purgehook.db]
+    /// `sqlite://PATH` or `postgres://...` [default: `server.database`, else `sqlite://purgehook.db`]
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -70,26 +71,42 @@ enum Command {
         /// The site, by its name in the rules file [default: the only one]
         #[arg(long, value_name = "NAME")]
         site: Option<String>,
-        /// A file that lists the changed paths, one a line, optionally as git's --name-status prints them; `-` is standard input
-        #[arg(long, value_name = "PATH")]
-        files: PathBuf,
+        #[command(flatten)]
+        change: commands::plan::Change,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show which rules fire for a path, and why
+    /// Show which rules fire for a path and why, or which could have asked for a URL
     Explain {
         #[command(flatten)]
         rules: RulesFile,
         /// The site, by its name in the rules file [default: every site]
         #[arg(long, value_name = "NAME")]
         site: Option<String>,
-        /// A path in the repository
-        path: String,
+        /// What happened to the path
+        #[arg(long, value_name = "CHANGE", default_value = "changed", value_parser = change_kind)]
+        change: ChangeKind,
+        /// A path in the repository, or a full URL
+        #[arg(value_name = "PATH|URL")]
+        what: String,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
+    /// Run the cases under `tests:` in the rules file
+    Test {
+        #[command(flatten)]
+        rules: RulesFile,
+        /// The site, by its name in the rules file [default: every site]
+        #[arg(long, value_name = "NAME")]
+        site: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the JSON Schema of the rules file, for editors
+    Schema,
     /// List runs, newest first
     Runs {
         #[command(flatten)]
@@ -108,6 +125,21 @@ enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Start a run by hand: what changed since the last success, or everything
+    Run {
+        #[command(flatten)]
+        rules: RulesFile,
+        #[command(flatten)]
+        options: ServerOptions,
+        /// The site, by its name in the rules file
+        site: String,
+        /// The branch whose head the CDNs are brought to [default: the only one the site follows]
+        #[arg(long, value_name = "NAME")]
+        branch: Option<String>,
+        /// Purge everything the site serves: its root directories on every CDN
+        #[arg(long)]
+        everything: bool,
     },
     /// Try a failed run again, from where it failed
     Retry {
@@ -140,6 +172,12 @@ enum Command {
     },
 }
 
+/// A change by its word in the rules file.
+fn change_kind(word: &str) -> Result<ChangeKind, String> {
+    let words = ChangeKind::ALL.map(ChangeKind::word).join(", ");
+    ChangeKind::parse(word).ok_or_else(|| format!("it takes {words}"))
+}
+
 /// Does what the command line says.
 pub async fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
@@ -148,15 +186,20 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Plan {
             rules,
             site,
-            files,
+            change,
             json,
-        } => commands::plan::run(&rules.rules, site.as_deref(), &files, json),
+        } => commands::plan::run(&rules.rules, site.as_deref(), &change, json),
         Command::Explain {
             rules,
             site,
-            path,
+            change,
+            what,
             json,
-        } => commands::explain::run(&rules.rules, site.as_deref(), &path, json),
+        } => commands::explain::run(&rules.rules, site.as_deref(), &what, change, json),
+        Command::Test { rules, site, json } => {
+            commands::test::run(&rules.rules, site.as_deref(), json)
+        }
+        Command::Schema => Ok(commands::schema::run()),
         Command::Runs {
             rules,
             options,
@@ -165,6 +208,13 @@ pub async fn run(cli: Cli) -> ExitCode {
             limit,
             json,
         } => commands::runs::run(&rules.rules, &options, site, state.as_deref(), limit, json).await,
+        Command::Run {
+            rules,
+            options,
+            site,
+            branch,
+            everything,
+        } => commands::run::run(&rules.rules, &options, &site, branch.as_deref(), everything).await,
         Command::Retry {
             rules,
             options,

@@ -23,6 +23,7 @@ pub trait TimeSource: Send + Sync {
 pub struct Clock {
     time: Arc<dyn TimeSource>,
     random: Arc<Mutex<fastrand::Rng>>,
+    last_id: Arc<Mutex<ulid::Ulid>>,
 }
 
 impl Clock {
@@ -36,6 +37,7 @@ impl Clock {
         Self {
             time,
             random: Arc::new(Mutex::new(random)),
+            last_id: Arc::default(),
         }
     }
 
@@ -54,11 +56,19 @@ impl Clock {
         self.time.sleep(duration).await;
     }
 
-    /// A fresh identifier that sorts by time (a ULID in Crockford's base 32).
+    /// A fresh identifier that sorts by when it was made (a ULID in Crockford's base 32).
     pub fn new_id(&self) -> String {
         let ms = u64::try_from(self.now_ms()).unwrap_or(0);
         let random = self.random().u128(..);
-        ulid::Ulid::from_parts(ms, random).to_string()
+        let fresh = ulid::Ulid::from_parts(ms, random);
+        let mut last = self.last_id.lock().unwrap_or_else(PoisonError::into_inner);
+        // Ids made within one millisecond still sort in the order they were made.
+        let id = match last.increment() {
+            Some(next) if fresh <= *last => next,
+            Some(_) | None => fresh,
+        };
+        *last = id;
+        id.to_string()
     }
 
     /// A random positive number, for nonces. Never a secret.

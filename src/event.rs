@@ -1,4 +1,4 @@
-//! What a delivery says, in the project's own terms: a push, a ping, or nothing for us.
+//! What a delivery says, in the project's own terms: a push, a sign that something was deployed, a ping, or nothing for us.
 
 use std::fmt;
 
@@ -125,6 +125,8 @@ pub enum Event {
     Ping,
     /// A branch or a tag moved.
     Push(Push),
+    /// Something that a site may take for "it is live now".
+    Deployed(Deployed),
     /// Authentic, but of a kind or with a content that purgehook has no use for.
     Other {
         /// The repository it is about, where it says so.
@@ -164,5 +166,188 @@ impl Push {
             id(&self.before),
             id(&self.after)
         )
+    }
+
+    /// What the push is about: one ref's pushes tell one story, of which the newest counts.
+    pub fn stream(&self) -> String {
+        format!(
+            "{} {}",
+            self.repo.as_str().to_ascii_lowercase(),
+            self.git_ref
+        )
+    }
+}
+
+/// The statuses with which a GitLab pipeline ends ("Pipelines API"). Before that it says nothing about a deployment.
+pub const PIPELINE_ENDS: &[&str] = &["success", "failed", "canceled", "skipped"];
+
+/// A sign that a commit was deployed, or may have been: the site's trigger says which counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployed {
+    /// The repository it is about.
+    pub repo: RepoPath,
+    /// What happened.
+    pub signal: Signal,
+    /// What the forge calls this happening (a deployment's and its status's number, a workflow's
+    /// run and attempt): it never happens twice.
+    pub id: String,
+    /// The branch or tag, where the payload says one. [`GitRef::Other`] if it does not say which of the two.
+    pub git_ref: Option<GitRef>,
+    /// The commit that was deployed.
+    pub commit: CommitName,
+}
+
+/// What happened, as far as triggers tell it apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// A deployment succeeded.
+    Deployment {
+        /// Where to, as the forge names it.
+        environment: String,
+    },
+    /// A workflow succeeded.
+    Workflow {
+        /// The name of its file, without directories.
+        file: String,
+    },
+    /// A pipeline ended.
+    Pipeline {
+        /// How: one of [`PIPELINE_ENDS`].
+        status: String,
+    },
+    /// A release was published.
+    Release {
+        /// Its tag's name.
+        tag: String,
+    },
+    /// GitHub Pages serves a new build.
+    PageBuild,
+}
+
+impl Signal {
+    /// What kind of thing happened.
+    pub fn kind(&self) -> SignalKind {
+        match self {
+            Self::Deployment { .. } => SignalKind::Deployment,
+            Self::Workflow { .. } => SignalKind::Workflow,
+            Self::Pipeline { .. } => SignalKind::Pipeline,
+            Self::Release { .. } => SignalKind::Release,
+            Self::PageBuild => SignalKind::PageBuild,
+        }
+    }
+}
+
+/// For sentences: "the deployment to `production`".
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deployment { environment } => write!(f, "the deployment to `{environment}`"),
+            Self::Workflow { file } => write!(f, "the success of the workflow `{file}`"),
+            Self::Pipeline { status } => write!(f, "the pipeline that ended with `{status}`"),
+            Self::Release { tag } => write!(f, "the release `{tag}`"),
+            Self::PageBuild => f.write_str("the build of GitHub Pages"),
+        }
+    }
+}
+
+/// The kinds of [`Signal`]. Not every forge sends each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalKind {
+    /// [`Signal::Deployment`]
+    Deployment,
+    /// [`Signal::Workflow`]
+    Workflow,
+    /// [`Signal::Pipeline`]
+    Pipeline,
+    /// [`Signal::Release`]
+    Release,
+    /// [`Signal::PageBuild`]
+    PageBuild,
+}
+
+impl SignalKind {
+    /// The word for it under `trigger:`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Deployment => "deployment",
+            Self::Workflow => "workflow",
+            Self::Pipeline => "pipeline",
+            Self::Release => "release",
+            Self::PageBuild => "page_build",
+        }
+    }
+}
+
+/// How a payload names a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommitName {
+    /// By its full id.
+    Id(CommitId),
+    /// By something that only the forge can turn into an id: a tag, a branch, the first digits of an id.
+    Name(String),
+}
+
+impl fmt::Display for CommitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Deployed {
+    /// What it says apart from who delivered it: the same twice is the same happening.
+    pub fn meaning(&self) -> String {
+        format!(
+            "{} {} {} {}",
+            self.signal.kind().word(),
+            self.repo,
+            self.id,
+            self.commit
+        )
+    }
+
+    /// What it is about: only itself, since it does not happen again.
+    pub fn stream(&self) -> String {
+        format!(
+            "{} {} {}",
+            self.repo.as_str().to_ascii_lowercase(),
+            self.signal.kind().word(),
+            self.id
+        )
+    }
+
+    /// The full ref, as far as it is known. Empty where the payload names none.
+    pub fn ref_text(&self) -> String {
+        self.git_ref
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployed(id: &str) -> Deployed {
+        Deployed {
+            repo: RepoPath::parse("Acme/website").unwrap(),
+            signal: Signal::Release {
+                tag: "v1".to_owned(),
+            },
+            id: id.to_owned(),
+            git_ref: None,
+            commit: CommitName::Name("v1".to_owned()),
+        }
+    }
+
+    #[test]
+    fn what_happened_twice_has_two_meanings_and_what_came_twice_has_one() {
+        assert_eq!(deployed("7").meaning(), deployed("7").meaning());
+        assert_ne!(deployed("7").meaning(), deployed("8").meaning());
+        assert_ne!(deployed("7").stream(), deployed("8").stream());
+        assert_eq!(deployed("7").stream(), "acme/website release 7");
     }
 }

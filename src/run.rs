@@ -110,14 +110,24 @@ pub struct Run {
     pub forge: String,
     /// The repository's path on that forge.
     pub repo: String,
-    /// The full ref that moved, e.g. `refs/heads/main`.
+    /// The full ref that moved or was deployed, e.g. `refs/heads/main`. A bare name where the forge does
+    /// not say what it names, empty where it says nothing.
     pub git_ref: String,
     /// Where the ref stood before, if anywhere.
     pub before: Option<String>,
-    /// The commit the run brings the CDNs to, and that its statuses are posted on.
+    /// The commit the run brings the CDNs to, and that its statuses are posted on. Until the
+    /// first step has resolved it, it may be a tag's or branch's name or the first digits of the id.
     pub commit: String,
     /// The delivery that made it, if one did.
     pub delivery: Option<String>,
+    /// How it came about: `push`, `deployment`, ..., `reconciliation`.
+    pub origin: String,
+    /// The newer run that does this one's work along with its own.
+    pub covered_by: Option<RunId>,
+    /// The commits its change set starts from: those that caches might have held.
+    pub bases: Vec<String>,
+    /// The version of the site's held commits that its plan made.
+    pub held_version: Option<i64>,
     /// How it stands.
     pub state: RunState,
     /// Where it is on its way.

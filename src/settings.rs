@@ -17,6 +17,7 @@ mod substitution;
 mod tests;
 mod tree;
 mod values;
+mod yaml;
 
 pub use file::{Environment, File};
 pub use meant::did_you_mean;

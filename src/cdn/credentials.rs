@@ -37,28 +37,11 @@ pub struct Names {
 impl Credentials {
     /// Reads all parts; none when one that is needed is missing, which the section has noted.
     pub fn read(section: &mut Section, names: &Names) -> Option<Self> {
-        let in_file = section.secret(names.id.key);
-        let from_environment = in_file.is_none();
-        let id = in_file.or_else(|| variable(section, &names.id));
-        let key = section
-            .secret(names.key.key)
-            .or_else(|| variable(section, &names.key));
-        // A token belongs to its keys: one from the environment must not join keys from the file.
-        let token = section.secret(names.token.key).or_else(|| {
-            from_environment
-                .then(|| variable(section, &names.token))
-                .flatten()
-        });
-        for (part, named) in [(&id, &names.id), (&key, &names.key)] {
-            if part.is_none() {
-                let Named { key, variable } = named;
-                section.problem(
-                    section.at(),
-                    format!("`{key}` is missing"),
-                    Some(format!("give `{key}` or `{key}_file`, or set {variable}")),
-                );
-            }
-        }
+        let id = section.required_secret(names.id.key, &[names.id.variable]);
+        let key = section.required_secret(names.key.key, &[names.key.variable]);
+        let token = section
+            .secret(names.token.key)
+            .or_else(|| token_from_environment(section, names, id.as_ref()?));
         Some(Self {
             id: id?,
             key: key?,
@@ -73,9 +56,16 @@ impl Credentials {
     }
 }
 
-fn variable(section: &Section, named: &Named) -> Option<SecretString> {
-    let value = section.env(named.variable)?;
-    (!value.is_empty()).then(|| SecretString::from(value))
+/// The environment's token, unless the environment's keys are another account's: a token holds for its own keys only.
+fn token_from_environment(
+    section: &Section,
+    names: &Names,
+    id: &SecretString,
+) -> Option<SecretString> {
+    let token = section.env(names.token.variable)?;
+    let owner = section.env(names.id.variable).filter(|id| !id.is_empty());
+    let is_ours = owner.is_none_or(|owner| owner == id.expose_secret());
+    (is_ours && !token.is_empty()).then(|| token.into())
 }
 
 /// Reads `endpoint`, whose default is the kind's own.

@@ -20,6 +20,7 @@ pub fn read(section: &mut Section, mut documented: Limits) -> Limits {
         };
         if let Some(number) = limits.number(&format!("{plural}_per_day"), 0..=u64::MAX) {
             limit.per_day = number.value;
+            limit.per_day_configured = true;
         }
         let per_request = limits.number(&format!("{plural}_per_request"), 1..=100_000);
         if let Some(number) = per_request.and_then(|number| usize::try_from(number.value).ok()) {

@@ -16,7 +16,11 @@ pub mod sign;
 mod tencent;
 
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,6 +56,9 @@ pub struct Limit {
     pub per_request: usize,
     /// Targets in a day, per account.
     pub per_day: u64,
+    /// Whether the configuration says so; else it is what the vendor documents
+    /// for an account like any other, and the account's own quota counts instead where it can be asked for.
+    pub per_day_configured: bool,
     /// Requests a second, per account.
     pub requests_per_second: u32,
 }

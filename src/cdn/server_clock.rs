@@ -28,8 +28,12 @@ impl ServerClock {
 
     /// The moment to sign with.
     pub fn now(&self) -> Timestamp {
-        let now = self.clock.now();
-        now.saturating_add(self.correction()).unwrap_or(now)
+        self.there(self.clock.now())
+    }
+
+    /// What the server's clock showed at a moment of ours, as far as it was corrected.
+    pub fn there(&self, moment: Timestamp) -> Timestamp {
+        moment.saturating_add(self.correction()).unwrap_or(moment)
     }
 
     /// Takes the correction from an answer that refused our timestamp; whether it tells one.

@@ -3,11 +3,15 @@
 pub mod check;
 pub mod demo;
 pub mod explain;
+mod git;
 pub mod healthcheck;
 pub mod plan;
 pub mod retry;
+pub mod run;
 pub mod runs;
+pub mod schema;
 pub mod serve;
+pub mod test;
 
 use std::io::IsTerminal;
 use std::path::Path;

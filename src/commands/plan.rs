@@ -1,18 +1,89 @@
 //! `purgehook plan`: what a change would purge. Sends nothing.
 
+use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use clap::Args;
 
-use super::{load, sites};
+use super::{git, load, sites};
+use crate::changes::{ChangeKind, FilePath};
 use crate::cli::ServerOptions;
+use crate::config::Config;
 use crate::engine::capabilities;
-use crate::plan::{plan, read_files};
+use crate::plan::{Ceiling, loads_to_json, loads_to_text, plan, read_files};
+use crate::purge::PurgeKind;
 
-/// Plans the change that `files` lists.
-pub fn run(rules: &Path, site: Option<&str>, files: &Path, json: bool) -> anyhow::Result<ExitCode> {
+/// Where the change comes from.
+#[derive(Clone, Debug, Args)]
+pub struct Change {
+    /// A file that lists the changed paths, one a line, optionally as git's --name-status prints them; `-` is standard input
+    #[arg(
+        long,
+        value_name = "PATH",
+        required_unless_present = "repo",
+        conflicts_with = "repo"
+    )]
+    pub files: Option<PathBuf>,
+    /// A local git repository, to compare two of its commits
+    #[arg(long, value_name = "DIR", requires = "from")]
+    pub repo: Option<PathBuf>,
+    /// The commit whose content caches hold
+    #[arg(long, value_name = "COMMIT", requires = "repo")]
+    pub from: Option<String>,
+    /// The commit that is to be served
+    #[arg(
+        long,
+        value_name = "COMMIT",
+        requires = "repo",
+        default_value_if("repo", clap::builder::ArgPredicate::IsPresent, "HEAD")
+    )]
+    pub to: Option<String>,
+}
+
+impl Change {
+    fn read(&self) -> anyhow::Result<BTreeMap<FilePath, ChangeKind>> {
+        match self {
+            Self {
+                repo: Some(repo),
+                from: Some(from),
+                to,
+                files: _,
+            } => git::changed_files(repo, from, to.as_deref().unwrap_or("HEAD")),
+            Self {
+                files: Some(files), ..
+            } => Ok(read_files(&read_listed(files)?)?),
+            Self { .. } => bail!("say what changed, with --files or with --repo and --from"),
+        }
+    }
+}
+
+fn read_listed(files: &Path) -> anyhow::Result<Vec<u8>> {
+    if files != Path::new("-") {
+        return std::fs::read(files).with_context(|| format!("cannot read {}", files.display()));
+    }
+    let mut input = Vec::new();
+    std::io::stdin()
+        .lock()
+        .read_to_end(&mut input)
+        .context("cannot read standard input")?;
+    Ok(input)
+}
+
+/// Plans a change of one site.
+///
+/// For people, the purges and what they cost each CDN go to standard output, problems and notes
+/// to standard error. For programs, one document goes to standard output: `{"purges": [...],
+/// "summary": [...], "problems": [...], "notes": [...]}`. Exit code 1 if something that must be
+/// purged cannot be.
+pub fn run(
+    rules: &Path,
+    site: Option<&str>,
+    change: &Change,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let config = load(rules, &ServerOptions::default())?;
     let [site] = sites(&config, site)?[..] else {
         let names: Vec<&str> = config.sites.keys().map(String::as_str).collect();
@@ -21,28 +92,32 @@ pub fn run(rules: &Path, site: Option<&str>, files: &Path, json: bool) -> anyhow
             names.join(", ")
         );
     };
-    let mut input = Vec::new();
-    if files == Path::new("-") {
-        std::io::stdin()
-            .lock()
-            .read_to_end(&mut input)
-            .context("cannot read standard input")?;
-    } else {
-        input = std::fs::read(files).with_context(|| format!("cannot read {}", files.display()))?;
-    }
-    let plan = plan(
-        &site.rules,
-        &capabilities(&config, site),
-        &read_files(&input)?,
-    );
+    let plan = plan(&site.rules, &capabilities(&config, site), &change.read()?);
+    let loads = plan.loads(|cdn, kind| ceiling(&config, cdn, kind));
     if json {
-        println!("{}", plan.to_json());
+        let mut document = plan.to_json();
+        document["summary"] = loads_to_json(&loads);
+        document["problems"] = plan.problems.clone().into();
+        document["notes"] = plan.notes.clone().into();
+        println!("{document}");
     } else {
         println!("{}", plan.to_table().trim_end());
+        if !loads.is_empty() {
+            println!("\n{}", loads_to_text(&loads).trim_end());
+        }
+        eprint!("{}", plan.remarks());
     }
     Ok(if plan.problems.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    })
+}
+
+fn ceiling(config: &Config, cdn: &str, kind: PurgeKind) -> Option<Ceiling> {
+    let limit = config.cdns.get(cdn)?.limits().kinds.get(&kind)?;
+    Some(Ceiling {
+        per_request: limit.per_request,
+        per_day: limit.per_day,
     })
 }

@@ -4,6 +4,7 @@
 //! site against them, and returns either all of it or all that is wrong with it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +13,17 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::cdn::{self, Cdn, CdnKind};
-use crate::event::RepoPath;
+use crate::event::{RepoPath, SignalKind};
 use crate::forge::{self, Forge, ForgeKind};
 use crate::http::Outside;
 use crate::plan::Cover;
-use crate::rules::{Glob, Rules};
+use crate::rules::{Case, Glob, Rules};
 use crate::settings::{Environment, File, Problems, Section};
 
+mod case;
 mod clients;
 mod overlaps;
+mod pointless;
 mod rule;
 mod server;
 mod site;
@@ -50,6 +53,8 @@ pub struct Server {
     pub public_url: Option<Url>,
     /// Where the store is. Default: `sqlite://purgehook.db`.
     pub database: String,
+    /// How often sites are compared with their forges, in case a webhook was lost. Default: 5 minutes; zero: never.
+    pub reconcile: Duration,
     /// Opens the actions. Unset: pages are read-only.
     pub admin_token: Option<SecretString>,
 }
@@ -78,6 +83,8 @@ pub struct Site {
     pub settle: Duration,
     /// Paths to targets.
     pub rules: Rules,
+    /// What the rules should come to.
+    pub tests: Vec<Case>,
 }
 
 /// What starts a run.
@@ -93,6 +100,36 @@ pub enum Trigger {
     Pipeline(String),
     /// A published release.
     Release,
+    /// A build of GitHub Pages.
+    PageBuild,
+}
+
+impl Trigger {
+    /// The kind of signal it waits for. None for a push, which is no signal.
+    pub fn waits_for(&self) -> Option<SignalKind> {
+        match self {
+            Self::Push => None,
+            Self::Deployment(_) => Some(SignalKind::Deployment),
+            Self::Workflow(_) => Some(SignalKind::Workflow),
+            Self::Pipeline(_) => Some(SignalKind::Pipeline),
+            Self::Release => Some(SignalKind::Release),
+            Self::PageBuild => Some(SignalKind::PageBuild),
+        }
+    }
+}
+
+/// As it is written in the file.
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Push => f.write_str("push"),
+            Self::Deployment(environment) => write!(f, "{{deployment: {environment}}}"),
+            Self::Workflow(file) => write!(f, "{{workflow: {file}}}"),
+            Self::Pipeline(status) => write!(f, "{{pipeline: {status}}}"),
+            Self::Release => f.write_str("release"),
+            Self::PageBuild => f.write_str("page_build"),
+        }
+    }
 }
 
 /// What to do when it cannot be known what changed.

@@ -85,12 +85,16 @@ fn warn_impossible(root: &mut Section, entry: &SiteEntry, cdns: &Clients<dyn Cdn
             (PurgeKind::Directory, "purge directories"),
             (PurgeKind::Prefetch, "prefetch"),
         ] {
-            let asks = |rule: &Rule| match kind {
+            let asks = |rule: &&Rule| match kind {
                 PurgeKind::Url => !rule.urls.is_empty(),
                 PurgeKind::Directory => !rule.directories.is_empty(),
                 PurgeKind::Prefetch => !rule.prefetch.is_empty(),
             };
-            let asking = site.rules.rules().iter().find(|rule| asks(rule));
+            let goes_there = |rule: &&Rule| match &rule.cdns {
+                Some(cdns) => cdns.contains(name),
+                None => true,
+            };
+            let asking = site.rules.rules().iter().filter(goes_there).find(asks);
             if let Some(rule) = asking.filter(|_| !cdn.limits().kinds.contains_key(&kind)) {
                 root.warning(
                     entry.name.at.clone(),

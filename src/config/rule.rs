@@ -2,19 +2,30 @@
 
 use std::collections::HashMap;
 
+use super::pointless;
 use super::site::globs;
+use crate::changes::ChangeKind;
 use crate::purge::Mode;
-use crate::rules::{BaseUrl, Rule, RuleError, Template};
-use crate::settings::Section;
+use crate::rules::{BaseUrl, Glob, PathRegex, Rule, RuleError, Template};
+use crate::settings::{Section, did_you_mean};
 
-/// Reads `rules:`. Without base URLs (they are wrong, which is noted) the
-/// templates cannot be checked, and are not.
-pub(super) fn read_all(site: &mut Section, base_urls: Option<&[BaseUrl]>) -> Vec<Rule> {
-    let errors = site.errors();
-    let sections = site.sections("rules");
-    if sections.is_empty() && site.errors() == errors {
+/// What a site's rules are read against.
+pub(super) struct Site<'s> {
+    /// Without them (they are wrong, which is noted) the templates cannot be checked, and are not.
+    pub base_urls: Option<&'s [BaseUrl]>,
+    /// Paths that no rule sees.
+    pub ignore: &'s [Glob],
+    /// The site's CDNs, as they are written.
+    pub cdns: &'s [String],
+}
+
+/// Reads `rules:`.
+pub(super) fn read_all(section: &mut Section, site: &Site<'_>) -> Vec<Rule> {
+    let errors = section.errors();
+    let sections = section.sections("rules");
+    if sections.is_empty() && section.errors() == errors {
         let advice = "add a rule with `match` and `urls`, `directories` or `prefetch`";
-        site.missing("rules", Some(advice.to_owned()));
+        section.missing("rules", Some(advice.to_owned()));
     }
     let mut names = HashMap::new();
     let mut rules = Vec::new();
@@ -29,22 +40,37 @@ pub(super) fn read_all(site: &mut Section, base_urls: Option<&[BaseUrl]>) -> Vec
                 Some("give each rule of a site a name of its own".to_owned()),
             );
         }
-        rules.extend(read(name, &mut section, base_urls));
+        if let Some(rule) = read(name, &mut section, site) {
+            pointless::check(&mut section, &rule, &rules, site.ignore);
+            rules.push(rule);
+        }
     }
     rules
 }
 
-fn read(name: String, section: &mut Section, base_urls: Option<&[BaseUrl]>) -> Option<Rule> {
+/// Reads one rule. None if it has problems, which are noted.
+fn read(name: String, section: &mut Section, site: &Site<'_>) -> Option<Rule> {
+    let errors = section.errors();
     let matches = globs(section, "match");
-    if section.place_of("match").is_none() || (matches.is_empty() && !section.has_items("match")) {
+    let regex = read_regex(section);
+    if !section.has_items("match") && section.place_of("match_regex").is_none() {
         let advice = "say which paths the rule is for, e.g. `match: [\"static/**\"]`";
         section.missing("match", Some(advice.to_owned()));
     }
     let except = globs(section, "except");
+    let on = read_changes(section);
+    let cdns = read_cdns(section, site.cdns);
     let strip = section.text("strip").map(|strip| strip.value);
-    let urls = templates(section, "urls", base_urls, Template::parse);
-    let directories = templates(section, "directories", base_urls, Template::parse_directory);
-    let prefetch = templates(section, "prefetch", base_urls, Template::parse);
+    // Where the expression is wrong, its groups are not known, and templates that name them are not either.
+    let groups = regex.as_ref().map_or(&[][..], PathRegex::groups);
+    let wrong_regex = regex.is_none() && section.has_items("match_regex");
+    let base_urls = site.base_urls.filter(|_| !wrong_regex);
+    let read = |text: &str, bases: &[BaseUrl]| Template::parse(text, bases, groups);
+    let read_directory =
+        |text: &str, bases: &[BaseUrl]| Template::parse_directory(text, bases, groups);
+    let urls = templates(section, "urls", base_urls, read);
+    let directories = templates(section, "directories", base_urls, read_directory);
+    let prefetch = templates(section, "prefetch", base_urls, read);
     let asks = ["urls", "directories", "prefetch"];
     if !asks.iter().any(|key| section.has_items(key)) {
         let at = section.at();
@@ -65,17 +91,65 @@ fn read(name: String, section: &mut Section, base_urls: Option<&[BaseUrl]>) -> O
         );
     }
     let last = section.flag("last").is_some_and(|last| last.value);
-    Some(Rule {
+    let rule = Rule {
         name,
         matches,
+        regex,
         except,
+        on,
+        cdns,
         strip: strip.unwrap_or_default(),
         urls,
         directories,
         prefetch,
         mode: mode.and_then(|mode| Mode::parse(&mode.value)),
         last,
-    })
+    };
+    (section.errors() == errors).then_some(rule)
+}
+
+fn read_regex(section: &mut Section) -> Option<PathRegex> {
+    let text = section.text("match_regex")?;
+    match PathRegex::parse(&text.value) {
+        Ok(regex) => Some(regex),
+        Err(error) => {
+            section.problem(text.at, error.message, error.advice);
+            None
+        }
+    }
+}
+
+/// Reads `on:`, every change where nothing is given.
+fn read_changes(section: &mut Section) -> Vec<ChangeKind> {
+    let words = ChangeKind::ALL.map(ChangeKind::word);
+    let given: Vec<ChangeKind> = section
+        .words("on", &words)
+        .iter()
+        .filter_map(|word| ChangeKind::parse(&word.value))
+        .collect();
+    if given.is_empty() {
+        ChangeKind::ALL.to_vec()
+    } else {
+        given
+    }
+}
+
+/// Reads `cdns:` of a rule: some of the site's. None where nothing is given.
+fn read_cdns(section: &mut Section, known: &[String]) -> Option<Vec<String>> {
+    let given = section.texts("cdns");
+    // Without the site's own, their absence is the one problem to show.
+    if !known.is_empty() {
+        for name in given.iter().filter(|name| !known.contains(&name.value)) {
+            let known = known.iter().map(String::as_str);
+            section.problem(
+                name.at.clone(),
+                format!("the site has no CDN named `{}`", name.value),
+                Some(did_you_mean(&name.value, known, "its `cdns:` are")),
+            );
+        }
+    }
+    let names: Vec<String> = given.into_iter().map(|name| name.value).collect();
+    (!names.is_empty()).then_some(names)
 }
 
 fn templates(
@@ -98,4 +172,79 @@ fn templates(
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::changes::{ChangeKind, FilePath};
+    use crate::config::tests::{config, said, with_site};
+    use crate::rules::Unmatched;
+
+    /// A site on two CDNs with these lines more.
+    fn site(lines: &str) -> String {
+        let text = with_site(&format!(
+            "repo: github:acme/website\nbase_urls: https://www.example.com\ncdns: [tencent, huawei]\n{lines}"
+        ));
+        text.replace(
+            "{tencent: {kind: tencent-cdn}}",
+            "{tencent: {kind: tencent-cdn}, huawei: {kind: huawei-cdn}}",
+        )
+    }
+
+    #[test]
+    fn a_rule_may_say_which_changes_cdns_and_paths_it_is_for() {
+        let text = site(
+            "unmatched: everything\nindex: index.html\nrules:\n\
+             - {match_regex: '^posts/(?<slug>[a-z]+)\\.md$', on: [added, changed], cdns: huawei, urls: \"/{slug}/\"}\n\
+             - {match: \"**\", on: removed, urls: \"/{path}\"}\n",
+        );
+
+        assert_eq!(said(&text), [""; 0]);
+        let config = config(&text);
+        let rules = &config.sites["www"].rules;
+        assert_eq!(rules.unmatched(), Unmatched::Everything);
+        let [first, second] = rules.rules() else {
+            panic!("two rules");
+        };
+        assert_eq!(first.on, [ChangeKind::Added, ChangeKind::Modified]);
+        assert_eq!(first.cdns.as_deref(), Some(&["huawei".to_owned()][..]));
+        assert_eq!(second.on, [ChangeKind::Removed]);
+        assert_eq!(second.cdns, None);
+        let mapped = rules.targets(&FilePath::new("posts/a.md"), ChangeKind::Added);
+        let urls: Vec<&str> = mapped.targets.iter().map(|t| t.url.as_str()).collect();
+        let at = "https://www.example.com/a/";
+        assert_eq!(urls, [at, &format!("{at}index.html")]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_rules_conditions_is_said() {
+        let text = site(
+            "unmatched: all\nindex: a/b\nrules:\n\
+             - {name: a, match_regex: \"a(\", urls: \"/{slug}/\"}\n\
+             - {name: b, match: \"*\", on: [added, modified, added], cdns: [huawai], urls: \"/\"}\n\
+             - {name: c, match_regex: \"(?<slug>x)\", urls: \"/{slugs}/\"}\n\
+             - {name: d, urls: \"/\"}\n\
+             - {name: e, match_regex: \"(?<name>x)\", urls: \"/\"}\n",
+        );
+
+        let said: Vec<String> = said(&text)
+            .into_iter()
+            .map(|line| line.split_once(' ').map(|(_, words)| words.to_owned()))
+            .map(Option::unwrap_or_default)
+            .collect();
+        assert_eq!(
+            said,
+            [
+                "`unmatched` cannot be `all`",
+                "`a/b` is no name of a file",
+                "the expression `a(` is wrong: unclosed group",
+                "`on` cannot hold `modified`",
+                "`on` twice holds `added`",
+                "the site has no CDN named `huawai`",
+                "the template `/{slugs}/` has the unknown field `{slugs}` at character 2",
+                "`match` is missing from `sites.www.rules[4]`",
+                "the group `name` would hide the field {name}",
+            ]
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! The `server:` part of the file.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use url::Url;
@@ -12,6 +13,8 @@ use crate::settings::{Located, Section};
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 /// Where the store is when nobody says.
 const DEFAULT_DATABASE: &str = "sqlite://purgehook.db";
+/// How often sites are compared with their forges when nobody says.
+const DEFAULT_RECONCILE: Duration = Duration::from_secs(300);
 /// An admin token shorter than this could be guessed.
 const SHORTEST_TOKEN: usize = 16;
 
@@ -24,6 +27,7 @@ pub(super) fn read(root: &mut Section) -> Option<Server> {
             listen: DEFAULT_LISTEN.to_owned(),
             public_url: None,
             database: DEFAULT_DATABASE.to_owned(),
+            reconcile: DEFAULT_RECONCILE,
             admin_token: None,
         });
     };
@@ -40,6 +44,9 @@ pub(super) fn read(root: &mut Section) -> Option<Server> {
         Some(text) => check_database(&mut section, text),
         None => Some(DEFAULT_DATABASE.to_owned()),
     };
+    let reconcile = section
+        .duration("reconcile")
+        .map_or(DEFAULT_RECONCILE, |every| every.value);
     let token_at = section
         .place_of("admin_token")
         .or_else(|| section.place_of("admin_token_file"));
@@ -57,6 +64,7 @@ pub(super) fn read(root: &mut Section) -> Option<Server> {
         listen: listen?,
         public_url: url,
         database: database?,
+        reconcile,
         admin_token,
     })
 }

@@ -3,21 +3,19 @@
 use std::time::Duration;
 
 use super::clients::{Clients, check_form};
-use super::rule;
 use super::{Site, Trigger, WhenUnknown};
+use super::{case, rule};
 use crate::cdn::Cdn;
-use crate::event::RepoPath;
+use crate::event::{PIPELINE_ENDS, RepoPath};
 use crate::forge::Forge;
 use crate::plan::Cover;
-use crate::rules::{BaseUrl, Glob, Rules};
+use crate::rules::{BaseUrl, Glob, IndexName, Rules, Unmatched};
 use crate::settings::{Located, Section, Span};
 
 /// How long old commits are held when nobody says.
 const DEFAULT_SETTLE: Duration = Duration::from_secs(10 * 60);
 /// GitLab takes at most 255 characters for a status's `name` (GitLab REST API, commit status).
 const LONGEST_CONTEXT: usize = 255;
-/// The statuses with which a pipeline ends (GitLab REST API, pipelines).
-const PIPELINE_ENDS: &[&str] = &["success", "failed", "canceled", "skipped"];
 
 /// One entry under `sites:`, with what the comparisons between sites need.
 pub(super) struct SiteEntry {
@@ -65,8 +63,11 @@ fn read(
     let repo = read_repo(&mut section, forges);
     let branches = read_branches(&mut section);
     let trigger = read_trigger(&mut section);
+    if let (Some(trigger), Some((forge, _))) = (&trigger, &repo) {
+        check_trigger(&mut section, trigger, forge, forges);
+    }
     let base_urls = read_base_urls(&mut section);
-    let cdns = read_cdns(&mut section, cdns);
+    let (written_cdns, cdns) = read_cdns(&mut section, cdns);
     let context = read_context(&mut section);
     let when_unknown = match section.word("when_unknown", &["everything", "fail"]) {
         Some(word) if word.value == "fail" => WhenUnknown::Fail,
@@ -78,7 +79,20 @@ fn read(
     };
     let settle = section.duration("settle").map(|settle| settle.value);
     let ignore = globs(&mut section, "ignore");
-    let rules = rule::read_all(&mut section, base_urls.as_deref());
+    let unmatched = section
+        .word("unmatched", &Unmatched::ALL.map(Unmatched::word))
+        .and_then(|word| Unmatched::parse(&word.value));
+    let index = read_index(&mut section);
+    let rules = rule::read_all(
+        &mut section,
+        &rule::Site {
+            base_urls: base_urls.as_deref(),
+            ignore: &ignore,
+            cdns: &written_cdns,
+        },
+    );
+
+    let tests = case::read_all(&mut section, base_urls.as_deref());
 
     let written = branches.iter().map(|b| b.value.0.clone()).collect();
     let context_at = context.as_ref().map(|c| c.at.clone());
@@ -97,7 +111,10 @@ fn read(
             when_unknown,
             cover,
             settle: settle.unwrap_or(DEFAULT_SETTLE),
-            rules: Rules::new(base_urls, ignore, rules),
+            rules: Rules::new(base_urls, ignore, rules)
+                .with_unmatched(unmatched.unwrap_or_default())
+                .with_index(index),
+            tests,
             name: name.value.clone(),
         });
     SiteEntry {
@@ -157,11 +174,14 @@ fn read_branches(section: &mut Section) -> Vec<Located<(String, Glob)>> {
         .collect()
 }
 
+/// Reads `trigger`, a push where nothing is given. None if it is wrong.
 fn read_trigger(section: &mut Section) -> Option<Trigger> {
     if !section.holds_section("trigger") {
         let errors = section.errors();
-        return match section.word("trigger", &["push", "release"]) {
-            Some(word) if word.value == "release" => Some(Trigger::Release),
+        let word = section.word("trigger", &["push", "release", "page_build"]);
+        return match word.as_ref().map(|word| word.value.as_str()) {
+            Some("release") => Some(Trigger::Release),
+            Some("page_build") => Some(Trigger::PageBuild),
             Some(_) => Some(Trigger::Push),
             // Nothing was given, or it was wrong and is noted.
             None => (section.errors() == errors).then_some(Trigger::Push),
@@ -183,11 +203,42 @@ fn read_trigger(section: &mut Section) -> Option<Trigger> {
     );
     let one = found.pop();
     if (one.is_none() && trigger.errors() == errors) || !found.is_empty() {
-        let advice = "write `push`, `release`, `{deployment: ENVIRONMENT}`, `{workflow: FILE}` or `{pipeline: STATUS}`";
+        let advice = "write `push`, `release`, `page_build`, `{deployment: ENVIRONMENT}`, `{workflow: FILE}` or `{pipeline: STATUS}`";
         let at = trigger.at();
         trigger.problem(at, "`trigger` must name one thing", Some(advice.to_owned()));
     }
     one
+}
+
+/// A trigger that the forge never tells of would leave the site asleep for ever.
+fn check_trigger(
+    section: &mut Section,
+    trigger: &Trigger,
+    forge: &str,
+    forges: &Clients<dyn Forge>,
+) {
+    let client = forges.entries.get(forge).and_then(|f| f.client.as_ref());
+    let (Some(client), Some(wanted)) = (client, trigger.waits_for()) else {
+        return;
+    };
+    if client.signals().contains(&wanted) {
+        return;
+    }
+    let can = client.signals().iter().map(|signal| signal.word());
+    let can = std::iter::once("push")
+        .chain(can)
+        .collect::<Vec<_>>()
+        .join("`, `");
+    let at = section.place_of("trigger").unwrap_or_else(|| section.at());
+    section.problem(
+        at,
+        format!(
+            "the forge `{forge}` sends nothing that could trigger `{}`: it is of the kind `{}`",
+            wanted.word(),
+            client.kind()
+        ),
+        Some(format!("its kind can trigger by `{can}`")),
+    );
 }
 
 /// Reads `base_urls`. None if one is wrong or there is none.
@@ -212,9 +263,10 @@ fn read_base_urls(section: &mut Section) -> Option<Vec<BaseUrl>> {
     (urls.len() == count).then_some(urls)
 }
 
-/// Reads `cdns`: those that exist, each once.
-fn read_cdns(section: &mut Section, cdns: &Clients<dyn Cdn>) -> Vec<String> {
+/// Reads `cdns`: as they are written, and those that exist, each once.
+fn read_cdns(section: &mut Section, cdns: &Clients<dyn Cdn>) -> (Vec<String>, Vec<String>) {
     let names = section.texts("cdns");
+    let written = names.iter().map(|name| name.value.clone()).collect();
     if names.is_empty() {
         let advice = "name at least one of those under `cdns:`";
         section.missing("cdns", Some(advice.to_owned()));
@@ -228,7 +280,19 @@ fn read_cdns(section: &mut Section, cdns: &Clients<dyn Cdn>) -> Vec<String> {
             known.push(name.value);
         }
     }
-    known
+    (written, known)
+}
+
+/// Reads `index`, the name of the document that stands for its directory.
+fn read_index(section: &mut Section) -> Option<IndexName> {
+    let text = section.text("index")?;
+    match IndexName::parse(&text.value) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            section.problem(text.at, error.message, error.advice);
+            None
+        }
+    }
 }
 
 /// Reads `status: {context}`.

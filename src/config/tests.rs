@@ -11,7 +11,7 @@ use super::{Config, Kinds, Loaded, Trigger, WhenUnknown, load, read};
 use crate::cdn::{Batch, Cdn, CdnError, CdnKind, InFlight, Limit, Limits, Pace, Quota, Report};
 use crate::changes::ChangeSet;
 use crate::clock::Clock;
-use crate::event::{CommitId, Event, RepoPath};
+use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::{
     Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
 };
@@ -21,12 +21,15 @@ use crate::purge::{Mode, PurgeKind};
 use crate::settings::{Environment, Problems, Section, Severity};
 
 /// A forge that is only ever configured.
-struct TestForge;
+struct TestForge(&'static [SignalKind]);
 
 #[async_trait]
 impl Forge for TestForge {
     fn kind(&self) -> &'static str {
         "github"
+    }
+    fn signals(&self) -> &'static [SignalKind] {
+        self.0
     }
     fn content_types(&self) -> &'static [&'static str] {
         &[]
@@ -44,6 +47,16 @@ impl Forge for TestForge {
         _: &CommitId,
     ) -> Result<ChangeSet, ForgeError> {
         Ok(ChangeSet::unknown("a test"))
+    }
+    async fn resolve(&self, _: &RepoPath, name: &str) -> Result<CommitId, ForgeError> {
+        Err(ForgeError::Gone(name.to_owned()))
+    }
+    async fn environment_head(
+        &self,
+        _: &RepoPath,
+        _: &str,
+    ) -> Result<Option<CommitId>, ForgeError> {
+        Ok(None)
     }
     async fn post_status(
         &self,
@@ -92,7 +105,13 @@ fn read_forge(section: &mut Section, _: &Outside) -> Option<Arc<dyn Forge>> {
         section.problem(section.at(), "no webhook secret is set", None);
         return None;
     }
-    Some(Arc::new(TestForge))
+    Some(Arc::new(TestForge(&[
+        SignalKind::Deployment,
+        SignalKind::Workflow,
+        SignalKind::Pipeline,
+        SignalKind::Release,
+        SignalKind::PageBuild,
+    ])))
 }
 
 fn read_cdn(section: &mut Section, kinds: &[PurgeKind]) -> Option<Arc<dyn Cdn>> {
@@ -107,6 +126,7 @@ fn read_cdn(section: &mut Section, kinds: &[PurgeKind]) -> Option<Arc<dyn Cdn>> 
     let limit = Limit {
         per_request: 1,
         per_day: 1,
+        per_day_configured: false,
         requests_per_second: 1,
     };
     Some(Arc::new(TestCdn(Limits {
@@ -125,6 +145,13 @@ const KINDS: Kinds<'static> = Kinds {
         ForgeKind {
             name: "gitlab",
             read: read_forge,
+        },
+        ForgeKind {
+            name: "silent",
+            read: |section, _| {
+                section.secrets("secrets");
+                Some(Arc::new(TestForge(&[SignalKind::Release])))
+            },
         },
     ],
     cdns: &[
@@ -176,7 +203,7 @@ fn reading(text: &str) -> Result<Loaded, Problems> {
     )
 }
 
-fn config(text: &str) -> Config {
+pub(super) fn config(text: &str) -> Config {
     match reading(text) {
         Ok(loaded) => loaded.config,
         Err(problems) => panic!("{problems}"),
@@ -184,7 +211,7 @@ fn config(text: &str) -> Config {
 }
 
 /// Everything that is said about a text, as `line:column message`.
-fn said(text: &str) -> Vec<String> {
+pub(super) fn said(text: &str) -> Vec<String> {
     let problems = match reading(text) {
         Ok(loaded) => loaded.warnings,
         Err(problems) => problems,
@@ -207,7 +234,7 @@ fn said(text: &str) -> Vec<String> {
 }
 
 /// A file with one site that has these lines, and needs nothing else than `repo`, `cdns`, `base_urls` and `rules`.
-fn with_site(lines: &str) -> String {
+pub(super) fn with_site(lines: &str) -> String {
     let indented: String = lines.lines().map(|line| format!("    {line}\n")).collect();
     format!(
         "server: {{public_url: https://purge.example.com}}\n\
@@ -217,7 +244,7 @@ fn with_site(lines: &str) -> String {
     )
 }
 
-const MINIMAL: &str = "repo: github:acme/website\nbase_urls: https://www.example.com\ncdns: tencent\n\
+pub(super) const MINIMAL: &str = "repo: github:acme/website\nbase_urls: https://www.example.com\ncdns: tencent\n\
                        rules: [{match: \"**\", urls: \"/{path}\"}]\n";
 
 /// The example of the documentation, with everything in it.
@@ -358,6 +385,7 @@ fn every_trigger_is_read() {
     for (text, trigger) in [
         ("push", Trigger::Push),
         ("release", Trigger::Release),
+        ("page_build", Trigger::PageBuild),
         (
             "{deployment: production}",
             Trigger::Deployment("production".to_owned()),
@@ -396,6 +424,21 @@ fn a_trigger_names_exactly_one_thing() {
 
         assert!(said.iter().any(|line| line == expected), "{said:?}");
     }
+}
+
+#[test]
+fn a_trigger_that_the_forge_never_sends_is_a_problem() {
+    let silent = with_site(&format!("{MINIMAL}trigger: {{pipeline: success}}\n"))
+        .replace("kind: github", "kind: silent");
+
+    let said = said(&silent);
+
+    assert!(
+        said.iter()
+            .any(|line| line.contains("sends nothing that could trigger `pipeline`")),
+        "{said:?}"
+    );
+    config(&silent.replace("{pipeline: success}", "release"));
 }
 
 #[test]

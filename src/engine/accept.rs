@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::info;
 
-use super::{Engine, RUN_LIMIT};
+use super::{Engine, RUN_LIMIT, decide};
 use crate::clock::Clock;
-use crate::config::{Config, Trigger};
-use crate::event::{Event, GitRef, Push};
-use crate::forge::{Headers, Malformed, Refusal, Verified};
+use crate::config::Site;
+use crate::event::{Deployed, Event, Push, RepoPath};
+use crate::forge::{Headers, Malformed, Refusal};
 use crate::run::{Run, RunId, RunState, Step};
 use crate::store::{Accepted, NewDelivery, Store, StoreError};
 
@@ -87,31 +86,44 @@ impl Engine {
         }
         let event = forge.understand(&verified, content_type, &body)?;
 
-        let push = match event {
+        let (asked, sites) = match &event {
             Event::Ping => return Ok(Received::Pong),
-            Event::Other { why, .. } => return Ok(Received::Ignored { why }),
-            Event::Push(push) => push,
+            Event::Other { why, .. } => return Ok(Received::Ignored { why: why.clone() }),
+            Event::Push(push) => (
+                Asked::by_push(push),
+                decide::for_push(&config, forge_name, push),
+            ),
+            Event::Deployed(deployed) => (
+                Asked::by_deployed(deployed),
+                decide::for_deployed(&config, forge_name, deployed),
+            ),
+        };
+        let sites = match sites {
+            Ok(sites) => sites,
+            Err(why) => return Ok(Received::Ignored { why }),
         };
         let delivery = self.clock.new_id();
-        let runs = match decide(&config, forge_name, &push, &delivery, &self.clock) {
-            Decision::Ignore(why) => return Ok(Received::Ignored { why }),
-            Decision::Run(runs) => runs,
-        };
+        let runs: Vec<Run> = sites
+            .into_iter()
+            .map(|site| asked.run(site, &delivery, &self.clock))
+            .collect();
         let ids: Vec<RunId> = runs.iter().map(|run| run.id.clone()).collect();
-        let new = new_delivery(
-            delivery.clone(),
-            forge_name,
-            &verified,
-            content_type,
+        let new = NewDelivery {
+            id: delivery.clone(),
+            forge: forge_name.to_owned(),
+            forge_delivery: verified.delivery_id,
+            event: verified.event,
+            stream: asked.stream,
+            meaning: asked.meaning,
+            content_type: content_type.to_owned(),
             body,
-            &push,
+            received_at: self.now(),
             runs,
-            self.now(),
-        );
+        };
         let outcome = self.accept.put(new).await?;
         info!(
-            delivery = %delivery, forge = forge_name, repo = %push.repo, git_ref = %push.git_ref, outcome = ?outcome,
-            "a delivery of {} came in", push.repo
+            delivery = %delivery, forge = forge_name, repo = %asked.repo, git_ref = %asked.git_ref, outcome = ?outcome,
+            "a delivery of {} came in", asked.repo
         );
         Ok(match outcome {
             Accepted::New => Received::Accepted {
@@ -124,107 +136,81 @@ impl Engine {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "each is one column of the row")]
-fn new_delivery(
-    id: String,
-    forge: &str,
-    verified: &Verified,
-    content_type: &str,
-    body: Vec<u8>,
-    push: &Push,
-    runs: Vec<Run>,
-    received_at: Timestamp,
-) -> NewDelivery {
-    NewDelivery {
-        id,
-        forge: forge.to_owned(),
-        forge_delivery: verified.delivery_id.clone(),
-        event: verified.event.clone(),
-        stream: format!(
-            "{} {}",
-            push.repo.as_str().to_ascii_lowercase(),
-            push.git_ref
-        ),
-        meaning: push.meaning(),
-        content_type: content_type.to_owned(),
-        body,
-        received_at,
-        runs,
+/// What an event asks for, of whichever sites it is for.
+struct Asked<'a> {
+    repo: &'a RepoPath,
+    git_ref: String,
+    before: Option<String>,
+    /// The commit's id, or a name that the run resolves first.
+    commit: String,
+    stream: String,
+    meaning: String,
+    origin: &'static str,
+}
+
+impl<'a> Asked<'a> {
+    fn by_push(push: &'a Push) -> Self {
+        Self {
+            repo: &push.repo,
+            git_ref: push.git_ref.to_string(),
+            before: push.before.as_ref().map(ToString::to_string),
+            // A push without a commit deletes the ref, and is for no site.
+            commit: push
+                .commit
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            origin: "push",
+            stream: push.stream(),
+            meaning: push.meaning(),
+        }
+    }
+
+    /// Nothing tells what was deployed before: only the site's held commits do.
+    fn by_deployed(deployed: &'a Deployed) -> Self {
+        Self {
+            repo: &deployed.repo,
+            git_ref: deployed.ref_text(),
+            before: None,
+            commit: deployed.commit.to_string(),
+            origin: deployed.signal.kind().word(),
+            stream: deployed.stream(),
+            meaning: deployed.meaning(),
+        }
+    }
+
+    /// The run for one of the sites.
+    fn run(&self, site: &Site, delivery: &str, clock: &Clock) -> Run {
+        Run {
+            before: self.before.clone(),
+            delivery: Some(delivery.to_owned()),
+            ..new_run(clock, site, self.origin, &self.git_ref, &self.commit)
+        }
     }
 }
 
-/// What a push asks for here.
-#[derive(Debug, PartialEq)]
-pub(super) enum Decision {
-    /// Nothing, and why.
-    Ignore(String),
-    /// A run for each site it is for.
-    Run(Vec<Run>),
-}
-
-/// Which sites a push is for.
-pub(super) fn decide(
-    config: &Config,
-    forge: &str,
-    push: &Push,
-    delivery: &str,
+/// A run that begins now.
+pub(super) fn new_run(
     clock: &Clock,
-) -> Decision {
-    let of_repo: Vec<_> = config
-        .sites
-        .values()
-        .filter(|site| site.forge == forge && site.repo.same_as(&push.repo))
-        .collect();
-    if of_repo.is_empty() {
-        return Decision::Ignore(format!("no site is configured for {forge}:{}", push.repo));
-    }
-    let branch = match &push.git_ref {
-        GitRef::Branch(branch) => branch,
-        GitRef::Tag(tag) => {
-            return Decision::Ignore(format!(
-                "the tag {tag} triggers nothing: sites follow branches"
-            ));
-        }
-        GitRef::Other(other) => {
-            return Decision::Ignore(format!("the ref {other} is not a branch"));
-        }
-    };
-    let Some(commit) = &push.commit else {
-        return Decision::Ignore(format!(
-            "the branch {branch} was deleted: nothing new is served from it"
-        ));
-    };
-    let on_branch: Vec<_> = of_repo
-        .iter()
-        .filter(|site| {
-            site.branches
-                .iter()
-                .any(|glob| glob.is_match(branch.as_bytes()))
-        })
-        .collect();
-    if on_branch.is_empty() {
-        return Decision::Ignore(format!(
-            "no site of {} follows the branch {branch}",
-            push.repo
-        ));
-    }
-    let triggered: Vec<_> = on_branch
-        .iter()
-        .filter(|site| site.trigger == Trigger::Push)
-        .collect();
-    if triggered.is_empty() {
-        return Decision::Ignore(format!("no site of {} is triggered by a push", push.repo));
-    }
+    site: &Site,
+    origin: &str,
+    git_ref: &str,
+    commit: &str,
+) -> Run {
     let now = clock.now();
-    let run = |site: &str| Run {
+    Run {
         id: RunId(clock.new_id()),
-        site: site.to_owned(),
-        forge: forge.to_owned(),
-        repo: push.repo.to_string(),
-        git_ref: push.git_ref.to_string(),
-        before: push.before.as_ref().map(ToString::to_string),
-        commit: commit.to_string(),
-        delivery: Some(delivery.to_owned()),
+        site: site.name.clone(),
+        forge: site.forge.clone(),
+        repo: site.repo.to_string(),
+        git_ref: git_ref.to_owned(),
+        before: None,
+        commit: commit.to_owned(),
+        delivery: None,
+        origin: origin.to_owned(),
+        covered_by: None,
+        bases: Vec::new(),
+        held_version: None,
         state: RunState::Pending,
         step: Step::Changes,
         summary: "Finding out what changed".to_owned(),
@@ -233,8 +219,7 @@ pub(super) fn decide(
         created_at: now,
         deadline: now + RUN_LIMIT,
         ended_at: None,
-    };
-    Decision::Run(triggered.iter().map(|site| run(&site.name)).collect())
+    }
 }
 
 /// Deliveries on their way to the disk. Those that wait at the same time share one commit.
@@ -302,5 +287,32 @@ async fn write(store: Arc<Store>, bell: Arc<Notify>, mut receiver: mpsc::Receive
             }
         }
         bell.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{CommitName, GitRef, Signal};
+
+    #[test]
+    fn a_deployment_asks_for_its_commit_by_the_name_it_has_and_from_wherever_the_site_stands() {
+        let deployed = Deployed {
+            repo: RepoPath::parse("Acme/website").unwrap(),
+            signal: Signal::Release {
+                tag: "v1".to_owned(),
+            },
+            id: "4 v1".to_owned(),
+            git_ref: Some(GitRef::Tag("v1".to_owned())),
+            commit: CommitName::Name("v1".to_owned()),
+        };
+
+        let asked = Asked::by_deployed(&deployed);
+
+        assert_eq!(asked.commit, "v1");
+        assert_eq!(asked.git_ref, "refs/tags/v1");
+        assert_eq!(asked.before, None);
+        assert_eq!(asked.stream, "acme/website release 4 v1");
+        assert_eq!(asked.meaning, "release Acme/website 4 v1 v1");
     }
 }

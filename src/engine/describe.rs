@@ -59,7 +59,7 @@ pub fn targets(count: usize) -> String {
     }
 }
 
-/// "3 of 14 purges failed: https://...: why".
+/// "3 of 14 purges failed: URL on CDN: why".
 pub fn failure(failed: usize, all: u64, first: &PlannedPurge, why: &str) -> String {
     let what = if all == 1 {
         "The purge failed".to_owned()
@@ -67,6 +67,11 @@ pub fn failure(failed: usize, all: u64, first: &PlannedPurge, why: &str) -> Stri
         format!("{failed} of {all} purges failed")
     };
     format!("{what}: {} on {}: {why}", first.target, first.cdn)
+}
+
+/// The first eight digits of a commit's id.
+pub fn short(commit: &str) -> &str {
+    commit.get(..8).unwrap_or(commit)
 }
 
 #[cfg(test)]

@@ -6,13 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::submit::fail;
+use super::submit::{fail, migrate, targets};
 use super::{Engine, Outcome, StepError, retry};
-use crate::cdn::{Batch, InFlight, Pace, Report, TargetState};
+use crate::cdn::{Batch, ErrorClass, InFlight, Pace, Report, TargetState};
 use crate::config::Config;
 use crate::purge::{PurgeKind, PurgeState};
 use crate::run::RunId;
-use crate::store::{PurgeKey, PurgeUpdate, StoredTask, TaskState, Work, WorkKey, Write};
+use crate::store::{Only, PurgeKey, PurgeUpdate, StoredTask, TaskState, Work, WorkKey, Write};
 
 /// Submissions of one purge: a CDN that failed at it is asked once more.
 const SUBMISSIONS: i64 = 2;
@@ -34,8 +34,10 @@ impl Engine {
     ) -> Result<Outcome, StepError> {
         let config = self.config();
         let mut by_cdn: BTreeMap<String, Vec<Open>> = BTreeMap::new();
-        for task in self.store.tasks(account, kind, TaskState::Running).await? {
-            let purges = self.store.purges_of_task(&task.id).await?;
+        let tasks = self.store.tasks(account, kind, TaskState::Running).await?;
+        let mut in_flight = self.store.purges_in_flight(account, kind).await?;
+        for task in tasks {
+            let purges = in_flight.remove(&task.id).unwrap_or_default();
             by_cdn
                 .entry(task.cdn.clone())
                 .or_default()
@@ -51,10 +53,22 @@ impl Engine {
         for (name, open) in by_cdn {
             let reports = self.ask(&config, &name, &open).await;
             let now = self.clock.now();
-            let reports = reports.unwrap_or_else(|retry_after| {
-                trouble = Some(retry_after);
-                open.iter().map(|_| Report::default()).collect()
-            });
+            let reports = match reports {
+                Ok(reports) => reports,
+                Err(Trouble::Later(retry_after)) => {
+                    trouble = Some(retry_after);
+                    open.iter().map(|_| Report::default()).collect()
+                }
+                Err(Trouble::Operator(why)) => {
+                    writes.extend(give_up(open, now, |keys| fail(keys, &why, Only::Open, now)));
+                    continue;
+                }
+                Err(Trouble::Migrated(why)) => {
+                    let moved = |keys| migrate(&config, &name, kind, keys, &why, now);
+                    writes.extend(give_up(open, now, moved));
+                    continue;
+                }
+            };
             for (open, report) in open.into_iter().zip(reports) {
                 let submitted_at = open.task.submitted_at;
                 let (more, is_over) = judge(open, &report, now);
@@ -71,23 +85,27 @@ impl Engine {
         }
         match left.into_iter().max() {
             None => Ok(Outcome::done(writes)),
-            Some(youngest) => Ok(Outcome::again(
-                writes,
-                now + until_next_look(youngest, now),
-                0,
-            )),
+            Some(youngest) => {
+                let wait = until_next_look(youngest, now);
+                // A short wait stands whatever is wished for meanwhile, or a line that submits
+                // many batches would have all of them looked at once for each.
+                let stands = i64::from(wait <= LOOKS.0 * 2);
+                Ok(Outcome::again(writes, now + wait, stands))
+            }
         }
     }
 
-    /// One report a task; on trouble, how long the CDN asked to be left alone.
+    /// One report a task.
     async fn ask(
         &self,
         config: &Config,
         name: &str,
         open: &[Open],
-    ) -> Result<Vec<Report>, Option<Duration>> {
+    ) -> Result<Vec<Report>, Trouble> {
         let Some(cdn) = config.cdns.get(name) else {
-            return Err(None);
+            return Err(Trouble::Operator(format!(
+                "the CDN {name} is no longer configured"
+            )));
         };
         let pace = Pace::new(self.clock.clone(), cdn.limits().queries_per_second);
         let mut in_flight = Vec::with_capacity(open.len());
@@ -98,7 +116,7 @@ impl Engine {
                 batch: Batch {
                     kind: task.kind,
                     mode: task.mode,
-                    targets: purges.iter().map(|(_, target, _)| target.clone()).collect(),
+                    targets: targets(purges),
                 },
             };
             if flight.task.is_none() && !flight.batch.targets.is_empty() {
@@ -112,13 +130,52 @@ impl Engine {
         }
         match cdn.follow(&in_flight, &pace).await {
             Ok(reports) if reports.len() == open.len() => Ok(reports),
-            Ok(_) => Err(None),
+            Ok(_) => Err(Trouble::Later(None)),
             Err(error) => {
                 warn!(cdn = name, code = %error.code, "cannot see how tasks stand: {error}");
-                Err(error.retry_after)
+                Err(match error.class {
+                    ErrorClass::Operator => {
+                        Trouble::Operator(format!("it cannot be confirmed: {error}"))
+                    }
+                    ErrorClass::Migrated => Trouble::Migrated(error.to_string()),
+                    // A query has no targets to refuse: whatever is meant, it may pass.
+                    ErrorClass::Retry
+                    | ErrorClass::RateLimited
+                    | ErrorClass::QuotaDay
+                    | ErrorClass::Split
+                    | ErrorClass::BadInput => Trouble::Later(error.retry_after),
+                })
             }
         }
     }
+}
+
+/// Why a CDN did not say how its tasks stand.
+enum Trouble {
+    /// It may later, not before the time it asked for.
+    Later(Option<Duration>),
+    /// It will not until a person acts.
+    Operator(String),
+    /// Its service has moved.
+    Migrated(String),
+}
+
+/// Ends tasks that cannot be followed; `then` says what becomes of their purges.
+fn give_up(
+    open: Vec<Open>,
+    now: Timestamp,
+    then: impl Fn(Vec<PurgeKey>) -> Vec<Write>,
+) -> Vec<Write> {
+    let mut writes = Vec::new();
+    let mut keys = Vec::new();
+    for Open { mut task, purges } in open {
+        task.state = TaskState::Ended;
+        task.ended_at = Some(now);
+        writes.push(Write::Task(task));
+        keys.extend(purges.into_iter().map(|(key, _, _)| key));
+    }
+    writes.extend(then(keys));
+    writes
 }
 
 /// How long until the next look: a quarter of the youngest task's age, so that
@@ -170,16 +227,14 @@ fn judge(open: Open, report: &Report, now: Timestamp) -> (Vec<Write>, bool) {
     }
 
     let runs: BTreeSet<RunId> = done.iter().map(|key: &PurgeKey| key.run.clone()).collect();
+    let of_task = Only::InTask(task.id.clone());
     let mut writes = Vec::new();
     if !done.is_empty() {
-        writes.push(Write::Update(PurgeUpdate {
-            keys: done,
-            state: PurgeState::Done,
-            task: Some(task.id.clone()),
-            error: None,
-            tried: false,
-            batch_cap: None,
-        }));
+        writes.push(Write::Update(PurgeUpdate::new(
+            done,
+            PurgeState::Done,
+            of_task.clone(),
+        )));
     }
     writes.extend(
         runs.into_iter()
@@ -187,12 +242,8 @@ fn judge(open: Open, report: &Report, now: Timestamp) -> (Vec<Write>, bool) {
     );
     for (why, keys) in again {
         writes.push(Write::Update(PurgeUpdate {
-            keys,
-            state: PurgeState::Planned,
-            task: None,
             error: Some(why),
-            tried: false,
-            batch_cap: None,
+            ..PurgeUpdate::new(keys, PurgeState::Planned, of_task.clone())
         }));
         let submit = WorkKey::Submit {
             account: task.account.clone(),
@@ -201,7 +252,7 @@ fn judge(open: Open, report: &Report, now: Timestamp) -> (Vec<Write>, bool) {
         writes.push(Write::Wish(submit, now));
     }
     for (why, keys) in failed {
-        writes.extend(fail(keys, &why, now));
+        writes.extend(fail(keys, &why, of_task.clone(), now));
     }
     let over = running == 0;
     if over {

@@ -7,8 +7,16 @@
 
 mod accept;
 mod advance;
+mod by_hand;
+mod changes;
+mod decide;
 mod describe;
 mod follow;
+mod plan;
+mod prefetch;
+mod quota;
+mod rate;
+mod reconcile;
 mod report;
 mod retry;
 mod submit;
@@ -24,7 +32,8 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 pub use accept::{ReceiveError, Received};
-pub use advance::capabilities;
+pub use by_hand::only_branch;
+pub use plan::capabilities;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -52,6 +61,8 @@ pub struct Engine {
     /// Rung when there may be work that is due.
     bell: Arc<Notify>,
     accept: accept::Queue,
+    quotas: quota::Quotas,
+    rates: rate::Rates,
 }
 
 /// What a step came to, to be committed.
@@ -97,6 +108,8 @@ impl Engine {
             clock,
             bell,
             accept,
+            quotas: quota::Quotas::default(),
+            rates: rate::Rates::default(),
         })
     }
 
@@ -125,6 +138,9 @@ impl Engine {
 
     /// Does steps as they come due, until `stop` turns true; then lets steps in hand finish.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        if let Err(error) = self.begin_reconciling().await {
+            error!("cannot begin to compare sites with their forges: {error}");
+        }
         let mut in_hand = JoinSet::new();
         loop {
             // Listen before looking, or a wish made in between would wait for the next look.
@@ -221,20 +237,28 @@ impl Engine {
                 warn!(work = ?key, "the lease has passed on; leaving the step to whoever has it");
                 return;
             }
+            Ok(Err(StepError::Store(StoreError::Outdated))) => {
+                let wait = retry::backoff(attempts, self.clock.fraction());
+                self.put_back(&lease, self.clock.now() + wait, attempts + 1)
+                    .await;
+                return;
+            }
             Ok(Err(StepError::Store(error))) => error.to_string(),
             Err(_) => format!("it took longer than {} s", STEP_LIMIT.as_secs()),
         };
         error!(work = ?key, "a step failed and will be tried again: {failure}");
         let now = self.clock.now();
         let at = now + retry::backoff(attempts, self.clock.fraction());
-        let after = After::Again {
-            at,
-            attempts: attempts + 1,
-        };
-        if let Err(error) = self.store.commit(&lease, &[], after, now).await {
+        self.put_back(&lease, at, attempts + 1).await;
+    }
+
+    async fn put_back(&self, lease: &Lease, at: Timestamp, attempts: i64) {
+        let after = After::Again { at, attempts };
+        if let Err(error) = self.store.commit(lease, &[], after, self.clock.now()).await {
             // The lease runs out by itself, and the step is due again then.
-            error!(work = ?key, "cannot put the step back either: {error}");
+            error!("cannot put a step back: {error}");
         }
+        self.bell.notify_one();
     }
 
     /// Renews a lease for as long as it can be renewed; returns when it can't.
@@ -251,6 +275,7 @@ impl Engine {
         let outcome = match &work.key {
             WorkKey::Run(run) => self.advance(run, work).await?,
             WorkKey::Status(run) => self.report(run, work).await?,
+            WorkKey::Reconcile { site } => self.reconcile(site).await?,
             WorkKey::Submit { account, kind } => self.submit(account, *kind, work).await?,
             WorkKey::Follow { account, kind } => self.follow(account, *kind, work).await?,
         };

@@ -8,10 +8,12 @@ use super::{Engine, Outcome, StepError, retry};
 use crate::event::{CommitId, GitRef, RepoPath};
 use crate::forge::{ForgeError, StatusPost};
 use crate::run::{Run, RunId};
-use crate::store::{StoreError, Work, Write};
+use crate::store::{After, StoreError, Work, Write};
 
 /// How long a status is offered to a forge that can't be reached.
 const OFFER_LIMIT: Duration = Duration::from_secs(48 * 60 * 60);
+/// How often a status is offered again to a forge that refused it.
+const OFFER_AGAIN: Duration = Duration::from_secs(10 * 60);
 
 impl Engine {
     pub(super) async fn report(&self, id: &RunId, work: &Work) -> Result<Outcome, StepError> {
@@ -23,19 +25,21 @@ impl Engine {
         let Some(wanted) = self.store.statuses(id).await?.pop() else {
             return Ok(Outcome::done(Vec::new()));
         };
-        if wanted.posted_at.is_some() || wanted.error.is_some() {
+        if wanted.posted_at.is_some() {
             return Ok(Outcome::done(Vec::new()));
         }
 
         let posted =
             |at, error| Outcome::done(vec![Write::Posted(id.clone(), wanted.seq, at, error)]);
-        let (repo, commit) = match (RepoPath::parse(&run.repo), CommitId::parse(&run.commit)) {
-            (Some(repo), Some(commit)) => (repo, commit),
-            _ => {
-                return Err(
-                    StoreError::Corrupt(format!("the repository or commit of run {id}")).into(),
-                );
-            }
+        let repo = RepoPath::parse(&run.repo)
+            .ok_or_else(|| StoreError::Corrupt(format!("the repository of run {id}")))?;
+        let Some(commit) = CommitId::parse(&run.commit) else {
+            // A branch, a tag or a short id still: the run's first step finds the commit.
+            return Ok(if run.state.is_final() {
+                posted(None, Some("there is no commit to show it on".to_owned()))
+            } else {
+                Outcome::done(Vec::new())
+            });
         };
         let config = self.config();
         let Some(forge) = config.forges.get(&run.forge) else {
@@ -67,6 +71,16 @@ impl Engine {
                 let wait =
                     retry::backoff_at_least(work.attempts, self.clock.fraction(), retry_after);
                 Ok(Outcome::again(Vec::new(), now + wait, work.attempts + 1))
+            }
+            // A token that ended or lacks a right may be mended: offered now and then, and shown meanwhile.
+            Err(error @ ForgeError::Refused(_)) if now < wanted.wanted_at + OFFER_LIMIT => {
+                warn!(run = %id, "a status was not posted: {error}");
+                let mut outcome = posted(None, Some(error.to_string()));
+                outcome.after = After::Again {
+                    at: now + OFFER_AGAIN,
+                    attempts: 0,
+                };
+                Ok(outcome)
             }
             Err(error) => {
                 warn!(run = %id, "a status was not posted: {error}");

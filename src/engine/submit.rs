@@ -10,13 +10,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
+use super::quota::quota_day;
 use super::{Engine, Outcome, RUN_LIMIT, StepError, retry};
-use crate::cdn::{Batch, Cdn, CdnError, ErrorClass, InFlight, Pace};
+use crate::cdn::{Batch, CdnError, ErrorClass, InFlight, Pace};
 use crate::config::Config;
 use crate::purge::{PurgeKind, PurgeState};
-use crate::run::{RunId, StatusState};
+use crate::run::RunId;
 use crate::store::{
-    After, NextBatch, PurgeKey, PurgeUpdate, StoredTask, TaskState, Work, WorkKey, Write,
+    After, Move, NextBatch, Only, PurgeKey, PurgeUpdate, StoredTask, TaskState, Work, WorkKey,
+    Write,
 };
 
 /// Tries at a batch that a CDN answers with an error of its own.
@@ -29,6 +31,8 @@ const HISTORY_TRIES: i64 = 8;
 const PURGE_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// How long a prefetch may take: Tencent says five to thirty minutes.
 const PREFETCH_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
+/// How often a used-up quota is asked for again.
+const ASK_AGAIN: Duration = Duration::from_secs(15 * 60);
 /// How long after a batch was taken its task is looked at first.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
@@ -50,22 +54,42 @@ impl Engine {
         {
             return self.recover(&config, lost, work).await;
         }
-        let per_request = |name: &str| {
-            let limit = config
-                .cdns
-                .get(name)
-                .and_then(|cdn| cdn.limits().kinds.get(&kind));
-            limit.map_or(1, |limit| limit.per_request)
-        };
-        let Some(batch) = self.store.next_batch(account, kind, &per_request).await? else {
+        let Some(next) = self.store.next_in_line(account, kind).await? else {
             return Ok(Outcome::done(Vec::new()));
         };
-        let now = self.clock.now();
-        let Some(cdn) = config.cdns.get(&batch.cdn) else {
-            let why = format!("the CDN {} is no longer configured", batch.cdn);
-            return Ok(Outcome::again(fail(keys(&batch), &why, now), now, 0));
+        let Some((cdn, limit)) = config
+            .cdns
+            .get(&next.cdn)
+            .and_then(|cdn| Some((cdn, *cdn.limits().kinds.get(&kind)?)))
+        else {
+            let all = self.store.planned_keys(account, kind, &next.cdn).await?;
+            let why = format!(
+                "the CDN {} is no longer configured for {}",
+                next.cdn,
+                kind.word()
+            );
+            let now = self.clock.now();
+            return Ok(Outcome::again(fail(all, &why, Only::Open, now), now, 0));
         };
+        let room = self.room(cdn.as_ref(), account, kind, limit).await?;
+        if room.today == 0 {
+            self.forget_quota(account);
+            let waiting = self.store.planned_keys(account, kind, &next.cdn).await?;
+            return self.wait_for_quota(&waiting, kind, &next.cdn).await;
+        }
+        let most = usize::try_from(room.today)
+            .unwrap_or(usize::MAX)
+            .min(room.per_request);
+        let batch = self.store.next_batch(account, kind, &next, most).await?;
+        let request = Batch {
+            kind,
+            mode: batch.mode,
+            targets: targets(&batch.purges),
+        };
+        self.keep_rate(account, kind, limit.requests_per_second)
+            .await;
 
+        let now = self.clock.now();
         let mut task = StoredTask {
             id: self.clock.new_id(),
             account: account.to_owned(),
@@ -75,6 +99,7 @@ impl Engine {
             state: TaskState::Submitting,
             vendor_id: None,
             error: None,
+            size: i64::try_from(request.targets.len()).unwrap_or(i64::MAX),
             submitted_at: now,
             deadline: now
                 + if kind == PurgeKind::Prefetch {
@@ -86,22 +111,15 @@ impl Engine {
         };
         let intent = [
             Write::Task(task.clone()),
-            update(keys(&batch), PurgeState::Submitting, Some(&task.id), None),
+            Write::Update(PurgeUpdate {
+                task: Some(task.id.clone()),
+                ..PurgeUpdate::new(keys(&batch), PurgeState::Submitting, Only::Planned)
+            }),
         ];
         self.commit(work, &intent, After::Keep).await?;
 
-        let request = Batch {
-            kind,
-            mode: batch.mode,
-            targets: batch
-                .purges
-                .iter()
-                .map(|(_, target, _)| target.clone())
-                .collect(),
-        };
         let answer = cdn.submit(&request).await;
         let now = self.clock.now();
-        let spacing = spacing(cdn.as_ref(), kind);
         match answer {
             Ok(vendor_id) => {
                 info!(
@@ -111,7 +129,7 @@ impl Engine {
                 task.state = TaskState::Running;
                 task.vendor_id = vendor_id;
                 let writes = taken(task, keys(&batch), now);
-                Ok(Outcome::again(writes, now + spacing, 0))
+                Ok(Outcome::again(writes, now, 0))
             }
             Err(error) => {
                 warn!(cdn = %batch.cdn, code = %error.code, class = ?error.class, "a batch was not taken: {error}");
@@ -144,19 +162,29 @@ impl Engine {
 
         task.state = TaskState::Ended;
         task.ended_at = Some(now);
+        let of_batch = Only::InTask(task.id.clone());
         let mut writes = vec![Write::Task(task)];
         let size = i64::try_from(batch.purges.len()).unwrap_or(i64::MAX);
         let put_back = |keys: Vec<PurgeKey>, tried: bool, cap: Option<i64>| {
             Write::Update(PurgeUpdate {
-                keys,
-                state: PurgeState::Planned,
-                task: None,
                 error: Some(message.clone()),
                 tried,
                 batch_cap: cap,
+                ..PurgeUpdate::new(keys, PurgeState::Planned, of_batch.clone())
             })
         };
-        match error.class {
+        let mut class = error.class;
+        if class == ErrorClass::QuotaDay
+            && size > 1
+            && let Some(cdn) = self.config().cdns.get(&batch.cdn)
+            && self
+                .says_free(cdn.as_ref(), kind, size.unsigned_abs())
+                .await
+        {
+            // Some codes say "over a limit" of a day and of a request alike; the quota tells which.
+            class = ErrorClass::Split;
+        }
+        match class {
             ErrorClass::Retry => {
                 // An outage is waited out for as long as the run may last; an error of the CDN's own is not.
                 let outage = error.is_outage();
@@ -167,6 +195,7 @@ impl Engine {
                 writes.extend(fail(
                     spent.into_iter().map(|(key, _, _)| key.clone()).collect(),
                     &message,
+                    of_batch.clone(),
                     now,
                 ));
                 writes.push(put_back(
@@ -185,13 +214,12 @@ impl Engine {
                 ))
             }
             ErrorClass::QuotaDay => {
-                let reset = next_quota_day(now);
+                self.forget_quota(&account);
                 writes.push(put_back(keys(batch), false, None));
-                writes.extend(
-                    self.wait_for_quota(&account, kind, &batch.cdn, reset)
-                        .await?,
-                );
-                Ok(Outcome::again(writes, reset, 0))
+                let waiting = self.line_with(&account, kind, batch).await?;
+                let mut outcome = self.wait_for_quota(&waiting, kind, &batch.cdn).await?;
+                outcome.writes.splice(0..0, writes);
+                Ok(outcome)
             }
             ErrorClass::Split | ErrorClass::BadInput if size > 1 => {
                 // Halved until the one that is refused stands alone; the others go through on the way.
@@ -199,54 +227,73 @@ impl Engine {
                 Ok(Outcome::again(writes, now, 0))
             }
             ErrorClass::Split | ErrorClass::BadInput => {
-                writes.extend(fail(keys(batch), &message, now));
+                writes.extend(fail(keys(batch), &message, of_batch, now));
                 Ok(Outcome::again(writes, now, 0))
             }
-            ErrorClass::Operator | ErrorClass::Migrated => {
+            ErrorClass::Operator => {
                 // The next batch would be refused in the same way, and some CDNs lock keys that keep trying.
-                let mut all: BTreeSet<PurgeKey> = self
-                    .store
-                    .planned_keys(&account, kind)
-                    .await?
-                    .into_iter()
-                    .collect();
-                all.extend(keys(batch));
-                writes.extend(fail(all.into_iter().collect(), &message, now));
+                let all = self.line_with(&account, kind, batch).await?;
+                writes.extend(fail(all, &message, Only::Open, now));
+                Ok(Outcome::again(writes, now, 0))
+            }
+            ErrorClass::Migrated => {
+                let all = self.line_with(&account, kind, batch).await?;
+                writes.extend(migrate(
+                    &self.config(),
+                    &batch.cdn,
+                    kind,
+                    all,
+                    &message,
+                    now,
+                ));
                 Ok(Outcome::again(writes, now, 0))
             }
         }
     }
 
-    /// Tells every run that waits in this lane until when.
-    async fn wait_for_quota(
+    /// Everything planned in a line on the batch's CDN, and the batch that just left it.
+    async fn line_with(
         &self,
         account: &str,
         kind: PurgeKind,
+        batch: &NextBatch,
+    ) -> Result<Vec<PurgeKey>, StepError> {
+        let mut all: BTreeSet<PurgeKey> = self
+            .store
+            .planned_keys(account, kind, &batch.cdn)
+            .await?
+            .into_iter()
+            .collect();
+        all.extend(keys(batch));
+        Ok(all.into_iter().collect())
+    }
+
+    /// Waits for the next quota day, and tells every run that has to.
+    async fn wait_for_quota(
+        &self,
+        waiting: &[PurgeKey],
+        kind: PurgeKind,
         cdn: &str,
-        reset: Timestamp,
-    ) -> Result<Vec<Write>, StepError> {
-        let waiting = self.store.planned_keys(account, kind).await?;
-        let runs: BTreeSet<RunId> = waiting.into_iter().map(|key| key.run).collect();
+    ) -> Result<Outcome, StepError> {
+        let now = self.clock.now();
+        let (_, reset) = quota_day(now);
+        let runs: BTreeSet<&RunId> = waiting.iter().map(|key| &key.run).collect();
+        let until = reset.strftime("%Y-%m-%d %H:%M UTC");
+        let summary = format!(
+            "Waiting until {until} for {cdn}'s daily {} quota",
+            kind.word()
+        );
         let mut writes = Vec::new();
         for id in runs {
-            let Some(mut run) = self.store.run(&id).await? else {
-                continue;
-            };
-            run.deadline = run.deadline.max(reset + RUN_LIMIT);
-            run.summary = format!(
-                "Waiting for {cdn}'s daily {} quota until {}",
-                kind.word(),
-                reset.strftime("%Y-%m-%d %H:%M UTC")
-            );
-            writes.push(Write::Status(
-                id.clone(),
-                StatusState::Pending,
-                run.summary.clone(),
-            ));
-            writes.push(Write::Wish(WorkKey::Run(id), run.deadline));
-            writes.push(Write::Run(run));
+            if let Some(run) = self.store.run(id).await?
+                && run.summary != summary
+            {
+                let deadline = run.deadline.max(reset + RUN_LIMIT);
+                writes.push(Write::Waiting(id.clone(), summary.clone(), deadline));
+            }
         }
-        Ok(writes)
+        // The day may begin at another hour than ours, and quotas get raised: asked for again before that.
+        Ok(Outcome::again(writes, reset.min(now + ASK_AGAIN), 0))
     }
 
     /// Finds out what became of a batch whose answer was lost.
@@ -262,11 +309,8 @@ impl Engine {
         let Some(cdn) = config.cdns.get(&lost.cdn).filter(|_| !keys.is_empty()) else {
             lost.state = TaskState::Ended;
             lost.ended_at = Some(now);
-            let mut writes = fail(
-                keys,
-                &format!("the CDN {} is no longer configured", lost.cdn),
-                now,
-            );
+            let why = format!("the CDN {} is no longer configured", lost.cdn);
+            let mut writes = fail(keys, &why, Only::InTask(lost.id.clone()), now);
             writes.push(Write::Task(lost));
             return Ok(Outcome::again(writes, now, 0));
         };
@@ -276,11 +320,15 @@ impl Engine {
             batch: Batch {
                 kind: lost.kind,
                 mode: lost.mode,
-                targets: purges.into_iter().map(|(_, target, _)| target).collect(),
+                targets: targets(&purges),
             },
         };
         let pace = Pace::new(self.clock.clone(), cdn.limits().queries_per_second);
-        let found = cdn.find(&in_flight, &pace).await;
+        let found = match cdn.find(&in_flight, &pace).await {
+            // The like of it that went out shortly before: what that purged is not what this is to.
+            Ok(Some(id)) if self.store.knows_task(&lost.account, &id).await? => Ok(None),
+            found => found,
+        };
         let now = self.clock.now();
         match found {
             Ok(Some(vendor_id)) => {
@@ -307,11 +355,13 @@ impl Engine {
             Ok(None) | Err(_) => {
                 lost.state = TaskState::Ended;
                 lost.ended_at = Some(now);
-                let writes = vec![
-                    Write::Task(lost),
-                    update(keys, PurgeState::Planned, None, None),
-                ];
-                Ok(Outcome::again(writes, now, 0))
+                let of_batch = Only::InTask(lost.id.clone());
+                let again = PurgeUpdate::new(keys, PurgeState::Planned, of_batch);
+                Ok(Outcome::again(
+                    vec![Write::Task(lost), Write::Update(again)],
+                    now,
+                    0,
+                ))
             }
         }
     }
@@ -323,13 +373,12 @@ fn taken(task: StoredTask, keys: Vec<PurgeKey>, now: Timestamp) -> Vec<Write> {
         account: task.account.clone(),
         kind: task.kind,
     };
+    let of_batch = Only::InTask(task.id.clone());
     let update = Write::Update(PurgeUpdate {
-        keys,
-        state: PurgeState::Running,
         task: Some(task.id.clone()),
-        error: None,
         tried: true,
-        batch_cap: None,
+        batch_cap: Some(0),
+        ..PurgeUpdate::new(keys, PurgeState::Running, of_batch)
     });
     vec![
         Write::Task(task),
@@ -339,12 +388,15 @@ fn taken(task: StoredTask, keys: Vec<PurgeKey>, now: Timestamp) -> Vec<Write> {
 }
 
 /// The writes for purges that failed for good.
-pub(super) fn fail(keys: Vec<PurgeKey>, why: &str, now: Timestamp) -> Vec<Write> {
+pub(super) fn fail(keys: Vec<PurgeKey>, why: &str, only: Only, now: Timestamp) -> Vec<Write> {
     if keys.is_empty() {
         return Vec::new();
     }
     let runs: BTreeSet<RunId> = keys.iter().map(|key| key.run.clone()).collect();
-    let mut writes = vec![update(keys, PurgeState::Failed, None, Some(why))];
+    let mut writes = vec![Write::Update(PurgeUpdate {
+        error: Some(why.to_owned()),
+        ..PurgeUpdate::new(keys, PurgeState::Failed, only)
+    })];
     writes.extend(
         runs.into_iter()
             .map(|run| Write::Wish(WorkKey::Run(run), now)),
@@ -352,56 +404,58 @@ pub(super) fn fail(keys: Vec<PurgeKey>, why: &str, now: Timestamp) -> Vec<Write>
     writes
 }
 
-fn update(
-    keys: Vec<PurgeKey>,
-    state: PurgeState,
-    task: Option<&str>,
-    error: Option<&str>,
-) -> Write {
-    Write::Update(PurgeUpdate {
-        keys,
-        state,
-        task: task.map(str::to_owned),
-        error: error.map(str::to_owned),
-        tried: false,
-        batch_cap: None,
-    })
+/// The targets of purges, each once: two runs may want the same URL.
+pub(super) fn targets(purges: &[(PurgeKey, String, i64)]) -> Vec<String> {
+    let distinct: BTreeSet<&String> = purges.iter().map(|(_, target, _)| target).collect();
+    distinct.into_iter().cloned().collect()
 }
 
 fn keys(batch: &NextBatch) -> Vec<PurgeKey> {
     batch.purges.iter().map(|(key, _, _)| key.clone()).collect()
 }
 
-/// The time between two requests of one action that keeps its rate.
-fn spacing(cdn: &dyn Cdn, kind: PurgeKind) -> Duration {
-    let rate = cdn
-        .limits()
-        .kinds
-        .get(&kind)
-        .map_or(1, |limit| limit.requests_per_second);
-    Duration::from_secs(1) / rate.max(1)
-}
-
-/// When the next quota day begins: 00:00 in UTC+8. No vendor documents hour or
-/// zone; the quota is asked for again before anything is sent then.
-fn next_quota_day(now: Timestamp) -> Timestamp {
-    const DAY: i64 = 24 * 60 * 60;
-    const OFFSET: i64 = 8 * 60 * 60;
-    let local = now.as_second() + OFFSET;
-    let next = (local.div_euclid(DAY) + 1) * DAY - OFFSET;
-    Timestamp::from_second(next).unwrap_or(now)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_quota_day_begins_at_midnight_in_utc_plus_8() {
-        let before: Timestamp = "2026-11-22T15:59:59Z".parse().unwrap();
-        let after: Timestamp = "2026-11-22T16:00:00Z".parse().unwrap();
-
-        assert_eq!(next_quota_day(before).to_string(), "2026-11-22T16:00:00Z");
-        assert_eq!(next_quota_day(after).to_string(), "2026-11-23T16:00:00Z");
+/// What becomes of purges on a CDN whose service says that it has moved: they
+/// go to the entry that `migrated_to:` names, or fail with words that say what to do.
+pub(super) fn migrate(
+    config: &Config,
+    from: &str,
+    kind: PurgeKind,
+    keys: Vec<PurgeKey>,
+    message: &str,
+    now: Timestamp,
+) -> Vec<Write> {
+    let successor = config.cdns.get(from).and_then(|cdn| {
+        let name = cdn.migrated_to()?;
+        let successor = config.cdns.get(name)?;
+        // One that points back would send purges to and fro for ever.
+        let takes =
+            successor.limits().kinds.contains_key(&kind) && successor.migrated_to().is_none();
+        takes.then(|| (name.to_owned(), successor.account()))
+    });
+    match successor {
+        Some((name, account)) => {
+            warn!(
+                cdn = from,
+                purges = keys.len(),
+                "{from} has moved; its purges go to {name}: {message}"
+            );
+            let submit = WorkKey::Submit {
+                account: account.clone(),
+                kind,
+            };
+            let to = Move {
+                keys,
+                from: from.to_owned(),
+                to: name,
+                account,
+            };
+            vec![Write::Move(to), Write::Wish(submit, now)]
+        }
+        None => {
+            let why = format!(
+                "{message}. The service has moved: add the CDN it moved to under `cdns:` and name it in `migrated_to:` of {from}"
+            );
+            fail(keys, &why, Only::Open, now)
+        }
     }
 }

@@ -2,12 +2,39 @@
 //! named by the field it is in.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
+use percent_encoding::percent_decode;
 use serde::Deserialize;
 
-use super::Malformed;
 use super::api::one_line;
+use super::{MAX_NAME, Malformed};
 use crate::event::{CommitId, GitRef, RepoPath, is_zero_id};
+
+/// The content type of a body that is JSON.
+pub(super) const JSON: &str = "application/json";
+/// The content type of a form with one field, `payload`, that holds the JSON. GitHub's own page offers it first.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The one field `payload` of a form. The bytes stay bytes: what is not UTF-8 must not be mended here.
+pub(super) fn form_field(body: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mut payloads = body
+        .split(|byte| *byte == b'&')
+        .filter_map(|field| field.strip_prefix(b"payload="));
+    match (payloads.next(), payloads.next()) {
+        (Some(payload), None) => {
+            let spaced: Vec<u8> = payload
+                .iter()
+                .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+                .collect();
+            Ok(percent_decode(&spaced).collect())
+        }
+        (None, _) => Err(Malformed("the form has no field `payload`".to_owned())),
+        (Some(_), Some(_)) => Err(Malformed(
+            "the form has more than one field `payload`".to_owned(),
+        )),
+    }
+}
 
 /// Text that borrows from the body unless it holds escapes. A plain `Cow` inside a list would always be copied.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -43,6 +70,24 @@ pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malforme
     })
 }
 
+/// Reads a JSON body as most readers of JSON do: of a field that stands twice, the last
+/// one counts. [`read`] refuses those, and copies less.
+pub(super) fn read_loosely(body: &[u8]) -> Result<serde_json::Value, Malformed> {
+    read::<BTreeMap<String, serde_json::Value>>(body)
+        .map(|fields| serde_json::Value::Object(fields.into_iter().collect()))
+}
+
+/// Takes what is wanted out of what [`read_loosely`] read.
+pub(super) fn take<'a, T: Deserialize<'a>>(value: &'a serde_json::Value) -> Result<T, Malformed> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        Malformed(one_line(&format!(
+            "the body is not the event it claims: `{}`: {}",
+            error.path(),
+            error.inner()
+        )))
+    })
+}
+
 /// A field that holds a commit's id, or the zeros that stand for none.
 pub(super) fn commit(field: &str, text: &str) -> Result<Option<CommitId>, Malformed> {
     if is_zero_id(text) {
@@ -52,6 +97,31 @@ pub(super) fn commit(field: &str, text: &str) -> Result<Option<CommitId>, Malfor
         Some(id) => Ok(Some(id)),
         None => Err(wrong(field, "is not a full commit id")),
     }
+}
+
+/// A field that holds the id of a commit that is there.
+pub(super) fn commit_id(field: &str, text: &str) -> Result<CommitId, Malformed> {
+    commit(field, text)?.ok_or_else(|| wrong(field, "is zero"))
+}
+
+/// A field that holds a tag's or a branch's bare name. What git allows in no name could mean something else to an API.
+pub(super) fn ref_name(field: &str, text: &str) -> Result<String, Malformed> {
+    let bad = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
+    if text.is_empty() || text.contains(bad) || text.contains("..") || text.contains("@{") {
+        return Err(wrong(field, "is not the name of a branch or tag"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A field that holds a short word: an environment, a status, a file's name. It ends up in sentences.
+pub(super) fn word(field: &str, text: &str) -> Result<String, Malformed> {
+    if text.is_empty() || text.chars().count() > MAX_NAME || text.contains(char::is_control) {
+        return Err(wrong(
+            field,
+            "is empty, too long, or holds control characters",
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 /// A field that holds a full ref name.

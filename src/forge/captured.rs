@@ -8,12 +8,14 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
+use super::gitea::Gitea;
+use super::gitee::{Gitee, Mode};
 use super::github::{Access, GitHub};
 use super::gitlab::{GitLab, Trust};
 use super::scripted::unplugged;
-use super::{Forge, Verified, github, gitlab};
+use super::{Forge, Verified, gitea, gitee, github, gitlab};
 use crate::changes::{ChangeKind, ChangeSet, FilePath};
-use crate::event::{CommitId, Event, GitRef, Push, is_zero_id};
+use crate::event::{CommitId, CommitName, Deployed, Event, GitRef, Push, Signal, is_zero_id};
 
 #[derive(Deserialize)]
 struct Captured {
@@ -34,6 +36,13 @@ struct Facts {
     forced: Option<bool>,
     commits: Option<usize>,
     files: Option<BTreeMap<String, Vec<String>>>,
+    sha: Option<String>,
+    commit: Option<String>,
+    head_sha: Option<String>,
+    environment: Option<String>,
+    path: Option<String>,
+    status: Option<String>,
+    tag: Option<serde_json::Value>,
 }
 
 fn forge(kind: &str) -> Option<Box<dyn Forge>> {
@@ -51,6 +60,23 @@ fn forge(kind: &str) -> Option<Box<dyn Forge>> {
         "gitlab" => Some(Box::new(GitLab::new(
             gitlab::Settings {
                 trust: Trust::Secret(secret()),
+                token: None,
+                api_url,
+            },
+            unplugged(),
+        ))),
+        "gitea" | "forgejo" => Some(Box::new(Gitea::new(
+            gitea::Settings {
+                secrets: secret(),
+                token: None,
+                api_url,
+            },
+            unplugged(),
+        ))),
+        "gitee" => Some(Box::new(Gitee::new(
+            gitee::Settings {
+                secrets: secret(),
+                mode: Mode::Sign,
                 token: None,
                 api_url,
             },
@@ -87,15 +113,62 @@ fn captured_payloads_say_what_is_known_of_them() {
             ("push" | "Push Hook" | "Tag Push Hook", Ok(Event::Push(push))) => {
                 check_push(&captured, &push);
             }
+            (_, Ok(Event::Deployed(deployed))) => check_deployed(&captured, &deployed),
             // What no forge sent is not understood.
             ("push", Err(_)) if repo.is_none() => {}
             (_, Ok(Event::Other { repo: found, .. })) => {
+                assert!(!says_deployed(&captured.file), "{}", captured.file);
                 let found = found.map(|repo| repo.to_string());
                 assert_eq!(&found, repo, "{}", captured.file);
             }
             (_, other) => panic!("{}: {other:?}", captured.file),
         }
     }
+}
+
+/// Payloads that say that something was deployed, as those of a forge are named.
+const DEPLOYED: &[&str] = &[
+    "deployment_status.success",
+    "workflow_run.completed.success",
+    "page_build",
+    "release.published",
+    "deployment.success",
+    "pipeline",
+    "pipeline.success",
+    "release.create",
+    "release",
+];
+
+fn check_deployed(captured: &Captured, deployed: &Deployed) {
+    let Captured { file, facts, .. } = captured;
+    assert!(says_deployed(file), "{file}: {deployed:?}");
+    assert_eq!(Some(deployed.repo.as_str()), facts.repo.as_deref());
+    let id = facts.sha.as_ref().or(facts.commit.as_ref());
+    let id = id.or(facts.head_sha.as_ref());
+    let commit = match (id, facts.tag.as_ref().and_then(|tag| tag.as_str())) {
+        (Some(id), _) => CommitName::Id(CommitId::parse(id).unwrap()),
+        (None, Some(tag)) => CommitName::Name(tag.to_owned()),
+        (None, None) => panic!("{file}"),
+    };
+    assert_eq!(deployed.commit, commit, "{file}");
+    match &deployed.signal {
+        Signal::Deployment { environment } => {
+            assert_eq!(Some(environment), facts.environment.as_ref(), "{file}");
+        }
+        Signal::Workflow { file: name } => {
+            assert!(facts.path.as_ref().unwrap().ends_with(name), "{file}");
+        }
+        Signal::Pipeline { status } => assert_eq!(Some(status), facts.status.as_ref(), "{file}"),
+        Signal::Release { tag } => assert_eq!(facts.tag, Some(tag.as_str().into()), "{file}"),
+        Signal::PageBuild => {}
+    }
+}
+
+/// Whether a file's name is one of [`DEPLOYED`].
+fn says_deployed(file: &str) -> bool {
+    let name = file.split_once('/').map_or(file, |(_, name)| name);
+    name.strip_suffix(".json")
+        .is_some_and(|name| DEPLOYED.contains(&name))
 }
 
 fn check_push(captured: &Captured, push: &Push) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
-use crate::event::{CommitId, Event, RepoPath};
+use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::http::Outside;
 use crate::run::StatusState;
 use crate::settings::Section;
@@ -20,6 +20,8 @@ mod api;
 mod body;
 #[cfg(test)]
 mod captured;
+pub mod gitea;
+pub mod gitee;
 pub mod github;
 pub mod gitlab;
 #[cfg(test)]
@@ -35,7 +37,7 @@ pub struct ForgeKind {
 }
 
 /// Every kind of forge there is.
-pub const KINDS: &[ForgeKind] = &[github::KIND, gitlab::KIND];
+pub const KINDS: &[ForgeKind] = &[github::KIND, gitlab::KIND, gitea::KIND, gitee::KIND];
 
 /// The headers of a webhook request: names in lower case, values as bytes.
 #[derive(Clone, Debug, Default)]
@@ -153,6 +155,9 @@ pub trait Forge: Send + Sync {
     /// The word behind `kind:`.
     fn kind(&self) -> &'static str;
 
+    /// What the forge can tell of, apart from pushes, which each of them does.
+    fn signals(&self) -> &'static [SignalKind];
+
     /// The content types whose bodies [`Forge::understand`] takes, in lower case
     /// and without parameters. A request with any other is answered 415.
     fn content_types(&self) -> &'static [&'static str];
@@ -177,6 +182,18 @@ pub trait Forge: Send + Sync {
         from: &CommitId,
         to: &CommitId,
     ) -> Result<ChangeSet, ForgeError>;
+
+    /// The commit that a name stands for: a tag (an annotated one stands for the commit it
+    /// points to), a branch, or the first digits of an id. Nothing of the name: [`ForgeError::Gone`].
+    async fn resolve(&self, repo: &RepoPath, name: &str) -> Result<CommitId, ForgeError>;
+
+    /// The commit that was deployed last, with success, to an environment.
+    /// None where none was, and on forges that know no deployments.
+    async fn environment_head(
+        &self,
+        repo: &RepoPath,
+        environment: &str,
+    ) -> Result<Option<CommitId>, ForgeError>;
 
     /// Posts a status. Posting what the commit shows already is no error.
     async fn post_status(

@@ -31,7 +31,7 @@ pub const UNCOUNTED_OBJECTS: u64 = 100;
 /// Whether a site's purges are taken as its rules say, or made cheaper: the `cover:` of a site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cover {
-    /// As the rules say, unless that is more than is left of the day's quotas.
+    /// As the rules say. What is over the day's quotas waits for the next day.
     #[default]
     Exact,
     /// The cheapest cover at all times.

@@ -6,18 +6,20 @@
 mod cover;
 mod input;
 mod show;
+mod summary;
 
 #[cfg(test)]
 mod tests;
 
 pub use cover::{Allowance, Budget, Cover, Covered, Price, cover};
 pub use input::{InputError, read_files};
+pub use summary::{Ceiling, Load, loads_to_json, loads_to_text};
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::changes::{ChangeKind, FilePath};
 use crate::purge::{Mode, PlannedPurge, PurgeKind};
-use crate::rules::Rules;
+use crate::rules::{Rules, Unmatched};
 
 /// What one CDN of the site can take.
 #[derive(Clone, Debug)]
@@ -40,6 +42,11 @@ pub struct Plan {
     /// What else a person may want to know: a prefetch that a CDN cannot do, a purge that another one covers.
     pub notes: Vec<String>,
 }
+
+/// The rule's name that purges of everything carry.
+const EVERYTHING: &str = "everything";
+/// Paths that a note names before it only counts.
+const PATHS_NAMED: usize = 5;
 
 impl Plan {
     /// The same plan with each CDN's purges covered as its budget allows. A CDN without a budget keeps its own.
@@ -69,12 +76,21 @@ impl Plan {
 }
 
 /// One target, whichever CDN it goes to.
+#[derive(Clone)]
 struct Wanted<'a> {
     kind: PurgeKind,
     url: String,
     mode: Option<Mode>,
     rule: &'a str,
     path: Option<&'a FilePath>,
+    /// The CDNs it goes to; none where it goes to all.
+    cdns: Option<&'a [String]>,
+}
+
+impl Wanted<'_> {
+    fn goes_to(&self, cdn: &Capability) -> bool {
+        self.cdns.is_none_or(|cdns| cdns.contains(&cdn.cdn))
+    }
 }
 
 /// The plan for a complete change set.
@@ -86,8 +102,12 @@ struct Wanted<'a> {
 pub fn plan(rules: &Rules, cdns: &[Capability], files: &BTreeMap<FilePath, ChangeKind>) -> Plan {
     let mut notes = BTreeSet::new();
     let mut wanted = Vec::new();
+    let mut unmatched = Vec::new();
     for (path, kind) in files {
         let mapped = rules.targets(path, *kind);
+        if mapped.unmatched {
+            unmatched.push(path);
+        }
         for target in mapped.targets {
             wanted.push(Wanted {
                 kind: target.kind,
@@ -95,6 +115,7 @@ pub fn plan(rules: &Rules, cdns: &[Capability], files: &BTreeMap<FilePath, Chang
                 mode: target.mode,
                 rule: target.rule,
                 path: Some(path),
+                cdns: target.cdns,
             });
         }
         for unmappable in mapped.unmappable {
@@ -104,58 +125,89 @@ pub fn plan(rules: &Rules, cdns: &[Capability], files: &BTreeMap<FilePath, Chang
             ));
         }
     }
+    if let Some(first) = unmatched.first() {
+        match rules.unmatched() {
+            Unmatched::Ignore => {}
+            Unmatched::Warn => {
+                notes.insert(format!("no rule is for {}", named(&unmatched)));
+            }
+            Unmatched::Everything => {
+                wanted.extend(everything(rules, Some(first)));
+                let paths = named(&unmatched);
+                notes.insert(format!("purging everything: no rule is for {paths}"));
+            }
+        }
+    }
     let mut plan = spread(wanted, cdns);
     plan.notes.splice(0..0, notes);
     plan
 }
 
+/// Paths for a note: the first few by name, the rest as a number.
+fn named(paths: &[&FilePath]) -> String {
+    let mut words: Vec<String> = paths
+        .iter()
+        .take(PATHS_NAMED)
+        .map(|path| format!("{path:?}"))
+        .collect();
+    let more = paths.len().saturating_sub(PATHS_NAMED);
+    if more > 0 {
+        words.push(format!("{more} more"));
+    }
+    words.join(", ")
+}
+
+/// The site's root directories, deleted.
+fn everything<'a>(
+    rules: &'a Rules,
+    path: Option<&'a FilePath>,
+) -> impl Iterator<Item = Wanted<'a>> {
+    rules.roots().into_iter().map(move |url| Wanted {
+        kind: PurgeKind::Directory,
+        url,
+        mode: Some(Mode::Delete),
+        rule: EVERYTHING,
+        path,
+        cdns: None,
+    })
+}
+
 /// The plan for `when_unknown: everything`: the site's root directories, deleted on every CDN.
 pub fn plan_everything(rules: &Rules, cdns: &[Capability], why: &str) -> Plan {
-    let wanted = rules
-        .roots()
-        .into_iter()
-        .map(|url| Wanted {
-            kind: PurgeKind::Directory,
-            url,
-            mode: Some(Mode::Delete),
-            rule: "everything",
-            path: None,
-        })
-        .collect();
-    let mut plan = spread(wanted, cdns);
+    let mut plan = spread(everything(rules, None).collect(), cdns);
     plan.notes.insert(0, format!("purging everything: {why}"));
     plan
 }
 
-/// Gives each CDN what it can take, and words the rest.
+/// Gives each CDN what goes to it and what it can take, and words the rest.
 fn spread(wanted: Vec<Wanted<'_>>, cdns: &[Capability]) -> Plan {
-    let wanted = each_once(wanted);
     let mut cdns: Vec<&Capability> = cdns.iter().collect();
     cdns.sort_by(|a, b| a.cdn.cmp(&b.cdn));
     cdns.dedup_by(|a, b| a.cdn == b.cdn);
 
     let mut plan = Plan::default();
     for cdn in cdns {
-        let (able, unable): (Vec<&Wanted<'_>>, Vec<&Wanted<'_>>) = wanted
-            .iter()
+        let mine = wanted.iter().filter(|wanted| wanted.goes_to(cdn)).cloned();
+        let (able, unable): (Vec<Wanted<'_>>, Vec<Wanted<'_>>) = each_once(mine.collect())
+            .into_iter()
             .partition(|wanted| inability(cdn, wanted).is_none());
         report_unable(cdn, &unable, &mut plan);
 
-        let deleted: HashSet<&str> = able
+        let deleted: HashSet<String> = able
             .iter()
             .filter(|wanted| wanted.mode == Some(Mode::Delete))
-            .map(|wanted| wanted.url.as_str())
+            .map(|wanted| wanted.url.clone())
             .collect();
         let mut covered: BTreeMap<&str, usize> = BTreeMap::new();
         for wanted in able {
-            if let Some(directory) = covering(wanted, &deleted) {
+            if let Some(directory) = covering(&wanted, &deleted) {
                 *covered.entry(directory).or_default() += 1;
                 continue;
             }
             plan.purges.push(PlannedPurge {
                 cdn: cdn.cdn.clone(),
                 kind: wanted.kind,
-                target: wanted.url.clone(),
+                target: wanted.url,
                 mode: wanted.mode,
                 rule: wanted.rule.to_owned(),
                 path: wanted.path.map(ToString::to_string),
@@ -202,7 +254,7 @@ fn inability(cdn: &Capability, wanted: &Wanted<'_>) -> Option<Inability> {
 }
 
 /// A purge that cannot be is a problem; a prefetch that cannot be leaves no cache stale and is a note.
-fn report_unable(cdn: &Capability, unable: &[&Wanted<'_>], plan: &mut Plan) {
+fn report_unable(cdn: &Capability, unable: &[Wanted<'_>], plan: &mut Plan) {
     let mut prefetches = 0;
     for wanted in unable {
         let Wanted {
@@ -211,6 +263,7 @@ fn report_unable(cdn: &Capability, unable: &[&Wanted<'_>], plan: &mut Plan) {
             mode: _,
             rule,
             path,
+            cdns: _,
         } = wanted;
         let asked = match path {
             Some(path) => format!("rule {rule}, {path}"),
@@ -250,7 +303,7 @@ fn report_unable(cdn: &Capability, unable: &[&Wanted<'_>], plan: &mut Plan) {
 }
 
 /// The outermost deleted directory that a purge lies below, if any.
-fn covering<'w>(wanted: &Wanted<'_>, deleted: &HashSet<&'w str>) -> Option<&'w str> {
+fn covering<'d>(wanted: &Wanted<'_>, deleted: &'d HashSet<String>) -> Option<&'d str> {
     match wanted.kind {
         PurgeKind::Prefetch => return None,
         PurgeKind::Url | PurgeKind::Directory => {}
@@ -266,5 +319,5 @@ fn covering<'w>(wanted: &Wanted<'_>, deleted: &HashSet<&'w str>) -> Option<&'w s
         .filter(|(_, c)| *c == '/')
         .filter_map(|(index, _)| wanted.url.get(..=index))
         .filter(|above| wanted.kind == PurgeKind::Url || above.len() < wanted.url.len())
-        .find_map(|above| deleted.get(above).copied())
+        .find_map(|above| deleted.get(above).map(String::as_str))
 }

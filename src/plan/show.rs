@@ -27,7 +27,7 @@ impl Plan {
         json!({ "purges": purges })
     }
 
-    /// The purges as a table, then what could not be planned and what is worth knowing.
+    /// The purges as a table.
     pub fn to_table(&self) -> String {
         let mut table = Table::new();
         table
@@ -47,11 +47,16 @@ impl Plan {
                 printable(purge.path.as_deref().unwrap_or("-")),
             ]);
         }
-        let mut text = if self.purges.is_empty() {
+        if self.purges.is_empty() {
             "nothing to purge\n".to_owned()
         } else {
             format!("{table}\n")
-        };
+        }
+    }
+
+    /// What could not be planned, and what is worth knowing; a line each.
+    pub fn remarks(&self) -> String {
+        let mut text = String::new();
         for problem in &self.problems {
             text.push_str(&format!("problem: {}\n", printable(problem)));
         }

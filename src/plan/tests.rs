@@ -22,19 +22,17 @@ fn rule(name: &str, glob: &str, mode: Option<Mode>, templates: &[(&str, &str)]) 
         templates
             .iter()
             .filter(|(word, _)| *word == kind.word())
-            .map(|(_, text)| parse(text, &base_urls()).unwrap())
+            .map(|(_, text)| parse(text, &base_urls(), &[]).unwrap())
             .collect()
     };
     Rule {
         name: name.to_owned(),
         matches: vec![Glob::parse(glob).unwrap()],
-        except: Vec::new(),
-        strip: String::new(),
         urls: read(PurgeKind::Url),
         directories: read(PurgeKind::Directory),
         prefetch: read(PurgeKind::Prefetch),
         mode,
-        last: false,
+        ..Rule::default()
     }
 }
 
@@ -107,6 +105,66 @@ fn every_cdn_gets_every_target_once_in_order() {
     let mut sorted = plan.purges.clone();
     sorted.sort();
     assert_eq!(plan.purges, sorted);
+}
+
+#[test]
+fn a_rule_for_some_cdns_asks_nothing_of_the_others() {
+    let only = |cdn: &str, rule: Rule| Rule {
+        cdns: Some(vec![cdn.to_owned()]),
+        ..rule
+    };
+    let rules = rules(vec![
+        only(
+            "a",
+            rule("one", "x", None, &[("url", "/x"), ("directory", "/d")]),
+        ),
+        only("b", rule("two", "x", None, &[("url", "/x")])),
+        rule("all", "x", Some(Mode::Delete), &[("directory", "/d")]),
+    ]);
+
+    let plan = plan(&rules, &[able("a"), able("b")], &changed(&["x"]));
+
+    assert_eq!(
+        lines(&plan),
+        [
+            "a url /x < one: x",
+            "a directory /d/ delete < one: x",
+            "b url /x < two: x",
+            "b directory /d/ delete < all: x",
+        ]
+    );
+}
+
+#[test]
+fn a_path_that_no_rule_is_for_does_what_the_site_says() {
+    let planned = |unmatched| {
+        let rules = rules(vec![rule("pages", "*.md", None, &[("url", "/{page}")])]);
+        let paths = ["a.md", "1", "2", "3", "4", "5", "6", "7"];
+        plan(
+            &rules.with_unmatched(unmatched),
+            &[able("a")],
+            &changed(&paths),
+        )
+    };
+
+    let ignored = planned(Unmatched::Ignore);
+    assert_eq!(lines(&ignored), ["a url /a/ < pages: a.md"]);
+    assert!(ignored.notes.is_empty());
+
+    let warned = planned(Unmatched::Warn);
+    assert_eq!(warned.purges, ignored.purges);
+    let paths = r#""1", "2", "3", "4", "5", 2 more"#;
+    assert_eq!(warned.notes, [format!("no rule is for {paths}")]);
+
+    let everything = planned(Unmatched::Everything);
+    assert_eq!(lines(&everything), ["a directory / delete < everything: 1"]);
+    assert_eq!(
+        everything.notes,
+        [
+            format!("purging everything: no rule is for {paths}"),
+            format!("a: deleting {AT}/ covers 1 more purge"),
+        ]
+    );
 }
 
 #[test]
@@ -314,7 +372,7 @@ fn the_json_has_the_documented_keys() {
 }
 
 #[test]
-fn the_table_shows_purges_problems_and_notes_and_no_control_characters() {
+fn a_plan_shows_its_purges_problems_and_notes_and_no_control_characters() {
     let rules = rules(vec![rule("r", "**", None, &[("url", "/{name}")])]);
     let mut plan = plan(&rules, &[able("cdn")], &changed(&["a\u{1b}[2J/b"]));
     plan.problems.push("too long".to_owned());
@@ -335,8 +393,8 @@ fn the_table_shows_purges_problems_and_notes_and_no_control_characters() {
             "a\u{FFFD}[2J/b"
         ]
     );
-    assert_eq!(lines[2], ["problem:", "too", "long"]);
-    assert_eq!(lines[3], ["note:", "by", "the", "way"]);
+    assert_eq!(lines.len(), 2);
+    assert_eq!(plan.remarks(), "problem: too long\nnote: by the way\n");
     assert_eq!(Plan::default().to_table(), "nothing to purge\n");
 }
 

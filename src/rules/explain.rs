@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Mapped, Rules};
+use super::{Glob, Hit, Mapped, PathRegex, Rule, Rules};
 use crate::changes::{ChangeKind, FilePath};
 
 /// What one rule makes of a path.
@@ -12,7 +12,7 @@ pub struct Explained<'r> {
     pub rule: &'r str,
     /// Whether it fired, and why.
     pub verdict: Verdict<'r>,
-    /// What the path asks for under it, were the file changed; nothing where the rule did not fire.
+    /// What the path asks for under it; nothing where the rule did not fire.
     pub mapped: Mapped<'r>,
 }
 
@@ -21,17 +21,31 @@ pub struct Explained<'r> {
 pub enum Verdict<'r> {
     /// It fired.
     Matched {
-        /// The first of its globs that matches.
-        glob: &'r str,
+        /// The first of its globs that matches; its expression where it has none.
+        by: &'r str,
     },
-    /// One of its globs matches, but so does one under `except:`.
-    Excepted {
+    /// It matches, but is not for such a change.
+    OtherChange {
+        /// What matched.
+        by: &'r str,
+        /// The change.
+        change: ChangeKind,
+    },
+    /// One of its globs matches, but its expression is not found in the path.
+    NotFound {
         /// The first of its globs that matches.
         glob: &'r str,
+        /// The expression.
+        regex: &'r str,
+    },
+    /// It matches, but so does a glob under `except:`.
+    Excepted {
+        /// What matched.
+        by: &'r str,
         /// The first under `except:` that does.
         except: &'r str,
     },
-    /// None of its globs matches.
+    /// None of its globs matches, nor does its expression where it has none.
     NoMatch,
     /// It never saw the path: the site's `ignore:` took it.
     Ignored {
@@ -48,12 +62,21 @@ pub enum Verdict<'r> {
 impl fmt::Display for Verdict<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Matched { glob } => write!(f, "fires: matched by `{glob}`"),
-            Self::Excepted { glob, except } => write!(
+            Self::Matched { by } => write!(f, "fires: matched by `{by}`"),
+            Self::OtherChange { by, change } => write!(
                 f,
-                "does not fire: matched by `{glob}`, but excepted by `{except}`"
+                "does not fire: matched by `{by}`, but `on:` leaves out `{}`",
+                change.word()
             ),
-            Self::NoMatch => f.write_str("does not fire: none of its globs match"),
+            Self::NotFound { glob, regex } => write!(
+                f,
+                "does not fire: matched by `{glob}`, but not by `{regex}`"
+            ),
+            Self::Excepted { by, except } => write!(
+                f,
+                "does not fire: matched by `{by}`, but excepted by `{except}`"
+            ),
+            Self::NoMatch => f.write_str("does not fire: it does not match"),
             Self::Ignored { glob } => {
                 write!(f, "does not fire: the site ignores the path, by `{glob}`")
             }
@@ -66,8 +89,8 @@ impl fmt::Display for Verdict<'_> {
 }
 
 impl Rules {
-    /// What each rule, in order, makes of a path.
-    pub fn explain(&self, path: &FilePath) -> Vec<Explained<'_>> {
+    /// What each rule, in order, makes of a path that changed in this way.
+    pub fn explain(&self, path: &FilePath, change: ChangeKind) -> Vec<Explained<'_>> {
         let decision = self.decide(path.as_bytes());
         let ignored = decision.ignored.and_then(|glob| self.ignore.get(glob));
         let mut hits = decision.hits.iter().peekable();
@@ -75,23 +98,17 @@ impl Rules {
         let mut explained = Vec::with_capacity(self.rules.len());
         for (place, rule) in self.rules.iter().enumerate() {
             let hit = hits.next_if(|hit| hit.rule == place);
-            let glob = hit.and_then(|hit| rule.matches.get(hit.glob));
-            let except = hit.and_then(|hit| rule.except.get(hit.except?));
-            let verdict = match (ignored, last, glob, except) {
+            let verdict = match (ignored, last, hit) {
                 (Some(ignored), ..) => Verdict::Ignored {
                     glob: ignored.text(),
                 },
-                (None, Some(rule), ..) => Verdict::AfterLast { rule },
-                (None, None, None, _) => Verdict::NoMatch,
-                (None, None, Some(glob), Some(except)) => Verdict::Excepted {
-                    glob: glob.text(),
-                    except: except.text(),
-                },
-                (None, None, Some(glob), None) => Verdict::Matched { glob: glob.text() },
+                (None, Some(rule), _) => Verdict::AfterLast { rule },
+                (None, None, None) => Verdict::NoMatch,
+                (None, None, Some(hit)) => verdict(rule, hit, change),
             };
             let mut mapped = Mapped::default();
             if let Verdict::Matched { .. } = verdict {
-                self.fill(rule, path, ChangeKind::Modified, &mut mapped);
+                self.fill(rule, path, change, &mut mapped);
                 last = rule.last.then_some(rule.name.as_str());
             }
             explained.push(Explained {
@@ -101,5 +118,22 @@ impl Rules {
             });
         }
         explained
+    }
+}
+
+/// What a rule that knows the path does, and why.
+fn verdict<'r>(rule: &'r Rule, hit: &Hit, change: ChangeKind) -> Verdict<'r> {
+    let glob = hit.glob.and_then(|glob| rule.matches.get(glob));
+    let regex = rule.regex.as_ref().map_or("", PathRegex::text);
+    let by = glob.map_or(regex, Glob::text);
+    let except = hit.except.and_then(|except| rule.except.get(except));
+    match except {
+        _ if !hit.regex => Verdict::NotFound { glob: by, regex },
+        Some(except) => Verdict::Excepted {
+            by,
+            except: except.text(),
+        },
+        None if !rule.on.contains(&change) => Verdict::OtherChange { by, change },
+        None => Verdict::Matched { by },
     }
 }

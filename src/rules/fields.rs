@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use regex::bytes::Captures;
+
 /// A part of a path, by its name in a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
@@ -62,6 +64,7 @@ pub(super) struct Fields<'p> {
     name: &'p [u8],
     stem: &'p [u8],
     ext: &'p [u8],
+    groups: Option<&'p Captures<'p>>,
 }
 
 impl<'p> Fields<'p> {
@@ -85,7 +88,20 @@ impl<'p> Fields<'p> {
             name,
             stem,
             ext,
+            groups: None,
         }
+    }
+
+    /// The same with what the groups of the rule's expression hold.
+    pub(super) fn with_groups(self, groups: Option<&'p Captures<'p>>) -> Self {
+        Self { groups, ..self }
+    }
+
+    /// What a group holds; nothing where it took no part in the match.
+    pub(super) fn group(&self, name: &str) -> &'p [u8] {
+        self.groups
+            .and_then(|groups| groups.name(name))
+            .map_or(&[], |found| found.as_bytes())
     }
 
     /// A field's value. A page's lacks the slash at its end, which [`Fields::slash_after`] tells of.

@@ -4,21 +4,31 @@
 //! those of one site, compiled, so that a path is matched against all globs at once.
 
 mod base_url;
+mod case;
 mod encode;
 mod explain;
 mod fields;
 mod glob;
+mod index;
 mod matcher;
+mod origin;
+mod path_regex;
+mod rule;
 mod template;
 
 #[cfg(test)]
 mod tests;
 
 pub use base_url::BaseUrl;
+pub use case::{Case, Difference, expected};
 pub use explain::{Explained, Verdict};
 pub use fields::Field;
 pub use glob::Glob;
+pub use index::IndexName;
 pub use matcher::{Matcher, Matches};
+pub use origin::Origin;
+pub use path_regex::PathRegex;
+pub use rule::{Rule, Unmatched};
 pub use template::Template;
 
 use crate::changes::{ChangeKind, FilePath};
@@ -44,30 +54,6 @@ impl RuleError {
     }
 }
 
-/// One rule, read and checked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rule {
-    /// Its name, unique in its site.
-    pub name: String,
-    /// Paths it is for: any of these,
-    pub matches: Vec<Glob>,
-    /// but none of these.
-    pub except: Vec<Glob>,
-    /// What is cut off the front of the path before the templates see it, letter for letter.
-    /// A path that does not start with it stays whole.
-    pub strip: String,
-    /// URLs to purge.
-    pub urls: Vec<Template>,
-    /// Directories to purge, read by [`Template::parse_directory`].
-    pub directories: Vec<Template>,
-    /// URLs to fill after the purge.
-    pub prefetch: Vec<Template>,
-    /// How directories are purged.
-    pub mode: Option<Mode>,
-    /// Whether later rules are kept from seeing a path that this one matched.
-    pub last: bool,
-}
-
 /// A site's rules, ready to match.
 #[derive(Clone, Debug)]
 pub struct Rules {
@@ -78,6 +64,10 @@ pub struct Rules {
     matcher: Matcher,
     /// What each of the matcher's globs is for.
     roles: Vec<Role>,
+    /// The places of the rules with an expression.
+    with_regex: Vec<usize>,
+    unmatched: Unmatched,
+    index: Option<IndexName>,
 }
 
 /// What a glob is for: its rule's place among the rules, its own in its list.
@@ -86,6 +76,14 @@ enum Role {
     Ignore { glob: usize },
     Match { rule: usize, glob: usize },
     Except { rule: usize, glob: usize },
+}
+
+/// The hit of a rule, which is the last one or still to come.
+fn hit_of(hits: &mut Vec<Hit>, rule: usize) -> Option<&mut Hit> {
+    if hits.last().is_none_or(|hit| hit.rule != rule) {
+        hits.push(Hit::of(rule));
+    }
+    hits.last_mut()
 }
 
 /// What one path asks for.
@@ -99,6 +97,8 @@ pub struct Target<'r> {
     pub url: String,
     /// For directories: how.
     pub mode: Option<Mode>,
+    /// The CDNs it goes to; none where it goes to all of the site's.
+    pub cdns: Option<&'r [String]>,
 }
 
 /// A template that a path cannot be put into.
@@ -119,20 +119,42 @@ pub struct Mapped<'r> {
     pub targets: Vec<Target<'r>>,
     /// Templates that make no URL of it.
     pub unmappable: Vec<Unmappable<'r>>,
+    /// Whether no rule is for the path, and the site does not ignore it either.
+    pub unmatched: bool,
 }
 
 /// The globs that decide about one path, by their places.
 struct Decision {
     ignored: Option<usize>,
-    /// For each rule with a glob that matches, in order: the rule, the first such glob, and the
-    /// first of `except` that matches too.
+    /// For each rule that knows the path, in order.
     hits: Vec<Hit>,
 }
 
+/// A rule that knows a path: by its globs or, where it has none, by its expression.
 struct Hit {
     rule: usize,
-    glob: usize,
+    /// The first of its globs that matches.
+    glob: Option<usize>,
+    /// Whether its expression, if it has one, is found in the path.
+    regex: bool,
+    /// The first of `except` that matches.
     except: Option<usize>,
+}
+
+impl Hit {
+    fn of(rule: usize) -> Self {
+        Self {
+            rule,
+            glob: None,
+            regex: true,
+            except: None,
+        }
+    }
+
+    /// Whether the rule matches the path, all told.
+    fn matches(&self) -> bool {
+        self.regex && self.except.is_none()
+    }
 }
 
 impl Rules {
@@ -155,13 +177,31 @@ impl Rules {
             }
         }
         let matcher = Matcher::new(globs);
+        let with_regex = (0..)
+            .zip(&rules)
+            .filter(|(_, rule)| rule.regex.is_some())
+            .map(|(place, _)| place)
+            .collect();
         Self {
             base_urls,
             ignore,
             rules,
             matcher,
             roles,
+            with_regex,
+            unmatched: Unmatched::default(),
+            index: None,
         }
+    }
+
+    /// The same with another answer to paths that no rule is for.
+    pub fn with_unmatched(self, unmatched: Unmatched) -> Self {
+        Self { unmatched, ..self }
+    }
+
+    /// The same with both URLs of each page purged, where directories have an index document.
+    pub fn with_index(self, index: Option<IndexName>) -> Self {
+        Self { index, ..self }
     }
 
     /// Where the site is served.
@@ -179,6 +219,11 @@ impl Rules {
         &self.rules
     }
 
+    /// What a path does that no rule is for.
+    pub fn unmatched(&self) -> Unmatched {
+        self.unmatched
+    }
+
     /// The root directories of the site: what "everything" means.
     pub fn roots(&self) -> Vec<String> {
         self.base_urls.iter().map(BaseUrl::root).collect()
@@ -191,11 +236,12 @@ impl Rules {
         if decision.ignored.is_some() {
             return mapped;
         }
+        mapped.unmatched = !decision.hits.iter().any(|hit| hit.regex);
         for hit in &decision.hits {
             let Some(rule) = self.rules.get(hit.rule) else {
                 continue;
             };
-            if hit.except.is_none() {
+            if hit.matches() && rule.on.contains(&kind) {
                 self.fill(rule, path, kind, &mut mapped);
                 if rule.last {
                     break;
@@ -210,32 +256,53 @@ impl Rules {
             ignored: None,
             hits: Vec::new(),
         };
+        let hits = &mut decision.hits;
         let matching = self.matcher.matches(path);
         for role in matching.iter().filter_map(|place| self.roles.get(*place)) {
             match *role {
                 Role::Ignore { glob } => {
                     decision.ignored = Some(glob);
-                    break;
+                    return decision;
                 }
                 Role::Match { rule, glob } => {
-                    if decision.hits.last().is_none_or(|hit| hit.rule != rule) {
-                        decision.hits.push(Hit {
-                            rule,
-                            glob,
-                            except: None,
-                        });
+                    if let Some(hit) = hit_of(hits, rule) {
+                        hit.glob = hit.glob.or(Some(glob));
                     }
                 }
                 Role::Except { rule, glob } => {
-                    if let Some(hit) = decision.hits.last_mut()
-                        && hit.rule == rule
-                        && hit.except.is_none()
-                    {
-                        hit.except = Some(glob);
+                    if let Some(hit) = hit_of(hits, rule) {
+                        hit.except = hit.except.or(Some(glob));
                     }
                 }
             }
         }
+        for place in &self.with_regex {
+            let Some(rule) = self.rules.get(*place) else {
+                continue;
+            };
+            let found = || {
+                let regex = rule.regex.as_ref();
+                regex.is_none_or(|regex| regex.is_match(path))
+            };
+            match hits.binary_search_by_key(place, |hit| hit.rule) {
+                Ok(at) => {
+                    let regex = found();
+                    if let Some(hit) = hits.get_mut(at) {
+                        hit.regex = regex;
+                    }
+                }
+                // A rule with globs is only asked about what they let through.
+                Err(at) if rule.matches.is_empty() && found() => {
+                    hits.insert(at, Hit::of(*place));
+                }
+                Err(_) => {}
+            }
+        }
+        // What is only excepted was never in question.
+        hits.retain(|hit| {
+            let rule = self.rules.get(hit.rule);
+            hit.glob.is_some() || hit.regex && rule.is_some_and(|rule| rule.matches.is_empty())
+        });
         decision
     }
 
@@ -247,7 +314,9 @@ impl Rules {
         change: ChangeKind,
         mapped: &mut Mapped<'r>,
     ) {
-        let fields = Fields::of(path.as_bytes(), &rule.strip);
+        let regex = rule.regex.as_ref();
+        let groups = regex.and_then(|regex| regex.captures(path.as_bytes()));
+        let fields = Fields::of(path.as_bytes(), &rule.strip).with_groups(groups.as_ref());
         let prefetch: &[Template] = match change {
             ChangeKind::Added | ChangeKind::Modified => &rule.prefetch,
             ChangeKind::Removed => &[],
@@ -261,14 +330,22 @@ impl Rules {
                 let Mapped {
                     targets,
                     unmappable,
+                    unmatched: _,
                 } = mapped;
-                let filled = template.fill(&self.base_urls, &fields, |url| {
+                let mut ask = |url: String| {
                     targets.push(Target {
                         rule: &rule.name,
                         kind,
                         url,
                         mode,
+                        cdns: rule.cdns.as_deref(),
                     });
+                };
+                let index = self.index.as_ref().filter(|_| kind == PurgeKind::Url);
+                let filled = template.fill(&self.base_urls, &fields, |url| {
+                    let other = index.and_then(|index| index.other(&url));
+                    ask(url);
+                    other.into_iter().for_each(&mut ask);
                 });
                 if let Err(why) = filled {
                     unmappable.push(Unmappable {

@@ -20,7 +20,7 @@ pub struct Template {
 
 /// What the path is put behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// Each of the site's base URLs.
     EachBase,
     /// This one host.
@@ -28,18 +28,25 @@ enum Place {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+pub(super) enum Piece {
     /// Encoded already.
     Text(String),
     Field(Field),
+    /// A named group of the rule's expression.
+    Group(String),
 }
 
 impl Template {
     /// Reads a template for a URL. One that starts with `/` is put behind each base URL; a full
     /// `http(s)://` URL stands as it is, and must be on a base URL's scheme, host and port.
-    pub fn parse(text: &str, base_urls: &[BaseUrl]) -> Result<Self, RuleError> {
+    ///
+    /// `groups` names the groups of the rule's expression, which are fields too.
+    pub fn parse(text: &str, base_urls: &[BaseUrl], groups: &[String]) -> Result<Self, RuleError> {
         let (place, rest) = split_place(text, base_urls)?;
-        let reader = Reader { whole: text };
+        let reader = Reader {
+            whole: text,
+            groups,
+        };
         let mut path = Vec::new();
         let mut query = None;
         // A full URL may end behind its host.
@@ -70,8 +77,12 @@ impl Template {
 
     /// Reads a template for a directory: as [`Template::parse`], without a query. Where the
     /// filled URL does not end in `/`, one is appended.
-    pub fn parse_directory(text: &str, base_urls: &[BaseUrl]) -> Result<Self, RuleError> {
-        let mut template = Self::parse(text, base_urls)?;
+    pub fn parse_directory(
+        text: &str,
+        base_urls: &[BaseUrl],
+        groups: &[String],
+    ) -> Result<Self, RuleError> {
+        let mut template = Self::parse(text, base_urls, groups)?;
         if template.query.is_some() {
             return Err(RuleError::new(
                 format!("the directory `{text}` has a query"),
@@ -85,6 +96,22 @@ impl Template {
     /// The template as it was written.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(super) fn path_pieces(&self) -> &[Piece] {
+        &self.path
+    }
+
+    pub(super) fn query_pieces(&self) -> Option<&[Piece]> {
+        self.query.as_deref()
+    }
+
+    pub(super) fn is_directory(&self) -> bool {
+        self.directory
     }
 
     /// Hands over the full URL, once for each base URL or once in all; or says why there is none.
@@ -137,7 +164,7 @@ impl Template {
         for piece in &self.path {
             match piece {
                 Piece::Text(text) => path.push_str(text),
-                Piece::Field(_) => path.push('*'),
+                Piece::Field(_) | Piece::Group(_) => path.push('*'),
             }
         }
         if path.split('/').any(is_dots) {
@@ -162,21 +189,26 @@ fn push_pieces(
     for piece in pieces {
         match piece {
             Piece::Text(text) => url.push_str(text),
+            Piece::Group(name) => push_checked(url, fields.group(name), part)?,
             Piece::Field(field) => {
-                let value = fields.value(*field);
-                if has_control(value) {
-                    return Err(CONTROL);
-                }
-                if value.split(|b| *b == b'/').any(|s| s == b"." || s == b"..") {
-                    return Err(DOTS);
-                }
-                push_value(url, value, part);
+                push_checked(url, fields.value(*field), part)?;
                 if fields.slash_after(*field) {
                     url.push('/');
                 }
             }
         }
     }
+    Ok(())
+}
+
+fn push_checked(url: &mut String, value: &[u8], part: Part) -> Result<(), &'static str> {
+    if has_control(value) {
+        return Err(CONTROL);
+    }
+    if value.split(|b| *b == b'/').any(|s| s == b"." || s == b"..") {
+        return Err(DOTS);
+    }
+    push_value(url, value, part);
     Ok(())
 }
 
@@ -237,6 +269,7 @@ fn split_place<'t>(text: &'t str, base_urls: &[BaseUrl]) -> Result<(Place, &'t s
 /// Reads text and fields, and words what is wrong with them.
 struct Reader<'t> {
     whole: &'t str,
+    groups: &'t [String],
 }
 
 impl Reader<'_> {
@@ -276,7 +309,7 @@ impl Reader<'_> {
                     if !text.is_empty() {
                         pieces.push(Piece::Text(std::mem::take(&mut text)));
                     }
-                    pieces.push(Piece::Field(field));
+                    pieces.push(field);
                 }
                 '}' => {
                     return Err(self.wrong(
@@ -302,16 +335,22 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn field(&self, name: &str, at: usize) -> Result<Field, RuleError> {
-        Field::parse(name).ok_or_else(|| {
-            let all = Field::ALL.map(|field| field.to_string()).join(", ");
-            let advice = match closest(name) {
-                Some(field) => format!("did you mean `{field}`? The fields are {all}"),
-                None => format!("the fields are {all}; write `{{{{` for a brace itself"),
-            };
-            let what = format!("the unknown field `{{{}}}`", name.escape_debug());
-            self.wrong(at, &what, advice)
-        })
+    fn field(&self, name: &str, at: usize) -> Result<Piece, RuleError> {
+        if let Some(field) = Field::parse(name) {
+            return Ok(Piece::Field(field));
+        }
+        if self.groups.iter().any(|group| group == name) {
+            return Ok(Piece::Group(name.to_owned()));
+        }
+        let fields = Field::ALL.iter().map(Field::to_string);
+        let groups = self.groups.iter().map(|group| format!("{{{group}}}"));
+        let all = fields.chain(groups).collect::<Vec<_>>().join(", ");
+        let advice = match closest(name) {
+            Some(field) => format!("did you mean `{field}`? The fields are {all}"),
+            None => format!("the fields are {all}; write `{{{{` for a brace itself"),
+        };
+        let what = format!("the unknown field `{{{}}}`", name.escape_debug());
+        Err(self.wrong(at, &what, advice))
     }
 
     fn percent(&self, code: &str, at: usize) -> Result<(), RuleError> {

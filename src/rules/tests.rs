@@ -12,13 +12,7 @@ fn rule(name: &str, glob: &str) -> Rule {
     Rule {
         name: name.to_owned(),
         matches: vec![Glob::parse(glob).unwrap()],
-        except: Vec::new(),
-        strip: String::new(),
-        urls: Vec::new(),
-        directories: Vec::new(),
-        prefetch: Vec::new(),
-        mode: None,
-        last: false,
+        ..Rule::default()
     }
 }
 
@@ -33,11 +27,11 @@ fn www() -> Vec<BaseUrl> {
 }
 
 fn url(text: &str) -> Template {
-    Template::parse(text, &www()).unwrap()
+    Template::parse(text, &www(), &[]).unwrap()
 }
 
 fn directory(text: &str) -> Template {
-    Template::parse_directory(text, &www()).unwrap()
+    Template::parse_directory(text, &www(), &[]).unwrap()
 }
 
 /// What one path asks for, as `rule kind url`.
@@ -187,6 +181,141 @@ fn a_path_feeds_every_rule_that_matches_until_one_says_last() {
 }
 
 #[test]
+fn a_rule_fires_only_for_the_changes_it_is_for() {
+    let rules = Rules::new(
+        www(),
+        Vec::new(),
+        vec![
+            Rule {
+                urls: vec![url("/new")],
+                on: vec![ChangeKind::Added, ChangeKind::Removed],
+                last: true,
+                ..rule("new", "**")
+            },
+            Rule {
+                urls: vec![url("/any")],
+                ..rule("any", "**")
+            },
+        ],
+    );
+    let asked = |kind| asked(&rules, "a", kind);
+    let new = "new url https://www.example.com/new";
+    assert_eq!(asked(ChangeKind::Added), [new]);
+    assert_eq!(asked(ChangeKind::Removed), [new]);
+    // A rule that does not fire keeps nothing from those after it.
+    assert_eq!(
+        asked(ChangeKind::Modified),
+        ["any url https://www.example.com/any"]
+    );
+    assert!(
+        !rules
+            .targets(&FilePath::new("a"), ChangeKind::Modified)
+            .unmatched
+    );
+    let explained = rules.explain(&FilePath::new("a"), ChangeKind::Modified);
+    assert_eq!(
+        explained[0].verdict.to_string(),
+        "does not fire: matched by `**`, but `on:` leaves out `changed`"
+    );
+}
+
+#[test]
+fn an_expressions_groups_are_fields() {
+    let regex = PathRegex::parse(r"^posts/(?<year>\d{4})-(?<slug>[^/]+?)(?:\.(?<lang>..))?\.md$");
+    let regex = regex.unwrap();
+    let rules = Rules::new(
+        www(),
+        vec![Glob::parse("**/2020-x.md").unwrap()],
+        vec![
+            Rule {
+                urls: vec![
+                    Template::parse("/{lang}/{year}/{slug}/", &www(), regex.groups()).unwrap(),
+                ],
+                except: vec![Glob::parse("**/*draft*").unwrap()],
+                regex: Some(regex.clone()),
+                ..Rule::default()
+            },
+            Rule {
+                urls: vec![url("/{name}")],
+                regex: Some(PathRegex::parse("20").unwrap()),
+                ..rule("both", "posts/*.txt")
+            },
+        ],
+    );
+    let at = "https://www.example.com";
+    assert_eq!(
+        changed(&rules, "posts/2026-é b.zh.md"),
+        [format!(" url {at}/zh/2026/%C3%A9%20b/")]
+    );
+    assert_eq!(
+        changed(&rules, "posts/2026-a.md"),
+        [format!(" url {at}/2026/a/")]
+    );
+    for path in [
+        "posts/2026-draft.md",
+        "posts/2020-x.md",
+        "posts/x.md",
+        "x/20.txt",
+    ] {
+        assert_eq!(changed(&rules, path), [""; 0], "{path}");
+    }
+    assert_eq!(
+        changed(&rules, "posts/20.txt"),
+        [format!("both url {at}/20.txt")]
+    );
+    let verdicts = |path: &str| {
+        let path = FilePath::new(path);
+        let explained = rules.explain(&path, ChangeKind::Modified);
+        explained
+            .iter()
+            .map(|e| e.verdict.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        verdicts("posts/a.txt"),
+        [
+            "does not fire: it does not match",
+            "does not fire: matched by `posts/*.txt`, but not by `20`"
+        ]
+    );
+    assert!(verdicts("posts/2026-draft.md")[0].ends_with("but excepted by `**/*draft*`"));
+    let unmatched = |path: &str| {
+        rules
+            .targets(&FilePath::new(path), ChangeKind::Added)
+            .unmatched
+    };
+    assert!(unmatched("posts/a.txt") && unmatched("Makefile"));
+    assert!(!unmatched("posts/20.txt") && !unmatched("posts/2026-draft.md"));
+    assert!(!unmatched("posts/2020-x.md"), "what is ignored is known");
+}
+
+#[test]
+fn both_urls_of_a_page_are_purged_where_directories_have_an_index() {
+    let rules = Rules::new(
+        www(),
+        Vec::new(),
+        vec![Rule {
+            urls: vec![url("/{path}"), url("/{dir}/?all")],
+            directories: vec![directory("/{dir}")],
+            prefetch: vec![url("/{page}")],
+            ..rule("r", "**")
+        }],
+    );
+    let rules = rules.with_index(Some(IndexName::parse("index.html").unwrap()));
+    let at = "https://www.example.com/a/";
+    assert_eq!(
+        changed(&rules, "a/index.html"),
+        [
+            format!("r url {at}index.html"),
+            format!("r url {at}"),
+            format!("r url {at}?all"),
+            format!("r directory {at}"),
+            format!("r prefetch {at}"),
+        ]
+    );
+}
+
+#[test]
 fn a_path_goes_behind_each_base_url_and_a_full_url_stands_alone() {
     let bases = bases(&["https://www.example.com", "http://example.com:8080/docs/"]);
     let rules = Rules::new(
@@ -194,8 +323,8 @@ fn a_path_goes_behind_each_base_url_and_a_full_url_stands_alone() {
         Vec::new(),
         vec![Rule {
             urls: vec![
-                Template::parse("/{path}", &bases).unwrap(),
-                Template::parse("HTTP://Example.com:8080/other/{name}", &bases).unwrap(),
+                Template::parse("/{path}", &bases, &[]).unwrap(),
+                Template::parse("HTTP://Example.com:8080/other/{name}", &bases, &[]).unwrap(),
             ],
             ..rule("r", "**")
         }],
@@ -347,7 +476,7 @@ fn a_templates_own_text_is_taken_as_a_url() {
 #[test]
 fn a_bad_template_is_refused_with_place_and_advice() {
     let refused = |text: &str| {
-        let error = Template::parse(text, &www()).unwrap_err();
+        let error = Template::parse(text, &www(), &[]).unwrap_err();
         format!("{} | {}", error.message, error.advice.unwrap_or_default())
     };
     for (text, expected) in [
@@ -397,7 +526,7 @@ fn a_bad_template_is_refused_with_place_and_advice() {
         let message = refused(text);
         assert!(message.contains(expected), "{text:?}: {message}");
     }
-    let error = Template::parse_directory("/a/?x", &www()).unwrap_err();
+    let error = Template::parse_directory("/a/?x", &www(), &[]).unwrap_err();
     assert!(error.message.contains("has a query"));
 }
 
@@ -408,7 +537,7 @@ fn explaining_a_path_names_the_globs_that_decide() {
     let rules = Rules::new(www(), example().ignore().to_vec(), rules);
     let explained = |path: &str| -> Vec<String> {
         let path = FilePath::new(path);
-        let each = rules.explain(&path);
+        let each = rules.explain(&path, ChangeKind::Modified);
         each.iter()
             .map(|each| format!("{} {}", each.rule, each.verdict))
             .collect()
@@ -427,7 +556,7 @@ fn explaining_a_path_names_the_globs_that_decide() {
     );
     assert_eq!(
         explained("layouts/x")[0],
-        "pages does not fire: none of its globs match"
+        "pages does not fire: it does not match"
     );
     assert_eq!(
         explained("layouts/x")[2],
@@ -476,7 +605,7 @@ proptest! {
     #[test]
     fn every_url_is_a_clean_one_on_its_base_urls_host(path in any_path()) {
         for template in ["/{path}", "/{dir}/{stem}-{ext}/", "/{page}", "/p/{name}?from={path}", "/.{stem}/.{ext}"] {
-            for template in [Template::parse(template, &www()), Template::parse_directory(template, &www())] {
+            for template in [Template::parse(template, &www(), &[]), Template::parse_directory(template, &www(), &[])] {
                 let Ok(template) = template else { continue };
                 let Ok(url) = fill(&template, "", path.clone()) else { continue };
                 let text = format!("https://www.example.com{url}");
@@ -499,7 +628,7 @@ proptest! {
         let path = FilePath::new(path);
         let rules = &*EXAMPLE;
         let mapped = rules.targets(&path, ChangeKind::Modified);
-        let explained = rules.explain(&path);
+        let explained = rules.explain(&path, ChangeKind::Modified);
         let targets: Vec<_> = explained.into_iter().flat_map(|each| each.mapped.targets).collect();
         prop_assert_eq!(mapped.targets, targets);
     }

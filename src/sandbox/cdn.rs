@@ -26,6 +26,8 @@ impl CdnAccount {
             Service::HuaweiCdn => super::huawei::ACCESS_KEY,
             Service::GitHub
             | Service::GitLab
+            | Service::Gitea
+            | Service::Gitee
             | Service::TencentCdn
             | Service::TencentEcdn
             | Service::QCloud => super::tencent::SECRET_ID,
@@ -38,6 +40,8 @@ impl CdnAccount {
             Service::HuaweiCdn => super::huawei::SECRET_KEY,
             Service::GitHub
             | Service::GitLab
+            | Service::Gitea
+            | Service::Gitee
             | Service::TencentCdn
             | Service::TencentEcdn
             | Service::QCloud => super::tencent::SECRET_KEY,

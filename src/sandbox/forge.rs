@@ -198,6 +198,8 @@ impl Forge {
     pub fn url(&self) -> String {
         let path = match self.service {
             Service::GitLab => "/api/v4",
+            Service::Gitea => "/api/v1",
+            Service::Gitee => "/api/v5",
             Service::GitHub
             | Service::TencentCdn
             | Service::TencentEcdn
@@ -211,6 +213,8 @@ impl Forge {
     pub fn token(&self) -> &'static str {
         match self.service {
             Service::GitLab => super::gitlab::TOKEN,
+            Service::Gitea => super::gitea::TOKEN,
+            Service::Gitee => super::gitee::TOKEN,
             Service::GitHub
             | Service::TencentCdn
             | Service::TencentEcdn

@@ -12,9 +12,12 @@ mod exchange;
 mod faults;
 mod forge;
 mod front;
+mod gitea;
+mod gitee;
 mod github;
 mod gitlab;
 mod huawei;
+mod lists;
 mod qcloud;
 
 mod repo;
@@ -41,6 +44,10 @@ pub enum Service {
     GitHub,
     /// GitLab's API, version 4.
     GitLab,
+    /// Gitea's (or Forgejo's) API, version 1.
+    Gitea,
+    /// Gitee's API, version 5.
+    Gitee,
     /// Tencent Cloud CDN, API 3.0, version 2018-06-06.
     TencentCdn,
     /// Tencent Cloud ECDN, API 3.0, version 2019-10-12.
@@ -53,9 +60,11 @@ pub enum Service {
 
 impl Service {
     /// Every service.
-    pub const ALL: [Service; 6] = [
+    pub const ALL: [Service; 8] = [
         Self::GitHub,
         Self::GitLab,
+        Self::Gitea,
+        Self::Gitee,
         Self::TencentCdn,
         Self::TencentEcdn,
         Self::QCloud,
@@ -106,6 +115,16 @@ impl Sandbox {
         self.forge(Service::GitLab)
     }
 
+    /// Gitea, or Forgejo after [`Sandbox::play_forgejo`].
+    pub fn gitea(&self) -> Forge {
+        self.forge(Service::Gitea)
+    }
+
+    /// Gitee.
+    pub fn gitee(&self) -> Forge {
+        self.forge(Service::Gitee)
+    }
+
     /// Tencent Cloud CDN, API 2018-06-06.
     pub fn tencent_cdn(&self) -> CdnAccount {
         self.cdn(Service::TencentCdn)
@@ -151,6 +170,26 @@ impl Sandbox {
     /// Lists only so many files in GitLab's comparisons, as if 1,000 were `limit`.
     pub fn limit_gitlab_diffs(&self, limit: usize) {
         self.world.lock().gitlab.diff_limit = limit;
+    }
+
+    /// Lists only so many entries on a page of Gitea's trees, as if 1,000 were `limit`.
+    pub fn limit_gitea_trees(&self, limit: usize) {
+        self.world.lock().gitea.tree_page = limit;
+    }
+
+    /// Gitea sends its webhooks as forms rather than JSON.
+    pub fn send_gitea_forms(&self, forms: bool) {
+        self.world.lock().gitea.forms = forms;
+    }
+
+    /// Gitea is Forgejo, which adds headers of its own.
+    pub fn play_forgejo(&self, forgejo: bool) {
+        self.world.lock().gitea.forgejo = forgejo;
+    }
+
+    /// Gitee's webhooks carry their password itself rather than a signature.
+    pub fn send_gitee_password(&self, password: bool) {
+        self.world.lock().gitee.password = password;
     }
 
     /// GitHub sends its webhooks as forms (its web page's default) rather than JSON.
@@ -228,6 +267,8 @@ pub(in crate::sandbox) struct World {
 pub(in crate::sandbox) struct State {
     github: github::GitHub,
     gitlab: gitlab::GitLab,
+    gitea: gitea::Gitea,
+    gitee: gitee::Gitee,
     tencent_cdn: tencent::Tencent,
     tencent_ecdn: tencent::Tencent,
     qcloud: qcloud::QCloud,
@@ -241,6 +282,8 @@ impl State {
         match service {
             Service::GitHub => &mut self.github,
             Service::GitLab => &mut self.gitlab,
+            Service::Gitea => &mut self.gitea,
+            Service::Gitee => &mut self.gitee,
             Service::TencentCdn => &mut self.tencent_cdn,
             Service::TencentEcdn => &mut self.tencent_ecdn,
             Service::QCloud => &mut self.qcloud,
@@ -251,13 +294,18 @@ impl State {
 
 impl World {
     fn new(clock: Clock, addresses: BTreeMap<Service, String>) -> Self {
+        let address = |service| addresses.get(&service).cloned().unwrap_or_default();
         let mut github = github::GitHub::new();
-        github.address = addresses.get(&Service::GitHub).cloned().unwrap_or_default();
+        github.address = address(Service::GitHub);
         let mut gitlab = gitlab::GitLab::new();
-        gitlab.address = addresses.get(&Service::GitLab).cloned().unwrap_or_default();
+        gitlab.address = address(Service::GitLab);
+        let mut gitea = gitea::Gitea::new();
+        gitea.address = address(Service::Gitea);
         let state = State {
             github,
             gitlab,
+            gitea,
+            gitee: gitee::Gitee::new(),
             tencent_cdn: tencent::Tencent::cdn(),
             tencent_ecdn: tencent::Tencent::ecdn(),
             qcloud: qcloud::QCloud::new(),
@@ -291,9 +339,11 @@ impl World {
             Service::TencentEcdn => use_it(&mut state.tencent_ecdn.account),
             Service::QCloud => use_it(&mut state.qcloud.account),
             Service::HuaweiCdn => use_it(&mut state.huawei_cdn.account),
-            Service::GitHub | Service::GitLab | Service::TencentCdn => {
-                use_it(&mut state.tencent_cdn.account)
-            }
+            Service::GitHub
+            | Service::GitLab
+            | Service::Gitea
+            | Service::Gitee
+            | Service::TencentCdn => use_it(&mut state.tencent_cdn.account),
         }
     }
 
@@ -302,6 +352,8 @@ impl World {
         let mut state = self.lock();
         match service {
             Service::GitLab => use_it(&mut state.gitlab),
+            Service::Gitea => use_it(&mut state.gitea),
+            Service::Gitee => use_it(&mut state.gitee),
             Service::GitHub
             | Service::TencentCdn
             | Service::TencentEcdn

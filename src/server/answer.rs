@@ -95,27 +95,17 @@ pub(super) fn shortened(words: &str) -> String {
     }
 }
 
-/// An address that can be read with GET and HEAD.
-pub(super) struct Readable(&'static str);
-
 /// An address that can be read with GET and HEAD, and answers 405 to everything else.
-pub(super) fn readable(path: &'static str) -> Readable {
-    Readable(path)
-}
-
-impl Readable {
-    /// The handler that answers.
-    pub(super) fn to_get<F, Args>(self, handler: F) -> Resource
-    where
-        F: Handler<Args> + Clone,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
-        web::resource(self.0)
-            .route(web::get().to(handler.clone()))
-            .route(web::head().to(handler))
-            .default_service(web::to(|| method_not_allowed("GET, HEAD")))
-    }
+pub(super) fn readable<F, Args>(path: &'static str, handler: F) -> Resource
+where
+    F: Handler<Args> + Clone,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::resource(path)
+        .route(web::get().to(handler.clone()))
+        .route(web::head().to(handler))
+        .default_service(web::to(|| method_not_allowed("GET, HEAD")))
 }
 
 /// Puts the headers on every answer that all of them carry, and counts it.

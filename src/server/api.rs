@@ -41,6 +41,8 @@ struct RunHead {
     deadline: String,
     delivery: Option<String>,
     url: String,
+    origin: String,
+    covered_by: Option<String>,
 }
 
 /// Everything about a run.
@@ -93,6 +95,10 @@ impl RunHead {
             before,
             commit,
             delivery,
+            origin,
+            covered_by,
+            bases: _,
+            held_version: _,
             state,
             step: _,
             summary,
@@ -117,6 +123,8 @@ impl RunHead {
             ended_at: ended_at.map(|at| at.to_string()),
             deadline: deadline.to_string(),
             delivery,
+            origin,
+            covered_by: covered_by.map(|id| id.0),
         }
     }
 }

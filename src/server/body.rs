@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, MessageBody, to_bytes};
 use actix_web::dev::Payload;
-use actix_web::http::header;
+use actix_web::http::ConnectionType;
 use actix_web::web::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -84,12 +84,7 @@ pub(super) async fn without_reading(answer: HttpResponse, payload: Payload) -> H
     let (mut head, body) = answer.into_parts();
     // Answers that refuse are JSON in memory; there is nothing that could fail.
     let bytes = to_bytes(body).await.unwrap_or_default();
-    head.head_mut()
-        .set_connection_type(actix_web::http::ConnectionType::Close);
-    head.headers_mut().insert(
-        header::CONNECTION,
-        header::HeaderValue::from_static("close"),
-    );
+    head.head_mut().set_connection_type(ConnectionType::Close);
     head.set_body(Unread {
         answer: Some(bytes),
         _payload: payload,

@@ -75,7 +75,7 @@ enum Refused {
     ContentType(String, &'static [&'static str]),
     #[error("{0}; check that both sides have the same secret")]
     Unauthorized(String),
-    #[error("the body is not the event it claims to be: {0}")]
+    #[error("{0}")]
     Malformed(String),
     #[error("the delivery could not be stored and was not taken in; send it again later")]
     NotStored,

@@ -197,20 +197,20 @@ pub fn start_with(
 
 fn routes(app: &mut web::ServiceConfig) {
     app.service(web::resource("/hooks/{forge}").to(hooks::receive))
-        .service(answer::readable("/").to_get(pages::dashboard))
-        .service(answer::readable("/runs/{id}").to_get(pages::run))
-        .service(answer::readable("/api/v1/runs").to_get(api::runs))
-        .service(answer::readable("/api/v1/runs/{id}").to_get(api::run))
+        .service(answer::readable("/", pages::dashboard))
+        .service(answer::readable("/runs/{id}", pages::run))
+        .service(answer::readable("/api/v1/runs", api::runs))
+        .service(answer::readable("/api/v1/runs/{id}", api::run))
         .service(
             web::resource("/api/v1/runs/{id}/retry")
                 .route(web::post().to(retry::retry))
                 .default_service(web::to(|| answer::method_not_allowed("POST"))),
         )
-        .service(answer::readable("/healthz").to_get(health::alive))
-        .service(answer::readable("/readyz").to_get(health::ready))
-        .service(answer::readable("/metrics").to_get(metrics::scrape))
-        .service(answer::readable(assets::STYLE_PATH).to_get(assets::style))
-        .service(answer::readable(assets::ICON_PATH).to_get(assets::icon))
+        .service(answer::readable("/healthz", health::alive))
+        .service(answer::readable("/readyz", health::ready))
+        .service(answer::readable("/metrics", metrics::scrape))
+        .service(answer::readable(assets::STYLE_PATH, assets::style))
+        .service(answer::readable(assets::ICON_PATH, assets::icon))
         .default_service(web::to(answer::not_found));
 }
 

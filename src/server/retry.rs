@@ -20,8 +20,8 @@ struct Accepted {
 
 pub(super) async fn retry(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
     let config = shared.engine.config();
-    if let Err(refused) = authorize(request.headers(), config.server.admin_token.as_ref()) {
-        return refused;
+    if let Err(denied) = authorize(request.headers(), config.server.admin_token.as_ref()) {
+        return denied.answer();
     }
     let asked = request.match_info().get("id").unwrap_or_default();
     let Some(id) = query::run_id(asked) else {
@@ -50,33 +50,52 @@ pub(super) async fn retry(request: HttpRequest, shared: Data<Shared>) -> HttpRes
     }
 }
 
+/// Why someone may not act.
+enum Denied {
+    /// No admin token is configured.
+    ActionsOff,
+    /// Theirs is missing or wrong.
+    Unauthorized,
+}
+
+impl Denied {
+    fn answer(&self) -> HttpResponse {
+        match self {
+            Self::ActionsOff => answer::refused(
+                StatusCode::FORBIDDEN,
+                "actions are off; set `admin_token` under `server:` in rules.yaml to turn them on",
+            ),
+            Self::Unauthorized => {
+                let mut refused = answer::refused(
+                    StatusCode::UNAUTHORIZED,
+                    "the admin token is missing or wrong; send `Authorization: Bearer <admin token>`",
+                );
+                refused.headers_mut().insert(
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Bearer realm=\"purgehook\""),
+                );
+                refused
+            }
+        }
+    }
+}
+
 /// Lets pass who sends `Authorization: Bearer <admin token>`.
-fn authorize(headers: &HeaderMap, token: Option<&SecretString>) -> Result<(), HttpResponse> {
-    let Some(token) = token
+fn authorize(headers: &HeaderMap, token: Option<&SecretString>) -> Result<(), Denied> {
+    let token = token
         .map(SecretString::expose_secret)
         .filter(|token| !token.is_empty())
-    else {
-        return Err(answer::refused(
-            StatusCode::FORBIDDEN,
-            "actions are off; set `admin_token` under `server:` in rules.yaml to turn them on",
-        ));
-    };
+        .ok_or(Denied::ActionsOff)?;
     let given = headers
         .get(header::AUTHORIZATION)
         .map(HeaderValue::as_bytes)
-        .and_then(bearer);
-    if given.is_some_and(|given| token.as_bytes().ct_eq(given).into()) {
-        return Ok(());
+        .and_then(bearer)
+        .ok_or(Denied::Unauthorized)?;
+    if token.as_bytes().ct_eq(given).into() {
+        Ok(())
+    } else {
+        Err(Denied::Unauthorized)
     }
-    let mut refused = answer::refused(
-        StatusCode::UNAUTHORIZED,
-        "the admin token is missing or wrong; send `Authorization: Bearer <admin token>`",
-    );
-    refused.headers_mut().insert(
-        header::WWW_AUTHENTICATE,
-        HeaderValue::from_static("Bearer realm=\"purgehook\""),
-    );
-    Err(refused)
 }
 
 /// The token behind `Bearer`, a word whose case does not matter (RFC 9110, section 11.1).
@@ -85,4 +104,18 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     scheme
         .eq_ignore_ascii_case(b"Bearer ")
         .then(|| rest.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_stands_behind_the_word_bearer() {
+        assert_eq!(bearer(b"Bearer abc"), Some(&b"abc"[..]));
+        assert_eq!(bearer(b"bEARER  abc "), Some(&b"abc"[..]));
+        assert_eq!(bearer(b"Bearer"), None);
+        assert_eq!(bearer(b"Basic abcd"), None);
+        assert_eq!(bearer(b"Bearerabc"), None);
+    }
 }

@@ -60,6 +60,29 @@ impl Section {
         None
     }
 
+    /// A list of the given words, or one of them alone; each once.
+    pub fn words(&mut self, key: &str, allowed: &[&str]) -> Vec<Located<String>> {
+        let mut words: Vec<Located<String>> = Vec::new();
+        for word in self.texts(key) {
+            let wrong = if !allowed.contains(&word.value.as_str()) {
+                let advice = did_you_mean(&word.value, allowed.iter().copied(), "it takes");
+                Some(("cannot hold", Some(advice)))
+            } else if words.iter().any(|other| other.value == word.value) {
+                Some(("twice holds", None))
+            } else {
+                None
+            };
+            match wrong {
+                None => words.push(word),
+                Some((wrong, advice)) => {
+                    let message = format!("`{key}` {wrong} `{}`", word.value);
+                    self.problem(word.at, message, advice);
+                }
+            }
+        }
+        words
+    }
+
     /// A whole number in a range.
     pub fn number(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<Located<u64>> {
         let node = self.take(key)?;

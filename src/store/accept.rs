@@ -1,10 +1,12 @@
 //! Taking in deliveries: the delivery, its runs and their first work, in one transaction.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::database::{Row, Transaction, params};
 use super::work::{self, WorkKey, Write};
-use super::{Store, StoreError, purges, runs, statuses};
+use super::{Store, StoreError, runs, statuses, timestamp, undisturbed};
 use crate::run::{Run, RunId, RunState, StatusState, Step};
 
 /// A delivery that passed verification, with the runs it asks for.
@@ -71,7 +73,19 @@ pub enum Accepted {
 impl Store {
     /// Takes in deliveries, all in one commit: they are on disk when this returns.
     pub async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Accepted>, StoreError> {
+        undisturbed(|| self.accept_at_once(deliveries)).await
+    }
+
+    async fn accept_at_once(
+        &self,
+        deliveries: &[NewDelivery],
+    ) -> Result<Vec<Accepted>, StoreError> {
         let mut tx = self.database.begin().await?;
+        // What is known already decides what becomes of a delivery: replicas that get the same one take turns.
+        let streams = deliveries
+            .iter()
+            .map(|new| format!("{} {}", new.forge, new.stream));
+        tx.take_turns(streams.collect()).await?;
         let mut outcomes = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
             outcomes.push(accept_one(&mut *tx, delivery).await?);
@@ -102,8 +116,28 @@ impl Store {
             .transpose()
     }
 
+    /// Starts a run that no delivery asked for.
+    pub async fn start(&self, run: &Run, now: Timestamp) -> Result<(), StoreError> {
+        undisturbed(|| async {
+            let mut tx = self.database.begin().await?;
+            runs::insert(&mut *tx, run).await?;
+            begin(&mut *tx, run, now).await?;
+            tx.commit().await
+        })
+        .await
+    }
+
     /// Tries a failed run again, from where it failed. None if there is no such run; false if it is not one to try again.
     pub async fn retry(
+        &self,
+        id: &RunId,
+        now: Timestamp,
+        deadline: Timestamp,
+    ) -> Result<Option<bool>, StoreError> {
+        undisturbed(|| self.retry_at_once(id, now, deadline)).await
+    }
+
+    async fn retry_at_once(
         &self,
         id: &RunId,
         now: Timestamp,
@@ -126,10 +160,14 @@ async fn accept_one(tx: &mut dyn Transaction, new: &NewDelivery) -> Result<Accep
     if let Some(first) = seen_before(tx, new).await? {
         let known = runs::of_delivery(tx, &first).await?;
         let ids = known.iter().map(|run| run.id.clone()).collect();
-        let failed: Vec<Run> = known
-            .into_iter()
-            .filter(|run| run.state.can_be_retried())
-            .collect();
+        let mut failed: Vec<Run> = Vec::new();
+        for run in known {
+            // What became of a run that another covers is that one's affair.
+            let run = runs::that_covers(tx, run).await?;
+            if run.state.can_be_retried() && failed.iter().all(|other| other.id != run.id) {
+                failed.push(run);
+            }
+        }
         if failed.is_empty() {
             return Ok(Accepted::Duplicate {
                 delivery: first,
@@ -198,18 +236,30 @@ async fn seen_before(
     }
     let rows = tx
         .query(
-            "SELECT id, meaning FROM deliveries WHERE forge = $1 AND stream = $2 ORDER BY id DESC LIMIT 1",
+            "SELECT id, meaning, received_at FROM deliveries WHERE forge = $1 AND stream = $2 ORDER BY id DESC LIMIT 1",
             params![&new.forge, &new.stream],
         )
         .await?;
     match rows.first() {
-        Some(row) if row.text("meaning")? == new.meaning => id(rows),
+        Some(row) if row.text("meaning")? == new.meaning && is_young(row, new)? => id(rows),
         Some(_) | None => Ok(None),
     }
 }
 
+/// How long after a delivery another with its meaning is the same once more:
+/// that of a second hook comes at once. Later it is news, since a delivery in between may have been lost.
+const SAME: Duration = Duration::from_secs(15 * 60);
+
+fn is_young(first: &Row, new: &NewDelivery) -> Result<bool, StoreError> {
+    Ok(new.received_at < timestamp(first.int("received_at")?)? + SAME)
+}
+
 /// Asks for a run's first step and shows it on the commit.
-async fn begin(tx: &mut dyn Transaction, run: &Run, now: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn begin(
+    tx: &mut dyn Transaction,
+    run: &Run,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     statuses::want(tx, &run.id, StatusState::Pending, &run.summary, now).await?;
     work::wish(tx, &WorkKey::Run(run.id.clone()), now).await?;
     work::wish(tx, &WorkKey::Status(run.id.clone()), now).await
@@ -244,8 +294,6 @@ async fn retry_run(
     }
     run.deadline = deadline;
     work::apply(tx, &Write::Run(run.clone()), now).await?;
-    for (account, kind) in purges::planned_lanes(tx, &run.id).await? {
-        work::wish(tx, &WorkKey::Submit { account, kind }, now).await?;
-    }
+    work::wish_lanes(tx, &run.id, now).await?;
     begin(tx, &run, now).await
 }

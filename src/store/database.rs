@@ -3,6 +3,8 @@
 //! Statements use `$1` placeholders and three types that both databases share:
 //! 64-bit integers (times are milliseconds since 1970), text, and bytes.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 
 use super::StoreError;
@@ -30,33 +32,38 @@ impl From<Option<i64>> for Value {
     }
 }
 
+/// A text as both databases take it: PostgreSQL's TEXT holds no NUL, so what has one shows a replacement.
+fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 impl From<&str> for Value {
     fn from(value: &str) -> Self {
-        Self::Text(Some(value.to_owned()))
+        Self::Text(Some(storable(value)))
     }
 }
 
 impl From<String> for Value {
     fn from(value: String) -> Self {
-        Self::Text(Some(value))
+        Self::Text(Some(storable(&value)))
     }
 }
 
 impl From<&String> for Value {
     fn from(value: &String) -> Self {
-        Self::Text(Some(value.clone()))
+        Self::Text(Some(storable(value)))
     }
 }
 
 impl From<Option<String>> for Value {
     fn from(value: Option<String>) -> Self {
-        Self::Text(value)
+        Self::Text(value.as_deref().map(storable))
     }
 }
 
 impl From<Option<&str>> for Value {
     fn from(value: Option<&str>) -> Self {
-        Self::Text(value.map(str::to_owned))
+        Self::Text(value.map(storable))
     }
 }
 
@@ -161,6 +168,12 @@ pub trait Transaction: Send {
 
     /// Runs a statement that answers with rows.
     async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError>;
+
+    /// What a SELECT appends so that its rows stay as they are until this transaction is over.
+    fn keep_rows(&self) -> &'static str;
+
+    /// Waits for other transactions that took the same names, and holds up those that do so later, until this one is over.
+    async fn take_turns(&mut self, names: BTreeSet<String>) -> Result<(), StoreError>;
 
     /// Makes everything durable at once: on disk when this returns.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;

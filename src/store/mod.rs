@@ -7,6 +7,7 @@
 
 mod accept;
 mod database;
+mod held;
 mod migrations;
 mod overview;
 mod postgres;
@@ -14,16 +15,19 @@ mod purges;
 mod runs;
 mod sqlite;
 mod statuses;
-#[cfg(test)]
-mod tests;
 mod work;
+
+use std::future::Future;
 
 use jiff::Timestamp;
 
 pub use accept::{Accepted, NewDelivery, StoredDelivery};
 pub use database::{Database, Row, Transaction, Value};
+pub use held::Held;
 pub use overview::{CdnCount, PendingPurges};
-pub use purges::{NextBatch, PurgeCounts, PurgeKey, PurgeUpdate, StoredTask, TaskState};
+pub use purges::{
+    InLine, Move, NextBatch, Only, PurgeCounts, PurgeKey, PurgeUpdate, StoredTask, TaskState,
+};
 pub use runs::RunFilter;
 pub use statuses::StoredStatus;
 pub use work::{After, Lease, Work, WorkKey, Write};
@@ -34,6 +38,12 @@ pub enum StoreError {
     /// The database can't be opened, is full, locked, read-only or gone. Trying later may help.
     #[error("{0}")]
     Unreachable(String),
+    /// What a step was decided on has changed meanwhile; it is to be decided anew.
+    #[error("what this was decided on has changed meanwhile")]
+    Outdated,
+    /// Other transactions got in the way of this one again and again. Trying later helps.
+    #[error("other transactions got in the way: {0}")]
+    Contended(String),
     /// What the database holds makes no sense.
     #[error("the database holds something unexpected: {0}")]
     Corrupt(String),
@@ -41,8 +51,35 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Unreachable(format!("the database failed: {error}"))
+        let code = error.as_database_error().and_then(|error| error.code());
+        if code.is_some_and(|code| CONTENTION.contains(&&*code)) {
+            Self::Contended(error.to_string())
+        } else {
+            Self::Unreachable(format!("the database failed: {error}"))
+        }
     }
+}
+
+/// What PostgreSQL answers (Appendix A of its manual) to a transaction that is
+/// to be done anew from its beginning: `unique_violation` by a row that another
+/// one has just written, `serialization_failure`, `deadlock_detected`.
+const CONTENTION: [&str; 3] = ["23505", "40001", "40P01"];
+
+/// Tries at a transaction that others get in the way of.
+const TRIES: u32 = 5;
+
+/// Does a transaction, anew where others got in its way.
+async fn undisturbed<T, F>(transaction: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    for _ in 1..TRIES {
+        match transaction().await {
+            Err(StoreError::Contended(_)) => {}
+            ended => return ended,
+        }
+    }
+    transaction().await
 }
 
 /// Everything that must survive a crash.

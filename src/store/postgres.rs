@@ -1,5 +1,6 @@
 //! PostgreSQL: for several replicas that share the work.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +15,16 @@ const CONNECTIONS: u32 = 10;
 /// How long a step waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What every connection is set to.
+///
+/// A replica that stops dead amid a transaction holds up the others until the
+/// server ends its session, which must come before its leases end. And a commit
+/// that is reported is on disk, even where the server's default is otherwise.
+const SESSION: &str = "
+    SET idle_in_transaction_session_timeout = '10s';
+    SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') = 'off'";
+
 /// A PostgreSQL database.
 pub struct PostgresDatabase {
     pool: PgPool,
@@ -25,6 +36,12 @@ impl PostgresDatabase {
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    sqlx::raw_sql(SESSION).execute(connection).await?;
+                    Ok(())
+                })
+            })
             .connect(address)
             .await
             // The address holds a password: the driver's own words must do.
@@ -75,6 +92,21 @@ impl Transaction for PostgresTransaction {
         rows.iter().map(row).collect()
     }
 
+    fn keep_rows(&self) -> &'static str {
+        "FOR UPDATE"
+    }
+
+    async fn take_turns(&mut self, names: BTreeSet<String>) -> Result<(), StoreError> {
+        // In the set's order, so that two that want the same names do not wait for each other.
+        for name in names {
+            sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
+                .bind(name)
+                .execute(&mut *self.0)
+                .await?;
+        }
+        Ok(())
+    }
+
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
         Ok(self.0.commit().await?)
     }
@@ -88,8 +120,7 @@ fn bind(sql: &str, params: Vec<Value>) -> Query {
     for param in params {
         query = match param {
             Value::Int(value) => query.bind(value),
-            // PostgreSQL's TEXT holds no NUL; a path or message that has one shows a replacement.
-            Value::Text(value) => query.bind(value.map(|text| text.replace('\0', "\u{fffd}"))),
+            Value::Text(value) => query.bind(value),
             Value::Bytes(value) => query.bind(value),
         };
     }

@@ -1,5 +1,7 @@
 //! Purges and the tasks (batches) they travel in.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::database::{Row, Transaction, params};
@@ -34,8 +36,51 @@ pub struct PurgeUpdate {
     pub error: Option<String>,
     /// Whether this was a try that counts.
     pub tried: bool,
-    /// The largest batch they may be sent in from now on; none leaves it as it is.
+    /// The largest batch they may be sent in from now on; none leaves it as it is, zero takes it away.
     pub batch_cap: Option<i64>,
+    /// Which of them it is true of still.
+    pub only: Only,
+}
+
+impl PurgeUpdate {
+    /// A change of state and nothing else.
+    pub fn new(keys: Vec<PurgeKey>, state: PurgeState, only: Only) -> Self {
+        Self {
+            keys,
+            state,
+            task: None,
+            error: None,
+            tried: false,
+            batch_cap: None,
+            only,
+        }
+    }
+}
+
+/// Which purges an update is true of: others moved on while it was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Only {
+    /// Those that are planned. All must be, or nothing is written.
+    Planned,
+    /// Those that wait for another purge.
+    Waiting,
+    /// Those that are in this batch and not over.
+    InTask(String),
+    /// Those that are not over.
+    Open,
+}
+
+/// Purges that go to another CDN.
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// Which, of those that are not over.
+    pub keys: Vec<PurgeKey>,
+    /// The CDN they leave, by its name.
+    pub from: String,
+    /// The CDN they go to, by its name.
+    pub to: String,
+    /// The account of that one.
+    pub account: String,
 }
 
 /// How a batch stands.
@@ -84,12 +129,25 @@ pub struct StoredTask {
     pub vendor_id: Option<String>,
     /// What went wrong with it.
     pub error: Option<String>,
+    /// How many targets were handed over.
+    pub size: i64,
     /// When the request went out.
     pub submitted_at: Timestamp,
     /// When it must be over.
     pub deadline: Timestamp,
     /// When it was over.
     pub ended_at: Option<Timestamp>,
+}
+
+/// What is next in an account's line.
+#[derive(Clone, Debug)]
+pub struct InLine {
+    /// The CDN, by its name under `cdns:`.
+    pub cdn: String,
+    /// For directories: how.
+    pub mode: Option<Mode>,
+    /// The largest batch it may be sent in.
+    pub batch_cap: Option<i64>,
 }
 
 /// Planned purges that fit into one request.
@@ -181,8 +239,35 @@ impl Store {
             .map(PurgeCounts)
     }
 
-    /// The next planned purges of an account and kind that may go into one
-    /// request; `per_request` is asked how many targets the batch's CDN takes.
+    /// What is next in an account's line of one kind: purges go into one
+    /// request only with others of the same CDN, mode and cap.
+    pub async fn next_in_line(
+        &self,
+        account: &str,
+        kind: PurgeKind,
+    ) -> Result<Option<InLine>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT cdn, mode, batch_cap FROM purges
+                 WHERE account = $1 AND kind = $2 AND state = 'planned'
+                 ORDER BY run, seq LIMIT 1",
+                params![account, kind.word()],
+            )
+            .await?;
+        rows.first()
+            .map(|row| {
+                Ok(InLine {
+                    cdn: row.text("cdn")?,
+                    mode: mode(row)?,
+                    batch_cap: row.maybe_int("batch_cap")?,
+                })
+            })
+            .transpose()
+    }
+
+    /// The planned purges that may go into one request with what is next in
+    /// line, at most `most`.
     ///
     /// Every run with something planned gets its share of the batch, so that a
     /// large run does not hold up a small one.
@@ -190,27 +275,13 @@ impl Store {
         &self,
         account: &str,
         kind: PurgeKind,
-        per_request: &(dyn Fn(&str) -> usize + Sync),
-    ) -> Result<Option<NextBatch>, StoreError> {
-        let rows = self
-            .database
-            .read(
-                "SELECT run, cdn, mode, batch_cap FROM purges
-                 WHERE account = $1 AND kind = $2 AND state = 'planned'
-                 ORDER BY run, seq LIMIT 1",
-                params![account, kind.word()],
-            )
-            .await?;
-        let Some(first) = rows.first() else {
-            return Ok(None);
-        };
-        let cdn = first.text("cdn")?;
-        let mode = first.maybe_text("mode")?;
-        let cap = first.maybe_int("batch_cap")?;
-        let per_request = per_request(&cdn);
-        let most = cap
+        next: &InLine,
+        most: usize,
+    ) -> Result<NextBatch, StoreError> {
+        let most = next
+            .batch_cap
             .and_then(|cap| usize::try_from(cap).ok())
-            .map_or(per_request, |cap| cap.min(per_request))
+            .map_or(most, |cap| cap.min(most))
             .max(1);
         // Numbered within their run, the first of each run come before the second of any.
         let rows = self
@@ -227,9 +298,9 @@ impl Store {
                 params![
                     account,
                     kind.word(),
-                    &cdn,
-                    mode.clone().unwrap_or_default(),
-                    cap.unwrap_or(0),
+                    &next.cdn,
+                    next.mode.map_or("", Mode::word),
+                    next.batch_cap.unwrap_or(0),
                     i64::try_from(most).unwrap_or(i64::MAX),
                 ],
             )
@@ -238,12 +309,11 @@ impl Store {
         for row in &rows {
             purges.push((key(row)?, row.text("target")?, row.int("attempts")?));
         }
-        let mode = mode
-            .map(|word| {
-                Mode::parse(&word).ok_or_else(|| StoreError::Corrupt(format!("mode {word:?}")))
-            })
-            .transpose()?;
-        Ok(Some(NextBatch { cdn, mode, purges }))
+        Ok(NextBatch {
+            cdn: next.cdn.clone(),
+            mode: next.mode,
+            purges,
+        })
     }
 
     /// An account's tasks of one kind in one state, oldest first.
@@ -256,12 +326,24 @@ impl Store {
         let rows = self
             .database
             .read(
-                "SELECT id, account, cdn, kind, mode, state, vendor_id, error, submitted_at, deadline, ended_at
+                "SELECT id, account, cdn, kind, mode, state, vendor_id, error, size, submitted_at, deadline, ended_at
                  FROM tasks WHERE account = $1 AND kind = $2 AND state = $3 ORDER BY id",
                 params![account, kind.word(), state.word()],
             )
             .await?;
         rows.iter().map(task).collect()
+    }
+
+    /// Whether a CDN's task is that of a batch which is known to have been taken.
+    pub async fn knows_task(&self, account: &str, vendor_id: &str) -> Result<bool, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT id FROM tasks WHERE account = $1 AND vendor_id = $2 LIMIT 1",
+                params![account, vendor_id],
+            )
+            .await?;
+        Ok(!rows.is_empty())
     }
 
     /// The purges of a task that are not over yet: key, target and attempts.
@@ -282,17 +364,66 @@ impl Store {
             .collect()
     }
 
-    /// The keys of everything an account has planned of one kind.
+    /// As [`purges_of_task`](Self::purges_of_task), of all running tasks of an account at once, by task.
+    pub async fn purges_in_flight(
+        &self,
+        account: &str,
+        kind: PurgeKind,
+    ) -> Result<BTreeMap<String, Vec<(PurgeKey, String, i64)>>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT task, run, seq, target, attempts FROM purges
+                 WHERE task IN (
+                     SELECT id FROM tasks WHERE account = $1 AND kind = $2 AND state = 'running'
+                 ) AND state IN ('submitting', 'running') ORDER BY run, seq",
+                params![account, kind.word()],
+            )
+            .await?;
+        let mut by_task: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        for row in &rows {
+            let purge = (key(row)?, row.text("target")?, row.int("attempts")?);
+            by_task.entry(row.text("task")?).or_default().push(purge);
+        }
+        Ok(by_task)
+    }
+
+    /// How many targets of one kind an account was handed since a moment, and
+    /// may have taken.
+    pub async fn handed_over(
+        &self,
+        account: &str,
+        kind: PurgeKind,
+        since: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) AS n FROM tasks
+                 WHERE account = $1 AND kind = $2 AND submitted_at >= $3
+                   AND (vendor_id IS NOT NULL OR state <> 'ended' OR error IS NULL)",
+                params![account, kind.word(), since.as_millisecond()],
+            )
+            .await?;
+        match rows.first() {
+            Some(row) => Ok(u64::try_from(row.int("n")?).unwrap_or(0)),
+            None => Ok(0),
+        }
+    }
+
+    /// The keys of everything planned of one kind on one CDN of an account.
     pub async fn planned_keys(
         &self,
         account: &str,
         kind: PurgeKind,
+        cdn: &str,
     ) -> Result<Vec<PurgeKey>, StoreError> {
         let rows = self
             .database
             .read(
-                "SELECT run, seq FROM purges WHERE account = $1 AND kind = $2 AND state = 'planned'",
-                params![account, kind.word()],
+                "SELECT run, seq FROM purges
+                 WHERE account = $1 AND kind = $2 AND state = 'planned' AND cdn = $3",
+                params![account, kind.word(), cdn],
             )
             .await?;
         rows.iter().map(key).collect()
@@ -321,6 +452,9 @@ pub(super) async fn insert(
     run: &RunId,
     planned: &[(PlannedPurge, String, PurgeState)],
 ) -> Result<(), StoreError> {
+    // A run that is tried again may plan anew: this plan stands in for the one before.
+    tx.execute("DELETE FROM purges WHERE run = $1", params![&run.0])
+        .await?;
     let mut seq = 0;
     for rows in planned.chunks(ROWS_PER_INSERT) {
         let mut values: Vec<Value> = Vec::with_capacity(rows.len() * 10);
@@ -360,39 +494,82 @@ pub(super) async fn update(
     tx: &mut dyn Transaction,
     update: &PurgeUpdate,
 ) -> Result<(), StoreError> {
-    for keys in update.keys.chunks(KEYS_PER_UPDATE) {
-        // One run's purges usually travel together: one statement for each run.
-        let mut by_run: Vec<(&RunId, Vec<i64>)> = Vec::new();
-        for key in keys {
-            match by_run.iter_mut().find(|(run, _)| *run == &key.run) {
-                Some((_, seqs)) => seqs.push(key.seq),
-                None => by_run.push((&key.run, vec![key.seq])),
-            }
-        }
-        for (run, seqs) in by_run {
-            // Our own numbers: nothing from outside stands in the statement.
-            let list: Vec<String> = seqs.iter().map(ToString::to_string).collect();
-            tx.execute(
+    let (condition, of_task) = match &update.only {
+        Only::Planned => ("state = 'planned'", None),
+        Only::Waiting => ("state = 'waiting'", None),
+        Only::Open => ("state NOT IN ('done', 'failed')", None),
+        Only::InTask(task) => (
+            "state IN ('submitting', 'running') AND task = $7",
+            Some(task),
+        ),
+    };
+    let mut touched = 0;
+    for (run, numbers) in by_run(&update.keys) {
+        let mut values = params![
+            &run.0,
+            update.state.word(),
+            update.task.clone(),
+            update.error.clone(),
+            i64::from(update.tried),
+            update.batch_cap,
+        ];
+        values.extend(of_task.map(Value::from));
+        touched += tx
+            .execute(
                 &format!(
                     "UPDATE purges SET state = $2, error = $4, attempts = attempts + $5,
                          task = CASE WHEN $2 = 'planned' THEN NULL ELSE COALESCE($3, task) END,
-                         batch_cap = COALESCE($6, batch_cap)
-                     WHERE run = $1 AND seq IN ({})",
-                    list.join(", ")
+                         batch_cap = CASE WHEN $6 IS NULL THEN batch_cap ELSE NULLIF($6, 0) END
+                     WHERE run = $1 AND seq IN ({numbers}) AND {condition}"
                 ),
-                params![
-                    &run.0,
-                    update.state.word(),
-                    update.task.clone(),
-                    update.error.clone(),
-                    i64::from(update.tried),
-                    update.batch_cap,
-                ],
+                values,
             )
             .await?;
-        }
+    }
+    let all = u64::try_from(update.keys.len()).unwrap_or(u64::MAX);
+    if update.only == Only::Planned && touched < all {
+        return Err(StoreError::Outdated);
     }
     Ok(())
+}
+
+/// Plans purges anew on another CDN, and takes the prefetches along that wait for them.
+pub(super) async fn move_to(tx: &mut dyn Transaction, to: &Move) -> Result<(), StoreError> {
+    for (run, numbers) in by_run(&to.keys) {
+        tx.execute(
+            &format!(
+                "UPDATE purges SET cdn = $2, account = $3, state = 'planned', task = NULL,
+                     attempts = 0, batch_cap = NULL
+                 WHERE run = $1 AND seq IN ({numbers}) AND state NOT IN ('done', 'failed')"
+            ),
+            params![&run.0, &to.to, &to.account],
+        )
+        .await?;
+        tx.execute(
+            "UPDATE purges SET cdn = $2, account = $3
+             WHERE run = $1 AND cdn = $4 AND kind = 'prefetch' AND state = 'waiting'",
+            params![&run.0, &to.to, &to.account, &to.from],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Keys by run, their numbers as a list for a statement: they are our own, nothing from outside.
+fn by_run(keys: &[PurgeKey]) -> Vec<(&RunId, String)> {
+    let mut runs: BTreeMap<&RunId, Vec<String>> = BTreeMap::new();
+    for key in keys {
+        runs.entry(&key.run).or_default().push(key.seq.to_string());
+    }
+    let mut lists = Vec::new();
+    for (run, numbers) in runs {
+        lists.extend(
+            numbers
+                .chunks(KEYS_PER_UPDATE)
+                .map(|some| (run, some.join(", "))),
+        );
+    }
+    lists
 }
 
 pub(super) async fn put_task(
@@ -401,8 +578,8 @@ pub(super) async fn put_task(
 ) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO tasks
-             (id, account, cdn, kind, mode, state, vendor_id, error, submitted_at, deadline, ended_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+             (id, account, cdn, kind, mode, state, vendor_id, error, size, submitted_at, deadline, ended_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          ON CONFLICT (id) DO UPDATE SET
              state = excluded.state, vendor_id = excluded.vendor_id, error = excluded.error,
              deadline = excluded.deadline, ended_at = excluded.ended_at",
@@ -415,6 +592,7 @@ pub(super) async fn put_task(
             task.state.word(),
             task.vendor_id.clone(),
             task.error.clone(),
+            task.size,
             task.submitted_at.as_millisecond(),
             task.deadline.as_millisecond(),
             task.ended_at.map(Timestamp::as_millisecond),
@@ -471,6 +649,7 @@ fn task(row: &Row) -> Result<StoredTask, StoreError> {
         state: row.word("state", TaskState::parse)?,
         vendor_id: row.maybe_text("vendor_id")?,
         error: row.maybe_text("error")?,
+        size: row.int("size")?,
         submitted_at: timestamp(row.int("submitted_at")?)?,
         deadline: timestamp(row.int("deadline")?)?,
         ended_at: row.maybe_int("ended_at")?.map(timestamp).transpose()?,

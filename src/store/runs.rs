@@ -24,7 +24,9 @@ pub struct RunFilter {
     pub limit: u32,
 }
 
-const COLUMNS: &str = "id, site, forge, repo, git_ref, before_id, commit_id, delivery, state, step,
+const COLUMNS: &str =
+    "id, site, forge, repo, git_ref, before_id, commit_id, delivery, origin, covered_by,
+    bases, held_version, state, step,
     summary, proof, problems, created_at, deadline, ended_at";
 
 impl Store {
@@ -70,6 +72,65 @@ impl Store {
             .iter()
             .map(run)
             .collect()
+    }
+
+    /// The newest run of a site, or of a site at one ref.
+    pub async fn newest_run(
+        &self,
+        site: &str,
+        git_ref: Option<&str>,
+    ) -> Result<Option<Run>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                &format!(
+                    "SELECT {COLUMNS} FROM runs
+                     WHERE site = $1 AND ($2 = '' OR git_ref = $2) ORDER BY id DESC LIMIT 1"
+                ),
+                params![site, git_ref.unwrap_or_default()],
+            )
+            .await?;
+        rows.first().map(run).transpose()
+    }
+
+    /// The newest run of a site that came after `id` and has not planned yet.
+    pub async fn newer_unplanned(&self, site: &str, id: &RunId) -> Result<Option<Run>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                &format!(
+                    "SELECT {COLUMNS} FROM runs
+                     WHERE site = $1 AND id > $2 AND state = 'pending' AND step = 'changes'
+                     ORDER BY id DESC LIMIT 1"
+                ),
+                params![site, &id.0],
+            )
+            .await?;
+        rows.first().map(run).transpose()
+    }
+
+    /// The commits of a site's runs that came after `id`.
+    pub async fn newer_commits(&self, site: &str, id: &RunId) -> Result<Vec<String>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT DISTINCT commit_id FROM runs WHERE site = $1 AND id > $2",
+                params![site, &id.0],
+            )
+            .await?;
+        rows.iter().map(|row| row.text("commit_id")).collect()
+    }
+
+    /// The runs whose work another run does along with its own.
+    pub async fn covered_by(&self, id: &RunId) -> Result<Vec<Run>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                &format!("SELECT {COLUMNS} FROM runs WHERE covered_by = $1 ORDER BY id"),
+                params![&id.0],
+            )
+            .await?;
+        rows.iter().map(run).collect()
     }
 
     /// What a run found changed; none before it looked, or where it could not be known.
@@ -144,7 +205,7 @@ pub(super) async fn insert(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
     tx.execute(
         &format!(
             "INSERT INTO runs ({COLUMNS})
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
         ),
         params![
             &run.id.0,
@@ -155,6 +216,10 @@ pub(super) async fn insert(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
             run.before.clone(),
             &run.commit,
             run.delivery.clone(),
+            &run.origin,
+            run.covered_by.as_ref().map(|id| id.0.clone()),
+            serde_json::json!(run.bases).to_string(),
+            run.held_version,
             run.state.word(),
             run.step.word(),
             &run.summary,
@@ -172,7 +237,7 @@ pub(super) async fn insert(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
 pub(super) async fn update(tx: &mut dyn Transaction, run: &Run) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE runs SET state = $2, step = $3, summary = $4, proof = $5, deadline = $6, ended_at = $7,
-             problems = $8
+             problems = $8, commit_id = $9, covered_by = $10, bases = $11, held_version = $12
          WHERE id = $1",
         params![
             &run.id.0,
@@ -183,29 +248,69 @@ pub(super) async fn update(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
             run.deadline.as_millisecond(),
             run.ended_at.map(Timestamp::as_millisecond),
             serde_json::json!(run.problems).to_string(),
+            &run.commit,
+            run.covered_by.as_ref().map(|id| id.0.clone()),
+            serde_json::json!(run.bases).to_string(),
+            run.held_version,
         ],
     )
     .await?;
     Ok(())
 }
 
+/// Notes what a pending run waits for. False if it has ended.
+pub(super) async fn wait(
+    tx: &mut dyn Transaction,
+    id: &RunId,
+    summary: &str,
+    deadline: Timestamp,
+) -> Result<bool, StoreError> {
+    let waiting = tx
+        .execute(
+            "UPDATE runs SET summary = $2, deadline = $3 WHERE id = $1 AND state = 'pending'",
+            params![&id.0, summary, deadline.as_millisecond()],
+        )
+        .await?;
+    Ok(waiting > 0)
+}
+
+/// A run, as it stays until the transaction is over.
 pub(super) async fn find(tx: &mut dyn Transaction, id: &RunId) -> Result<Option<Run>, StoreError> {
     let rows = tx
         .query(
-            &format!("SELECT {COLUMNS} FROM runs WHERE id = $1"),
+            &format!(
+                "SELECT {COLUMNS} FROM runs WHERE id = $1 {}",
+                tx.keep_rows()
+            ),
             params![&id.0],
         )
         .await?;
     rows.first().map(run).transpose()
 }
 
+/// The run itself, or the one that covers it in the end.
+pub(super) async fn that_covers(tx: &mut dyn Transaction, run: Run) -> Result<Run, StoreError> {
+    let mut run = run;
+    while let Some(cover) = run.covered_by.clone() {
+        match find(tx, &cover).await? {
+            Some(covering) => run = covering,
+            None => break,
+        }
+    }
+    Ok(run)
+}
+
+/// The runs of a delivery, as [`find`] finds one.
 pub(super) async fn of_delivery(
     tx: &mut dyn Transaction,
     delivery: &str,
 ) -> Result<Vec<Run>, StoreError> {
     let rows = tx
         .query(
-            &format!("SELECT {COLUMNS} FROM runs WHERE delivery = $1 ORDER BY id"),
+            &format!(
+                "SELECT {COLUMNS} FROM runs WHERE delivery = $1 ORDER BY id {}",
+                tx.keep_rows()
+            ),
             params![delivery],
         )
         .await?;
@@ -222,14 +327,23 @@ fn run(row: &Row) -> Result<Run, StoreError> {
         before: row.maybe_text("before_id")?,
         commit: row.text("commit_id")?,
         delivery: row.maybe_text("delivery")?,
+        origin: row.text("origin")?,
+        covered_by: row.maybe_text("covered_by")?.map(RunId),
+        bases: list(row, "bases")?,
+        held_version: row.maybe_int("held_version")?,
         state: row.word("state", RunState::parse)?,
         step: row.word("step", Step::parse)?,
         summary: row.text("summary")?,
         proof: row.maybe_text("proof")?,
-        problems: serde_json::from_str(&row.text("problems")?)
-            .map_err(|e| StoreError::Corrupt(format!("the problems of a run: {e}")))?,
+        problems: list(row, "problems")?,
         created_at: timestamp(row.int("created_at")?)?,
         deadline: timestamp(row.int("deadline")?)?,
         ended_at: row.maybe_int("ended_at")?.map(timestamp).transpose()?,
     })
+}
+
+/// A column that holds a JSON list of texts.
+fn list(row: &Row, column: &str) -> Result<Vec<String>, StoreError> {
+    serde_json::from_str(&row.text(column)?)
+        .map_err(|e| StoreError::Corrupt(format!("the {column} of a run: {e}")))
 }

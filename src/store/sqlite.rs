@@ -1,5 +1,6 @@
 //! SQLite: one file, no server, every commit on disk before it is reported.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +16,9 @@ use super::database::{Database, Row, Transaction, Value};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections for reading; pages and the engine's look-ups share them.
 const READERS: u32 = 4;
+
+/// Tries at bringing the schema up to date.
+const PREPARATIONS: u32 = 5;
 
 /// A SQLite file in WAL mode: one connection that writes, several that read.
 pub struct SqliteDatabase {
@@ -39,12 +43,18 @@ impl SqliteDatabase {
             .map_err(|e| {
                 StoreError::Unreachable(format!("cannot open the database {path}: {e}"))
             })?;
-        super::migrations::sqlite()
-            .run(&writer)
-            .await
-            .map_err(|e| {
-                StoreError::Unreachable(format!("cannot prepare the database {path}: {e}"))
-            })?;
+        // The migrator has no lock for SQLite: of programs that start at once, one
+        // makes the tables and the others find them at their next try.
+        let mut prepared = super::migrations::sqlite().run(&writer).await;
+        for _ in 1..PREPARATIONS {
+            if prepared.is_ok() {
+                break;
+            }
+            prepared = super::migrations::sqlite().run(&writer).await;
+        }
+        prepared.map_err(|e| {
+            StoreError::Unreachable(format!("cannot prepare the database {path}: {e}"))
+        })?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_with(options.read_only(true))
@@ -92,6 +102,16 @@ impl Transaction for SqliteTransaction {
     async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         let rows = bind(sql, params).fetch_all(&mut *self.0).await?;
         rows.iter().map(row).collect()
+    }
+
+    fn keep_rows(&self) -> &'static str {
+        // Nobody else writes meanwhile.
+        ""
+    }
+
+    async fn take_turns(&mut self, _: BTreeSet<String>) -> Result<(), StoreError> {
+        // There is one turn for everyone, and BEGIN IMMEDIATE took it.
+        Ok(())
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {

@@ -5,14 +5,14 @@
 //! changes nothing. A wish for an item that is in hand is remembered: the item
 //! is then due again at once instead of being removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::database::{Transaction, params};
-use super::purges::{PurgeUpdate, StoredTask};
-use super::{Store, StoreError, purges, runs, statuses, timestamp};
+use super::database::{Transaction, Value, params};
+use super::purges::{Move, PurgeUpdate, StoredTask};
+use super::{Store, StoreError, accept, held, purges, runs, statuses, timestamp, undisturbed};
 use crate::changes::{ChangeKind, FilePath};
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
 use crate::run::{Run, RunId, StatusState};
@@ -31,6 +31,11 @@ pub enum WorkKey {
         /// The kind of purge: each is an action of its own, with a rate of its own.
         kind: PurgeKind,
     },
+    /// Looking whether a site's branch or environment moved without anyone saying so.
+    Reconcile {
+        /// The site.
+        site: String,
+    },
     /// Asking a CDN how an account's tasks of one kind stand.
     Follow {
         /// The account, as its CDN names it.
@@ -45,6 +50,7 @@ impl WorkKey {
         match self {
             Self::Run(run) => format!("run {run}"),
             Self::Status(run) => format!("status {run}"),
+            Self::Reconcile { site } => format!("reconcile {site}"),
             Self::Submit { account, kind } => format!("submit {} {account}", kind.word()),
             Self::Follow { account, kind } => format!("follow {} {account}", kind.word()),
         }
@@ -59,6 +65,9 @@ impl WorkKey {
         match verb {
             "run" => Some(Self::Run(RunId(rest.to_owned()))),
             "status" => Some(Self::Status(RunId(rest.to_owned()))),
+            "reconcile" => Some(Self::Reconcile {
+                site: rest.to_owned(),
+            }),
             "submit" => lane().map(|(kind, account)| Self::Submit { account, kind }),
             "follow" => lane().map(|(kind, account)| Self::Follow { account, kind }),
             _ => None,
@@ -112,12 +121,37 @@ pub enum Write {
     Purges(RunId, Vec<(PlannedPurge, String, PurgeState)>),
     /// What became of purges.
     Update(PurgeUpdate),
+    /// Purges that go to another CDN from now on.
+    Move(Move),
+    /// A run waits for something outside: its summary and deadline change and
+    /// its commit says so, unless the run has ended meanwhile.
+    Waiting(RunId, String, Timestamp),
+    /// Something was planned in a run: whoever hands over its purges is to look.
+    WishLanes(RunId),
     /// A batch, new or changed.
     Task(StoredTask),
     /// What a commit should show from now on.
     Status(RunId, StatusState, String),
     /// The forge took a status (with the time), or did not (with the reason).
     Posted(RunId, i64, Option<Timestamp>, Option<String>),
+    /// Nothing is written unless what a site holds is as of this version still.
+    HeldAsOf(String, i64),
+    /// Caches of this site may hold these commits, as of this version on.
+    Hold(String, Vec<String>, i64),
+    /// A run purged what these commits of a site differ in: they are held until
+    /// the moment only, unless they were held anew after the version.
+    LetGo {
+        /// The site.
+        site: String,
+        /// The commits.
+        commits: Vec<String>,
+        /// The version that the run's plan made.
+        version: i64,
+        /// When they may be forgotten.
+        until: Timestamp,
+    },
+    /// A new run, to be taken up at once.
+    NewRun(Run),
     /// Something is to be done, at this time or, if it is due earlier already, then.
     Wish(WorkKey, Timestamp),
 }
@@ -136,13 +170,16 @@ impl Store {
         let rows = tx
             .query(
                 &format!(
-                    "UPDATE work SET lease = $1, lease_until = $2
-                     WHERE id IN (
+                    // MATERIALIZED: PostgreSQL may look more than once for what is only a
+                    // subquery, skip what it has just locked, and claim more than the limit.
+                    "WITH due AS MATERIALIZED (
                          SELECT id FROM work
                          WHERE due_at <= $3 AND (lease IS NULL OR lease_until <= $3)
                          ORDER BY due_at
                          LIMIT $4
                          {})
+                     UPDATE work SET lease = $1, lease_until = $2
+                     WHERE id IN (SELECT id FROM due)
                      RETURNING id, due_at, attempts, wishes",
                     self.database.skip_locked()
                 ),
@@ -156,7 +193,12 @@ impl Store {
             .await?;
         let mut works = Vec::with_capacity(rows.len());
         for row in rows {
-            let key = row.word("id", WorkKey::parse)?;
+            let id = row.text("id")?;
+            let Some(key) = WorkKey::parse(&id) else {
+                // Another version's, or damaged: it must not stop the rest.
+                tracing::error!("the work {id:?} is of no kind that is known here");
+                continue;
+            };
             let lease = Lease {
                 key: key.clone(),
                 token: token.to_owned(),
@@ -174,6 +216,16 @@ impl Store {
         tx.commit().await?;
         works.sort_by_key(|(due_at, _)| *due_at);
         Ok(works.into_iter().map(|(_, work)| work).collect())
+    }
+
+    /// Asks for something to be done, outside any step.
+    pub async fn ask(&self, key: &WorkKey, at: Timestamp) -> Result<(), StoreError> {
+        undisturbed(|| async {
+            let mut tx = self.database.begin().await?;
+            wish(&mut *tx, key, at).await?;
+            tx.commit().await
+        })
+        .await
     }
 
     /// When the next work is due, leased work when its lease ends.
@@ -203,7 +255,18 @@ impl Store {
         after: After,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        undisturbed(|| self.commit_at_once(lease, writes, after, now)).await
+    }
+
+    async fn commit_at_once(
+        &self,
+        lease: &Lease,
+        writes: &[Write],
+        after: After,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let mut tx = self.database.begin().await?;
+        keep_in_order(&mut *tx, lease, writes).await?;
         if !settle(&mut *tx, lease, after, now).await? {
             return Ok(false);
         }
@@ -250,6 +313,51 @@ impl Store {
     }
 }
 
+/// Takes hold of every work item that a commit touches, in one order for all:
+/// two commits that wish for each other's items would wait for each other otherwise.
+async fn keep_in_order(
+    tx: &mut dyn Transaction,
+    lease: &Lease,
+    writes: &[Write],
+) -> Result<(), StoreError> {
+    if tx.keep_rows().is_empty() {
+        return Ok(());
+    }
+    let mut items = BTreeSet::from([lease.key.text()]);
+    for write in writes {
+        match write {
+            Write::Wish(key, _) => {
+                items.insert(key.text());
+            }
+            Write::Status(run, _, _) | Write::Waiting(run, _, _) => {
+                items.insert(WorkKey::Status(run.clone()).text());
+            }
+            // A new run's items are nobody else's yet; a run's lanes are only known once it is written.
+            Write::NewRun(_)
+            | Write::Run(_)
+            | Write::Changes(_, _)
+            | Write::Purges(_, _)
+            | Write::Update(_)
+            | Write::Move(_)
+            | Write::WishLanes(_)
+            | Write::Task(_)
+            | Write::Posted(_, _, _, _)
+            | Write::HeldAsOf(_, _)
+            | Write::Hold(_, _, _)
+            | Write::LetGo { .. } => {}
+        }
+    }
+    let places: Vec<String> = (1..=items.len()).map(|n| format!("${n}")).collect();
+    let sql = format!(
+        "SELECT id FROM work WHERE id IN ({}) ORDER BY id {}",
+        places.join(", "),
+        tx.keep_rows()
+    );
+    tx.query(&sql, items.into_iter().map(Value::from).collect())
+        .await?;
+    Ok(())
+}
+
 /// Does with the work item what `after` says. False if the lease has passed on.
 async fn settle(
     tx: &mut dyn Transaction,
@@ -262,7 +370,10 @@ async fn settle(
         After::Keep => {
             let held = tx
                 .query(
-                    "SELECT id FROM work WHERE id = $1 AND lease = $2",
+                    &format!(
+                        "SELECT id FROM work WHERE id = $1 AND lease = $2 {}",
+                        tx.keep_rows()
+                    ),
                     params![id, &lease.token],
                 )
                 .await?;
@@ -320,6 +431,18 @@ pub(super) async fn wish(
     Ok(())
 }
 
+/// Asks for a look at every line in which a run has something planned.
+pub(super) async fn wish_lanes(
+    tx: &mut dyn Transaction,
+    run: &RunId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for (account, kind) in purges::planned_lanes(tx, run).await? {
+        wish(tx, &WorkKey::Submit { account, kind }, now).await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn apply(
     tx: &mut dyn Transaction,
     write: &Write,
@@ -338,6 +461,15 @@ pub(super) async fn apply(
         }
         Write::Purges(run, planned) => purges::insert(tx, run, planned).await,
         Write::Update(update) => purges::update(tx, update).await,
+        Write::Move(to) => purges::move_to(tx, to).await,
+        Write::Waiting(run, summary, deadline) => {
+            if runs::wait(tx, run, summary, *deadline).await? {
+                statuses::want(tx, run, StatusState::Pending, summary, now).await?;
+                wish(tx, &WorkKey::Status(run.clone()), now).await?;
+            }
+            Ok(())
+        }
+        Write::WishLanes(run) => wish_lanes(tx, run, now).await,
         Write::Task(task) => purges::put_task(tx, task).await,
         Write::Status(run, state, description) => {
             statuses::want(tx, run, *state, description, now).await?;
@@ -347,5 +479,17 @@ pub(super) async fn apply(
             statuses::posted(tx, run, *seq, *posted_at, error.as_deref()).await
         }
         Write::Wish(key, at) => wish(tx, key, *at).await,
+        Write::HeldAsOf(site, version) => held::as_of(tx, site, *version).await,
+        Write::Hold(site, commits, version) => held::hold(tx, site, commits, *version, now).await,
+        Write::LetGo {
+            site,
+            commits,
+            version,
+            until,
+        } => held::let_go(tx, site, commits, *version, *until).await,
+        Write::NewRun(run) => {
+            runs::insert(tx, run).await?;
+            accept::begin(tx, run, now).await
+        }
     }
 }

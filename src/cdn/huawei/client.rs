@@ -1,6 +1,6 @@
 //! One call of Huawei Cloud's CDN API: signed, sent, its errors understood in whatever shape they come.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -11,6 +11,7 @@ use url::Url;
 use crate::cdn::credentials::Credentials;
 use crate::cdn::errors::HUAWEI;
 use crate::cdn::exchange::{Answer, Asking, host, sensitive};
+use crate::cdn::history::around;
 use crate::cdn::server_clock::ServerClock;
 use crate::cdn::sign::huawei;
 use crate::cdn::{CdnError, ErrorClass};
@@ -88,6 +89,11 @@ impl Client {
             Auth::Keys(keys) => format!("{host}/{}", keys.fingerprint()),
             Auth::Token(_) => format!("{host}/token"),
         }
+    }
+
+    /// From shortly before one moment to shortly after another, by the server's clock.
+    pub fn around(&self, first: Timestamp, last: Timestamp) -> (Timestamp, Timestamp) {
+        around(self.clock.there(first), self.clock.there(last))
     }
 
     /// Makes a call. A signature is tried again only when its time was refused, once and by the

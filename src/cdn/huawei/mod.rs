@@ -82,6 +82,7 @@ fn documented_limits() -> Limits {
     let limit = |per_request, per_day| Limit {
         per_request,
         per_day,
+        per_day_configured: false,
         requests_per_second: 5,
     };
     Limits {

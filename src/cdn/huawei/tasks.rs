@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::HuaweiCdn;
 use super::client::Call;
-use crate::cdn::history::{around, logged_after};
+use crate::cdn::history::logged_after;
 use crate::cdn::matching::{AnyId, Targets, note};
 use crate::cdn::{CdnError, ErrorClass, InFlight, Paced, Report, TargetState};
 use crate::purge::PurgeKind;
@@ -113,7 +113,7 @@ async fn follow_window(
     else {
         return Ok(false);
     };
-    let window = around(first, last);
+    let window = cdn.client.around(first, last);
     if window.1.duration_since(window.0) > LONGEST_WINDOW {
         return Ok(false);
     }
@@ -162,7 +162,7 @@ async fn candidates(
     first: &str,
     requests: &mut Paced<'_>,
 ) -> Result<Vec<String>, CdnError> {
-    let window = around(lost.submitted_at, lost.submitted_at);
+    let window = cdn.client.around(lost.submitted_at, lost.submitted_at);
     let mut query = url_tasks(lost.batch.kind, window);
     query.parameters.push(pair("url", first));
     let by_url = ask_url_tasks(cdn, query, usize::MAX, requests).await?;

@@ -1,6 +1,6 @@
 //! One call of API 2.0: signed, sent as a form, its lenient envelope opened.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use secrecy::ExposeSecret;
@@ -11,11 +11,15 @@ use url::Url;
 use crate::cdn::credentials::Credentials;
 use crate::cdn::errors::QCLOUD;
 use crate::cdn::exchange::{Answer, Asking, host};
+use crate::cdn::history::around;
 use crate::cdn::matching::AnyId;
 use crate::cdn::server_clock::ServerClock;
 use crate::cdn::sign::v1;
 use crate::cdn::{Batch, CdnError, ErrorClass};
 use crate::http::Outside;
+
+/// The path of every call.
+const PATH: &str = "/v2/index.php";
 
 /// A signed connection to API 2.0.
 pub struct Client {
@@ -68,13 +72,16 @@ impl Envelope {
 }
 
 impl Client {
-    /// A client for an endpoint such as `https://cdn.api.qcloud.com/v2/index.php`.
+    /// A client for an endpoint such as `https://cdn.api.qcloud.com`; its path, where it has none, is API 2.0's.
     pub fn new(
-        endpoint: Url,
+        mut endpoint: Url,
         credentials: Credentials,
         method: v1::Method,
         outside: Outside,
     ) -> Self {
+        if endpoint.path() == "/" {
+            endpoint.set_path(PATH);
+        }
         Self {
             endpoint,
             credentials,
@@ -88,6 +95,11 @@ impl Client {
     pub fn account(&self) -> String {
         let fingerprint = self.credentials.fingerprint();
         format!("{}/{fingerprint}", host(&self.endpoint))
+    }
+
+    /// From shortly before one moment to shortly after another, by the server's clock.
+    pub fn around(&self, first: Timestamp, last: Timestamp) -> (Timestamp, Timestamp) {
+        around(self.clock.there(first), self.clock.there(last))
     }
 
     /// Hands a batch over.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::client::{Answered, Client};
-use crate::cdn::history::{around, written_after};
+use crate::cdn::history::written_after;
 use crate::cdn::local_time::{CHINA, written};
 use crate::cdn::matching::{AnyId, Targets, note};
 use crate::cdn::{CdnError, ErrorClass, InFlight, Paced, Report, TargetState};
@@ -115,7 +115,7 @@ async fn follow_window(
     else {
         return Ok(());
     };
-    let window = between(around(first, last), CHINA, Map::new());
+    let window = between(client.around(first, last), CHINA, Map::new());
     let listed = list(client, task.batch.kind, window, requests).await?;
     for (task, report) in tasks {
         report_on(task, report, &listed);
@@ -129,7 +129,7 @@ pub async fn find(
     lost: &InFlight,
     requests: &mut Paced<'_>,
 ) -> Result<Option<String>, CdnError> {
-    let (from, to) = around(lost.submitted_at, lost.submitted_at);
+    let (from, to) = client.around(lost.submitted_at, lost.submitted_at);
     let mut query =
         json!({ "startDate": written(from, Offset::UTC), "endDate": written(to, CHINA) });
     // Entries are by host, so only a single target may narrow the log down.
@@ -261,7 +261,7 @@ async fn ask_for(
     let query = match task.batch.kind {
         PurgeKind::Url | PurgeKind::Directory => Value::Object(query),
         PurgeKind::Prefetch => {
-            let window = around(task.submitted_at, task.submitted_at);
+            let window = client.around(task.submitted_at, task.submitted_at);
             between(window, CHINA, query)
         }
     };

@@ -32,7 +32,7 @@ pub const KIND: CdnKind = CdnKind {
     read,
 };
 
-const ENDPOINT: &str = "https://cdn.api.qcloud.com/v2/index.php";
+const ENDPOINT: &str = "https://cdn.api.qcloud.com";
 
 /// API 2.0 as an entry under `cdns:` configures it.
 pub struct QCloud {
@@ -48,6 +48,7 @@ fn documented_limits() -> Limits {
     let limit = |per_request, per_day| Limit {
         per_request,
         per_day,
+        per_day_configured: false,
         requests_per_second: 20,
     };
     Limits {

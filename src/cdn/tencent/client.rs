@@ -1,6 +1,6 @@
 //! One call of Tencent Cloud's API 3.0: signed, sent, its envelope opened, its errors understood.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::RequestBuilder;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use secrecy::ExposeSecret;
@@ -12,6 +12,7 @@ use url::Url;
 use crate::cdn::credentials::Credentials;
 use crate::cdn::errors::TENCENT;
 use crate::cdn::exchange::{Answer, Asking, host, sensitive};
+use crate::cdn::history::around;
 use crate::cdn::matching::AnyId;
 use crate::cdn::server_clock::ServerClock;
 use crate::cdn::sign::{tc3, v1};
@@ -129,6 +130,11 @@ impl Client {
             host(&self.endpoint),
             self.credentials.fingerprint()
         )
+    }
+
+    /// From shortly before one moment to shortly after another, by the server's clock.
+    pub fn around(&self, first: Timestamp, last: Timestamp) -> (Timestamp, Timestamp) {
+        around(self.clock.there(first), self.clock.there(last))
     }
 
     /// Hands a batch over with an action; the id of its task.

@@ -48,6 +48,7 @@ fn documented_limits() -> Limits {
     let limit = |per_request, per_day| Limit {
         per_request,
         per_day,
+        per_day_configured: false,
         requests_per_second: 20,
     };
     Limits {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::{Answered, Client};
-use crate::cdn::history::{around, written_after};
+use crate::cdn::history::written_after;
 use crate::cdn::local_time::{CHINA, written};
 use crate::cdn::matching::{AnyId, Targets, note};
 use crate::cdn::{CdnError, InFlight, Paced, Report, TargetState};
@@ -111,7 +111,7 @@ async fn follow_window(
         .iter()
         .map(|(task, _)| task.batch.targets.len().div_ceil(PAGE).max(1))
         .sum();
-    let window = between(first, CHINA, last, CHINA);
+    let window = between(client.around(first, last), (CHINA, CHINA));
     let Some(listed) = list(client, kind, window, pages_by_id, requests).await? else {
         return follow_each(client, kind, tasks, requests).await;
     };
@@ -145,7 +145,8 @@ pub async fn find(
         return Ok(None);
     };
     // The log's zone is not documented: ask for what was logged then by China's clocks and by UTC's.
-    let mut query = between(lost.submitted_at, Offset::UTC, lost.submitted_at, CHINA);
+    let window = client.around(lost.submitted_at, lost.submitted_at);
+    let mut query = between(window, (Offset::UTC, CHINA));
     insert(&mut query, "Keyword", json!(first));
     let Some(Listed { entries, ahead }) = list(client, kind, query, usize::MAX, requests).await?
     else {
@@ -238,9 +239,9 @@ fn by_id(id: &str) -> Value {
     json!({ "TaskId": id })
 }
 
-fn between(first: Timestamp, first_zone: Offset, last: Timestamp, last_zone: Offset) -> Value {
-    let (start, end) = around(first, last);
-    json!({ "StartTime": written(start, first_zone), "EndTime": written(end, last_zone) })
+/// From one moment, written by the clocks of one zone, to another, written by those of another.
+fn between((start, end): (Timestamp, Timestamp), zones: (Offset, Offset)) -> Value {
+    json!({ "StartTime": written(start, zones.0), "EndTime": written(end, zones.1) })
 }
 
 fn insert(query: &mut Value, key: &str, value: Value) {

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::changes::ChangeSet;
-use crate::event::{CommitId, Event, RepoPath};
+use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::api::{Answer, Api, RateHeaders, one_line};
 use crate::forge::{
     Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
@@ -22,7 +22,9 @@ use crate::settings::Section;
 
 mod app;
 mod changes;
+mod deployed;
 mod payload;
+mod resolve;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -237,6 +239,15 @@ impl Forge for GitHub {
         KIND.name
     }
 
+    fn signals(&self) -> &'static [SignalKind] {
+        &[
+            SignalKind::Deployment,
+            SignalKind::Workflow,
+            SignalKind::Release,
+            SignalKind::PageBuild,
+        ]
+    }
+
     fn content_types(&self) -> &'static [&'static str] {
         &[payload::JSON, payload::FORM]
     }
@@ -261,6 +272,18 @@ impl Forge for GitHub {
         to: &CommitId,
     ) -> Result<ChangeSet, ForgeError> {
         changes::changes(self, repo, from, to).await
+    }
+
+    async fn resolve(&self, repo: &RepoPath, name: &str) -> Result<CommitId, ForgeError> {
+        resolve::resolve(self, repo, name).await
+    }
+
+    async fn environment_head(
+        &self,
+        repo: &RepoPath,
+        environment: &str,
+    ) -> Result<Option<CommitId>, ForgeError> {
+        resolve::environment_head(self, repo, environment).await
     }
 
     async fn post_status(

@@ -4,17 +4,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use percent_encoding::percent_decode;
 use serde::Deserialize;
 
+use super::deployed;
 use crate::changes::{ChangeKind, ChangeSet, Proof};
 use crate::event::{CommitId, Event, GitRef, Push, RepoPath};
 use crate::forge::body::{self, Text, wrong};
 use crate::forge::{Malformed, complete, note};
 
-pub(super) const JSON: &str = "application/json";
-/// What GitHub's own form offers first: one field, `payload`, that holds the JSON.
-pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+pub(super) use crate::forge::body::{FORM, JSON};
 
 /// GitHub lists at most this many changed files of a commit, and does not say
 /// when it left some out (webhook `push`, OpenAPI description).
@@ -23,7 +21,7 @@ const MAX_FILES: usize = 3_000;
 pub(super) fn understand(event: &str, content_type: &str, body: &[u8]) -> Result<Event, Malformed> {
     let json = match content_type {
         JSON => Cow::Borrowed(body),
-        FORM => Cow::Owned(form_field(body)?),
+        FORM => Cow::Owned(body::form_field(body)?),
         _ => {
             return Err(Malformed(format!(
                 "GitHub sends {JSON} or {FORM}, nothing else"
@@ -37,6 +35,10 @@ pub(super) fn understand(event: &str, content_type: &str, body: &[u8]) -> Result
         // An App's own hook sends it without a repository.
         "ping" => body::read::<Envelope>(&json).map(|_| Event::Ping),
         "push" => push(body::read(&json)?).map(Event::Push),
+        "deployment_status" => deployed::deployment(body::read(&json)?),
+        "workflow_run" => deployed::workflow(body::read(&json)?),
+        "page_build" => deployed::page_build(body::read(&json)?),
+        "release" => deployed::release(body::read(&json)?),
         _ => Ok(Event::Other {
             repo: body::read::<Envelope>(&json)?
                 .repository
@@ -52,27 +54,11 @@ fn why_not(event: &str) -> String {
         "create" | "delete" => {
             format!("the event `{event}` names no commit; GitHub sends a `push` beside it")
         }
-        _ => format!("the event `{event}` triggers nothing"),
-    }
-}
-
-/// The one field `payload` of a form. The bytes stay bytes: what is not UTF-8 must not be mended here.
-fn form_field(body: &[u8]) -> Result<Vec<u8>, Malformed> {
-    let mut payloads = body
-        .split(|byte| *byte == b'&')
-        .filter_map(|field| field.strip_prefix(b"payload="));
-    match (payloads.next(), payloads.next()) {
-        (Some(payload), None) => {
-            let spaced: Vec<u8> = payload
-                .iter()
-                .map(|byte| if *byte == b'+' { b' ' } else { *byte })
-                .collect();
-            Ok(percent_decode(&spaced).collect())
+        "deployment" => {
+            "the event `deployment` only asks for one; a `deployment_status` says when it is done"
+                .to_owned()
         }
-        (None, _) => Err(Malformed("the form has no field `payload`".to_owned())),
-        (Some(_), Some(_)) => Err(Malformed(
-            "the form has more than one field `payload`".to_owned(),
-        )),
+        _ => format!("the event `{event}` triggers nothing"),
     }
 }
 
@@ -84,9 +70,15 @@ struct Envelope<'a> {
 }
 
 #[derive(Deserialize)]
-struct Repository<'a> {
+pub(super) struct Repository<'a> {
     #[serde(borrow)]
     full_name: Text<'a>,
+}
+
+impl Repository<'_> {
+    pub(super) fn path(&self) -> Result<RepoPath, Malformed> {
+        body::repo("repository.full_name", self.full_name.as_str())
+    }
 }
 
 #[derive(Deserialize)]
@@ -140,7 +132,7 @@ fn push(body: PushBody<'_>) -> Result<Push, Malformed> {
         Err(why) => ChangeSet::unknown(why),
     };
     Ok(Push {
-        repo: body::repo("repository.full_name", body.repository.full_name.as_str())?,
+        repo: body.repository.path()?,
         git_ref,
         before,
         after,

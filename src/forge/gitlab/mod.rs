@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::changes::ChangeSet;
-use crate::event::{CommitId, Event, RepoPath};
+use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::api::{Answer, Api, RateHeaders};
 use crate::forge::{
     Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
@@ -22,7 +22,9 @@ use crate::http::Outside;
 use crate::settings::Section;
 
 mod changes;
+mod deployed;
 mod payload;
+mod resolve;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -179,6 +181,14 @@ impl Forge for GitLab {
         KIND.name
     }
 
+    fn signals(&self) -> &'static [SignalKind] {
+        &[
+            SignalKind::Deployment,
+            SignalKind::Pipeline,
+            SignalKind::Release,
+        ]
+    }
+
     fn content_types(&self) -> &'static [&'static str] {
         &["application/json"]
     }
@@ -203,6 +213,18 @@ impl Forge for GitLab {
         to: &CommitId,
     ) -> Result<ChangeSet, ForgeError> {
         changes::changes(self, repo, from, to).await
+    }
+
+    async fn resolve(&self, repo: &RepoPath, name: &str) -> Result<CommitId, ForgeError> {
+        resolve::resolve(self, repo, name).await
+    }
+
+    async fn environment_head(
+        &self,
+        repo: &RepoPath,
+        environment: &str,
+    ) -> Result<Option<CommitId>, ForgeError> {
+        resolve::environment_head(self, repo, environment).await
     }
 
     async fn post_status(

@@ -6,6 +6,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::deployed;
 use crate::changes::ChangeSet;
 use crate::event::{CommitId, Event, GitRef, Push, RepoPath};
 use crate::forge::Malformed;
@@ -18,6 +19,9 @@ pub(super) fn understand(event: &str, body: &[u8]) -> Result<Event, Malformed> {
         )),
         "Push Hook" => push(body, "push").map(Event::Push),
         "Tag Push Hook" => push(body, "tag_push").map(Event::Push),
+        "Deployment Hook" => deployed::deployment(take(&body::read_loosely(body)?)?),
+        "Pipeline Hook" => deployed::pipeline(take(&body::read_loosely(body)?)?),
+        "Release Hook" => deployed::release(take(&body::read_loosely(body)?)?),
         _ => Ok(Event::Other {
             repo: body::read::<Envelope>(body)?
                 .project
@@ -66,9 +70,35 @@ struct PushBody<'a> {
 }
 
 #[derive(Deserialize)]
-struct Project<'a> {
+pub(super) struct Project<'a> {
     #[serde(borrow)]
     path_with_namespace: Text<'a>,
+}
+
+impl Project<'_> {
+    pub(super) fn path(&self) -> Result<RepoPath, Malformed> {
+        body::repo(
+            "project.path_with_namespace",
+            self.path_with_namespace.as_str(),
+        )
+    }
+}
+
+/// Takes an event out of a body.
+fn take<'a, T: Deserialize<'a>>(json: &'a serde_json::Value) -> Result<T, Malformed> {
+    body::take(json).map_err(|error| match json.get("object_kind") {
+        Some(_) => error,
+        None => no_object_kind(),
+    })
+}
+
+/// Checks that a body is of the kind that its header names.
+pub(super) fn check_kind(object_kind: &Option<Text<'_>>, kind: &str) -> Result<(), Malformed> {
+    match object_kind {
+        Some(word) if word.as_str() == kind => Ok(()),
+        Some(_) => Err(wrong("object_kind", &format!("is not `{kind}`"))),
+        None => Err(no_object_kind()),
+    }
 }
 
 fn push(json: &[u8], kind: &str) -> Result<Push, Malformed> {
@@ -81,11 +111,7 @@ fn push(json: &[u8], kind: &str) -> Result<Push, Malformed> {
             Ok(_) | Err(_) => error,
         }
     })?;
-    match &body.object_kind {
-        Some(word) if word.as_str() == kind => {}
-        Some(_) => return Err(wrong("object_kind", &format!("is not `{kind}`"))),
-        None => return Err(no_object_kind()),
-    }
+    check_kind(&body.object_kind, kind)?;
     let before = body::commit("before", body.before.as_str())?;
     let after = body::commit("after", body.after.as_str())?;
     if before.is_none() && after.is_none() {
@@ -103,10 +129,7 @@ fn push(json: &[u8], kind: &str) -> Result<Push, Malformed> {
         (Some(after), GitRef::Branch(_) | GitRef::Other(_)) => Some(after.clone()),
     };
     Ok(Push {
-        repo: body::repo(
-            "project.path_with_namespace",
-            body.project.path_with_namespace.as_str(),
-        )?,
+        repo: body.project.path()?,
         listed: ChangeSet::unknown(why_unproved(&body, before.as_ref(), after.as_ref())),
         git_ref,
         before,

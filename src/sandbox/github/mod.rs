@@ -5,7 +5,7 @@ mod statuses;
 #[cfg(test)]
 mod tests;
 mod trees;
-mod webhooks;
+pub(in crate::sandbox) mod webhooks;
 
 use std::collections::BTreeMap;
 

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use sha1::Sha1;
 use sha2::Sha256;
 
-use super::super::diff::Difference;
 use super::super::forge::{Delivery, Happening, Moved, Project};
-use super::super::repo::{Commit, Repo, ZERO, text};
+use super::super::lists::{Lists, Renames};
+use super::super::repo::{Commit, ZERO};
 use super::{GitHub, time};
 
 /// The most commits in a push.
@@ -65,13 +65,13 @@ impl GitHub {
     }
 }
 
-fn sha1_mac(secret: &str, body: &[u8]) -> String {
+pub(in crate::sandbox) fn sha1_mac(secret: &str, body: &[u8]) -> String {
     Hmac::<Sha1>::new_from_slice(secret.as_bytes())
         .map(|mac| hex::encode(mac.chain_update(body).finalize().into_bytes()))
         .unwrap_or_default()
 }
 
-pub(super) fn sha256_mac(secret: &str, body: &[u8]) -> String {
+pub(in crate::sandbox) fn sha256_mac(secret: &str, body: &[u8]) -> String {
     Hmac::<Sha256>::new_from_slice(secret.as_bytes())
         .map(|mac| hex::encode(mac.chain_update(body).finalize().into_bytes()))
         .unwrap_or_default()
@@ -141,7 +141,7 @@ pub(super) fn push(project: &Project, moved: &Moved, now: Timestamp) -> Value {
 }
 
 fn commit_json(project: &Project, commit: &Commit, distinct: bool) -> Value {
-    let lists = Lists::of(&project.repo, commit);
+    let lists = Lists::of(&project.repo, commit, Renames::BothSides, MAX_FILES);
     json!({
         "id": commit.id,
         "tree_id": commit.tree,
@@ -155,36 +155,6 @@ fn commit_json(project: &Project, commit: &Commit, distinct: bool) -> Value {
         "removed": lists.removed,
         "modified": lists.modified,
     })
-}
-
-/// A commit's three lists. A rename is its old path removed and its new one added.
-struct Lists {
-    added: Vec<String>,
-    removed: Vec<String>,
-    modified: Vec<String>,
-}
-
-impl Lists {
-    fn of(repo: &Repo, commit: &Commit) -> Self {
-        let mut lists = Self {
-            added: Vec::new(),
-            removed: Vec::new(),
-            modified: Vec::new(),
-        };
-        for file in repo.own_changes(commit).into_iter().take(MAX_FILES) {
-            let path = text(&file.path);
-            match file.difference {
-                Difference::Added => lists.added.push(path),
-                Difference::Removed => lists.removed.push(path),
-                Difference::Modified | Difference::Changed => lists.modified.push(path),
-                Difference::Renamed => {
-                    lists.removed.extend(file.previous.as_deref().map(text));
-                    lists.added.push(path);
-                }
-            }
-        }
-        lists
-    }
 }
 
 /// Bodies of the other events. GitHub has no pipelines.

@@ -261,6 +261,8 @@ fn diff_json(file: &FileDiff, collapsed: bool) -> Value {
             format!("{mode:06o}")
         }
     };
+    let content = |entry: &Option<Entry>| entry.as_ref().map(|entry| entry.id.clone());
+    let differs = content(&file.old) != content(&file.new);
     json!({
         "old_path": old_path,
         "new_path": path,
@@ -271,6 +273,7 @@ fn diff_json(file: &FileDiff, collapsed: bool) -> Value {
         "deleted_file": file.difference == Difference::Removed,
         "collapsed": collapsed,
         "too_large": false,
-        "diff": "",
+        // Empty where only the mode or the path differs.
+        "diff": if differs { "@@ -1 +1 @@\n-old\n+new\n" } else { "" },
     })
 }

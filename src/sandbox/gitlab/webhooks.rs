@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::super::diff::Difference;
 use super::super::forge::{Delivery, Happening, Moved, Project};
-use super::super::repo::{Commit, Repo, ZERO, text};
+use super::super::lists::{Lists, Renames};
+use super::super::repo::{Commit, ZERO};
 use super::{GitLab, SIGNING_KEY, time};
 
 /// The newest commits of a push that its list holds.
@@ -206,7 +206,7 @@ pub(super) fn other(
 }
 
 fn commit_json(project: &Project, commit: &Commit) -> Value {
-    let lists = Lists::of(&project.repo, commit);
+    let lists = Lists::of(&project.repo, commit, Renames::NewOnly, usize::MAX);
     json!({
         "id": commit.id,
         "message": commit.message,
@@ -218,32 +218,6 @@ fn commit_json(project: &Project, commit: &Commit) -> Value {
         "modified": lists.modified,
         "removed": lists.removed,
     })
-}
-
-/// A commit's lists. Of a rename only the new path is in any of them.
-struct Lists {
-    added: Vec<String>,
-    modified: Vec<String>,
-    removed: Vec<String>,
-}
-
-impl Lists {
-    fn of(repo: &Repo, commit: &Commit) -> Self {
-        let mut lists = Self {
-            added: Vec::new(),
-            modified: Vec::new(),
-            removed: Vec::new(),
-        };
-        for file in repo.own_changes(commit) {
-            let path = text(&file.path);
-            match file.difference {
-                Difference::Added | Difference::Renamed => lists.added.push(path),
-                Difference::Removed => lists.removed.push(path),
-                Difference::Modified | Difference::Changed => lists.modified.push(path),
-            }
-        }
-        lists
-    }
 }
 
 fn project_json(project: &Project) -> Value {

@@ -200,7 +200,7 @@ impl Api for QCloud {
         if request.path != "/v2/index.php" || (request.method == "POST" && !form) {
             return self.refusal(&Refused::new(4_000, "The request is not one of this API"));
         }
-        match self.call(request, now) {
+        let answer = match self.call(request, now) {
             Ok(mut body) => {
                 if let Some(body) = body.as_object_mut() {
                     body.insert("code".into(), json!(0));
@@ -210,6 +210,10 @@ impl Api for QCloud {
                 Answer::json(200, &body)
             }
             Err(refused) => self.refusal(&refused),
+        };
+        match self.account.ahead {
+            0 => answer,
+            _ => answer.with("date", now.strftime("%a, %d %b %Y %H:%M:%S GMT")),
         }
     }
 

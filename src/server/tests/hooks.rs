@@ -79,7 +79,7 @@ async fn what_asks_for_nothing_is_answered_with_200_and_why() {
         answer(server.hook("develop")).await,
         (
             200,
-            json!({"outcome": "ignored", "why": "no site of acme/website follows the branch develop"})
+            json!({"outcome": "ignored", "why": "no site of acme/website follows the branch develop: www follows main, preview/<b>*"})
         )
     );
 }

@@ -23,7 +23,7 @@ use crate::changes::{ChangeKind, ChangeSet, FilePath};
 use crate::clock::Clock;
 use crate::config::{self, Kinds};
 use crate::engine::Engine;
-use crate::event::{CommitId, Event, GitRef, Push, RepoPath};
+use crate::event::{CommitId, Event, GitRef, Push, RepoPath, SignalKind};
 use crate::forge::{
     Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
 };
@@ -81,6 +81,10 @@ impl Forge for Trusting {
         "trusting"
     }
 
+    fn signals(&self) -> &'static [SignalKind] {
+        &[]
+    }
+
     fn content_types(&self) -> &'static [&'static str] {
         &["application/json"]
     }
@@ -125,6 +129,18 @@ impl Forge for Trusting {
         _: &CommitId,
     ) -> Result<ChangeSet, ForgeError> {
         Ok(ChangeSet::unknown("nobody looked"))
+    }
+
+    async fn resolve(&self, _: &RepoPath, name: &str) -> Result<CommitId, ForgeError> {
+        Err(ForgeError::Gone(name.to_owned()))
+    }
+
+    async fn environment_head(
+        &self,
+        _: &RepoPath,
+        _: &str,
+    ) -> Result<Option<CommitId>, ForgeError> {
+        Ok(None)
     }
 
     async fn post_status(
@@ -285,6 +301,10 @@ impl Server {
             before: None,
             commit: COMMIT.to_owned(),
             delivery: Some(delivery.clone()),
+            origin: "push".to_owned(),
+            covered_by: None,
+            bases: Vec::new(),
+            held_version: None,
             state: RunState::Pending,
             step: Step::Changes,
             summary: "Finding out what changed".to_owned(),
@@ -380,6 +400,7 @@ fn became(run: &RunId, seq: i64, state: PurgeState, error: Option<&str>) -> Writ
         error: error.map(str::to_owned),
         tried: true,
         batch_cap: None,
+        only: crate::store::Only::Open,
     })
 }
 

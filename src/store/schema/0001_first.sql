@@ -26,6 +26,11 @@ CREATE TABLE runs (
     before_id  TEXT,
     commit_id  TEXT NOT NULL,
     delivery   TEXT,
+    origin     TEXT NOT NULL,
+    covered_by TEXT,
+    -- A JSON list of commits.
+    bases      TEXT NOT NULL,
+    held_version BIGINT,
     state      TEXT NOT NULL,
     step       TEXT NOT NULL,
     summary    TEXT NOT NULL,
@@ -40,6 +45,26 @@ CREATE INDEX runs_by_site ON runs (site, id);
 CREATE INDEX runs_by_state ON runs (state, id);
 CREATE INDEX runs_by_commit ON runs (commit_id, id);
 CREATE INDEX runs_by_delivery ON runs (delivery);
+
+CREATE INDEX runs_by_cover ON runs (covered_by);
+
+-- Per site: the commits whose content a cache may still hold, and, once a run
+-- has purged what they differ in, until when they are counted all the same.
+CREATE TABLE held (
+    site       TEXT NOT NULL,
+    commit_id  TEXT NOT NULL,
+    added_at   BIGINT NOT NULL,
+    -- The site's version at which it was held last.
+    version    BIGINT NOT NULL,
+    until      BIGINT,
+    PRIMARY KEY (site, commit_id)
+);
+
+-- Counts the changes to what a site holds, so that two runs can't plan on the same knowledge.
+CREATE TABLE held_versions (
+    site    TEXT PRIMARY KEY,
+    version BIGINT NOT NULL
+);
 
 -- A run's change set, as a JSON list of [kind, path].
 CREATE TABLE run_changes (
@@ -78,11 +103,14 @@ CREATE TABLE tasks (
     state        TEXT NOT NULL,
     vendor_id    TEXT,
     error        TEXT,
+    -- How many targets were handed over.
+    size         BIGINT NOT NULL,
     submitted_at BIGINT NOT NULL,
     deadline     BIGINT NOT NULL,
     ended_at     BIGINT
 );
 CREATE INDEX tasks_by_account ON tasks (account, state, id);
+CREATE INDEX tasks_by_day ON tasks (account, kind, submitted_at);
 
 -- What commits should show, and what they were told.
 CREATE TABLE statuses (

@@ -5,7 +5,9 @@ use crate::forge::scripted::{self, Reply, Scripted, id, repo};
 
 mod app;
 mod changes;
+mod deployed;
 mod payloads;
+mod resolve;
 mod settings;
 mod signatures;
 mod statuses;

@@ -4,7 +4,9 @@ use super::*;
 use crate::forge::scripted::{self, Reply, Scripted, id, repo};
 
 mod changes;
+mod deployed;
 mod payloads;
+mod resolve;
 mod settings;
 mod signatures;
 mod statuses;

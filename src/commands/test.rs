@@ -1,0 +1,136 @@
+//! `purgehook test`: runs the cases that stand beside the rules.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::{load, sites};
+use crate::cli::ServerOptions;
+use crate::rules::{Case, Difference};
+
+/// Runs the cases of one site or of all; exit code 1 if the rules do something else than one says.
+///
+/// With `as_json`: `{"passed", "failed", "cases": [{site, path, change, ok, missing, unexpected}]}`.
+pub fn run(rules: &Path, site: Option<&str>, as_json: bool) -> anyhow::Result<ExitCode> {
+    let config = load(rules, &ServerOptions::default())?;
+    let mut passed = 0;
+    let mut cases = Vec::new();
+    for site in sites(&config, site)? {
+        for case in &site.tests {
+            let differences = case.differences(&site.rules);
+            passed += usize::from(differences.is_empty());
+            if as_json {
+                cases.push(to_json(&site.name, case, &differences));
+            } else {
+                print!("{}", to_text(&site.name, case, &differences));
+                cases.push(Value::Null);
+            }
+        }
+    }
+    let failed = cases.len() - passed;
+    if as_json {
+        let report = json!({ "passed": passed, "failed": failed, "cases": cases });
+        println!("{report}");
+    } else if cases.is_empty() {
+        println!("there are no cases; add `tests:` to a site");
+    } else {
+        println!("{passed} passed, {failed} failed");
+    }
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// A line for the case, and one for each target that differs.
+fn to_text(site: &str, case: &Case, differences: &[Difference<'_>]) -> String {
+    let word = if differences.is_empty() {
+        "ok  "
+    } else {
+        "FAIL"
+    };
+    let mut text = format!("{word} {site}: {} ({})\n", case.path, case.change.word());
+    for difference in differences {
+        text.push_str(&match difference {
+            Difference::Missing { kind, target } => {
+                format!("     - {} {target}   (no rule asks for it)\n", kind.word())
+            }
+            Difference::Unexpected { kind, target, rule } => format!(
+                "     + {} {target}   (the rule `{rule}` asks for it)\n",
+                kind.word()
+            ),
+        });
+    }
+    text
+}
+
+fn to_json(site: &str, case: &Case, differences: &[Difference<'_>]) -> Value {
+    let mut missing = Vec::new();
+    let mut unexpected = Vec::new();
+    for difference in differences {
+        match difference {
+            Difference::Missing { kind, target } => {
+                missing.push(json!({ "kind": kind.word(), "target": target }));
+            }
+            Difference::Unexpected { kind, target, rule } => {
+                unexpected.push(json!({ "kind": kind.word(), "target": target, "rule": rule }));
+            }
+        }
+    }
+    json!({
+        "site": site,
+        "path": case.path.to_string(),
+        "change": case.change.word(),
+        "ok": differences.is_empty(),
+        "missing": missing,
+        "unexpected": unexpected,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::changes::{ChangeKind, FilePath};
+    use crate::purge::PurgeKind;
+
+    #[test]
+    fn a_case_that_fails_shows_what_differs() {
+        let case = Case {
+            path: FilePath::new("a.css"),
+            change: ChangeKind::Removed,
+            targets: [(PurgeKind::Url, "https://a.example/b".to_owned())].into(),
+        };
+        let differences = [
+            Difference::Missing {
+                kind: PurgeKind::Url,
+                target: "https://a.example/b".to_owned(),
+            },
+            Difference::Unexpected {
+                kind: PurgeKind::Directory,
+                target: "https://a.example/".to_owned(),
+                rule: "all",
+            },
+        ];
+
+        assert_eq!(
+            to_text("www", &case, &differences),
+            "FAIL www: a.css (removed)\n     \
+             - url https://a.example/b   (no rule asks for it)\n     \
+             + directory https://a.example/   (the rule `all` asks for it)\n"
+        );
+        assert_eq!(to_text("www", &case, &[]), "ok   www: a.css (removed)\n");
+        assert_eq!(
+            to_json("www", &case, &differences),
+            json!({
+                "site": "www",
+                "path": "a.css",
+                "change": "removed",
+                "ok": false,
+                "missing": [{"kind": "url", "target": "https://a.example/b"}],
+                "unexpected": [{"kind": "directory", "target": "https://a.example/", "rule": "all"}],
+            })
+        );
+    }
+}

@@ -1,0 +1,174 @@
+//! Rules that are allowed but cannot do what was probably meant.
+
+use crate::changes::ChangeKind;
+use crate::rules::{Glob, Rule};
+use crate::settings::Section;
+
+/// Warns of a rule that can never fire, or whose `strip` does not strip. `earlier` holds the rules before it.
+pub(super) fn check(section: &mut Section, rule: &Rule, earlier: &[Rule], ignore: &[Glob]) {
+    warn_of_strip(section, rule);
+    warn_of_cover(section, rule, earlier, ignore);
+    let nothing_but_prefetch = rule.urls.is_empty() && rule.directories.is_empty();
+    if rule.on == [ChangeKind::Removed] && nothing_but_prefetch && !rule.prefetch.is_empty() {
+        let at = section.place_of("on").unwrap_or_else(|| section.at());
+        section.warning(
+            at,
+            format!(
+                "the rule `{}` does nothing: a removed file is never prefetched",
+                rule.name
+            ),
+            None,
+        );
+    }
+}
+
+fn warn_of_strip(section: &mut Section, rule: &Rule) {
+    let strip = &rule.strip;
+    let Some(at) = section.place_of("strip").filter(|_| !strip.is_empty()) else {
+        return;
+    };
+    if let Some(without) = strip.strip_prefix('/') {
+        section.warning(
+            at,
+            format!("no path starts with `{strip}`, so nothing is stripped"),
+            Some(format!("write `strip: {without}`")),
+        );
+        return;
+    }
+    if !strip.ends_with('/') {
+        section.warning(
+            at.clone(),
+            format!("`strip: {strip}` is cut off letter for letter, also from `{strip}s/...`"),
+            Some(format!("write `strip: {strip}/` to cut off the directory")),
+        );
+    }
+    let apart = |glob: &Glob| {
+        let start = literal_start(glob.text());
+        !start.starts_with(strip.as_str()) && !strip.starts_with(start)
+    };
+    if !rule.matches.is_empty() && rule.matches.iter().all(apart) {
+        section.warning(
+            at,
+            format!("no path that this rule matches starts with `{strip}`, so nothing is stripped"),
+            None,
+        );
+    }
+}
+
+/// What every path that a glob matches starts with, as far as it is plain to see.
+fn literal_start(glob: &str) -> &str {
+    let end = glob.find(['*', '?', '[', '{', '\\']).unwrap_or(glob.len());
+    glob.get(..end).unwrap_or_default()
+}
+
+fn warn_of_cover(section: &mut Section, rule: &Rule, earlier: &[Rule], ignore: &[Glob]) {
+    if rule.matches.is_empty() {
+        return;
+    }
+    let covered =
+        |by: &[Glob], glob: &Glob| by.iter().any(|other| other == glob || other.text() == "**");
+    let last = |other: &&Rule| {
+        let whole = other.except.is_empty() && other.regex.is_none();
+        other.last && whole && rule.on.iter().all(|change| other.on.contains(change))
+    };
+    let by_last = |glob: &Glob| {
+        let mut rules = earlier.iter().filter(last);
+        rules.find(|other| covered(&other.matches, glob))
+    };
+    let covers: Option<Vec<Option<&Rule>>> = rule
+        .matches
+        .iter()
+        .map(|glob| {
+            if covered(ignore, glob) {
+                Some(None)
+            } else {
+                by_last(glob).map(Some)
+            }
+        })
+        .collect();
+    let Some(covers) = covers else {
+        return;
+    };
+    let why = match covers.iter().flatten().next() {
+        None => "the site ignores all it matches".to_owned(),
+        Some(other) => format!(
+            "the rule `{}` before it takes what it matches and says `last: true`",
+            other.name
+        ),
+    };
+    let at = section.place_of("match").unwrap_or_else(|| section.at());
+    section.warning(
+        at,
+        format!("the rule `{}` never fires: {why}", rule.name),
+        None,
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::{said, with_site};
+
+    /// What is said about the last of these rules, without its place.
+    fn warned(rules: &str) -> Vec<String> {
+        let text = with_site(&format!(
+            "repo: github:acme/website\nbase_urls: https://www.example.com\ncdns: tencent\n\
+             ignore: [\"**/README.md\"]\nrules:\n{rules}"
+        ));
+        said(&text)
+            .into_iter()
+            .map(|line| match line.split_once(": ") {
+                Some((_, words)) => words.to_owned(),
+                None => line,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_strip_that_does_not_strip_is_warned_of() {
+        let rule = |glob: &str, strip: &str| {
+            format!("- {{match: \"{glob}\", strip: {strip}, urls: \"/{{path}}\"}}\n")
+        };
+        assert_eq!(
+            warned(&rule("content/**", "/content/")),
+            ["no path starts with `/content/`, so nothing is stripped"]
+        );
+        assert_eq!(
+            warned(&rule("content/**", "content")),
+            ["`strip: content` is cut off letter for letter, also from `contents/...`"]
+        );
+        assert_eq!(
+            warned(&rule("static/**", "content/")),
+            ["no path that this rule matches starts with `content/`, so nothing is stripped"]
+        );
+        for glob in ["content/**", "**/*.md", "content/posts/*", "{content,a}/**"] {
+            assert_eq!(warned(&rule(glob, "content/")), [""; 0], "{glob}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_never_fires_is_warned_of() {
+        let last = "- {name: a, match: [x/**, y/**], urls: /, last: true}\n";
+        let rule = |more: &str| format!("- {{name: b, urls: /, {more}}}\n");
+
+        assert_eq!(
+            warned(&rule("match: \"**/README.md\"")),
+            ["the rule `b` never fires: the site ignores all it matches"]
+        );
+        assert_eq!(
+            warned(&(last.to_owned() + &rule("match: [y/**, \"**/README.md\"]"))),
+            [
+                "the rule `b` never fires: the rule `a` before it takes what it matches and says `last: true`"
+            ]
+        );
+        assert_eq!(
+            warned(&(last.to_owned() + &rule("match: [y/**, z/**]"))),
+            [""; 0]
+        );
+        assert_eq!(
+            warned("- {name: b, match: \"**\", on: removed, prefetch: \"/{path}\"}\n"),
+            ["the rule `b` does nothing: a removed file is never prefetched"]
+        );
+        let only_added = last.replace("last: true", "last: true, on: added");
+        assert_eq!(warned(&(only_added + &rule("match: x/**"))), [""; 0]);
+    }
+}

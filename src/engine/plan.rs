@@ -1,0 +1,312 @@
+//! The first step of a run: which commit, what changed, and the plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use super::by_hand::EVERYTHING;
+use super::describe::{self, short};
+use super::prefetch::{Covers, account_of};
+use super::{Engine, Outcome, StepError, retry};
+use crate::changes::ChangeSet;
+use crate::config::{Config, Site, WhenUnknown};
+use crate::event::{CommitId, RepoPath};
+use crate::forge::ForgeError;
+use crate::plan::{self, Allowance, Budget, Capability, Cover, Plan};
+use crate::purge::{PurgeKind, PurgeState};
+use crate::run::{Run, RunState, StatusState, Step};
+use crate::store::{StoreError, Work, WorkKey, Write};
+
+/// Tries to learn something from the forge, over about ten minutes, before it counts as unknown.
+const FORGE_TRIES: i64 = 15;
+
+impl Engine {
+    /// Finds out what changed and plans the purges.
+    pub(super) async fn plan(
+        &self,
+        config: &Config,
+        site: &Site,
+        mut run: Run,
+        work: &Work,
+    ) -> Result<Outcome, StepError> {
+        if CommitId::parse(&run.commit).is_none() {
+            return self.resolve(config, run, work).await;
+        }
+        let held = self.store.held(&site.name, self.clock.now()).await?;
+        let version = Write::HeldAsOf(site.name.clone(), held.version);
+        let everything = run.origin == EVERYTHING;
+        let newer = self.store.newer_unplanned(&site.name, &run.id).await?;
+        if let Some(newer) =
+            newer.filter(|newer| !everything && CommitId::parse(&newer.commit).is_some())
+        {
+            return self.fold(run, &newer, held.version).await;
+        }
+
+        // What was live before this push may be cached even if nobody told us of it then.
+        let mut bases = held.commits.clone();
+        if let Some(before) = run.before.clone().filter(|before| !bases.contains(before)) {
+            bases.push(before);
+        }
+        let found = if everything {
+            Ok(ChangeSet::unknown("everything was asked for"))
+        } else {
+            self.changes(config, &run, &bases).await?
+        };
+        let changes = match found {
+            Ok(changes) => changes,
+            Err(ForgeError::Later {
+                message,
+                retry_after,
+            }) if may_wait(&run, work, retry_after, self.clock.now()) => {
+                run.summary = format!("Finding out what changed; trying again: {message}");
+                return Ok(self.ask_again(run, work, &message, retry_after));
+            }
+            Err(error) => ChangeSet::unknown(error.to_string()),
+        };
+
+        let now = self.clock.now();
+        let mut hold: Vec<String> = run
+            .before
+            .iter()
+            .filter(|id| !held.commits.contains(id))
+            .cloned()
+            .collect();
+        hold.push(run.commit.clone());
+        run.bases = bases;
+        run.held_version = Some(held.version + 1);
+        let mut writes = vec![
+            version,
+            Write::Hold(site.name.clone(), hold, held.version + 1),
+        ];
+        let cdns = capabilities(config, site);
+        let (plan, what) = match changes {
+            ChangeSet::Complete { proof, files } => {
+                run.proof = Some(proof.word().to_owned());
+                let plan = plan::plan(&site.rules, &cdns, &files);
+                let plan = match site.cover {
+                    Cover::Exact => plan,
+                    Cover::Cheapest => plan.covered(&self.budgets(config, site).await?),
+                };
+                let what = describe::files(files.len());
+                writes.push(Write::Changes(run.id.clone(), files));
+                (plan, what)
+            }
+            ChangeSet::Unknown { why } => {
+                run.proof = Some("unknown".to_owned());
+                match site.when_unknown {
+                    WhenUnknown::Fail if !everything => {
+                        let summary = format!("Unknown what changed: {why}");
+                        let mut outcome = self.end(run, RunState::Failed, summary, now).await?;
+                        outcome.writes.splice(0..0, writes);
+                        return Ok(outcome);
+                    }
+                    WhenUnknown::Everything | WhenUnknown::Fail => {
+                        let plan = plan::plan_everything(&site.rules, &cdns, &why);
+                        (
+                            plan,
+                            format!("unknown what changed ({why}), so everything is purged"),
+                        )
+                    }
+                }
+            }
+        };
+        for note in &plan.notes {
+            info!(run = %run.id, "{note}");
+        }
+        info!(run = %run.id, site = %run.site, purges = plan.purges.len(), "planned {} purges for {}", plan.purges.len(), run.site);
+        run.problems.clone_from(&plan.problems);
+        if plan.purges.is_empty() {
+            let (state, summary) = match run.problems.first() {
+                None => (RunState::Succeeded, format!("Nothing to purge: {what}")),
+                Some(problem) => (
+                    RunState::Failed,
+                    format!("Nothing could be purged: {problem}"),
+                ),
+            };
+            let mut outcome = self.end(run, state, summary, now).await?;
+            outcome.writes.splice(0..0, writes);
+            return Ok(outcome);
+        }
+
+        run.step = Step::Purging;
+        run.summary = format!("Purging {}: {what}", describe::purges(&plan.purges));
+        writes.push(Write::Status(
+            run.id.clone(),
+            StatusState::Pending,
+            run.summary.clone(),
+        ));
+        writes.extend(begin_purging(config, &run, plan, now));
+        let deadline = run.deadline;
+        writes.push(Write::Run(run));
+        Ok(Outcome::again(writes, deadline, 0))
+    }
+
+    /// What each CDN of a site may still be asked for today.
+    async fn budgets(
+        &self,
+        config: &Config,
+        site: &Site,
+    ) -> Result<BTreeMap<String, Budget>, StoreError> {
+        let mut budgets = BTreeMap::new();
+        for (name, cdn) in site
+            .cdns
+            .iter()
+            .filter_map(|name| Some((name, config.cdns.get(name)?)))
+        {
+            let mut allowances = BTreeMap::new();
+            for (kind, limit) in &cdn.limits().kinds {
+                let room = self
+                    .room(cdn.as_ref(), &cdn.account(), *kind, *limit)
+                    .await?;
+                let allowance = Allowance {
+                    per_request: room.per_request,
+                    left: Some(room.today),
+                };
+                allowances.insert(*kind, allowance);
+            }
+            let Some(urls) = allowances.get(&PurgeKind::Url).copied() else {
+                continue;
+            };
+            let budget = Budget {
+                cover: site.cover,
+                urls,
+                directories: allowances.get(&PurgeKind::Directory).copied(),
+                roots: site.rules.roots(),
+                objects: BTreeMap::new(),
+            };
+            budgets.insert(name.clone(), budget);
+        }
+        Ok(budgets)
+    }
+
+    /// Turns the name that the event gave for its commit into the commit.
+    async fn resolve(
+        &self,
+        config: &Config,
+        mut run: Run,
+        work: &Work,
+    ) -> Result<Outcome, StepError> {
+        let now = self.clock.now();
+        let repo = RepoPath::parse(&run.repo)
+            .ok_or_else(|| StoreError::Corrupt(format!("the repository of run {}", run.id)))?;
+        let resolved = match config.forges.get(&run.forge) {
+            Some(forge) => forge.resolve(&repo, &run.commit).await,
+            None => Err(ForgeError::Refused(format!(
+                "the forge {} is no longer configured",
+                run.forge
+            ))),
+        };
+        match resolved {
+            Ok(commit) => {
+                run.commit = commit.to_string();
+                let shown =
+                    Write::Status(run.id.clone(), StatusState::Pending, run.summary.clone());
+                Ok(Outcome::again(vec![Write::Run(run), shown], now, 0))
+            }
+            Err(ForgeError::Later {
+                message,
+                retry_after,
+            }) if may_wait(&run, work, retry_after, now) => {
+                run.summary = format!("Finding the commit; trying again: {message}");
+                Ok(self.ask_again(run, work, &message, retry_after))
+            }
+            Err(error) => {
+                let summary = format!("Cannot find the commit {}: {error}", run.commit);
+                self.end(run, RunState::Errored, summary, now).await
+            }
+        }
+    }
+
+    /// Leaves a run's work to a newer one of the same site that has not planned yet.
+    async fn fold(
+        &self,
+        mut run: Run,
+        newer: &Run,
+        held_version: i64,
+    ) -> Result<Outcome, StepError> {
+        let now = self.clock.now();
+        let mut hold: Vec<String> = run.before.iter().cloned().collect();
+        hold.push(run.commit.clone());
+        let mut writes = vec![
+            Write::HeldAsOf(run.site.clone(), held_version),
+            Write::Hold(run.site.clone(), hold, held_version + 1),
+        ];
+        for mut covered in self.store.covered_by(&run.id).await? {
+            covered.covered_by = Some(newer.id.clone());
+            writes.push(Write::Run(covered));
+        }
+        info!(run = %run.id, site = %run.site, "run {} is covered by {}", run.id, newer.id);
+        run.state = RunState::Superseded;
+        run.step = Step::Ended;
+        run.ended_at = Some(now);
+        run.covered_by = Some(newer.id.clone());
+        run.summary = format!("Covered by {}, which is under way", short(&newer.commit));
+        writes.push(Write::Status(
+            run.id.clone(),
+            StatusState::Pending,
+            run.summary.clone(),
+        ));
+        writes.push(Write::Run(run));
+        Ok(Outcome::done(writes))
+    }
+
+    /// The same step again, after a while.
+    fn ask_again(&self, run: Run, work: &Work, why: &str, asked: Option<Duration>) -> Outcome {
+        warn!(run = %run.id, "the forge cannot be asked yet: {why}");
+        let wait = retry::backoff_at_least(work.attempts, self.clock.fraction(), asked);
+        Outcome::again(
+            vec![Write::Run(run)],
+            self.clock.now() + wait,
+            work.attempts + 1,
+        )
+    }
+}
+
+/// Whether a run can wait for the forge: not for ever, and not past its deadline,
+/// where nothing could be purged any more.
+fn may_wait(run: &Run, work: &Work, asked: Option<Duration>, now: Timestamp) -> bool {
+    let wait = asked.unwrap_or_default().max(retry::LONGEST);
+    work.attempts < FORGE_TRIES && now + wait < run.deadline
+}
+
+/// What the CDNs of a site can take.
+pub fn capabilities(config: &Config, site: &Site) -> Vec<Capability> {
+    site.cdns
+        .iter()
+        .filter_map(|name| {
+            let cdn = config.cdns.get(name)?;
+            Some(Capability {
+                cdn: name.clone(),
+                kinds: cdn.limits().kinds.keys().copied().collect(),
+                url_length: cdn.limits().url_length,
+            })
+        })
+        .collect()
+}
+
+/// The plan's purges, and the wishes that get them on their way.
+fn begin_purging(config: &Config, run: &Run, plan: Plan, now: Timestamp) -> Vec<Write> {
+    let covers = Covers::new(plan.purges.iter().map(|purge| (purge, ())));
+    let mut lanes = BTreeSet::new();
+    let mut rows = Vec::with_capacity(plan.purges.len());
+    for purge in &plan.purges {
+        let account = account_of(config, &purge.cdn);
+        let waits = purge.kind == PurgeKind::Prefetch && !covers.of(purge).is_empty();
+        if !waits {
+            lanes.insert((account.clone(), purge.kind));
+        }
+        let state = if waits {
+            PurgeState::Waiting
+        } else {
+            PurgeState::Planned
+        };
+        rows.push((purge.clone(), account, state));
+    }
+    let mut writes = vec![Write::Purges(run.id.clone(), rows)];
+    for (account, kind) in lanes {
+        writes.push(Write::Wish(WorkKey::Submit { account, kind }, now));
+    }
+    writes
+}

@@ -1,0 +1,89 @@
+//! Prefetches wait for the purges that cover them. Pure.
+//!
+//! Filling a cache with what is about to be purged is no use, and a CDN keeps
+//! what it has: a URL is filled only once its purge was confirmed.
+
+use std::collections::HashMap;
+
+use super::advance::key;
+use crate::config::Config;
+use crate::purge::{PlannedPurge, Purge, PurgeKind, PurgeState};
+use crate::run::RunId;
+use crate::store::{Only, PurgeUpdate, Write};
+
+/// The purges of a run by what they cover.
+pub(super) struct Covers<'p, S> {
+    urls: HashMap<(&'p str, &'p str), S>,
+    directories: Vec<(&'p str, &'p str, S)>,
+}
+
+impl<'p, S: Copy> Covers<'p, S> {
+    /// Sorts purges by what they cover, each with something known of it.
+    pub fn new(purges: impl IntoIterator<Item = (&'p PlannedPurge, S)>) -> Self {
+        let (mut urls, mut directories) = (HashMap::new(), Vec::new());
+        for (purge, known) in purges {
+            match purge.kind {
+                PurgeKind::Url => {
+                    urls.insert((purge.cdn.as_str(), purge.target.as_str()), known);
+                }
+                PurgeKind::Directory => {
+                    directories.push((purge.cdn.as_str(), purge.target.as_str(), known));
+                }
+                PurgeKind::Prefetch => {}
+            }
+        }
+        Self { urls, directories }
+    }
+
+    /// What is known of each purge that covers a prefetch.
+    pub fn of(&self, prefetch: &PlannedPurge) -> Vec<S> {
+        let url = self
+            .urls
+            .get(&(prefetch.cdn.as_str(), prefetch.target.as_str()))
+            .copied();
+        let above = self
+            .directories
+            .iter()
+            .filter(|(cdn, target, _)| *cdn == prefetch.cdn && prefetch.target.starts_with(target))
+            .map(|(_, _, known)| *known);
+        url.into_iter().chain(above).collect()
+    }
+}
+
+/// Lets prefetches go whose purges are over: planned where all were confirmed, failed where one was not.
+pub(super) fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
+    let covers = Covers::new(purges.iter().map(|purge| (&purge.planned, purge.state)));
+    let (mut planned, mut failed) = (Vec::new(), Vec::new());
+    for prefetch in purges
+        .iter()
+        .filter(|purge| purge.state == PurgeState::Waiting)
+    {
+        let states = covers.of(&prefetch.planned);
+        if states.contains(&PurgeState::Failed) {
+            failed.push(key(prefetch));
+        } else if states.iter().all(|state| *state == PurgeState::Done) {
+            planned.push(key(prefetch));
+        }
+    }
+    let mut writes = Vec::new();
+    if !failed.is_empty() {
+        writes.push(Write::Update(PurgeUpdate {
+            error: Some("not prefetched: the purge of this URL failed".to_owned()),
+            ..PurgeUpdate::new(failed, PurgeState::Failed, Only::Waiting)
+        }));
+    }
+    if !planned.is_empty() {
+        let update = PurgeUpdate::new(planned, PurgeState::Planned, Only::Waiting);
+        writes.push(Write::Update(update));
+        writes.push(Write::WishLanes(run.clone()));
+    }
+    writes
+}
+
+/// The account behind a CDN's name; empty where it is no longer configured.
+pub(super) fn account_of(config: &Config, cdn: &str) -> String {
+    config
+        .cdns
+        .get(cdn)
+        .map_or_else(String::new, |cdn| cdn.account())
+}

@@ -1,0 +1,140 @@
+//! Coming back after being away: compares what the forge has with what purgehook knows.
+//!
+//! Webhooks get lost: the receiver was down, the forge gave up, the hook was
+//! edited. So each site's branch (or environment) is looked at on start and every
+//! few minutes, and a commit that no run is for becomes a run.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::accept::new_run;
+use super::by_hand::is_pattern;
+use super::{Engine, Outcome, StepError};
+use crate::config::{Config, Site, Trigger};
+use crate::event::{CommitId, GitRef};
+use crate::forge::{Forge, ForgeError};
+use crate::store::{Held, StoreError, WorkKey, Write};
+
+/// A run this young may be newer than what the forge just said: its replicas lag.
+const YOUNG: Duration = Duration::from_secs(60);
+/// How a run came about that reconciliation found to be missing.
+const ORIGIN: &str = "reconciliation";
+
+impl Engine {
+    /// Asks for a first look at every site.
+    pub(super) async fn begin_reconciling(&self) -> Result<(), StoreError> {
+        let config = self.config();
+        if config.server.reconcile.is_zero() {
+            return Ok(());
+        }
+        for site in config.sites.keys() {
+            self.store
+                .ask(&WorkKey::Reconcile { site: site.clone() }, self.clock.now())
+                .await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn reconcile(&self, name: &str) -> Result<Outcome, StepError> {
+        let config = self.config();
+        let Some(site) = config
+            .sites
+            .get(name)
+            .filter(|_| !config.server.reconcile.is_zero())
+        else {
+            return Ok(Outcome::done(Vec::new()));
+        };
+        let held = self.store.held(&site.name, self.clock.now()).await?;
+        let is_new = held.commits.is_empty() && self.store.newest_run(name, None).await?.is_none();
+        let (mut first, mut writes) = (Vec::new(), Vec::new());
+        for (git_ref, head) in self.heads(&config, site).await {
+            match head {
+                // What was live before a deployment nobody can say once it is done; a push says it itself.
+                Ok(Some(_)) if is_new && site.trigger != Trigger::Push => {}
+                Ok(Some(head)) if is_new => first.push(head.to_string()),
+                Ok(Some(head)) => writes.extend(self.compare(site, &git_ref, &head, &held).await?),
+                Ok(None) => {}
+                Err(error) => {
+                    warn!(
+                        site = name,
+                        "cannot see where {git_ref} of {} stands: {error}", site.repo
+                    );
+                }
+            }
+        }
+        if !first.is_empty() {
+            // From now on purgehook knows of every change; what caches hold now is what is live now.
+            info!(
+                site = name,
+                "{} stands at {} to begin with",
+                site.repo,
+                first.join(", ")
+            );
+            writes.push(Write::HeldAsOf(site.name.clone(), held.version));
+            writes.push(Write::Hold(site.name.clone(), first, held.version + 1));
+        }
+        let next = self.clock.now() + config.server.reconcile;
+        Ok(Outcome::again(writes, next, 0))
+    }
+
+    /// Where each branch or environment that the site follows stands, as far as that can be asked.
+    async fn heads(
+        &self,
+        config: &Config,
+        site: &Site,
+    ) -> Vec<(String, Result<Option<CommitId>, ForgeError>)> {
+        let Some(forge) = config.forges.get(&site.forge) else {
+            return Vec::new();
+        };
+        match &site.trigger {
+            Trigger::Push => branch_heads(forge.as_ref(), site).await,
+            Trigger::Deployment(environment) => {
+                let head = forge.environment_head(&site.repo, environment).await;
+                vec![(String::new(), head)]
+            }
+            // That a branch moved does not say that its workflow, pipeline or release came to an end.
+            Trigger::Workflow(_) | Trigger::Pipeline(_) | Trigger::Release | Trigger::PageBuild => {
+                Vec::new()
+            }
+        }
+    }
+
+    /// What a head asks for: nothing, or a run.
+    async fn compare(
+        &self,
+        site: &Site,
+        git_ref: &str,
+        head: &CommitId,
+        held: &Held,
+    ) -> Result<Option<Write>, StoreError> {
+        let now = self.clock.now();
+        let is_known = match self.store.newest_run(&site.name, Some(git_ref)).await? {
+            Some(run) => run.commit == head.as_str() || now < run.created_at + YOUNG,
+            // It stands where it stood when purgehook came to it.
+            None => held.commits.iter().any(|commit| commit == head.as_str()),
+        };
+        if is_known {
+            return Ok(None);
+        }
+        warn!(site = %site.name, "{} moved to {} and no delivery said so", site.repo, head.short());
+        let run = new_run(&self.clock, site, ORIGIN, git_ref, head.as_str());
+        Ok(Some(Write::NewRun(run)))
+    }
+}
+
+/// Branches that are named, not matched by a pattern: only these can be asked for.
+async fn branch_heads(
+    forge: &dyn Forge,
+    site: &Site,
+) -> Vec<(String, Result<Option<CommitId>, ForgeError>)> {
+    let mut heads = Vec::new();
+    for branch in site.branches.iter().map(crate::rules::Glob::text) {
+        if is_pattern(branch) {
+            continue;
+        }
+        let head = forge.resolve(&site.repo, branch).await.map(Some);
+        heads.push((GitRef::Branch(branch.to_owned()).to_string(), head));
+    }
+    heads
+}

@@ -1,0 +1,273 @@
+//! Gitea and Forgejo, which grew out of it and kept its webhooks and its API.
+//!
+//! Facts are from Gitea's API description (`/api/v1`, swagger) and, where that is
+//! silent, from its source. Neither has deployments that a webhook tells of.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use reqwest::{Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::changes::ChangeSet;
+use crate::event::{CommitId, Event, RepoPath, SignalKind};
+use crate::forge::api::{Answer, Api, RateHeaders};
+use crate::forge::body::{FORM, JSON};
+use crate::forge::{
+    Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified, cut,
+};
+use crate::http::Outside;
+use crate::settings::Section;
+
+mod changes;
+mod payload;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+/// `kind: gitea`
+pub const KIND: ForgeKind = ForgeKind {
+    name: "gitea",
+    read,
+};
+
+/// Gitea documents no limit for a status's description; more than this is no longer one line on its page.
+const MAX_DESCRIPTION: usize = 255;
+
+/// What an entry of `kind: gitea` says.
+pub struct Settings {
+    /// Webhook secrets; any of them may have signed. Empty ones are never used.
+    pub secrets: Vec<SecretString>,
+    /// An access token with the scope `write:repository`. None: only public repositories can be read.
+    pub token: Option<SecretString>,
+    /// The API's base: `https://HOST/api/v1`.
+    pub api_url: Url,
+}
+
+/// One Gitea or Forgejo, as configured.
+pub struct Gitea {
+    secrets: Vec<SecretString>,
+    token: Option<SecretString>,
+    api: Api,
+    rate: RateHeaders,
+}
+
+fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
+    let secrets = section.secrets("secrets");
+    if secrets.is_empty() {
+        section.missing(
+            "secrets",
+            Some("give the secret of the webhook on Gitea: without one, no delivery could be trusted".to_owned()),
+        );
+    }
+    let token = section.secret("token");
+    if token.is_none() {
+        section.warning(
+            section.at(),
+            "no `token` is given, so no status can be posted on commits",
+            Some("give an access token with the scope `write:repository`".to_owned()),
+        );
+    }
+    let given = section.place_of("api_url").is_some();
+    let api_url = section.url("api_url");
+    if !given {
+        section.missing(
+            "api_url",
+            Some("give the address of its API, `https://HOST/api/v1`".to_owned()),
+        );
+    }
+    let api_url = api_url?.value;
+    if secrets.is_empty() {
+        return None;
+    }
+    let settings = Settings {
+        secrets,
+        token,
+        api_url,
+    };
+    Some(Arc::new(Gitea::new(settings, outside)))
+}
+
+impl Gitea {
+    /// A client for one Gitea or Forgejo.
+    pub fn new(settings: Settings, outside: &Outside) -> Self {
+        let Settings {
+            secrets,
+            token,
+            api_url,
+        } = settings;
+        Self {
+            secrets,
+            token,
+            api: Api::new("Gitea", api_url, outside),
+            // Gitea limits no rates itself; a proxy in front of it may, by the usual names.
+            rate: RateHeaders {
+                remaining: HeaderName::from_static("x-ratelimit-remaining"),
+                reset: HeaderName::from_static("x-ratelimit-reset"),
+            },
+        }
+    }
+
+    /// Asks for something of a repository, with a body if there is one. The answer may be an error.
+    async fn ask<B: Serialize + Sync>(
+        &self,
+        method: Method,
+        repo: &RepoPath,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<&B>,
+        what: &str,
+    ) -> Result<Answer, ForgeError> {
+        let mut segments = vec!["repos"];
+        segments.extend(repo.as_str().split('/'));
+        segments.extend(path);
+        let mut request = self.api.request(method, &segments, query);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        if let Some(token) = &self.token {
+            let mut value = HeaderValue::from_str(&format!("token {}", token.expose_secret()))
+                .map_err(|_| {
+                    ForgeError::Refused(
+                        "Gitea's token holds characters that no token has".to_owned(),
+                    )
+                })?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        self.api.send(request, what).await
+    }
+
+    /// Fetches something of a repository. The answer may be an error.
+    async fn get(
+        &self,
+        repo: &RepoPath,
+        path: &[&str],
+        query: &[(&str, &str)],
+        what: &str,
+    ) -> Result<Answer, ForgeError> {
+        self.ask(Method::GET, repo, path, query, None::<&()>, what)
+            .await
+    }
+
+    /// What an answer that is no success means.
+    fn error(&self, answer: &Answer) -> ForgeError {
+        match answer.status.as_u16() {
+            403 => ForgeError::Refused(format!(
+                "{}; the token needs the scope `write:repository`, and its owner the right to write to the repository",
+                answer.sentence()
+            )),
+            // "sha not found [...]", with 400 from the trees.
+            400 if answer.words().contains("not found") => ForgeError::Gone(answer.sentence()),
+            _ => answer.error(self.api.now(), &self.rate),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct StatusBody<'a> {
+    state: &'static str,
+    context: &'a str,
+    description: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_url: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct Commit {
+    sha: String,
+}
+
+#[async_trait]
+impl Forge for Gitea {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn signals(&self) -> &'static [SignalKind] {
+        &[SignalKind::Release]
+    }
+
+    fn content_types(&self) -> &'static [&'static str] {
+        &[JSON, FORM]
+    }
+
+    fn verify(&self, headers: &Headers, body: &[u8]) -> Result<Verified, Refusal> {
+        verify::verify(&self.secrets, headers, body)
+    }
+
+    fn understand(
+        &self,
+        verified: &Verified,
+        content_type: &str,
+        body: &[u8],
+    ) -> Result<Event, Malformed> {
+        payload::understand(&verified.event, content_type, body)
+    }
+
+    async fn changes(
+        &self,
+        repo: &RepoPath,
+        from: &CommitId,
+        to: &CommitId,
+    ) -> Result<ChangeSet, ForgeError> {
+        changes::changes(self, repo, from, to).await
+    }
+
+    async fn resolve(&self, repo: &RepoPath, name: &str) -> Result<CommitId, ForgeError> {
+        let what = format!("look up `{name}` in {repo}");
+        let answer = self
+            .get(repo, &["git", "commits", name], &[("stat", "false")], &what)
+            .await?;
+        if answer.status != StatusCode::OK {
+            return Err(self.error(&answer));
+        }
+        let Commit { sha } = answer.json()?;
+        CommitId::parse(&sha)
+            .ok_or_else(|| ForgeError::Refused(format!("Gitea gave no id for `{name}`")))
+    }
+
+    async fn environment_head(
+        &self,
+        _repo: &RepoPath,
+        _environment: &str,
+    ) -> Result<Option<CommitId>, ForgeError> {
+        Ok(None)
+    }
+
+    /// The states are GitHub's (and `warning`), and any may follow any other.
+    async fn post_status(
+        &self,
+        repo: &RepoPath,
+        commit: &CommitId,
+        status: &StatusPost,
+    ) -> Result<(), ForgeError> {
+        if self.token.is_none() {
+            return Err(ForgeError::Refused(
+                "no status can be posted on Gitea without a `token`".to_owned(),
+            ));
+        }
+        let body = StatusBody {
+            state: status.state.word(),
+            context: &status.context,
+            description: cut(&status.description, MAX_DESCRIPTION),
+            target_url: status.target_url.as_deref(),
+        };
+        let what = format!(
+            "post the status `{}` on {} in {repo}",
+            status.context,
+            commit.short()
+        );
+        let path = ["statuses", commit.as_str()];
+        let answer = self
+            .ask(Method::POST, repo, &path, &[], Some(&body), &what)
+            .await?;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        Err(self.error(&answer))
+    }
+}

@@ -1,0 +1,222 @@
+//! Gitee: gitee.com and its private editions.
+//!
+//! Facts are from Gitee's help ("Webhook push data format") and its API v5
+//! description. That API has no commit statuses, so none can be posted; and a
+//! webhook's signature does not cover its body, so nothing in a body is taken
+//! for proof of what changed.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use reqwest::{Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use url::Url;
+
+use crate::changes::ChangeSet;
+use crate::event::{CommitId, Event, RepoPath, SignalKind};
+use crate::forge::api::{Answer, Api, RateHeaders};
+use crate::forge::body::JSON;
+use crate::forge::{
+    Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
+};
+use crate::http::Outside;
+use crate::settings::Section;
+
+mod changes;
+mod payload;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use verify::{Mode, Trust};
+
+/// `kind: gitee`
+pub const KIND: ForgeKind = ForgeKind {
+    name: "gitee",
+    read,
+};
+
+const API_URL: &str = "https://gitee.com/api/v5";
+
+/// What an entry of `kind: gitee` says.
+pub struct Settings {
+    /// The webhook's signing keys or passwords; any of them may have been used. Empty ones never are.
+    pub secrets: Vec<SecretString>,
+    /// Which of the two they are.
+    pub mode: Mode,
+    /// A personal access token with the scope `projects`. None: only public repositories can be read.
+    pub token: Option<SecretString>,
+    /// The API's base: `https://gitee.com/api/v5`.
+    pub api_url: Url,
+}
+
+/// One Gitee, as configured.
+pub struct Gitee {
+    trust: Trust,
+    token: Option<SecretString>,
+    api: Api,
+    rate: RateHeaders,
+}
+
+fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
+    let secrets = section.secrets("secrets");
+    if secrets.is_empty() {
+        section.missing(
+            "secrets",
+            Some("give the signing key of the webhook on Gitee: without one, no delivery could be trusted".to_owned()),
+        );
+    }
+    let mode = match section.word("mode", &["sign", "password"]) {
+        Some(word) if word.value == "password" => Mode::Password,
+        Some(_) | None => Mode::Sign,
+    };
+    let token = section.secret("token");
+    let api_url = match section.url("api_url") {
+        Some(url) => url.value,
+        None => Url::parse(API_URL).ok()?,
+    };
+    section.warning(
+        section.at(),
+        "Gitee's API has no commit statuses, so commits will not show how their purges went",
+        Some("look at purgehook's own pages instead".to_owned()),
+    );
+    if secrets.is_empty() {
+        return None;
+    }
+    let settings = Settings {
+        secrets,
+        mode,
+        token,
+        api_url,
+    };
+    Some(Arc::new(Gitee::new(settings, outside)))
+}
+
+impl Gitee {
+    /// A client for one Gitee.
+    pub fn new(settings: Settings, outside: &Outside) -> Self {
+        let Settings {
+            secrets,
+            mode,
+            token,
+            api_url,
+        } = settings;
+        Self {
+            trust: Trust::new(mode, secrets),
+            token,
+            api: Api::new("Gitee", api_url, outside),
+            rate: RateHeaders {
+                remaining: HeaderName::from_static("x-ratelimit-remaining"),
+                reset: HeaderName::from_static("x-ratelimit-reset"),
+            },
+        }
+    }
+
+    /// Fetches something of a repository. The answer may be an error.
+    async fn get(&self, repo: &RepoPath, path: &[&str], what: &str) -> Result<Answer, ForgeError> {
+        let mut segments = vec!["repos"];
+        segments.extend(repo.as_str().split('/'));
+        segments.extend(path);
+        let mut request = self.api.request(Method::GET, &segments, &[]);
+        if let Some(token) = &self.token {
+            // The documented `access_token` parameter would put it into addresses, and so into logs.
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
+                .map_err(|_| {
+                    ForgeError::Refused(
+                        "Gitee's token holds characters that no token has".to_owned(),
+                    )
+                })?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        self.api.send(request, what).await
+    }
+
+    /// What an answer that is no success means.
+    fn error(&self, answer: &Answer) -> ForgeError {
+        let now = self.api.now();
+        match answer.status.as_u16() {
+            403 if answer.is_out_of_requests(&self.rate) => answer.too_fast(now, &self.rate),
+            403 => ForgeError::Refused(format!(
+                "{}; the token needs the scope `projects`",
+                answer.sentence()
+            )),
+            _ => answer.error(now, &self.rate),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Commit {
+    sha: String,
+}
+
+#[async_trait]
+impl Forge for Gitee {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn signals(&self) -> &'static [SignalKind] {
+        &[]
+    }
+
+    fn content_types(&self) -> &'static [&'static str] {
+        &[JSON]
+    }
+
+    fn verify(&self, headers: &Headers, body: &[u8]) -> Result<Verified, Refusal> {
+        let now = self.api.timestamp().as_millisecond();
+        self.trust.verify(headers, body, now)
+    }
+
+    fn understand(
+        &self,
+        verified: &Verified,
+        _content_type: &str,
+        body: &[u8],
+    ) -> Result<Event, Malformed> {
+        payload::understand(&verified.event, body)
+    }
+
+    async fn changes(
+        &self,
+        repo: &RepoPath,
+        from: &CommitId,
+        to: &CommitId,
+    ) -> Result<ChangeSet, ForgeError> {
+        changes::changes(self, repo, from, to).await
+    }
+
+    async fn resolve(&self, repo: &RepoPath, name: &str) -> Result<CommitId, ForgeError> {
+        let what = format!("look up `{name}` in {repo}");
+        let answer = self.get(repo, &["commits", name], &what).await?;
+        if answer.status != StatusCode::OK {
+            return Err(self.error(&answer));
+        }
+        let Commit { sha } = answer.json()?;
+        CommitId::parse(&sha)
+            .ok_or_else(|| ForgeError::Refused(format!("Gitee gave no id for `{name}`")))
+    }
+
+    async fn environment_head(
+        &self,
+        _repo: &RepoPath,
+        _environment: &str,
+    ) -> Result<Option<CommitId>, ForgeError> {
+        Ok(None)
+    }
+
+    async fn post_status(
+        &self,
+        _repo: &RepoPath,
+        _commit: &CommitId,
+        _status: &StatusPost,
+    ) -> Result<(), ForgeError> {
+        Err(ForgeError::Refused(
+            "Gitee's API has no commit statuses: see the run's own page".to_owned(),
+        ))
+    }
+}

@@ -1,0 +1,94 @@
+//! Gitee's webhook bodies: GitHub's shape under names of GitLab's.
+
+use serde::Deserialize;
+
+use crate::changes::ChangeSet;
+use crate::event::{CommitId, Event, GitRef, Push, RepoPath};
+use crate::forge::Malformed;
+use crate::forge::body::{self, Text, wrong};
+
+pub(super) fn understand(event: &str, body: &[u8]) -> Result<Event, Malformed> {
+    match event {
+        "" => Err(Malformed(
+            "no single X-Gitee-Event header came with the request".to_owned(),
+        )),
+        "Push Hook" => push(body::read(body)?, "push_hooks").map(Event::Push),
+        "Tag Push Hook" => push(body::read(body)?, "tag_push_hooks").map(Event::Push),
+        _ => Ok(Event::Other {
+            repo: body::read::<Envelope>(body)?
+                .project
+                .and_then(|project| RepoPath::parse(project.path_with_namespace.as_str())),
+            why: format!("the event `{event}` triggers nothing"),
+        }),
+    }
+}
+
+/// What most events have.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    project: Option<Project<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Project<'a> {
+    #[serde(borrow)]
+    path_with_namespace: Text<'a>,
+}
+
+#[derive(Deserialize)]
+struct PushBody<'a> {
+    #[serde(borrow)]
+    hook_name: Text<'a>,
+    #[serde(rename = "ref")]
+    git_ref: Text<'a>,
+    before: Text<'a>,
+    after: Text<'a>,
+    head_commit: Option<HeadCommit<'a>>,
+    project: Project<'a>,
+}
+
+#[derive(Deserialize)]
+struct HeadCommit<'a> {
+    #[serde(borrow)]
+    id: Text<'a>,
+}
+
+fn push(body: PushBody<'_>, hook_name: &str) -> Result<Push, Malformed> {
+    if body.hook_name.as_str() != hook_name {
+        return Err(wrong("hook_name", &format!("is not `{hook_name}`")));
+    }
+    let before = body::commit("before", body.before.as_str())?;
+    let after = body::commit("after", body.after.as_str())?;
+    if before.is_none() && after.is_none() {
+        return Err(wrong("after", "is zero, and so is `before`"));
+    }
+    let git_ref = body::git_ref("ref", body.git_ref.as_str())?;
+    let head = match &body.head_commit {
+        Some(head) => body::commit("head_commit.id", head.id.as_str())?,
+        None => None,
+    };
+    Ok(Push {
+        repo: body::repo(
+            "project.path_with_namespace",
+            body.project.path_with_namespace.as_str(),
+        )?,
+        commit: commit(&git_ref, after.as_ref(), head),
+        git_ref,
+        before,
+        after,
+        forced: false,
+        listed: ChangeSet::unknown(
+            "Gitee's signature does not cover what the payload lists, which is ten commits at most",
+        ),
+    })
+}
+
+/// An annotated tag's `after` is the tag object.
+fn commit(git_ref: &GitRef, after: Option<&CommitId>, head: Option<CommitId>) -> Option<CommitId> {
+    let after = after?;
+    match git_ref {
+        GitRef::Tag(_) => Some(head.unwrap_or_else(|| after.clone())),
+        GitRef::Branch(_) | GitRef::Other(_) => Some(after.clone()),
+    }
+}

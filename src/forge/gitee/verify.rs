@@ -1,0 +1,166 @@
+//! Gitee's two ways to show that a delivery is its own: a signature over the time,
+//! or a password in clear text ("Webhook key verification and verification algorithm").
+//!
+//! Neither covers the body. So that a signature which someone saw cannot vouch
+//! for a body of theirs, each counts for five minutes and for one body only.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::forge::{Headers, Refusal, Verified};
+
+/// How far a signature's time may be off, either way, in milliseconds. Gitee speaks of an hour.
+const TOLERANCE: i64 = 5 * 60 * 1_000;
+/// Signatures that are remembered. Only whoever has the key can make more of them.
+const MAX_REMEMBERED: usize = 10_000;
+
+/// What the webhook's page on Gitee calls its kind of secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A signing key.
+    Sign,
+    /// A password, sent in clear text.
+    Password,
+}
+
+/// A signature's time in milliseconds, and the signature.
+type Used = (i64, Vec<u8>);
+
+/// What a delivery must show.
+pub struct Trust {
+    mode: Mode,
+    secrets: Vec<SecretString>,
+    /// The signatures that came within the window, with the digest of the body that each vouches for.
+    used: Mutex<BTreeMap<Used, [u8; 32]>>,
+}
+
+impl Trust {
+    /// Trusts whoever has one of the secrets. Empty ones are never used.
+    pub fn new(mode: Mode, secrets: Vec<SecretString>) -> Self {
+        Self {
+            mode,
+            secrets,
+            used: Mutex::default(),
+        }
+    }
+
+    /// Checks a request. `now` is in milliseconds since 1970.
+    pub(super) fn verify(
+        &self,
+        headers: &Headers,
+        body: &[u8],
+        now: i64,
+    ) -> Result<Verified, Refusal> {
+        let Some(token) = headers.get("x-gitee-token") else {
+            return Err(Refusal::Unsigned(
+                "no single X-Gitee-Token header came with the request".to_owned(),
+            ));
+        };
+        match self.mode {
+            Mode::Password => self.check_password(token)?,
+            Mode::Sign => self.check_signature(headers, token, body, now)?,
+        }
+        Ok(Verified {
+            // Gitee names no delivery.
+            delivery_id: None,
+            event: headers.name("x-gitee-event").unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// Every secret is tried, so that the time tells nothing about which one fits.
+    fn any(&self, fits: impl Fn(&[u8]) -> Choice) -> bool {
+        let secrets = self.secrets.iter().map(|s| s.expose_secret().as_bytes());
+        let good = secrets
+            .filter(|secret| !secret.is_empty())
+            .fold(Choice::from(0), |good, secret| good | fits(secret));
+        bool::from(good)
+    }
+
+    fn check_password(&self, token: &[u8]) -> Result<(), Refusal> {
+        if self.any(|secret| secret.ct_eq(token)) {
+            return Ok(());
+        }
+        Err(Refusal::BadSignature(
+            "the X-Gitee-Token header is not the hook's password".to_owned(),
+        ))
+    }
+
+    fn check_signature(
+        &self,
+        headers: &Headers,
+        token: &[u8],
+        body: &[u8],
+        now: i64,
+    ) -> Result<(), Refusal> {
+        let Some(timestamp) = headers.get("x-gitee-timestamp") else {
+            return Err(Refusal::Unsigned(
+                "no single X-Gitee-Timestamp header came with the request".to_owned(),
+            ));
+        };
+        let wrong = || {
+            Refusal::BadSignature("the X-Gitee-Token header is not a signature of ours".to_owned())
+        };
+        let signed_at = milliseconds(timestamp).ok_or_else(wrong)?;
+        let good = self.any(|secret| match sign(secret, timestamp) {
+            Some(right) => right.as_bytes().ct_eq(token),
+            None => Choice::from(0),
+        });
+        if !good {
+            return Err(wrong());
+        }
+        // Said only to who signed: the age of a forged request is no news to anyone.
+        let off = now.abs_diff(signed_at);
+        if off > TOLERANCE.unsigned_abs() {
+            return Err(Refusal::BadSignature(format!(
+                "the request was signed {} seconds away from now, and {} are allowed; check the clocks",
+                off / 1_000,
+                TOLERANCE / 1_000
+            )));
+        }
+        if !self.vouches((signed_at, token.to_owned()), body, now) {
+            return Err(Refusal::BadSignature(
+                "the signature came before, with another body".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether a signature is new, or came with this body before: then it is sent again, which is no harm.
+    fn vouches(&self, signature: Used, body: &[u8], now: i64) -> bool {
+        let digest: [u8; 32] = Sha256::digest(body).into();
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        *used = used.split_off(&(now.saturating_sub(TOLERANCE), Vec::new()));
+        if let Some(first) = used.get(&signature) {
+            return *first == digest;
+        }
+        if used.len() >= MAX_REMEMBERED {
+            used.pop_first();
+        }
+        used.insert(signature, digest);
+        true
+    }
+}
+
+/// `base64(HMAC-SHA256(secret, timestamp + "\n" + secret))`. Only in addresses is it percent-encoded as well.
+fn sign(secret: &[u8], timestamp: &[u8]) -> Option<String> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;
+    for part in [timestamp, b"\n", secret] {
+        mac.update(part);
+    }
+    Some(STANDARD.encode(mac.finalize().into_bytes()))
+}
+
+/// Milliseconds since 1970, written with digits only.
+fn milliseconds(text: &[u8]) -> Option<i64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}

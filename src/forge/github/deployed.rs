@@ -1,0 +1,237 @@
+//! GitHub's signs that something was deployed: deployment statuses, workflow
+//! runs, builds of Pages, releases ("Webhook events and payloads").
+
+use serde::Deserialize;
+
+use super::payload::Repository;
+use crate::event::{CommitId, CommitName, Deployed, Event, GitRef, Signal};
+use crate::forge::Malformed;
+use crate::forge::body::{self, Text, wrong};
+
+#[derive(Deserialize)]
+pub(super) struct DeploymentStatusBody<'a> {
+    #[serde(borrow)]
+    deployment_status: DeploymentStatus<'a>,
+    deployment: Deployment<'a>,
+    repository: Repository<'a>,
+}
+
+#[derive(Deserialize)]
+struct DeploymentStatus<'a> {
+    id: u64,
+    #[serde(borrow)]
+    state: Text<'a>,
+    environment: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Deployment<'a> {
+    id: u64,
+    #[serde(borrow)]
+    sha: Text<'a>,
+    #[serde(rename = "ref")]
+    git_ref: Option<Text<'a>>,
+    environment: Option<Text<'a>>,
+}
+
+pub(super) fn deployment(body: DeploymentStatusBody<'_>) -> Result<Event, Malformed> {
+    let DeploymentStatusBody {
+        deployment_status: status,
+        deployment,
+        repository,
+    } = body;
+    let repo = repository.path()?;
+    let environment = deployment.environment.or(status.environment);
+    let environment = match &environment {
+        Some(environment) => body::word("deployment.environment", environment.as_str())?,
+        None => return Err(wrong("deployment.environment", "is missing")),
+    };
+    let state = body::word("deployment_status.state", status.state.as_str())?;
+    if state != "success" {
+        return Ok(Event::Other {
+            repo: Some(repo),
+            why: format!(
+                "the deployment to `{environment}` is `{state}`, and `success` is waited for"
+            ),
+        });
+    }
+    Ok(Event::Deployed(Deployed {
+        repo,
+        signal: Signal::Deployment { environment },
+        id: format!("{}/{}", deployment.id, status.id),
+        git_ref: deployment.git_ref.and_then(|name| named(name.as_str())),
+        commit: CommitName::Id(body::commit_id("deployment.sha", deployment.sha.as_str())?),
+    }))
+}
+
+/// What was asked to be deployed: a branch, a tag or a commit, and GitHub does not say which.
+fn named(name: &str) -> Option<GitRef> {
+    if CommitId::parse(name).is_some() {
+        return None;
+    }
+    body::git_ref("deployment.ref", name).ok()
+}
+
+#[derive(Deserialize)]
+pub(super) struct WorkflowRunBody<'a> {
+    #[serde(borrow)]
+    action: Text<'a>,
+    workflow_run: WorkflowRun<'a>,
+    repository: Repository<'a>,
+}
+
+#[derive(Deserialize)]
+struct WorkflowRun<'a> {
+    id: u64,
+    run_attempt: Option<u64>,
+    #[serde(borrow)]
+    path: Text<'a>,
+    event: Text<'a>,
+    status: Option<Text<'a>>,
+    conclusion: Option<Text<'a>>,
+    head_branch: Option<Text<'a>>,
+    head_sha: Text<'a>,
+}
+
+pub(super) fn workflow(body: WorkflowRunBody<'_>) -> Result<Event, Malformed> {
+    let WorkflowRunBody {
+        action,
+        workflow_run: run,
+        repository,
+    } = body;
+    let repo = repository.path()?;
+    // The path of a workflow from elsewhere goes on with `@` and the ref.
+    let path = run.path.as_str().split('@').next().unwrap_or_default();
+    let file = path.rsplit('/').next().unwrap_or_default();
+    let file = body::word("workflow_run.path", file)?;
+    let other = |why: String| {
+        Ok(Event::Other {
+            repo: Some(repo.clone()),
+            why,
+        })
+    };
+    let text = |text: &Option<Text<'_>>| text.as_ref().map(|t| t.as_str().to_owned());
+    // Both are looked at: there are runs that are `completed` by their action and not by their status.
+    let status = text(&run.status).unwrap_or_else(|| action.as_str().to_owned());
+    if action.as_str() != "completed" || status != "completed" {
+        return other(format!(
+            "the workflow `{file}` is not done (it is `{}`), and its success is waited for",
+            body::word("workflow_run.status", &status)?
+        ));
+    }
+    let conclusion = text(&run.conclusion).unwrap_or_else(|| "unknown".to_owned());
+    if conclusion != "success" {
+        return other(format!(
+            "the workflow `{file}` ended with `{}`, and `success` is waited for",
+            body::word("workflow_run.conclusion", &conclusion)?
+        ));
+    }
+    // Anyone may open a pull request, from a branch of any name.
+    if run.event.as_str().starts_with("pull_request") {
+        return other(format!(
+            "the workflow `{file}` ran for a pull request, which deploys nothing"
+        ));
+    }
+    let branch = match &run.head_branch {
+        Some(name) => Some(GitRef::Branch(body::ref_name(
+            "workflow_run.head_branch",
+            name.as_str(),
+        )?)),
+        None => None,
+    };
+    Ok(Event::Deployed(Deployed {
+        signal: Signal::Workflow { file },
+        id: format!("{}/{}", run.id, run.run_attempt.unwrap_or(1)),
+        git_ref: branch,
+        commit: CommitName::Id(body::commit_id(
+            "workflow_run.head_sha",
+            run.head_sha.as_str(),
+        )?),
+        repo,
+    }))
+}
+
+#[derive(Deserialize)]
+pub(super) struct PageBuildBody<'a> {
+    id: u64,
+    #[serde(borrow)]
+    build: Build<'a>,
+    repository: Repository<'a>,
+}
+
+#[derive(Deserialize)]
+struct Build<'a> {
+    #[serde(borrow)]
+    status: Text<'a>,
+    commit: Option<Text<'a>>,
+}
+
+pub(super) fn page_build(body: PageBuildBody<'_>) -> Result<Event, Malformed> {
+    let PageBuildBody {
+        id,
+        build,
+        repository,
+    } = body;
+    let repo = repository.path()?;
+    let status = body::word("build.status", build.status.as_str())?;
+    if status != "built" {
+        return Ok(Event::Other {
+            repo: Some(repo),
+            why: format!("the build of GitHub Pages is `{status}`, and `built` is waited for"),
+        });
+    }
+    let Some(commit) = build.commit else {
+        return Err(wrong("build.commit", "is missing"));
+    };
+    Ok(Event::Deployed(Deployed {
+        repo,
+        signal: Signal::PageBuild,
+        id: id.to_string(),
+        git_ref: None,
+        commit: CommitName::Id(body::commit_id("build.commit", commit.as_str())?),
+    }))
+}
+
+#[derive(Deserialize)]
+pub(super) struct ReleaseBody<'a> {
+    #[serde(borrow)]
+    action: Text<'a>,
+    release: Release<'a>,
+    repository: Repository<'a>,
+}
+
+#[derive(Deserialize)]
+struct Release<'a> {
+    id: u64,
+    #[serde(borrow)]
+    tag_name: Text<'a>,
+    draft: Option<bool>,
+}
+
+/// A release that is published comes as `published` and, unless it is a
+/// prerelease, as `released` too: both are the same happening.
+pub(super) fn release(body: ReleaseBody<'_>) -> Result<Event, Malformed> {
+    let ReleaseBody {
+        action,
+        release,
+        repository,
+    } = body;
+    let repo = repository.path()?;
+    let tag = body::ref_name("release.tag_name", release.tag_name.as_str())?;
+    let action = body::word("action", action.as_str())?;
+    let draft = release.draft == Some(true);
+    if draft || !matches!(action.as_str(), "published" | "released") {
+        let what = if draft { "a draft" } else { action.as_str() };
+        return Ok(Event::Other {
+            repo: Some(repo),
+            why: format!("the release `{tag}` is {what}, and `published` is waited for"),
+        });
+    }
+    Ok(Event::Deployed(Deployed {
+        repo,
+        signal: Signal::Release { tag: tag.clone() },
+        id: format!("{} {tag}", release.id),
+        git_ref: Some(GitRef::Tag(tag.clone())),
+        commit: CommitName::Name(tag),
+    }))
+}

@@ -1,0 +1,92 @@
+//! Which commit a name stands for on GitHub, and which one an environment runs.
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+
+use super::GitHub;
+use crate::event::{CommitId, RepoPath};
+use crate::forge::ForgeError;
+
+/// Deployments that are looked at for one that succeeded, newest first.
+const MAX_DEPLOYMENTS: &str = "30";
+
+#[derive(Deserialize)]
+struct Commit {
+    sha: String,
+}
+
+/// Asks for the commit behind a name ("Get a commit"), which peels annotated tags.
+pub(super) async fn resolve(
+    github: &GitHub,
+    repo: &RepoPath,
+    name: &str,
+) -> Result<CommitId, ForgeError> {
+    let is_id = name.len() >= 7 && name.bytes().all(|b| b.is_ascii_hexdigit());
+    let name = name.strip_prefix("refs/").unwrap_or(name);
+    let is_full = name.starts_with("tags/") || name.starts_with("heads/");
+    // Where a tag and a branch share a name, git means the tag, and so does whoever asks.
+    if !is_id && !is_full {
+        match commit(github, repo, &format!("tags/{name}")).await {
+            Err(ForgeError::Gone(_)) => {}
+            found => return found,
+        }
+    }
+    commit(github, repo, name).await
+}
+
+async fn commit(github: &GitHub, repo: &RepoPath, name: &str) -> Result<CommitId, ForgeError> {
+    let what = format!("look up `{name}` in {repo}");
+    // One file of the commit at most: only its id is wanted.
+    let answer = github
+        .get(repo, &["commits", name], &[("per_page", "1")], &what)
+        .await?;
+    match answer.status {
+        StatusCode::OK => {
+            let Commit { sha } = answer.json()?;
+            CommitId::parse(&sha)
+                .ok_or_else(|| ForgeError::Refused(format!("GitHub gave no id for `{name}`")))
+        }
+        // "No commit found for SHA: ..."
+        StatusCode::UNPROCESSABLE_ENTITY => Err(ForgeError::Gone(answer.sentence())),
+        _ => Err(github.error(&answer)),
+    }
+}
+
+#[derive(Deserialize)]
+struct Deployment {
+    id: u64,
+    sha: String,
+}
+
+#[derive(Deserialize)]
+struct DeploymentStatus {
+    state: String,
+}
+
+/// The newest deployment whose latest status is `success`: GitHub itself calls older ones `inactive`.
+pub(super) async fn environment_head(
+    github: &GitHub,
+    repo: &RepoPath,
+    environment: &str,
+) -> Result<Option<CommitId>, ForgeError> {
+    let what = format!("list the deployments to `{environment}` of {repo}");
+    let query = [("environment", environment), ("per_page", MAX_DEPLOYMENTS)];
+    let answer = github.get(repo, &["deployments"], &query, &what).await?;
+    if answer.status != StatusCode::OK {
+        return Err(github.error(&answer));
+    }
+    for Deployment { id, sha } in answer.json::<Vec<Deployment>>()? {
+        let id = id.to_string();
+        let what = format!("read how the deployment {id} of {repo} stands");
+        let path = ["deployments", &id, "statuses"];
+        let answer = github.get(repo, &path, &[("per_page", "1")], &what).await?;
+        if answer.status != StatusCode::OK {
+            return Err(github.error(&answer));
+        }
+        let statuses: Vec<DeploymentStatus> = answer.json()?;
+        if statuses.first().is_some_and(|s| s.state == "success") {
+            return Ok(CommitId::parse(&sha));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,107 @@
+//! Regular expressions over paths, whose named groups become fields of templates.
+
+use regex::bytes::{Captures, Regex, RegexBuilder};
+
+use super::{Field, RuleError};
+
+/// Bytes of memory that one compiled expression may take. Far more than any for a path needs.
+const LARGEST: usize = 1 << 20;
+
+/// A regular expression over whole paths of the repository: the `regex` crate's, searched for
+/// anywhere in the path, so `^` and `$` say where it must stand.
+#[derive(Clone, Debug)]
+pub struct PathRegex {
+    compiled: Regex,
+    groups: Vec<String>,
+}
+
+impl PathRegex {
+    /// Reads an expression. A group may not have the name of a field.
+    pub fn parse(text: &str) -> Result<Self, RuleError> {
+        let compiled = RegexBuilder::new(text)
+            .size_limit(LARGEST)
+            .build()
+            .map_err(|error| RuleError::new(wrong(text, &error), ADVICE))?;
+        let groups: Vec<String> = compiled
+            .capture_names()
+            .flatten()
+            .map(str::to_owned)
+            .collect();
+        if let Some(field) = groups.iter().find_map(|group| Field::parse(group)) {
+            return Err(RuleError::new(
+                format!("the group `{}` would hide the field {field}", field.word()),
+                "give the group another name",
+            ));
+        }
+        Ok(Self { compiled, groups })
+    }
+
+    /// The expression as it was written.
+    pub fn text(&self) -> &str {
+        self.compiled.as_str()
+    }
+
+    /// The names of its groups, in their order.
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// Whether it is found in a path.
+    pub(super) fn is_match(&self, path: &[u8]) -> bool {
+        self.compiled.is_match(path)
+    }
+
+    /// What its groups hold in a path that it is found in.
+    pub(super) fn captures<'p>(&self, path: &'p [u8]) -> Option<Captures<'p>> {
+        self.compiled.captures(path)
+    }
+}
+
+impl PartialEq for PathRegex {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
+const ADVICE: &str = "write it as for Rust's `regex`, e.g. `^posts/(?<slug>[^/]+)\\.md$`";
+
+/// The last line of what the crate says, which shows the expression with a caret before it.
+fn wrong(text: &str, error: &regex::Error) -> String {
+    let why = error.to_string();
+    let why = why.lines().last().unwrap_or_default().trim();
+    let why = why.strip_prefix("error: ").unwrap_or(why);
+    format!("the expression `{}` is wrong: {why}", text.escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_holds_its_part_of_the_path() {
+        let regex = PathRegex::parse(r"^content/(?<lang>[a-z]{2})/(?P<slug>.+)\.md$").unwrap();
+
+        assert_eq!(regex.groups(), ["lang", "slug"]);
+        let captures = regex.captures(b"content/zh/a/b.md").unwrap();
+        assert_eq!(captures.name("lang").unwrap().as_bytes(), b"zh");
+        assert_eq!(captures.name("slug").unwrap().as_bytes(), b"a/b");
+        assert!(!regex.is_match(b"content/zhs/a.md"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_expression_is_said_in_one_line() {
+        for (text, expected) in [
+            ("a(b", "the expression `a(b` is wrong: unclosed group"),
+            (
+                "(?<path>.*)",
+                "the group `path` would hide the field {path}",
+            ),
+            (r"(?<a>.)\k<a>", "is wrong: "),
+            (r"\pL{1000}{1000}", "is wrong: "),
+        ] {
+            let error = PathRegex::parse(text).unwrap_err();
+            assert!(error.message.contains(expected), "{text}: {error}");
+            assert!(!error.message.contains('\n'), "{text}: {error}");
+        }
+    }
+}

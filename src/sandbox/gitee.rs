@@ -1,0 +1,334 @@
+//! Gitee as the sandbox plays it: its webhooks, whose signature does not cover the
+//! body, and trees to read the truth from. From Gitee's page on webhooks and captured deliveries.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use super::exchange::{Answer, Api, Request};
+use super::forge::{Delivery, Happening, Host, Moved, PostedStatus, Project, Projects};
+use super::lists::{Lists, Renames};
+use super::repo::{Commit, Repo, ZERO, text};
+
+/// The one token the sandbox's Gitee knows.
+pub(super) const TOKEN: &str = "gitee0123456789abcdef0123456789ab";
+/// The secret (or password) of every hook.
+const SECRET: &str = "sandbox-webhook-secret";
+/// The newest commits of a push that its list holds.
+const MAX_COMMITS: usize = 10;
+
+/// The state of Gitee.
+pub(super) struct Gitee {
+    projects: Projects,
+    /// Hooks carry the password itself rather than a signature.
+    pub password: bool,
+}
+
+impl Gitee {
+    pub fn new() -> Self {
+        Self {
+            projects: Projects::default(),
+            password: false,
+        }
+    }
+
+    fn deliver(&self, event: &str, mut body: Value, now: Timestamp) -> Delivery {
+        let milliseconds = now.as_millisecond().to_string();
+        let token = if self.password {
+            SECRET.to_owned()
+        } else {
+            sign(&milliseconds, SECRET)
+        };
+        if let Some(body) = body.as_object_mut() {
+            body.insert("timestamp".into(), json!(milliseconds));
+            let (password, sign) = if self.password {
+                (SECRET, String::new())
+            } else {
+                ("", token.clone())
+            };
+            body.insert("password".into(), json!(password));
+            body.insert("sign".into(), json!(sign));
+        }
+        let headers = [
+            ("Content-Type", "application/json".to_owned()),
+            ("User-Agent", "git-oschina-hook".to_owned()),
+            ("X-Gitee-Event", event.to_owned()),
+            ("X-Gitee-Timestamp", milliseconds),
+            ("X-Gitee-Token", token),
+        ];
+        Delivery {
+            path: "/hooks/gitee".to_owned(),
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value))
+                .to_vec(),
+            body: body.to_string().into_bytes(),
+        }
+    }
+
+    fn route(&self, request: &Request) -> Answer {
+        let segments = request.segments();
+        let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let ["api", "v5", "repos", owner, name, rest @ ..] = parts.as_slice() else {
+            return not_found();
+        };
+        let Some(project) = self.projects.find(&format!("{owner}/{name}")) else {
+            return not_found();
+        };
+        match (request.method.as_str(), rest) {
+            ("GET", ["git", "trees", sha]) => tree(&project.repo, sha, request),
+            ("GET", ["branches", name]) => {
+                let tip = project.repo.refs().get(&format!("refs/heads/{name}"));
+                match tip {
+                    Some(id) => Answer::json(200, &json!({"name": name, "commit": {"sha": id}})),
+                    None => not_found(),
+                }
+            }
+            // There is no documented call for commit statuses.
+            _ => not_found(),
+        }
+    }
+}
+
+/// The signature: over the time and the secret alone.
+fn sign(milliseconds: &str, secret: &str) -> String {
+    let text = format!("{milliseconds}\n{secret}");
+    Hmac::<Sha256>::new_from_slice(secret.as_bytes())
+        .map(|mac| STANDARD.encode(mac.chain_update(text).finalize().into_bytes()))
+        .unwrap_or_default()
+}
+
+impl Api for Gitee {
+    fn action(&self, request: &Request) -> String {
+        let segments = request.segments();
+        let parts: Vec<&str> = segments.iter().skip(5).map(String::as_str).collect();
+        let what = match parts.as_slice() {
+            ["git", what, ..] | [what, ..] => what,
+            [] => "repository",
+        };
+        format!("{} {what}", request.method)
+    }
+
+    fn summary(&self, request: &Request) -> String {
+        // The token may be in the query.
+        format!("{} {}", request.method, request.path)
+    }
+
+    fn answer(&mut self, request: &Request, _now: Timestamp) -> Answer {
+        let authorization = request.header("authorization").unwrap_or_default();
+        let token = authorization
+            .strip_prefix("Bearer ")
+            .or_else(|| authorization.strip_prefix("token "))
+            .map(str::to_owned)
+            .or_else(|| request.query_value("access_token"));
+        if token.as_deref() != Some(TOKEN) {
+            return problem(401, "401 Unauthorized: Access token does not exist");
+        }
+        self.route(request)
+    }
+
+    fn throttled(&self, _now: Timestamp) -> Answer {
+        problem(403, "Rate limit exceeded")
+    }
+
+    fn failure(&self, code: &str) -> Answer {
+        let (status, message) = code.split_once(' ').unwrap_or((code, "Server Error"));
+        problem(status.parse().unwrap_or(500), message)
+    }
+
+    fn out_of_quota(&self, _action: &str) -> Answer {
+        problem(403, "Rate limit exceeded")
+    }
+}
+
+impl Host for Gitee {
+    fn projects(&mut self) -> &mut Projects {
+        &mut self.projects
+    }
+
+    fn pushed(&mut self, path: &str, moved: &Moved, now: Timestamp) -> Option<Delivery> {
+        let (event, body) = push(self.projects.find(path)?, moved);
+        Some(self.deliver(event, body, now))
+    }
+
+    fn happened(
+        &mut self,
+        _path: &str,
+        happening: &Happening,
+        _now: Timestamp,
+    ) -> Option<Delivery> {
+        match happening {
+            Happening::Ping
+            | Happening::Deployment { .. }
+            | Happening::Workflow { .. }
+            | Happening::Pipeline { .. }
+            | Happening::Release { .. } => None,
+        }
+    }
+
+    fn again(&mut self, delivery: &Delivery, now: Timestamp) -> Delivery {
+        let event = delivery.header("X-Gitee-Event").unwrap_or_default();
+        let body = serde_json::from_slice(&delivery.body).unwrap_or(Value::Null);
+        self.deliver(event, body, now)
+    }
+
+    fn statuses(&self, _path: &str, _sha: &str) -> Vec<PostedStatus> {
+        Vec::new()
+    }
+}
+
+/// The event and body of a push. `commits` is null where there are none.
+fn push(project: &Project, moved: &Moved) -> (&'static str, Value) {
+    let repo = &project.repo;
+    let tag = moved.name.starts_with("refs/tags/");
+    let (created, deleted) = (moved.before == ZERO, moved.after == ZERO);
+    let (before, after) = (repo.peel(&moved.before), repo.peel(&moved.after));
+    let commits: Vec<&Commit> = if tag || deleted {
+        Vec::new()
+    } else if created {
+        let others: Vec<String> = moved.refs_before.values().cloned().collect();
+        repo.commits_between(after, &others)
+    } else {
+        repo.commits_between(after, &[before.to_owned()])
+    };
+    let skipped = commits.len().saturating_sub(MAX_COMMITS);
+    let lines: Vec<Value> = commits
+        .iter()
+        .skip(skipped)
+        .map(|commit| commit_json(repo, commit))
+        .collect();
+    let none = lines.is_empty();
+    let described = json!({
+        "id": project.id,
+        "name": project.name(),
+        "full_name": project.path,
+        "path_with_namespace": project.path,
+        "default_branch": project.default_branch,
+    });
+    let body = json!({
+        "ref": moved.name,
+        "before": moved.before,
+        "after": moved.after,
+        "created": created,
+        "deleted": deleted,
+        "compare": format!("https://gitee.com/{}/compare/{before}...{after}", project.path),
+        "commits": if none { Value::Null } else { Value::Array(lines) },
+        "head_commit": repo.known(after).map(|commit| commit_json(repo, commit)),
+        "total_commits_count": if none { Value::Null } else { json!(commits.len()) },
+        "commits_more_than_ten": if none { Value::Null } else { json!(skipped > 0) },
+        "hook_name": if tag { "tag_push_hooks" } else { "push_hooks" },
+        "hook_id": 1,
+        "project": described,
+        "repository": described,
+        "sender": {"login": "ada", "name": "Ada Example"},
+    });
+    (if tag { "Tag Push Hook" } else { "Push Hook" }, body)
+}
+
+fn commit_json(repo: &Repo, commit: &Commit) -> Value {
+    let lists = Lists::of(repo, commit, Renames::BothSides, usize::MAX);
+    json!({
+        "id": commit.id,
+        "tree_id": commit.tree,
+        "parent_ids": commit.parents,
+        "message": commit.message,
+        "distinct": true,
+        "timestamp": commit.at.to_string(),
+        "added": lists.added,
+        "removed": lists.removed,
+        "modified": lists.modified,
+    })
+}
+
+fn tree(repo: &Repo, sha: &str, request: &Request) -> Answer {
+    let root = match repo.resolve(sha) {
+        Some(commit) => commit.tree.clone(),
+        None => sha.to_owned(),
+    };
+    if repo.tree(&root).is_none() {
+        return not_found();
+    }
+    let recursive = request.query_value("recursive").as_deref() == Some("1");
+    let mut entries = Vec::new();
+    walk(repo, &root, "", recursive, &mut entries);
+    Answer::json(
+        200,
+        &json!({"sha": root, "tree": entries, "truncated": false}),
+    )
+}
+
+fn walk(repo: &Repo, id: &str, prefix: &str, recursive: bool, into: &mut Vec<Value>) {
+    for entry in repo.tree(id).unwrap_or_default() {
+        let path = format!("{prefix}{}", text(&entry.name));
+        into.push(json!({
+            "path": path,
+            "mode": format!("{:06o}", entry.mode),
+            "type": entry.kind(),
+            "sha": entry.id,
+        }));
+        if recursive && entry.kind() == "tree" {
+            walk(repo, &entry.id, &format!("{path}/"), recursive, into);
+        }
+    }
+}
+
+fn problem(status: u16, message: &str) -> Answer {
+    Answer::refusal(
+        status,
+        format!("{status} {message}"),
+        &json!({"message": message}),
+    )
+}
+
+fn not_found() -> Answer {
+    problem(404, "404 Not Found")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::repo::Change;
+    use super::*;
+
+    #[test]
+    fn the_signature_covers_time_and_secret_but_not_the_body() {
+        let mut gitee = Gitee::new();
+        let now = Timestamp::from_millisecond(1_700_000_000_123).unwrap();
+
+        let one = gitee.deliver("Push Hook", json!({"ref": "a"}), now);
+        let other = gitee.deliver("Push Hook", json!({"ref": "b"}), now);
+
+        assert_eq!(one.header("X-Gitee-Timestamp"), Some("1700000000123"));
+        assert_eq!(one.header("X-Gitee-Token"), other.header("X-Gitee-Token"));
+        gitee.password = true;
+        let plain = gitee.deliver("Push Hook", json!({}), now);
+        assert_eq!(plain.header("X-Gitee-Token"), Some(SECRET));
+    }
+
+    #[test]
+    fn a_push_of_nothing_new_has_null_for_commits() {
+        let mut gitee = Gitee::new();
+        gitee.projects.create("a/b", "main");
+        let now = Timestamp::UNIX_EPOCH;
+        let repo = &mut gitee.projects.find_mut("a/b").unwrap().repo;
+        repo.commit("main", &[Change::write("x", "1")], now);
+        let (before, after) = repo.push("refs/heads/main");
+        let refs_before = repo.refs().clone();
+        let moved = Moved {
+            name: "refs/heads/copy".into(),
+            before,
+            after,
+            refs_before,
+        };
+
+        let delivery = gitee.pushed("a/b", &moved, now).unwrap();
+
+        let body: Value = serde_json::from_slice(&delivery.body).unwrap();
+        assert!(body["commits"].is_null() && body["total_commits_count"].is_null());
+        assert_eq!(
+            (&body["created"], &body["hook_name"]),
+            (&json!(true), &json!("push_hooks"))
+        );
+    }
+}

@@ -1,0 +1,43 @@
+//! The three lists of a commit in a push: what it added, removed and modified.
+
+use super::diff::Difference;
+use super::repo::{Commit, Repo, text};
+
+/// Where a forge puts a moved file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Renames {
+    /// The old path is removed, the new one added.
+    BothSides,
+    /// The new path is added; the old one is in no list (GitLab).
+    NewOnly,
+}
+
+/// A commit's lists.
+#[derive(Default)]
+pub(super) struct Lists {
+    pub added: Vec<String>,
+    pub removed: Vec<String>,
+    pub modified: Vec<String>,
+}
+
+impl Lists {
+    /// The lists of a commit against its first parent, of `most` files at most.
+    pub fn of(repo: &Repo, commit: &Commit, renames: Renames, most: usize) -> Self {
+        let mut lists = Self::default();
+        for file in repo.own_changes(commit).into_iter().take(most) {
+            let path = text(&file.path);
+            match (file.difference, renames) {
+                (Difference::Added, _) | (Difference::Renamed, Renames::NewOnly) => {
+                    lists.added.push(path);
+                }
+                (Difference::Removed, _) => lists.removed.push(path),
+                (Difference::Modified | Difference::Changed, _) => lists.modified.push(path),
+                (Difference::Renamed, Renames::BothSides) => {
+                    lists.removed.extend(file.previous.as_deref().map(text));
+                    lists.added.push(path);
+                }
+            }
+        }
+        lists
+    }
+}

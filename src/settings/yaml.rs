@@ -1,0 +1,299 @@
+//! The YAML parser, asked for what it saw and where: nothing is decided here
+//! about what a value means, and what can be read around a flaw is read.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_yaml::budget::BudgetBreach;
+use serde_yaml::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
+use serde_yaml::{Error, Options, Spanned};
+
+use super::tree::{Flaw, Span, place};
+
+/// The most nodes a file may have, aliases expanded. A rules file for a
+/// thousand sites has about 30,000; an alias bomb has no end.
+const MAX_NODES: usize = 100_000;
+/// How deep a file may nest. rules.yaml itself needs seven levels.
+const MAX_DEPTH: usize = 20;
+/// The most unknown aliases and tags that are read around: each costs another reading.
+const MAX_REPAIRS: usize = 50;
+
+/// A value as the parser sees it.
+pub(super) enum Content {
+    /// Nothing, `~` or `null`.
+    Null,
+    /// Text, its quotes and escapes resolved.
+    Text(String),
+    /// What YAML takes for a number or a flag; its text is the file's.
+    Typed,
+    /// A list.
+    List(Vec<Spanned<Content>>),
+    /// A mapping, merges expanded. A key may be there twice.
+    Map(Vec<(Spanned<Content>, Spanned<Content>)>),
+}
+
+/// Reads a text: what is in it, what is wrong with it, and the places that
+/// hold something else than what was read there. Nothing is in it when it
+/// stops being YAML somewhere; the last flaw then says where.
+pub(super) fn read(text: &str) -> (Option<Spanned<Content>>, Vec<Flaw>, Vec<Span>) {
+    let mut flaws = Vec::new();
+    let mut unreadable = Vec::new();
+    let mut repaired: Option<String> = None;
+    loop {
+        let now = repaired.as_deref().unwrap_or(text);
+        let error = match serde_yaml::from_str_with_options(now, options()) {
+            Ok(root) => return (Some(root), flaws, unreadable),
+            Err(error) => error,
+        };
+        let error = error.without_snippet();
+        let at = error
+            .location()
+            .map_or(0..0, |location| place(text, location));
+        let repair = if flaws.len() < MAX_REPAIRS {
+            repair(error, now, &at)
+        } else {
+            None
+        };
+        match repair {
+            Some(repair) => {
+                flaws.push(repair.flaw);
+                unreadable.extend(repair.unreadable);
+                repaired = Some(repair.text);
+            }
+            None => {
+                flaws.push(flaw(text, error, at));
+                return (None, flaws, unreadable);
+            }
+        }
+    }
+}
+
+fn options() -> Options {
+    serde_yaml::options! {
+        budget: serde_yaml::budget! {
+            max_nodes: MAX_NODES,
+            max_depth: MAX_DEPTH,
+            // Thousands of sites may well share one list of globs.
+            enforce_alias_anchor_ratio: false,
+        },
+        alias_limits: serde_yaml::alias_limits! {
+            max_total_replayed_events: MAX_NODES,
+        },
+        // They are told apart here, where their places are known.
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
+        strict_booleans: true,
+        ignore_binary_tag_for_string: true,
+        reject_unsupported_tags: true,
+        with_snippet: false,
+    }
+}
+
+/// A text that can be read on, with every place where it was.
+struct Repair {
+    text: String,
+    flaw: Flaw,
+    /// The place that now holds a stand-in.
+    unreadable: Option<Span>,
+}
+
+/// Takes out what stopped the parser but not the person's meaning, so that all problems can be shown at once.
+fn repair(error: &Error, text: &str, at: &Span) -> Option<Repair> {
+    match error {
+        Error::UnknownAnchor { .. } => {
+            let at = word_at(text, at.start)?;
+            let alias = text.get(at.clone()).filter(|alias| alias.len() > 1)?;
+            Some(Repair {
+                text: replaced(text, &at, b'x')?,
+                flaw: Flaw::new(
+                    at.clone(),
+                    format!("`{alias}` reads as a YAML alias, and no anchor has that name"),
+                    Some("quote globs: a value that starts with `*` needs \"...\" around it"),
+                ),
+                unreadable: Some(at),
+            })
+        }
+        Error::UnsupportedTag { .. } => {
+            let at = tag_at(text, at.start)?;
+            let tag = text.get(at.clone())?;
+            Some(Repair {
+                text: replaced(text, &at, b' ')?,
+                flaw: Flaw::new(
+                    at.clone(),
+                    format!("the tag `{tag}` is not read here"),
+                    Some("remove it; to read a secret from a file, use `<key>_file: path`"),
+                ),
+                unreadable: None,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// What no alias and no tag has in it.
+fn ends_a_word(c: char) -> bool {
+    c.is_whitespace() || matches!(c, ',' | '[' | ']' | '{' | '}')
+}
+
+/// A tag at a place, or the last one before it.
+fn tag_at(text: &str, place: usize) -> Option<Span> {
+    let start = if text.get(place..)?.starts_with('!') {
+        place
+    } else {
+        let before = text.get(..place)?;
+        before
+            .rmatch_indices('!')
+            .map(|(at, _)| at)
+            .find(|at| before[..*at].chars().next_back().is_none_or(ends_a_word))?
+    };
+    word_at(text, start)
+}
+
+/// From a place on to the end of the alias or the tag there.
+fn word_at(text: &str, start: usize) -> Option<Span> {
+    let rest = text.get(start..)?;
+    Some(start..start + rest.find(ends_a_word).unwrap_or(rest.len()))
+}
+
+/// The text with something else of the same length at a place.
+fn replaced(text: &str, at: &Span, with: u8) -> Option<String> {
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.get_mut(at.clone())?.fill(with);
+    String::from_utf8(bytes).ok()
+}
+
+/// What the parser stopped at, with the advice that people need most.
+fn flaw(text: &str, error: &Error, at: Span) -> Flaw {
+    match error {
+        Error::MultipleDocuments { .. } => Flaw::new(
+            separator_before(text, at),
+            "a second document starts here",
+            Some("keep everything in one document, without `---` between"),
+        ),
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            Flaw::new(at, "this alias stands inside its own anchor", None)
+        }
+        Error::MergeValueNotMapOrSeqOfMaps { .. } => Flaw::new(
+            at,
+            "`<<` takes the alias of a mapping",
+            Some("write `<<: *name`, with `&name` at the mapping"),
+        ),
+        Error::Budget {
+            breach: BudgetBreach::Depth { .. },
+            ..
+        } => Flaw::new(
+            at,
+            format!("this nests deeper than {MAX_DEPTH} levels"),
+            None,
+        ),
+        Error::Budget { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => Flaw::new(
+            at,
+            format!("the file holds more than {MAX_NODES} values, aliases included"),
+            None,
+        ),
+        Error::AliasError { error, .. } => flaw(text, error, at),
+        Error::ExternalMessage { msg, .. } => syntax_flaw(text, msg, at),
+        other => syntax_flaw(text, &other.to_string(), at),
+    }
+}
+
+/// The `---` in front of what stands at a place; the place itself where there is none.
+fn separator_before(text: &str, at: Span) -> Span {
+    let before = text.get(..at.start).unwrap_or_default();
+    match before.rfind("\n---") {
+        Some(line_break) => line_break + 1..line_break + "\n---".len(),
+        None => at,
+    }
+}
+
+fn syntax_flaw(text: &str, message: &str, at: Span) -> Flaw {
+    let start = (0..=at.start)
+        .rev()
+        .find(|i| text.is_char_boundary(*i))
+        .unwrap_or(0);
+    let line_start = text[..start].rfind('\n').map_or(0, |i| i + 1);
+    let line = text[line_start..].lines().next().unwrap_or("");
+    let length = text[start..].chars().next().map_or(0, char::len_utf8);
+    let advice = if message.contains("tab") && line.contains('\t') {
+        Some("indent with spaces; YAML takes no tabs there")
+    } else if message.contains("alias") {
+        Some("quote globs: a value that starts with `*` needs \"...\" around it")
+    } else if line.contains("${") {
+        Some("put \"...\" around `${...}` inside `[ ]` and `{ }`")
+    } else if line.contains('{') {
+        Some("put \"...\" around values that contain `{` or `}`")
+    } else if line.contains('*') {
+        Some("quote globs: a value that starts with `*` needs \"...\" around it")
+    } else if line.trim_start_matches(' ').starts_with('\t') {
+        Some("indent with spaces; YAML takes no tabs there")
+    } else {
+        None
+    };
+    Flaw::new(
+        start..start + length,
+        format!("this is not YAML: {message}"),
+        advice,
+    )
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ContentVisitor)
+    }
+}
+
+struct ContentVisitor;
+
+impl<'de> Visitor<'de> for ContentVisitor {
+    type Value = Content;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Content, E> {
+        Ok(Content::Null)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Content, E> {
+        Ok(Content::Typed)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Content, E> {
+        Ok(Content::Typed)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Content, E> {
+        Ok(Content::Typed)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Content, E> {
+        Ok(Content::Typed)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Content, E> {
+        Ok(Content::Text(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Content, E> {
+        Ok(Content::Text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Content, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(Content::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Content, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = access.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Content::Map(entries))
+    }
+}

@@ -1,0 +1,14 @@
+//! The engine over days and many histories: real clients, a real database and
+//! the sandbox, on a clock that the tests move, so that a day takes no time.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+mod changes;
+mod histories;
+mod pushes;
+mod quota;
+mod several_cdns;
+mod world;

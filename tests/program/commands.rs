@@ -1,0 +1,219 @@
+//! The commands that a person or a script runs.
+
+use purgehook::sandbox::Change;
+use serde_json::Value;
+
+use crate::world::World;
+
+#[tokio::test]
+async fn check_accepts_the_rules_file_and_the_example_in_the_repository() {
+    let world = World::new().await;
+
+    let own = world.run(&["check"], "");
+    let example = std::process::Command::new(env!("CARGO_BIN_EXE_purgehook"))
+        .args([
+            "check",
+            "--rules",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/rules.yaml"),
+        ])
+        .env("GITHUB_WEBHOOK_SECRET", "a secret of the tests")
+        .env("GITHUB_TOKEN", "a token of the tests")
+        .env("TENCENTCLOUD_SECRET_ID", "an id of the tests")
+        .env("TENCENTCLOUD_SECRET_KEY", "a key of the tests")
+        .output()
+        .unwrap();
+
+    assert_eq!(
+        own.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&own.stderr)
+    );
+    assert_eq!(
+        example.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&example.stderr)
+    );
+}
+
+#[tokio::test]
+async fn plan_shows_what_files_on_standard_input_would_purge() {
+    let world = World::new().await;
+    let files =
+        "M\tcontent/posts/hello/index.md\nA\tstatic/a b.css\nD\tstatic/gone.js\nREADME.md\n";
+
+    let output = world.run(&["plan", "--site", "www", "--files", "-", "--json"], files);
+
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let purges: Vec<(&str, &str, &str)> = plan["purges"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| {
+            let text = |key: &str| p[key].as_str().unwrap();
+            (text("kind"), text("target"), text("rule"))
+        })
+        .collect();
+    for expected in [
+        ("url", "https://www.example.com/posts/hello/", "pages"),
+        ("url", "https://www.example.com/a%20b.css", "files"),
+        ("url", "https://www.example.com/gone.js", "files"),
+        ("prefetch", "https://www.example.com/a%20b.css", "files"),
+    ] {
+        assert!(
+            purges.contains(&expected),
+            "{expected:?} is not in {purges:?}"
+        );
+    }
+    assert_eq!(purges.len(), 4, "{purges:?}");
+}
+
+#[tokio::test]
+async fn wrong_usage_exits_with_2() {
+    let world = World::new().await;
+
+    assert_eq!(world.run(&["purge-it-all"], "").status.code(), Some(2));
+    assert_eq!(world.run(&["plan"], "").status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn help_names_every_command() {
+    let world = World::new().await;
+
+    let help = String::from_utf8(world.run(&["--help"], "").stdout).unwrap();
+
+    for command in [
+        "serve", "check", "plan", "explain", "test", "schema", "runs", "retry", "demo",
+    ] {
+        assert!(help.contains(command), "{help}");
+    }
+}
+
+#[tokio::test]
+async fn run_purges_everything_at_the_head_of_the_branch_when_asked_to() {
+    let world = World::serving().await;
+    let website = world.website();
+    let head = website.commit("main", &[Change::write("content/about.md", "second")]);
+    website.push("main");
+
+    let output = world.run(&["run", "www", "--everything"], "");
+
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let run = world.ended(said.split_whitespace().nth(1).unwrap()).await;
+    assert_eq!(run["state"], "succeeded", "{run:#}");
+    assert_eq!(run["commit"], head.as_str());
+    assert_eq!(run["purges"][0]["kind"], "directory");
+    assert_eq!(run["purges"][0]["target"], "https://www.example.com/");
+    assert_eq!(website.statuses(&head).last().unwrap().state, "success");
+}
+
+#[tokio::test]
+async fn runs_lists_what_was_done_and_retry_refuses_what_has_not_failed() {
+    let world = World::serving().await;
+    let website = world.website();
+    website.commit("main", &[Change::write("content/about.md", "second")]);
+    let run = world.accepted(&website.push("main").unwrap()).await;
+    world.ended(&run).await;
+
+    let listed = world.run(&["runs", "--json"], "");
+    let retried = world.run(&["retry", &run], "");
+
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed["runs"][0]["id"], run.as_str());
+    assert_eq!(listed["runs"][0]["state"], "succeeded");
+    assert_eq!(retried.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&retried.stderr).contains("has not failed"));
+}
+
+#[tokio::test]
+async fn plan_compares_two_commits_of_a_repository() {
+    let world = World::new().await;
+    let repository = tempfile::tempdir().unwrap();
+    let at = repository.path().to_str().unwrap();
+    let git = |arguments: &[&str]| {
+        let status = std::process::Command::new("git")
+            .args([
+                "-C",
+                at,
+                "-c",
+                "user.name=a",
+                "-c",
+                "user.email=a@example.com",
+            ])
+            .args(arguments)
+            .status()
+            .unwrap();
+        assert!(status.success());
+    };
+    git(&["init", "-q"]);
+    git(&["commit", "-q", "--allow-empty", "-m", "nothing yet"]);
+    std::fs::create_dir(repository.path().join("static")).unwrap();
+    std::fs::write(repository.path().join("static/a.css"), "a").unwrap();
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "a style"]);
+    let plan = |from: &str, json: &[&str]| {
+        let arguments = ["plan", "--site", "www", "--repo", at, "--from", from];
+        world.run(&[&arguments, json].concat(), "")
+    };
+
+    let output = plan("HEAD~1", &["--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let table = String::from_utf8(plan("HEAD~1", &[]).stdout).unwrap();
+    let wrong = plan("v9", &[]);
+
+    assert_eq!(
+        document["purges"][0]["target"],
+        "https://www.example.com/a.css"
+    );
+    assert_eq!(document["summary"][0]["requests"], 1);
+    assert!(table.contains("1 URL in 1 request, "), "{table}");
+    assert_eq!(wrong.status.code(), Some(1));
+    let said = String::from_utf8(wrong.stderr).unwrap();
+    assert!(said.contains("there is no commit `v9`"), "{said}");
+}
+
+#[tokio::test]
+async fn explain_leads_from_a_url_back_to_the_rules() {
+    let world = World::new().await;
+
+    let output = world.run(&["explain", "https://www.example.com/posts/hello/"], "");
+
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        said.contains("pages: could ask for it as a URL by `/{page}`"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_examples_own_cases_pass() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_purgehook"))
+        .args([
+            "test",
+            "--rules",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/rules.yaml"),
+        ])
+        .env("GITHUB_WEBHOOK_SECRET", "a secret of the tests")
+        .env("GITHUB_TOKEN", "a token of the tests")
+        .env("TENCENTCLOUD_SECRET_ID", "an id of the tests")
+        .env("TENCENTCLOUD_SECRET_KEY", "a key of the tests")
+        .output()
+        .unwrap();
+
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.ends_with("4 passed, 0 failed\n"), "{said}");
+}

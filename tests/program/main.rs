@@ -1,0 +1,17 @@
+//! The whole program: the real binary, started as a user starts it, between a
+//! forge and a CDN that check everything (the sandbox), over real sockets and a
+//! real database.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+mod commands;
+mod crashes;
+#[path = "../postgres/mod.rs"]
+mod postgres;
+mod pushes;
+mod replicas;
+mod sweep;
+mod world;

@@ -1,0 +1,415 @@
+//! The binary, its database and its surroundings.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use purgehook::clock::Clock;
+use purgehook::http::Outside;
+use purgehook::sandbox::{Area, Delivery, PostedStatus, Repository, Sandbox};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::postgres;
+
+/// How long anything may take before a test gives up on it: longer than a lease, which some wait for.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The rules file of these tests; what is in capitals comes from the environment.
+const RULES: &str = r#"
+server:
+  listen: ${LISTEN}
+  database: ${DATABASE}
+  public_url: https://purge.example.com
+  admin_token: an-admin-token-of-the-tests
+forges:
+  github:
+    kind: github
+    secrets: ["${GITHUB_SECRET}"]
+    token: ${GITHUB_TOKEN}
+    api_url: ${GITHUB_URL}
+  gitlab:
+    kind: gitlab
+    signing_tokens: ["${GITLAB_SIGNING_TOKEN}"]
+    token: ${GITLAB_TOKEN}
+    api_url: ${GITLAB_URL}
+cdns:
+  tencent:
+    kind: tencent-cdn
+    secret_id: ${TENCENT_ID}
+    secret_key: ${TENCENT_KEY}
+    endpoint: ${TENCENT_URL}
+sites:
+  www:
+    repo: github:acme/website
+    branches: [main]
+    base_urls: ["https://www.example.com"]
+    cdns: [tencent]
+    status: {context: cdn/purge}
+    settle: ${SETTLE}
+    ignore: ["**/README.md"]
+    rules:
+      - name: pages
+        match: ["content/**/*.md"]
+        strip: content/
+        urls: ["/{page}"]
+      - name: files
+        match: ["static/**"]
+        strip: static/
+        urls: ["/{path}"]
+        prefetch: ["/{path}"]
+      - name: theme
+        match: ["layouts/**"]
+        directories: ["/"]
+        mode: delete
+  docs:
+    repo: gitlab:acme/handbook/docs
+    branches: [main]
+    base_urls: ["https://docs.example.com"]
+    cdns: [tencent]
+    rules:
+      - name: pages
+        match: ["docs/**/*.md"]
+        strip: docs/
+        urls: ["/{page}"]
+"#;
+
+/// A forge, a CDN, a database and a rules file; the program comes and goes, in
+/// as many replicas as there are. What names no replica is done with the first.
+pub struct World {
+    pub sandbox: Sandbox,
+    http: reqwest::Client,
+    folder: TempDir,
+    database: String,
+    settle: &'static str,
+    replicas: Vec<Replica>,
+}
+
+/// One program, running or not, at an address that it keeps.
+struct Replica {
+    port: u16,
+    program: Option<Child>,
+}
+
+impl Replica {
+    fn new() -> Self {
+        // Free at this moment, and asked for again right away: a restart needs the same one.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self {
+            port: listener.local_addr().unwrap().port(),
+            program: None,
+        }
+    }
+}
+
+impl World {
+    /// Everything but the program, with SQLite.
+    pub async fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let database = format!("sqlite://{}", folder.path().join("purgehook.db").display());
+        Self::on(database, folder, 1).await
+    }
+
+    /// Everything but the programs, with PostgreSQL.
+    pub async fn with_replicas(count: usize) -> Self {
+        let folder = TempDir::new().unwrap();
+        Self::on(postgres::new_database().await, folder, count).await
+    }
+
+    async fn on(database: String, folder: TempDir, replicas: usize) -> Self {
+        let sandbox = Sandbox::start(Clock::system()).await.unwrap();
+        let cdn = sandbox.tencent_cdn();
+        cdn.add_domain("www.example.com", Area::Mainland);
+        cdn.add_domain("docs.example.com", Area::Mainland);
+        cdn.set_duration(Duration::from_millis(300));
+        std::fs::write(folder.path().join("rules.yaml"), RULES).unwrap();
+        let http = Outside::new(Clock::system()).unwrap().http;
+        Self {
+            sandbox,
+            http,
+            folder,
+            database,
+            settle: "10m",
+            replicas: (0..replicas).map(|_| Replica::new()).collect(),
+        }
+    }
+
+    /// From the next start on, what was purged is let go of at once.
+    pub fn settle_at_once(&mut self) {
+        self.settle = "0s";
+    }
+
+    /// Everything, with the program serving.
+    pub async fn serving() -> Self {
+        let mut world = Self::new().await;
+        world.start().await;
+        world
+    }
+
+    /// Starts `purgehook serve` and waits until it is ready.
+    pub async fn start(&mut self) {
+        self.start_replica(0).await;
+    }
+
+    /// As [`start`](Self::start), for one replica.
+    pub async fn start_replica(&mut self, replica: usize) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .unwrap();
+        let child = self
+            .command(replica, &["serve"])
+            .stderr(log)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.replicas[replica].program = Some(child);
+        let started = Instant::now();
+        while self
+            .get_from(replica, "/readyz")
+            .await
+            .is_none_or(|(status, _)| status != 200)
+        {
+            if let Some(status) = self.replicas[replica]
+                .program
+                .as_mut()
+                .and_then(|child| child.try_wait().unwrap())
+            {
+                panic!("the program ended with {status}:\n{}", self.log());
+            }
+            assert!(
+                started.elapsed() < PATIENCE,
+                "the program is not ready:\n{}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// SIGKILL: no warning, no goodbye.
+    pub fn kill(&mut self) {
+        self.kill_replica(0);
+    }
+
+    /// As [`kill`](Self::kill), for one replica.
+    pub fn kill_replica(&mut self, replica: usize) {
+        let program = self.replicas[replica].program.take();
+        let mut child = program.expect("the program is running");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM; how the program ended.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        self.signal(0, "TERM");
+        let program = self.replicas[0].program.take();
+        let mut child = program.expect("the program is running");
+        let started = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(started.elapsed() < PATIENCE, "the program does not stop");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Sends a replica a signal, by the name that `kill` knows it by.
+    pub fn signal(&self, replica: usize, name: &str) {
+        let program = self.replicas[replica].program.as_ref();
+        let id = program.expect("the program is running").id();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &id.to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    /// The output of another command of the program, with text on its standard input.
+    pub fn run(&self, args: &[&str], input: &str) -> Output {
+        let input_path = self.folder.path().join("input");
+        std::fs::write(&input_path, input).unwrap();
+        self.command(0, args)
+            .stdin(File::open(input_path).unwrap())
+            .output()
+            .unwrap()
+    }
+
+    /// A repository on the sandbox's GitHub whose branch `main` stands somewhere already.
+    pub fn website(&self) -> Repository {
+        let repo = self.sandbox.github().create_repo("acme/website", "main");
+        let first = [
+            "content/_index.md",
+            "content/about.md",
+            "static/app.css",
+            "static/app.js",
+            "README.md",
+        ];
+        let changes: Vec<_> = first
+            .iter()
+            .map(|path| purgehook::sandbox::Change::write(path, "first"))
+            .collect();
+        repo.commit("main", &changes);
+        repo.push("main");
+        repo
+    }
+
+    /// Sends a delivery: the HTTP status and the JSON that came back.
+    pub async fn send(&self, delivery: &Delivery) -> (u16, Value) {
+        delivery.send(&self.base()).await.unwrap()
+    }
+
+    /// Sends a delivery that must be accepted: the id of its one run.
+    pub async fn accepted(&self, delivery: &Delivery) -> String {
+        let (status, answer) = self.send(delivery).await;
+        assert_eq!(status, 202, "{answer}");
+        assert_eq!(answer["outcome"], "accepted", "{answer}");
+        answer["runs"][0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A page or an API answer; none while nobody answers. JSON null if it is not JSON.
+    pub async fn get(&self, path: &str) -> Option<(u16, Value)> {
+        self.get_from(0, path).await
+    }
+
+    async fn get_from(&self, replica: usize, path: &str) -> Option<(u16, Value)> {
+        let answer = self
+            .http
+            .get(format!("{}{path}", self.base_of(replica)))
+            .send()
+            .await
+            .ok()?;
+        let status = answer.status().as_u16();
+        let body = answer.bytes().await.ok()?;
+        Some((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    }
+
+    /// A run as the API shows it, once it has ended and its last status is on the commit.
+    pub async fn ended(&self, run: &str) -> Value {
+        let started = Instant::now();
+        loop {
+            let (status, shown) = self.get(&format!("/api/v1/runs/{run}")).await.unwrap();
+            assert_eq!(status, 200, "{shown}");
+            let posted = shown["statuses"]
+                .as_array()
+                .and_then(|statuses| statuses.last())
+                .is_some_and(|last| last["posted_at"].is_string() || last["error"].is_string());
+            if shown["state"] != "pending" && posted {
+                return shown;
+            }
+            assert!(
+                started.elapsed() < PATIENCE,
+                "the run does not end: {shown:#}\n{}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What a commit shows in the end: another run may speak for the one that a push made.
+    pub async fn shown(&self, repo: &Repository, commit: &str) -> String {
+        let last = |_: &Self| {
+            let shown = repo.statuses(commit).pop().map(|status| status.state);
+            shown.filter(|state| state != "pending")
+        };
+        self.until("the commit shows how it ended", |world| {
+            last(world).is_some()
+        })
+        .await;
+        last(self).unwrap_or_default()
+    }
+
+    /// Waits until something is so.
+    pub async fn until(&self, what: &str, so: impl Fn(&Self) -> bool) {
+        let started = Instant::now();
+        while !so(self) {
+            assert!(
+                started.elapsed() < PATIENCE,
+                "still not: {what}\n{}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// What the program has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    pub fn base(&self) -> String {
+        self.base_of(0)
+    }
+
+    pub fn base_of(&self, replica: usize) -> String {
+        format!("http://127.0.0.1:{}", self.replicas[replica].port)
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    fn command(&self, replica: usize, args: &[&str]) -> Command {
+        let (github, gitlab, tencent) = (
+            self.sandbox.github(),
+            self.sandbox.gitlab(),
+            self.sandbox.tencent_cdn(),
+        );
+        let mut command = Command::new(env!("CARGO_BIN_EXE_purgehook"));
+        command
+            .args(args)
+            .env_remove("RUST_LOG")
+            .env("PURGEHOOK_RULES", self.folder.path().join("rules.yaml"))
+            .env(
+                "LISTEN",
+                format!("127.0.0.1:{}", self.replicas[replica].port),
+            )
+            .env("DATABASE", &self.database)
+            .env("SETTLE", self.settle)
+            .env("GITHUB_URL", github.url())
+            .env("GITHUB_SECRET", github.webhook_secret())
+            .env("GITHUB_TOKEN", github.token())
+            .env("GITLAB_URL", gitlab.url())
+            .env("GITLAB_SIGNING_TOKEN", gitlab.signing_token())
+            .env("GITLAB_TOKEN", gitlab.token())
+            .env("TENCENT_URL", tencent.url())
+            .env("TENCENT_ID", tencent.secret_id())
+            .env("TENCENT_KEY", tencent.secret_key());
+        command
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for replica in &mut self.replicas {
+            if let Some(mut child) = replica.program.take() {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+}
+
+/// The states that a commit was shown, oldest first.
+pub fn states(statuses: &[PostedStatus]) -> Vec<&str> {
+    statuses
+        .iter()
+        .map(|status| status.state.as_str())
+        .collect()
+}
+
+/// The targets of a run's purges of one kind, sorted.
+pub fn targets(run: &Value, kind: &str) -> Vec<String> {
+    let mut targets: Vec<String> = run["purges"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|purge| purge["kind"] == kind)
+        .map(|purge| purge["target"].as_str().unwrap().to_owned())
+        .collect();
+    targets.sort();
+    targets
+}

@@ -1,0 +1,264 @@
+//! Deliveries: new, again, and again after a failure.
+
+use purgehook::run::{Run, RunState, Step};
+use purgehook::store::{Accepted, After, NewDelivery, Store, WorkKey, Write};
+
+use crate::databases::{Opened, at, delivery, on_both, run_id, url};
+
+on_both!(
+    a_delivery_comes_back_as_it_was_put_in,
+    the_same_forge_id_again_is_a_duplicate,
+    the_same_meaning_under_another_id_is_a_duplicate,
+    a_meaning_counts_only_against_the_newest_delivery_of_its_stream,
+    deliveries_of_one_commit_are_judged_in_turn,
+    a_delivery_whose_run_failed_tries_it_again,
+    a_retry_keeps_what_was_confirmed,
+    a_run_is_tried_again_only_once_however_many_ask,
+    replicas_that_get_the_same_delivery_at_once_make_one_run,
+    replicas_that_get_one_meaning_under_two_ids_at_once_make_one_run,
+);
+
+async fn accept(store: &Store, new: NewDelivery) -> Accepted {
+    store.accept(&[new]).await.unwrap().remove(0)
+}
+
+/// Ends a run through its own work item.
+async fn end(store: &Store, number: u32, state: RunState) {
+    let run = store.run(&run_id(number)).await.unwrap().unwrap();
+    let key = WorkKey::Run(run.id.clone());
+    let works = store
+        .claim(at(1), std::time::Duration::from_secs(60), "ending", 100)
+        .await;
+    for work in works.unwrap() {
+        let writes = if work.key == key {
+            vec![Write::Run(Run {
+                state,
+                step: Step::Ended,
+                ended_at: Some(at(1)),
+                ..run.clone()
+            })]
+        } else {
+            Vec::new()
+        };
+        assert!(
+            store
+                .commit(&work.lease, &writes, After::Done, at(1))
+                .await
+                .unwrap()
+        );
+    }
+}
+
+async fn a_delivery_comes_back_as_it_was_put_in(opened: Opened) {
+    let store = &opened.store;
+    let mut new = delivery(1, "f-1", "A to B");
+    new.body = vec![0, 1, 0xff, b'{'];
+
+    assert_eq!(accept(store, new).await, Accepted::New);
+
+    let kept = store.delivery("D0001").await.unwrap().unwrap();
+    assert_eq!(kept.body, [0, 1, 0xff, b'{']);
+    assert_eq!(kept.forge, "github");
+    assert_eq!(kept.forge_delivery.as_deref(), Some("f-1"));
+    assert_eq!(kept.event, "push");
+    assert!(store.delivery("D0002").await.unwrap().is_none());
+    let run = store.run(&run_id(1)).await.unwrap().unwrap();
+    assert_eq!(run, delivery(1, "f-1", "A to B").runs[0]);
+}
+
+async fn the_same_forge_id_again_is_a_duplicate(opened: Opened) {
+    let store = &opened.store;
+    accept(store, delivery(1, "f-1", "A to B")).await;
+
+    let again = accept(store, delivery(2, "f-1", "A to B")).await;
+
+    let first = Accepted::Duplicate {
+        delivery: "D0001".to_owned(),
+        runs: vec![run_id(1)],
+    };
+    assert_eq!(again, first);
+    assert!(store.run(&run_id(2)).await.unwrap().is_none());
+}
+
+async fn the_same_meaning_under_another_id_is_a_duplicate(opened: Opened) {
+    let store = &opened.store;
+    accept(store, delivery(1, "f-1", "A to B")).await;
+
+    let again = accept(store, delivery(2, "f-2", "A to B")).await;
+
+    assert!(matches!(again, Accepted::Duplicate { delivery, .. } if delivery == "D0001"));
+}
+
+async fn a_meaning_counts_only_against_the_newest_delivery_of_its_stream(opened: Opened) {
+    let store = &opened.store;
+    accept(store, delivery(1, "f-1", "A to B")).await;
+    accept(store, delivery(2, "f-2", "B to A")).await;
+
+    assert_eq!(
+        accept(store, delivery(3, "f-3", "A to B")).await,
+        Accepted::New
+    );
+    let redelivered = accept(store, delivery(4, "f-1", "A to B")).await;
+    assert!(matches!(redelivered, Accepted::Duplicate { delivery, .. } if delivery == "D0001"));
+    let elsewhere = NewDelivery {
+        stream: "acme/other".to_owned(),
+        ..delivery(5, "f-5", "A to B")
+    };
+    assert_eq!(accept(store, elsewhere).await, Accepted::New);
+}
+
+async fn deliveries_of_one_commit_are_judged_in_turn(opened: Opened) {
+    let group = [
+        delivery(1, "f-1", "A to B"),
+        delivery(2, "f-2", "A to B"),
+        delivery(3, "f-3", "B to A"),
+    ];
+
+    let outcomes = opened.store.accept(&group).await.unwrap();
+
+    assert_eq!(outcomes[0], Accepted::New);
+    assert!(matches!(outcomes[1], Accepted::Duplicate { .. }));
+    assert_eq!(outcomes[2], Accepted::New);
+}
+
+async fn a_delivery_whose_run_failed_tries_it_again(opened: Opened) {
+    let store = &opened.store;
+    accept(store, delivery(1, "f-1", "A to B")).await;
+    end(store, 1, RunState::Errored).await;
+
+    let again = accept(store, delivery(2, "f-1", "A to B")).await;
+
+    let first = Accepted::Retried {
+        delivery: "D0001".to_owned(),
+        runs: vec![run_id(1)],
+    };
+    assert_eq!(again, first);
+    let run = store.run(&run_id(1)).await.unwrap().unwrap();
+    assert_eq!(
+        (run.state, run.step, run.ended_at),
+        (RunState::Pending, Step::Changes, None)
+    );
+    assert!(store.next_due().await.unwrap().is_some());
+}
+
+async fn a_retry_keeps_what_was_confirmed(opened: Opened) {
+    let store = &opened.store;
+    accept(store, delivery(1, "f-1", "A to B")).await;
+    fail_half(store).await;
+
+    let again = store.retry(&run_id(1), at(2), at(9_999)).await.unwrap();
+
+    assert_eq!(again, Some(true));
+    let run = store.run(&run_id(1)).await.unwrap().unwrap();
+    assert_eq!((run.step, run.deadline), (Step::Purging, at(9_999)));
+    let states: Vec<&str> = store
+        .purges(&run_id(1), 0, 10)
+        .await
+        .unwrap()
+        .iter()
+        .map(|purge| purge.state.word())
+        .collect();
+    assert_eq!(states, ["done", "planned"]);
+    assert_eq!(
+        store.retry(&run_id(1), at(2), at(9_999)).await.unwrap(),
+        Some(false)
+    );
+    assert_eq!(
+        store.retry(&run_id(9), at(2), at(9_999)).await.unwrap(),
+        None
+    );
+}
+
+/// A run with two purges, one done and one failed.
+async fn fail_half(store: &Store) {
+    use purgehook::purge::PurgeState;
+    let key = WorkKey::Run(run_id(1));
+    let works = store
+        .claim(at(1), std::time::Duration::from_secs(60), "half", 100)
+        .await
+        .unwrap();
+    let run = store.run(&run_id(1)).await.unwrap().unwrap();
+    let mut purges = vec![url("/a/"), url("/b/")];
+    purges[0].2 = PurgeState::Done;
+    purges[1].2 = PurgeState::Failed;
+    for work in works {
+        let writes = if work.key == key {
+            let ended = Run {
+                state: RunState::Failed,
+                step: Step::Ended,
+                ended_at: Some(at(1)),
+                ..run.clone()
+            };
+            vec![Write::Purges(run_id(1), purges.clone()), Write::Run(ended)]
+        } else {
+            Vec::new()
+        };
+        assert!(
+            store
+                .commit(&work.lease, &writes, After::Done, at(1))
+                .await
+                .unwrap()
+        );
+    }
+}
+
+async fn a_run_is_tried_again_only_once_however_many_ask(opened: Opened) {
+    let (one, two) = (opened.another().await, opened.another().await);
+    accept(&one, delivery(1, "f-1", "A to B")).await;
+    fail_half(&one).await;
+
+    let id = run_id(1);
+    let (first, second) = tokio::join!(
+        one.retry(&id, at(2), at(9_999)),
+        two.retry(&id, at(2), at(9_999)),
+    );
+
+    let mut answers = [first.unwrap().unwrap(), second.unwrap().unwrap()];
+    answers.sort_unstable();
+    assert_eq!(answers, [false, true]);
+    assert_eq!(one.run(&id).await.unwrap().unwrap().step, Step::Purging);
+}
+
+async fn replicas_that_get_the_same_delivery_at_once_make_one_run(opened: Opened) {
+    at_once(&opened, |round, replica| {
+        delivery(
+            round * 10 + replica,
+            &format!("f-{round}"),
+            &format!("to {round}"),
+        )
+    })
+    .await;
+}
+
+async fn replicas_that_get_one_meaning_under_two_ids_at_once_make_one_run(opened: Opened) {
+    at_once(&opened, |round, replica| {
+        delivery(
+            round * 10 + replica,
+            &format!("f-{round}-{replica}"),
+            &format!("to {round}"),
+        )
+    })
+    .await;
+}
+
+/// Two replicas are given deliveries of one meaning at once, in 30 rounds: one is new, the other a duplicate.
+async fn at_once(opened: &Opened, make: impl Fn(u32, u32) -> NewDelivery) {
+    let (one, two) = (opened.another().await, opened.another().await);
+    for round in 1..=30 {
+        let (first, second) = ([make(round, 1)], [make(round, 2)]);
+
+        let (first, second) = tokio::join!(one.accept(&first), two.accept(&second));
+
+        let outcomes = [first.unwrap().remove(0), second.unwrap().remove(0)];
+        let new = outcomes
+            .iter()
+            .filter(|outcome| **outcome == Accepted::New)
+            .count();
+        assert_eq!(new, 1, "{outcomes:?}");
+    }
+    let all = purgehook::store::RunFilter {
+        limit: 100,
+        ..Default::default()
+    };
+    assert_eq!(one.runs(&all).await.unwrap().len(), 30);
+}

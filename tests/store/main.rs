@@ -1,0 +1,16 @@
+//! The store keeps its promises on every database: each test here runs on
+//! SQLite and on PostgreSQL.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+mod databases;
+mod deliveries;
+mod limits;
+#[path = "../postgres/mod.rs"]
+mod postgres;
+mod purges;
+mod runs;
+mod work;

@@ -1,0 +1,415 @@
+//! Purges in line, in batches, and what became of them.
+
+use std::time::{Duration, Instant};
+
+use purgehook::purge::{Mode, PlannedPurge, PurgeKind, PurgeState};
+use purgehook::store::{
+    After, Lease, Move, Only, PurgeKey, PurgeUpdate, Store, StoredTask, TaskState, WorkKey, Write,
+};
+
+use crate::databases::{Opened, at, on_both, planned, run_id, url};
+
+on_both!(
+    a_batch_takes_from_every_run_in_turn,
+    a_batch_holds_only_what_may_go_together,
+    a_batch_cap_binds_the_batches_of_those_that_have_it,
+    updates_say_how_purges_stand,
+    a_plan_made_anew_stands_in_for_the_one_before,
+    purges_that_move_are_planned_on_the_other_account,
+    tasks_are_kept_and_found_by_their_state,
+    the_quota_counts_what_was_handed_over_and_may_have_been_taken,
+    twenty_five_thousand_purges_are_planned_in_seconds,
+);
+
+const ACCOUNT: &str = "an account";
+const CDN: &str = "tencent";
+
+/// A lease under which a test writes.
+async fn lease(store: &Store) -> Lease {
+    let key = WorkKey::Reconcile {
+        site: "www".to_owned(),
+    };
+    store.ask(&key, at(0)).await.unwrap();
+    let works = store
+        .claim(at(0), Duration::from_secs(60), "test", 1)
+        .await
+        .unwrap();
+    works.into_iter().next().unwrap().lease
+}
+
+async fn write(store: &Store, lease: &Lease, writes: Vec<Write>) {
+    assert!(
+        store
+            .commit(lease, &writes, After::Keep, at(0))
+            .await
+            .unwrap()
+    );
+}
+
+fn key(run: u32, seq: i64) -> PurgeKey {
+    PurgeKey {
+        run: run_id(run),
+        seq,
+    }
+}
+
+fn update(keys: Vec<PurgeKey>, state: PurgeState) -> PurgeUpdate {
+    PurgeUpdate::new(keys, state, Only::Open)
+}
+
+/// Keys of the next batch of at most `most`.
+async fn next(store: &Store, kind: PurgeKind, most: usize) -> Vec<PurgeKey> {
+    let next = store.next_in_line(ACCOUNT, kind).await.unwrap().unwrap();
+    let batch = store.next_batch(ACCOUNT, kind, &next, most).await.unwrap();
+    batch.purges.into_iter().map(|(key, _, _)| key).collect()
+}
+
+async fn a_batch_takes_from_every_run_in_turn(opened: Opened) {
+    let store = &opened.store;
+    let lease = lease(store).await;
+    let large = (0..50).map(|n| url(&format!("/large/{n}/"))).collect();
+    write(
+        store,
+        &lease,
+        vec![
+            Write::Purges(run_id(1), large),
+            Write::Purges(run_id(2), vec![url("/a/"), url("/b/")]),
+            Write::Purges(run_id(3), vec![url("/c/")]),
+        ],
+    )
+    .await;
+
+    let batch = next(store, PurgeKind::Url, 6).await;
+
+    assert_eq!(
+        batch,
+        [
+            key(1, 1),
+            key(2, 1),
+            key(3, 1),
+            key(1, 2),
+            key(2, 2),
+            key(1, 3)
+        ]
+    );
+    assert_eq!(next(store, PurgeKind::Url, 1_000).await.len(), 53);
+    assert!(
+        store
+            .next_in_line("another", PurgeKind::Url)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        store
+            .next_in_line(ACCOUNT, PurgeKind::Directory)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert_eq!(
+        store
+            .planned_keys(ACCOUNT, PurgeKind::Url, CDN)
+            .await
+            .unwrap()
+            .len(),
+        53
+    );
+}
+
+async fn a_batch_holds_only_what_may_go_together(opened: Opened) {
+    let store = &opened.store;
+    let lease = lease(store).await;
+    let directory = |path: &str, mode| planned(PurgeKind::Directory, path, mode);
+    let elsewhere = {
+        let (purge, account, state) = directory("/d/", None);
+        (
+            PlannedPurge {
+                cdn: "the twin".to_owned(),
+                ..purge
+            },
+            account,
+            state,
+        )
+    };
+    write(
+        store,
+        &lease,
+        vec![Write::Purges(
+            run_id(1),
+            vec![
+                directory("/a/", None),
+                directory("/b/", Some(Mode::Delete)),
+                directory("/c/", Some(Mode::Flush)),
+                elsewhere,
+                directory("/e/", None),
+            ],
+        )],
+    )
+    .await;
+
+    assert_eq!(
+        next(store, PurgeKind::Directory, 10).await,
+        [key(1, 1), key(1, 5)]
+    );
+    let done = update(vec![key(1, 1), key(1, 5)], PurgeState::Done);
+    write(store, &lease, vec![Write::Update(done)]).await;
+    let line = store
+        .next_in_line(ACCOUNT, PurgeKind::Directory)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (line.cdn.as_str(), line.mode),
+        ("tencent", Some(Mode::Delete))
+    );
+    assert_eq!(next(store, PurgeKind::Directory, 10).await, [key(1, 2)]);
+}
+
+async fn a_batch_cap_binds_the_batches_of_those_that_have_it(opened: Opened) {
+    let store = &opened.store;
+    let lease = lease(store).await;
+    let purges = (0..10).map(|n| url(&format!("/{n}/"))).collect();
+    let capped = PurgeUpdate {
+        batch_cap: Some(2),
+        error: Some("one of them is bad".to_owned()),
+        ..update(
+            (1..=4).map(|seq| key(1, seq)).collect(),
+            PurgeState::Planned,
+        )
+    };
+    write(
+        store,
+        &lease,
+        vec![Write::Purges(run_id(1), purges), Write::Update(capped)],
+    )
+    .await;
+
+    assert_eq!(
+        next(store, PurgeKind::Url, 100).await,
+        [key(1, 1), key(1, 2)]
+    );
+    let done = update((1..=4).map(|seq| key(1, seq)).collect(), PurgeState::Done);
+    write(store, &lease, vec![Write::Update(done)]).await;
+    assert_eq!(next(store, PurgeKind::Url, 100).await.len(), 6);
+}
+
+async fn updates_say_how_purges_stand(opened: Opened) {
+    let store = &opened.store;
+    let lease = lease(store).await;
+    let (mine, others) = (vec![url("/a/"), url("/b/"), url("/c/")], vec![url("/a/")]);
+    let running = PurgeUpdate {
+        task: Some("t-1".to_owned()),
+        tried: true,
+        ..update(vec![key(1, 1), key(1, 2), key(2, 1)], PurgeState::Running)
+    };
+    write(
+        store,
+        &lease,
+        vec![
+            Write::Purges(run_id(1), mine),
+            Write::Purges(run_id(2), others),
+            Write::Update(running),
+        ],
+    )
+    .await;
+    let of_task = store.purges_of_task("t-1").await.unwrap();
+    assert_eq!(of_task.len(), 3);
+    assert!(of_task.iter().all(|(_, _, attempts)| *attempts == 1));
+
+    let again = PurgeUpdate {
+        error: Some("once more".to_owned()),
+        ..update(vec![key(1, 1)], PurgeState::Planned)
+    };
+    let over = update(vec![key(1, 2), key(2, 1)], PurgeState::Done);
+    write(
+        store,
+        &lease,
+        vec![Write::Update(again), Write::Update(over)],
+    )
+    .await;
+
+    assert!(store.purges_of_task("t-1").await.unwrap().is_empty());
+    let shown = store.purges(&run_id(1), 0, 10).await.unwrap();
+    let states: Vec<_> = shown
+        .iter()
+        .map(|purge| (purge.state, purge.error.as_deref()))
+        .collect();
+    assert_eq!(
+        states,
+        [
+            (PurgeState::Planned, Some("once more")),
+            (PurgeState::Done, None),
+            (PurgeState::Planned, None),
+        ]
+    );
+    assert_eq!(store.purges(&run_id(1), 1, 1).await.unwrap()[0].id, 2);
+    let counts = store.purge_counts(&run_id(1)).await.unwrap();
+    assert_eq!(counts.count(|_, state| state == PurgeState::Planned), 2);
+    let failed = store
+        .purges_in_state(&run_id(1), PurgeState::Failed)
+        .await
+        .unwrap();
+    assert!(failed.is_empty());
+    assert_eq!(
+        store.purge_counts_by_cdn(&run_id(1)).await.unwrap().len(),
+        2
+    );
+    assert_eq!(store.purges_to_show(&run_id(1), 10).await.unwrap()[2].id, 2);
+}
+
+async fn a_plan_made_anew_stands_in_for_the_one_before(opened: Opened) {
+    let store = &opened.store;
+    let lease = lease(store).await;
+    write(
+        store,
+        &lease,
+        vec![Write::Purges(run_id(1), vec![url("/a/"), url("/b/")])],
+    )
+    .await;
+
+    write(
+        store,
+        &lease,
+        vec![Write::Purges(run_id(1), vec![url("/c/")])],
+    )
+    .await;
+
+    let shown = store.purges(&run_id(1), 0, 10).await.unwrap();
+    assert_eq!(shown.len(), 1);
+    assert_eq!(shown[0].planned.target, "https://www.example.com/c/");
+}
+
+async fn purges_that_move_are_planned_on_the_other_account(opened: Opened) {
+    let store = &opened.store;
+    let lease = lease(store).await;
+    write(
+        store,
+        &lease,
+        vec![
+            Write::Purges(run_id(1), vec![url("/a/"), url("/b/")]),
+            Write::Move(Move {
+                keys: vec![key(1, 2)],
+                from: CDN.to_owned(),
+                to: "edgeone".to_owned(),
+                account: "another".to_owned(),
+            }),
+        ],
+    )
+    .await;
+
+    let line = store
+        .next_in_line("another", PurgeKind::Url)
+        .await
+        .unwrap()
+        .unwrap();
+
+    assert_eq!(line.cdn, "edgeone");
+    assert_eq!(next(store, PurgeKind::Url, 10).await, [key(1, 1)]);
+}
+
+fn task(id: &str, size: i64, submitted_at: i64) -> StoredTask {
+    StoredTask {
+        id: id.to_owned(),
+        account: ACCOUNT.to_owned(),
+        cdn: "tencent".to_owned(),
+        kind: PurgeKind::Url,
+        mode: None,
+        state: TaskState::Submitting,
+        vendor_id: None,
+        error: None,
+        size,
+        submitted_at: at(submitted_at),
+        deadline: at(submitted_at + 1_800),
+        ended_at: None,
+    }
+}
+
+async fn tasks_are_kept_and_found_by_their_state(opened: Opened) {
+    let store = &opened.store;
+    let lease = lease(store).await;
+    write(
+        store,
+        &lease,
+        vec![
+            Write::Task(task("t-1", 5, 0)),
+            Write::Task(task("t-2", 5, 1)),
+        ],
+    )
+    .await;
+
+    let running = StoredTask {
+        state: TaskState::Running,
+        vendor_id: Some("v-1".to_owned()),
+        ..task("t-1", 5, 0)
+    };
+    write(store, &lease, vec![Write::Task(running)]).await;
+
+    let of = |state| store.tasks(ACCOUNT, PurgeKind::Url, state);
+    assert_eq!(of(TaskState::Submitting).await.unwrap()[0].id, "t-2");
+    let found = of(TaskState::Running).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].vendor_id.as_deref(), Some("v-1"));
+    assert_eq!(
+        (found[0].submitted_at, found[0].deadline),
+        (at(0), at(1_800))
+    );
+    assert!(of(TaskState::Ended).await.unwrap().is_empty());
+    assert!(store.knows_task(ACCOUNT, "v-1").await.unwrap());
+    assert!(!store.knows_task(ACCOUNT, "v-2").await.unwrap());
+    assert!(!store.knows_task("another", "v-1").await.unwrap());
+}
+
+async fn the_quota_counts_what_was_handed_over_and_may_have_been_taken(opened: Opened) {
+    let store = &opened.store;
+    let lease = lease(store).await;
+    let refused = StoredTask {
+        state: TaskState::Ended,
+        error: Some("refused".to_owned()),
+        ..task("t-4", 1_000, 30)
+    };
+    let taken = StoredTask {
+        state: TaskState::Ended,
+        vendor_id: Some("v".to_owned()),
+        error: Some("some failed".to_owned()),
+        ..task("t-3", 100, 20)
+    };
+    let writes = [task("t-1", 1, 0), task("t-2", 10, 10), taken, refused];
+    write(store, &lease, writes.into_iter().map(Write::Task).collect()).await;
+
+    let since = |second| store.handed_over(ACCOUNT, PurgeKind::Url, at(second));
+    assert_eq!(since(0).await.unwrap(), 111);
+    assert_eq!(since(10).await.unwrap(), 110);
+    assert_eq!(since(21).await.unwrap(), 0);
+    let prefetches = store.handed_over(ACCOUNT, PurgeKind::Prefetch, at(0)).await;
+    assert_eq!(prefetches.unwrap(), 0);
+}
+
+async fn twenty_five_thousand_purges_are_planned_in_seconds(opened: Opened) {
+    let store = &opened.store;
+    let lease = lease(store).await;
+    let purges = (0..25_000).map(|n| url(&format!("/{n}/"))).collect();
+    let started = Instant::now();
+
+    write(store, &lease, vec![Write::Purges(run_id(1), purges)]).await;
+    let batch = next(store, PurgeKind::Url, 1_000).await;
+    let keys = store
+        .planned_keys(ACCOUNT, PurgeKind::Url, CDN)
+        .await
+        .unwrap();
+    write(
+        store,
+        &lease,
+        vec![Write::Update(update(keys, PurgeState::Done))],
+    )
+    .await;
+
+    assert_eq!(batch.len(), 1_000);
+    let counts = store.purge_counts(&run_id(1)).await.unwrap();
+    assert_eq!(counts.count(|_, state| state == PurgeState::Done), 25_000);
+    assert!(
+        started.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        started.elapsed()
+    );
+}

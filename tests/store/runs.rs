@@ -1,0 +1,194 @@
+//! Runs: found by what one asks for, page by page, with what they found changed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use purgehook::changes::{ChangeKind, FilePath};
+use purgehook::run::{Run, RunId, RunState, Step};
+use purgehook::store::{After, RunFilter, Store, WorkKey, Write};
+
+use crate::databases::{Opened, at, on_both, run, run_id};
+
+on_both!(
+    runs_are_listed_newest_first_page_by_page,
+    runs_are_found_by_site_state_and_commit,
+    the_newest_run_of_a_site_or_ref_is_found,
+    every_field_of_a_run_comes_back,
+    changes_keep_paths_that_are_no_text,
+    runs_are_counted_by_state,
+);
+
+async fn write(store: &Store, writes: Vec<Write>) {
+    let key = WorkKey::Reconcile {
+        site: "tests".to_owned(),
+    };
+    store.ask(&key, at(0)).await.unwrap();
+    let works = store
+        .claim(at(0), Duration::from_secs(60), "test", 100)
+        .await
+        .unwrap();
+    let work = works.into_iter().find(|work| work.key == key).unwrap();
+    assert!(
+        store
+            .commit(&work.lease, &writes, After::Done, at(0))
+            .await
+            .unwrap()
+    );
+}
+
+async fn ids(store: &Store, filter: RunFilter) -> Vec<RunId> {
+    let runs = store.runs(&filter).await.unwrap();
+    runs.into_iter().map(|run| run.id).collect()
+}
+
+async fn runs_are_listed_newest_first_page_by_page(opened: Opened) {
+    let store = &opened.store;
+    write(store, (1..=5).map(|n| Write::NewRun(run(n))).collect()).await;
+    let page = |before| RunFilter {
+        before,
+        limit: 2,
+        ..RunFilter::default()
+    };
+
+    assert_eq!(ids(store, page(None)).await, [run_id(5), run_id(4)]);
+    assert_eq!(
+        ids(store, page(Some(run_id(4)))).await,
+        [run_id(3), run_id(2)]
+    );
+    assert_eq!(ids(store, page(Some(run_id(2)))).await, [run_id(1)]);
+    assert!(ids(store, page(Some(run_id(1)))).await.is_empty());
+}
+
+async fn runs_are_found_by_site_state_and_commit(opened: Opened) {
+    let store = &opened.store;
+    let other = Run {
+        site: "docs".to_owned(),
+        ..run(2)
+    };
+    let failed = Run {
+        state: RunState::Failed,
+        ..run(3)
+    };
+    let runs = [run(1), other, failed.clone(), run(4)];
+    write(store, runs.into_iter().map(Write::NewRun).collect()).await;
+    let filter = RunFilter {
+        limit: 10,
+        ..RunFilter::default()
+    };
+
+    let docs = RunFilter {
+        site: Some("docs".to_owned()),
+        ..filter.clone()
+    };
+    assert_eq!(ids(store, docs).await, [run_id(2)]);
+    let pending = RunFilter {
+        site: Some("www".to_owned()),
+        state: Some(RunState::Pending),
+        ..filter.clone()
+    };
+    assert_eq!(ids(store, pending.clone()).await, [run_id(4), run_id(1)]);
+    let paged = RunFilter {
+        before: Some(run_id(4)),
+        ..pending
+    };
+    assert_eq!(ids(store, paged).await, [run_id(1)]);
+    let commit = RunFilter {
+        commit: Some(failed.commit),
+        ..filter
+    };
+    assert_eq!(ids(store, commit).await, [run_id(3)]);
+}
+
+async fn the_newest_run_of_a_site_or_ref_is_found(opened: Opened) {
+    let store = &opened.store;
+    let release = Run {
+        git_ref: "refs/tags/v1".to_owned(),
+        step: Step::Purging,
+        ..run(3)
+    };
+    let runs = [run(1), run(2), release];
+    write(store, runs.into_iter().map(Write::NewRun).collect()).await;
+
+    let newest = store.newest_run("www", None).await.unwrap().unwrap();
+    assert_eq!(newest.id, run_id(3));
+    let of_main = store
+        .newest_run("www", Some("refs/heads/main"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(of_main.id, run_id(2));
+    assert!(store.newest_run("docs", None).await.unwrap().is_none());
+    let unplanned = store
+        .newer_unplanned("www", &run_id(1))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(unplanned.id, run_id(2));
+    assert!(
+        store
+            .newer_unplanned("www", &run_id(2))
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+async fn every_field_of_a_run_comes_back(opened: Opened) {
+    let store = &opened.store;
+    write(store, vec![Write::NewRun(run(1))]).await;
+    let full = Run {
+        covered_by: Some(run_id(2)),
+        bases: vec!["a".repeat(40), "b".repeat(40)],
+        held_version: Some(5),
+        state: RunState::Failed,
+        step: Step::Ended,
+        summary: "It's \"over\" – 終わり 🧹".to_owned(),
+        proof: Some("trees".to_owned()),
+        problems: vec!["one, too long".to_owned(), "two\nlines".to_owned()],
+        deadline: at(7),
+        ended_at: Some(at(8)),
+        ..run(1)
+    };
+
+    write(store, vec![Write::Run(full.clone())]).await;
+
+    assert_eq!(store.run(&run_id(1)).await.unwrap().unwrap(), full);
+    assert_eq!(store.covered_by(&run_id(2)).await.unwrap(), [full]);
+}
+
+async fn changes_keep_paths_that_are_no_text(opened: Opened) {
+    let store = &opened.store;
+    let files = BTreeMap::from([
+        (FilePath::new(b"caf\xe9.md".to_vec()), ChangeKind::Removed),
+        (FilePath::new("caf\u{e9} 🧹.md"), ChangeKind::Added),
+        (
+            FilePath::new("100%25 \"quoted\"\n\t\u{7f}"),
+            ChangeKind::Modified,
+        ),
+    ]);
+    assert!(store.changes(&run_id(1)).await.unwrap().is_none());
+
+    write(store, vec![Write::Changes(run_id(1), BTreeMap::new())]).await;
+    write(store, vec![Write::Changes(run_id(1), files.clone())]).await;
+
+    assert_eq!(store.changes(&run_id(1)).await.unwrap(), Some(files));
+}
+
+async fn runs_are_counted_by_state(opened: Opened) {
+    let store = &opened.store;
+    let failed = Run {
+        state: RunState::Failed,
+        ..run(3)
+    };
+    let runs = [run(1), run(2), failed];
+    write(store, runs.into_iter().map(Write::NewRun).collect()).await;
+    let purges = vec![crate::databases::url("/a/")];
+    write(store, vec![Write::Purges(run_id(1), purges)]).await;
+
+    let mut counts = store.run_counts().await.unwrap();
+
+    counts.sort_by_key(|(_, count)| *count);
+    assert_eq!(counts, [(RunState::Failed, 1), (RunState::Pending, 2)]);
+    let pending = store.pending_purges().await.unwrap();
+    assert_eq!((pending.len(), pending[0].count), (1, 1));
+}

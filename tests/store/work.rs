@@ -1,0 +1,406 @@
+//! The queue: leases, wishes and waits.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use purgehook::purge::PurgeKind;
+use purgehook::run::StatusState;
+use purgehook::store::{After, Store, StoreError, Work, WorkKey, Write};
+
+use crate::databases::{Opened, at, on_both, run, run_id};
+
+const LEASE: Duration = Duration::from_secs(60);
+
+on_both!(
+    work_is_claimed_oldest_first_and_when_it_is_due,
+    claimers_at_once_get_work_of_which_none_is_in_two_hands,
+    a_claim_takes_no_more_than_it_may,
+    a_lease_that_passed_on_writes_nothing,
+    a_lease_that_passed_on_cannot_be_renewed,
+    a_wish_made_while_work_is_in_hand_is_not_lost,
+    a_wish_does_not_shorten_a_wait_after_a_failure,
+    a_wish_moves_work_to_an_earlier_time_only,
+    the_next_due_work_is_the_earliest_free_or_freed,
+    commits_that_wish_for_each_others_work_all_go_through,
+    statuses_are_numbered_without_gaps_however_many_want_one,
+    a_plan_on_outdated_knowledge_is_not_written,
+    a_write_that_fails_leaves_nothing_of_its_commit,
+);
+
+fn item(number: u32) -> WorkKey {
+    WorkKey::Run(run_id(number))
+}
+
+async fn claim_one(store: &Store, second: i64, token: &str) -> Work {
+    let mut works = store.claim(at(second), LEASE, token, 10).await.unwrap();
+    assert_eq!(works.len(), 1);
+    works.remove(0)
+}
+
+async fn work_is_claimed_oldest_first_and_when_it_is_due(opened: Opened) {
+    let store = &opened.store;
+    for (number, due) in [(1, 30), (2, 10), (3, 20), (4, 40)] {
+        store.ask(&item(number), at(due)).await.unwrap();
+    }
+
+    let works = store.claim(at(30), LEASE, "one", 10).await.unwrap();
+
+    let keys: Vec<WorkKey> = works.into_iter().map(|work| work.key).collect();
+    assert_eq!(keys, [item(2), item(3), item(1)]);
+    assert!(
+        store
+            .claim(at(31), LEASE, "two", 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+async fn claimers_at_once_get_work_of_which_none_is_in_two_hands(opened: Opened) {
+    let mut claimers = Vec::new();
+    for number in 0..200 {
+        opened.store.ask(&item(number), at(0)).await.unwrap();
+    }
+    for claimer in 0..4 {
+        let store = opened.another().await;
+        claimers.push(tokio::spawn(async move {
+            let mut mine = Vec::new();
+            loop {
+                let token = format!("{claimer} {}", mine.len());
+                let works = store.claim(at(1), LEASE, &token, 7).await.unwrap();
+                if works.is_empty() {
+                    return mine;
+                }
+                assert!(works.len() <= 7);
+                mine.extend(works.into_iter().map(|work| work.key));
+            }
+        }));
+    }
+
+    let mut all = Vec::new();
+    for claimer in claimers {
+        all.extend(claimer.await.unwrap());
+    }
+
+    // A claimer may find everything left being claimed by another just then; the last one doesn't.
+    assert_eq!(all.len(), 200);
+    assert_eq!(all.into_iter().collect::<BTreeSet<_>>().len(), 200);
+}
+
+async fn a_claim_takes_no_more_than_it_may(opened: Opened) {
+    for number in 0..50 {
+        opened.store.ask(&item(number), at(0)).await.unwrap();
+    }
+
+    let works = opened.store.claim(at(1), LEASE, "one", 16).await.unwrap();
+
+    assert_eq!(works.len(), 16);
+}
+
+async fn a_lease_that_passed_on_writes_nothing(opened: Opened) {
+    let (store, other) = (&opened.store, opened.another().await);
+    store.ask(&item(1), at(0)).await.unwrap();
+    let stale = claim_one(store, 0, "one").await;
+    let fresh = claim_one(&other, 61, "two").await;
+    let status = |text: &str| Write::Status(run_id(1), StatusState::Success, text.to_owned());
+
+    for after in [
+        After::Keep,
+        After::Done,
+        After::Again {
+            at: at(99),
+            attempts: 0,
+        },
+    ] {
+        let written = store
+            .commit(&stale.lease, &[status("stale")], after, at(62))
+            .await;
+        assert!(!written.unwrap(), "{after:?}");
+    }
+    assert!(
+        other
+            .commit(&fresh.lease, &[status("fresh")], After::Done, at(62))
+            .await
+            .unwrap()
+    );
+
+    let shown = store.statuses(&run_id(1)).await.unwrap();
+    assert_eq!(shown.len(), 1);
+    assert_eq!(shown[0].description, "fresh");
+    // A lease that is done with is one that passed on.
+    assert!(
+        !other
+            .commit(&fresh.lease, &[status("again")], After::Keep, at(62))
+            .await
+            .unwrap()
+    );
+}
+
+async fn a_lease_that_passed_on_cannot_be_renewed(opened: Opened) {
+    let store = &opened.store;
+    store.ask(&item(1), at(0)).await.unwrap();
+    let first = claim_one(store, 0, "one").await;
+    assert!(store.renew(&first.lease, at(50), LEASE).await.unwrap());
+    assert!(
+        store
+            .claim(at(100), LEASE, "two", 1)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+
+    claim_one(store, 110, "two").await;
+
+    assert!(!store.renew(&first.lease, at(111), LEASE).await.unwrap());
+}
+
+async fn a_wish_made_while_work_is_in_hand_is_not_lost(opened: Opened) {
+    let store = &opened.store;
+    store.ask(&item(1), at(0)).await.unwrap();
+    let work = claim_one(store, 0, "one").await;
+    store.ask(&item(1), at(1)).await.unwrap();
+
+    assert!(
+        store
+            .commit(&work.lease, &[], After::Done, at(2))
+            .await
+            .unwrap()
+    );
+
+    let again = claim_one(store, 2, "two").await;
+    store.ask(&item(1), at(3)).await.unwrap();
+    let later = After::Again {
+        at: at(500),
+        attempts: 0,
+    };
+    assert!(store.commit(&again.lease, &[], later, at(4)).await.unwrap());
+    let last = claim_one(store, 4, "three").await;
+    assert!(
+        store
+            .commit(&last.lease, &[], After::Done, at(5))
+            .await
+            .unwrap()
+    );
+    assert_eq!(store.next_due().await.unwrap(), None);
+}
+
+async fn a_wish_does_not_shorten_a_wait_after_a_failure(opened: Opened) {
+    let store = &opened.store;
+    store.ask(&item(1), at(0)).await.unwrap();
+    let work = claim_one(store, 0, "one").await;
+    store.ask(&item(1), at(1)).await.unwrap();
+    let later = After::Again {
+        at: at(30),
+        attempts: 3,
+    };
+    assert!(store.commit(&work.lease, &[], later, at(2)).await.unwrap());
+
+    store.ask(&item(1), at(3)).await.unwrap();
+
+    assert!(
+        store
+            .claim(at(29), LEASE, "two", 1)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let work = claim_one(store, 30, "three").await;
+    assert_eq!(work.attempts, 3);
+}
+
+async fn a_wish_moves_work_to_an_earlier_time_only(opened: Opened) {
+    let store = &opened.store;
+    for due in [20, 10, 30] {
+        store.ask(&item(1), at(due)).await.unwrap();
+    }
+
+    assert_eq!(store.next_due().await.unwrap(), Some(at(10)));
+}
+
+async fn the_next_due_work_is_the_earliest_free_or_freed(opened: Opened) {
+    let store = &opened.store;
+    assert_eq!(store.next_due().await.unwrap(), None);
+    store.ask(&item(1), at(0)).await.unwrap();
+    store.ask(&item(2), at(100)).await.unwrap();
+
+    claim_one(store, 5, "one").await;
+
+    assert_eq!(store.next_due().await.unwrap(), Some(at(65)));
+}
+
+async fn commits_that_wish_for_each_others_work_all_go_through(opened: Opened) {
+    let lane = |follow: bool| {
+        let (account, kind) = ("an account".to_owned(), PurgeKind::Url);
+        if follow {
+            WorkKey::Follow { account, kind }
+        } else {
+            WorkKey::Submit { account, kind }
+        }
+    };
+    let keys = [
+        lane(true),
+        item(1),
+        lane(false),
+        item(2),
+        WorkKey::Status(run_id(1)),
+    ];
+    for key in &keys {
+        opened.store.ask(key, at(0)).await.unwrap();
+    }
+    let mut workers = Vec::new();
+    for replica in 0..4 {
+        let (store, keys) = (opened.another().await, keys.clone());
+        workers.push(tokio::spawn(async move {
+            for round in 0..40 {
+                let token = format!("{replica} {round}");
+                for work in store.claim(at(1), LEASE, &token, 2).await.unwrap() {
+                    let mut wishes: Vec<Write> = keys
+                        .iter()
+                        .map(|key| Write::Wish(key.clone(), at(1)))
+                        .collect();
+                    wishes.rotate_left((replica + round) % 5);
+                    wishes.push(Write::Status(
+                        run_id(1),
+                        StatusState::Pending,
+                        token.clone(),
+                    ));
+                    let again = After::Again {
+                        at: at(1),
+                        attempts: 0,
+                    };
+                    assert!(
+                        store
+                            .commit(&work.lease, &wishes, again, at(1))
+                            .await
+                            .unwrap()
+                    );
+                }
+            }
+        }));
+    }
+    for worker in workers {
+        worker.await.unwrap();
+    }
+}
+
+async fn statuses_are_numbered_without_gaps_however_many_want_one(opened: Opened) {
+    let mut writers = Vec::new();
+    for number in 0..8 {
+        opened.store.ask(&item(number), at(0)).await.unwrap();
+    }
+    for work in opened.store.claim(at(0), LEASE, "one", 8).await.unwrap() {
+        let store = opened.another().await;
+        writers.push(tokio::spawn(async move {
+            let status = Write::Status(run_id(1), StatusState::Pending, "so it stands".to_owned());
+            store
+                .commit(&work.lease, &[status], After::Done, at(1))
+                .await
+        }));
+    }
+    for writer in writers {
+        assert!(writer.await.unwrap().unwrap());
+    }
+
+    let shown = opened.store.statuses(&run_id(1)).await.unwrap();
+
+    let numbers: Vec<i64> = shown.iter().map(|status| status.seq).collect();
+    assert_eq!(numbers, (1..=8).collect::<Vec<i64>>());
+    let posted = Write::Posted(run_id(1), 8, Some(at(7)), None);
+    let refused = Write::Posted(run_id(1), 7, None, Some("no".to_owned()));
+    let work = claim_one(&opened.store, 2, "two").await;
+    let done = opened
+        .store
+        .commit(&work.lease, &[posted, refused], After::Done, at(7))
+        .await;
+    assert!(done.unwrap());
+    let shown = opened.store.statuses(&run_id(1)).await.unwrap();
+    assert_eq!(
+        (shown[7].posted_at, shown[7].error.as_deref()),
+        (Some(at(7)), None)
+    );
+    assert_eq!(
+        (shown[6].posted_at, shown[6].error.as_deref()),
+        (None, Some("no"))
+    );
+}
+
+async fn a_plan_on_outdated_knowledge_is_not_written(opened: Opened) {
+    let (store, other) = (&opened.store, opened.another().await);
+    for number in [1, 2, 3] {
+        store.ask(&item(number), at(0)).await.unwrap();
+    }
+    let works = store.claim(at(0), LEASE, "one", 3).await.unwrap();
+    let known = store.held("www", at(0)).await.unwrap();
+    let plan = |version, commit: &str| {
+        [
+            Write::Hold("www".to_owned(), vec![commit.to_owned()], version + 1),
+            Write::HeldAsOf("www".to_owned(), version),
+        ]
+    };
+
+    let (one, two) = (plan(known.version, "a"), plan(known.version, "b"));
+    let (first, second) = tokio::join!(
+        store.commit(&works[0].lease, &one, After::Done, at(1)),
+        other.commit(&works[1].lease, &two, After::Done, at(1)),
+    );
+
+    let outdated = [&first, &second]
+        .iter()
+        .filter(|result| matches!(result, Err(StoreError::Outdated)))
+        .count();
+    assert_eq!(outdated, 1, "{first:?} {second:?}");
+    let held = store.held("www", at(2)).await.unwrap();
+    assert_eq!((held.version, held.commits.len()), (known.version + 1, 1));
+    let before = held.version;
+    let anew = plan(before, "c");
+    assert!(
+        store
+            .commit(&works[2].lease, &anew, After::Done, at(3))
+            .await
+            .unwrap()
+    );
+    let let_go = Write::LetGo {
+        site: "www".to_owned(),
+        commits: held.commits,
+        version: before,
+        until: at(10),
+    };
+    store.ask(&item(4), at(0)).await.unwrap();
+    let work = store
+        .claim(at(3), LEASE, "three", 10)
+        .await
+        .unwrap()
+        .pop()
+        .unwrap();
+    assert!(
+        store
+            .commit(&work.lease, &[let_go], After::Keep, at(3))
+            .await
+            .unwrap()
+    );
+    assert_eq!(store.held("www", at(9)).await.unwrap().commits.len(), 2);
+    assert_eq!(store.held("www", at(10)).await.unwrap().commits, ["c"]);
+}
+
+async fn a_write_that_fails_leaves_nothing_of_its_commit(opened: Opened) {
+    let store = &opened.store;
+    store.ask(&item(1), at(0)).await.unwrap();
+    let work = claim_one(store, 0, "one").await;
+    let writes = [Write::NewRun(run(1)), Write::NewRun(run(1))];
+
+    assert!(
+        store
+            .commit(&work.lease, &writes, After::Done, at(1))
+            .await
+            .is_err()
+    );
+
+    assert!(store.run(&run_id(1)).await.unwrap().is_none());
+    assert!(
+        store
+            .commit(&work.lease, &writes[..1], After::Done, at(1))
+            .await
+            .unwrap()
+    );
+    assert!(store.run(&run_id(1)).await.unwrap().is_some());
+}
