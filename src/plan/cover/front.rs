@@ -1,7 +1,6 @@
 //! Fronts: of all ways to cover a subtree, those of which none is better in every respect.
 
-/// Ways that are kept of one subtree. Only a URL quota that binds can make more.
-pub(super) const WIDTH: usize = 1_024;
+use super::bound::Bound;
 
 /// One way to cover a subtree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +13,18 @@ pub(super) struct Point {
     pub(super) cost: u64,
     /// The directories it chooses.
     pub(super) choice: Option<Choice>,
+}
+
+impl Point {
+    /// Both, of two different parts. The choice is left open.
+    pub(super) fn and(&self, other: &Self) -> Self {
+        Self {
+            directories: self.directories + other.directories,
+            urls: self.urls + other.urls,
+            cost: self.cost + other.cost,
+            choice: None,
+        }
+    }
 }
 
 /// A set of chosen directories, by its place in [`Choices`].
@@ -67,58 +78,77 @@ pub(super) struct Binding {
     pub(super) urls: bool,
     /// The most directories there may be, if there could be more.
     pub(super) directories: Option<u64>,
+    /// Ways that are kept of one part. Only a URL quota that binds can make more.
+    pub(super) width: usize,
+    /// What the cheapest cover of all rules out, where that is known.
+    pub(super) bound: Option<Bound>,
+}
+
+impl Binding {
+    fn tolled(&self, point: &Point) -> u128 {
+        self.bound.map_or(0, |bound| bound.tolled(point))
+    }
+
+    fn allows(&self, point: &Point, least: u128) -> bool {
+        self.directories
+            .is_none_or(|most| point.directories <= most)
+            && self.bound.is_none_or(|bound| bound.allows(point, least))
+    }
 }
 
 /// Points in order of cost.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Front(Vec<Point>);
+pub(super) struct Front {
+    points: Vec<Point>,
+    /// The least that any way comes to with the bound's tolls, also of those that were dropped.
+    least: u128,
+}
 
 impl Front {
-    pub(super) fn of(point: Point) -> Self {
-        Self(vec![point])
+    pub(super) fn of(point: Point, binding: &Binding) -> Self {
+        Self {
+            points: vec![point],
+            least: binding.tolled(&point),
+        }
     }
 
     pub(super) fn points(&self) -> &[Point] {
-        &self.0
+        &self.points
     }
 
-    /// Adds one more way to cover the same subtree.
+    /// Adds one more way to cover the same part.
     pub(super) fn add(&mut self, point: Point, binding: &Binding) {
-        self.0.push(point);
+        self.least = self.least.min(binding.tolled(&point));
+        self.points.push(point);
+        self.points
+            .retain(|point| binding.allows(point, self.least));
         // Stable: where two are equal, the one that chooses less stays first.
-        self.0.sort_by_key(order);
+        self.points.sort_by_key(order);
         let mut sweep = Sweep::new(binding);
-        self.0.retain(|point| sweep.keeps(point));
+        self.points.retain(|point| sweep.keeps(point));
     }
 
-    /// Covers another subtree as well.
+    /// Covers another part as well.
     pub(super) fn join(&mut self, other: &Self, choices: &mut Choices, binding: &Binding) {
-        let mut pairs = Vec::with_capacity(self.0.len() * other.0.len());
-        for one in &self.0 {
-            for two in &other.0 {
-                let sum = Point {
-                    directories: one.directories + two.directories,
-                    urls: one.urls + two.urls,
-                    cost: one.cost + two.cost,
-                    choice: None,
-                };
-                if binding
-                    .directories
-                    .is_none_or(|most| sum.directories <= most)
-                {
-                    pairs.push((sum, one.choice, two.choice));
+        self.least += other.least;
+        let mut pairs = Vec::with_capacity(self.points.len() + other.points.len());
+        for one in &self.points {
+            for two in &other.points {
+                let both = one.and(two);
+                if binding.allows(&both, self.least) {
+                    pairs.push((both, one.choice, two.choice));
                 }
             }
         }
-        pairs.sort_by_key(|(sum, _, _)| order(sum));
+        pairs.sort_by_key(|(both, _, _)| order(both));
         let mut sweep = Sweep::new(binding);
-        pairs.retain(|(sum, _, _)| sweep.keeps(sum));
-        thin(&mut pairs);
-        self.0 = pairs
+        pairs.retain(|(both, _, _)| sweep.keeps(both));
+        thin(&mut pairs, binding.width);
+        self.points = pairs
             .into_iter()
-            .map(|(sum, one, two)| Point {
+            .map(|(both, one, two)| Point {
                 choice: choices.both(one, two),
-                ..sum
+                ..both
             })
             .collect();
     }
@@ -128,15 +158,15 @@ fn order(point: &Point) -> (u64, u64, u64) {
     (point.cost, point.directories, point.urls)
 }
 
-/// Drops all but [`WIDTH`] points, evenly; never the one with the least cost, directories or URLs.
-fn thin<T: Copy>(points: &mut Vec<(Point, T, T)>) {
-    if points.len() <= WIDTH {
+/// Drops all but so many points, evenly; never the one with the least cost, directories or URLs.
+fn thin<T: Copy>(points: &mut Vec<(Point, T, T)>, width: usize) {
+    if points.len() <= width {
         return;
     }
     let least = |value: fn(&Point) -> u64| points.iter().map(|(point, _, _)| value(point)).min();
     let directories = least(|point| point.directories);
     let urls = least(|point| point.urls);
-    let step = points.len().div_ceil(WIDTH);
+    let step = points.len().div_ceil(width.max(1));
     let mut index = 0;
     let (mut had_directories, mut had_urls) = (false, false);
     points.retain(|(point, _, _)| {

@@ -2,12 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::front::{Binding, Choices, Front, Point};
+use super::bound::{Bound, Item, Quotas};
+use super::front::{Binding, Choice, Choices, Front, Point};
 use super::{
     Allowance, Budget, Counts, DIRECTORY, OBJECT, Price, UNCOUNTED_OBJECTS, URL, directories_above,
     over, share,
 };
 use crate::purge::{Mode, PlannedPurge, PurgeKind};
+
+/// Ways to cover one subtree that are kept at most,
+const WIDTH: usize = 256;
+/// and at first, when a good cover is looked for and not yet the best.
+const ROUGH_WIDTH: usize = 32;
 
 /// Every directory that could be deleted for what is wanted, each after the one it is in.
 pub(super) struct Tree {
@@ -136,66 +142,127 @@ impl Tree {
         allowance: Allowance,
         wanted: &Counts,
     ) -> Vec<String> {
-        let url = URL + share(budget.urls);
-        let directory = DIRECTORY + share(allowance);
-        let most = allowance
-            .left
-            .map_or(u64::MAX, |left| left.max(wanted.directories));
-        let most_choosable = self.directories.len() as u64 + wanted.directories;
-        let binding = Binding {
-            urls: budget.urls.left.is_some_and(|left| wanted.urls > left),
-            directories: (most < most_choosable).then_some(most),
+        let prices = Prices {
+            url: URL + share(budget.urls),
+            directory: DIRECTORY + share(allowance),
         };
-
         let mut choices = Choices::default();
-        let mut fronts: Vec<Front> = self
+        let items: Vec<Item> = self
             .directories
             .iter()
-            .map(|own| {
-                let directories = u64::from(own.wanted == Some(Wanted::Flush));
-                Front::of(Point {
-                    directories,
-                    urls: own.urls,
-                    cost: own.urls * url + directories * directory,
-                    choice: None,
-                })
-            })
+            .enumerate()
+            .map(|(place, own)| own.item(&prices, choices.delete(place)))
             .collect();
-        let mut whole = Front::of(Point {
-            directories: self.directories_outside,
-            urls: self.urls_outside,
-            cost: self.urls_outside * url + self.directories_outside * directory,
-            choice: None,
-        });
-        for (place, own) in self.directories.iter().enumerate().rev() {
-            let mut front = fronts.pop().unwrap_or_default();
-            let deleted = Point {
-                directories: 1,
-                urls: 0,
-                cost: directory + own.objects.saturating_sub(own.changed) * OBJECT,
-                choice: Some(choices.delete(place)),
-            };
-            if own.wanted == Some(Wanted::Delete) {
-                front = Front::of(Point {
-                    cost: directory,
-                    choice: None,
-                    ..deleted
-                });
-            } else {
-                front.add(deleted, &binding);
-            }
-            let into = own.parent.and_then(|parent| fronts.get_mut(parent));
-            into.unwrap_or(&mut whole)
-                .join(&front, &mut choices, &binding);
-        }
-        let best = whole.points().iter().min_by_key(|point| Price {
+        let outside = prices.point(self.urls_outside, self.directories_outside);
+        let price = |point: &Point| Price {
             overflow: over(point.urls, budget.urls.left) + over(point.directories, allowance.left),
             cost: point.cost,
-        });
+        };
+        let best = |binding: &Binding, choices: &mut Choices| {
+            let front = whole(&items, &outside, choices, binding);
+            front.points().iter().copied().min_by_key(price)
+        };
+
+        let mut binding = binding(&items, &outside, budget, allowance, wanted);
+        if let Some(bound) = binding.bound {
+            // A good cover, quickly found, rules out most of what the best would have to be searched among.
+            let rough = Binding {
+                width: ROUGH_WIDTH,
+                ..binding
+            };
+            let found = best(&rough, &mut choices).filter(|point| price(point).overflow == 0);
+            binding.bound = Some(found.map_or(bound, |point| bound.lowered_by(point.cost)));
+        }
+        let cheapest = best(&binding, &mut choices);
         choices
-            .places(best.and_then(|point| point.choice))
+            .places(cheapest.and_then(|point| point.choice))
             .into_iter()
             .filter_map(|place| Some(self.directories.get(place)?.url.clone()))
             .collect()
+    }
+}
+
+/// The ways to cover everything.
+fn whole(items: &[Item], outside: &Point, choices: &mut Choices, binding: &Binding) -> Front {
+    let mut fronts: Vec<Front> = items
+        .iter()
+        .map(|item| Front::of(item.keep, binding))
+        .collect();
+    let mut whole = Front::of(*outside, binding);
+    for item in items.iter().rev() {
+        let mut front = fronts.pop().unwrap_or_default();
+        match item.delete {
+            Some(delete) => front.add(delete, binding),
+            None => front = Front::of(item.keep, binding),
+        }
+        let into = item.parent.and_then(|parent| fronts.get_mut(parent));
+        into.unwrap_or(&mut whole).join(&front, choices, binding);
+    }
+    whole
+}
+
+/// What one target costs, with its share in a request.
+struct Prices {
+    url: u64,
+    directory: u64,
+}
+
+impl Prices {
+    fn point(&self, urls: u64, directories: u64) -> Point {
+        Point {
+            directories,
+            urls,
+            cost: urls * self.url + directories * self.directory,
+            choice: None,
+        }
+    }
+}
+
+impl Directory {
+    fn item(&self, prices: &Prices, choice: Choice) -> Item {
+        let deleted = prices.point(0, 1);
+        let (keep, delete) = match self.wanted {
+            Some(Wanted::Delete) => (deleted, None),
+            flushed @ (Some(Wanted::Flush) | None) => {
+                let unchanged = self.objects.saturating_sub(self.changed);
+                let delete = Point {
+                    cost: deleted
+                        .cost
+                        .saturating_add(unchanged.saturating_mul(OBJECT)),
+                    choice: Some(choice),
+                    ..deleted
+                };
+                let directories = u64::from(flushed.is_some());
+                (prices.point(self.urls, directories), Some(delete))
+            }
+        };
+        Item {
+            parent: self.parent,
+            keep,
+            delete,
+        }
+    }
+}
+
+fn binding(
+    items: &[Item],
+    outside: &Point,
+    budget: &Budget,
+    allowance: Allowance,
+    wanted: &Counts,
+) -> Binding {
+    let most = allowance
+        .left
+        .map_or(u64::MAX, |left| left.max(wanted.directories));
+    let most_choosable = items.len() as u64 + wanted.directories;
+    let urls = budget.urls.left.filter(|left| wanted.urls > *left);
+    Binding {
+        urls: urls.is_some(),
+        directories: (most < most_choosable).then_some(most),
+        width: WIDTH,
+        bound: urls.and_then(|urls| {
+            let directories = allowance.left.unwrap_or(most_choosable);
+            Bound::find(items, outside, Quotas { urls, directories })
+        }),
     }
 }
