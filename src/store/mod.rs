@@ -15,6 +15,7 @@ mod purges;
 mod runs;
 mod sqlite;
 mod statuses;
+mod tasks;
 mod work;
 
 use std::future::Future;
@@ -25,11 +26,10 @@ pub use accept::{Accepted, NewDelivery, StoredDelivery};
 pub use database::{Database, Row, Transaction, Value};
 pub use held::Held;
 pub use overview::{CdnCount, PendingPurges};
-pub use purges::{
-    InLine, Move, NextBatch, Only, PurgeCounts, PurgeKey, PurgeUpdate, StoredTask, TaskState,
-};
+pub use purges::{InLine, Move, NextBatch, Only, PurgeCounts, PurgeKey, PurgeUpdate};
 pub use runs::RunFilter;
 pub use statuses::StoredStatus;
+pub use tasks::{StoredTask, TaskState};
 pub use work::{After, Lease, Work, WorkKey, Write};
 
 /// Why the store could not do something.

@@ -1,11 +1,9 @@
-//! Purges and the tasks (batches) they travel in.
+//! Purges: planned, next in line, and what became of them.
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
 use super::database::{Row, Transaction, params};
-use super::{Store, StoreError, Value, timestamp};
+use super::{Store, StoreError, Value};
 use crate::purge::{Mode, PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::run::RunId;
 
@@ -81,62 +79,6 @@ pub struct Move {
     pub to: String,
     /// The account of that one.
     pub account: String,
-}
-
-/// How a batch stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TaskState {
-    /// On its way; whether the CDN took it is not known yet.
-    Submitting,
-    /// Taken by the CDN.
-    Running,
-    /// Over.
-    Ended,
-}
-
-impl TaskState {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Submitting => "submitting",
-            Self::Running => "running",
-            Self::Ended => "ended",
-        }
-    }
-
-    fn parse(word: &str) -> Option<Self> {
-        [Self::Submitting, Self::Running, Self::Ended]
-            .into_iter()
-            .find(|state| state.word() == word)
-    }
-}
-
-/// A batch that was handed to a CDN, or is about to be.
-#[derive(Clone, Debug)]
-pub struct StoredTask {
-    /// Our own id of it.
-    pub id: String,
-    /// The account.
-    pub account: String,
-    /// The CDN, by its name under `cdns:`.
-    pub cdn: String,
-    /// What is to be done with its purges.
-    pub kind: PurgeKind,
-    /// For directories: how.
-    pub mode: Option<Mode>,
-    /// How it stands.
-    pub state: TaskState,
-    /// The CDN's id of it, once it is known.
-    pub vendor_id: Option<String>,
-    /// What went wrong with it.
-    pub error: Option<String>,
-    /// How many targets were handed over.
-    pub size: i64,
-    /// When the request went out.
-    pub submitted_at: Timestamp,
-    /// When it must be over.
-    pub deadline: Timestamp,
-    /// When it was over.
-    pub ended_at: Option<Timestamp>,
 }
 
 /// What is next in an account's line.
@@ -316,36 +258,6 @@ impl Store {
         })
     }
 
-    /// An account's tasks of one kind in one state, oldest first.
-    pub async fn tasks(
-        &self,
-        account: &str,
-        kind: PurgeKind,
-        state: TaskState,
-    ) -> Result<Vec<StoredTask>, StoreError> {
-        let rows = self
-            .database
-            .read(
-                "SELECT id, account, cdn, kind, mode, state, vendor_id, error, size, submitted_at, deadline, ended_at
-                 FROM tasks WHERE account = $1 AND kind = $2 AND state = $3 ORDER BY id",
-                params![account, kind.word(), state.word()],
-            )
-            .await?;
-        rows.iter().map(task).collect()
-    }
-
-    /// Whether a CDN's task is that of a batch which is known to have been taken.
-    pub async fn knows_task(&self, account: &str, vendor_id: &str) -> Result<bool, StoreError> {
-        let rows = self
-            .database
-            .read(
-                "SELECT id FROM tasks WHERE account = $1 AND vendor_id = $2 LIMIT 1",
-                params![account, vendor_id],
-            )
-            .await?;
-        Ok(!rows.is_empty())
-    }
-
     /// The purges of a task that are not over yet: key, target and attempts.
     pub async fn purges_of_task(
         &self,
@@ -386,29 +298,6 @@ impl Store {
             by_task.entry(row.text("task")?).or_default().push(purge);
         }
         Ok(by_task)
-    }
-
-    /// How many targets of one kind an account was handed since a moment, and
-    /// may have taken.
-    pub async fn handed_over(
-        &self,
-        account: &str,
-        kind: PurgeKind,
-        since: Timestamp,
-    ) -> Result<u64, StoreError> {
-        let rows = self
-            .database
-            .read(
-                "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) AS n FROM tasks
-                 WHERE account = $1 AND kind = $2 AND submitted_at >= $3
-                   AND (vendor_id IS NOT NULL OR state <> 'ended' OR error IS NULL)",
-                params![account, kind.word(), since.as_millisecond()],
-            )
-            .await?;
-        match rows.first() {
-            Some(row) => Ok(u64::try_from(row.int("n")?).unwrap_or(0)),
-            None => Ok(0),
-        }
     }
 
     /// The keys of everything planned of one kind on one CDN of an account.
@@ -572,36 +461,6 @@ fn by_run(keys: &[PurgeKey]) -> Vec<(&RunId, String)> {
     lists
 }
 
-pub(super) async fn put_task(
-    tx: &mut dyn Transaction,
-    task: &StoredTask,
-) -> Result<(), StoreError> {
-    tx.execute(
-        "INSERT INTO tasks
-             (id, account, cdn, kind, mode, state, vendor_id, error, size, submitted_at, deadline, ended_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-         ON CONFLICT (id) DO UPDATE SET
-             state = excluded.state, vendor_id = excluded.vendor_id, error = excluded.error,
-             deadline = excluded.deadline, ended_at = excluded.ended_at",
-        params![
-            &task.id,
-            &task.account,
-            &task.cdn,
-            task.kind.word(),
-            task.mode.map(Mode::word),
-            task.state.word(),
-            task.vendor_id.clone(),
-            task.error.clone(),
-            task.size,
-            task.submitted_at.as_millisecond(),
-            task.deadline.as_millisecond(),
-            task.ended_at.map(Timestamp::as_millisecond),
-        ],
-    )
-    .await?;
-    Ok(())
-}
-
 fn key(row: &Row) -> Result<PurgeKey, StoreError> {
     Ok(PurgeKey {
         run: RunId(row.text("run")?),
@@ -609,7 +468,7 @@ fn key(row: &Row) -> Result<PurgeKey, StoreError> {
     })
 }
 
-fn mode(row: &Row) -> Result<Option<Mode>, StoreError> {
+pub(super) fn mode(row: &Row) -> Result<Option<Mode>, StoreError> {
     match row.maybe_text("mode")? {
         None => Ok(None),
         Some(_) => row.word("mode", Mode::parse).map(Some),
@@ -636,22 +495,5 @@ pub(super) fn purge(row: &Row) -> Result<Purge, StoreError> {
         task: row.maybe_text("vendor_id")?,
         error: row.maybe_text("error")?,
         attempts: row.int("attempts")?,
-    })
-}
-
-fn task(row: &Row) -> Result<StoredTask, StoreError> {
-    Ok(StoredTask {
-        id: row.text("id")?,
-        account: row.text("account")?,
-        cdn: row.text("cdn")?,
-        kind: row.word("kind", PurgeKind::parse)?,
-        mode: mode(row)?,
-        state: row.word("state", TaskState::parse)?,
-        vendor_id: row.maybe_text("vendor_id")?,
-        error: row.maybe_text("error")?,
-        size: row.int("size")?,
-        submitted_at: timestamp(row.int("submitted_at")?)?,
-        deadline: timestamp(row.int("deadline")?)?,
-        ended_at: row.maybe_int("ended_at")?.map(timestamp).transpose()?,
     })
 }

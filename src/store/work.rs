@@ -11,8 +11,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::database::{Transaction, Value, params};
-use super::purges::{Move, PurgeUpdate, StoredTask};
-use super::{Store, StoreError, accept, held, purges, runs, statuses, timestamp, undisturbed};
+use super::purges::{Move, PurgeUpdate};
+use super::tasks::StoredTask;
+use super::{
+    Store, StoreError, accept, held, purges, runs, statuses, tasks, timestamp, undisturbed,
+};
 use crate::changes::{ChangeKind, FilePath};
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
 use crate::run::{Run, RunId, StatusState};
@@ -470,7 +473,7 @@ pub(super) async fn apply(
             Ok(())
         }
         Write::WishLanes(run) => wish_lanes(tx, run, now).await,
-        Write::Task(task) => purges::put_task(tx, task).await,
+        Write::Task(task) => tasks::put_task(tx, task).await,
         Write::Status(run, state, description) => {
             statuses::want(tx, run, *state, description, now).await?;
             wish(tx, &WorkKey::Status(run.clone()), now).await
