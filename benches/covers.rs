@@ -67,7 +67,10 @@ fn main() {
         );
         print("each URL", &day(&history, |push, _| each(push)));
         print("eight paths", &day(&history, |push, _| eight(push)));
-        for (name, mode) in [("exact", Cover::Exact), ("cheapest", Cover::Cheapest)] {
+        for (name, mode) in [
+            ("over_quota", Cover::OverQuota),
+            ("cheapest", Cover::Cheapest),
+        ] {
             let objects = objects(&history.urls);
             print(
                 name,

@@ -11,9 +11,10 @@ use clap::Args;
 use super::{git, load, sites};
 use crate::changes::{ChangeKind, FilePath};
 use crate::cli::ServerOptions;
+use crate::clock::Clock;
 use crate::config::Config;
-use crate::engine::capabilities;
-use crate::plan::{Ceiling, loads_to_json, loads_to_text, plan, read_files};
+use crate::engine::{budgets, capabilities, quota_day};
+use crate::plan::{Allowance, Ceiling, Cover, loads_to_json, loads_to_text, plan, read_files};
 use crate::purge::PurgeKind;
 
 /// Where the change comes from.
@@ -92,18 +93,34 @@ pub fn run(
             names.join(", ")
         );
     };
-    let plan = plan(&site.rules, &capabilities(&config, site), &change.read()?);
-    let loads = plan.loads(|cdn, kind| ceiling(&config, cdn, kind));
+    let ceiling = |cdn: &str, kind| ceiling(&config, cdn, kind);
+    let planned = plan(&site.rules, &capabilities(&config, site), &change.read()?);
+    let plan = match site.cover {
+        Cover::Exact => planned,
+        Cover::OverQuota | Cover::Cheapest => planned.covered(&budgets(site, |cdn, kind| {
+            let Ceiling {
+                per_request,
+                per_day: _,
+                left,
+            } = ceiling(cdn, kind)?;
+            Some(Allowance {
+                per_request,
+                left: Some(left),
+            })
+        })),
+    };
+    let loads = plan.loads(ceiling);
+    let (_, reset) = quota_day(Clock::system().now());
     if json {
         let mut document = plan.to_json();
-        document["summary"] = loads_to_json(&loads);
+        document["summary"] = loads_to_json(&loads, reset);
         document["problems"] = plan.problems.clone().into();
         document["notes"] = plan.notes.clone().into();
         println!("{document}");
     } else {
         println!("{}", plan.to_table().trim_end());
         if !loads.is_empty() {
-            println!("\n{}", loads_to_text(&loads).trim_end());
+            println!("\n{}", loads_to_text(&loads, reset).trim_end());
         }
         eprint!("{}", plan.remarks());
     }
@@ -119,5 +136,6 @@ fn ceiling(config: &Config, cdn: &str, kind: PurgeKind) -> Option<Ceiling> {
     Some(Ceiling {
         per_request: limit.per_request,
         per_day: limit.per_day,
+        left: limit.per_day,
     })
 }

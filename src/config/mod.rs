@@ -77,7 +77,8 @@ pub struct Site {
     pub status_context: String,
     /// What to do when it cannot be known what changed.
     pub when_unknown: WhenUnknown,
-    /// Whether cheaper purges may replace those the rules ask for. Default: only where the day's quota would not do.
+    /// Whether directories may stand in for the purges that the rules ask for. Default: never; what is over the day's
+    /// quota waits for the next day.
     pub cover: Cover,
     /// How long old commits are held after a success that nothing proved. Default: 10 minutes.
     pub settle: Duration,

@@ -73,10 +73,10 @@ fn read(
         Some(word) if word.value == "fail" => WhenUnknown::Fail,
         Some(_) | None => WhenUnknown::Everything,
     };
-    let cover = match section.word("cover", &["exact", "cheapest"]) {
-        Some(word) if word.value == "cheapest" => Cover::Cheapest,
-        Some(_) | None => Cover::Exact,
-    };
+    let cover = section
+        .word("cover", &Cover::ALL.map(Cover::word))
+        .and_then(|word| Cover::parse(&word.value))
+        .unwrap_or_default();
     let settle = section.duration("settle").map(|settle| settle.value);
     let ignore = globs(&mut section, "ignore");
     let unmatched = section

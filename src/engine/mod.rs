@@ -33,7 +33,8 @@ use tracing::{error, info, warn};
 
 pub use accept::{ReceiveError, Received};
 pub use by_hand::only_branch;
-pub use plan::capabilities;
+pub use plan::{budgets, capabilities};
+pub use quota::quota_day;
 
 use crate::clock::Clock;
 use crate::config::Config;

@@ -87,7 +87,9 @@ impl Engine {
                 let plan = plan::plan(&site.rules, &cdns, &files);
                 let plan = match site.cover {
                     Cover::Exact => plan,
-                    Cover::Cheapest => plan.covered(&self.budgets(config, site).await?),
+                    Cover::OverQuota | Cover::Cheapest => {
+                        plan.covered(&self.budgets(config, site).await?)
+                    }
                 };
                 let what = describe::files(files.len());
                 writes.push(Write::Changes(run.id.clone(), files));
@@ -149,13 +151,12 @@ impl Engine {
         config: &Config,
         site: &Site,
     ) -> Result<BTreeMap<String, Budget>, StoreError> {
-        let mut budgets = BTreeMap::new();
+        let mut allowances = BTreeMap::new();
         for (name, cdn) in site
             .cdns
             .iter()
             .filter_map(|name| Some((name, config.cdns.get(name)?)))
         {
-            let mut allowances = BTreeMap::new();
             for (kind, limit) in &cdn.limits().kinds {
                 let room = self
                     .room(cdn.as_ref(), &cdn.account(), *kind, *limit)
@@ -164,21 +165,12 @@ impl Engine {
                     per_request: room.per_request,
                     left: Some(room.today),
                 };
-                allowances.insert(*kind, allowance);
+                allowances.insert((name.as_str(), *kind), allowance);
             }
-            let Some(urls) = allowances.get(&PurgeKind::Url).copied() else {
-                continue;
-            };
-            let budget = Budget {
-                cover: site.cover,
-                urls,
-                directories: allowances.get(&PurgeKind::Directory).copied(),
-                roots: site.rules.roots(),
-                objects: BTreeMap::new(),
-            };
-            budgets.insert(name.clone(), budget);
         }
-        Ok(budgets)
+        Ok(budgets(site, |cdn, kind| {
+            allowances.get(&(cdn, kind)).copied()
+        }))
     }
 
     /// Turns the name that the event gave for its commit into the commit.
@@ -282,6 +274,26 @@ pub fn capabilities(config: &Config, site: &Site) -> Vec<Capability> {
                 kinds: cdn.limits().kinds.keys().copied().collect(),
                 url_length: cdn.limits().url_length,
             })
+        })
+        .collect()
+}
+
+/// What each CDN of a site may still be asked for. One that cannot purge single URLs has no budget.
+pub fn budgets(
+    site: &Site,
+    allowance: impl Fn(&str, PurgeKind) -> Option<Allowance>,
+) -> BTreeMap<String, Budget> {
+    site.cdns
+        .iter()
+        .filter_map(|name| {
+            let budget = Budget {
+                cover: site.cover,
+                urls: allowance(name, PurgeKind::Url)?,
+                directories: allowance(name, PurgeKind::Directory),
+                roots: site.rules.roots(),
+                objects: BTreeMap::new(),
+            };
+            Some((name.clone(), budget))
         })
         .collect()
 }

@@ -132,7 +132,7 @@ fn left(limit: Limit, own: Option<Quota>, since_asked: u64, today: u64) -> Room 
 
 /// The quota day around a moment: from 00:00 to 24:00 in UTC+8. No vendor
 /// documents hour or zone; the quota is asked for again before anything is sent.
-pub(super) fn quota_day(now: Timestamp) -> (Timestamp, Timestamp) {
+pub fn quota_day(now: Timestamp) -> (Timestamp, Timestamp) {
     const DAY: i64 = 24 * 60 * 60;
     const OFFSET: i64 = 8 * 60 * 60;
     let begin = (now.as_second() + OFFSET).div_euclid(DAY) * DAY - OFFSET;

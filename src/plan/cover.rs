@@ -31,11 +31,32 @@ pub const UNCOUNTED_OBJECTS: u64 = 100;
 /// Whether a site's purges are taken as its rules say, or made cheaper: the `cover:` of a site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cover {
-    /// As the rules say. What is over the day's quotas waits for the next day.
+    /// As the rules say, always. What is over the day's quotas waits for the next day.
     #[default]
     Exact,
+    /// As the rules say while that keeps what is left of the day's quotas, else the cheapest cover.
+    OverQuota,
     /// The cheapest cover at all times.
     Cheapest,
+}
+
+impl Cover {
+    /// Every one.
+    pub const ALL: [Cover; 3] = [Self::Exact, Self::OverQuota, Self::Cheapest];
+
+    /// The word in rules.yaml.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::OverQuota => "over_quota",
+            Self::Cheapest => "cheapest",
+        }
+    }
+
+    /// The one a word stands for.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cover| cover.word() == word)
+    }
 }
 
 /// What one kind of purge may still use on a CDN.
@@ -86,8 +107,8 @@ pub struct Price {
 /// (as [`super::plan`] makes them).
 ///
 /// Minimises [`Price`]. Directories are chosen below [`Budget::roots`] only, and never more of them than are left of
-/// the quota (or were wanted, if those are more). With [`Cover::Exact`], what is wanted stays as it is while it
-/// keeps the quotas.
+/// the quota (or were wanted, if those are more). With [`Cover::OverQuota`], what is wanted stays as it is
+/// while it keeps the quotas; with [`Cover::Exact`], always.
 ///
 /// For m directories above what is wanted it takes O(m) steps where no quota binds, O(m · k²) where k directories are
 /// left and only their quota binds, and at most O(m · w² log w) where the URLs' does: w is the number of ways to cover
@@ -101,7 +122,8 @@ pub fn cover(wanted: &[PlannedPurge], budget: &Budget) -> Covered {
     let over = before.over(budget);
     let may_change = match budget.cover {
         Cover::Cheapest => true,
-        Cover::Exact => over > 0,
+        Cover::OverQuota => over > 0,
+        Cover::Exact => false,
     };
     let mut notes = Vec::new();
     let chosen = match budget.directories {

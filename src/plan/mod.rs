@@ -13,7 +13,7 @@ mod tests;
 
 pub use cover::{Allowance, Budget, Cover, Covered, Price, cover};
 pub use input::{InputError, read_files};
-pub use summary::{Ceiling, Load, loads_to_json, loads_to_text};
+pub use summary::{Ceiling, Load, Wait, loads_to_json, loads_to_text};
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

@@ -1,11 +1,16 @@
-//! What a plan costs each CDN: targets, requests, and how much of a day's quota.
+//! What a plan costs each CDN: targets, requests, how much of a day's quota, and what has to wait.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Plan;
 use crate::purge::{Mode, PurgeKind};
+
+/// From one renewal of a quota to the next.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a CDN takes of one kind of purge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +19,8 @@ pub struct Ceiling {
     pub per_request: usize,
     /// Targets in a day.
     pub per_day: u64,
+    /// Targets that are left of it today: all of them where nothing was handed over yet.
+    pub left: u64,
 }
 
 /// What a plan asks of one CDN, of one kind of purge.
@@ -29,6 +36,19 @@ pub struct Load {
     pub requests: usize,
     /// How many the CDN takes in a day; none where it is not known.
     pub per_day: Option<u64>,
+    /// How many of those are left today.
+    pub left: Option<u64>,
+}
+
+/// What does not fit into a day's quota, and when it goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// How many targets go out at once.
+    pub today: u64,
+    /// How many wait.
+    pub waiting: u64,
+    /// When the first of those go out, and when the last; none where the quota is nothing, so that they never do.
+    pub until: Option<(Timestamp, Timestamp)>,
 }
 
 impl Load {
@@ -40,6 +60,33 @@ impl Load {
         Some(match per_day {
             0 => 100.0,
             per_day => self.targets as f64 * 100.0 / per_day as f64,
+        })
+    }
+
+    /// What has to wait for the quota, which is renewed at `reset` and every day after. None where everything
+    /// fits into what is left, or where the quota is not known.
+    pub fn wait(&self, reset: Timestamp) -> Option<Wait> {
+        let (per_day, left) = (self.per_day?, self.left?);
+        let targets = u64::try_from(self.targets).unwrap_or(u64::MAX);
+        let waiting = targets.saturating_sub(left);
+        if waiting == 0 {
+            return None;
+        }
+        let days = waiting.checked_div(per_day).map(|full| {
+            if waiting.is_multiple_of(per_day) {
+                full - 1
+            } else {
+                full
+            }
+        });
+        let last = |days: u64| {
+            let more = DAY.checked_mul(u32::try_from(days).ok()?)?;
+            reset.checked_add(more).ok()
+        };
+        Some(Wait {
+            today: targets - waiting,
+            waiting,
+            until: days.and_then(last).map(|last| (reset, last)),
         })
     }
 }
@@ -62,17 +109,20 @@ impl Plan {
                 targets: modes.values().sum(),
                 requests: modes.values().map(|n| n.div_ceil(per_request)).sum(),
                 per_day: ceiling.map(|ceiling| ceiling.per_day),
+                left: ceiling.map(|ceiling| ceiling.left),
             }
         });
         loads.collect()
     }
 }
 
-/// `[{"cdn", "kind", "targets", "requests", "per_day", "percent_of_day"}]`.
-pub fn loads_to_json(loads: &[Load]) -> Value {
+/// `[{"cdn", "kind", "targets", "requests", "per_day", "percent_of_day", "left_today", "today", "waiting",
+/// "waits_until": {"first", "last"}}]`; the last is null where nothing waits, or waits for ever.
+pub fn loads_to_json(loads: &[Load], reset: Timestamp) -> Value {
     loads
         .iter()
         .map(|load| {
+            let wait = load.wait(reset);
             json!({
                 "cdn": load.cdn,
                 "kind": load.kind.word(),
@@ -80,13 +130,20 @@ pub fn loads_to_json(loads: &[Load]) -> Value {
                 "requests": load.requests,
                 "per_day": load.per_day,
                 "percent_of_day": load.percent_of_day(),
+                "left_today": load.left,
+                "today": wait.map_or(load.targets as u64, |wait| wait.today),
+                "waiting": wait.map_or(0, |wait| wait.waiting),
+                "waits_until": wait.and_then(|wait| wait.until).map(|(first, last)| json!({
+                    "first": first.to_string(),
+                    "last": last.to_string(),
+                })),
             })
         })
         .collect()
 }
 
-/// A line a CDN and kind: `tencent: 12 URLs in 1 request, 0.12% of a day's 10000`.
-pub fn loads_to_text(loads: &[Load]) -> String {
+/// A line a CDN and kind: `tencent: 12 URLs in 1 request, 0.12% of a day's 10000`, and what waits until when.
+pub fn loads_to_text(loads: &[Load], reset: Timestamp) -> String {
     let counted = |n: usize, one: &str, many: &str| match n {
         1 => format!("1 {one}"),
         n => format!("{n} {many}"),
@@ -106,10 +163,35 @@ pub fn loads_to_text(loads: &[Load]) -> String {
         ));
         if let (Some(per_day), Some(percent)) = (load.per_day, load.percent_of_day()) {
             text.push_str(&format!(", {} of a day's {per_day}", rounded(percent)));
+            if let Some(left) = load.left.filter(|left| *left < per_day) {
+                text.push_str(&format!(", {left} left today"));
+            }
+        }
+        if let Some(wait) = load.wait(reset) {
+            text.push_str(&in_words(&wait));
         }
         text.push('\n');
     }
     text
+}
+
+fn in_words(wait: &Wait) -> String {
+    let Wait {
+        today,
+        waiting,
+        until,
+    } = wait;
+    let (go, wait) = (
+        if *today == 1 { "goes" } else { "go" },
+        if *waiting == 1 { "waits" } else { "wait" },
+    );
+    let at = |moment: &Timestamp| moment.strftime("%Y-%m-%d %H:%M UTC").to_string();
+    let when = match until {
+        None => "for a quota: this one is nothing".to_owned(),
+        Some((first, last)) if first == last => format!("until {}", at(first)),
+        Some((first, last)) => format!("from {} to {}", at(first), at(last)),
+    };
+    format!(": {today} {go} today, {waiting} {wait} {when}")
 }
 
 /// Two digits, however small.
@@ -138,6 +220,46 @@ mod tests {
         }
     }
 
+    fn reset() -> Timestamp {
+        "2026-11-22T16:00:00Z".parse().unwrap()
+    }
+
+    fn load(targets: usize, per_day: u64, left: u64) -> Load {
+        Load {
+            cdn: "a".to_owned(),
+            kind: PurgeKind::Url,
+            targets,
+            requests: 1,
+            per_day: Some(per_day),
+            left: Some(left),
+        }
+    }
+
+    #[test]
+    fn what_is_over_the_quota_goes_out_on_the_days_after() {
+        let last = |targets, per_day, left| {
+            let wait = load(targets, per_day, left).wait(reset())?;
+            Some((
+                wait.today,
+                wait.waiting,
+                wait.until.map(|(_, last)| last.to_string()),
+            ))
+        };
+        let on = |day: &str| Some(format!("2026-11-{day}T16:00:00Z"));
+
+        assert_eq!(last(10, 10, 10), None);
+        assert_eq!(last(11, 10, 10), Some((10, 1, on("22"))));
+        assert_eq!(last(20, 10, 10), Some((10, 10, on("22"))));
+        assert_eq!(last(21, 10, 10), Some((10, 11, on("23"))));
+        assert_eq!(last(21, 10, 0), Some((0, 21, on("24"))));
+        assert_eq!(last(5, 0, 0), Some((0, 5, None)));
+        assert_eq!(last(usize::MAX, 1, 0), Some((0, u64::MAX, None)));
+        assert_eq!(
+            loads_to_text(&[load(21, 10, 10)], reset()),
+            "a: 21 URLs in 1 request, 210% of a day's 10: 10 go today, 11 wait from 2026-11-22 16:00 UTC to 2026-11-23 16:00 UTC\n"
+        );
+    }
+
     #[test]
     fn a_plans_cost_is_counted_in_requests_of_one_mode_and_in_days() {
         let mut plan = Plan::default();
@@ -155,23 +277,28 @@ mod tests {
             PurgeKind::Url => Some(Ceiling {
                 per_request: 10,
                 per_day: 10_000,
+                left: 9_000,
             }),
             PurgeKind::Directory => Some(Ceiling {
                 per_request: 20,
                 per_day: 2,
+                left: 1,
             }),
             PurgeKind::Prefetch => None,
         });
 
         assert_eq!(
-            loads_to_text(&loads),
-            "a: 25 URLs in 3 requests, 0.25% of a day's 10000\n\
-             a: 3 directories in 2 requests, 150% of a day's 2\n\
+            loads_to_text(&loads, reset()),
+            "a: 25 URLs in 3 requests, 0.25% of a day's 10000, 9000 left today\n\
+             a: 3 directories in 2 requests, 150% of a day's 2, 1 left today: \
+             1 goes today, 2 wait until 2026-11-22 16:00 UTC\n\
              a: 1 prefetch in 1 request\n"
         );
         assert_eq!(
-            loads_to_json(&loads)[1],
-            json!({"cdn": "a", "kind": "directory", "targets": 3, "requests": 2, "per_day": 2, "percent_of_day": 150.0})
+            loads_to_json(&loads, reset())[1],
+            json!({"cdn": "a", "kind": "directory", "targets": 3, "requests": 2, "per_day": 2, "percent_of_day": 150.0,
+                "left_today": 1, "today": 1, "waiting": 2,
+                "waits_until": {"first": "2026-11-22T16:00:00Z", "last": "2026-11-22T16:00:00Z"}})
         );
     }
 }

@@ -52,6 +52,12 @@ fn holding(mut budget: Budget, objects: &[(&str, u64)]) -> Budget {
     budget
 }
 
+fn cover_order(purges: &[PlannedPurge]) -> Vec<PlannedPurge> {
+    let mut sorted = purges.to_vec();
+    sorted.sort();
+    sorted
+}
+
 /// The directories among some purges, without the root.
 fn directories(covered: &Covered) -> Vec<&str> {
     covered
@@ -66,17 +72,30 @@ fn directories(covered: &Covered) -> Vec<&str> {
 fn what_keeps_the_quota_stays_as_the_rules_say() {
     let wanted = urls("a/", 500);
 
-    let covered = cover(&wanted, &budget(Cover::Exact, Some(500), Some(100)));
+    let covered = cover(&wanted, &budget(Cover::OverQuota, Some(500), Some(100)));
 
     assert_eq!(covered.purges.len(), 500);
     assert_eq!(covered.notes, [""; 0]);
 }
 
 #[test]
+fn an_exact_plan_over_the_quota_waits_and_gets_no_wider() {
+    let wanted = urls("a/", 60);
+
+    let covered = cover(&wanted, &budget(Cover::Exact, Some(50), Some(100)));
+
+    assert_eq!(covered.purges, cover_order(&wanted));
+    assert_eq!(
+        covered.notes,
+        ["tencent: 10 of 60 URLs are over what is left of today's quota and wait for its reset"]
+    );
+}
+
+#[test]
 fn over_the_quota_directories_stand_for_urls() {
     let wanted = [urls("a/", 60), urls("b/", 30), urls("", 5)].concat();
 
-    let covered = cover(&wanted, &budget(Cover::Exact, Some(50), Some(1)));
+    let covered = cover(&wanted, &budget(Cover::OverQuota, Some(50), Some(1)));
 
     assert_eq!(directories(&covered), ["a/"]);
     assert_eq!(covered.purges.len(), 36);
@@ -95,7 +114,7 @@ fn over_the_quota_directories_stand_for_urls() {
 
 #[test]
 fn what_no_cover_brings_under_the_quota_waits_and_is_said() {
-    let none_left = cover(&urls("a/", 3), &budget(Cover::Exact, Some(2), Some(0)));
+    let none_left = cover(&urls("a/", 3), &budget(Cover::OverQuota, Some(2), Some(0)));
     let mut cannot = budget(Cover::Cheapest, Some(2), None);
     cannot.directories = None;
     let cannot = cover(&urls("a/", 3), &cannot);
@@ -137,7 +156,7 @@ fn a_directory_outside_the_site_is_never_chosen() {
 fn a_query_is_no_path_and_a_page_lies_in_its_own_directory() {
     let wanted = [url("a/?x=/b/c"), url("a/b?c/d")];
 
-    let covered = cover(&wanted, &budget(Cover::Exact, Some(0), Some(1)));
+    let covered = cover(&wanted, &budget(Cover::OverQuota, Some(0), Some(1)));
 
     assert_eq!(directories(&covered), ["a/"]);
     assert_eq!(covered.purges.len(), 1);
@@ -150,8 +169,8 @@ fn prefetches_stay_and_flushed_directories_cover_nothing() {
     let mut wanted = urls("a/", 5);
     wanted.extend([flushed, prefetch.clone()]);
 
-    let within = cover(&wanted, &budget(Cover::Exact, Some(5), Some(1)));
-    let over = cover(&wanted, &budget(Cover::Exact, Some(4), Some(1)));
+    let within = cover(&wanted, &budget(Cover::OverQuota, Some(5), Some(1)));
+    let over = cover(&wanted, &budget(Cover::OverQuota, Some(4), Some(1)));
 
     assert_eq!(within.purges.len(), 7);
     assert_eq!(over.purges.len(), 2);
@@ -165,7 +184,7 @@ fn a_site_of_many_pages_in_directories_of_their_own_is_covered_within_the_quota(
         .map(|n| url(&format!("{}/{}/{n}/", n % 10, n % 400)))
         .collect();
 
-    let covered = cover(&wanted, &budget(Cover::Exact, Some(10_000), Some(100)));
+    let covered = cover(&wanted, &budget(Cover::OverQuota, Some(10_000), Some(100)));
 
     let counts = Counts::of(&covered.purges);
     assert!(
@@ -208,7 +227,7 @@ fn small() -> impl Strategy<Value = Small> {
                 let cover = if cheapest {
                     Cover::Cheapest
                 } else {
-                    Cover::Exact
+                    Cover::OverQuota
                 };
                 let mut budget = budget(cover, urls, dirs);
                 budget.urls.per_request = per_request;
@@ -351,7 +370,7 @@ proptest! {
         }
         prop_assert!(covered.purges.is_sorted());
         let price = small.price(&wanted, &covered.purges);
-        if small.budget.cover == Cover::Exact && Counts::of(&wanted).over(&small.budget) == 0 {
+        if small.budget.cover == Cover::OverQuota && Counts::of(&wanted).over(&small.budget) == 0 {
             prop_assert_eq!(covered.purges.len(), wanted.len());
         } else {
             prop_assert_eq!(price, small.least(&wanted));
