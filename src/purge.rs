@@ -61,7 +61,8 @@ impl Mode {
 /// How a purge stands.
 ///
 /// `Waiting -> Planned -> Submitting -> Running -> Done | Failed`; a batch that
-/// was not accepted goes back from `Submitting` to `Planned`.
+/// was not accepted goes back from `Submitting` to `Planned`. Where the site is
+/// only observed, it is `Observed` and nothing else ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PurgeState {
     /// A prefetch whose purge is not done yet.
@@ -76,17 +77,20 @@ pub enum PurgeState {
     Done,
     /// Refused, failed, or not confirmed in time.
     Failed,
+    /// It would have been submitted, were its site not only observed.
+    Observed,
 }
 
 impl PurgeState {
     /// Every state, in the order of a purge's life.
-    pub const ALL: [PurgeState; 6] = [
+    pub const ALL: [PurgeState; 7] = [
         Self::Waiting,
         Self::Planned,
         Self::Submitting,
         Self::Running,
         Self::Done,
         Self::Failed,
+        Self::Observed,
     ];
 
     /// The word in the API and the database.
@@ -98,6 +102,7 @@ impl PurgeState {
             Self::Running => "running",
             Self::Done => "done",
             Self::Failed => "failed",
+            Self::Observed => "observed",
         }
     }
 
@@ -108,7 +113,7 @@ impl PurgeState {
 
     /// Whether nothing more will happen to it by itself.
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Done | Self::Failed)
+        matches!(self, Self::Done | Self::Failed | Self::Observed)
     }
 }
 

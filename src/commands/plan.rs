@@ -94,7 +94,7 @@ pub fn run(
         );
     };
     let ceiling = |cdn: &str, kind| ceiling(&config, cdn, kind);
-    let planned = plan(&site.rules, &capabilities(&config, site), &change.read()?);
+    let planned = plan(&site.rules, &capabilities(site), &change.read()?);
     let plan = match site.cover {
         Cover::Exact => planned,
         Cover::OverQuota | Cover::Cheapest => planned.covered(&budgets(site, |cdn, kind| {

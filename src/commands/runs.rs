@@ -57,6 +57,7 @@ fn as_json(run: &Run) -> serde_json::Value {
         "ref": run.git_ref,
         "commit": run.commit,
         "state": run.state.word(),
+        "mode": if run.observed { "observe" } else { "live" },
         "summary": run.summary,
         "created_at": run.created_at.to_string(),
         "ended_at": run.ended_at.map(|at| at.to_string()),

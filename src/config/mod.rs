@@ -12,7 +12,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::cdn::{self, Cdn, CdnKind};
+use crate::cdn::{self, Cdn, CdnKind, Limits};
 use crate::event::{RepoPath, SignalKind};
 use crate::forge::{self, Forge, ForgeKind};
 use crate::http::Outside;
@@ -55,6 +55,8 @@ pub struct Server {
     pub database: String,
     /// How often sites are compared with their forges, in case a webhook was lost. Default: 5 minutes; zero: never.
     pub reconcile: Duration,
+    /// Whether purgehook only observes: then every site is [`Reach::Observed`]. Default: no.
+    pub observes: bool,
     /// Opens the actions. Unset: pages are read-only.
     pub admin_token: Option<SecretString>,
 }
@@ -73,6 +75,8 @@ pub struct Site {
     pub trigger: Trigger,
     /// Names under `cdns:`.
     pub cdns: Vec<String>,
+    /// What its runs may do with those CDNs: `mode: live` (the default) or `mode: observe`.
+    pub reach: Reach,
     /// Names the status on the commit. Default: `purgehook/<site>`.
     pub status_context: String,
     /// What to do when it cannot be known what changed.
@@ -87,6 +91,36 @@ pub struct Site {
     /// What the rules should come to.
     pub tests: Vec<Case>,
 }
+
+/// How far a site's runs reach.
+pub enum Reach {
+    /// Its purges go out and its statuses are posted. The CDNs by name.
+    Live(BTreeMap<String, Arc<dyn Cdn>>),
+    /// It is planned what would be purged, and nothing is. There is nothing here that could:
+    /// only what each CDN would take, by its name.
+    Observed(BTreeMap<String, Limits>),
+}
+
+impl Reach {
+    /// What a CDN of the site takes. None if it has no such CDN.
+    pub fn limits(&self, cdn: &str) -> Option<&Limits> {
+        match self {
+            Self::Live(cdns) => cdns.get(cdn).map(|cdn| cdn.limits()),
+            Self::Observed(limits) => limits.get(cdn),
+        }
+    }
+
+    /// Whether nothing is purged and no status posted.
+    pub fn is_observed(&self) -> bool {
+        match self {
+            Self::Live(_) => false,
+            Self::Observed(_) => true,
+        }
+    }
+}
+
+/// The words behind `mode:` of the server and of a site.
+const MODES: [&str; 2] = ["live", "observe"];
 
 /// What starts a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,7 +251,8 @@ fn read_root(mut root: Section, outside: &Outside, kinds: Kinds<'_>) -> Option<C
     let server = server::read(&mut root);
     let forges = clients::forges(&mut root, outside, kinds.forges);
     let cdns = clients::cdns(&mut root, outside, kinds.cdns);
-    let sites = site::read_all(&mut root, &forges, &cdns);
+    let observes = server.as_ref().is_some_and(|server| server.observes);
+    let sites = site::read_all(&mut root, &forges, &cdns, observes);
     overlaps::check(&mut root, &forges, &cdns, &sites);
 
     let count = sites.len();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use url::Url;
 
-use super::Server;
+use super::{MODES, Server};
 use crate::settings::{Located, Section};
 
 /// Where to listen when nobody says.
@@ -28,6 +28,7 @@ pub(super) fn read(root: &mut Section) -> Option<Server> {
             public_url: None,
             database: DEFAULT_DATABASE.to_owned(),
             reconcile: DEFAULT_RECONCILE,
+            observes: false,
             admin_token: None,
         });
     };
@@ -47,6 +48,9 @@ pub(super) fn read(root: &mut Section) -> Option<Server> {
     let reconcile = section
         .duration("reconcile")
         .map_or(DEFAULT_RECONCILE, |every| every.value);
+    let observes = section
+        .word("mode", &MODES)
+        .is_some_and(|mode| mode.value == "observe");
     let token_at = section
         .place_of("admin_token")
         .or_else(|| section.place_of("admin_token_file"));
@@ -65,6 +69,7 @@ pub(super) fn read(root: &mut Section) -> Option<Server> {
         public_url: url,
         database: database?,
         reconcile,
+        observes,
         admin_token,
     })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::clients::{Clients, check_form};
-use super::{Site, Trigger, WhenUnknown};
+use super::{MODES, Reach, Site, Trigger, WhenUnknown};
 use super::{case, rule};
 use crate::cdn::Cdn;
 use crate::event::{PIPELINE_ENDS, RepoPath};
@@ -38,6 +38,7 @@ pub(super) fn read_all(
     root: &mut Section,
     forges: &Clients<dyn Forge>,
     cdns: &Clients<dyn Cdn>,
+    server_observes: bool,
 ) -> Vec<SiteEntry> {
     let Some(mut sites) = root.section("sites") else {
         root.missing(
@@ -49,7 +50,7 @@ pub(super) fn read_all(
     sites
         .entries()
         .into_iter()
-        .map(|(name, section)| read(name, section, forges, cdns))
+        .map(|(name, section)| read(name, section, forges, cdns, server_observes))
         .collect()
 }
 
@@ -58,6 +59,7 @@ fn read(
     mut section: Section,
     forges: &Clients<dyn Forge>,
     cdns: &Clients<dyn Cdn>,
+    server_observes: bool,
 ) -> SiteEntry {
     check_form(&mut section, "site", &name);
     let repo = read_repo(&mut section, forges);
@@ -67,7 +69,9 @@ fn read(
         check_trigger(&mut section, trigger, forge, forges);
     }
     let base_urls = read_base_urls(&mut section);
-    let (written_cdns, cdns) = read_cdns(&mut section, cdns);
+    let clients = cdns;
+    let (written_cdns, cdns) = read_cdns(&mut section, clients);
+    let observed = read_mode(&mut section, server_observes);
     let context = read_context(&mut section);
     let when_unknown = match section.word("when_unknown", &["everything", "fail"]) {
         Some(word) if word.value == "fail" => WhenUnknown::Fail,
@@ -106,6 +110,7 @@ fn read(
             trigger,
             branches: branches.into_iter().map(|b| b.value.1).collect(),
             cdns: cdns.clone(),
+            reach: reach(&cdns, clients, observed),
             status_context: context
                 .map_or_else(|| format!("purgehook/{}", name.value), |c| c.value),
             when_unknown,
@@ -281,6 +286,43 @@ fn read_cdns(section: &mut Section, cdns: &Clients<dyn Cdn>) -> (Vec<String>, Ve
         }
     }
     (written, known)
+}
+
+/// Reads `mode`: whether the site is only observed.
+fn read_mode(section: &mut Section, server_observes: bool) -> bool {
+    let mode = section.word("mode", &MODES);
+    if let Some(mode) = &mode
+        && server_observes
+        && mode.value == "live"
+    {
+        section.warning(
+            mode.at.clone(),
+            "the site is observed all the same, since `server.mode` is `observe`",
+            Some("let the server be `live`, and `observe` the other sites".to_owned()),
+        );
+    }
+    server_observes || mode.is_some_and(|mode| mode.value == "observe")
+}
+
+/// The clients of a live site, or what an observed one knows of its CDNs.
+fn reach(names: &[String], cdns: &Clients<dyn Cdn>, observed: bool) -> Reach {
+    let clients = names.iter().filter_map(|name| {
+        let client = cdns.entries.get(name)?.client.as_ref()?;
+        Some((name.clone(), client))
+    });
+    if observed {
+        Reach::Observed(
+            clients
+                .map(|(name, client)| (name, client.limits().clone()))
+                .collect(),
+        )
+    } else {
+        Reach::Live(
+            clients
+                .map(|(name, client)| (name, std::sync::Arc::clone(client)))
+                .collect(),
+        )
+    }
 }
 
 /// Reads `index`, the name of the document that stands for its directory.

@@ -216,6 +216,8 @@ pub(super) fn new_run(
         summary: "Finding out what changed".to_owned(),
         proof: None,
         problems: Vec::new(),
+        notes: Vec::new(),
+        observed: site.reach.is_observed(),
         created_at: now,
         deadline: now + RUN_LIMIT,
         ended_at: None,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tracing::info;
 
 use super::describe::short;
-use super::{Engine, Outcome, StepError, describe, prefetch};
+use super::{Engine, Outcome, StepError, describe, observe, prefetch};
 use crate::event::CommitId;
 use crate::purge::{Purge, PurgeState};
 use crate::run::{Run, RunId, RunState, StatusState, Step};
@@ -29,13 +29,18 @@ impl Engine {
                 .close(run, "not confirmed before the run's deadline", now)
                 .await;
         }
-        let config = self.config();
-        let Some(site) = config.sites.get(&run.site) else {
-            let why = format!("the site {} is no longer configured", run.site);
-            return self.close(run, &why, now).await;
-        };
         match run.step {
-            Step::Changes => self.plan(&config, site, run, work).await,
+            Step::Changes => {
+                let config = self.config();
+                match config.sites.get(&run.site) {
+                    Some(site) => self.plan(&config, site, run, work).await,
+                    None => {
+                        let why = format!("the site {} is no longer configured", run.site);
+                        self.close(run, &why, now).await
+                    }
+                }
+            }
+            // What was planned is seen through, whatever became of the site meanwhile.
             Step::Purging => self.settle(run, now).await,
             Step::Ended => Ok(Outcome::done(Vec::new())),
         }
@@ -98,7 +103,24 @@ impl Engine {
             .iter()
             .filter(|purge| purge.state == PurgeState::Failed)
             .collect();
+        let (observed, others): (Vec<&Purge>, Vec<&Purge>) = purges
+            .iter()
+            .partition(|purge| purge.state == PurgeState::Observed);
         let (state, summary) = match (failed.first(), run.problems.first()) {
+            (None, _) if !observed.is_empty() => {
+                let of =
+                    |purges: &[&Purge]| describe::purges(purges.iter().map(|purge| &purge.planned));
+                let stopped = format!(
+                    "The site is only observed by now: {} would have been purged",
+                    of(&observed)
+                );
+                let summary = if others.is_empty() {
+                    stopped
+                } else {
+                    format!("{stopped}; purged before that: {}", of(&others))
+                };
+                (RunState::Cancelled, summary)
+            }
             (Some(first), _) => {
                 let why = first.error.as_deref().unwrap_or("no reason is known");
                 let all = u64::try_from(purges.len()).unwrap_or(u64::MAX);
@@ -150,17 +172,17 @@ impl Engine {
         } else {
             // It ends without a plan: what it should have purged is held for the next one. And
             // nobody may leave their work to it meanwhile.
-            let held = self.store.held(&run.site, now).await?;
+            let ground = self.ground(&run.site, run.observed).await?;
             let hold = run.before.iter().chain([&run.commit]);
             let hold = hold
                 .filter(|id| CommitId::parse(id).is_some())
                 .cloned()
                 .collect();
-            writes.push(Write::HeldAsOf(run.site.clone(), held.version));
-            writes.push(Write::Hold(run.site.clone(), hold, held.version + 1));
+            writes.extend(ground.hold(&run.site, hold));
             self.store.covered_by(&run.id).await?
         };
         for mut covered in covered {
+            covered.observed = run.observed;
             covered.summary = format!("Covered by {}: {}", short(&run.commit), run.summary);
             writes.push(Write::Status(
                 covered.id.clone(),
@@ -182,7 +204,7 @@ impl Engine {
                 .iter()
                 .filter(|base| **base != run.commit && !newer.contains(base));
             writes.push(Write::LetGo {
-                site: run.site.clone(),
+                site: observe::held_by(&run),
                 commits: gone.cloned().collect(),
                 version,
                 until: now + settle,

@@ -12,6 +12,7 @@ mod changes;
 mod decide;
 mod describe;
 mod follow;
+mod observe;
 mod plan;
 mod prefetch;
 mod quota;

@@ -1,6 +1,7 @@
 //! The first step of a run: which commit, what changed, and the plan.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,10 +9,12 @@ use tracing::{info, warn};
 
 use super::by_hand::EVERYTHING;
 use super::describe::{self, short};
-use super::prefetch::{Covers, account_of};
+use super::observe::Ground;
+use super::prefetch::Covers;
 use super::{Engine, Outcome, StepError, retry};
+use crate::cdn::Cdn;
 use crate::changes::ChangeSet;
-use crate::config::{Config, Site, WhenUnknown};
+use crate::config::{Config, Reach, Site, WhenUnknown};
 use crate::event::{CommitId, RepoPath};
 use crate::forge::ForgeError;
 use crate::plan::{self, Allowance, Budget, Capability, Cover, Plan};
@@ -21,6 +24,8 @@ use crate::store::{StoreError, Work, WorkKey, Write};
 
 /// Tries to learn something from the forge, over about ten minutes, before it counts as unknown.
 const FORGE_TRIES: i64 = 15;
+/// Notes on a plan that are kept with its run.
+const MOST_NOTES: usize = 50;
 
 impl Engine {
     /// Finds out what changed and plans the purges.
@@ -31,21 +36,21 @@ impl Engine {
         mut run: Run,
         work: &Work,
     ) -> Result<Outcome, StepError> {
+        run.observed = site.reach.is_observed();
         if CommitId::parse(&run.commit).is_none() {
             return self.resolve(config, run, work).await;
         }
-        let held = self.store.held(&site.name, self.clock.now()).await?;
-        let version = Write::HeldAsOf(site.name.clone(), held.version);
+        let ground = self.ground(&site.name, run.observed).await?;
         let everything = run.origin == EVERYTHING;
         let newer = self.store.newer_unplanned(&site.name, &run.id).await?;
         if let Some(newer) =
             newer.filter(|newer| !everything && CommitId::parse(&newer.commit).is_some())
         {
-            return self.fold(run, &newer, held.version).await;
+            return self.fold(run, &newer, &ground).await;
         }
 
         // What was live before this push may be cached even if nobody told us of it then.
-        let mut bases = held.commits.clone();
+        let mut bases = ground.commits().to_vec();
         if let Some(before) = run.before.clone().filter(|before| !bases.contains(before)) {
             bases.push(before);
         }
@@ -70,26 +75,21 @@ impl Engine {
         let mut hold: Vec<String> = run
             .before
             .iter()
-            .filter(|id| !held.commits.contains(id))
+            .filter(|id| !ground.commits().contains(id))
             .cloned()
             .collect();
         hold.push(run.commit.clone());
         run.bases = bases;
-        run.held_version = Some(held.version + 1);
-        let mut writes = vec![
-            version,
-            Write::Hold(site.name.clone(), hold, held.version + 1),
-        ];
-        let cdns = capabilities(config, site);
+        run.held_version = Some(ground.next_version());
+        let mut writes = ground.hold(&site.name, hold);
+        let cdns = capabilities(site);
         let (plan, what) = match changes {
             ChangeSet::Complete { proof, files } => {
                 run.proof = Some(proof.word().to_owned());
                 let plan = plan::plan(&site.rules, &cdns, &files);
                 let plan = match site.cover {
                     Cover::Exact => plan,
-                    Cover::OverQuota | Cover::Cheapest => {
-                        plan.covered(&self.budgets(config, site).await?)
-                    }
+                    Cover::OverQuota | Cover::Cheapest => plan.covered(&self.budgets(site).await?),
                 };
                 let what = describe::files(files.len());
                 writes.push(Write::Changes(run.id.clone(), files));
@@ -119,6 +119,7 @@ impl Engine {
         }
         info!(run = %run.id, site = %run.site, purges = plan.purges.len(), "planned {} purges for {}", plan.purges.len(), run.site);
         run.problems.clone_from(&plan.problems);
+        run.notes = noted(&plan.notes);
         if plan.purges.is_empty() {
             let (state, summary) = match run.problems.first() {
                 None => (RunState::Succeeded, format!("Nothing to purge: {what}")),
@@ -132,6 +133,14 @@ impl Engine {
             return Ok(outcome);
         }
 
+        let live = match &site.reach {
+            Reach::Observed(_) => {
+                let mut outcome = self.end_observed(run, plan, now).await?;
+                outcome.writes.splice(0..0, writes);
+                return Ok(outcome);
+            }
+            Reach::Live(cdns) => cdns,
+        };
         run.step = Step::Purging;
         run.summary = format!("Purging {}: {what}", describe::purges(&plan.purges));
         writes.push(Write::Status(
@@ -139,33 +148,41 @@ impl Engine {
             StatusState::Pending,
             run.summary.clone(),
         ));
-        writes.extend(begin_purging(config, &run, plan, now));
+        writes.extend(begin_purging(live, &run, plan, now));
         let deadline = run.deadline;
         writes.push(Write::Run(run));
         Ok(Outcome::again(writes, deadline, 0))
     }
 
     /// What each CDN of a site may still be asked for today.
-    async fn budgets(
-        &self,
-        config: &Config,
-        site: &Site,
-    ) -> Result<BTreeMap<String, Budget>, StoreError> {
+    async fn budgets(&self, site: &Site) -> Result<BTreeMap<String, Budget>, StoreError> {
         let mut allowances = BTreeMap::new();
-        for (name, cdn) in site
-            .cdns
-            .iter()
-            .filter_map(|name| Some((name, config.cdns.get(name)?)))
-        {
-            for (kind, limit) in &cdn.limits().kinds {
-                let room = self
-                    .room(cdn.as_ref(), &cdn.account(), *kind, *limit)
-                    .await?;
-                let allowance = Allowance {
-                    per_request: room.per_request,
-                    left: Some(room.today),
-                };
-                allowances.insert((name.as_str(), *kind), allowance);
+        match &site.reach {
+            Reach::Live(cdns) => {
+                for (name, cdn) in cdns {
+                    for (kind, limit) in &cdn.limits().kinds {
+                        let room = self
+                            .room(cdn.as_ref(), &cdn.account(), *kind, *limit)
+                            .await?;
+                        let allowance = Allowance {
+                            per_request: room.per_request,
+                            left: Some(room.today),
+                        };
+                        allowances.insert((name.as_str(), *kind), allowance);
+                    }
+                }
+            }
+            // Nobody is asked, and nothing was handed over.
+            Reach::Observed(cdns) => {
+                for (name, limits) in cdns {
+                    for (kind, limit) in &limits.kinds {
+                        let allowance = Allowance {
+                            per_request: limit.per_request,
+                            left: Some(limit.per_day),
+                        };
+                        allowances.insert((name.as_str(), *kind), allowance);
+                    }
+                }
             }
         }
         Ok(budgets(site, |cdn, kind| {
@@ -212,19 +229,11 @@ impl Engine {
     }
 
     /// Leaves a run's work to a newer one of the same site that has not planned yet.
-    async fn fold(
-        &self,
-        mut run: Run,
-        newer: &Run,
-        held_version: i64,
-    ) -> Result<Outcome, StepError> {
+    async fn fold(&self, mut run: Run, newer: &Run, ground: &Ground) -> Result<Outcome, StepError> {
         let now = self.clock.now();
         let mut hold: Vec<String> = run.before.iter().cloned().collect();
         hold.push(run.commit.clone());
-        let mut writes = vec![
-            Write::HeldAsOf(run.site.clone(), held_version),
-            Write::Hold(run.site.clone(), hold, held_version + 1),
-        ];
+        let mut writes = ground.hold(&run.site, hold);
         for mut covered in self.store.covered_by(&run.id).await? {
             covered.covered_by = Some(newer.id.clone());
             writes.push(Write::Run(covered));
@@ -263,16 +272,26 @@ fn may_wait(run: &Run, work: &Work, asked: Option<Duration>, now: Timestamp) -> 
     work.attempts < FORGE_TRIES && now + wait < run.deadline
 }
 
+/// The notes that are kept with a run: beyond so many, only how many more there are.
+fn noted(notes: &[String]) -> Vec<String> {
+    let mut kept: Vec<String> = notes.iter().take(MOST_NOTES).cloned().collect();
+    let more = notes.len().saturating_sub(MOST_NOTES);
+    if more > 0 {
+        kept.push(format!("and {more} more of this kind"));
+    }
+    kept
+}
+
 /// What the CDNs of a site can take.
-pub fn capabilities(config: &Config, site: &Site) -> Vec<Capability> {
+pub fn capabilities(site: &Site) -> Vec<Capability> {
     site.cdns
         .iter()
         .filter_map(|name| {
-            let cdn = config.cdns.get(name)?;
+            let limits = site.reach.limits(name)?;
             Some(Capability {
                 cdn: name.clone(),
-                kinds: cdn.limits().kinds.keys().copied().collect(),
-                url_length: cdn.limits().url_length,
+                kinds: limits.kinds.keys().copied().collect(),
+                url_length: limits.url_length,
             })
         })
         .collect()
@@ -299,12 +318,19 @@ pub fn budgets(
 }
 
 /// The plan's purges, and the wishes that get them on their way.
-fn begin_purging(config: &Config, run: &Run, plan: Plan, now: Timestamp) -> Vec<Write> {
+fn begin_purging(
+    cdns: &BTreeMap<String, Arc<dyn Cdn>>,
+    run: &Run,
+    plan: Plan,
+    now: Timestamp,
+) -> Vec<Write> {
     let covers = Covers::new(plan.purges.iter().map(|purge| (purge, ())));
     let mut lanes = BTreeSet::new();
     let mut rows = Vec::with_capacity(plan.purges.len());
     for purge in &plan.purges {
-        let account = account_of(config, &purge.cdn);
+        let account = cdns
+            .get(&purge.cdn)
+            .map_or_else(String::new, |cdn| cdn.account());
         let waits = purge.kind == PurgeKind::Prefetch && !covers.of(purge).is_empty();
         if !waits {
             lanes.insert((account.clone(), purge.kind));

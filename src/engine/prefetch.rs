@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 
 use super::advance::key;
-use crate::config::Config;
 use crate::purge::{PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::run::RunId;
 use crate::store::{Only, PurgeUpdate, Write};
@@ -53,7 +52,7 @@ impl<'p, S: Copy> Covers<'p, S> {
 /// Lets prefetches go whose purges are over: planned where all were confirmed, failed where one was not.
 pub(super) fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
     let covers = Covers::new(purges.iter().map(|purge| (&purge.planned, purge.state)));
-    let (mut planned, mut failed) = (Vec::new(), Vec::new());
+    let (mut planned, mut failed, mut observed) = (Vec::new(), Vec::new(), Vec::new());
     for prefetch in purges
         .iter()
         .filter(|purge| purge.state == PurgeState::Waiting)
@@ -61,6 +60,8 @@ pub(super) fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
         let states = covers.of(&prefetch.planned);
         if states.contains(&PurgeState::Failed) {
             failed.push(key(prefetch));
+        } else if states.contains(&PurgeState::Observed) {
+            observed.push(key(prefetch));
         } else if states.iter().all(|state| *state == PurgeState::Done) {
             planned.push(key(prefetch));
         }
@@ -72,18 +73,14 @@ pub(super) fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
             ..PurgeUpdate::new(failed, PurgeState::Failed, Only::Waiting)
         }));
     }
+    if !observed.is_empty() {
+        let update = PurgeUpdate::new(observed, PurgeState::Observed, Only::Waiting);
+        writes.push(Write::Update(update));
+    }
     if !planned.is_empty() {
         let update = PurgeUpdate::new(planned, PurgeState::Planned, Only::Waiting);
         writes.push(Write::Update(update));
         writes.push(Write::WishLanes(run.clone()));
     }
     writes
-}
-
-/// The account behind a CDN's name; empty where it is no longer configured.
-pub(super) fn account_of(config: &Config, cdn: &str) -> String {
-    config
-        .cdns
-        .get(cdn)
-        .map_or_else(String::new, |cdn| cdn.account())
 }

@@ -14,6 +14,7 @@ use super::{Engine, Outcome, StepError};
 use crate::config::{Config, Site, Trigger};
 use crate::event::{CommitId, GitRef};
 use crate::forge::{Forge, ForgeError};
+use crate::run::{Run, RunState};
 use crate::store::{Held, StoreError, WorkKey, Write};
 
 /// A run this young may be newer than what the forge just said: its replicas lag.
@@ -110,17 +111,23 @@ impl Engine {
     ) -> Result<Option<Write>, StoreError> {
         let now = self.clock.now();
         let is_known = match self.store.newest_run(&site.name, Some(git_ref)).await? {
-            Some(run) => run.commit == head.as_str() || now < run.created_at + YOUNG,
+            Some(run) if run.commit == head.as_str() => !is_owed(&run, site),
+            Some(run) => now < run.created_at + YOUNG,
             // It stands where it stood when purgehook came to it.
             None => held.commits.iter().any(|commit| commit == head.as_str()),
         };
         if is_known {
             return Ok(None);
         }
-        warn!(site = %site.name, "{} moved to {} and no delivery said so", site.repo, head.short());
+        warn!(site = %site.name, "{} stands at {} and no run has seen to it", site.repo, head.short());
         let run = new_run(&self.clock, site, ORIGIN, git_ref, head.as_str());
         Ok(Some(Write::NewRun(run)))
     }
+}
+
+/// Whether a run's purges were not made since its site was observed, which it is no longer.
+fn is_owed(run: &Run, site: &Site) -> bool {
+    !site.reach.is_observed() && (run.observed || run.state == RunState::Cancelled)
 }
 
 /// Branches that are named, not matched by a pattern: only these can be asked for.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
+use super::observe::NOT_POSTED;
 use super::{Engine, Outcome, StepError, retry};
 use crate::event::{CommitId, GitRef, RepoPath};
 use crate::forge::{ForgeError, StatusPost};
-use crate::run::{Run, RunId};
+use crate::run::{Run, RunId, StatusState};
 use crate::store::{After, StoreError, Work, Write};
 
 /// How long a status is offered to a forge that can't be reached.
@@ -22,7 +23,8 @@ impl Engine {
             return Ok(Outcome::done(Vec::new()));
         };
         // The newest wins: what was wanted in between and never posted is history.
-        let Some(wanted) = self.store.statuses(id).await?.pop() else {
+        let mut statuses = self.store.statuses(id).await?;
+        let Some(wanted) = statuses.pop() else {
             return Ok(Outcome::done(Vec::new()));
         };
         if wanted.posted_at.is_some() {
@@ -42,6 +44,13 @@ impl Engine {
             });
         };
         let config = self.config();
+        let site = config.sites.get(&run.site);
+        let observed = run.observed || site.is_some_and(|site| site.reach.is_observed());
+        // One that was shown while the site was live is brought to an end, and nothing else is shown.
+        let was_shown = statuses.iter().any(|status| status.posted_at.is_some());
+        if observed && !(was_shown && run.state.is_final()) {
+            return Ok(posted(None, Some(NOT_POSTED.to_owned())));
+        }
         let Some(forge) = config.forges.get(&run.forge) else {
             return Ok(posted(
                 None,
@@ -49,8 +58,12 @@ impl Engine {
             ));
         };
         let status = StatusPost {
-            state: wanted.state,
-            context: config.sites.get(&run.site).map_or_else(
+            state: match wanted.state {
+                // What would have been is no success.
+                StatusState::Success if run.observed => StatusState::Error,
+                state => state,
+            },
+            context: site.map_or_else(
                 || format!("purgehook/{}", run.site),
                 |site| site.status_context.clone(),
             ),

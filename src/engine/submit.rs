@@ -56,6 +56,11 @@ impl Engine {
         {
             return self.recover(&config, lost, work).await;
         }
+        let now = self.clock.now();
+        let observed = self.observed_in_line(&config, account, kind, now).await?;
+        if !observed.is_empty() {
+            return Ok(Outcome::again(observed, now, 0));
+        }
         let Some(next) = self.store.next_in_line(account, kind).await? else {
             return Ok(Outcome::done(Vec::new()));
         };

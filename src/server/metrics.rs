@@ -15,6 +15,8 @@ use prometheus_client::registry::Registry;
 use tracing::error;
 
 use super::Shared;
+use crate::config::Config;
+use crate::purge::PurgeKind;
 use crate::run::RunState;
 use crate::store::PendingPurges;
 
@@ -43,6 +45,17 @@ struct PurgeLabels {
     cdn: String,
     kind: &'static str,
     state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ObservedLabels {
+    cdn: String,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SiteLabels {
+    site: String,
 }
 
 /// What is counted while the process lives.
@@ -100,16 +113,48 @@ impl Metrics {
 struct Figures {
     runs: Vec<(RunState, u64)>,
     purges: Vec<PendingPurges>,
+    observed: Vec<(String, PurgeKind, u64)>,
 }
 
 /// The figures as metrics; none where the store does not answer, which is a figure too.
-fn registry(figures: Option<Figures>) -> Registry {
+fn registry(figures: Option<Figures>, config: &Config) -> Registry {
     let mut registry = Registry::with_prefix("purgehook");
     let up = Gauge::<i64>::default();
     up.set(i64::from(figures.is_some()));
     registry.register("store_up", "Whether the store answers", up);
-    if let Some(Figures { runs, purges }) = figures {
+    let sites = Family::<SiteLabels, Gauge>::default();
+    for site in config.sites.values() {
+        let labels = SiteLabels {
+            site: site.name.clone(),
+        };
+        sites
+            .get_or_create(&labels)
+            .set(i64::from(site.reach.is_observed()));
+    }
+    registry.register(
+        "site_observed",
+        "Whether a site is only observed: nothing of it is purged",
+        sites,
+    );
+    if let Some(Figures {
+        runs,
+        purges,
+        observed,
+    }) = figures
+    {
         add(&mut registry, &runs, &purges);
+        let by_kind = Family::<ObservedLabels, Gauge>::default();
+        for (cdn, kind, count) in observed {
+            let kind = kind.word();
+            by_kind
+                .get_or_create(&ObservedLabels { cdn, kind })
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        registry.register(
+            "observed_purges",
+            "Purges that observed runs would have made",
+            by_kind,
+        );
     }
     registry
 }
@@ -152,17 +197,24 @@ pub(super) async fn scrape(shared: Data<Shared>) -> HttpResponse {
     let read = shared
         .ask(|engine| async move {
             let store = engine.store();
-            Ok((store.run_counts().await?, store.pending_purges().await?))
+            Ok(Figures {
+                runs: store.run_counts().await?,
+                purges: store.pending_purges().await?,
+                observed: store.observed_purges().await?,
+            })
         })
         .await;
     let figures = match read {
-        Ok((runs, purges)) => Some(Figures { runs, purges }),
+        Ok(figures) => Some(figures),
         Err(error) => {
             error!("the figures cannot be read: {error}");
             None
         }
     };
-    match text(&shared.metrics.registry, &registry(figures)) {
+    match text(
+        &shared.metrics.registry,
+        &registry(figures, &shared.engine.config()),
+    ) {
         Ok(text) => HttpResponse::Ok()
             .insert_header((header::CONTENT_TYPE, CONTENT_TYPE))
             .body(text),

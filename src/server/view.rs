@@ -56,6 +56,7 @@ impl From<PurgeState> for Badge {
             PurgeState::Submitting | PurgeState::Running => ("●", "busy"),
             PurgeState::Done => ("✓", "good"),
             PurgeState::Failed => ("✕", "bad"),
+            PurgeState::Observed => ("◌", "quiet"),
         };
         let word = state.word();
         Self { word, sign, tone }

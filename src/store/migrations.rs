@@ -6,7 +6,10 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// Number, name and statements of each version, in SQLite's words.
-const VERSIONS: &[(i64, &str, &str)] = &[(1, "first", include_str!("schema/0001_first.sql"))];
+const VERSIONS: &[(i64, &str, &str)] = &[
+    (1, "first", include_str!("schema/0001_first.sql")),
+    (3, "observe", include_str!("schema/0003_observe.sql")),
+];
 
 /// The schema for SQLite.
 pub fn sqlite() -> Migrator {

@@ -68,6 +68,29 @@ impl Store {
             .collect()
     }
 
+    /// What observed runs would have purged: CDN, kind and how many.
+    pub async fn observed_purges(&self) -> Result<Vec<(String, PurgeKind, u64)>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                // Planned for nobody's account, so the index of the lines finds them.
+                "SELECT cdn, kind, COUNT(*) AS n FROM purges
+                 WHERE account = '' AND kind IN ('url', 'directory', 'prefetch') AND state = 'observed'
+                 GROUP BY cdn, kind",
+                Vec::new(),
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok((
+                    row.text("cdn")?,
+                    row.word("kind", PurgeKind::parse)?,
+                    count(row.int("n")?),
+                ))
+            })
+            .collect()
+    }
+
     /// How a run's purges stand on each CDN, by the CDN's name.
     pub async fn purge_counts_by_cdn(&self, run: &RunId) -> Result<Vec<CdnCount>, StoreError> {
         let rows = self

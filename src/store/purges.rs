@@ -300,6 +300,34 @@ impl Store {
         Ok(by_task)
     }
 
+    /// The keys of everything planned of one kind that belongs to runs of some sites.
+    pub async fn planned_of_sites(
+        &self,
+        account: &str,
+        kind: PurgeKind,
+        sites: &[&str],
+    ) -> Result<Vec<PurgeKey>, StoreError> {
+        if sites.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut values = params![account, kind.word()];
+        let places: Vec<String> = (0..sites.len()).map(|n| format!("${}", n + 3)).collect();
+        values.extend(sites.iter().map(|site| Value::from(*site)));
+        let rows = self
+            .database
+            .read(
+                &format!(
+                    "SELECT p.run, p.seq FROM purges p JOIN runs r ON r.id = p.run
+                     WHERE p.account = $1 AND p.kind = $2 AND p.state = 'planned'
+                       AND r.site IN ({})",
+                    places.join(", ")
+                ),
+                values,
+            )
+            .await?;
+        rows.iter().map(key).collect()
+    }
+
     /// The keys of everything planned of one kind on one CDN of an account.
     pub async fn planned_keys(
         &self,
@@ -386,7 +414,7 @@ pub(super) async fn update(
     let (condition, of_task) = match &update.only {
         Only::Planned => ("state = 'planned'", None),
         Only::Waiting => ("state = 'waiting'", None),
-        Only::Open => ("state NOT IN ('done', 'failed')", None),
+        Only::Open => ("state NOT IN ('done', 'failed', 'observed')", None),
         Only::InTask(task) => (
             "state IN ('submitting', 'running') AND task = $7",
             Some(task),
@@ -429,7 +457,7 @@ pub(super) async fn move_to(tx: &mut dyn Transaction, to: &Move) -> Result<(), S
             &format!(
                 "UPDATE purges SET cdn = $2, account = $3, state = 'planned', task = NULL,
                      attempts = 0, batch_cap = NULL
-                 WHERE run = $1 AND seq IN ({numbers}) AND state NOT IN ('done', 'failed')"
+                 WHERE run = $1 AND seq IN ({numbers}) AND state NOT IN ('done', 'failed', 'observed')"
             ),
             params![&run.0, &to.to, &to.account],
         )

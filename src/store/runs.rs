@@ -27,7 +27,7 @@ pub struct RunFilter {
 const COLUMNS: &str =
     "id, site, forge, repo, git_ref, before_id, commit_id, delivery, origin, covered_by,
     bases, held_version, state, step,
-    summary, proof, problems, created_at, deadline, ended_at";
+    summary, proof, problems, created_at, deadline, ended_at, observed, notes";
 
 impl Store {
     /// A run by its id.
@@ -205,7 +205,7 @@ pub(super) async fn insert(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
     tx.execute(
         &format!(
             "INSERT INTO runs ({COLUMNS})
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)"
         ),
         params![
             &run.id.0,
@@ -228,6 +228,8 @@ pub(super) async fn insert(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
             run.created_at.as_millisecond(),
             run.deadline.as_millisecond(),
             run.ended_at.map(Timestamp::as_millisecond),
+            i64::from(run.observed),
+            serde_json::json!(run.notes).to_string(),
         ],
     )
     .await?;
@@ -237,7 +239,8 @@ pub(super) async fn insert(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
 pub(super) async fn update(tx: &mut dyn Transaction, run: &Run) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE runs SET state = $2, step = $3, summary = $4, proof = $5, deadline = $6, ended_at = $7,
-             problems = $8, commit_id = $9, covered_by = $10, bases = $11, held_version = $12
+             problems = $8, commit_id = $9, covered_by = $10, bases = $11, held_version = $12,
+             observed = $13, notes = $14
          WHERE id = $1",
         params![
             &run.id.0,
@@ -252,6 +255,8 @@ pub(super) async fn update(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
             run.covered_by.as_ref().map(|id| id.0.clone()),
             serde_json::json!(run.bases).to_string(),
             run.held_version,
+            i64::from(run.observed),
+            serde_json::json!(run.notes).to_string(),
         ],
     )
     .await?;
@@ -336,6 +341,8 @@ fn run(row: &Row) -> Result<Run, StoreError> {
         summary: row.text("summary")?,
         proof: row.maybe_text("proof")?,
         problems: list(row, "problems")?,
+        notes: list(row, "notes")?,
+        observed: row.int("observed")? != 0,
         created_at: timestamp(row.int("created_at")?)?,
         deadline: timestamp(row.int("deadline")?)?,
         ended_at: row.maybe_int("ended_at")?.map(timestamp).transpose()?,

@@ -81,6 +81,9 @@ struct History {
     /// Whether the last push was lost and nothing has told of it since.
     is_unseen: bool,
     contents: u64,
+    /// Whether the site is observed now and then, and whether it is at this moment.
+    switches: bool,
+    is_observed: bool,
     told: Vec<String>,
 }
 
@@ -105,6 +108,8 @@ impl History {
             sent: Vec::new(),
             is_unseen: false,
             contents: 0,
+            switches: false,
+            is_observed: false,
             told: Vec::new(),
         };
         for _ in 0..4 {
@@ -164,6 +169,7 @@ impl History {
                 self.world.restart().await;
                 self.world.ask_to_reconcile("www").await;
             }
+            18 if self.switches => self.observe(!self.is_observed),
             _ => {
                 self.tell("a step".to_owned());
                 self.world.step().await;
@@ -172,6 +178,15 @@ impl History {
         for cache in &mut self.caches {
             cache.catch_up();
         }
+    }
+
+    /// From now on the site is only observed, or is so no longer.
+    fn observe(&mut self, is_observed: bool) {
+        self.is_observed = is_observed;
+        let mode = if is_observed { "observe" } else { "live" };
+        self.tell(format!("mode: {mode}"));
+        let rules = RULES.replace("    rules:", &format!("    mode: {mode}\n    rules:"));
+        self.world.set_rules(&rules);
     }
 
     /// A commit in the clone that does up to three random things.
@@ -323,6 +338,11 @@ impl History {
             self.deliver(&delivery).await;
         }
         self.world.sandbox.faults().clear();
+        if self.is_observed {
+            self.world.settle().await;
+            self.observe(false);
+            self.world.ask_to_reconcile("www").await;
+        }
         for _ in 0..3 {
             self.world.settle().await;
             // Longer than commits are held after a success, and than sites go unlooked at.
@@ -398,11 +418,20 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[tokio::test]
 async fn whatever_happens_no_cache_serves_what_is_not_live_in_the_end() {
+    play(number("PURGEHOOK_HISTORIES", 40), false).await;
+}
+
+#[tokio::test]
+async fn what_was_only_observed_is_purged_once_the_site_is_live() {
+    play(number("PURGEHOOK_HISTORIES", 15), true).await;
+}
+
+async fn play(histories: u64, switches: bool) {
     let first = number("PURGEHOOK_FIRST_SEED", 1);
-    let histories = number("PURGEHOOK_HISTORIES", 40);
     let mut failed = Vec::new();
     for seed in first..first + histories {
         let mut history = History::begin(seed).await;
+        history.switches = switches;
         for _ in 0..HAPPENINGS {
             history.happen().await;
         }

@@ -8,6 +8,7 @@
 
 mod changes;
 mod histories;
+mod observe;
 mod pushes;
 mod quota;
 mod several_cdns;

@@ -116,6 +116,12 @@ impl World {
         &self.store
     }
 
+    /// Other rules are in force from now on.
+    pub fn set_rules(&self, rules: &str) {
+        let config = read(&self.sandbox, &self.clock, rules);
+        self.config.send_replace(Arc::new(config));
+    }
+
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.borrow())
     }

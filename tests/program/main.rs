@@ -9,6 +9,7 @@
 
 mod commands;
 mod crashes;
+mod observe;
 #[path = "../postgres/mod.rs"]
 mod postgres;
 mod pushes;

@@ -146,6 +146,25 @@ impl World {
         }
     }
 
+    /// Replaces a part of the rules file that stands there once.
+    pub fn edit_rules(&self, from: &str, to: &str) {
+        let path = self.rules_path();
+        let rules = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(rules.matches(from).count(), 1, "{from}");
+        std::fs::write(path, rules.replace(from, to)).unwrap();
+    }
+
+    /// Where the rules file is.
+    pub fn rules_path(&self) -> PathBuf {
+        self.folder.path().join("rules.yaml")
+    }
+
+    /// What an address answers, as text.
+    pub async fn text(&self, path: &str) -> String {
+        let asked = self.http.get(format!("{}{path}", self.base()));
+        asked.send().await.unwrap().text().await.unwrap()
+    }
+
     /// From the next start on, what was purged is let go of at once.
     pub fn settle_at_once(&mut self) {
         self.settle = "0s";

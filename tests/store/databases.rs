@@ -111,6 +111,8 @@ pub fn run(number: u32) -> Run {
         summary: "Finding out what changed".to_owned(),
         proof: None,
         problems: Vec::new(),
+        notes: Vec::new(),
+        observed: false,
         created_at: at(0),
         deadline: at(3_600),
         ended_at: None,

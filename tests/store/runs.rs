@@ -145,6 +145,8 @@ async fn every_field_of_a_run_comes_back(opened: Opened) {
         summary: "It's \"over\" – 終わり 🧹".to_owned(),
         proof: Some("trees".to_owned()),
         problems: vec!["one, too long".to_owned(), "two\nlines".to_owned()],
+        notes: vec!["deleting / covers 1 more purge".to_owned()],
+        observed: true,
         deadline: at(7),
         ended_at: Some(at(8)),
         ..run(1)

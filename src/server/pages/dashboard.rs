@@ -24,6 +24,8 @@ const REFRESH: (u32, u32) = (2, 15);
 #[template(path = "dashboard.html")]
 struct Dashboard {
     frame: Frame,
+    /// Whether the whole server only observes.
+    observes: bool,
     sites: Vec<SiteCard>,
     runs: Vec<RunRow>,
     /// What narrows the list, in words.
@@ -40,6 +42,8 @@ struct SiteCard {
     repo: String,
     branches: String,
     cdns: String,
+    /// Whether nothing of it is purged.
+    observed: bool,
     last: Option<RunRow>,
 }
 
@@ -47,6 +51,8 @@ struct RunRow {
     id: String,
     site: String,
     state: Badge,
+    /// Whether nothing was purged.
+    observed: bool,
     summary: String,
     ref_name: String,
     commit: String,
@@ -61,6 +67,7 @@ impl RunRow {
             id: run.id.to_string(),
             site: run.site.clone(),
             state: run.state.into(),
+            observed: run.observed,
             summary: run.summary.clone(),
             ref_name: ref_name(&run.git_ref).to_owned(),
             commit: run.commit.clone(),
@@ -140,12 +147,14 @@ fn page(request: &HttpRequest, engine: &Engine, filter: &RunFilter, found: Found
             repo: format!("{}:{}", site.forge, site.repo),
             branches: joined(site.branches.iter().map(|glob: &Glob| glob.text())),
             cdns: joined(site.cdns.iter().map(String::as_str)),
+            observed: site.reach.is_observed(),
             last: last.map(|run| RunRow::new(&run, now)),
         })
         .collect();
     Dashboard {
         // A page further back is being read, not watched.
         frame: Frame::new(request, filter.before.is_none().then_some(refresh)),
+        observes: config.server.observes,
         sites,
         runs: found.runs.iter().map(|run| RunRow::new(run, now)).collect(),
         narrowed: in_words(filter),

@@ -200,6 +200,7 @@ fn progress(counts: &[CdnCount]) -> Vec<Progress> {
                 PurgeState::Submitting,
                 PurgeState::Planned,
                 PurgeState::Waiting,
+                PurgeState::Observed,
             ] {
                 let count: u64 = counts
                     .iter()

@@ -84,6 +84,8 @@ async fn a_run_carries_what_changed_what_is_purged_and_what_the_commit_shows() {
             "delivery",
             "ended_at",
             "id",
+            "mode",
+            "notes",
             "origin",
             "problems",
             "purges",

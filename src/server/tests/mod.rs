@@ -310,6 +310,8 @@ impl Server {
             summary: "Finding out what changed".to_owned(),
             proof: None,
             problems: Vec::new(),
+            notes: Vec::new(),
+            observed: false,
             created_at: now,
             deadline: now + Duration::from_secs(3_600),
             ended_at: None,
