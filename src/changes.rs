@@ -40,18 +40,31 @@ pub enum ChangeKind {
     Modified,
     /// It was there and is gone.
     Removed,
+    /// New against one of several commits, different against another: whatever is for either is for it.
+    AddedAndModified,
 }
 
 impl ChangeKind {
-    /// Every kind.
+    /// Every kind that a rule can name, which is every kind between two commits.
     pub const ALL: [ChangeKind; 3] = [Self::Added, Self::Modified, Self::Removed];
 
-    /// The word in rules.yaml.
+    /// The word in rules.yaml, for those that stand there.
     pub fn word(self) -> &'static str {
         match self {
             Self::Added => "added",
             Self::Modified => "changed",
             Self::Removed => "removed",
+            Self::AddedAndModified => "added and changed",
+        }
+    }
+
+    /// Whether what is for these kinds is for this one.
+    pub fn is_among(self, kinds: &[Self]) -> bool {
+        match self {
+            Self::Added | Self::Modified | Self::Removed => kinds.contains(&self),
+            Self::AddedAndModified => {
+                kinds.contains(&Self::Added) || kinds.contains(&Self::Modified)
+            }
         }
     }
 

@@ -1,8 +1,14 @@
 //! A run's change set: the union of the differences from every commit that caches may hold.
+//!
+//! It is found link by link: from the oldest held commit to the next, and so on to the
+//! run's own. A path that differs across a link differs from the run's commit at one end
+//! of it at least, and one that differs from the run's commit at a held one has to change
+//! on some link after it: the links come to exactly the union. Each is a small difference,
+//! where the oldest commit may be far behind, and all but the last are known from the run before.
 
 use std::collections::BTreeMap;
 
-use super::{Engine, STEP_LIMIT, StepError};
+use super::{Engine, STEP_LIMIT, StepError, known};
 use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
 use crate::config::Config;
 use crate::event::{CommitId, Event, RepoPath};
@@ -10,12 +16,12 @@ use crate::forge::{Forge, ForgeError, Verified};
 use crate::run::Run;
 use crate::store::StoreError;
 
-/// Commits that caches may hold, beyond which what changed counts as unknown:
-/// each costs at least one comparison.
-const MOST_BASES: usize = 20;
+/// Commits that caches may hold, beyond which what changed counts as unknown: each costs
+/// a comparison, all of them once at the worst, when a new process takes over.
+const MOST_BASES: usize = 200;
 
 impl Engine {
-    /// The paths that differ between any of `bases` and the run's commit.
+    /// The paths that differ between any of `bases`, in the order in which they were live, and the run's commit.
     pub(super) async fn changes(
         &self,
         config: &Config,
@@ -53,32 +59,41 @@ impl Engine {
         let corrupt =
             || StoreError::Corrupt(format!("the repository or a commit of run {}", run.id));
         let repo = RepoPath::parse(&run.repo).ok_or_else(corrupt)?;
-        let to = CommitId::parse(&run.commit).ok_or_else(corrupt)?;
 
-        let mut union = Union::default();
-        for base in bases {
-            if *base == run.commit {
-                // One tree does not differ from itself.
+        let mut links = Vec::with_capacity(bases.len());
+        let chain = chain(bases, run);
+        for (base, next) in chain.iter().zip(chain.iter().skip(1)) {
+            let pair = known::Pair {
+                forge: run.forge.clone(),
+                repo: run.repo.clone(),
+                from: CommitId::parse(base).ok_or_else(corrupt)?,
+                to: CommitId::parse(next).ok_or_else(corrupt)?,
+            };
+            if let Some(link) = self.known.get(&pair) {
+                links.push(link);
                 continue;
             }
-            let from = CommitId::parse(base).ok_or_else(corrupt)?;
-            let changes = if run.before.as_ref() == Some(base)
+            let changes = if run.before.as_deref() == Some(*base)
+                && *next == run.commit
                 && let Some(listed) = self.listed(forge.as_ref(), run).await?
             {
                 listed
             } else {
-                match forge.changes(&repo, &from, &to).await {
+                match forge.changes(&repo, &pair.from, &pair.to).await {
                     Ok(changes) => changes,
                     Err(ForgeError::Gone(why)) => ChangeSet::unknown(why),
                     Err(error) => return Ok(Err(error)),
                 }
             };
             match changes {
-                ChangeSet::Complete { proof, files } => union.add(proof, files),
+                ChangeSet::Complete { proof, files } => {
+                    links.push(self.known.put(pair, known::Difference { proof, files }));
+                }
                 unknown @ ChangeSet::Unknown { .. } => return Ok(Ok(unknown)),
             }
         }
-        Ok(Ok(union.finish()))
+        let links = links.iter().map(|link| (link.proof, &link.files));
+        Ok(Ok(union(links)))
     }
 
     /// What the run's delivery itself says changed, where it proves that it is all.
@@ -103,79 +118,146 @@ impl Engine {
     }
 }
 
-/// The union of change sets that end at the same commit.
-#[derive(Default)]
-struct Union {
-    proof: Option<Proof>,
-    files: BTreeMap<FilePath, ChangeKind>,
+/// The commits from the one that was live first to the run's own, in which neighbours differ.
+///
+/// What was live before the run's push comes last but one: the delivery may tell that link by itself.
+fn chain<'a>(bases: &'a [String], run: &'a Run) -> Vec<&'a str> {
+    let is_before = |base: &&str| run.before.as_deref() == Some(*base);
+    let bases = bases.iter().map(String::as_str);
+    let others = bases.clone().filter(|base| !is_before(base));
+    let others = others.filter(|base| *base != run.commit);
+    let before = bases.filter(|base| is_before(base) && *base != run.commit);
+    others.chain(before).chain([run.commit.as_str()]).collect()
 }
 
-impl Union {
-    fn add(&mut self, proof: Proof, files: BTreeMap<FilePath, ChangeKind>) {
+/// What a path is in the run's commit, and was in those that caches may hold.
+struct Seen {
+    is_there: bool,
+    was_there: bool,
+    was_missing: bool,
+}
+
+/// The union of the differences from each commit of a chain to its last one, from the chain's links.
+///
+/// A path that was there in one commit and missing in another is both: which of the two a
+/// cache holds nobody knows, and rules for either have to fire.
+fn union<'l, L>(links: L) -> ChangeSet
+where
+    L: DoubleEndedIterator<Item = (Proof, &'l BTreeMap<FilePath, ChangeKind>)>,
+{
+    let mut proof = None;
+    let mut seen: BTreeMap<&FilePath, Seen> = BTreeMap::new();
+    for (by, files) in links.rev() {
         // The proof that went furthest is the one the union rests on.
-        self.proof = self.proof.max(Some(proof));
+        proof = proof.max(Some(by));
         for (path, kind) in files {
-            self.files
-                .entry(path)
-                .and_modify(|known| {
-                    // All end at one tree: a path is in it or not. New against one
-                    // commit and different against another, it is a changed one.
-                    if *known != kind {
-                        *known = ChangeKind::Modified;
-                    }
-                })
-                .or_insert(kind);
+            let (before, after) = match kind {
+                ChangeKind::Added => (false, true),
+                ChangeKind::Modified | ChangeKind::AddedAndModified => (true, true),
+                ChangeKind::Removed => (true, false),
+            };
+            let seen = seen.entry(path).or_insert(Seen {
+                is_there: after,
+                was_there: false,
+                was_missing: false,
+            });
+            seen.was_there |= before;
+            seen.was_missing |= !before;
         }
     }
-
-    fn finish(self) -> ChangeSet {
-        match self.proof {
-            Some(proof) => ChangeSet::Complete {
-                proof,
-                files: self.files,
-            },
-            // The caches hold this very commit and no other.
-            None => ChangeSet::Complete {
-                proof: Proof::Trees,
-                files: self.files,
-            },
-        }
+    let kind = |seen: Seen| match (seen.is_there, seen.was_there, seen.was_missing) {
+        (false, _, _) => ChangeKind::Removed,
+        (true, true, true) => ChangeKind::AddedAndModified,
+        (true, false, _) => ChangeKind::Added,
+        (true, true, false) => ChangeKind::Modified,
+    };
+    let files = seen
+        .into_iter()
+        .map(|(path, seen)| (path.clone(), kind(seen)))
+        .collect();
+    ChangeSet::Complete {
+        // Without a link, the caches hold this very commit and no other: one tree does not differ from itself.
+        proof: proof.unwrap_or(Proof::Trees),
+        files,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn files(list: &[(&str, ChangeKind)]) -> BTreeMap<FilePath, ChangeKind> {
-        list.iter()
-            .map(|(path, kind)| (FilePath::new(path.as_bytes()), *kind))
+    /// A commit's files with their contents.
+    type Tree = BTreeMap<u8, u8>;
+
+    fn difference(from: &Tree, to: &Tree) -> BTreeMap<FilePath, ChangeKind> {
+        let paths = from.keys().chain(to.keys());
+        paths
+            .filter_map(|path| {
+                let kind = match (from.get(path), to.get(path)) {
+                    (a, b) if a == b => return None,
+                    (None, _) => ChangeKind::Added,
+                    (_, None) => ChangeKind::Removed,
+                    (Some(_), Some(_)) => ChangeKind::Modified,
+                };
+                Some((FilePath::new([*path]), kind))
+            })
             .collect()
     }
 
-    #[test]
-    fn a_path_that_is_new_to_one_commit_and_changed_to_another_is_changed() {
-        let mut union = Union::default();
+    fn union_of(chain: &[Tree]) -> BTreeMap<FilePath, ChangeKind> {
+        let links: Vec<_> = chain
+            .iter()
+            .zip(chain.iter().skip(1))
+            .map(|(from, to)| difference(from, to))
+            .collect();
+        match union(links.iter().map(|files| (Proof::Compare, files))) {
+            ChangeSet::Complete { files, .. } => files,
+            unknown @ ChangeSet::Unknown { .. } => panic!("{unknown:?}"),
+        }
+    }
 
-        union.add(
-            Proof::Payload,
-            files(&[("a", ChangeKind::Added), ("b", ChangeKind::Removed)]),
-        );
-        union.add(
-            Proof::Compare,
-            files(&[("a", ChangeKind::Modified), ("c", ChangeKind::Added)]),
-        );
+    fn tree() -> impl Strategy<Value = Tree> {
+        prop::collection::btree_map(0..6u8, 0..3u8, 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn the_links_of_a_chain_come_to_the_union_of_the_differences_to_its_end(
+            chain in prop::collection::vec(tree(), 1..7),
+        ) {
+            let found = union_of(&chain);
+
+            let (last, bases) = chain.split_last().unwrap();
+            let differences: Vec<_> = bases.iter().map(|base| difference(base, last)).collect();
+            let paths: std::collections::BTreeSet<_> =
+                differences.iter().flat_map(BTreeMap::keys).collect();
+            prop_assert_eq!(found.keys().collect::<std::collections::BTreeSet<_>>(), paths);
+            // What is for a path's kind against any of the commits is for its kind in the union.
+            for (path, kind) in differences.iter().flatten() {
+                prop_assert!(found[path].is_among(&[*kind]), "{:?} is {:?}", path, found[path]);
+            }
+            // Nothing is new that was in all of them, and nothing is gone that is there.
+            for (path, kind) in &found {
+                let is_there = last.contains_key(&path.as_bytes()[0]);
+                prop_assert_eq!(*kind == ChangeKind::Removed, !is_there);
+                let was_everywhere = bases.iter().all(|base| base.contains_key(&path.as_bytes()[0]));
+                prop_assert!(!(was_everywhere && kind.is_among(&[ChangeKind::Added])));
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_that_caches_hold_or_lack_is_both_new_and_changed() {
+        let there = |content| Tree::from([(1, content)]);
+
+        let found = union_of(&[there(1), Tree::new(), there(2)]);
 
         assert_eq!(
-            union.finish(),
-            ChangeSet::Complete {
-                proof: Proof::Compare,
-                files: files(&[
-                    ("a", ChangeKind::Modified),
-                    ("b", ChangeKind::Removed),
-                    ("c", ChangeKind::Added),
-                ]),
-            }
+            found[&FilePath::new([1])],
+            ChangeKind::AddedAndModified,
+            "a list that lacks it and a page that has it are both stale"
         );
     }
 }

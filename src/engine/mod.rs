@@ -12,6 +12,7 @@ mod changes;
 mod decide;
 mod describe;
 mod follow;
+mod known;
 mod observe;
 mod plan;
 mod prefetch;
@@ -64,6 +65,7 @@ pub struct Engine {
     bell: Arc<Notify>,
     accept: accept::Queue,
     quotas: quota::Quotas,
+    known: known::Known,
     rates: rate::Rates,
 }
 
@@ -111,6 +113,7 @@ impl Engine {
             bell,
             accept,
             quotas: quota::Quotas::default(),
+            known: known::Known::default(),
             rates: rate::Rates::default(),
         })
     }

@@ -2,7 +2,8 @@
 //!
 //! Both trees are walked side by side, and a directory that has the same id on
 //! both sides is never opened: the requests follow the directories that differ,
-//! not the size of the repository.
+//! not the size of the repository. A walk that turns out long is cut short where
+//! the forge lists a whole tree in one answer, which it does up to some size.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +20,8 @@ use crate::event::CommitId;
 pub(super) const MAX_REQUESTS: usize = 2_000;
 /// The most paths of one difference. More than any CDN purges in a day, and what still fits into memory.
 const MAX_PATHS: usize = 500_000;
+/// Requests of a walk, made and ahead, from which on asking for both trees whole is worth a try.
+const LONG_WALK: usize = 12;
 /// Directories that are compared at the same time, each with up to two requests.
 const AT_ONCE: usize = 2;
 
@@ -97,6 +100,11 @@ impl From<ForgeError> for Stop {
 pub(super) struct Budget(AtomicUsize);
 
 impl Budget {
+    /// How many requests were made.
+    fn spent(&self) -> usize {
+        MAX_REQUESTS.saturating_sub(self.0.load(Ordering::Relaxed))
+    }
+
     /// To be called before each request.
     pub fn spend(&self) -> Result<(), Stop> {
         let left = |left: usize| left.checked_sub(1);
@@ -115,6 +123,11 @@ impl Budget {
 /// Lists directories through a forge's API.
 #[async_trait]
 pub(super) trait Trees: Sync {
+    /// Whether [`list_deep`](Self::list_deep) takes one request, however much it lists.
+    fn lists_whole_trees(&self) -> bool {
+        false
+    }
+
     /// The entries of one directory.
     async fn list(&self, dir: &Dir, budget: &Budget) -> Result<Vec<Entry>, Stop>;
 
@@ -165,7 +178,18 @@ async fn walk(
         from: Some(root(from)),
         to: Some(root(to)),
     }];
+    let mut may_be_whole = trees.lists_whole_trees();
     while !level.is_empty() {
+        if may_be_whole && budget.spent() + 2 * level.len() > LONG_WALK {
+            may_be_whole = false;
+            if let Some(step) = whole(trees, root(from), root(to), budget).await? {
+                files.clear();
+                for (path, kind) in step.changes {
+                    note(&mut files, &path, kind);
+                }
+                return Ok(files);
+            }
+        }
         let mut steps = stream::iter(level)
             .map(|pair| compare(trees, pair, budget))
             .buffer_unordered(AT_ONCE);
@@ -182,6 +206,35 @@ async fn walk(
         level = below;
     }
     Ok(files)
+}
+
+/// Compares two trees that are listed whole. None if the forge will not list them so.
+async fn whole(
+    trees: &dyn Trees,
+    from: Dir,
+    to: Dir,
+    budget: &Budget,
+) -> Result<Option<Step>, Stop> {
+    let Some(before) = trees.list_deep(&from, budget).await? else {
+        return Ok(None);
+    };
+    let Some(after) = trees.list_deep(&to, budget).await? else {
+        return Ok(None);
+    };
+    let files = |entries: Vec<Entry>| {
+        let files = entries.into_iter();
+        by_path(
+            files
+                .filter(|entry| entry.kind != EntryKind::Directory)
+                .collect(),
+        )
+    };
+    Ok(Some(differing(
+        &Some(from),
+        files(before)?,
+        &Some(to),
+        files(after)?,
+    )))
 }
 
 /// Compares one directory, one level deep.
@@ -210,7 +263,7 @@ async fn one_sided(
         let entries = by_path(trees.list(dir, budget).await?)?;
         return Ok(match kind {
             ChangeKind::Removed => differing(&here, entries, &None, BTreeMap::new()),
-            ChangeKind::Added | ChangeKind::Modified => {
+            ChangeKind::Added | ChangeKind::Modified | ChangeKind::AddedAndModified => {
                 differing(&None, BTreeMap::new(), &here, entries)
             }
         });

@@ -133,7 +133,7 @@ fn verdict<'r>(rule: &'r Rule, hit: &Hit, change: ChangeKind) -> Verdict<'r> {
             by,
             except: except.text(),
         },
-        None if !rule.on.contains(&change) => Verdict::OtherChange { by, change },
+        None if !change.is_among(&rule.on) => Verdict::OtherChange { by, change },
         None => Verdict::Matched { by },
     }
 }

@@ -241,7 +241,7 @@ impl Rules {
             let Some(rule) = self.rules.get(hit.rule) else {
                 continue;
             };
-            if hit.matches() && rule.on.contains(&kind) {
+            if hit.matches() && kind.is_among(&rule.on) {
                 self.fill(rule, path, kind, &mut mapped);
                 if rule.last {
                     break;
@@ -318,7 +318,9 @@ impl Rules {
         let groups = regex.and_then(|regex| regex.captures(path.as_bytes()));
         let fields = Fields::of(path.as_bytes(), &rule.strip).with_groups(groups.as_ref());
         let prefetch: &[Template] = match change {
-            ChangeKind::Added | ChangeKind::Modified => &rule.prefetch,
+            ChangeKind::Added | ChangeKind::Modified | ChangeKind::AddedAndModified => {
+                &rule.prefetch
+            }
             ChangeKind::Removed => &[],
         };
         for (kind, mode, templates) in [

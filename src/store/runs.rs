@@ -189,6 +189,7 @@ fn letter_of(kind: ChangeKind) -> char {
         ChangeKind::Added => 'A',
         ChangeKind::Modified => 'M',
         ChangeKind::Removed => 'D',
+        ChangeKind::AddedAndModified => 'B',
     }
 }
 
@@ -197,6 +198,7 @@ fn kind_of(letter: char) -> Option<ChangeKind> {
         'A' => Some(ChangeKind::Added),
         'M' => Some(ChangeKind::Modified),
         'D' => Some(ChangeKind::Removed),
+        'B' => Some(ChangeKind::AddedAndModified),
         _ => None,
     }
 }

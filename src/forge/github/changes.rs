@@ -168,6 +168,10 @@ impl RepoTrees<'_> {
 
 #[async_trait]
 impl Trees for RepoTrees<'_> {
+    fn lists_whole_trees(&self) -> bool {
+        true
+    }
+
     async fn list(&self, dir: &Dir, budget: &Budget) -> Result<Vec<Entry>, Stop> {
         match self.fetch(dir, &[], budget).await? {
             (entries, true) => Ok(entries),

@@ -12,12 +12,13 @@ type Files = BTreeMap<String, (EntryKind, u8)>;
 struct Model {
     before: Files,
     after: Files,
-    deep: bool,
+    /// How many entries are listed at once with all that is below a directory.
+    deep: usize,
     asked: Mutex<Vec<String>>,
 }
 
 impl Model {
-    fn new(before: &Files, after: &Files, deep: bool) -> Self {
+    fn new(before: &Files, after: &Files, deep: usize) -> Self {
         Self {
             before: before.clone(),
             after: after.clone(),
@@ -71,6 +72,10 @@ fn tree_id(files: &Files, dir: &str) -> String {
 
 #[async_trait]
 impl Trees for Model {
+    fn lists_whole_trees(&self) -> bool {
+        self.deep > 0
+    }
+
     async fn list(&self, dir: &Dir, budget: &Budget) -> Result<Vec<Entry>, Stop> {
         budget.spend()?;
         self.asked.lock().unwrap().push(dir.path.clone());
@@ -82,7 +87,8 @@ impl Trees for Model {
     async fn list_deep(&self, dir: &Dir, budget: &Budget) -> Result<Option<Vec<Entry>>, Stop> {
         budget.spend()?;
         self.asked.lock().unwrap().push(dir.path.clone());
-        Ok(self.deep.then(|| self.below(dir)))
+        let below = self.below(dir);
+        Ok((below.len() <= self.deep).then_some(below))
     }
 }
 
@@ -157,7 +163,7 @@ proptest! {
     fn a_walk_finds_what_a_plain_difference_finds(
         before in files(),
         after in files(),
-        deep in any::<bool>(),
+        deep in prop_oneof![Just(0), 1..20usize, Just(usize::MAX)],
     ) {
         let model = Model::new(&before, &after, deep);
 
@@ -165,8 +171,8 @@ proptest! {
 
         let expected = plain_difference(&before, &after);
         let requests = model.asked.lock().unwrap().len();
-        // A one-sided directory may be asked for twice, and others for both sides.
-        prop_assert!(requests <= 2 * changed_directories(&expected));
+        // A one-sided directory may be asked for twice, and others for both sides; whole trees once each.
+        prop_assert!(requests <= 2 * changed_directories(&expected) + 2);
         prop_assert_eq!(found, ChangeSet::Complete { proof: Proof::Trees, files: expected });
     }
 }
@@ -179,12 +185,47 @@ fn directories_that_are_the_same_are_never_opened() {
     }
     let mut after = before.clone();
     after.insert("d7/deep/file".to_owned(), (EntryKind::File, 1));
-    let model = Model::new(&before, &after, true);
+    let model = Model::new(&before, &after, usize::MAX);
 
     walk_model(&model);
 
     let asked = model.asked.into_inner().unwrap();
     assert_eq!(asked, ["", "", "d7", "d7", "d7/deep", "d7/deep"]);
+}
+
+#[test]
+fn a_long_walk_through_a_small_repository_is_cut_short() {
+    let tree = |content| -> Files {
+        (0..500)
+            .map(|n| (format!("d{n}/file"), (EntryKind::File, content)))
+            .collect()
+    };
+    let model = Model::new(&tree(0), &tree(1), usize::MAX);
+
+    let found = walk_model(&model);
+
+    assert_eq!(model.asked.into_inner().unwrap(), ["", "", "", ""]);
+    assert!(matches!(found, ChangeSet::Complete { files, .. } if files.len() == 500));
+}
+
+#[test]
+fn a_walk_goes_on_where_the_forge_does_not_list_whole_trees() {
+    let tree = |content| -> Files {
+        (0..50)
+            .map(|n| (format!("d{n}/file"), (EntryKind::File, content)))
+            .collect()
+    };
+    let model = Model::new(&tree(0), &tree(1), 60);
+
+    let found = walk_model(&model);
+
+    let asked = model.asked.into_inner().unwrap().len();
+    assert_eq!(
+        asked,
+        2 + 1 + 2 * 50,
+        "the roots, one try, each directory on both sides"
+    );
+    assert!(matches!(found, ChangeSet::Complete { files, .. } if files.len() == 50));
 }
 
 #[test]
@@ -194,7 +235,7 @@ fn a_difference_past_the_cap_on_requests_is_unknown() {
             .map(|n| (format!("d{n}/file"), (EntryKind::File, content)))
             .collect()
     };
-    let model = Model::new(&wide(0), &wide(1), true);
+    let model = Model::new(&wide(0), &wide(1), 0);
 
     let found = walk_model(&model);
 
@@ -207,7 +248,7 @@ fn a_path_that_is_not_utf8_makes_the_difference_unknown() {
     let before = Files::new();
     let after = Files::from([("caf\u{fffd}".to_owned(), (EntryKind::File, 0))]);
 
-    let found = walk_model(&Model::new(&before, &after, true));
+    let found = walk_model(&Model::new(&before, &after, usize::MAX));
 
     assert!(matches!(found, ChangeSet::Unknown { why } if why.contains("not UTF-8")));
 }

@@ -176,6 +176,7 @@ fn file((path, kind): (&FilePath, &ChangeKind)) -> File {
         ChangeKind::Added => ('A', "added"),
         ChangeKind::Modified => ('M', "modified"),
         ChangeKind::Removed => ('D', "removed"),
+        ChangeKind::AddedAndModified => ('M', "modified, and new to a part of the caches"),
     };
     File {
         letter,
