@@ -167,6 +167,11 @@ impl Sandbox {
         self.world.lock().github.tree_limit = limit;
     }
 
+    /// Takes so many writes a minute before GitHub's secondary limit, as if 80 were `limit`.
+    pub fn limit_github_writes(&self, limit: usize) {
+        self.world.lock().github.writes_a_minute = limit;
+    }
+
     /// Lists only so many files in GitLab's comparisons, as if 1,000 were `limit`.
     pub fn limit_gitlab_diffs(&self, limit: usize) {
         self.world.lock().gitlab.diff_limit = limit;

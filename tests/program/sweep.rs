@@ -68,6 +68,7 @@ async fn no_kill_at_any_moment_loses_a_delivery_or_a_purge() {
     let started = Instant::now();
     let mut world = World::new().await;
     world.settle_at_once();
+    world.sandbox.limit_github_writes(usize::MAX);
     world.start().await;
     let website = world.website();
     let mut promises = Promises::default();
@@ -158,6 +159,7 @@ fn names(purge: &Value) -> (&str, &str) {
 async fn sigterm_under_load_ends_with_0_in_time_and_loses_nothing() {
     let mut world = World::new().await;
     world.settle_at_once();
+    world.sandbox.limit_github_writes(usize::MAX);
     world.start().await;
     let website = world.website();
     let mut random = fastrand::Rng::with_seed(SEED);
