@@ -105,6 +105,7 @@ struct HeadCommit<'a> {
 struct Commit<'a> {
     #[serde(borrow)]
     id: Text<'a>,
+    message: Option<Text<'a>>,
     added: Option<Vec<Text<'a>>>,
     modified: Option<Vec<Text<'a>>>,
     removed: Option<Vec<Text<'a>>>,
@@ -145,8 +146,11 @@ fn push(body: PushBody<'_>) -> Result<Push, Malformed> {
 /// The change set that the payload proves, or why it proves none.
 ///
 /// Of a push that adds exactly one commit to `before`, the commit's lists are
-/// the difference. Of several commits, they are lists per commit: what one adds
-/// and the next removes is in both, and how merges are listed is documented nowhere.
+/// the difference, unless the commit is a merge: one that has `before` as its second
+/// parent is listed against another one, or not at all, which is documented nowhere.
+/// A payload names no parents. So a commit that lists nothing, or that calls itself a
+/// merge, proves nothing. (What is left is a merge that somebody gave other words.)
+/// Of several commits, they are lists per commit: what one adds and the next removes is in both.
 fn listed(
     body: &PushBody<'_>,
     before: Option<&CommitId>,
@@ -178,6 +182,17 @@ fn listed(
     else {
         return Err("the payload lacks lists of files".to_owned());
     };
+    let message = commit.message.as_ref().map_or("", Text::as_str);
+    if message
+        .trim_start()
+        .to_ascii_lowercase()
+        .starts_with("merge")
+    {
+        return Err("the pushed commit may be a merge, whose lists need not be all".to_owned());
+    }
+    if added.is_empty() && modified.is_empty() && removed.is_empty() {
+        return Err("the payload lists no files at all".to_owned());
+    }
     if added.len() + modified.len() + removed.len() >= MAX_FILES {
         return Err(format!(
             "the payload lists {MAX_FILES} files, where GitHub cuts its lists off"
