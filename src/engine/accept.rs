@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::info;
 
-use super::{Engine, RUN_LIMIT, decide};
+use super::{Engine, RUN_LIMIT, decide, reconcile};
 use crate::clock::Clock;
-use crate::config::Site;
+use crate::config::{Config, Site};
 use crate::event::{Deployed, Event, Push, RepoPath};
-use crate::forge::{Headers, Malformed, Refusal};
+use crate::forge::{Headers, Malformed, Refusal, Verified};
 use crate::run::{Run, RunId, RunState, Step};
-use crate::store::{Accepted, NewDelivery, Store, StoreError};
+use crate::store::{Accepted, NewDelivery, Source, Store, StoreError};
 
 /// Deliveries that share one commit at most.
 const GROUP: usize = 256;
@@ -85,17 +86,34 @@ impl Engine {
             return Err(ReceiveError::ContentType(content_type.to_owned()));
         }
         let event = forge.understand(&verified, content_type, &body)?;
+        let came = Came {
+            verified,
+            content_type,
+            body,
+            source: Source::Webhook,
+            sent_at: self.now(),
+        };
+        self.take_in(&config, forge_name, &event, came).await
+    }
 
-        let (asked, sites) = match &event {
+    /// Takes in what an authentic delivery says. When this returns `Accepted`, it is on disk.
+    pub(super) async fn take_in(
+        &self,
+        config: &Config,
+        forge_name: &str,
+        event: &Event,
+        came: Came<'_>,
+    ) -> Result<Received, ReceiveError> {
+        let (asked, sites) = match event {
             Event::Ping => return Ok(Received::Pong),
             Event::Other { why, .. } => return Ok(Received::Ignored { why: why.clone() }),
             Event::Push(push) => (
                 Asked::by_push(push),
-                decide::for_push(&config, forge_name, push),
+                decide::for_push(config, forge_name, push),
             ),
             Event::Deployed(deployed) => (
                 Asked::by_deployed(deployed),
-                decide::for_deployed(&config, forge_name, deployed),
+                decide::for_deployed(config, forge_name, deployed),
             ),
         };
         let sites = match sites {
@@ -103,26 +121,35 @@ impl Engine {
             Err(why) => return Ok(Received::Ignored { why }),
         };
         let delivery = self.clock.new_id();
-        let runs: Vec<Run> = sites
-            .into_iter()
+        let mut runs: Vec<Run> = sites
+            .iter()
             .map(|site| asked.run(site, &delivery, &self.clock))
             .collect();
+        match came.source {
+            Source::Webhook => {}
+            Source::Log => {
+                runs.extend(self.overtaking(event, &asked, &sites, came.sent_at).await?);
+            }
+        }
         let ids: Vec<RunId> = runs.iter().map(|run| run.id.clone()).collect();
         let new = NewDelivery {
             id: delivery.clone(),
             forge: forge_name.to_owned(),
-            forge_delivery: verified.delivery_id,
-            event: verified.event,
+            forge_delivery: came.verified.delivery_id,
+            event: came.verified.event,
             stream: asked.stream,
             meaning: asked.meaning,
-            content_type: content_type.to_owned(),
-            body,
+            content_type: came.content_type.to_owned(),
+            body: came.body,
+            source: came.source,
+            sent_at: came.sent_at,
             received_at: self.now(),
             runs,
         };
+        let source = came.source;
         let outcome = self.accept.put(new).await?;
         info!(
-            delivery = %delivery, forge = forge_name, repo = %asked.repo, git_ref = %asked.git_ref, outcome = ?outcome,
+            delivery = %delivery, forge = forge_name, source = source.word(), repo = %asked.repo, git_ref = %asked.git_ref, outcome = ?outcome,
             "a delivery of {} came in", asked.repo
         );
         Ok(match outcome {
@@ -134,6 +161,47 @@ impl Engine {
             Accepted::Duplicate { delivery, runs } => Received::Duplicate { delivery, runs },
         })
     }
+
+    /// What is told of this late may be live no longer. Caches may hold it; but what a site
+    /// serves is what its newest run was for, and that has to be what it comes to in the end.
+    async fn overtaking(
+        &self,
+        event: &Event,
+        asked: &Asked<'_>,
+        sites: &[&Site],
+        sent_at: Timestamp,
+    ) -> Result<Vec<Run>, StoreError> {
+        let git_ref = match event {
+            Event::Push(_) => Some(asked.git_ref.as_str()),
+            Event::Deployed(_) | Event::Ping | Event::Other { .. } => None,
+        };
+        let mut runs = Vec::new();
+        for site in sites {
+            let newest = self.store.newest_run(&site.name, git_ref).await?;
+            if let Some(newest) = newest
+                && newest.created_at > sent_at
+                && newest.commit != asked.commit
+            {
+                runs.push(new_run(
+                    &self.clock,
+                    site,
+                    reconcile::ORIGIN,
+                    &newest.git_ref,
+                    &newest.commit,
+                ));
+            }
+        }
+        Ok(runs)
+    }
+}
+
+/// A delivery as it came.
+pub(super) struct Came<'a> {
+    pub verified: Verified,
+    pub content_type: &'a str,
+    pub body: Vec<u8>,
+    pub source: Source,
+    pub sent_at: Timestamp,
 }
 
 /// What an event asks for, of whichever sites it is for.

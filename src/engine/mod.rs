@@ -19,6 +19,7 @@ mod prefetch;
 mod quota;
 mod rate;
 mod reconcile;
+mod recover;
 mod report;
 mod retry;
 mod submit;
@@ -67,6 +68,7 @@ pub struct Engine {
     quotas: quota::Quotas,
     known: known::Known,
     rates: rate::Rates,
+    logs: recover::Logs,
 }
 
 /// What a step came to, to be committed.
@@ -115,6 +117,7 @@ impl Engine {
             quotas: quota::Quotas::default(),
             known: known::Known::default(),
             rates: rate::Rates::default(),
+            logs: recover::Logs::default(),
         })
     }
 

@@ -15,7 +15,7 @@ use super::{Engine, Outcome, StepError, retry};
 use crate::cdn::Cdn;
 use crate::changes::ChangeSet;
 use crate::config::{Config, Reach, Site, WhenUnknown};
-use crate::event::{CommitId, RepoPath};
+use crate::event::{CommitId, GitRef, RepoPath};
 use crate::forge::ForgeError;
 use crate::plan::{self, Allowance, Budget, Capability, Cover, Plan};
 use crate::purge::{PurgeKind, PurgeState};
@@ -201,7 +201,14 @@ impl Engine {
         let repo = RepoPath::parse(&run.repo)
             .ok_or_else(|| StoreError::Corrupt(format!("the repository of run {}", run.id)))?;
         let resolved = match config.forges.get(&run.forge) {
-            Some(forge) => forge.resolve(&repo, &run.commit).await,
+            Some(forge) => match GitRef::parse(&run.git_ref) {
+                GitRef::Branch(branch) if branch == run.commit => {
+                    forge.branch_head(&repo, &branch).await
+                }
+                GitRef::Branch(_) | GitRef::Tag(_) | GitRef::Other(_) => {
+                    forge.resolve(&repo, &run.commit).await
+                }
+            },
             None => Err(ForgeError::Refused(format!(
                 "the forge {} is no longer configured",
                 run.forge

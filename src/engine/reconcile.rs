@@ -20,7 +20,7 @@ use crate::store::{Held, StoreError, WorkKey, Write};
 /// A run this young may be newer than what the forge just said: its replicas lag.
 const YOUNG: Duration = Duration::from_secs(60);
 /// How a run came about that reconciliation found to be missing.
-const ORIGIN: &str = "reconciliation";
+pub(super) const ORIGIN: &str = "reconciliation";
 
 impl Engine {
     /// Asks for a first look at every site.
@@ -48,6 +48,8 @@ impl Engine {
         };
         let held = self.store.held(&site.name, self.clock.now()).await?;
         let is_new = held.commits.is_empty() && self.store.newest_run(name, None).await?.is_none();
+        // First: what it brings makes the heads known.
+        self.take_missed(&config, site, is_new).await?;
         let (mut first, mut writes) = (Vec::new(), Vec::new());
         for (git_ref, head) in self.heads(&config, site).await {
             match head {
@@ -140,7 +142,7 @@ async fn branch_heads(
         if is_pattern(branch) {
             continue;
         }
-        let head = forge.resolve(&site.repo, branch).await.map(Some);
+        let head = forge.branch_head(&site.repo, branch).await.map(Some);
         heads.push((GitRef::Branch(branch.to_owned()).to_string(), head));
     }
     heads

@@ -1,17 +1,23 @@
 //! A forge's REST API: addresses under the configured base, one bounded request,
 //! and what an answer's status means for the caller.
+//!
+//! Two things are remembered, both only to save requests: until when the forge
+//! wants to be left alone, and the answers of questions that are asked again and again.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LINK};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::ForgeError;
+use crate::clock::Clock;
 use crate::http::{AnswerError, Outside, read_answer};
 
 /// How long to wait when a forge says "too fast" but not for how long.
@@ -22,12 +28,20 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most characters of a forge's own words that go into a message.
 const LONGEST_QUOTE: usize = 300;
 
+/// The most answers that are kept for questions that are asked again.
+const MAX_KEPT: usize = 500;
+/// The most bytes of an answer that is kept.
+const MAX_KEPT_BYTES: usize = 256 * 1024;
+
 /// One forge's API under its configured address.
 pub(super) struct Api {
     /// How the forge is called in messages.
     forge: &'static str,
     base: Url,
     outside: Outside,
+    rate: RateHeaders,
+    shut: Mutex<Shut>,
+    kept: Mutex<HashMap<String, Kept>>,
 }
 
 /// The headers in which a forge says how long to wait.
@@ -38,12 +52,45 @@ pub(super) struct RateHeaders {
     pub reset: HeaderName,
 }
 
+impl RateHeaders {
+    /// The names that GitHub has, and others after it.
+    pub fn usual() -> Self {
+        Self {
+            remaining: HeaderName::from_static("x-ratelimit-remaining"),
+            reset: HeaderName::from_static("x-ratelimit-reset"),
+        }
+    }
+}
+
+/// Whose requests a forge counts together: a token's, or those of an App's installation.
+pub(super) type Account<'a> = &'a str;
+
+/// Everything that has one token.
+pub(super) const ONLY: Account<'static> = "";
+
+/// Until when nothing is asked, so that one refusal holds for all who would ask.
+#[derive(Default)]
+struct Shut {
+    for_all: Option<Timestamp>,
+    by_account: HashMap<String, Timestamp>,
+}
+
+/// An answer that holds until the forge gives another tag.
+struct Kept {
+    tag: HeaderValue,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
 impl Api {
-    pub fn new(forge: &'static str, base: Url, outside: &Outside) -> Self {
+    pub fn new(forge: &'static str, base: Url, rate: RateHeaders, outside: &Outside) -> Self {
         Self {
             forge,
             base,
             outside: outside.clone(),
+            rate,
+            shut: Mutex::default(),
+            kept: Mutex::default(),
         }
     }
 
@@ -66,7 +113,14 @@ impl Api {
     }
 
     /// Sends a request and reads the whole answer. `what` says what it is for, e.g. "compare 1a2b with 3c4d".
-    pub async fn send(&self, request: RequestBuilder, what: &str) -> Result<Answer, ForgeError> {
+    /// Where the forge has asked this account to wait, nothing is sent.
+    pub async fn send(
+        &self,
+        account: Account<'_>,
+        request: RequestBuilder,
+        what: &str,
+    ) -> Result<Answer, ForgeError> {
+        self.check_open(account, what)?;
         let broken = |error: reqwest::Error| ForgeError::Later {
             message: format!(
                 "{} did not answer when asked to {what}: {}",
@@ -83,13 +137,157 @@ impl Api {
             Err(AnswerError::TooLong) => None,
             Err(AnswerError::BrokeOff(error)) => return Err(broken(error)),
         };
-        Ok(Answer {
+        let answer = Answer {
             forge: self.forge,
             what: what.to_owned(),
+            account: account.to_owned(),
             status,
             headers,
             body,
-        })
+        };
+        // The last request that was left still gets its answer; the next one would be refused.
+        if let Some(wait) = self.reset_in(&answer) {
+            self.shut_until(account, self.timestamp() + wait);
+        }
+        Ok(answer)
+    }
+
+    /// As [`send`](Self::send), for a `GET` that is sent again and again: where the
+    /// answer is still the one that was kept under `key`, the forge only says so,
+    /// which GitHub does not count ("Best practices for using the REST API").
+    pub async fn send_again(
+        &self,
+        account: Account<'_>,
+        key: &str,
+        request: RequestBuilder,
+        what: &str,
+    ) -> Result<Answer, ForgeError> {
+        let key = format!("{account} {key}");
+        let tag = locked(&self.kept).get(&key).map(|kept| kept.tag.clone());
+        let request = match tag {
+            Some(tag) => request.header(IF_NONE_MATCH, tag),
+            None => request,
+        };
+        let mut answer = self.send(account, request, what).await?;
+        let mut kept = locked(&self.kept);
+        if answer.status == StatusCode::NOT_MODIFIED
+            && let Some(known) = kept.get(&key)
+        {
+            answer.status = StatusCode::OK;
+            answer.headers = known.headers.clone();
+            answer.body = Some(known.body.clone());
+            return Ok(answer);
+        }
+        kept.remove(&key);
+        if answer.status == StatusCode::OK
+            && let (Some(tag), Some(body)) = (answer.headers.get(ETAG), &answer.body)
+            && body.len() <= MAX_KEPT_BYTES
+        {
+            if kept.len() >= MAX_KEPT {
+                kept.clear();
+            }
+            let answer = Kept {
+                tag: tag.clone(),
+                headers: answer.headers.clone(),
+                body: body.clone(),
+            };
+            kept.insert(key, answer);
+        }
+        Ok(answer)
+    }
+
+    /// Whether anything may be asked at this moment.
+    fn check_open(&self, account: Account<'_>, what: &str) -> Result<(), ForgeError> {
+        let now = self.timestamp();
+        let mut shut = locked(&self.shut);
+        shut.by_account.retain(|_, until| *until > now);
+        let until = shut.for_all.max(shut.by_account.get(account).copied());
+        match until.filter(|until| *until > now) {
+            None => Ok(()),
+            Some(until) => Err(ForgeError::Later {
+                message: format!(
+                    "rate limit: {} asked to be left alone until {}, so it was not asked to {what}",
+                    self.forge,
+                    until.strftime("%H:%M:%S UTC")
+                ),
+                retry_after: Some(
+                    Duration::try_from(until.duration_since(now)).unwrap_or_default(),
+                ),
+            }),
+        }
+    }
+
+    fn shut_until(&self, account: Account<'_>, until: Timestamp) {
+        let mut shut = locked(&self.shut);
+        let known = shut.by_account.entry(account.to_owned()).or_insert(until);
+        *known = until.max(*known);
+    }
+
+    /// How long until an account that has no requests left gets new ones.
+    fn reset_in(&self, answer: &Answer) -> Option<Duration> {
+        if !self.is_out_of_requests(answer) {
+            return None;
+        }
+        let reset = i64::try_from(number(answer.headers.get(&self.rate.reset))?).ok()?;
+        let seconds = u64::try_from(reset.saturating_sub(self.now())).unwrap_or(0);
+        Some(Duration::from_secs(seconds.max(1)).min(LONGEST_WAIT))
+    }
+
+    /// Whether the forge says that no requests are left.
+    pub fn is_out_of_requests(&self, answer: &Answer) -> bool {
+        number(answer.headers.get(&self.rate.remaining)) == Some(0)
+    }
+
+    /// How long the forge asks to be left alone, from `Retry-After` or the moment its limit resets.
+    fn wait(&self, answer: &Answer) -> Option<Duration> {
+        match number(answer.headers.get(reqwest::header::RETRY_AFTER)) {
+            Some(seconds) => Some(Duration::from_secs(seconds).min(LONGEST_WAIT)),
+            None => self.reset_in(answer),
+        }
+    }
+
+    /// "Too fast", with the wait the forge asks for or a minute. Until then, nothing else is asked either.
+    pub fn too_fast(&self, answer: &Answer) -> ForgeError {
+        let wait = self.wait(answer).unwrap_or(DEFAULT_WAIT);
+        let until = self.timestamp() + wait;
+        if self.is_out_of_requests(answer) {
+            self.shut_until(&answer.account, until);
+        } else {
+            // A limit on how requests come, not on how many: GitHub counts those of all together.
+            let mut shut = locked(&self.shut);
+            shut.for_all = shut.for_all.max(Some(until));
+        }
+        ForgeError::Later {
+            message: format!("rate limit: {}", answer.sentence()),
+            retry_after: Some(wait),
+        }
+    }
+
+    /// What a status means on every forge; each forge looks at its own peculiarities first.
+    pub fn error(&self, answer: &Answer) -> ForgeError {
+        let sentence = answer.sentence();
+        match answer.status.as_u16() {
+            300..=399 => ForgeError::Refused(format!(
+                "{sentence}; the repository was moved or renamed: update `repo:`, or `api_url:` if the whole forge moved"
+            )),
+            401 => ForgeError::Refused(format!(
+                "{sentence}; check that the forge's token is right and has not expired"
+            )),
+            404 | 410 => ForgeError::Gone(format!(
+                "{sentence}; it is not there, or the token may not see it"
+            )),
+            429 => self.too_fast(answer),
+            408 | 409 | 425 | 500..=599 => ForgeError::Later {
+                message: sentence,
+                retry_after: self.wait(answer),
+            },
+            _ => ForgeError::Refused(sentence),
+        }
+    }
+
+    /// The time, for pauses between requests.
+    pub fn clock(&self) -> &Clock {
+        &self.outside.clock
     }
 
     /// The present moment.
@@ -108,6 +306,7 @@ impl Api {
 pub(super) struct Answer {
     forge: &'static str,
     what: String,
+    account: String,
     pub status: StatusCode,
     pub headers: HeaderMap,
     /// None when it was longer than [`crate::http::MAX_ANSWER`].
@@ -179,58 +378,32 @@ impl Answer {
             },
         }
     }
+}
 
-    /// How long the forge asks to be left alone, from `Retry-After` or the moment its limit resets.
-    pub fn wait(&self, now: i64, rate: &RateHeaders) -> Option<Duration> {
-        let number = |name: &HeaderName| number(self.headers.get(name));
-        let seconds = match number(&reqwest::header::RETRY_AFTER) {
-            Some(seconds) => seconds,
-            None if self.is_out_of_requests(rate) => {
-                let reset = i64::try_from(number(&rate.reset)?).ok()?;
-                u64::try_from(reset.saturating_sub(now)).unwrap_or(0).max(1)
-            }
-            None => return None,
-        };
-        Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
-    }
+/// What is kept makes sense after any panic: it only saves requests.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
-    /// Whether the forge says that no requests are left.
-    pub fn is_out_of_requests(&self, rate: &RateHeaders) -> bool {
-        number(self.headers.get(&rate.remaining)) == Some(0)
-    }
-
-    /// "Too fast", with the wait the forge asks for or a minute.
-    pub fn too_fast(&self, now: i64, rate: &RateHeaders) -> ForgeError {
-        ForgeError::Later {
-            message: format!("rate limit: {}", self.sentence()),
-            retry_after: Some(self.wait(now, rate).unwrap_or(DEFAULT_WAIT)),
-        }
-    }
-
-    /// What a status means on every forge; each forge looks at its own peculiarities first.
-    pub fn error(&self, now: i64, rate: &RateHeaders) -> ForgeError {
-        let status = self.status.as_u16();
-        match status {
-            300..=399 => ForgeError::Refused(format!(
-                "{}; the repository was moved or renamed: update `repo:`, or `api_url:` if the whole forge moved",
-                self.sentence()
-            )),
-            401 => ForgeError::Refused(format!(
-                "{}; check that the forge's token is right and has not expired",
-                self.sentence()
-            )),
-            404 | 410 => ForgeError::Gone(format!(
-                "{}; it is not there, or the token may not see it",
-                self.sentence()
-            )),
-            429 => self.too_fast(now, rate),
-            408 | 409 | 425 | 500..=599 => ForgeError::Later {
-                message: self.sentence(),
-                retry_after: self.wait(now, rate),
-            },
-            _ => ForgeError::Refused(self.sentence()),
-        }
-    }
+/// The query of the page that a list goes on with, from its `Link` header. Only
+/// the query is taken from it: an answer never decides where a request goes.
+pub(super) fn next_link(headers: &HeaderMap) -> Option<Vec<(String, String)>> {
+    let links = headers.get_all(LINK).iter().filter_map(|v| v.to_str().ok());
+    let (target, _) = links
+        .flat_map(|value| value.split(','))
+        .filter_map(|link| link.split_once(';'))
+        .find(|(_, parameters)| {
+            parameters
+                .split(';')
+                .any(|p| matches!(p.trim(), r#"rel="next""# | "rel=next"))
+        })?;
+    let target = target.trim().trim_start_matches('<').trim_end_matches('>');
+    let query = match Url::parse(target) {
+        Ok(url) => url.query().unwrap_or_default().to_owned(),
+        Err(_) => target.split_once('?').map_or("", |(_, q)| q).to_owned(),
+    };
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    Some(pairs.into_owned().collect())
 }
 
 /// A header that holds a whole number.

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
+use url::Url;
 
 use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
@@ -90,13 +92,50 @@ impl Headers {
 /// The most characters of a delivery's id or an event's name. Forges send GUIDs and a word or two.
 pub const MAX_NAME: usize = 255;
 
-/// A request that passed verification. [`Forge::verify`] is the only way to get one.
+/// What came from the forge itself: a request that passed [`Forge::verify`], or a
+/// delivery that the forge's API gave on an authenticated connection.
 #[derive(Clone, Debug)]
 pub struct Verified {
     /// The forge's own id of the delivery, the same when it is sent again. Not signed by every forge.
     pub delivery_id: Option<String>,
     /// The event's name as the forge has it, e.g. `push` or `Push Hook`. Empty when the request names none.
     pub event: String,
+}
+
+/// What a forge's log says it sent to one webhook, newest first.
+#[derive(Clone, Debug)]
+pub struct DeliveryLog {
+    /// Whether it tells of other repositories, too, as the log of an App's webhook does.
+    pub of_all: bool,
+    /// The deliveries; one that was sent again is there again.
+    pub deliveries: Vec<LoggedDelivery>,
+}
+
+/// A line of a [`DeliveryLog`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedDelivery {
+    /// Where the log has it, in words that only the forge's module reads.
+    pub place: String,
+    /// The forge's id of the delivery, as in [`Verified::delivery_id`].
+    pub id: String,
+    /// The event's name, as in [`Verified::event`].
+    pub event: String,
+    /// When it was sent.
+    pub sent_at: Timestamp,
+    /// The HTTP status of the answer; none if there was none.
+    pub answered: Option<u16>,
+}
+
+/// A delivery out of a forge's log. Its body means what the sent one did, but is
+/// written anew: no signature fits it.
+#[derive(Clone, Debug)]
+pub struct SentDelivery {
+    /// What it is.
+    pub verified: Verified,
+    /// What the body is written in: one of [`Forge::content_types`].
+    pub content_type: &'static str,
+    /// What it says.
+    pub body: Vec<u8>,
 }
 
 /// Why a request was not let in. Says nothing that helps a forger.
@@ -187,6 +226,11 @@ pub trait Forge: Send + Sync {
     /// points to), a branch, or the first digits of an id. Nothing of the name: [`ForgeError::Gone`].
     async fn resolve(&self, repo: &RepoPath, name: &str) -> Result<CommitId, ForgeError>;
 
+    /// The commit at the head of a branch, even where a tag has the same name.
+    async fn branch_head(&self, repo: &RepoPath, branch: &str) -> Result<CommitId, ForgeError> {
+        self.resolve(repo, branch).await
+    }
+
     /// The commit that was deployed last, with success, to an environment.
     /// None where none was, and on forges that know no deployments.
     async fn environment_head(
@@ -194,6 +238,27 @@ pub trait Forge: Send + Sync {
         repo: &RepoPath,
         environment: &str,
     ) -> Result<Option<CommitId>, ForgeError>;
+
+    /// What the forge's log says it sent to the webhook of a repository that calls
+    /// `hook`, back to `since`. None where no webhook calls that address, and on
+    /// forges that keep no log that can be read.
+    async fn delivery_log(
+        &self,
+        _repo: &RepoPath,
+        _hook: &Url,
+        _since: Timestamp,
+    ) -> Result<Option<DeliveryLog>, ForgeError> {
+        Ok(None)
+    }
+
+    /// A delivery of [`Forge::delivery_log`] as it was sent. None where the log does not have that.
+    async fn logged_delivery(
+        &self,
+        _repo: &RepoPath,
+        _delivery: &LoggedDelivery,
+    ) -> Result<Option<SentDelivery>, ForgeError> {
+        Ok(None)
+    }
 
     /// Posts a status. Posting what the commit shows already is no error.
     async fn post_status(

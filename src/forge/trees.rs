@@ -6,18 +6,30 @@
 //! the forge lists a whole tree in one answer, which it does up to some size.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use tokio::sync::Mutex;
 
 use super::{ForgeError, complete, note};
 use crate::changes::{ChangeKind, ChangeSet, Proof};
+use crate::clock::Clock;
 use crate::event::CommitId;
 
-/// The most requests for one difference: about a minute's worth of what the forges allow.
+/// The most requests for one difference: well below what GitHub allows a token in an hour (5,000).
 pub(super) const MAX_REQUESTS: usize = 2_000;
+/// Requests of one walk in a minute. GitHub takes 900 of all kinds ("Rate limits for the REST API"), GitLab 2,000.
+const A_MINUTE: usize = 600;
+const MINUTE: Duration = Duration::from_secs(60);
+/// How often one walk waits for a forge that says "too fast", rather than beginning anew later.
+const WAITS: usize = 4;
+/// The longest such wait. A limit that takes longer to reset is waited for without the walk.
+const LONGEST_WAIT: Duration = Duration::from_secs(90);
+/// Pauses go in pieces, so that a clock that a test drives sees none that it would stop at.
+const PIECE: Duration = Duration::from_secs(5);
 /// The most paths of one difference. More than any CDN purges in a day, and what still fits into memory.
 const MAX_PATHS: usize = 500_000;
 /// Requests of a walk, made and ahead, from which on asking for both trees whole is worth a try.
@@ -26,7 +38,7 @@ const LONG_WALK: usize = 12;
 const AT_ONCE: usize = 2;
 
 /// What stands under a name in a directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum EntryKind {
     Directory,
     /// A regular file. Whether it is executable is no part of its content.
@@ -51,7 +63,7 @@ impl EntryKind {
 }
 
 /// One entry of a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry {
     /// From the repository's root.
     pub path: String,
@@ -96,26 +108,85 @@ impl From<ForgeError> for Stop {
     }
 }
 
-/// Counts the requests of one walk.
-pub(super) struct Budget(AtomicUsize);
+/// Counts the requests of one walk, and keeps their pace.
+pub(super) struct Budget {
+    clock: Clock,
+    spent: Mutex<Spent>,
+}
+
+struct Spent {
+    requests: usize,
+    waits: usize,
+    /// When the present minute began, and the requests in it.
+    minute: Timestamp,
+    in_minute: usize,
+}
 
 impl Budget {
+    pub(super) fn new(clock: &Clock) -> Self {
+        let spent = Spent {
+            requests: 0,
+            waits: 0,
+            minute: clock.now(),
+            in_minute: 0,
+        };
+        Self {
+            clock: clock.clone(),
+            spent: Mutex::new(spent),
+        }
+    }
+
     /// How many requests were made.
-    fn spent(&self) -> usize {
-        MAX_REQUESTS.saturating_sub(self.0.load(Ordering::Relaxed))
+    async fn spent(&self) -> usize {
+        self.spent.lock().await.requests
     }
 
     /// To be called before each request.
-    pub fn spend(&self) -> Result<(), Stop> {
-        let left = |left: usize| left.checked_sub(1);
-        match self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left)
-        {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Stop::Unknown(format!(
+    pub async fn spend(&self) -> Result<(), Stop> {
+        // Held during a pause: nobody else's request goes out in it either.
+        let mut spent = self.spent.lock().await;
+        if spent.requests >= MAX_REQUESTS {
+            return Err(Stop::Unknown(format!(
                 "the difference needs more than {MAX_REQUESTS} requests"
-            ))),
+            )));
+        }
+        let left = (spent.minute + MINUTE).duration_since(self.clock.now());
+        let left = Duration::try_from(left).unwrap_or_default();
+        if left.is_zero() || spent.in_minute >= A_MINUTE {
+            self.pause(left).await;
+            spent.minute = self.clock.now();
+            spent.in_minute = 0;
+        }
+        spent.requests += 1;
+        spent.in_minute += 1;
+        Ok(())
+    }
+
+    /// Waits where a failure asks for a short wait only; else the failure is the walk's.
+    async fn wait_out(&self, failure: Stop) -> Result<(), Stop> {
+        let asked = match &failure {
+            Stop::Failed(ForgeError::Later {
+                retry_after: Some(wait),
+                ..
+            }) if *wait <= LONGEST_WAIT => *wait,
+            Stop::Failed(_) | Stop::Unknown(_) => return Err(failure),
+        };
+        let mut spent = self.spent.lock().await;
+        if spent.waits >= WAITS {
+            return Err(failure);
+        }
+        spent.waits += 1;
+        self.pause(asked).await;
+        spent.minute = self.clock.now();
+        spent.in_minute = 0;
+        Ok(())
+    }
+
+    async fn pause(&self, mut left: Duration) {
+        while !left.is_zero() {
+            let piece = left.min(PIECE);
+            self.clock.sleep(piece).await;
+            left -= piece;
         }
     }
 }
@@ -139,10 +210,11 @@ pub(super) trait Trees: Sync {
 /// The paths that differ between two commits' trees.
 pub(super) async fn difference(
     trees: &dyn Trees,
+    clock: &Clock,
     from: &CommitId,
     to: &CommitId,
 ) -> Result<ChangeSet, ForgeError> {
-    match walk(trees, from, to, &Budget(AtomicUsize::new(MAX_REQUESTS))).await {
+    match walk(trees, from, to, &Budget::new(clock)).await {
         Ok(files) => Ok(complete(Proof::Trees, files)),
         Err(Stop::Unknown(why)) => Ok(ChangeSet::unknown(why)),
         Err(Stop::Failed(error)) => Err(error),
@@ -180,7 +252,7 @@ async fn walk(
     }];
     let mut may_be_whole = trees.lists_whole_trees();
     while !level.is_empty() {
-        if may_be_whole && budget.spent() + 2 * level.len() > LONG_WALK {
+        if may_be_whole && budget.spent().await + 2 * level.len() > LONG_WALK {
             may_be_whole = false;
             if let Some(step) = whole(trees, root(from), root(to), budget).await? {
                 files.clear();
@@ -215,10 +287,10 @@ async fn whole(
     to: Dir,
     budget: &Budget,
 ) -> Result<Option<Step>, Stop> {
-    let Some(before) = trees.list_deep(&from, budget).await? else {
+    let Some(before) = list_deep(trees, &from, budget).await? else {
         return Ok(None);
     };
-    let Some(after) = trees.list_deep(&to, budget).await? else {
+    let Some(after) = list_deep(trees, &to, budget).await? else {
         return Ok(None);
     };
     let files = |entries: Vec<Entry>| {
@@ -242,13 +314,55 @@ async fn compare(trees: &dyn Trees, pair: Pair, budget: &Budget) -> Result<Step,
     let Pair { from, to } = pair;
     match (&from, &to) {
         (Some(before), Some(after)) => {
-            let (a, b) = try_join(trees.list(before, budget), trees.list(after, budget)).await?;
+            let (a, b) = try_join(list(trees, before, budget), list(trees, after, budget)).await?;
+            let (a, b) = without_equals(a, b);
             Ok(differing(&from, by_path(a)?, &to, by_path(b)?))
         }
         (Some(dir), None) => one_sided(trees, dir, ChangeKind::Removed, budget).await,
         (None, Some(dir)) => one_sided(trees, dir, ChangeKind::Added, budget).await,
         (None, None) => Ok(Step::default()),
     }
+}
+
+/// The entries of one directory, as soon as the forge gives them.
+async fn list(trees: &dyn Trees, dir: &Dir, budget: &Budget) -> Result<Vec<Entry>, Stop> {
+    loop {
+        match trees.list(dir, budget).await {
+            Ok(entries) => return Ok(entries),
+            Err(failure) => budget.wait_out(failure).await?,
+        }
+    }
+}
+
+/// Everything below a directory, as soon as the forge gives it.
+async fn list_deep(
+    trees: &dyn Trees,
+    dir: &Dir,
+    budget: &Budget,
+) -> Result<Option<Vec<Entry>>, Stop> {
+    loop {
+        match trees.list_deep(dir, budget).await {
+            Ok(entries) => return Ok(entries),
+            Err(failure) => budget.wait_out(failure).await?,
+        }
+    }
+}
+
+/// Takes out what both sides have alike. Names that are not UTF-8 may look the same in an
+/// answer, and matter only where something about them differs.
+fn without_equals(mut before: Vec<Entry>, mut after: Vec<Entry>) -> (Vec<Entry>, Vec<Entry>) {
+    before.sort();
+    after.sort();
+    let mut new = after.into_iter().peekable();
+    let (mut gone, mut come) = (Vec::new(), Vec::new());
+    for old in before {
+        come.extend(std::iter::from_fn(|| new.next_if(|entry| *entry < old)));
+        if new.next_if_eq(&old).is_none() {
+            gone.push(old);
+        }
+    }
+    come.extend(new);
+    (gone, come)
 }
 
 /// Everything below a directory that the other side lacks.
@@ -258,9 +372,9 @@ async fn one_sided(
     kind: ChangeKind,
     budget: &Budget,
 ) -> Result<Step, Stop> {
-    let Some(entries) = trees.list_deep(dir, budget).await? else {
+    let Some(entries) = list_deep(trees, dir, budget).await? else {
         let here = Some(dir.clone());
-        let entries = by_path(trees.list(dir, budget).await?)?;
+        let entries = by_path(list(trees, dir, budget).await?)?;
         return Ok(match kind {
             ChangeKind::Removed => differing(&here, entries, &None, BTreeMap::new()),
             ChangeKind::Added | ChangeKind::Modified | ChangeKind::AddedAndModified => {

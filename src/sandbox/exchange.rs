@@ -83,6 +83,14 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// 304: what the client has is what there is.
+    pub fn unchanged() -> Self {
+        Self {
+            outcome: "ok".into(),
+            ..Self::text(304, "")
+        }
+    }
+
     /// A JSON answer that is a success.
     pub fn json(status: u16, body: &Value) -> Self {
         Self {

@@ -182,6 +182,8 @@ pub(super) trait Host {
     fn happened(&mut self, path: &str, happening: &Happening, now: Timestamp) -> Option<Delivery>;
     /// The same delivery once more, as the forge's own retry or "Redeliver" sends it.
     fn again(&mut self, delivery: &Delivery, now: Timestamp) -> Delivery;
+    /// The receiver answered a delivery. Only a forge that keeps a log of them cares.
+    fn answered(&mut self, _delivery: &Delivery, _status: u16) {}
     /// The statuses taken for a commit, oldest first.
     fn statuses(&self, path: &str, sha: &str) -> Vec<PostedStatus>;
 }
@@ -247,6 +249,13 @@ impl Forge {
             forge: self.clone(),
             path: path.to_owned(),
         }
+    }
+
+    /// Tells the forge what the receiver answered to a delivery. GitHub's log says so
+    /// from then on; what it is not told of, nobody was there to take.
+    pub fn answered(&self, delivery: &Delivery, status: u16) {
+        self.world
+            .host(self.service, |host| host.answered(delivery, status));
     }
 
     /// The same delivery once more, as the forge's retry or "Redeliver" button sends it:

@@ -202,6 +202,12 @@ impl Sandbox {
         self.world.lock().github.forms = forms;
     }
 
+    /// Where the webhooks of GitHub's repositories go, as its API says when it is asked.
+    /// Before that, the repositories have none, and their logs are nowhere.
+    pub fn set_github_hook(&self, url: &str) {
+        self.world.lock().github.hook_url = Some(url.to_owned());
+    }
+
     /// QCloud answers ids and module codes as numbers rather than text.
     pub fn answer_qcloud_numbers(&self, numbers: bool) {
         self.world.lock().qcloud.numbers = numbers;

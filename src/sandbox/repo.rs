@@ -233,8 +233,9 @@ impl Repo {
     pub fn resolve(&self, text: &str) -> Option<&Commit> {
         let by_ref = [
             text.to_owned(),
-            format!("refs/heads/{text}"),
+            format!("refs/{text}"),
             format!("refs/tags/{text}"),
+            format!("refs/heads/{text}"),
         ]
         .into_iter()
         .find_map(|name| self.refs.get(&name));

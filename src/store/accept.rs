@@ -1,13 +1,44 @@
 //! Taking in deliveries: the delivery, its runs and their first work, in one transaction.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::database::{Row, Transaction, params};
 use super::work::{self, WorkKey, Write};
-use super::{Store, StoreError, runs, statuses, timestamp, undisturbed};
+use super::{Store, StoreError, Value, runs, statuses, timestamp, undisturbed};
 use crate::run::{Run, RunId, RunState, StatusState, Step};
+
+/// Ids that are looked for in one statement.
+const IDS_AT_ONCE: usize = 200;
+
+/// How a delivery reached purgehook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// As a webhook request, whose signature fitted its body.
+    Webhook,
+    /// It was read from the forge's log of deliveries, since it never arrived. Its body
+    /// was written anew on the way, so that no signature vouches for it: the
+    /// authenticated connection to the forge's API does.
+    Log,
+}
+
+impl Source {
+    /// The word for it in the database.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Log => "log",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        [Self::Webhook, Self::Log]
+            .into_iter()
+            .find(|source| source.word() == word)
+    }
+}
 
 /// A delivery that passed verification, with the runs it asks for.
 #[derive(Clone, Debug)]
@@ -28,6 +59,10 @@ pub struct NewDelivery {
     pub content_type: String,
     /// The body as it came.
     pub body: Vec<u8>,
+    /// How it came.
+    pub source: Source,
+    /// When the forge sent it, as far as that is known.
+    pub sent_at: Timestamp,
     /// When it came.
     pub received_at: Timestamp,
     /// The runs it asks for, at least one.
@@ -47,6 +82,8 @@ pub struct StoredDelivery {
     pub content_type: String,
     /// The body as it came.
     pub body: Vec<u8>,
+    /// How it came.
+    pub source: Source,
 }
 
 /// What became of a delivery.
@@ -99,7 +136,7 @@ impl Store {
         let rows = self
             .database
             .read(
-                "SELECT forge, forge_delivery, event, content_type, body FROM deliveries WHERE id = $1",
+                "SELECT forge, forge_delivery, event, content_type, body, source FROM deliveries WHERE id = $1",
                 params![id],
             )
             .await?;
@@ -111,9 +148,33 @@ impl Store {
                     event: row.text("event")?,
                     content_type: row.text("content_type")?,
                     body: row.bytes("body")?,
+                    source: row.word("source", Source::parse)?,
                 })
             })
             .transpose()
+    }
+
+    /// Which of a forge's own delivery ids are of deliveries that were kept.
+    pub async fn known_deliveries(
+        &self,
+        forge: &str,
+        ids: &[&str],
+    ) -> Result<BTreeSet<String>, StoreError> {
+        let mut known = BTreeSet::new();
+        for some in ids.chunks(IDS_AT_ONCE) {
+            let places: Vec<String> = (2..some.len() + 2).map(|n| format!("${n}")).collect();
+            let sql = format!(
+                "SELECT forge_delivery FROM deliveries
+                 WHERE forge = $1 AND forge_delivery IN ({})",
+                places.join(", ")
+            );
+            let values = std::iter::once(forge).chain(some.iter().copied());
+            let values = values.map(|text| Value::from(text.to_owned())).collect();
+            for row in self.database.read(&sql, values).await? {
+                known.insert(row.text("forge_delivery")?);
+            }
+        }
+        Ok(known)
     }
 
     /// Starts a run that no delivery asked for.
@@ -190,8 +251,8 @@ async fn accept_one(tx: &mut dyn Transaction, new: &NewDelivery) -> Result<Accep
 
     tx.execute(
         "INSERT INTO deliveries
-             (id, forge, forge_delivery, event, stream, meaning, content_type, body, received_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             (id, forge, forge_delivery, event, stream, meaning, content_type, body, source, received_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         params![
             &new.id,
             &new.forge,
@@ -201,6 +262,7 @@ async fn accept_one(tx: &mut dyn Transaction, new: &NewDelivery) -> Result<Accep
             &new.meaning,
             &new.content_type,
             new.body.clone(),
+            new.source.word(),
             new.received_at.as_millisecond(),
         ],
     )
@@ -228,6 +290,26 @@ async fn seen_before(
             .query(
                 "SELECT id FROM deliveries WHERE forge = $1 AND forge_delivery = $2",
                 params![&new.forge, forge_delivery],
+            )
+            .await?;
+        if let Some(first) = id(rows)? {
+            return Ok(Some(first));
+        }
+    }
+    if new.source == Source::Log {
+        // It comes long after its time: what matters is what came then.
+        let rows = tx
+            .query(
+                "SELECT id FROM deliveries
+                 WHERE forge = $1 AND stream = $2 AND meaning = $3 AND received_at > $4 AND received_at < $5
+                 ORDER BY id DESC LIMIT 1",
+                params![
+                    &new.forge,
+                    &new.stream,
+                    &new.meaning,
+                    (new.sent_at - SAME).as_millisecond(),
+                    (new.sent_at + SAME).as_millisecond()
+                ],
             )
             .await?;
         if let Some(first) = id(rows)? {

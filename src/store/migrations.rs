@@ -8,6 +8,11 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 /// Number, name and statements of each version, in SQLite's words.
 const VERSIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("schema/0001_first.sql")),
+    (
+        2,
+        "delivery source",
+        include_str!("schema/0002_delivery_source.sql"),
+    ),
     (3, "observe", include_str!("schema/0003_observe.sql")),
 ];
 

@@ -22,7 +22,7 @@ use std::future::Future;
 
 use jiff::Timestamp;
 
-pub use accept::{Accepted, NewDelivery, StoredDelivery};
+pub use accept::{Accepted, NewDelivery, Source, StoredDelivery};
 pub use database::{Database, Row, Transaction, Value};
 pub use held::Held;
 pub use overview::{CdnCount, PendingPurges};

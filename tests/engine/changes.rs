@@ -7,6 +7,7 @@ use std::process::Command;
 
 use purgehook::changes::{ChangeKind, ChangeSet, FilePath};
 use purgehook::event::{CommitId, RepoPath};
+use purgehook::forge::ForgeError;
 use purgehook::sandbox::{Change, EXECUTABLE, FILE};
 use tempfile::TempDir;
 
@@ -155,4 +156,35 @@ async fn what_the_forges_find_is_what_git_finds() {
         }
     }
     println!("{COMPARISONS} comparisons, proven by {proofs:?}");
+}
+
+#[tokio::test]
+async fn a_branch_is_looked_up_with_one_request_even_where_a_tag_has_its_name() {
+    let world = World::new(1, RULES).await;
+    let config = world.config();
+    let path = RepoPath::parse("acme/website").unwrap();
+    let sandbox = &world.sandbox;
+    for (name, forge) in [
+        ("github", sandbox.github()),
+        ("gitlab", sandbox.gitlab()),
+        ("gitea", sandbox.gitea()),
+        ("gitee", sandbox.gitee()),
+    ] {
+        for branch in ["main", "release/1.0"] {
+            let repo = forge.create_repo("acme/website", branch);
+            let old = repo.commit(branch, &[Change::write("a", "1")]);
+            repo.push(branch);
+            repo.push_tag(branch, &old, true);
+            let new = repo.commit(branch, &[Change::write("a", "2")]);
+            repo.push(branch);
+            let before = sandbox.log().len();
+
+            let head = config.forges[name].branch_head(&path, branch).await;
+
+            assert_eq!(head.unwrap().as_str(), new, "{name} {branch}");
+            assert_eq!(sandbox.log().len() - before, 1, "{name} {branch}");
+            let gone = config.forges[name].branch_head(&path, "no-branch").await;
+            assert!(matches!(gone, Err(ForgeError::Gone(_))), "{name}: {gone:?}");
+        }
+    }
 }

@@ -11,5 +11,6 @@ mod histories;
 mod observe;
 mod pushes;
 mod quota;
+mod recovery;
 mod several_cdns;
 mod world;

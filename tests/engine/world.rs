@@ -220,11 +220,14 @@ impl World {
 /// The rules, with the sandbox's addresses and keys.
 fn read(sandbox: &Sandbox, clock: &Clock, rules: &str) -> Config {
     let (github, gitlab) = (sandbox.github(), sandbox.gitlab());
+    let (gitea, gitee) = (sandbox.gitea(), sandbox.gitee());
     let mut text = format!(
         "
 forges:
   github: {{kind: github, secrets: ['{}'], token: '{}', api_url: '{}'}}
   gitlab: {{kind: gitlab, signing_tokens: ['{}'], token: '{}', api_url: '{}'}}
+  gitea: {{kind: gitea, secrets: ['{}'], token: '{}', api_url: '{}'}}
+  gitee: {{kind: gitee, secrets: ['{}'], token: '{}', api_url: '{}'}}
 ",
         github.webhook_secret(),
         github.token(),
@@ -232,6 +235,12 @@ forges:
         gitlab.signing_token(),
         gitlab.token(),
         gitlab.url(),
+        gitea.webhook_secret(),
+        gitea.token(),
+        gitea.url(),
+        gitee.webhook_secret(),
+        gitee.token(),
+        gitee.url(),
     );
     text.push_str(rules);
     let (tencent, huawei) = (sandbox.tencent_cdn(), sandbox.huawei_cdn());

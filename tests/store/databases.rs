@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use purgehook::purge::{Mode, PlannedPurge, PurgeKind, PurgeState};
 use purgehook::run::{Run, RunId, RunState, Step};
-use purgehook::store::{NewDelivery, Store};
+use purgehook::store::{NewDelivery, Source, Store};
 use tempfile::TempDir;
 
 use crate::postgres;
@@ -83,6 +83,8 @@ pub fn delivery(number: u32, forge_delivery: &str, meaning: &str) -> NewDelivery
         meaning: meaning.to_owned(),
         content_type: "application/json".to_owned(),
         body: b"{}".to_vec(),
+        source: Source::Webhook,
+        sent_at: at(0),
         received_at: at(0),
     }
 }

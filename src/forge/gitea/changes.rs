@@ -26,7 +26,7 @@ pub(super) async fn changes(
     if from == to {
         return Ok(complete(Proof::Trees, BTreeMap::new()));
     }
-    trees::difference(&RepoTrees { gitea, repo }, from, to).await
+    trees::difference(&RepoTrees { gitea, repo }, gitea.api.clock(), from, to).await
 }
 
 struct RepoTrees<'a> {
@@ -62,7 +62,7 @@ impl RepoTrees<'_> {
         );
         let mut entries = Vec::new();
         for number in 1_usize.. {
-            budget.spend()?;
+            budget.spend().await?;
             let number = number.to_string();
             let mut query = vec![("page", number.as_str()), ("per_page", PAGE)];
             if recursive {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::changes::ChangeSet;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
-use crate::forge::api::{Answer, Api, RateHeaders};
+use crate::forge::api::{Answer, Api, ONLY, RateHeaders};
 use crate::forge::body::{FORM, JSON};
 use crate::forge::{
     Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified, cut,
@@ -52,7 +52,6 @@ pub struct Gitea {
     secrets: Vec<SecretString>,
     token: Option<SecretString>,
     api: Api,
-    rate: RateHeaders,
 }
 
 fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
@@ -102,12 +101,8 @@ impl Gitea {
         Self {
             secrets,
             token,
-            api: Api::new("Gitea", api_url, outside),
             // Gitea limits no rates itself; a proxy in front of it may, by the usual names.
-            rate: RateHeaders {
-                remaining: HeaderName::from_static("x-ratelimit-remaining"),
-                reset: HeaderName::from_static("x-ratelimit-reset"),
-            },
+            api: Api::new("Gitea", api_url, RateHeaders::usual(), outside),
         }
     }
 
@@ -138,7 +133,7 @@ impl Gitea {
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
-        self.api.send(request, what).await
+        self.api.send(ONLY, request, what).await
     }
 
     /// Fetches something of a repository. The answer may be an error.
@@ -162,7 +157,7 @@ impl Gitea {
             )),
             // "sha not found [...]", with 400 from the trees.
             400 if answer.words().contains("not found") => ForgeError::Gone(answer.sentence()),
-            _ => answer.error(self.api.now(), &self.rate),
+            _ => self.api.error(answer),
         }
     }
 }
@@ -228,6 +223,28 @@ impl Forge for Gitea {
         let Commit { sha } = answer.json()?;
         CommitId::parse(&sha)
             .ok_or_else(|| ForgeError::Refused(format!("Gitea gave no id for `{name}`")))
+    }
+
+    async fn branch_head(&self, repo: &RepoPath, branch: &str) -> Result<CommitId, ForgeError> {
+        #[derive(Deserialize)]
+        struct Branch {
+            commit: Head,
+        }
+        #[derive(Deserialize)]
+        struct Head {
+            id: String,
+        }
+        let what = format!("look up the branch `{branch}` of {repo}");
+        let mut path = vec!["branches"];
+        // A route of its own for each depth: the slash of a branch's name stays one.
+        path.extend(branch.split('/'));
+        let answer = self.get(repo, &path, &[], &what).await?;
+        if answer.status != StatusCode::OK {
+            return Err(self.error(&answer));
+        }
+        let Branch { commit } = answer.json()?;
+        CommitId::parse(&commit.id)
+            .ok_or_else(|| ForgeError::Refused(format!("Gitea gave no id for `{branch}`")))
     }
 
     async fn environment_head(

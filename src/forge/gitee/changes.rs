@@ -22,7 +22,7 @@ pub(super) async fn changes(
     if from == to {
         return Ok(complete(Proof::Trees, BTreeMap::new()));
     }
-    trees::difference(&RepoTrees { gitee, repo }, from, to).await
+    trees::difference(&RepoTrees { gitee, repo }, gitee.api.clock(), from, to).await
 }
 
 struct RepoTrees<'a> {
@@ -46,7 +46,7 @@ struct TreeEntry {
 #[async_trait]
 impl Trees for RepoTrees<'_> {
     async fn list(&self, dir: &Dir, budget: &Budget) -> Result<Vec<Entry>, Stop> {
-        budget.spend()?;
+        budget.spend().await?;
         // The API takes a commit's id for the id of its root.
         let id = dir.id.as_deref().unwrap_or(dir.commit.as_str());
         let what = format!(

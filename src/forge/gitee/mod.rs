@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use url::Url;
 
 use crate::changes::ChangeSet;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
-use crate::forge::api::{Answer, Api, RateHeaders};
+use crate::forge::api::{Answer, Api, ONLY, RateHeaders};
 use crate::forge::body::JSON;
 use crate::forge::{
     Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
@@ -57,7 +57,6 @@ pub struct Gitee {
     trust: Trust,
     token: Option<SecretString>,
     api: Api,
-    rate: RateHeaders,
 }
 
 fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
@@ -106,11 +105,7 @@ impl Gitee {
         Self {
             trust: Trust::new(mode, secrets),
             token,
-            api: Api::new("Gitee", api_url, outside),
-            rate: RateHeaders {
-                remaining: HeaderName::from_static("x-ratelimit-remaining"),
-                reset: HeaderName::from_static("x-ratelimit-reset"),
-            },
+            api: Api::new("Gitee", api_url, RateHeaders::usual(), outside),
         }
     }
 
@@ -131,19 +126,18 @@ impl Gitee {
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
-        self.api.send(request, what).await
+        self.api.send(ONLY, request, what).await
     }
 
     /// What an answer that is no success means.
     fn error(&self, answer: &Answer) -> ForgeError {
-        let now = self.api.now();
         match answer.status.as_u16() {
-            403 if answer.is_out_of_requests(&self.rate) => answer.too_fast(now, &self.rate),
+            403 if self.api.is_out_of_requests(answer) => self.api.too_fast(answer),
             403 => ForgeError::Refused(format!(
                 "{}; the token needs the scope `projects`",
                 answer.sentence()
             )),
-            _ => answer.error(now, &self.rate),
+            _ => self.api.error(answer),
         }
     }
 }
@@ -199,6 +193,21 @@ impl Forge for Gitee {
         let Commit { sha } = answer.json()?;
         CommitId::parse(&sha)
             .ok_or_else(|| ForgeError::Refused(format!("Gitee gave no id for `{name}`")))
+    }
+
+    async fn branch_head(&self, repo: &RepoPath, branch: &str) -> Result<CommitId, ForgeError> {
+        #[derive(Deserialize)]
+        struct Branch {
+            commit: Commit,
+        }
+        let what = format!("look up the branch `{branch}` of {repo}");
+        let answer = self.get(repo, &["branches", branch], &what).await?;
+        if answer.status != StatusCode::OK {
+            return Err(self.error(&answer));
+        }
+        let Branch { commit } = answer.json()?;
+        CommitId::parse(&commit.sha)
+            .ok_or_else(|| ForgeError::Refused(format!("Gitee gave no id for `{branch}`")))
     }
 
     async fn environment_head(

@@ -30,6 +30,8 @@ const ISSUED_BEFORE: i64 = 60;
 const VALID_FOR: i64 = 9 * 60;
 /// A token (valid for an hour) is renewed this long before it ends.
 const RENEW_BEFORE: Duration = Duration::from_secs(5 * 60);
+/// The App's own account, with which what it asks by its JWT is counted.
+pub(super) const ITSELF: &str = "app";
 /// Tokens that are kept; one per repository that is served.
 const MAX_TOKENS: usize = 10_000;
 
@@ -44,6 +46,8 @@ pub struct App {
 
 struct Token {
     value: SecretString,
+    /// Whose it is; GitHub counts each installation's requests apart.
+    installation: String,
     expires_at: Timestamp,
 }
 
@@ -86,12 +90,12 @@ impl App {
         })
     }
 
-    /// A token for a repository: a kept one, or a new one from GitHub.
+    /// The installation on a repository, and a token for it: a kept one, or a new one from GitHub.
     pub(super) async fn token(
         &self,
         github: &GitHub,
         repo: &RepoPath,
-    ) -> Result<SecretString, ForgeError> {
+    ) -> Result<(String, SecretString), ForgeError> {
         let name = repo.as_str().to_ascii_lowercase();
         let now = github.api.timestamp();
         // Held while GitHub is asked, so that many requests at once ask for one token.
@@ -99,15 +103,15 @@ impl App {
         if let Some(token) = tokens.get(&name)
             && now < token.expires_at.saturating_sub(RENEW_BEFORE).unwrap_or(now)
         {
-            return Ok(token.value.clone());
+            return Ok((token.installation.clone(), token.value.clone()));
         }
         let token = self.new_token(github, repo, now).await?;
-        let value = token.value.clone();
+        let given = (token.installation.clone(), token.value.clone());
         if tokens.len() >= MAX_TOKENS {
             tokens.clear();
         }
         tokens.insert(name, token);
-        Ok(value)
+        Ok(given)
     }
 
     async fn new_token(
@@ -130,7 +134,7 @@ impl App {
         let request = github.api.request(Method::GET, &path, &[]);
         let request = with_versions(request).header(AUTHORIZATION, bearer(&jwt)?);
         let what = format!("find the App's installation on {repo}");
-        let answer = github.api.send(request, &what).await?;
+        let answer = github.api.send(ITSELF, request, &what).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Err(ForgeError::Refused(format!(
                 "{}; install the App on the repository",
@@ -146,19 +150,20 @@ impl App {
         let request = github.api.request(Method::POST, &path, &[]);
         let request = with_versions(request).header(AUTHORIZATION, bearer(&jwt)?);
         let what = format!("give the App a token for {repo}");
-        let answer = github.api.send(request, &what).await?;
+        let answer = github.api.send(ITSELF, request, &what).await?;
         if !answer.status.is_success() {
             return Err(github.error(&answer));
         }
         let Given { token, expires_at } = answer.json()?;
         Ok(Token {
             value: token,
+            installation,
             expires_at,
         })
     }
 
     /// The JWT by which the App shows who it is, signed with RS256.
-    fn jwt(&self, now: Timestamp) -> Result<SecretString, ForgeError> {
+    pub(super) fn jwt(&self, now: Timestamp) -> Result<SecretString, ForgeError> {
         let issued = now.as_second() - ISSUED_BEFORE;
         let claims = serde_json::json!({
             "iat": issued,

@@ -28,7 +28,7 @@ pub(super) async fn changes(
     }
     match compare(github, repo, from, to).await? {
         Some(files) => Ok(complete(Proof::Compare, files)),
-        None => trees::difference(&RepoTrees { github, repo }, from, to).await,
+        None => trees::difference(&RepoTrees { github, repo }, github.api.clock(), from, to).await,
     }
 }
 
@@ -126,7 +126,7 @@ impl RepoTrees<'_> {
         query: &[(&str, &str)],
         budget: &Budget,
     ) -> Result<(Vec<Entry>, bool), Stop> {
-        budget.spend()?;
+        budget.spend().await?;
         // The API takes a commit's id for the id of its root.
         let id = dir.id.as_deref().unwrap_or(dir.commit.as_str());
         let what = format!(

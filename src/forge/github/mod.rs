@@ -6,16 +6,18 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue};
+use jiff::Timestamp;
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use reqwest::{Method, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::changes::ChangeSet;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
-use crate::forge::api::{Answer, Api, RateHeaders, one_line};
+use crate::forge::api::{Answer, Api, ONLY, RateHeaders, one_line};
 use crate::forge::{
-    Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
+    DeliveryLog, Forge, ForgeError, ForgeKind, Headers, LoggedDelivery, Malformed, Refusal,
+    SentDelivery, StatusPost, Verified,
 };
 use crate::http::Outside;
 use crate::settings::Section;
@@ -23,6 +25,7 @@ use crate::settings::Section;
 mod app;
 mod changes;
 mod deployed;
+mod log;
 mod payload;
 mod resolve;
 mod status;
@@ -67,7 +70,6 @@ pub struct GitHub {
     secrets: Vec<SecretString>,
     access: Access,
     api: Api,
-    rate: RateHeaders,
 }
 
 fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
@@ -134,12 +136,29 @@ impl GitHub {
         Self {
             secrets,
             access,
-            api: Api::new("GitHub", api_url, outside),
-            rate: RateHeaders {
-                remaining: HeaderName::from_static("x-ratelimit-remaining"),
-                reset: HeaderName::from_static("x-ratelimit-reset"),
-            },
+            api: Api::new("GitHub", api_url, RateHeaders::usual(), outside),
         }
+    }
+
+    /// Puts the versions and a repository's authorisation to a request; whose requests it counts with.
+    async fn authorised(
+        &self,
+        repo: &RepoPath,
+        request: RequestBuilder,
+    ) -> Result<(String, RequestBuilder), ForgeError> {
+        let request = with_versions(request);
+        Ok(match &self.access {
+            Access::Anonymous => (ONLY.to_owned(), request),
+            Access::Token(token) => (
+                ONLY.to_owned(),
+                request.header(AUTHORIZATION, bearer(token)?),
+            ),
+            Access::App(app) => {
+                let (installation, token) = app.token(self, repo).await?;
+                let request = request.header(AUTHORIZATION, bearer(&token)?);
+                (installation, request)
+            }
+        })
     }
 
     /// Sends a request about a repository with its authorisation. The answer may be an error.
@@ -149,16 +168,8 @@ impl GitHub {
         request: RequestBuilder,
         what: &str,
     ) -> Result<Answer, ForgeError> {
-        let request = with_versions(request);
-        let request = match &self.access {
-            Access::Anonymous => request,
-            Access::Token(token) => request.header(AUTHORIZATION, bearer(token)?),
-            Access::App(app) => {
-                let token = app.token(self, repo).await?;
-                request.header(AUTHORIZATION, bearer(&token)?)
-            }
-        };
-        self.api.send(request, what).await
+        let (account, request) = self.authorised(repo, request).await?;
+        self.api.send(&account, request, what).await
     }
 
     /// Fetches something of a repository. The answer may be an error.
@@ -173,12 +184,25 @@ impl GitHub {
         self.send(repo, request, what).await
     }
 
+    /// As [`get`](Self::get), for what is asked every few minutes and has mostly not changed.
+    async fn get_again(
+        &self,
+        repo: &RepoPath,
+        path: &[&str],
+        query: &[(&str, &str)],
+        what: &str,
+    ) -> Result<Answer, ForgeError> {
+        let request = self.api.request(Method::GET, &repo_path(repo, path), query);
+        let (account, request) = self.authorised(repo, request).await?;
+        let key = format!("{repo} {path:?} {query:?}");
+        self.api.send_again(&account, &key, request, what).await
+    }
+
     /// What an answer that is no success means.
     fn error(&self, answer: &Answer) -> ForgeError {
-        let now = self.api.now();
         match answer.status.as_u16() {
             // GitHub says "too fast" with 403 as well as with 429.
-            403 if self.says_too_fast(answer) => answer.too_fast(now, &self.rate),
+            403 if self.says_too_fast(answer) => self.api.too_fast(answer),
             403 => ForgeError::Refused(format!(
                 "{}; {}",
                 answer.sentence(),
@@ -186,12 +210,12 @@ impl GitHub {
             )),
             // "Git Repository is empty."
             409 => ForgeError::Gone(answer.sentence()),
-            _ => answer.error(now, &self.rate),
+            _ => self.api.error(answer),
         }
     }
 
     fn says_too_fast(&self, answer: &Answer) -> bool {
-        answer.is_out_of_requests(&self.rate)
+        self.api.is_out_of_requests(answer)
             || answer.headers.contains_key(reqwest::header::RETRY_AFTER)
             || answer.words().to_ascii_lowercase().contains("rate limit")
     }
@@ -278,12 +302,33 @@ impl Forge for GitHub {
         resolve::resolve(self, repo, name).await
     }
 
+    async fn branch_head(&self, repo: &RepoPath, branch: &str) -> Result<CommitId, ForgeError> {
+        resolve::branch_head(self, repo, branch).await
+    }
+
     async fn environment_head(
         &self,
         repo: &RepoPath,
         environment: &str,
     ) -> Result<Option<CommitId>, ForgeError> {
         resolve::environment_head(self, repo, environment).await
+    }
+
+    async fn delivery_log(
+        &self,
+        repo: &RepoPath,
+        hook: &Url,
+        since: Timestamp,
+    ) -> Result<Option<DeliveryLog>, ForgeError> {
+        log::deliveries(self, repo, hook, since).await
+    }
+
+    async fn logged_delivery(
+        &self,
+        repo: &RepoPath,
+        delivery: &LoggedDelivery,
+    ) -> Result<Option<SentDelivery>, ForgeError> {
+        log::delivery(self, repo, delivery).await
     }
 
     async fn post_status(

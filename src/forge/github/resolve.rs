@@ -34,11 +34,20 @@ pub(super) async fn resolve(
     commit(github, repo, name).await
 }
 
+/// The commit at the head of a branch, by the name that no tag can have.
+pub(super) async fn branch_head(
+    github: &GitHub,
+    repo: &RepoPath,
+    branch: &str,
+) -> Result<CommitId, ForgeError> {
+    commit(github, repo, &format!("heads/{branch}")).await
+}
+
 async fn commit(github: &GitHub, repo: &RepoPath, name: &str) -> Result<CommitId, ForgeError> {
     let what = format!("look up `{name}` in {repo}");
     // One file of the commit at most: only its id is wanted.
     let answer = github
-        .get(repo, &["commits", name], &[("per_page", "1")], &what)
+        .get_again(repo, &["commits", name], &[("per_page", "1")], &what)
         .await?;
     match answer.status {
         StatusCode::OK => {
@@ -71,7 +80,9 @@ pub(super) async fn environment_head(
 ) -> Result<Option<CommitId>, ForgeError> {
     let what = format!("list the deployments to `{environment}` of {repo}");
     let query = [("environment", environment), ("per_page", MAX_DEPLOYMENTS)];
-    let answer = github.get(repo, &["deployments"], &query, &what).await?;
+    let answer = github
+        .get_again(repo, &["deployments"], &query, &what)
+        .await?;
     if answer.status != StatusCode::OK {
         return Err(github.error(&answer));
     }
@@ -79,7 +90,9 @@ pub(super) async fn environment_head(
         let id = id.to_string();
         let what = format!("read how the deployment {id} of {repo} stands");
         let path = ["deployments", &id, "statuses"];
-        let answer = github.get(repo, &path, &[("per_page", "1")], &what).await?;
+        let answer = github
+            .get_again(repo, &path, &[("per_page", "1")], &what)
+            .await?;
         if answer.status != StatusCode::OK {
             return Err(github.error(&answer));
         }

@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use reqwest::header::{HeaderMap, LINK};
+use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
-use url::{Url, form_urlencoded};
 
 use super::GitLab;
 use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
 use crate::event::{CommitId, RepoPath};
+use crate::forge::api::next_link;
 use crate::forge::trees::{self, Budget, Dir, Entry, EntryKind, Stop, Trees};
 use crate::forge::{ForgeError, complete, note};
 
@@ -32,7 +32,9 @@ pub(super) async fn changes(
     }
     match compare(gitlab, repo, from, to).await? {
         Some(files) => Ok(complete(Proof::Compare, files)),
-        None => trees::difference(&ProjectTrees { gitlab, repo }, from, to).await,
+        None => {
+            trees::difference(&ProjectTrees { gitlab, repo }, gitlab.api.clock(), from, to).await
+        }
     }
 }
 
@@ -139,7 +141,7 @@ impl ProjectTrees<'_> {
         let mut entries = Vec::new();
         let mut page: Option<(&'static str, String)> = None;
         loop {
-            budget.spend()?;
+            budget.spend().await?;
             let mut query = vec![
                 ("ref", dir.commit.as_str()),
                 ("per_page", PAGE),
@@ -195,30 +197,16 @@ enum Next {
     Unreadable,
 }
 
-/// Where a list goes on, from its `Link` header. Only the page is taken from it:
-/// an answer never decides where a request goes.
+/// Where a list goes on, from its `Link` header.
 fn next_page(headers: &HeaderMap) -> Next {
-    let links = headers.get_all(LINK).iter().filter_map(|v| v.to_str().ok());
-    let next = links
-        .flat_map(|value| value.split(','))
-        .filter_map(|link| link.split_once(';'))
-        .find(|(_, parameters)| {
-            parameters
-                .split(';')
-                .any(|p| matches!(p.trim(), r#"rel="next""# | "rel=next"))
-        });
-    let Some((target, _)) = next else {
+    let Some(query) = next_link(headers) else {
         return Next::None;
     };
-    let target = target.trim().trim_start_matches('<').trim_end_matches('>');
-    let query = match Url::parse(target) {
-        Ok(url) => url.query().unwrap_or_default().to_owned(),
-        Err(_) => target.split_once('?').map_or("", |(_, q)| q).to_owned(),
-    };
     let value = |name: &str| {
-        form_urlencoded::parse(query.as_bytes())
+        let mut pairs = query.iter();
+        pairs
             .find(|(n, _)| n == name)
-            .map(|(_, value)| value.into_owned())
+            .map(|(_, value)| value.clone())
     };
     // Older versions number their pages.
     match (value("page_token"), value("page")) {

@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::changes::ChangeSet;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
-use crate::forge::api::{Answer, Api, RateHeaders};
+use crate::forge::api::{Answer, Api, ONLY, RateHeaders};
 use crate::forge::{
     Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
 };
@@ -56,7 +56,6 @@ pub struct GitLab {
     trust: Trust,
     token: Option<SecretString>,
     api: Api,
-    rate: RateHeaders,
     /// The pipeline that shows a status, so that its later states go to the same one.
     pipelines: Mutex<HashMap<status::Place, Option<u64>>>,
 }
@@ -123,11 +122,15 @@ impl GitLab {
         Self {
             trust,
             token,
-            api: Api::new("GitLab", api_url, outside),
-            rate: RateHeaders {
-                remaining: HeaderName::from_static("ratelimit-remaining"),
-                reset: HeaderName::from_static("ratelimit-reset"),
-            },
+            api: Api::new(
+                "GitLab",
+                api_url,
+                RateHeaders {
+                    remaining: HeaderName::from_static("ratelimit-remaining"),
+                    reset: HeaderName::from_static("ratelimit-reset"),
+                },
+                outside,
+            ),
             pipelines: Mutex::default(),
         }
     }
@@ -159,7 +162,7 @@ impl GitLab {
                 request.header("PRIVATE-TOKEN", value)
             }
         };
-        self.api.send(request, what).await
+        self.api.send(ONLY, request, what).await
     }
 
     /// What an answer that is no success means.
@@ -170,7 +173,7 @@ impl GitLab {
                  or the right to push where the branch is protected",
                 answer.sentence()
             )),
-            _ => answer.error(self.api.now(), &self.rate),
+            _ => self.api.error(answer),
         }
     }
 }
@@ -217,6 +220,10 @@ impl Forge for GitLab {
 
     async fn resolve(&self, repo: &RepoPath, name: &str) -> Result<CommitId, ForgeError> {
         resolve::resolve(self, repo, name).await
+    }
+
+    async fn branch_head(&self, repo: &RepoPath, branch: &str) -> Result<CommitId, ForgeError> {
+        resolve::branch_head(self, repo, branch).await
     }
 
     async fn environment_head(

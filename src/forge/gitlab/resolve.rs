@@ -30,6 +30,28 @@ pub(super) async fn resolve(
         .ok_or_else(|| ForgeError::Refused(format!("GitLab gave no id for `{name}`")))
 }
 
+/// The commit at the head of a branch ("Branches API: Get single repository branch").
+pub(super) async fn branch_head(
+    gitlab: &GitLab,
+    repo: &RepoPath,
+    branch: &str,
+) -> Result<CommitId, ForgeError> {
+    #[derive(Deserialize)]
+    struct Branch {
+        commit: Commit,
+    }
+    let what = format!("look up the branch `{branch}` of {repo}");
+    let path = ["repository", "branches", branch];
+    let request = gitlab.request(Method::GET, repo, &path, &[]);
+    let answer = gitlab.send(request, &what).await?;
+    if answer.status != StatusCode::OK {
+        return Err(gitlab.error(&answer));
+    }
+    let Branch { commit } = answer.json()?;
+    CommitId::parse(&commit.id)
+        .ok_or_else(|| ForgeError::Refused(format!("GitLab gave no id for `{branch}`")))
+}
+
 #[derive(Deserialize)]
 struct Deployment {
     sha: String,

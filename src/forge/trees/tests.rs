@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::changes::FilePath;
+use crate::forge::scripted::unplugged;
 
 /// A repository of two commits: files by path, as (kind, content).
 type Files = BTreeMap<String, (EntryKind, u8)>;
@@ -77,7 +78,7 @@ impl Trees for Model {
     }
 
     async fn list(&self, dir: &Dir, budget: &Budget) -> Result<Vec<Entry>, Stop> {
-        budget.spend()?;
+        budget.spend().await?;
         self.asked.lock().unwrap().push(dir.path.clone());
         let mut entries = self.below(dir);
         entries.retain(|e| relative(&e.path, &dir.path).is_some_and(|p| !p.contains('/')));
@@ -85,7 +86,7 @@ impl Trees for Model {
     }
 
     async fn list_deep(&self, dir: &Dir, budget: &Budget) -> Result<Option<Vec<Entry>>, Stop> {
-        budget.spend()?;
+        budget.spend().await?;
         self.asked.lock().unwrap().push(dir.path.clone());
         let below = self.below(dir);
         Ok((below.len() <= self.deep).then_some(below))
@@ -109,7 +110,7 @@ fn walk_model(model: &Model) -> ChangeSet {
         .build()
         .unwrap();
     runtime
-        .block_on(difference(model, &before(), &after()))
+        .block_on(difference(model, &unplugged().clock, &before(), &after()))
         .unwrap()
 }
 

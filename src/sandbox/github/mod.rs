@@ -1,6 +1,7 @@
 //! GitHub as the sandbox plays it: repositories, commit statuses, comparisons and
 //! trees, from GitHub's REST description (API version 2022-11-28).
 
+mod log;
 mod statuses;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::exchange::{Answer, Api, Request};
 use super::forge::{Delivery, Happening, Host, Moved, PostedStatus, Projects};
@@ -41,6 +43,11 @@ pub(super) struct GitHub {
     pub tree_limit: usize,
     /// Webhooks are sent as forms rather than JSON.
     pub forms: bool,
+    /// Where the webhook of every repository goes, as it says when asked.
+    pub hook_url: Option<String>,
+    /// What was sent, oldest first.
+    log: Vec<log::Logged>,
+    logged: u64,
 }
 
 impl GitHub {
@@ -57,6 +64,9 @@ impl GitHub {
             writes_a_minute: WRITES_A_MINUTE,
             tree_limit: trees::LIMIT,
             forms: false,
+            hook_url: None,
+            log: Vec::new(),
+            logged: 0,
         }
     }
 
@@ -84,6 +94,9 @@ impl GitHub {
             ("GET", ["git", "commits", sha]) => self.git_commit(&path, sha),
             ("GET", ["git", "ref", name @ ..]) => self.git_ref(&path, &name.join("/")),
             ("GET", ["branches", name @ ..]) => self.branch(&path, &name.join("/")),
+            ("GET", ["hooks"]) => self.hooks(),
+            ("GET", ["hooks", hook, "deliveries"]) => self.deliveries(&path, hook, request, now),
+            ("GET", ["hooks", hook, "deliveries", id]) => self.delivery(&path, hook, id),
             _ => not_found(),
         }
     }
@@ -121,6 +134,8 @@ impl Api for GitHub {
             ["commits", .., "status"] => "status",
             ["commits", .., "statuses"] => "statuses",
             ["git", what, ..] => what,
+            ["hooks", _, "deliveries"] => "deliveries",
+            ["hooks", _, "deliveries", _] => "delivery",
             [what, ..] => what,
             [] => "repository",
         };
@@ -161,7 +176,17 @@ impl Api for GitHub {
         {
             return refusal;
         }
-        self.route(request, now)
+        let mut answer = self.route(request, now);
+        if request.method == "GET" && answer.status == 200 {
+            let tag = format!("W/\"{}\"", hex::encode(Sha256::digest(&answer.body)));
+            if request.header("if-none-match") == Some(&tag) {
+                // It is what the client has already, and does not count.
+                answer = Answer::unchanged();
+                self.used -= 1;
+            }
+            answer = answer.with("etag", tag);
+        }
+        answer
             .with("x-ratelimit-limit", HOURLY)
             .with("x-ratelimit-remaining", HOURLY - self.used)
             .with("x-ratelimit-used", self.used)
@@ -198,16 +223,23 @@ impl Host for GitHub {
 
     fn pushed(&mut self, path: &str, moved: &Moved, now: Timestamp) -> Option<Delivery> {
         let body = webhooks::push(self.projects.find(path)?, moved, now);
-        Some(self.deliver("push", &body))
+        Some(self.deliver("push", &body, now))
     }
 
     fn happened(&mut self, path: &str, happening: &Happening, now: Timestamp) -> Option<Delivery> {
         let (event, body) = webhooks::other(self.projects.find(path)?, happening, now)?;
-        Some(self.deliver(event, &body))
+        Some(self.deliver(event, &body, now))
     }
 
-    fn again(&mut self, delivery: &Delivery, _now: Timestamp) -> Delivery {
+    fn again(&mut self, delivery: &Delivery, now: Timestamp) -> Delivery {
+        let guid = delivery.header("x-github-delivery").unwrap_or_default();
+        self.note_again(guid, now);
         delivery.clone()
+    }
+
+    fn answered(&mut self, delivery: &Delivery, status: u16) {
+        let guid = delivery.header("x-github-delivery").unwrap_or_default();
+        self.note_answer(guid, status);
     }
 
     fn statuses(&self, path: &str, sha: &str) -> Vec<PostedStatus> {

@@ -321,7 +321,11 @@ fn a_form_is_signed_as_a_form() {
     let mut github = github();
     github.forms = true;
 
-    let delivery = github.deliver("push", &json!({"ref": "refs/heads/main"}));
+    let delivery = github.deliver(
+        "push",
+        &json!({"ref": "refs/heads/main"}),
+        Timestamp::UNIX_EPOCH,
+    );
 
     assert!(delivery.body.starts_with(b"payload=%7B"));
     let signature = delivery.header("X-Hub-Signature-256").unwrap();

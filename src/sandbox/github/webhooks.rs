@@ -20,9 +20,11 @@ const SECRET: &str = "sandbox-webhook-secret";
 
 impl GitHub {
     /// Signs and packs an event: the signatures cover the body as sent, form or JSON.
-    pub(super) fn deliver(&mut self, event: &str, body: &Value) -> Delivery {
+    pub(super) fn deliver(&mut self, event: &str, json: &Value, now: Timestamp) -> Delivery {
         self.delivery_count += 1;
         let count = self.delivery_count;
+        let guid = format!("72d3162e-cc78-11e3-81ab-{count:012x}");
+        let body = json;
         let (content_type, body) = if self.forms {
             let form: String = url::form_urlencoded::Serializer::new(String::new())
                 .append_pair("payload", &body.to_string())
@@ -36,11 +38,8 @@ impl GitHub {
             ("User-Agent", "GitHub-Hookshot/0a1b2c3".to_owned()),
             ("Accept", "*/*".to_owned()),
             ("X-GitHub-Event", event.to_owned()),
-            (
-                "X-GitHub-Delivery",
-                format!("72d3162e-cc78-11e3-81ab-{count:012x}"),
-            ),
-            ("X-GitHub-Hook-ID", "292430182".to_owned()),
+            ("X-GitHub-Delivery", guid.clone()),
+            ("X-GitHub-Hook-ID", super::log::HOOK.to_string()),
             (
                 "X-GitHub-Hook-Installation-Target-Type",
                 "repository".to_owned(),
@@ -55,11 +54,13 @@ impl GitHub {
                 format!("sha256={}", sha256_mac(SECRET, &body)),
             ),
         ];
+        let headers = headers
+            .map(|(name, value)| (name.to_owned(), value))
+            .to_vec();
+        self.note(&guid, event, json, &headers, now);
         Delivery {
             path: "/hooks/github".to_owned(),
-            headers: headers
-                .map(|(name, value)| (name.to_owned(), value))
-                .to_vec(),
+            headers,
             body,
         }
     }

@@ -32,8 +32,8 @@ use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
 use crate::run::{Run, RunId, RunState, Step};
 use crate::settings::Environment;
 use crate::store::{
-    After, Database, NewDelivery, PurgeKey, PurgeUpdate, Row, Store, StoreError, Transaction,
-    Value, WorkKey, Write,
+    After, Database, NewDelivery, PurgeKey, PurgeUpdate, Row, Source, Store, StoreError,
+    Transaction, Value, WorkKey, Write,
 };
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -324,6 +324,8 @@ impl Server {
             meaning: delivery.clone(),
             content_type: "application/json".to_owned(),
             body: b"{}".to_vec(),
+            source: Source::Webhook,
+            sent_at: now,
             received_at: now,
             runs: vec![run.clone()],
             id: delivery,

@@ -6,6 +6,7 @@ use crate::forge::scripted::{self, Reply, Scripted, id, repo};
 mod app;
 mod changes;
 mod deployed;
+mod log;
 mod payloads;
 mod resolve;
 mod settings;
