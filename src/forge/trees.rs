@@ -14,7 +14,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
-use super::{ForgeError, complete, note};
+use super::{ForgeError, complete, is_lossy, note};
 use crate::changes::{ChangeKind, ChangeSet, Proof};
 use crate::clock::Clock;
 use crate::event::CommitId;
@@ -301,6 +301,14 @@ async fn whole(
                 .collect(),
         )
     };
+    // Names that look alike may be in any directory here, and each differs or not.
+    if before
+        .iter()
+        .chain(&after)
+        .any(|entry| is_lossy(&entry.path))
+    {
+        return Ok(None);
+    }
     Ok(Some(differing(
         &Some(from),
         files(before)?,
@@ -315,7 +323,7 @@ async fn compare(trees: &dyn Trees, pair: Pair, budget: &Budget) -> Result<Step,
     match (&from, &to) {
         (Some(before), Some(after)) => {
             let (a, b) = try_join(list(trees, before, budget), list(trees, after, budget)).await?;
-            let (a, b) = without_equals(a, b);
+            let (a, b) = without_equals(a, b)?;
             Ok(differing(&from, by_path(a)?, &to, by_path(b)?))
         }
         (Some(dir), None) => one_sided(trees, dir, ChangeKind::Removed, budget).await,
@@ -348,9 +356,15 @@ async fn list_deep(
     }
 }
 
-/// Takes out what both sides have alike. Names that are not UTF-8 may look the same in an
-/// answer, and matter only where something about them differs.
-fn without_equals(mut before: Vec<Entry>, mut after: Vec<Entry>) -> (Vec<Entry>, Vec<Entry>) {
+/// Takes out what both sides have alike, which is most of a large directory.
+///
+/// A name that is not UTF-8 stands in an answer with replacement characters, and two such
+/// names may look alike. So that one of them did not become the other cannot be known,
+/// where something in their directory differs.
+fn without_equals(
+    mut before: Vec<Entry>,
+    mut after: Vec<Entry>,
+) -> Result<(Vec<Entry>, Vec<Entry>), Stop> {
     before.sort();
     after.sort();
     let mut new = after.into_iter().peekable();
@@ -359,10 +373,16 @@ fn without_equals(mut before: Vec<Entry>, mut after: Vec<Entry>) -> (Vec<Entry>,
         come.extend(std::iter::from_fn(|| new.next_if(|entry| *entry < old)));
         if new.next_if_eq(&old).is_none() {
             gone.push(old);
+        } else if is_lossy(&old.path) {
+            return Err(Stop::Unknown(format!(
+                "beside what differs stands `{}`, whose name is not UTF-8: \
+                 the forge's API cannot say whether it is the same",
+                old.path
+            )));
         }
     }
     come.extend(new);
-    (gone, come)
+    Ok((gone, come))
 }
 
 /// Everything below a directory that the other side lacks.

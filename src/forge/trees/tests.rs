@@ -255,6 +255,28 @@ fn a_path_that_is_not_utf8_makes_the_difference_unknown() {
 }
 
 #[test]
+fn a_name_that_is_not_utf8_beside_what_differs_may_be_another_one_and_elsewhere_is_not_looked_at() {
+    let unreadable = |dir: &str| (format!("{dir}/caf\u{fffd}"), (EntryKind::File, 7));
+    let tree = |content, dir: &str| {
+        let file = |n| (format!("d{n}/file"), (EntryKind::File, content));
+        (0..50)
+            .map(file)
+            .chain([unreadable(dir)])
+            .collect::<Files>()
+    };
+
+    let beside = walk_model(&Model::new(&tree(0, "d7"), &tree(1, "d7"), 0));
+    let elsewhere = walk_model(&Model::new(&tree(0, "e"), &tree(1, "e"), 0));
+    // Whole trees show every name, and which of them are in the way they do not show.
+    let whole = walk_model(&Model::new(&tree(0, "e"), &tree(1, "e"), 1_000));
+
+    assert!(matches!(beside, ChangeSet::Unknown { why } if why.contains("not UTF-8")));
+    for found in [elsewhere, whole] {
+        assert!(matches!(found, ChangeSet::Complete { files, .. } if files.len() == 50));
+    }
+}
+
+#[test]
 fn modes_are_gits() {
     let cases = [
         ("040000", Some(EntryKind::Directory)),
