@@ -238,12 +238,12 @@ impl Api {
         number(answer.headers.get(&self.rate.remaining)) == Some(0)
     }
 
-    /// How long the forge asks to be left alone, from `Retry-After` or the moment its limit resets.
+    /// How long the forge asks to be left alone: by `Retry-After`, and until its limit
+    /// resets where nothing is left. GitHub says "should not" to either.
     fn wait(&self, answer: &Answer) -> Option<Duration> {
-        match number(answer.headers.get(reqwest::header::RETRY_AFTER)) {
-            Some(seconds) => Some(Duration::from_secs(seconds).min(LONGEST_WAIT)),
-            None => self.reset_in(answer),
-        }
+        let asked = number(answer.headers.get(reqwest::header::RETRY_AFTER));
+        let asked = asked.map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT));
+        asked.max(self.reset_in(answer))
     }
 
     /// "Too fast", with the wait the forge asks for or a minute. Until then, nothing else is asked either.

@@ -28,6 +28,8 @@ pub mod github;
 pub mod gitlab;
 #[cfg(test)]
 mod scripted;
+#[cfg(test)]
+mod tests;
 mod trees;
 
 /// A kind of forge, as `kind:` names it.
@@ -274,13 +276,18 @@ pub trait Forge: Send + Sync {
 /// Git's paths are bytes, and a forge's JSON can only say text: where a path is
 /// not UTF-8 it stands there with replacement characters, and the real one is lost.
 fn complete(proof: Proof, files: BTreeMap<FilePath, ChangeKind>) -> ChangeSet {
-    let lost = |path: &FilePath| path.as_bytes().windows(3).any(|w| w == REPLACEMENT);
-    match files.keys().find(|path| lost(path)) {
+    match files.keys().find(|path| is_lossy(path.as_bytes())) {
         Some(path) => ChangeSet::unknown(format!(
             "the path `{path}` is not UTF-8, and the forge's API cannot say it exactly"
         )),
         None => ChangeSet::Complete { proof, files },
     }
+}
+
+/// Whether a path that came as JSON may have been other bytes.
+fn is_lossy(path: impl AsRef<[u8]>) -> bool {
+    let path = path.as_ref();
+    path.windows(REPLACEMENT.len()).any(|w| w == REPLACEMENT)
 }
 
 /// U+FFFD in UTF-8.

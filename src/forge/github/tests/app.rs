@@ -115,6 +115,54 @@ async fn a_token_is_kept_until_shortly_before_it_ends() {
     }
 }
 
+/// Two repositories, each with its own installation; one of them is answered with a limit.
+fn two_installations(limit: Reply) -> Scripted {
+    let ends = jiff::Timestamp::from_second(scripted::NOW + 3_600).unwrap();
+    Scripted::new(move |asked| match asked.target.as_str() {
+        "/api/repos/acme/website/installation" => Reply::json(200, json!({"id": 77})),
+        "/api/repos/other/website/installation" => Reply::json(200, json!({"id": 88})),
+        target if target.ends_with("/access_tokens") => Reply::json(
+            201,
+            json!({"token": "ghs_made-up", "expires_at": ends.to_string()}),
+        ),
+        target if target.starts_with("/api/repos/acme") => limit.clone(),
+        _ => Reply::json(200, json!({"sha": id('2').as_str()})),
+    })
+}
+
+#[actix_web::test]
+async fn each_installation_has_its_own_hours_requests_and_all_share_the_secondary_limit() {
+    let words = json!({"message": "You have exceeded a secondary rate limit."});
+    let spent = Reply::json(403, json!({"message": "API rate limit exceeded"}))
+        .with("x-ratelimit-remaining", 0)
+        .with("x-ratelimit-reset", scripted::NOW + 900);
+    let too_fast = Reply::json(403, words)
+        .with("x-ratelimit-remaining", 4_000)
+        .with("x-ratelimit-reset", scripted::NOW + 900)
+        .with("retry-after", 30);
+    for (limit, seconds, other_may_ask) in [(spent, 900, true), (too_fast, 30, false)] {
+        let api = two_installations(limit);
+        let forge = as_app(&api);
+        // Both have their tokens.
+        let other = forge.branch_head(&repo("other/website"), "main").await;
+        assert_eq!(other.unwrap(), id('2'));
+
+        for _ in 0..3 {
+            let error = forge.branch_head(&repo("acme/website"), "main").await;
+            let Err(ForgeError::Later { retry_after, .. }) = error else {
+                panic!("{error:?}");
+            };
+            assert_eq!(retry_after.unwrap().as_secs(), seconds);
+        }
+
+        let asked = api.lines();
+        let of_acme = asked.iter().filter(|l| l.contains("acme/website/commits"));
+        assert_eq!(of_acme.count(), 1, "{asked:?}");
+        let other = forge.branch_head(&repo("other/website"), "main").await;
+        assert_eq!(other.is_ok(), other_may_ask, "{other:?}");
+    }
+}
+
 #[actix_web::test]
 async fn an_app_that_is_not_installed_says_so() {
     let api = Scripted::new(|_| Reply::json(404, json!({"message": "Not Found"})));

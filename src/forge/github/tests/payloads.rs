@@ -35,6 +35,7 @@ fn one_commit() -> Value {
         "head_commit": {"id": id('2').as_str(), "message": "Say \"hello\""},
         "commits": [{
             "id": id('2').as_str(),
+            "message": "Say \"hello\"",
             "distinct": true,
             "added": ["content/new.md"],
             "modified": ["content/文档.md", "a\"b.txt"],
@@ -94,6 +95,10 @@ fn a_push_of_one_commit_proves_what_changed() {
 fn a_payload_that_could_leave_something_out_proves_nothing() {
     let commit = one_commit()["commits"][0].clone();
     let many: Vec<String> = (0..3_000).map(|n| format!("f{n}")).collect();
+    let mut listing_nothing = one_commit();
+    for list in ["added", "modified", "removed"] {
+        listing_nothing["commits"][0][list] = json!([]);
+    }
     let cases = [
         (with("/forced", json!(true)), "rewrites history"),
         (without("", "forced"), "rewrites history"),
@@ -112,6 +117,11 @@ fn a_payload_that_could_leave_something_out_proves_nothing() {
         (with("/commits/0/added", Value::Null), "lacks"),
         (with("/commits/0/added", json!(many)), "3000 files"),
         (with("/commits/0/added", json!(["caf\u{fffd}"])), "UTF-8"),
+        (
+            with("/commits/0/message", json!("\n Merge branch 'next'")),
+            "merge",
+        ),
+        (listing_nothing, "no files"),
     ];
     for (body, reason) in cases {
         let push = push(&body);

@@ -1,0 +1,185 @@
+//! What holds for every kind of forge, by its line in [`KINDS`] alone: a forge that asks to be left alone is.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+
+use super::scripted::{NOW, Reply, Scripted, id, read_entry, repo};
+use super::*;
+use crate::clock::{Clock, TimeSource};
+
+/// A clock that a test moves.
+struct Moved(Mutex<i64>);
+
+#[async_trait]
+impl TimeSource for Moved {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(*self.0.lock().unwrap()).unwrap()
+    }
+
+    /// What waits a short limit out by itself finds that no time has passed, and gives up.
+    async fn sleep(&self, _: Duration) {}
+}
+
+struct Tried {
+    api: Scripted,
+    clock: Arc<Moved>,
+    forge: Arc<dyn Forge>,
+    limited: Arc<AtomicBool>,
+}
+
+impl Tried {
+    /// A forge whose API answers with `limit` while it is limited, and else that nothing is there.
+    fn new(kind: &ForgeKind, limit: Reply) -> Self {
+        let limited = Arc::new(AtomicBool::new(true));
+        let is_limited = Arc::clone(&limited);
+        let api = Scripted::new(move |_| match is_limited.load(Ordering::Relaxed) {
+            true => limit.clone(),
+            false => Reply::json(404, json!({"message": "Not Found"})),
+        });
+        let clock = Arc::new(Moved(Mutex::new(NOW)));
+        let time = Arc::clone(&clock) as Arc<dyn TimeSource>;
+        let outside = Outside::new(Clock::new(time, fastrand::Rng::with_seed(1))).unwrap();
+        let entry = format!(
+            "{{secrets: [a secret], token: made-up, api_url: '{}'}}",
+            api.url
+        );
+        let (forge, problems) = read_entry(&entry, |section| (kind.read)(section, &outside));
+        let forge = forge.unwrap_or_else(|| panic!("{}: {problems}", kind.name));
+        Self {
+            api,
+            clock,
+            forge,
+            limited,
+        }
+    }
+
+    fn asked(&self) -> usize {
+        self.api.asked().len()
+    }
+
+    fn pass(&self, seconds: i64) {
+        *self.clock.0.lock().unwrap() += seconds;
+    }
+
+    /// Asks for one thing of each sort.
+    async fn ask(&self) -> Vec<(&'static str, ForgeError)> {
+        let at = repo("acme/website");
+        let status = StatusPost {
+            state: StatusState::Pending,
+            context: "cdn/purge".to_owned(),
+            description: "Purging".to_owned(),
+            target_url: None,
+            ref_name: "main".to_owned(),
+        };
+        let looked_up = self.forge.branch_head(&at, "main").await.map(|_| ());
+        let named = self.forge.resolve(&at, "v1").await.map(|_| ());
+        let compared = self
+            .forge
+            .changes(&at, &id('1'), &id('2'))
+            .await
+            .map(|_| ());
+        let mut all = vec![
+            ("branch_head", looked_up),
+            ("resolve", named),
+            ("changes", compared),
+        ];
+        if self.forge.kind() != "gitee" {
+            // Which has no statuses.
+            let posted = self.forge.post_status(&at, &id('1'), &status).await;
+            all.push(("post_status", posted));
+        }
+        let failed = |(what, result): (_, Result<(), ForgeError>)| Some((what, result.err()?));
+        all.into_iter().filter_map(failed).collect()
+    }
+}
+
+/// What a forge says when its limit is reached, each with how many seconds it asks for.
+fn limits() -> Vec<(Reply, i64)> {
+    let reply = |status| Reply::json(status, json!({"message": "API rate limit exceeded"}));
+    let until = |reply: Reply, seconds: i64| {
+        let reply = reply
+            .with("x-ratelimit-remaining", 0)
+            .with("ratelimit-remaining", 0);
+        let at = NOW + seconds;
+        reply
+            .with("x-ratelimit-reset", at)
+            .with("ratelimit-reset", at)
+    };
+    vec![
+        (reply(429), 60),
+        (reply(429).with("retry-after", 600), 600),
+        (until(reply(429), 1_800), 1_800),
+        // Both are waited for.
+        (until(reply(429), 1_800).with("retry-after", 30), 1_800),
+        (
+            Reply::text(429, "Retry later\n").with("retry-after", 120),
+            120,
+        ),
+    ]
+}
+
+#[actix_web::test]
+async fn after_one_refusal_nothing_is_asked_until_the_forge_said_look_ups_and_statuses_alike() {
+    for kind in KINDS {
+        for (limit, seconds) in limits() {
+            let tried = Tried::new(kind, limit.clone());
+
+            let first = tried.forge.branch_head(&repo("acme/website"), "main").await;
+
+            let refused = |error: &ForgeError| match error {
+                ForgeError::Later { retry_after, .. } => retry_after.map(|wait| wait.as_secs()),
+                ForgeError::Gone(_) | ForgeError::Refused(_) => None,
+            };
+            let told = u64::try_from(seconds).ok();
+            assert_eq!(
+                refused(&first.unwrap_err()),
+                told,
+                "{} {limit:?}",
+                kind.name
+            );
+            tried.limited.store(false, Ordering::Relaxed);
+            tried.pass(seconds - 1);
+            for (what, error) in tried.ask().await {
+                assert_eq!(refused(&error), Some(1), "{} {what}: {error}", kind.name);
+            }
+            assert_eq!(tried.asked(), 1, "{} {limit:?}", kind.name);
+
+            tried.pass(1);
+            for (what, error) in tried.ask().await {
+                let is_answered = !matches!(error, ForgeError::Later { .. });
+                assert!(is_answered, "{} {what}: {error}", kind.name);
+            }
+            assert!(tried.asked() > 3, "{} {limit:?}", kind.name);
+        }
+    }
+}
+
+#[actix_web::test]
+async fn the_last_request_that_is_left_gets_its_answer_and_the_next_one_waits_for_the_reset() {
+    for kind in KINDS {
+        let spent = Reply::json(404, json!({"message": "Not Found"}))
+            .with("x-ratelimit-remaining", 0)
+            .with("x-ratelimit-reset", NOW + 900)
+            .with("ratelimit-remaining", 0)
+            .with("ratelimit-reset", NOW + 900);
+        let tried = Tried::new(kind, spent);
+
+        let first = tried.forge.branch_head(&repo("acme/website"), "main").await;
+
+        assert!(
+            matches!(first, Err(ForgeError::Gone(_))),
+            "{}: {first:?}",
+            kind.name
+        );
+        for (what, error) in tried.ask().await {
+            assert!(
+                matches!(error, ForgeError::Later { .. }),
+                "{} {what}",
+                kind.name
+            );
+        }
+        assert_eq!(tried.asked(), 1, "{}", kind.name);
+    }
+}
