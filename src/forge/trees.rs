@@ -273,6 +273,16 @@ async fn walk(
             if files.len() > MAX_PATHS {
                 return Err(Stop::Unknown(format!("more than {MAX_PATHS} paths differ")));
             }
+            for pair in &step.below {
+                // Whatever differs below it has a path that cannot be said exactly either.
+                let dirs = pair.from.iter().chain(&pair.to);
+                if let Some(dir) = dirs.into_iter().find(|dir| is_lossy(&dir.path)) {
+                    return Err(Stop::Unknown(format!(
+                        "the path `{}` is not UTF-8, and the forge's API cannot say it exactly",
+                        dir.path
+                    )));
+                }
+            }
             below.extend(step.below);
         }
         level = below;

@@ -19,7 +19,7 @@ use purgehook::purge::PurgeKind;
 use purgehook::run::RunState;
 use purgehook::sandbox::{CdnAccount, Change, Delivery, Fate, Fault, Often, Repository, Service};
 
-use crate::world::World;
+use crate::world::{World, number};
 
 const RULES: &str = "
 cdns:
@@ -409,11 +409,6 @@ async fn cut_short(polls: usize, future: impl Future) {
         Poll::Pending
     })
     .await;
-}
-
-/// A number from the environment, for longer tries than every test run makes.
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
 #[tokio::test]

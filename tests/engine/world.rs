@@ -266,3 +266,8 @@ forges:
     .unwrap_or_else(|problems| panic!("{problems}"))
     .config
 }
+
+/// A number from the environment, for longer tries than every test run makes.
+pub fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}

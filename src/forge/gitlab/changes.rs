@@ -96,7 +96,11 @@ fn whole(comparison: Comparison) -> Option<BTreeMap<FilePath, ChangeKind>> {
         } else if diff.old_path != diff.new_path {
             note(&mut files, &diff.old_path, ChangeKind::Removed);
             note(&mut files, &diff.new_path, ChangeKind::Added);
-        } else if !diff.is_mode_only() {
+        } else if diff.may_be_mode_only() {
+            if !diff.is_all_there() {
+                return None;
+            }
+        } else {
             note(&mut files, &diff.new_path, ChangeKind::Modified);
         }
     }
@@ -104,16 +108,19 @@ fn whole(comparison: Comparison) -> Option<BTreeMap<FilePath, ChangeKind>> {
 }
 
 impl Diff {
-    /// Whether nothing but the executable bit changed. An empty diff says so only
-    /// where GitLab (18.4 and later) also says that it left nothing out of it.
-    fn is_mode_only(&self) -> bool {
+    /// Whether the executable bit changed, and no content as far as is shown.
+    fn may_be_mode_only(&self) -> bool {
         let is_file = |mode: &Option<String>| matches!(mode.as_deref(), Some("100644" | "100755"));
         is_file(&self.a_mode)
             && is_file(&self.b_mode)
             && self.a_mode != self.b_mode
-            && self.diff.as_deref() == Some("")
-            && self.collapsed == Some(false)
-            && self.too_large == Some(false)
+            && self.diff.as_deref().is_none_or(str::is_empty)
+    }
+
+    /// Whether GitLab (18.4 and later) says that it left nothing out of the diff.
+    /// Only then does an empty one mean that the content is the same.
+    fn is_all_there(&self) -> bool {
+        self.diff.is_some() && self.collapsed == Some(false) && self.too_large == Some(false)
     }
 }
 
