@@ -10,6 +10,7 @@
 mod commands;
 mod crashes;
 mod observe;
+mod payloads;
 #[path = "../postgres/mod.rs"]
 mod postgres;
 mod pushes;
