@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tracing::{debug, warn};
 
 use super::observe::NOT_POSTED;
@@ -9,7 +10,7 @@ use super::{Engine, Outcome, StepError, retry};
 use crate::event::{CommitId, GitRef, RepoPath};
 use crate::forge::{ForgeError, StatusPost};
 use crate::run::{Run, RunId, StatusState};
-use crate::store::{After, StoreError, Work, Write};
+use crate::store::{After, StoreError, StoredStatus, Work, Write};
 
 /// How long a status is offered to a forge that can't be reached.
 const OFFER_LIMIT: Duration = Duration::from_secs(48 * 60 * 60);
@@ -50,6 +51,14 @@ impl Engine {
         let was_shown = statuses.iter().any(|status| status.posted_at.is_some());
         if observed && !(was_shown && run.state.is_final()) {
             return Ok(posted(None, Some(NOT_POSTED.to_owned())));
+        }
+        let on_commit = self.store.statuses_on(&run.site, &run.commit).await?;
+        if is_outdated(id, &wanted, &on_commit) {
+            let why = "a newer run speaks for the commit by now";
+            return Ok(posted(None, Some(why.to_owned())));
+        }
+        if let Some(since) = shown_since(id, &wanted, &on_commit) {
+            return Ok(posted(Some(since), None));
         }
         let Some(forge) = config.forges.get(&run.forge) else {
             return Ok(posted(
@@ -112,4 +121,28 @@ impl Engine {
             run.id
         ))
     }
+}
+
+/// Whether another run of the same site wanted the commit to show something after this
+/// was wanted, and the forge did not refuse that.
+fn is_outdated(run: &RunId, wanted: &StoredStatus, on_commit: &[(RunId, StoredStatus)]) -> bool {
+    on_commit.iter().any(|(other, status)| {
+        other != run && status.wanted_at > wanted.wanted_at && status.error.is_none()
+    })
+}
+
+/// Since when the commit has shown exactly what is wanted, if it does.
+fn shown_since(
+    run: &RunId,
+    wanted: &StoredStatus,
+    on_commit: &[(RunId, StoredStatus)],
+) -> Option<Timestamp> {
+    let posted = on_commit
+        .iter()
+        .filter_map(|(run, status)| Some((status.posted_at?, run, status)));
+    // Of two in one millisecond, the one that was wanted later was posted later.
+    let (since, by, shown) = posted.max_by_key(|(posted_at, _, _)| *posted_at)?;
+    let is_same =
+        by == run && (shown.state, &shown.description) == (wanted.state, &wanted.description);
+    is_same.then_some(since)
 }

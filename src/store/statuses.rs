@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::database::{Transaction, params};
+use super::database::{Row, Transaction, params};
 use super::{Store, StoreError, timestamp};
 use crate::run::{RunId, StatusState};
 
@@ -34,19 +34,40 @@ impl Store {
                 params![&run.0],
             )
             .await?;
+        rows.iter().map(status).collect()
+    }
+
+    /// What all runs of a site wanted a commit to show, oldest wish first.
+    pub async fn statuses_on(
+        &self,
+        site: &str,
+        commit: &str,
+    ) -> Result<Vec<(RunId, StoredStatus)>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT run, seq, statuses.state AS state, description, wanted_at, posted_at, error
+                 FROM statuses JOIN runs ON runs.id = statuses.run
+                 WHERE commit_id = $1 AND site = $2
+                 ORDER BY wanted_at, run, seq",
+                params![commit, site],
+            )
+            .await?;
         rows.iter()
-            .map(|row| {
-                Ok(StoredStatus {
-                    seq: row.int("seq")?,
-                    state: row.word("state", StatusState::parse)?,
-                    description: row.text("description")?,
-                    wanted_at: timestamp(row.int("wanted_at")?)?,
-                    posted_at: row.maybe_int("posted_at")?.map(timestamp).transpose()?,
-                    error: row.maybe_text("error")?,
-                })
-            })
+            .map(|row| Ok((RunId(row.text("run")?), status(row)?)))
             .collect()
     }
+}
+
+fn status(row: &Row) -> Result<StoredStatus, StoreError> {
+    Ok(StoredStatus {
+        seq: row.int("seq")?,
+        state: row.word("state", StatusState::parse)?,
+        description: row.text("description")?,
+        wanted_at: timestamp(row.int("wanted_at")?)?,
+        posted_at: row.maybe_int("posted_at")?.map(timestamp).transpose()?,
+        error: row.maybe_text("error")?,
+    })
 }
 
 /// Notes what the commit should show from now on.

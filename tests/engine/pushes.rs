@@ -2,7 +2,7 @@
 
 use purgehook::purge::PurgeKind;
 use purgehook::run::RunState;
-use purgehook::sandbox::{Change, Fate, Often, Repository};
+use purgehook::sandbox::{Change, Fate, Fault, Often, Repository, Service};
 
 use crate::world::World;
 
@@ -76,4 +76,56 @@ async fn a_covered_commit_fails_as_the_run_that_covers_it_fails() {
         assert_eq!(last.state, "failure", "{last:?}");
         assert!(last.description.unwrap().contains("b.html"));
     }
+}
+
+#[tokio::test]
+async fn a_late_status_of_an_older_run_does_not_hide_what_a_newer_one_said_of_the_same_commit() {
+    let world = World::new(4, RULES).await;
+    let website = world.sandbox.github().create_repo("acme/website", "main");
+    website.commit("main", &[Change::write("index.html", "first")]);
+    website.push("main");
+    let commit = website.commit("main", &[Change::write("a.html", "new")]);
+    // Its run fails while GitHub takes no statuses.
+    let faults = world.sandbox.faults();
+    let take_no_statuses = || {
+        let down = Fault::Http(503, None);
+        faults.add(Service::GitHub, "POST statuses", Often::Always, down);
+    };
+    take_no_statuses();
+    let refusal = Fault::Code("AuthFailure.SecretIdNotFound".to_owned());
+    faults.add(Service::TencentCdn, "*", Often::Always, refusal);
+    let failed = world.accepted(&website.push("main").unwrap()).await;
+    while world.run(&failed).await.state == RunState::Pending {
+        world.step().await;
+    }
+    faults.clear();
+    take_no_statuses();
+    let config = world.config();
+    let site = &config.sites["www"];
+    let again = world
+        .engine
+        .start_by_hand(site, "main", false)
+        .await
+        .unwrap();
+    while world.run(&again).await.state == RunState::Pending {
+        world.step().await;
+    }
+
+    faults.clear();
+    world.settle().await;
+
+    assert_eq!(world.run(&failed).await.state, RunState::Failed);
+    assert_eq!(world.run(&again).await.state, RunState::Succeeded);
+    let shown = website.statuses(&commit);
+    let states: Vec<_> = shown.iter().map(|status| status.state.as_str()).collect();
+    assert_eq!(states, ["success"]);
+    let unposted = world
+        .store()
+        .statuses(&failed)
+        .await
+        .unwrap()
+        .pop()
+        .unwrap();
+    let why = unposted.error.unwrap();
+    assert!(why.contains("newer run"), "{why}");
 }
