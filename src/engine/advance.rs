@@ -7,6 +7,7 @@ use tracing::info;
 
 use super::describe::short;
 use super::{Engine, Outcome, StepError, describe, observe, prefetch};
+use crate::config::Trigger;
 use crate::event::CommitId;
 use crate::purge::{Purge, PurgeState};
 use crate::run::{Run, RunId, RunState, StatusState, Step};
@@ -14,6 +15,8 @@ use crate::store::{Only, PurgeKey, PurgeUpdate, StoreError, Work, Write};
 
 /// Purges read at once.
 const PAGE: u32 = 1_000;
+/// How late a delivery may come. GitHub says "minutes" ("Troubleshooting webhooks").
+const LATE: Duration = Duration::from_secs(15 * 60);
 
 impl Engine {
     pub(super) async fn advance(&self, id: &RunId, work: &Work) -> Result<Outcome, StepError> {
@@ -193,12 +196,12 @@ impl Engine {
         }
         if let (RunState::Succeeded, Some(version)) = (state, run.held_version) {
             let config = self.config();
-            let settle = config
-                .sites
-                .get(&run.site)
-                .map_or(Duration::ZERO, |site| site.settle);
-            // What a newer run brings is not this one's to let go.
-            let newer = self.store.newer_commits(&run.site, &run.id).await?;
+            let site = config.sites.get(&run.site);
+            let settle = site.map_or(Duration::ZERO, |site| site.settle);
+            let order = site.map_or(Duration::ZERO, |site| order_known_after(&site.trigger));
+            // What a newer run brings is not this one's to let go, nor what may be newer.
+            let since = run.created_at - order;
+            let newer = self.store.commits_since(&run.site, &run.id, since).await?;
             let gone = run
                 .bases
                 .iter()
@@ -225,6 +228,17 @@ impl Engine {
                 return Ok(purges);
             }
         }
+    }
+}
+
+/// For how long what was told of one after the other may have come about the other way round.
+///
+/// A branch's or an environment's head is looked at again and again, so that what is live
+/// is known in the end. Of nothing else can it be asked, and deliveries may be late.
+fn order_known_after(trigger: &Trigger) -> Duration {
+    match trigger {
+        Trigger::Push | Trigger::Deployment(_) => Duration::ZERO,
+        Trigger::Workflow(_) | Trigger::Pipeline(_) | Trigger::Release | Trigger::PageBuild => LATE,
     }
 }
 

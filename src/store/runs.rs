@@ -109,13 +109,19 @@ impl Store {
         rows.first().map(run).transpose()
     }
 
-    /// The commits of a site's runs that came after `id`.
-    pub async fn newer_commits(&self, site: &str, id: &RunId) -> Result<Vec<String>, StoreError> {
+    /// The commits of a site's runs that came after the run `id`, or after `since`.
+    pub async fn commits_since(
+        &self,
+        site: &str,
+        id: &RunId,
+        since: Timestamp,
+    ) -> Result<Vec<String>, StoreError> {
         let rows = self
             .database
             .read(
-                "SELECT DISTINCT commit_id FROM runs WHERE site = $1 AND id > $2",
-                params![site, &id.0],
+                "SELECT DISTINCT commit_id FROM runs
+                 WHERE site = $1 AND (id > $2 OR created_at > $3)",
+                params![site, &id.0, since.as_millisecond()],
             )
             .await?;
         rows.iter().map(|row| row.text("commit_id")).collect()
