@@ -103,7 +103,16 @@ pub(super) async fn deliveries(
         if let Some(cursor) = &cursor {
             query.push(("cursor", cursor));
         }
-        let answer = get(github, repo, &hook, &["deliveries"], &query, &what).await?;
+        let answer = match (&hook, &cursor) {
+            // Mostly, nothing was sent since the last look.
+            (Hook::Repository(id), None) => {
+                let path = ["hooks", id, "deliveries"];
+                github.get_again(repo, &path, &query, &what).await?
+            }
+            (Hook::Repository(_) | Hook::App, _) => {
+                get(github, repo, &hook, &["deliveries"], &query, &what).await?
+            }
+        };
         if answer.status != StatusCode::OK {
             return Err(github.error(&answer));
         }
