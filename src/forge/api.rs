@@ -129,7 +129,20 @@ impl Api {
             ),
             retry_after: None,
         };
-        let response = request.send().await.map_err(broken)?;
+        let request = request.build().map_err(broken)?;
+        // The forge may close a connection at the moment at which it is used again. Asking
+        // once more costs nothing; what writes is left to who knows whether it may be repeated.
+        let once_more = match *request.method() {
+            Method::GET => request.try_clone(),
+            _ => None,
+        };
+        let response = match (self.outside.http.execute(request).await, once_more) {
+            (Err(error), Some(request)) if was_closed(&error) => {
+                self.outside.http.execute(request).await
+            }
+            (result, _) => result,
+        };
+        let response = response.map_err(broken)?;
         let status = response.status();
         let headers = response.headers().clone();
         let body = match read_answer(response).await {
@@ -404,6 +417,11 @@ pub(super) fn next_link(headers: &HeaderMap) -> Option<Vec<(String, String)>> {
     };
     let pairs = form_urlencoded::parse(query.as_bytes());
     Some(pairs.into_owned().collect())
+}
+
+/// Whether a connection that had been made ended without an answer.
+fn was_closed(error: &reqwest::Error) -> bool {
+    error.is_request() && !error.is_connect() && !error.is_timeout()
 }
 
 /// A header that holds a whole number.

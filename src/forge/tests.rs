@@ -1,11 +1,13 @@
 //! What holds for every kind of forge, by its line in [`KINDS`] alone: a forge that asks to be left alone is.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
-use super::scripted::{NOW, Reply, Scripted, id, read_entry, repo};
+use super::scripted::{NOW, Reply, Scripted, id, outside, read_entry, repo};
 use super::*;
 use crate::clock::{Clock, TimeSource};
 
@@ -66,13 +68,7 @@ impl Tried {
     /// Asks for one thing of each sort.
     async fn ask(&self) -> Vec<(&'static str, ForgeError)> {
         let at = repo("acme/website");
-        let status = StatusPost {
-            state: StatusState::Pending,
-            context: "cdn/purge".to_owned(),
-            description: "Purging".to_owned(),
-            target_url: None,
-            ref_name: "main".to_owned(),
-        };
+        let status = status();
         let looked_up = self.forge.branch_head(&at, "main").await.map(|_| ());
         let named = self.forge.resolve(&at, "v1").await.map(|_| ());
         let compared = self
@@ -92,6 +88,16 @@ impl Tried {
         }
         let failed = |(what, result): (_, Result<(), ForgeError>)| Some((what, result.err()?));
         all.into_iter().filter_map(failed).collect()
+    }
+}
+
+fn status() -> StatusPost {
+    StatusPost {
+        state: StatusState::Pending,
+        context: "cdn/purge".to_owned(),
+        description: "Purging".to_owned(),
+        target_url: None,
+        ref_name: "main".to_owned(),
     }
 }
 
@@ -182,4 +188,54 @@ async fn the_last_request_that_is_left_gets_its_answer_and_the_next_one_waits_fo
         }
         assert_eq!(tried.asked(), 1, "{}", kind.name);
     }
+}
+
+/// An API whose every other connection ends when it is asked; how often it was asked.
+fn hanging_up() -> (Url, Arc<Mutex<usize>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+    let asked = Arc::new(Mutex::new(0_usize));
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let mut request = [0; 4_096];
+            let read = connection.read(&mut request).unwrap();
+            assert!(read > 0);
+            let mut count = count.lock().unwrap();
+            *count += 1;
+            if count.is_multiple_of(2) {
+                let answer =
+                    "HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+                connection.write_all(answer.as_bytes()).unwrap();
+            }
+        }
+    });
+    (url, asked)
+}
+
+#[actix_web::test]
+async fn a_question_whose_connection_was_closed_is_asked_once_more_and_a_status_is_not() {
+    let read = |url: &Url| {
+        let entry = format!("{{secrets: [a secret], token: made-up, api_url: '{url}'}}");
+        read_entry(&entry, |section| (github::KIND.read)(section, &outside())).0
+    };
+    let at = repo("acme/website");
+
+    let (url, asked) = hanging_up();
+    let found = read(&url).unwrap().branch_head(&at, "main").await;
+    assert!(matches!(found, Err(ForgeError::Gone(_))), "{found:?}");
+    assert_eq!(*asked.lock().unwrap(), 2);
+
+    let (url, asked) = hanging_up();
+    let status = status();
+    let posted = read(&url)
+        .unwrap()
+        .post_status(&at, &id('1'), &status)
+        .await;
+    assert!(
+        matches!(posted, Err(ForgeError::Later { .. })),
+        "{posted:?}"
+    );
+    assert_eq!(*asked.lock().unwrap(), 1);
 }
