@@ -9,6 +9,7 @@
 
 mod commands;
 mod crashes;
+mod hugo;
 mod observe;
 mod payloads;
 #[path = "../postgres/mod.rs"]
