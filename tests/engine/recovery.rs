@@ -317,6 +317,9 @@ async fn branches_that_have_not_moved_are_looked_up_for_nothing() {
     }
 
     assert_eq!(last.unwrap().status, 304);
+    // So is the log to which nothing came.
+    let read = world.sandbox.calls(Service::GitHub, "GET deliveries");
+    assert_eq!(read.last().unwrap().status, 304);
     let id = website.commit("main", &[Change::write("manual/a", "2")]);
     website.push("main");
     world.sandbox.set_github_hook("https://elsewhere.example/");
