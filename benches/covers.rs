@@ -1,15 +1,22 @@
 //! What a day of pushes costs under three rules: each changed URL by itself; at most eight paths, climbing
 //! directories until they are few enough and else everything (as s3deploy does); and purgehook's covers.
 //!
-//! `cargo bench --bench covers`. The histories are made up, after the kinds of commits that sites get. Nothing is
-//! timed but the planning.
+//! `cargo bench --bench covers`. Two histories are real: this repository's own, each path a URL, and that of the
+//! Hugo site of the tests, with what each commit changed in its build (it needs git and hugo). The others are
+//! made up, after the kinds of commits that sites get. Each is taken as one day. Nothing is timed but the planning.
 
 #![allow(
     clippy::unwrap_used,
     reason = "a bench that cannot go on should say where"
 )]
 
+#[path = "../tests/program/hugo/history.rs"]
+mod history;
+#[path = "../tests/program/hugo/site.rs"]
+mod site;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use purgehook::plan::{Allowance, Budget, Cover, cover};
@@ -238,10 +245,60 @@ fn below(urls: &BTreeSet<String>, directory: &str) -> Push {
         .collect()
 }
 
+/// This repository's commits, as if its files were served.
+fn own() -> History {
+    let output = Command::new("git")
+        .args(["-C", env!("CARGO_MANIFEST_DIR"), "log", "--reverse"])
+        .args(["--no-renames", "--name-only", "-z", "--format=%x01"])
+        .output()
+        .expect("git is needed");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let pushes: Vec<Push> = text
+        .split('\u{1}')
+        .map(|commit| {
+            let paths = commit.split(['\0', '\n']).filter(|path| !path.is_empty());
+            paths.map(|path| format!("{ROOT}{path}")).collect()
+        })
+        .filter(|push: &Push| !push.is_empty())
+        .collect();
+    History {
+        name: "this repository's commits",
+        urls: pushes.iter().flatten().cloned().collect(),
+        pushes,
+    }
+}
+
+/// What the commits to the tests' Hugo site changed in its build.
+fn hugo() -> History {
+    let site = site::Site::new();
+    let mut before = site.build();
+    let mut urls = BTreeSet::new();
+    let mut pushes = Vec::new();
+    for step in history::HISTORY {
+        (step.change)(&site);
+        site.commit(step.what);
+        let after = site.build();
+        let all: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let changed = all
+            .iter()
+            .filter(|url| before.get(**url) != after.get(**url));
+        let at = |url: &String| format!("{ROOT}{}", url.trim_start_matches('/'));
+        pushes.push(changed.map(|url| at(url)).collect());
+        urls.extend(all.into_iter().map(at));
+        before = after;
+    }
+    History {
+        name: "a Hugo site's commits",
+        urls,
+        pushes,
+    }
+}
+
 fn histories() -> Vec<History> {
     let mut random = fastrand::Rng::with_seed(11);
     let random = &mut random;
-    let mut histories = Vec::new();
+    let mut histories = vec![own(), hugo()];
 
     // A blog: posts in directories of their own, and what they show.
     let posts = urls("posts/", 1_500, |n| format!("{}/post-{n}/", 2015 + n % 12));
