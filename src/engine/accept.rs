@@ -1,6 +1,7 @@
 //! From a request to a stored delivery with its runs: verify, understand, decide, store, answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -20,6 +21,10 @@ const GROUP: usize = 256;
 const GROUP_BYTES: usize = 16 * 1024 * 1024;
 /// Deliveries that may wait for the disk before new ones are turned away with 503.
 const WAITING: usize = 1_024;
+
+/// How long a delivery may take to be stored: GitHub and GitLab give up on it
+/// after ten seconds, and are to read that it was not taken in.
+const STORE_LIMIT: Duration = Duration::from_secs(8);
 
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -319,16 +324,25 @@ impl Queue {
                     "{WAITING} deliveries are waiting for the disk already"
                 ))
             })?;
-        answered.await.unwrap_or_else(|_| {
-            Err(StoreError::Unreachable(
+        match tokio::time::timeout(STORE_LIMIT, answered).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(StoreError::Unreachable(
                 "the program is stopping".to_owned(),
-            ))
-        })
+            )),
+            Err(_) => Err(StoreError::Unreachable(format!(
+                "it was not on disk within {} s",
+                STORE_LIMIT.as_secs()
+            ))),
+        }
     }
 }
 
 async fn write(store: Arc<Store>, bell: Arc<Notify>, mut receiver: mpsc::Receiver<Waiting>) {
     while let Some(first) = receiver.recv().await {
+        if first.answer.is_closed() {
+            // It was told already that it was not stored in time.
+            continue;
+        }
         let mut bytes = first.delivery.body.len();
         let (mut deliveries, mut answers) = (vec![first.delivery], vec![first.answer]);
         while deliveries.len() < GROUP && bytes < GROUP_BYTES {
@@ -342,6 +356,12 @@ async fn write(store: Arc<Store>, bell: Arc<Notify>, mut receiver: mpsc::Receive
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     // Whoever asked may have hung up; the delivery is stored all the same.
                     let _ = answer.send(Ok(outcome));
+                }
+            }
+            Err(error) if error.is_outage() => {
+                // Out of order for everyone: another try each would only keep those behind waiting.
+                for answer in answers {
+                    let _ = answer.send(Err(error.clone()));
                 }
             }
             Err(_) => {

@@ -56,6 +56,13 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 const RUN_LIMIT: Duration = Duration::from_secs(6 * 60 * 60);
 /// How long steps in hand get to finish when the program stops.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// How long looking for work may go on when the program stops: a claim that got
+/// through and was not heard of would keep others from the work for a lease.
+const LAST_LOOK: Duration = Duration::from_secs(3);
+/// How long others leave a step alone that was cut off at the stop: its request may be under way still.
+const HAND_OVER: Duration = Duration::from_secs(10);
+/// How long handing over may take.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Carries runs through their steps.
 pub struct Engine {
@@ -144,37 +151,52 @@ impl Engine {
         Ok(again)
     }
 
-    /// Does steps as they come due, until `stop` turns true; then lets steps in hand finish.
+    /// Does steps as they come due, until `stop` turns true; then lets steps in hand finish,
+    /// for [`STOP_LIMIT`] and some seconds at most.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        if let Err(error) = self.begin_reconciling().await {
-            error!("cannot begin to compare sites with their forges: {error}");
+        tokio::select! {
+            begun = self.begin_reconciling() => if let Err(error) = begun {
+                error!("cannot begin to compare sites with their forges: {error}");
+            },
+            () = stopped(&mut stop, Duration::ZERO) => return,
         }
+        let cut = watch::Sender::new(false);
         let mut in_hand = JoinSet::new();
         loop {
             // Listen before looking, or a wish made in between would wait for the next look.
             let bell = Arc::clone(&self.bell);
             let rung = bell.notified();
-            let wait = self.take_up(&mut in_hand).await;
+            let wait = tokio::select! {
+                wait = self.take_up(&mut in_hand, &cut) => wait,
+                () = stopped(&mut stop, LAST_LOOK) => break,
+            };
             tokio::select! {
                 () = rung => {}
                 () = self.clock.sleep(wait) => {}
                 Some(_) = in_hand.join_next() => {}
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = stopped(&mut stop, Duration::ZERO) => break,
             }
         }
-        let finished = tokio::time::timeout(STOP_LIMIT, async {
-            while in_hand.join_next().await.is_some() {}
-        });
-        if finished.await.is_err() {
+        let finished = async |in_hand: &mut JoinSet<()>, limit| {
+            let all = async { while in_hand.join_next().await.is_some() {} };
+            tokio::time::timeout(limit, all).await.is_ok()
+        };
+        if !finished(&mut in_hand, STOP_LIMIT).await {
             info!(
-                "{} steps were cut off; they go on after the next start",
+                "{} steps are cut off; others go on with them, or the next start does",
                 in_hand.len()
             );
+            cut.send_replace(true);
+            finished(&mut in_hand, HAND_OVER_LIMIT).await;
         }
     }
 
     /// Starts what is due, as far as there is room; how long to wait before looking again.
-    async fn take_up(self: &Arc<Self>, in_hand: &mut JoinSet<()>) -> Duration {
+    async fn take_up(
+        self: &Arc<Self>,
+        in_hand: &mut JoinSet<()>,
+        cut: &watch::Sender<bool>,
+    ) -> Duration {
         while in_hand.try_join_next().is_some() {}
         let room = STEPS_AT_ONCE.saturating_sub(in_hand.len());
         if room == 0 {
@@ -194,7 +216,14 @@ impl Engine {
         };
         for work in claimed {
             let engine = Arc::clone(self);
-            in_hand.spawn(async move { engine.perform(work).await });
+            let mut cut = cut.subscribe();
+            in_hand.spawn(async move {
+                let lease = work.lease.clone();
+                tokio::select! {
+                    () = engine.perform(work) => {}
+                    () = stopped(&mut cut, Duration::ZERO) => engine.hand_over(&lease).await,
+                }
+            });
         }
         if in_hand.len() >= STEPS_AT_ONCE {
             return LOOK_AGAIN;
@@ -269,6 +298,14 @@ impl Engine {
         self.bell.notify_one();
     }
 
+    /// Leaves a step that was cut off to others, soon.
+    async fn hand_over(&self, lease: &Lease) {
+        let now = self.clock.now();
+        if let Err(error) = self.store.renew(lease, now, HAND_OVER).await {
+            warn!("a step cannot be handed over; its lease runs out by itself: {error}");
+        }
+    }
+
     /// Renews a lease for as long as it can be renewed; returns when it can't.
     async fn keep(&self, lease: &Lease) {
         loop {
@@ -301,4 +338,10 @@ impl Engine {
             Err(StepError::LeaseLost)
         }
     }
+}
+
+/// Returns a while after `stop` turned true, or whoever could say so is gone.
+async fn stopped(stop: &mut watch::Receiver<bool>, grace: Duration) {
+    let _ = stop.wait_for(|stop| *stop).await;
+    tokio::time::sleep(grace).await;
 }

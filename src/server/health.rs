@@ -1,19 +1,70 @@
 //! Whether the process lives, and whether it can take in deliveries.
 
+use std::time::Duration;
+
 use actix_web::web::Data;
 use actix_web::{HttpResponse, http::StatusCode};
+use jiff::Timestamp;
 use serde::Serialize;
-use tracing::warn;
+use tokio::sync::Mutex;
+use tracing::{info, warn};
 
 use super::Shared;
+
+/// How long what the store showed is gone by: whoever asks more often must not keep its disk busy.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// How each part stands: `ok`, or what is wrong.
 #[derive(Serialize)]
 struct Readiness {
     ready: bool,
-    store: &'static str,
+    store: String,
     rules: &'static str,
     serving: &'static str,
+}
+
+/// What the store showed when it was last asked to write. One asks at a time, and the others take its answer.
+#[derive(Default)]
+pub(super) struct Probe(Mutex<Option<Shown>>);
+
+#[derive(Clone, Copy)]
+struct Shown {
+    at: Timestamp,
+    /// What keeps it from being written to.
+    wrong: Option<&'static str>,
+}
+
+impl Shared {
+    /// What keeps the store from being written to at this moment; none if nothing does.
+    pub(super) async fn store_trouble(&self) -> Option<&'static str> {
+        let mut last = self.probe.0.lock().await;
+        let now = self.engine.now();
+        if let Some(shown) = *last
+            && shown.at <= now
+            && now < shown.at + FRESH
+        {
+            return shown.wrong;
+        }
+        let limit = self.limits.probe_time;
+        let probe = self.ask(|engine| async move { engine.store().check_writable().await });
+        let (wrong, words) = match tokio::time::timeout(limit, probe).await {
+            Ok(Ok(())) => (None, String::new()),
+            Ok(Err(error)) => (Some(error.in_short()), error.to_string()),
+            Err(_) => (
+                Some("it takes too long"),
+                format!("the store took longer than {limit:?} for a row"),
+            ),
+        };
+        let before = last.and_then(|shown| shown.wrong);
+        if wrong.is_some() {
+            warn!("not ready: {words}");
+        } else if before.is_some() {
+            info!("the store can be written to again");
+        }
+        let at = self.engine.now();
+        *last = Some(Shown { at, wrong });
+        wrong
+    }
 }
 
 /// `GET /healthz`: the process answers. Says nothing of the store, so that nobody restarts a process for a full disk.
@@ -26,21 +77,9 @@ pub(super) async fn alive() -> HttpResponse {
 /// `GET /readyz`: whether a delivery could be taken in now.
 pub(super) async fn ready(shared: Data<Shared>) -> HttpResponse {
     let draining = shared.is_draining();
-    let limit = shared.limits.probe_time;
-    let probe = shared.ask(|engine| async move { engine.store().check_writable().await });
-    let writable = match tokio::time::timeout(limit, probe).await {
-        Ok(Ok(())) => true,
-        Ok(Err(error)) => {
-            warn!("not ready: {error}");
-            false
-        }
-        Err(_) => {
-            warn!("not ready: the store took longer than {limit:?} for a row");
-            false
-        }
-    };
+    let trouble = shared.store_trouble().await;
     let has_rules = !shared.engine.config().sites.is_empty();
-    let ready = writable && has_rules && !draining;
+    let ready = trouble.is_none() && has_rules && !draining;
     let status = if ready {
         StatusCode::OK
     } else {
@@ -48,11 +87,10 @@ pub(super) async fn ready(shared: Data<Shared>) -> HttpResponse {
     };
     HttpResponse::build(status).json(Readiness {
         ready,
-        store: if writable {
-            "ok"
-        } else {
-            "cannot be written to"
-        },
+        store: trouble.map_or_else(
+            || "ok".to_owned(),
+            |wrong| format!("cannot be written to: {wrong}"),
+        ),
         rules: if has_rules { "ok" } else { "there is no site" },
         serving: if draining { "stopping" } else { "ok" },
     })

@@ -9,6 +9,7 @@ mod answer;
 mod api;
 mod assets;
 mod body;
+mod descriptors;
 mod health;
 mod hooks;
 mod metrics;
@@ -19,6 +20,8 @@ mod retry;
 mod tests;
 mod trace;
 mod view;
+
+pub use descriptors::raise_file_limit;
 
 use std::future::Future;
 use std::io;
@@ -110,6 +113,7 @@ struct Shared {
     engine: Arc<Engine>,
     limits: Limits,
     metrics: metrics::Metrics,
+    probe: health::Probe,
     /// The runtime that the engine and its store live on.
     runtime: Handle,
     /// Bytes of bodies that may still be held.
@@ -157,6 +161,7 @@ pub fn start_with(
     let shared = web::Data::new(Shared {
         engine,
         metrics: metrics::Metrics::default(),
+        probe: health::Probe::default(),
         runtime: Handle::current(),
         room: Arc::new(Semaphore::new(limits.bodies)),
         stop: stop.clone(),
@@ -170,8 +175,10 @@ pub fn start_with(
             .wrap(TracingLogger::<trace::Spans>::new())
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = cores.min(MOST_WORKERS);
     let bound = HttpServer::new(app)
-        .workers(cores.min(MOST_WORKERS))
+        .workers(workers)
+        .max_connections((descriptors::room_for_connections() / workers).max(1))
         .keep_alive(limits.keep_alive)
         .client_request_timeout(limits.head_time)
         .shutdown_timeout(limits.stop.as_secs())

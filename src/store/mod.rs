@@ -7,6 +7,7 @@
 
 mod accept;
 mod database;
+mod errors;
 mod held;
 mod migrations;
 mod overview;
@@ -24,6 +25,7 @@ use jiff::Timestamp;
 
 pub use accept::{Accepted, NewDelivery, Source, StoredDelivery};
 pub use database::{Database, Row, Transaction, Value};
+pub use errors::StoreError;
 pub use held::Held;
 pub use overview::{CdnCount, PendingPurges};
 pub use purges::{InLine, Move, NextBatch, Only, PurgeCounts, PurgeKey, PurgeUpdate};
@@ -31,39 +33,6 @@ pub use runs::RunFilter;
 pub use statuses::StoredStatus;
 pub use tasks::{StoredTask, TaskState};
 pub use work::{After, Lease, Work, WorkKey, Write};
-
-/// Why the store could not do something.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The database can't be opened, is full, locked, read-only or gone. Trying later may help.
-    #[error("{0}")]
-    Unreachable(String),
-    /// What a step was decided on has changed meanwhile; it is to be decided anew.
-    #[error("what this was decided on has changed meanwhile")]
-    Outdated,
-    /// Other transactions got in the way of this one again and again. Trying later helps.
-    #[error("other transactions got in the way: {0}")]
-    Contended(String),
-    /// What the database holds makes no sense.
-    #[error("the database holds something unexpected: {0}")]
-    Corrupt(String),
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        let code = error.as_database_error().and_then(|error| error.code());
-        if code.is_some_and(|code| CONTENTION.contains(&&*code)) {
-            Self::Contended(error.to_string())
-        } else {
-            Self::Unreachable(format!("the database failed: {error}"))
-        }
-    }
-}
-
-/// What PostgreSQL answers (Appendix A of its manual) to a transaction that is
-/// to be done anew from its beginning: `unique_violation` by a row that another
-/// one has just written, `serialization_failure`, `deadlock_detected`.
-const CONTENTION: [&str; 3] = ["23505", "40001", "40P01"];
 
 /// Tries at a transaction that others get in the way of.
 const TRIES: u32 = 5;

@@ -1,19 +1,25 @@
 //! PostgreSQL: for several replicas that share the work.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::postgres::{PgPoolOptions, PgRow};
-use sqlx::{AssertSqlSafe, Column, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
+use sqlx::{AssertSqlSafe, Column, Connection, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
 
 use super::StoreError;
 use super::database::{Database, Row, Transaction, Value};
 
 /// Connections a replica holds at most.
 const CONNECTIONS: u32 = 10;
-/// How long a step waits for a free connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long anyone waits for a connection: a forge gives up on a delivery after ten seconds.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a statement may take. Ours take milliseconds, so that one has met a
+/// server that hangs, or a network that swallows what is sent.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(15);
+/// How long a connection that is given back may take to show that it works.
+const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What every connection is set to.
 ///
@@ -42,6 +48,16 @@ impl PostgresDatabase {
                     Ok(())
                 })
             })
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    // The driver's own check waits for ever, and its place in the pool with it:
+                    // a server that vanished without a word would use the pool up.
+                    tokio::time::timeout(RELEASE_LIMIT, connection.ping())
+                        .await
+                        .map_err(|_| sqlx::Error::PoolTimedOut)??;
+                    Ok(true)
+                })
+            })
             .connect(address)
             .await
             // The address holds a password: the driver's own words must do.
@@ -56,14 +72,29 @@ impl PostgresDatabase {
     }
 }
 
+/// Waits for the server, but not for ever.
+async fn limited<T>(
+    statement: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(STATEMENT_LIMIT, statement).await {
+        Ok(ended) => Ok(ended?),
+        Err(_) => Err(StoreError::Unreachable(format!(
+            "the database did not answer within {} s",
+            STATEMENT_LIMIT.as_secs()
+        ))),
+    }
+}
+
 #[async_trait]
 impl Database for PostgresDatabase {
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
-        Ok(Box::new(PostgresTransaction(self.pool.begin().await?)))
+        Ok(Box::new(PostgresTransaction(
+            limited(self.pool.begin()).await?,
+        )))
     }
 
     async fn read(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        let rows = bind(sql, params).fetch_all(&self.pool).await?;
+        let rows = limited(bind(sql, params).fetch_all(&self.pool)).await?;
         rows.iter().map(row).collect()
     }
 
@@ -81,14 +112,12 @@ struct PostgresTransaction(sqlx::Transaction<'static, Postgres>);
 #[async_trait]
 impl Transaction for PostgresTransaction {
     async fn execute(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
-        Ok(bind(sql, params)
-            .execute(&mut *self.0)
-            .await?
-            .rows_affected())
+        let done = limited(bind(sql, params).execute(&mut *self.0)).await?;
+        Ok(done.rows_affected())
     }
 
     async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        let rows = bind(sql, params).fetch_all(&mut *self.0).await?;
+        let rows = limited(bind(sql, params).fetch_all(&mut *self.0)).await?;
         rows.iter().map(row).collect()
     }
 
@@ -99,16 +128,16 @@ impl Transaction for PostgresTransaction {
     async fn take_turns(&mut self, names: BTreeSet<String>) -> Result<(), StoreError> {
         // In the set's order, so that two that want the same names do not wait for each other.
         for name in names {
-            sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
+            let turn = sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
                 .bind(name)
-                .execute(&mut *self.0)
-                .await?;
+                .execute(&mut *self.0);
+            limited(turn).await?;
         }
         Ok(())
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        Ok(self.0.commit().await?)
+        limited(self.0.commit()).await
     }
 }
 

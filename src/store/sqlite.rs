@@ -14,6 +14,8 @@ use super::database::{Database, Row, Transaction, Value};
 
 /// How long a writer waits for another process's lock, such as a backup's.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long anyone waits for the one connection that writes: a forge gives up on a delivery after ten seconds.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(8);
 /// Connections for reading; pages and the engine's look-ups share them.
 const READERS: u32 = 4;
 
@@ -38,6 +40,7 @@ impl SqliteDatabase {
             .foreign_keys(true);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options.clone())
             .await
             .map_err(|e| {
@@ -57,6 +60,7 @@ impl SqliteDatabase {
         })?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options.read_only(true))
             .await
             .map_err(|e| {

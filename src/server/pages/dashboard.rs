@@ -26,6 +26,8 @@ struct Dashboard {
     frame: Frame,
     /// Whether the whole server only observes.
     observes: bool,
+    /// What keeps deliveries from being taken in.
+    trouble: Option<&'static str>,
     sites: Vec<SiteCard>,
     runs: Vec<RunRow>,
     /// What narrows the list, in words.
@@ -102,10 +104,11 @@ pub(in super::super) async fn dashboard(
     };
     let asked = filter.clone();
     match shared.ask(|engine| find(engine, asked)).await {
-        Ok(found) => render(
-            &page(&request, &shared.engine, &filter, found),
-            StatusCode::OK,
-        ),
+        Ok(found) => {
+            let trouble = shared.store_trouble().await;
+            let page = page(&request, &shared.engine, &filter, found, trouble);
+            render(&page, StatusCode::OK)
+        }
         Err(error) => store_failed(&request, &error),
     }
 }
@@ -125,7 +128,13 @@ async fn find(engine: Arc<Engine>, filter: RunFilter) -> Result<Found, StoreErro
     Ok(Found { last, runs, next })
 }
 
-fn page(request: &HttpRequest, engine: &Engine, filter: &RunFilter, found: Found) -> Dashboard {
+fn page(
+    request: &HttpRequest,
+    engine: &Engine,
+    filter: &RunFilter,
+    found: Found,
+    trouble: Option<&'static str>,
+) -> Dashboard {
     let now = engine.now();
     let busy = found
         .runs
@@ -155,6 +164,7 @@ fn page(request: &HttpRequest, engine: &Engine, filter: &RunFilter, found: Found
         // A page further back is being read, not watched.
         frame: Frame::new(request, filter.before.is_none().then_some(refresh)),
         observes: config.server.observes,
+        trouble,
         sites,
         runs: found.runs.iter().map(|run| RunRow::new(run, now)).collect(),
         narrowed: in_words(filter),

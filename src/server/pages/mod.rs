@@ -72,7 +72,10 @@ fn store_failed(request: &HttpRequest, error: &StoreError) -> HttpResponse {
         request,
         StatusCode::SERVICE_UNAVAILABLE,
         "Out of order",
-        "The store does not answer at the moment. Try again in a few seconds; the log says more.",
+        &format!(
+            "The database cannot be read at the moment: {}. Try again in a few seconds; the log says more.",
+            error.in_short()
+        ),
     );
     answer
         .headers_mut()

@@ -24,7 +24,7 @@ async fn a_process_with_a_broken_store_lives_but_is_not_ready() {
     let body: Value = ready.json().await.unwrap();
     assert_eq!(
         body,
-        json!({"ready": false, "store": "cannot be written to", "rules": "ok", "serving": "ok"})
+        json!({"ready": false, "store": "cannot be written to: it does not answer, or its disk fails", "rules": "ok", "serving": "ok"})
     );
 }
 
