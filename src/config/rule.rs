@@ -9,6 +9,9 @@ use crate::purge::Mode;
 use crate::rules::{BaseUrl, Glob, PathRegex, Rule, RuleError, Template};
 use crate::settings::{Section, did_you_mean};
 
+/// Bytes of memory that one site's globs may take ([`Glob::memory`]): enough for some 15,000 globs as they usually are.
+const MOST_MEMORY: usize = 512 << 20;
+
 /// What a site's rules are read against.
 pub(super) struct Site<'s> {
     /// Without them (they are wrong, which is noted) the templates cannot be checked, and are not.
@@ -28,8 +31,14 @@ pub(super) fn read_all(section: &mut Section, site: &Site<'_>) -> Vec<Rule> {
         section.missing("rules", Some(advice.to_owned()));
     }
     let mut names = HashMap::new();
-    let mut rules = Vec::new();
+    let mut rules: Vec<Rule> = Vec::new();
+    let mut memory: usize = site.ignore.iter().map(Glob::memory).sum();
     for (i, mut section) in sections.into_iter().enumerate() {
+        // What follows would only take more.
+        if memory > MOST_MEMORY {
+            section.ignore_rest();
+            continue;
+        }
         let named = section.text("name");
         let at = named.as_ref().map_or(section.at(), |name| name.at.clone());
         let name = named.map_or_else(|| format!("rule {}", i + 1), |name| name.value);
@@ -41,6 +50,20 @@ pub(super) fn read_all(section: &mut Section, site: &Site<'_>) -> Vec<Rule> {
             );
         }
         if let Some(rule) = read(name, &mut section, site) {
+            let globs = rule.matches.iter().chain(&rule.except);
+            memory += globs.map(Glob::memory).sum::<usize>();
+            if memory > MOST_MEMORY {
+                let at = section.at();
+                section.problem(
+                    at,
+                    format!(
+                        "up to here, the site's globs may take more than {} MB of memory",
+                        MOST_MEMORY >> 20
+                    ),
+                    Some("write `*` or `**` in place of long lists in braces".to_owned()),
+                );
+                continue;
+            }
             pointless::check(&mut section, &rule, &rules, site.ignore);
             rules.push(rule);
         }

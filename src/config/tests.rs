@@ -597,6 +597,25 @@ fn a_rule_that_asks_for_what_the_cdn_cannot_do_is_warned_about() {
 }
 
 #[test]
+fn rules_that_would_take_too_much_memory_are_refused() {
+    let rules = |count: usize| -> String {
+        let rule = |n| {
+            let braces = "{a,b*}/".repeat(7);
+            format!("  - {{match: ['{n}/{braces}x'], urls: ['/{{path}}']}}\n")
+        };
+        let rules: String = (0..count).map(rule).collect();
+        let head = "repo: github:acme/website\nbase_urls: https://www.example.com\ncdns: tencent\n";
+        with_site(&format!("{head}rules:\n{rules}"))
+    };
+
+    assert_eq!(said(&rules(50)), [""; 0]);
+    let said = said(&rules(1_000));
+    assert_eq!(said.len(), 1, "{said:?}");
+    let words = "up to here, the site's globs may take more than 512 MB of memory";
+    assert!(said[0].ends_with(words), "{said:?}");
+}
+
+#[test]
 fn addresses_and_stores_are_checked() {
     for (line, good) in [
         ("listen: \"[::1]:80\"", true),

@@ -5,10 +5,15 @@ use std::str::Chars;
 
 use globset::{ErrorKind, GlobBuilder, GlobSet};
 
-use super::RuleError;
+use super::{RuleError, matcher};
 
 /// Bytes in one glob. Paths are no longer on any system git runs on, and a glob this long always compiles.
 const LONGEST: usize = 4_096;
+
+/// What the regular expression of the shortest glob takes, in bytes,
+const COMPILED: usize = 24 * 1_024;
+/// and one more byte of a glob.
+const COMPILED_BYTE: usize = 200;
 
 /// A glob over paths: globset's, with `/` matched only by `**`.
 ///
@@ -51,6 +56,13 @@ impl Glob {
     pub fn is_match(&self, path: impl AsRef<[u8]>) -> bool {
         let path = globset::Candidate::from_bytes(path.as_ref());
         self.alone.is_match_candidate(&path)
+    }
+
+    /// Bytes of memory that it takes at most, here and in a [`Matcher`](super::Matcher), without what regular
+    /// expressions cache while they match (at most 2 MB for each, and none for globs that a tree holds).
+    /// `tests/memory.rs` holds it to that.
+    pub fn memory(&self) -> usize {
+        COMPILED + COMPILED_BYTE * self.text.len() + matcher::memory(self)
     }
 
     /// The glob as globset has it.

@@ -19,12 +19,16 @@ use super::Glob;
 use segments::Sequence;
 use tree::Tree;
 
+/// Bytes for each byte, wildcard or class of a glob whose braces are written out: a segment is at least one of those
+/// and a slash, and has a node.
+const ATOM_MEMORY: usize = 200;
+
 /// The places of the globs that match a path, ascending.
 pub type Matches = SmallVec<[usize; 8]>;
 
 /// Many globs, each known by its place in the list it was built from.
 ///
-/// Memory: at most 4,096 pieces a glob, of some 300 bytes each; usually one or two. Time for a path: each of its
+/// Memory: with the globs themselves, at most what [`Glob::memory`] says of each. Time for a path: each of its
 /// segments is looked up at the nodes that are still possible there, of which there are at most as many as pieces
 /// of globs, and tried with those nodes' wildcards; in practice a few nodes. Nothing is built while matching.
 #[derive(Clone, Debug)]
@@ -83,6 +87,11 @@ impl Matcher {
         }
         places
     }
+}
+
+/// Bytes that a glob takes in a matcher at most.
+pub(super) fn memory(glob: &Glob) -> usize {
+    ATOM_MEMORY * atoms::written_size(glob.compiled().glob())
 }
 
 /// A glob as sequences of segments, of which a path must fit one.

@@ -72,6 +72,11 @@ pub(super) fn lines(glob: &str) -> Option<Vec<Vec<Atom>>> {
     }
 }
 
+/// How much a glob comes to once its braces are written out; nothing where that is too long to be.
+pub(super) fn written_size(glob: &str) -> usize {
+    lines(glob).map_or(0, |lines| size(&lines))
+}
+
 enum Token {
     Atom(Atom),
     /// `{a,b}`: one of these.
