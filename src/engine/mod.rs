@@ -162,6 +162,8 @@ impl Engine {
         }
         let cut = watch::Sender::new(false);
         let mut in_hand = JoinSet::new();
+        let listening = self.listen();
+        tokio::pin!(listening);
         loop {
             // Listen before looking, or a wish made in between would wait for the next look.
             let bell = Arc::clone(&self.bell);
@@ -175,6 +177,7 @@ impl Engine {
                 () = self.clock.sleep(wait) => {}
                 Some(_) = in_hand.join_next() => {}
                 () = stopped(&mut stop, Duration::ZERO) => break,
+                () = &mut listening => {}
             }
         }
         let finished = async |in_hand: &mut JoinSet<()>, limit| {
@@ -188,6 +191,25 @@ impl Engine {
             );
             cut.send_replace(true);
             finished(&mut in_hand, HAND_OVER_LIMIT).await;
+        }
+    }
+
+    /// Rings the bell when another process announces work. Never returns.
+    async fn listen(&self) {
+        let mut failures = 0;
+        loop {
+            match self.store.announced().await {
+                Ok(()) => failures = 0,
+                Err(error) => {
+                    warn!(
+                        "cannot hear of other replicas' work, looking for it every few seconds: {error}"
+                    );
+                    let wait = retry::backoff(failures, self.clock.fraction());
+                    failures += 1;
+                    self.clock.sleep(wait).await;
+                }
+            }
+            self.bell.notify_one();
         }
     }
 

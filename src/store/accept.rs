@@ -344,7 +344,8 @@ pub(super) async fn begin(
 ) -> Result<(), StoreError> {
     statuses::want(tx, &run.id, StatusState::Pending, &run.summary, now).await?;
     work::wish(tx, &WorkKey::Run(run.id.clone()), now).await?;
-    work::wish(tx, &WorkKey::Status(run.id.clone()), now).await
+    work::wish(tx, &WorkKey::Status(run.id.clone()), now).await?;
+    tx.announce().await
 }
 
 /// Puts a failed run back to work: what was confirmed stays so, what failed is planned again.

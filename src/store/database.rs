@@ -158,6 +158,11 @@ pub trait Database: Send + Sync {
 
     /// Whether other processes may be working on the same store.
     fn is_shared(&self) -> bool;
+
+    /// Returns once another process has announced work, or may have while nobody
+    /// listened: the first call returns as soon as it listens. For ever pending
+    /// where no other process works on the store. One caller at a time.
+    async fn announced(&self) -> Result<(), StoreError>;
 }
 
 /// A transaction under way.
@@ -174,6 +179,9 @@ pub trait Transaction: Send {
 
     /// Waits for other transactions that took the same names, and holds up those that do so later, until this one is over.
     async fn take_turns(&mut self, names: BTreeSet<String>) -> Result<(), StoreError>;
+
+    /// Tells other processes, once this is committed, that there is work to do now.
+    async fn announce(&mut self) -> Result<(), StoreError>;
 
     /// Makes everything durable at once: on disk when this returns.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgPoolOptions, PgRow};
+use sqlx::postgres::{PgListener, PgPoolOptions, PgRow};
 use sqlx::{AssertSqlSafe, Column, Connection, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
+use tokio::sync::Mutex;
 
 use super::StoreError;
 use super::database::{Database, Row, Transaction, Value};
 
-/// Connections a replica holds at most.
+/// Connections a replica holds at most, besides the one that listens.
 const CONNECTIONS: u32 = 10;
 /// How long anyone waits for a connection: a forge gives up on a delivery after ten seconds.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,16 +33,23 @@ const SESSION: &str = "
     SELECT set_config('synchronous_commit', 'on', false)
     WHERE current_setting('synchronous_commit') = 'off'";
 
+/// The channel on which replicas tell each other of work. Their names are the payload.
+const CHANNEL: &str = "purgehook_work";
+
 /// A PostgreSQL database.
 pub struct PostgresDatabase {
     pool: PgPool,
+    /// This process, among those on the same database.
+    name: Arc<str>,
+    /// None until somebody listens, and after the connection was lost.
+    listener: Mutex<Option<PgListener>>,
 }
 
 impl PostgresDatabase {
     /// Connects and brings the schema up to date. Replicas that start at once take turns.
     pub async fn open(address: &str) -> Result<Self, StoreError> {
         let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
+            .max_connections(CONNECTIONS + 1)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .after_connect(|connection, _| {
                 Box::pin(async move {
@@ -68,7 +77,13 @@ impl PostgresDatabase {
             .map_err(|e| {
                 StoreError::Unreachable(format!("cannot prepare the PostgreSQL database: {e}"))
             })?;
-        Ok(Self { pool })
+        let name: String =
+            limited(sqlx::query_scalar("SELECT gen_random_uuid()::text").fetch_one(&pool)).await?;
+        Ok(Self {
+            pool,
+            name: name.into(),
+            listener: Mutex::new(None),
+        })
     }
 }
 
@@ -88,9 +103,11 @@ async fn limited<T>(
 #[async_trait]
 impl Database for PostgresDatabase {
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
-        Ok(Box::new(PostgresTransaction(
-            limited(self.pool.begin()).await?,
-        )))
+        Ok(Box::new(PostgresTransaction {
+            tx: limited(self.pool.begin()).await?,
+            process: Arc::clone(&self.name),
+            announced: false,
+        }))
     }
 
     async fn read(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
@@ -105,19 +122,49 @@ impl Database for PostgresDatabase {
     fn is_shared(&self) -> bool {
         true
     }
+
+    async fn announced(&self) -> Result<(), StoreError> {
+        let mut listener = self.listener.lock().await;
+        let Some(open) = listener.as_mut() else {
+            let mut open = limited(PgListener::connect_with(&self.pool)).await?;
+            limited(open.listen(CHANNEL)).await?;
+            *listener = Some(open);
+            // What was announced before now, nobody heard.
+            return Ok(());
+        };
+        loop {
+            match open.try_recv().await {
+                Ok(Some(said)) if said.payload() == &*self.name => {}
+                Ok(Some(_)) => return Ok(()),
+                // The connection is lost: the next call makes another.
+                Ok(None) => {
+                    *listener = None;
+                    return Ok(());
+                }
+                Err(error) => {
+                    *listener = None;
+                    return Err(error.into());
+                }
+            }
+        }
+    }
 }
 
-struct PostgresTransaction(sqlx::Transaction<'static, Postgres>);
+struct PostgresTransaction {
+    tx: sqlx::Transaction<'static, Postgres>,
+    process: Arc<str>,
+    announced: bool,
+}
 
 #[async_trait]
 impl Transaction for PostgresTransaction {
     async fn execute(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
-        let done = limited(bind(sql, params).execute(&mut *self.0)).await?;
+        let done = limited(bind(sql, params).execute(&mut *self.tx)).await?;
         Ok(done.rows_affected())
     }
 
     async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        let rows = limited(bind(sql, params).fetch_all(&mut *self.0)).await?;
+        let rows = limited(bind(sql, params).fetch_all(&mut *self.tx)).await?;
         rows.iter().map(row).collect()
     }
 
@@ -130,14 +177,26 @@ impl Transaction for PostgresTransaction {
         for name in names {
             let turn = sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
                 .bind(name)
-                .execute(&mut *self.0);
+                .execute(&mut *self.tx);
             limited(turn).await?;
         }
         Ok(())
     }
 
+    async fn announce(&mut self) -> Result<(), StoreError> {
+        if !self.announced {
+            let notice = sqlx::query("SELECT pg_notify($1, $2)")
+                .bind(CHANNEL)
+                .bind(&*self.process)
+                .execute(&mut *self.tx);
+            limited(notice).await?;
+            self.announced = true;
+        }
+        Ok(())
+    }
+
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        limited(self.0.commit()).await
+        limited(self.tx.commit()).await
     }
 }
 

@@ -90,6 +90,10 @@ impl Database for SqliteDatabase {
     fn is_shared(&self) -> bool {
         false
     }
+
+    async fn announced(&self) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
 }
 
 struct SqliteTransaction(sqlx::Transaction<'static, Sqlite>);
@@ -115,6 +119,10 @@ impl Transaction for SqliteTransaction {
 
     async fn take_turns(&mut self, _: BTreeSet<String>) -> Result<(), StoreError> {
         // There is one turn for everyone, and BEGIN IMMEDIATE took it.
+        Ok(())
+    }
+
+    async fn announce(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
 

@@ -226,9 +226,15 @@ impl Store {
         undisturbed(|| async {
             let mut tx = self.database.begin().await?;
             wish(&mut *tx, key, at).await?;
+            tx.announce().await?;
             tx.commit().await
         })
         .await
+    }
+
+    /// Returns once another process may have made work that is due; see [`Database::announced`](super::Database::announced).
+    pub async fn announced(&self) -> Result<(), StoreError> {
+        self.database.announced().await
     }
 
     /// When the next work is due, leased work when its lease ends.
@@ -276,6 +282,9 @@ impl Store {
         for write in writes {
             apply(&mut *tx, write, now).await?;
         }
+        if writes.iter().any(|write| makes_work(write, now)) {
+            tx.announce().await?;
+        }
         tx.commit().await?;
         Ok(true)
     }
@@ -313,6 +322,27 @@ impl Store {
         )
         .await?;
         tx.commit().await
+    }
+}
+
+/// Whether a write leaves something to do at `now`. (What a run's line has planned is wished for, too.)
+fn makes_work(write: &Write, now: Timestamp) -> bool {
+    match write {
+        Write::Wish(_, at) => *at <= now,
+        Write::Status(_, _, _)
+        | Write::Waiting(_, _, _)
+        | Write::WishLanes(_)
+        | Write::NewRun(_) => true,
+        Write::Run(_)
+        | Write::Changes(_, _)
+        | Write::Purges(_, _)
+        | Write::Update(_)
+        | Write::Move(_)
+        | Write::Task(_)
+        | Write::Posted(_, _, _, _)
+        | Write::HeldAsOf(_, _)
+        | Write::Hold(_, _, _)
+        | Write::LetGo { .. } => false,
     }
 }
 

@@ -173,6 +173,10 @@ impl Database for OutOfOrder {
     fn is_shared(&self) -> bool {
         false
     }
+
+    async fn announced(&self) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
 }
 
 /// How a server is to be started.
