@@ -1,7 +1,7 @@
 //! `purgehook plan`: what a change would purge. Sends nothing.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{BufWriter, Read, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -112,11 +112,12 @@ pub fn run(
     let loads = plan.loads(ceiling);
     let (_, reset) = quota_day(Clock::system().now());
     if json {
-        let mut document = plan.to_json();
-        document["summary"] = loads_to_json(&loads, reset);
-        document["problems"] = plan.problems.clone().into();
-        document["notes"] = plan.notes.clone().into();
-        println!("{document}");
+        let document = plan.document(loads_to_json(&loads, reset));
+        let mut out = BufWriter::new(stdout().lock());
+        serde_json::to_writer(&mut out, &document).context("cannot write the plan")?;
+        writeln!(out)
+            .and_then(|()| out.flush())
+            .context("cannot write the plan")?;
     } else {
         println!("{}", plan.to_table().trim_end());
         if !loads.is_empty() {

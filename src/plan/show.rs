@@ -1,30 +1,70 @@
 //! A plan for people (a table) and for programs (JSON).
 
 use comfy_table::{ContentArrangement, Table, presets};
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::Plan;
+use crate::purge::PlannedPurge;
+
+#[derive(Serialize)]
+struct Document<'p> {
+    purges: Purges<'p>,
+    summary: Value,
+    problems: &'p [String],
+    notes: &'p [String],
+}
+
+struct Purges<'p>(&'p [PlannedPurge]);
+
+impl Serialize for Purges<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Entry::of))
+    }
+}
+
+#[derive(Serialize)]
+struct Entry<'p> {
+    cdn: &'p str,
+    kind: &'static str,
+    target: &'p str,
+    rule: &'p str,
+    path: Option<&'p str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<&'static str>,
+}
+
+impl<'p> Entry<'p> {
+    fn of(purge: &'p PlannedPurge) -> Self {
+        let PlannedPurge {
+            cdn,
+            kind,
+            target,
+            mode,
+            rule,
+            path,
+        } = purge;
+        Self {
+            cdn,
+            kind: kind.word(),
+            target,
+            rule,
+            path: path.as_deref(),
+            mode: mode.map(|mode| mode.word()),
+        }
+    }
+}
 
 impl Plan {
-    /// `{"purges": [{"cdn", "kind", "target", "rule", "path"}]}`, with `"mode"` where a directory has one.
-    pub fn to_json(&self) -> Value {
-        let purges: Vec<Value> = self
-            .purges
-            .iter()
-            .map(|purge| {
-                let mut entry = Map::new();
-                entry.insert("cdn".to_owned(), json!(purge.cdn));
-                entry.insert("kind".to_owned(), json!(purge.kind.word()));
-                entry.insert("target".to_owned(), json!(purge.target));
-                entry.insert("rule".to_owned(), json!(purge.rule));
-                entry.insert("path".to_owned(), json!(purge.path));
-                if let Some(mode) = purge.mode {
-                    entry.insert("mode".to_owned(), json!(mode.word()));
-                }
-                Value::Object(entry)
-            })
-            .collect();
-        json!({ "purges": purges })
+    /// `{"purges": [{"cdn", "kind", "target", "rule", "path"}], "summary", "problems", "notes"}`, with `"mode"` where a
+    /// directory has one. It borrows from the plan: of a large one, JSON values would take more than the plan itself.
+    pub fn document(&self, summary: Value) -> impl Serialize + '_ {
+        Document {
+            purges: Purges(&self.purges),
+            summary,
+            problems: &self.problems,
+            notes: &self.notes,
+        }
     }
 
     /// The purges as a table.

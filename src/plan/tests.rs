@@ -361,14 +361,18 @@ fn the_json_has_the_documented_keys() {
     )]);
     let mut plan = plan(&rules, &[able("cdn")], &changed(&["a"]));
     plan.purges[1].path = None;
+    plan.notes = vec!["a note".to_owned()];
     assert_eq!(
-        plan.to_json(),
-        json!({"purges": [
+        serde_json::to_value(plan.document(json!([1]))).unwrap(),
+        json!({"summary": [1], "problems": [], "notes": ["a note"], "purges": [
             {"cdn": "cdn", "kind": "url", "target": "https://www.example.com/a", "rule": "r", "path": "a"},
             {"cdn": "cdn", "kind": "directory", "target": "https://www.example.com/d/", "rule": "r", "path": null, "mode": "flush"},
         ]})
     );
-    assert_eq!(Plan::default().to_json(), json!({"purges": []}));
+    assert_eq!(
+        serde_json::to_value(Plan::default().document(json!([]))).unwrap(),
+        json!({"summary": [], "problems": [], "notes": [], "purges": []})
+    );
 }
 
 #[test]
