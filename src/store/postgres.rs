@@ -116,7 +116,7 @@ impl Database for PostgresDatabase {
     }
 
     fn skip_locked(&self) -> &'static str {
-        "FOR UPDATE SKIP LOCKED"
+        "FOR UPDATE OF work SKIP LOCKED"
     }
 
     fn is_shared(&self) -> bool {

@@ -160,7 +160,9 @@ pub enum Write {
 }
 
 impl Store {
-    /// Claims work that is due at `now`, oldest first, until `now + lease`.
+    /// Claims work that is due at `now`, until `now + lease`: the oldest of each site
+    /// before the second of any, so that a site with much to do holds up no other.
+    /// Work that is no run's or status' is a site of its own. What is claimed comes oldest first.
     pub async fn claim(
         &self,
         now: Timestamp,
@@ -175,10 +177,20 @@ impl Store {
                 &format!(
                     // MATERIALIZED: PostgreSQL may look more than once for what is only a
                     // subquery, skip what it has just locked, and claim more than the limit.
-                    "WITH due AS MATERIALIZED (
-                         SELECT id FROM work
-                         WHERE due_at <= $3 AND (lease IS NULL OR lease_until <= $3)
-                         ORDER BY due_at
+                    "WITH free AS (
+                         SELECT work.id, ROW_NUMBER() OVER (
+                             PARTITION BY COALESCE(runs.site, work.id)
+                             ORDER BY work.due_at, work.id) AS turn
+                         FROM work LEFT JOIN runs ON runs.id = CASE
+                             WHEN work.id LIKE 'run %' THEN substr(work.id, 5)
+                             WHEN work.id LIKE 'status %' THEN substr(work.id, 8) END
+                         WHERE work.due_at <= $3
+                             AND (work.lease IS NULL OR work.lease_until <= $3)),
+                     due AS MATERIALIZED (
+                         SELECT work.id FROM work JOIN free ON free.id = work.id
+                         WHERE work.due_at <= $3
+                             AND (work.lease IS NULL OR work.lease_until <= $3)
+                         ORDER BY free.turn, work.due_at
                          LIMIT $4
                          {})
                      UPDATE work SET lease = $1, lease_until = $2

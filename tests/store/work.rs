@@ -1,13 +1,13 @@
 //! The queue: leases, wishes and waits.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use purgehook::purge::PurgeKind;
 use purgehook::run::StatusState;
 use purgehook::store::{After, Store, StoreError, Work, WorkKey, Write};
 
-use crate::databases::{Opened, at, on_both, run, run_id};
+use crate::databases::{Opened, at, delivery, on_both, run, run_id};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -15,6 +15,7 @@ on_both!(
     work_is_claimed_oldest_first_and_when_it_is_due,
     claimers_at_once_get_work_of_which_none_is_in_two_hands,
     a_claim_takes_no_more_than_it_may,
+    a_storm_of_one_site_does_not_hold_up_another,
     a_lease_that_passed_on_writes_nothing,
     a_lease_that_passed_on_cannot_be_renewed,
     a_wish_made_while_work_is_in_hand_is_not_lost,
@@ -95,6 +96,29 @@ async fn a_claim_takes_no_more_than_it_may(opened: Opened) {
     let works = opened.store.claim(at(1), LEASE, "one", 16).await.unwrap();
 
     assert_eq!(works.len(), 16);
+}
+
+async fn a_storm_of_one_site_does_not_hold_up_another(opened: Opened) {
+    let store = &opened.store;
+    let storm: Vec<_> = (0..2_000)
+        .map(|n| delivery(n, &format!("f-{n}"), &format!("push {n}")))
+        .collect();
+    store.accept(&storm).await.unwrap();
+    let mut calm = delivery(5_000, "calm", "calm");
+    calm.runs[0].site = "docs".to_owned();
+    calm.received_at = at(5);
+    let wanted = WorkKey::Run(calm.runs[0].id.clone());
+    store.accept(&[calm]).await.unwrap();
+
+    let asked = Instant::now();
+    let works = store.claim(at(10_000), LEASE, "one", 16).await.unwrap();
+
+    println!("a claim among 4,002 took {:?}", asked.elapsed());
+    assert_eq!(works.len(), 16, "no place is left empty");
+    assert!(
+        works.iter().any(|work| work.key == wanted),
+        "the next one to be claimed, though 4,000 are older: {works:?}"
+    );
 }
 
 async fn a_lease_that_passed_on_writes_nothing(opened: Opened) {
