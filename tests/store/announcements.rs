@@ -107,7 +107,8 @@ async fn a_listener_whose_connection_ends_listens_again_and_looks_at_once() {
     let mut admin = PgConnection::connect(&opened.address).await.unwrap();
     admin
         .execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE query LIKE 'LISTEN%' AND datname = current_database()",
         )
         .await
         .unwrap();
