@@ -22,6 +22,17 @@ const READERS: u32 = 4;
 /// Tries at bringing the schema up to date.
 const PREPARATIONS: u32 = 5;
 
+/// How long to leave a file alone that another program is preparing.
+const LOCKED_PAUSE: Duration = Duration::from_millis(200);
+
+/// Whether another program holds the file just now (`SQLITE_BUSY`).
+fn is_locked(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .is_some_and(|code| code == "5")
+}
+
 /// A SQLite file in WAL mode: one connection that writes, several that read.
 pub struct SqliteDatabase {
     writer: SqlitePool,
@@ -38,14 +49,25 @@ impl SqliteDatabase {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(true);
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options.clone())
-            .await
-            .map_err(|e| {
-                StoreError::Unreachable(format!("cannot open the database {path}: {e}"))
-            })?;
+        let connect = || {
+            SqlitePoolOptions::new()
+                .max_connections(1)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .connect_with(options.clone())
+        };
+        // SQLite does not wait for the lock that turns a new file to WAL: of programs
+        // that start at once, some are refused.
+        let mut opened = connect().await;
+        for _ in 1..PREPARATIONS {
+            if !opened.as_ref().is_err_and(is_locked) {
+                break;
+            }
+            tokio::time::sleep(LOCKED_PAUSE).await;
+            opened = connect().await;
+        }
+        let writer = opened.map_err(|e| {
+            StoreError::Unreachable(format!("cannot open the database {path}: {e}"))
+        })?;
         // The migrator has no lock for SQLite: of programs that start at once, one
         // makes the tables and the others find them at their next try.
         let mut prepared = super::migrations::sqlite().run(&writer).await;
