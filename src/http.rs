@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::quote::Quotes;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,6 +20,8 @@ pub struct Outside {
     pub http: reqwest::Client,
     /// For signatures, nonces and pauses.
     pub clock: Clock,
+    /// For what is quoted from answers.
+    pub quotes: Quotes,
 }
 
 impl Outside {
@@ -33,7 +36,11 @@ impl Outside {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .build()?;
-        Ok(Self { http, clock })
+        Ok(Self {
+            http,
+            clock,
+            quotes: Quotes::default(),
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 //! is the path through these rooms; a room uses only rooms above it.
 //!
 //! - [`clock`]: the time and the randomness, handed in so that tests can drive them.
+//! - [`quote`]: someone else's words, fit to be shown.
 //! - [`http`]: the one client for outgoing requests, with its limits.
 //! - [`settings`]: a YAML file as located values, and the reader that collects every problem in it.
 //! - [`event`], [`changes`], [`run`], [`purge`]: the words as types.
@@ -31,6 +32,7 @@ pub mod forge;
 pub mod http;
 pub mod plan;
 pub mod purge;
+pub mod quote;
 pub mod rules;
 pub mod run;
 pub mod sandbox;

@@ -62,10 +62,10 @@ fn token_from_environment(
     names: &Names,
     id: &SecretString,
 ) -> Option<SecretString> {
-    let token = section.env(names.token.variable)?;
+    let token = section.env_secret(names.token.variable)?;
     let owner = section.env(names.id.variable).filter(|id| !id.is_empty());
     let is_ours = owner.is_none_or(|owner| owner == id.expose_secret());
-    (is_ours && !token.is_empty()).then(|| token.into())
+    is_ours.then_some(token)
 }
 
 /// Reads `endpoint`, whose default is the kind's own.

@@ -12,14 +12,17 @@ use url::Url;
 
 use super::{CdnError, ErrorClass};
 use crate::http::{AnswerError, read_answer};
+use crate::quote::Quotes;
 
 /// What is asked of whom, for messages: "Tencent CDN", "`PurgeUrlsCache` (12 URLs)".
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Asking {
     /// The CDN as people call it.
     pub cdn: &'static str,
     /// The action, and of how many targets.
     pub what: String,
+    /// For what is quoted from the answer.
+    pub quotes: Quotes,
 }
 
 /// What came back.
@@ -65,17 +68,19 @@ impl Asking {
 
     /// The CDN answered with an error of its own: it did nothing.
     pub fn refused(&self, class: ErrorClass, code: &str, says: &str, request_id: &str) -> CdnError {
+        let code = self.quotes.quote(code);
         let mut message = format!("{} refused {}: {code}", self.cdn, self.what);
         if !says.is_empty() {
             message.push_str(": ");
-            message.push_str(says);
+            message.push_str(&self.quotes.quote(says));
         }
         if !request_id.is_empty() {
+            let request_id = self.quotes.quote(request_id);
             message.push_str(&format!(" (request id {request_id})"));
         }
         CdnError {
             class,
-            code: code.to_owned(),
+            code,
             message,
             retry_after: None,
             maybe_done: false,
@@ -109,8 +114,10 @@ impl Asking {
             class: ErrorClass::Retry,
             code: "answer".to_owned(),
             message: format!(
-                "{} answered {} with something that makes no sense: {why} (HTTP status {status})",
-                self.cdn, self.what
+                "{} answered {} with something that makes no sense: {} (HTTP status {status})",
+                self.cdn,
+                self.what,
+                self.quotes.quote(why)
             ),
             retry_after: None,
             maybe_done: true,
@@ -150,7 +157,7 @@ impl Asking {
                 "{} {outcome} {}: {}",
                 self.cdn,
                 self.what,
-                with_causes(&error)
+                self.quotes.quote(&with_causes(&error))
             ),
             retry_after: None,
             maybe_done: sent,

@@ -9,6 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use url::Url;
 
 use super::{Report, TargetState};
+use crate::quote::one_line;
 
 /// The targets of one batch, to be found by how a log writes them.
 pub struct Targets<'b> {
@@ -48,9 +49,31 @@ impl<'b> Targets<'b> {
     }
 }
 
+/// The most characters of a task's id. Those in the documents are numbers, or a UUID at most.
+const LONGEST_ID: usize = 128;
+
+impl AnyId {
+    /// The id of a task, if this can be one: letters, digits, `-`, `_` and `.` only, since it is stored, shown, and put into
+    /// addresses. Whoever answers with something else must not decide what is asked next.
+    pub fn task(&self) -> Option<&str> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let id = self.0.as_str();
+        let is_id = (1..=LONGEST_ID).contains(&id.len())
+            && id.bytes().all(fits)
+            && id.bytes().any(|byte| byte.is_ascii_alphanumeric());
+        is_id.then_some(id)
+    }
+}
+
 /// Notes how a target stands. A log has one entry for each area, so a target is
 /// done only when all its entries are, and has failed only when none is running.
 pub fn note(report: &mut Report, target: &str, state: TargetState) {
+    let state = match state {
+        TargetState::Failed(why) => TargetState::Failed(one_line(&why)),
+        TargetState::Invalid(why) => TargetState::Invalid(one_line(&why)),
+        TargetState::Unknown(word) => TargetState::Unknown(one_line(&word)),
+        TargetState::Running(_) | TargetState::Done => state,
+    };
     match report.targets.get_mut(target) {
         Some(known) if weight(known) >= weight(&state) => {}
         Some(known) => *known = state,
@@ -196,6 +219,28 @@ mod tests {
             Some("https://a.example/~x")
         );
         assert_eq!(targets.find("https://A.example/~x"), None);
+    }
+
+    #[test]
+    fn an_id_that_could_lead_elsewhere_is_none() {
+        let task = |id: &str| AnyId(id.to_owned()).task().map(str::to_owned);
+
+        for good in ["1538366", "0f3a-41.b_2", "7"] {
+            assert_eq!(task(good).as_deref(), Some(good));
+        }
+        for bad in [
+            "",
+            "..",
+            "../quota",
+            "1,2",
+            "1?x=2",
+            "1 2",
+            "1\u{1b}[2J",
+            "é",
+        ] {
+            assert_eq!(task(bad), None, "{bad:?}");
+        }
+        assert_eq!(task(&"1".repeat(LONGEST_ID + 1)), None);
     }
 
     #[test]

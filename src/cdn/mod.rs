@@ -237,25 +237,41 @@ impl Pace {
     }
 }
 
+/// More requests than any one call needs: a day's purges are some hundred pages. An API that gives ever
+/// more pages must not be read for ever.
+const MOST_REQUESTS: u32 = 1_000;
+/// More entries of a history than are held at one time, for the same reason.
+const MOST_ENTRIES: usize = 200_000;
+
 /// The requests of one call: the first goes out at once, each further one when the pace lets it.
 struct Paced<'p> {
     pace: &'p Pace,
-    started: bool,
+    made: u32,
 }
 
 impl<'p> Paced<'p> {
     fn new(pace: &'p Pace) -> Self {
-        Self {
-            pace,
-            started: false,
-        }
+        Self { pace, made: 0 }
     }
 
-    /// Returns when the next request may go out.
-    async fn next(&mut self) {
-        if self.started {
+    /// Returns when the next request may go out; `held` entries have been read so far. An error when it has been enough.
+    async fn next(&mut self, held: usize) -> Result<(), CdnError> {
+        if self.made >= MOST_REQUESTS || held >= MOST_ENTRIES {
+            return Err(CdnError {
+                class: ErrorClass::Retry,
+                code: "answer".to_owned(),
+                message: format!(
+                    "the CDN's history has no end: {} requests brought {held} entries, and more are said to come",
+                    self.made
+                ),
+                retry_after: None,
+                maybe_done: true,
+            });
+        }
+        if self.made > 0 {
             self.pace.next().await;
         }
-        self.started = true;
+        self.made += 1;
+        Ok(())
     }
 }

@@ -17,6 +17,7 @@ use crate::event::{RepoPath, SignalKind};
 use crate::forge::{self, Forge, ForgeKind};
 use crate::http::Outside;
 use crate::plan::Cover;
+use crate::quote::Quotes;
 use crate::rules::{Case, Glob, Rules};
 use crate::settings::{Environment, File, Problems, Section};
 
@@ -35,6 +36,8 @@ pub const DEFAULT_PATH: &str = "rules.yaml";
 
 /// Everything rules.yaml says, checked, with clients made for each forge and CDN.
 pub struct Config {
+    /// Knows every secret of the file.
+    pub quotes: Quotes,
     /// The `server:` part.
     pub server: Server,
     /// By name under `forges:`.
@@ -236,6 +239,10 @@ pub fn read(
 ) -> Result<Loaded, Problems> {
     let file = File::new(name, text, environment);
     let config = file.root().and_then(|root| read_root(root, outside, kinds));
+    // Whoever quotes an answer from now on knows what to leave out.
+    for secret in file.secrets() {
+        outside.quotes.hide(&secret);
+    }
     let problems = file.problems();
     match config {
         Some(config) if !problems.has_errors() => Ok(Loaded {
@@ -261,6 +268,7 @@ fn read_root(mut root: Section, outside: &Outside, kinds: Kinds<'_>) -> Option<C
         .filter_map(|site| Some((site.name.value, site.site?)))
         .collect();
     (sites.len() == count).then_some(Config {
+        quotes: outside.quotes.clone(),
         server: server?,
         forges: forges.into_clients()?,
         cdns: cdns.into_clients()?,

@@ -145,7 +145,8 @@ impl Engine {
             stream: asked.stream,
             meaning: asked.meaning,
             content_type: came.content_type.to_owned(),
-            body: came.body,
+            // Gitee sends its password in the body, too, and no secret is kept.
+            body: config.quotes.body_without_secrets(came.body),
             source: came.source,
             sent_at: came.sent_at,
             received_at: self.now(),

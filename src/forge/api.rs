@@ -19,14 +19,13 @@ use url::{Url, form_urlencoded};
 use super::ForgeError;
 use crate::clock::Clock;
 use crate::http::{AnswerError, Outside, read_answer};
+use crate::quote::Quotes;
 
 /// How long to wait when a forge says "too fast" but not for how long.
 /// GitHub asks for at least a minute ("Rate limits for the REST API").
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);
 /// The longest wait that is believed; a reset further away than a day is a mistake.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
-/// The most characters of a forge's own words that go into a message.
-const LONGEST_QUOTE: usize = 300;
 
 /// The most answers that are kept for questions that are asked again.
 const MAX_KEPT: usize = 500;
@@ -125,21 +124,21 @@ impl Api {
             message: format!(
                 "{} did not answer when asked to {what}: {}",
                 self.forge,
-                causes(&error.without_url())
+                self.outside.quotes.quote(&causes(&error.without_url()))
             ),
             retry_after: None,
         };
-        let request = request.build().map_err(broken)?;
+        let (client, request) = request.build_split();
+        let request = request.map_err(broken)?;
+        let quotes = self.outside.quotes.after(request.headers());
         // The forge may close a connection at the moment at which it is used again. Asking
         // once more costs nothing; what writes is left to who knows whether it may be repeated.
         let once_more = match *request.method() {
             Method::GET => request.try_clone(),
             _ => None,
         };
-        let response = match (self.outside.http.execute(request).await, once_more) {
-            (Err(error), Some(request)) if was_closed(&error) => {
-                self.outside.http.execute(request).await
-            }
+        let response = match (client.execute(request).await, once_more) {
+            (Err(error), Some(request)) if was_closed(&error) => client.execute(request).await,
             (result, _) => result,
         };
         let response = response.map_err(broken)?;
@@ -154,6 +153,7 @@ impl Api {
             forge: self.forge,
             what: what.to_owned(),
             account: account.to_owned(),
+            quotes,
             status,
             headers,
             body,
@@ -315,11 +315,11 @@ impl Api {
 }
 
 /// An answer, read to its end.
-#[derive(Debug)]
 pub(super) struct Answer {
     forge: &'static str,
     what: String,
     account: String,
+    quotes: Quotes,
     pub status: StatusCode,
     pub headers: HeaderMap,
     /// None when it was longer than [`crate::http::MAX_ANSWER`].
@@ -336,12 +336,17 @@ impl Answer {
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, ForgeError> {
         let body = self.body.as_deref().unwrap_or_default();
         serde_json::from_slice(body).map_err(|error| ForgeError::Later {
-            message: one_line(&format!(
+            message: self.quotes.quote(&format!(
                 "{} gave an answer that makes no sense when asked to {}: {error}",
                 self.forge, self.what
             )),
             retry_after: None,
         })
+    }
+
+    /// Something else that the forge says, fit to be shown.
+    pub fn quote(&self, words: &str) -> String {
+        self.quotes.quote(words)
     }
 
     /// "GitHub answered 404 Not Found when asked to compare ..: its words".
@@ -382,11 +387,11 @@ impl Answer {
                 for value in [message, error, errors, error_description] {
                     said("", &value, &mut parts);
                 }
-                one_line(&parts.join("; "))
+                self.quotes.quote(&parts.join("; "))
             }
             // GitLab's rate limiter answers in plain text; pages of HTML help nobody.
             Err(_) => match std::str::from_utf8(body) {
-                Ok(text) if !text.trim_start().starts_with('<') => one_line(text.trim()),
+                Ok(text) if !text.trim_start().starts_with('<') => self.quotes.quote(text.trim()),
                 Ok(_) | Err(_) => String::new(),
             },
         }
@@ -451,15 +456,5 @@ fn causes(error: &dyn std::error::Error) -> String {
         let _ = write!(text, ": {error}");
         cause = error.source();
     }
-    one_line(&text)
-}
-
-/// Someone else's words, fit for a log line: no control characters, not too long.
-pub(super) fn one_line(text: &str) -> String {
-    let clean: String = text
-        .chars()
-        .take(LONGEST_QUOTE + 1)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    super::cut(&clean, LONGEST_QUOTE)
+    text
 }

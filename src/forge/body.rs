@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use percent_encoding::percent_decode;
 use serde::Deserialize;
 
-use super::api::one_line;
 use super::{MAX_NAME, Malformed};
 use crate::event::{CommitId, GitRef, RepoPath, is_zero_id};
+use crate::quote::one_line;
 
 /// The content type of a body that is JSON.
 pub(super) const JSON: &str = "application/json";

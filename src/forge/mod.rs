@@ -15,6 +15,7 @@ use url::Url;
 use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::http::Outside;
+use crate::quote::cut;
 use crate::run::StatusState;
 use crate::settings::Section;
 
@@ -303,13 +304,4 @@ fn note(files: &mut BTreeMap<FilePath, ChangeKind>, path: &str, kind: ChangeKind
             }
         })
         .or_insert(kind);
-}
-
-/// Cuts a description to a forge's limit in characters, with an ellipsis where something is missing.
-fn cut(text: &str, limit: usize) -> String {
-    if text.chars().count() <= limit {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(limit.saturating_sub(1)).collect();
-    format!("{}…", kept.trim_end())
 }

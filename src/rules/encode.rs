@@ -36,6 +36,9 @@ const PATH_VALUE: AsciiSet = UNRESERVED
 /// A template's own text is a URL already: its `%XX` stay, and so does `?`.
 const LITERAL: AsciiSet = PATH_VALUE.remove(b'%').remove(b'?');
 
+/// The same behind the `?`, where browsers write `'` as `%27` (WHATWG URL, "special-query percent-encode set").
+const LITERAL_QUERY: AsciiSet = LITERAL.add(b'\'');
+
 /// The part of a URL that a value is put into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
@@ -55,12 +58,13 @@ pub(super) fn push_value(url: &mut String, value: &[u8], part: Part) {
 }
 
 /// Appends one character of a template's own text.
-pub(super) fn push_literal(url: &mut String, c: char) {
+pub(super) fn push_literal(url: &mut String, c: char, part: Part) {
     let mut buffer = [0; 4];
-    url.extend(percent_encode(
-        c.encode_utf8(&mut buffer).as_bytes(),
-        &LITERAL,
-    ));
+    let set = match part {
+        Part::Path => &LITERAL,
+        Part::Query => &LITERAL_QUERY,
+    };
+    url.extend(percent_encode(c.encode_utf8(&mut buffer).as_bytes(), set));
 }
 
 /// Whether the bytes hold a control character: C0, DEL, or C1 in UTF-8.

@@ -58,10 +58,15 @@ impl Template {
             Some((path, query)) => (path, Some(query)),
             None => (rest, None),
         };
-        reader.read(path_text, first, &mut path)?;
+        reader.read(path_text, first, Part::Path, &mut path)?;
         if let Some(query_text) = query_text {
             let mut pieces = Vec::new();
-            reader.read(query_text, first + path_text.len() + 1, &mut pieces)?;
+            reader.read(
+                query_text,
+                first + path_text.len() + 1,
+                Part::Query,
+                &mut pieces,
+            )?;
             query = Some(pieces);
         }
         let template = Self {
@@ -286,17 +291,23 @@ impl Reader<'_> {
     }
 
     /// Reads one part of the template, which starts at byte `first` of the whole.
-    fn read(&self, part: &str, first: usize, pieces: &mut Vec<Piece>) -> Result<(), RuleError> {
+    fn read(
+        &self,
+        written: &str,
+        first: usize,
+        part: Part,
+        pieces: &mut Vec<Piece>,
+    ) -> Result<(), RuleError> {
         let mut text = String::new();
-        let mut chars = part.char_indices().peekable();
+        let mut chars = written.char_indices().peekable();
         while let Some((index, c)) = chars.next() {
             let at = first + index;
             match c {
                 '{' | '}' if chars.next_if(|(_, next)| *next == c).is_some() => {
-                    push_literal(&mut text, c);
+                    push_literal(&mut text, c, part);
                 }
                 '{' => {
-                    let inside = part.get(index + 1..).unwrap_or_default();
+                    let inside = written.get(index + 1..).unwrap_or_default();
                     let Some((name, _)) = inside.split_once('}') else {
                         return Err(self.wrong(
                             at,
@@ -319,13 +330,13 @@ impl Reader<'_> {
                     ));
                 }
                 '%' => {
-                    let code = part.get(index + 1..index + 3).unwrap_or_default();
+                    let code = written.get(index + 1..index + 3).unwrap_or_default();
                     self.percent(code, at)?;
                     text.push('%');
                 }
                 _ => {
                     self.refuse_outside_urls(c, at)?;
-                    push_literal(&mut text, c);
+                    push_literal(&mut text, c, part);
                 }
             }
         }

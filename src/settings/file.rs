@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use secrecy::SecretString;
+
 use super::problem::{Problem, Problems, Severity, line_and_column};
 use super::section::Section;
 use super::substitution::{Piece, pieces};
@@ -60,6 +62,8 @@ struct Found {
     confidential: Vec<(String, String)>,
     /// Places that hold a secret, and are masked where the file's lines are shown.
     masked: Vec<Span>,
+    /// Every secret that was read.
+    secrets: Vec<SecretString>,
 }
 
 impl File {
@@ -224,6 +228,16 @@ impl File {
                 confidential.push((form, shown.to_owned()));
             }
         }
+    }
+
+    /// Notes that a secret was read, wherever it came from.
+    pub(super) fn note_secret(&self, secret: &SecretString) {
+        self.0.found.borrow_mut().secrets.push(secret.clone());
+    }
+
+    /// Every secret that was read so far.
+    pub fn secrets(&self) -> Vec<SecretString> {
+        self.0.found.borrow().secrets.clone()
     }
 
     /// Masks what stands at a place where the file's lines are shown, unless it only names variables.

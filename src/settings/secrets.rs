@@ -25,7 +25,7 @@ impl Section {
                     self.problem(at, format!("`{key}` is blank"), None);
                     return None;
                 }
-                Some(scalar.text.into())
+                Some(self.noted(scalar.text))
             }
         }
     }
@@ -41,7 +41,7 @@ impl Section {
             return None;
         }
         if let Some(value) = variables.iter().find_map(|name| self.env(name)) {
-            return Some(value.into());
+            return Some(self.noted(value));
         }
         let advice = match variables {
             [] => format!("give `{key}`, or `{key}_file: path`"),
@@ -72,9 +72,21 @@ impl Section {
                     self.problem(at, format!("an item of `{key}` is blank"), None);
                     return None;
                 }
-                Some(text.into())
+                Some(self.noted(text))
             })
             .collect()
+    }
+
+    /// The environment's value of a secret, for keys that fall back to a vendor's own variable. An empty one counts as unset.
+    pub fn env_secret(&self, name: &str) -> Option<SecretString> {
+        self.env(name).map(|value| self.noted(value))
+    }
+
+    /// A secret, of which the file keeps a note.
+    fn noted(&self, text: String) -> SecretString {
+        let secret = SecretString::from(text);
+        self.file.note_secret(&secret);
+        secret
     }
 
     fn take_secret(&mut self, key: &str) -> Option<Node> {
@@ -109,7 +121,7 @@ impl Section {
                         self.problem(path.at, message, None);
                     } else {
                         self.file.keep_confidential(text, "the secret");
-                        secrets.push(text.into());
+                        secrets.push(self.noted(text.to_owned()));
                     }
                 }
                 Err(error) => {

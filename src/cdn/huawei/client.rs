@@ -99,7 +99,7 @@ impl Client {
     /// Makes a call. A signature is tried again only when its time was refused, once and by the
     /// server's clock: more than five wrong ones in a row lock the access key.
     pub async fn call(&self, call: &Call) -> Result<Answered, CdnError> {
-        let asking = asking(call);
+        let asking = self.asking(call);
         let answer = self.send(&asking, call).await?;
         match self.open(&asking, &answer) {
             Err(error) if is_expired(&error) && self.clock.correct(&answer) => {
@@ -112,7 +112,15 @@ impl Client {
 
     /// The error for an answer that is none of what the call promises.
     pub fn senseless(&self, call: &Call, answered: &Answered, why: &str) -> CdnError {
-        asking(call).senseless(answered.status, why)
+        self.asking(call).senseless(answered.status, why)
+    }
+
+    fn asking(&self, call: &Call) -> Asking {
+        Asking {
+            cdn: "Huawei CDN",
+            what: call.what.clone(),
+            quotes: self.outside.quotes.clone(),
+        }
     }
 
     async fn send(&self, asking: &Asking, call: &Call) -> Result<Answer, CdnError> {
@@ -194,13 +202,6 @@ impl Client {
             ahead: self.clock.ahead(answer),
             status: answer.status,
         })
-    }
-}
-
-fn asking(call: &Call) -> Asking {
-    Asking {
-        cdn: "Huawei CDN",
-        what: call.what.clone(),
     }
 }
 

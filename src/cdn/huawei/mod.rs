@@ -145,11 +145,11 @@ impl HuaweiCdn {
         let id = answered
             .body
             .get(field)
-            .map(serde::Deserialize::deserialize);
+            .map(<AnyId as serde::Deserialize>::deserialize);
         match id {
-            Some(Ok(AnyId(id))) if !id.is_empty() => Ok(id),
+            Some(Ok(id)) if id.task().is_some() => Ok(id.0),
             Some(_) | None => {
-                let why = format!("it has no {field}");
+                let why = format!("its {field} is no id");
                 Err(self.client.senseless(&call, &answered, &why))
             }
         }

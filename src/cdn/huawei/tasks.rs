@@ -184,7 +184,7 @@ async fn candidates(
         .filter_map(|(id, created)| {
             let created = Timestamp::from_millisecond(created).ok()?;
             let after = logged_after(created, lost.submitted_at, ahead)?;
-            Some((after.abs(), id.0))
+            Some((after.abs(), id.task()?.to_owned()))
         })
         .collect();
     near.sort();
@@ -310,7 +310,7 @@ async fn ask<T: DeserializeOwned>(
             query: parameters,
             body: None,
         };
-        requests.next().await;
+        requests.next(entries.len()).await?;
         let answered = cdn.client.call(&call).await?;
         let list = answered.body.get(query.list).cloned().unwrap_or_default();
         let page = list.as_array().map_or(0, Vec::len);

@@ -123,6 +123,7 @@ impl Client {
         let asking = Asking {
             cdn: "QCloud CDN",
             what: format!("{action}{of}"),
+            quotes: self.outside.quotes.clone(),
         };
         let answer = self.send(&asking, action, parameters).await?;
         let again = match self.open(&asking, &answer) {

@@ -54,7 +54,10 @@ struct Listed {
 
 /// The task that a submission's answer tells of. A prefetch becomes a task for each host.
 pub fn task(data: &Value) -> Option<String> {
-    let id = |value: &Value| AnyId::deserialize(value).ok().map(|id| id.0);
+    let id = |value: &Value| {
+        let id = AnyId::deserialize(value).ok()?;
+        id.task().map(str::to_owned)
+    };
     let tasks = match data.get("task_ids") {
         Some(Value::Array(tasks)) => tasks.iter().collect(),
         Some(task) => vec![task],
@@ -215,8 +218,9 @@ fn urls(entry: &Entry) -> impl Iterator<Item = &str> {
 
 /// What an entry's task is called: by its own id, or by the entry's.
 fn name(entry: &Entry) -> Option<String> {
-    let task = entry.task_id.as_ref().map(|id| id.0.clone());
-    task.or_else(|| Some(format!("{BY_ENTRY}{}", entry.id.as_ref()?.0)))
+    let task = entry.task_id.as_ref().and_then(AnyId::task);
+    let by_entry = || Some(format!("{BY_ENTRY}{}", entry.id.as_ref()?.task()?));
+    task.map(str::to_owned).or_else(by_entry)
 }
 
 /// The ids that the API itself gave the task.
@@ -295,7 +299,7 @@ async fn list(
             query.insert("offset".to_owned(), json!(entries.len()));
             query.insert("limit".to_owned(), json!(PAGE));
         }
-        let answered = ask_widening(client, action, &mut query, requests).await?;
+        let answered = ask_widening(client, action, &mut query, entries.len(), requests).await?;
         let page = read(&answered.data);
         let total = answered
             .data
@@ -319,12 +323,13 @@ async fn ask_widening(
     client: &Client,
     action: &str,
     query: &mut Value,
+    held: usize,
     requests: &mut Paced<'_>,
 ) -> Result<Answered, CdnError> {
-    requests.next().await;
+    requests.next(held).await?;
     match client.ask(action, query).await {
         Err(error) if says_invalid_date(&error) && widen(query) => {
-            requests.next().await;
+            requests.next(held).await?;
             client.ask(action, query).await.map_err(|mut error| {
                 if says_invalid_date(&error) {
                     error.class = ErrorClass::Retry;

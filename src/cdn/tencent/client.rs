@@ -1,8 +1,8 @@
 //! One call of Tencent Cloud's API 3.0: signed, sent, its envelope opened, its errors understood.
 
 use jiff::{SignedDuration, Timestamp};
-use reqwest::RequestBuilder;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use reqwest::{RequestBuilder, StatusCode};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -144,8 +144,15 @@ impl Client {
         batch: &Batch,
         parameters: &Value,
     ) -> Result<Option<String>, CdnError> {
-        let accepted: Answered<Accepted> = self.call(action, &batch.counted(), parameters).await?;
-        Ok(Some(accepted.response.task_id.0))
+        let of = batch.counted();
+        let accepted: Answered<Accepted> = self.call(action, &of, parameters).await?;
+        match accepted.response.task_id.task() {
+            Some(id) => Ok(Some(id.to_owned())),
+            None => {
+                let asking = self.asking(action, &of);
+                Err(asking.senseless(StatusCode::OK, "its TaskId is no id"))
+            }
+        }
     }
 
     /// The error for a batch of a kind that the product has no action for.
@@ -181,6 +188,7 @@ impl Client {
         Asking {
             cdn: self.product.name,
             what,
+            quotes: self.outside.quotes.clone(),
         }
     }
 

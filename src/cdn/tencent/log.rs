@@ -160,7 +160,7 @@ pub async fn find(
         })
         .filter_map(|entry| {
             let after = written_after(entry.create_time.as_deref()?, lost.submitted_at, ahead)?;
-            Some((after, entry.task_id.as_ref()?.0.as_str()))
+            Some((after, entry.task_id.as_ref()?.task()?))
         })
         .collect();
     // A retry may have been sent since: the nearest is this one.
@@ -199,7 +199,7 @@ async fn list(
     loop {
         insert(&mut query, "Offset", json!(listed.len()));
         insert(&mut query, "Limit", json!(PAGE));
-        requests.next().await;
+        requests.next(listed.len()).await?;
         let Answered { response, ahead } = client.call::<Page>(action, "", &query).await?;
         let page = response.purge_logs.unwrap_or_default();
         let total = response

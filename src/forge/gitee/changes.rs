@@ -9,9 +9,9 @@ use serde::Deserialize;
 use super::Gitee;
 use crate::changes::{ChangeSet, Proof};
 use crate::event::{CommitId, RepoPath};
-use crate::forge::api::one_line;
 use crate::forge::trees::{self, Budget, Dir, Entry, EntryKind, Stop, Trees};
 use crate::forge::{ForgeError, complete};
+use crate::quote::one_line;
 
 pub(super) async fn changes(
     gitee: &Gitee,

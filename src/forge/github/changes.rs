@@ -158,7 +158,7 @@ impl RepoTrees<'_> {
                 None => Err(Stop::Unknown(format!(
                     "`{}` has the mode {}, which git does not have",
                     dir.join(&entry.path),
-                    crate::forge::api::one_line(&entry.mode)
+                    crate::quote::one_line(&entry.mode)
                 ))),
             })
             .collect::<Result<_, _>>()?;

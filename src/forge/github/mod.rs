@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::changes::ChangeSet;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
-use crate::forge::api::{Answer, Api, ONLY, RateHeaders, one_line};
+use crate::forge::api::{Answer, Api, ONLY, RateHeaders};
 use crate::forge::{
     DeliveryLog, Forge, ForgeError, ForgeKind, Headers, LoggedDelivery, Malformed, Refusal,
     SentDelivery, StatusPost, Verified,
@@ -251,7 +251,7 @@ fn missing_permission(answer: &Answer) -> String {
         .get("x-accepted-github-permissions")
         .and_then(|value| value.to_str().ok());
     match needed {
-        Some(needed) => format!("the token needs the permission {}", one_line(needed)),
+        Some(needed) => format!("the token needs the permission {}", answer.quote(needed)),
         None => "the token needs `Contents: read` and `Commit statuses: write` on the repository"
             .to_owned(),
     }

@@ -1,0 +1,300 @@
+//! Someone else's words, made fit for a log line, a page or a terminal: on one
+//! line, of bounded length, without a secret of ours in them.
+//!
+//! An API's error may repeat what it was sent, credentials included. So whatever
+//! is quoted from an answer goes through [`Quotes`], which knows every secret of the configuration.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use memchr::memmem;
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use reqwest::header::HeaderMap;
+use secrecy::{ExposeSecret, SecretString};
+
+/// Characters of what is quoted.
+const LONGEST: usize = 500;
+/// A secret shorter than this many bytes is not sought: it would turn up in half of all words.
+const SHORTEST_SECRET: usize = 8;
+/// What stands in a secret's place.
+const HIDDEN: &str = "[hidden]";
+
+/// The secrets that no quotation may show. Clones share them.
+#[derive(Clone, Default)]
+pub struct Quotes {
+    /// Those of the configuration.
+    known: Arc<RwLock<Vec<Known>>>,
+    /// Those that went out with one request.
+    sent: Arc<[Known]>,
+}
+
+/// A secret, and how it may be written.
+struct Known {
+    secret: SecretString,
+    /// As it is, and inside JSON or a form: what a body may hold.
+    in_bodies: Vec<SecretString>,
+    /// In all ways, the longest first.
+    anywhere: Vec<SecretString>,
+}
+
+impl Quotes {
+    /// Knows a secret from now on. One of fewer than eight bytes is too common a word to be sought.
+    pub fn hide(&self, secret: &SecretString) {
+        let text = secret.expose_secret();
+        if text.len() < SHORTEST_SECRET {
+            return;
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if !known.iter().any(|each| each.secret.expose_secret() == text) {
+            known.push(Known::new(secret.clone()));
+        }
+    }
+
+    /// The same for the answer to one request: what its sensitive headers hold is hidden too, such as a token
+    /// that was made for the hour. Signatures are among it; they prove a request, and are nobody's business either.
+    pub fn after(&self, sent: &HeaderMap) -> Self {
+        let values = sent.values().filter(|value| value.is_sensitive());
+        let words = values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split([' ', ',']))
+            .filter(|word| word.len() >= SHORTEST_SECRET && !word.starts_with("SignedHeaders="));
+        Self {
+            known: Arc::clone(&self.known),
+            sent: words
+                .map(|word| Known::new(word.to_owned().into()))
+                .collect(),
+        }
+    }
+
+    /// Words to show: on one line, at most 500 characters of them, no secret in them.
+    pub fn quote(&self, words: &str) -> String {
+        one_line(&self.without_secrets(words))
+    }
+
+    /// Text with every secret taken out of it, as it is and as headers, forms, JSON and logs may write it.
+    pub fn without_secrets<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known
+            .iter()
+            .chain(self.sent.iter())
+            .flat_map(|known| &known.anywhere)
+            .map(ExposeSecret::expose_secret)
+            .fold(Cow::Borrowed(text), |text, written| {
+                match text.contains(written) {
+                    true => Cow::Owned(text.replace(written, HIDDEN)),
+                    false => text,
+                }
+            })
+    }
+
+    /// A JSON body or a form with every secret taken out of it: some forges send the webhook's own secret along.
+    pub fn body_without_secrets(&self, mut body: Vec<u8>) -> Vec<u8> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        for written in known.iter().flat_map(|known| &known.in_bodies) {
+            let written = written.expose_secret().as_bytes();
+            let places: Vec<usize> = memmem::find_iter(&body, written).collect();
+            for place in places.into_iter().rev() {
+                body.splice(place..place + written.len(), HIDDEN.bytes());
+            }
+        }
+        body
+    }
+}
+
+impl Known {
+    fn new(secret: SecretString) -> Self {
+        let text = secret.expose_secret();
+        Self {
+            in_bodies: kept(in_bodies(text)),
+            anywhere: kept(anywhere(text)),
+            secret,
+        }
+    }
+}
+
+fn kept(mut texts: Vec<String>) -> Vec<SecretString> {
+    texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
+    texts.dedup();
+    texts.into_iter().map(SecretString::from).collect()
+}
+
+fn in_bodies(secret: &str) -> Vec<String> {
+    let json = serde_json::Value::from(secret).to_string();
+    vec![
+        secret.to_owned(),
+        // Without its quotes; one that the secret itself ends with stays.
+        json[1..json.len() - 1].to_owned(),
+        url::form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
+    ]
+}
+
+fn anywhere(secret: &str) -> Vec<String> {
+    let bytes = secret.as_bytes();
+    let mut all = in_bodies(secret);
+    all.extend([
+        percent_encode(bytes, NON_ALPHANUMERIC).to_string(),
+        percent_encode(bytes, UNRESERVED).to_string(),
+        STANDARD_NO_PAD.encode(bytes),
+        URL_SAFE_NO_PAD.encode(bytes),
+        hex::encode(bytes),
+    ]);
+    // A key in a file has many lines; an error may repeat any of them.
+    let lines = secret.lines().map(str::trim);
+    all.extend(
+        lines
+            .filter(|line| line.len() >= 4 * SHORTEST_SECRET && !line.starts_with("-----"))
+            .map(str::to_owned),
+    );
+    all
+}
+
+const UNRESERVED: &percent_encoding::AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Someone else's words, fit for a log line: nothing that moves a cursor or turns the line's direction, not too long.
+pub fn one_line(text: &str) -> String {
+    let clean: String = text
+        .chars()
+        .take(LONGEST + 1)
+        .map(|c| if is_steering(c) { ' ' } else { c })
+        .collect();
+    cut(&clean, LONGEST)
+}
+
+/// Cuts text to a limit in characters, with an ellipsis where something is missing.
+pub fn cut(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(limit.saturating_sub(1)).collect();
+    format!("{}…", kept.trim_end())
+}
+
+/// Text as a terminal may show it: what would steer the terminal, or hide what follows, is written out as `\u{1b}`.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_steering) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_steering(c) {
+            let _ = write!(shown, "{}", c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Whether a character does something other than stand there: control characters (ANSI's escapes start with
+/// one), line and paragraph separators, and those that turn the direction of writing.
+pub fn is_steering(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}'
+        )
+        || ('\u{202a}'..='\u{202e}').contains(&c)
+        || ('\u{2066}'..='\u{2069}').contains(&c)
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    const SECRET: &str = "s3cr3t/with+signs and=\"quotes\"";
+
+    fn knowing(secret: &str) -> Quotes {
+        let quotes = Quotes::default();
+        quotes.hide(&secret.to_owned().into());
+        quotes
+    }
+
+    #[test]
+    fn a_secret_is_taken_out_however_it_is_written() {
+        let quotes = knowing(SECRET);
+        let form: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
+        for written in [
+            SECRET.to_owned(),
+            serde_json::json!(SECRET).to_string(),
+            form,
+            percent_encode(SECRET.as_bytes(), NON_ALPHANUMERIC).to_string(),
+            base64::engine::general_purpose::STANDARD.encode(SECRET),
+            hex::encode(SECRET),
+        ] {
+            let shown = quotes.quote(&format!("bad key {written}, sorry"));
+
+            assert!(shown.contains("[hidden]"), "{shown}");
+            assert!(!shown.contains(written.trim_matches(['"', '='])), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_body_stays_json_when_a_secret_is_taken_out_of_it() {
+        let body = serde_json::json!({"password": SECRET, "again": SECRET, "ref": "main"});
+
+        let kept = knowing(SECRET).body_without_secrets(body.to_string().into_bytes());
+
+        let kept: serde_json::Value = serde_json::from_slice(&kept).unwrap();
+        assert_eq!(kept["password"], "[hidden]");
+        assert_eq!(kept["again"], "[hidden]");
+        assert_eq!(kept["ref"], "main");
+    }
+
+    #[test]
+    fn what_went_out_in_a_sensitive_header_is_hidden_in_the_answer_to_it() {
+        let mut headers = HeaderMap::new();
+        let mut value = HeaderValue::from_static("Bearer a-token-for-the-hour");
+        value.set_sensitive(true);
+        headers.insert("authorization", value);
+        headers.insert("accept", HeaderValue::from_static("application/json"));
+        let quotes = Quotes::default().after(&headers);
+
+        assert_eq!(
+            quotes.quote("Bearer a-token-for-the-hour cannot application/json"),
+            "Bearer [hidden] cannot application/json"
+        );
+    }
+
+    #[test]
+    fn a_short_secret_does_not_tear_words_apart() {
+        assert_eq!(knowing("main").quote("the branch main"), "the branch main");
+    }
+
+    #[test]
+    fn clones_share_what_is_hidden() {
+        let quotes = Quotes::default();
+        let clone = quotes.clone();
+        quotes.hide(&"a-long-enough-secret".to_owned().into());
+
+        assert_eq!(clone.quote("a-long-enough-secret"), "[hidden]");
+    }
+
+    #[test]
+    fn nothing_in_a_quotation_steers_a_terminal() {
+        let hostile = "a\u{1b}[2Jb\r\nc\u{9b}31md\u{202e}e\u{2028}f\u{7f}\0";
+
+        assert_eq!(one_line(hostile), "a [2Jb  c 31md e f  ");
+        assert_eq!(
+            visible(hostile),
+            "a\\u{1b}[2Jb\\r\\nc\\u{9b}31md\\u{202e}e\\u{2028}f\\u{7f}\\u{0}"
+        );
+        assert_eq!(visible("plain 图片.png"), "plain 图片.png");
+    }
+
+    #[test]
+    fn a_quotation_is_not_without_end() {
+        let shown = one_line(&"é".repeat(10_000));
+
+        assert_eq!(shown.chars().count(), LONGEST);
+        assert!(shown.ends_with('…'));
+    }
+}
