@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::start_logging;
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Reloads};
 use crate::engine::Engine;
 use crate::http::Outside;
 use crate::purge::{PurgeKind, PurgeState};
@@ -44,8 +44,16 @@ pub async fn run(listen: &str, exit: bool) -> anyhow::Result<ExitCode> {
     let store = Arc::new(Store::open(&database).await?);
     let engine = Engine::new(config_now, store, clock.clone());
     let (stop, stopping) = watch::channel(false);
-    let running = server::start(Arc::clone(&engine), listen, stopping.clone()).with_context(|| {
-        format!("cannot listen on {listen}; try another address: purgehook demo --listen 127.0.0.1:8090")
+    let running = server::start(
+        Arc::clone(&engine),
+        listen,
+        watch::channel(Reloads::default()).1,
+        stopping.clone(),
+    )
+    .with_context(|| {
+        format!(
+            "cannot listen on {listen}; try another address: purgehook demo --listen 127.0.0.1:8090"
+        )
     })?;
     let address = running
         .addresses()

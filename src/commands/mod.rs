@@ -6,6 +6,7 @@ pub mod explain;
 mod git;
 pub mod healthcheck;
 pub mod plan;
+mod reload;
 pub mod retry;
 pub mod run;
 pub mod runs;
@@ -22,7 +23,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::ServerOptions;
 use crate::clock::Clock;
-use crate::config::{self, Config, Site};
+use crate::config::{self, Config, Loaded, Site};
 use crate::http::Outside;
 use crate::settings::Environment;
 use crate::store::Store;
@@ -44,7 +45,13 @@ fn start_logging(default: &str) {
 /// Reads the rules file; shows its problems, or its warnings, on standard error.
 fn load(rules: &Path, options: &ServerOptions) -> anyhow::Result<Config> {
     let outside = Outside::new(Clock::system())?;
-    match config::load(rules, Environment::of_process(), &outside) {
+    let Loaded { config, .. } = load_with(rules, options, &outside)?;
+    Ok(config)
+}
+
+/// As [`load`], with clients that go out by `outside`.
+fn load_with(rules: &Path, options: &ServerOptions, outside: &Outside) -> anyhow::Result<Loaded> {
+    match config::load(rules, Environment::of_process(), outside) {
         Ok(loaded) => {
             if !loaded.warnings.list.is_empty() {
                 eprintln!(
@@ -52,27 +59,36 @@ fn load(rules: &Path, options: &ServerOptions) -> anyhow::Result<Config> {
                     loaded.warnings.render(std::io::stderr().is_terminal())
                 );
             }
-            let mut config = loaded.config;
-            let server = &mut config.server;
-            server.listen = options
-                .listen
-                .clone()
-                .unwrap_or_else(|| server.listen.clone());
-            server.database = options
-                .database
-                .clone()
-                .unwrap_or_else(|| server.database.clone());
-            server.public_url = options
-                .public_url
-                .clone()
-                .or_else(|| server.public_url.clone());
-            Ok(config)
+            Ok(Loaded {
+                config: overridden(loaded.config, options),
+                warnings: loaded.warnings,
+            })
         }
         Err(problems) => {
             eprintln!("{}", problems.render(std::io::stderr().is_terminal()));
             bail!("the rules file cannot be used");
         }
     }
+}
+
+/// A configuration with what flags and variables say over it.
+fn overridden(mut config: Config, options: &ServerOptions) -> Config {
+    let ServerOptions {
+        listen,
+        database,
+        public_url,
+    } = options;
+    let server = &mut config.server;
+    if let Some(listen) = listen {
+        server.listen.clone_from(listen);
+    }
+    if let Some(database) = database {
+        server.database.clone_from(database);
+    }
+    if public_url.is_some() {
+        server.public_url.clone_from(public_url);
+    }
+    config
 }
 
 /// Opens the store that the configuration names.

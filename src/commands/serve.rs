@@ -9,10 +9,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::{load, open_store, start_logging};
+use super::reload::Reloader;
+use super::{load_with, open_store, start_logging};
 use crate::cli::ServerOptions;
 use crate::clock::Clock;
+use crate::config::{Loaded, Reloads, Started};
 use crate::engine::Engine;
+use crate::http::Outside;
 use crate::server;
 
 /// Serves until SIGTERM or SIGINT, then lets what is in hand finish, for 25 seconds at most.
@@ -61,7 +64,12 @@ async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<ExitCode> {
     server::raise_file_limit();
-    let config = Arc::new(load(rules, options)?);
+    let clock = Clock::system();
+    let outside = Outside::new(clock.clone())?;
+    // Before the rules are read, or one that comes meanwhile would end the program.
+    let hang_up = signal(SignalKind::hangup())?;
+    let Loaded { config, warnings } = load_with(rules, options, &outside)?;
+    let config = Arc::new(config);
     let store = tokio::select! {
         store = async {
             let store = open_store(&config).await?;
@@ -70,14 +78,29 @@ async fn serve(
         } => store?,
         _ = stopping.wait_for(|stop| *stop) => return Ok(ExitCode::SUCCESS),
     };
-    let (_keep, config_now) = watch::channel(Arc::clone(&config));
-    let engine = Engine::new(config_now, store, Clock::system());
+    let (config_sender, config_now) = watch::channel(Arc::clone(&config));
+    let (reloads_sender, reloads) = watch::channel(Reloads::begin(clock.now()));
+    let engine = Engine::new(config_now, store, clock.clone());
 
-    let running = server::start(Arc::clone(&engine), &config.server.listen, stopping.clone())
-        .with_context(|| format!("cannot listen on {}", config.server.listen))?;
+    let listen = &config.server.listen;
+    let running = server::start(Arc::clone(&engine), listen, reloads, stopping.clone())
+        .with_context(|| format!("cannot listen on {listen}"))?;
     for address in running.addresses() {
         info!(sites = config.sites.len(), "listening on http://{address}");
     }
+    if config.server.observes {
+        info!("only observing: nothing is purged and no status is posted");
+    }
+    let reloader = Reloader {
+        rules: rules.to_owned(),
+        options: options.clone(),
+        outside,
+        clock,
+        started: Started::with(&config),
+        files: warnings.files,
+        config: config_sender,
+        reloads: reloads_sender,
+    };
     let steps = async {
         tokio::spawn(engine.run(stopping))
             .await
@@ -85,7 +108,11 @@ async fn serve(
     };
     let server = async { running.stopped().await.context("the server broke off") };
     // Neither is of use without the other.
-    tokio::try_join!(server, steps)?;
+    let serving = async { tokio::try_join!(server, steps) };
+    tokio::select! {
+        ended = serving => drop(ended?),
+        never = reloader.run(hang_up) => match never {},
+    }
     info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

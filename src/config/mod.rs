@@ -25,11 +25,14 @@ mod case;
 mod clients;
 mod overlaps;
 mod pointless;
+mod reload;
 mod rule;
 mod server;
 mod site;
 #[cfg(test)]
 mod tests;
+
+pub use reload::{Refused, Reloads, Started, fingerprint};
 
 /// Where `--rules` points when it is not given.
 pub const DEFAULT_PATH: &str = "rules.yaml";

@@ -161,6 +161,8 @@ impl Engine {
             () = stopped(&mut stop, Duration::ZERO) => return,
         }
         let cut = watch::Sender::new(false);
+        let mut config = self.config.clone();
+        config.mark_unchanged();
         let mut in_hand = JoinSet::new();
         let listening = self.listen();
         tokio::pin!(listening);
@@ -176,6 +178,12 @@ impl Engine {
                 () = rung => {}
                 () = self.clock.sleep(wait) => {}
                 Some(_) = in_hand.join_next() => {}
+                Ok(()) = config.changed() => {
+                    // A site may be new, or follow something else from now on.
+                    if let Err(error) = self.begin_reconciling().await {
+                        error!("cannot begin to compare sites with their forges: {error}");
+                    }
+                }
                 () = stopped(&mut stop, Duration::ZERO) => break,
                 () = &mut listening => {}
             }

@@ -21,6 +21,8 @@ struct Readiness {
     store: String,
     rules: &'static str,
     serving: &'static str,
+    /// Whether the rules file on disk is the one in force: of no account for whether it is ready.
+    reload: &'static str,
 }
 
 /// What the store showed when it was last asked to write. One asks at a time, and the others take its answer.
@@ -92,6 +94,11 @@ pub(super) async fn ready(shared: Data<Shared>) -> HttpResponse {
             |wrong| format!("cannot be written to: {wrong}"),
         ),
         rules: if has_rules { "ok" } else { "there is no site" },
+        reload: if shared.reloads.borrow().refused.is_some() {
+            "the rules file on disk cannot be used; the rules read before are in force"
+        } else {
+            "ok"
+        },
         serving: if draining { "stopping" } else { "ok" },
     })
 }

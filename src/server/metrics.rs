@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 use tracing::error;
 
 use super::Shared;
-use crate::config::Config;
+use crate::config::{Config, Reloads};
 use crate::purge::PurgeKind;
 use crate::run::RunState;
 use crate::store::PendingPurges;
@@ -51,6 +51,11 @@ struct PurgeLabels {
 struct ObservedLabels {
     cdn: String,
     kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReloadLabels {
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -117,11 +122,12 @@ struct Figures {
 }
 
 /// The figures as metrics; none where the store does not answer, which is a figure too.
-fn registry(figures: Option<Figures>, config: &Config) -> Registry {
+fn registry(figures: Option<Figures>, config: &Config, reloads: &Reloads) -> Registry {
     let mut registry = Registry::with_prefix("purgehook");
     let up = Gauge::<i64>::default();
     up.set(i64::from(figures.is_some()));
     registry.register("store_up", "Whether the store answers", up);
+    add_reloads(&mut registry, reloads);
     let sites = Family::<SiteLabels, Gauge>::default();
     for site in config.sites.values() {
         let labels = SiteLabels {
@@ -157,6 +163,37 @@ fn registry(figures: Option<Figures>, config: &Config) -> Registry {
         );
     }
     registry
+}
+
+fn add_reloads(registry: &mut Registry, reloads: &Reloads) {
+    let good = Gauge::<i64>::default();
+    good.set(i64::from(reloads.refused.is_none()));
+    registry.register(
+        "rules_last_reload_successful",
+        "Whether the rules file on disk is in force",
+        good,
+    );
+    let since = Gauge::<i64>::default();
+    since.set(reloads.in_force_since.map_or(0, |since| since.as_second()));
+    registry.register(
+        "rules_in_force_since_seconds",
+        "When the rules in force were read, in seconds since 1970",
+        since,
+    );
+    let by_outcome = Family::<ReloadLabels, Counter>::default();
+    for (outcome, count) in [
+        ("taken_up", reloads.taken_up),
+        ("refused", reloads.refusals),
+    ] {
+        by_outcome
+            .get_or_create(&ReloadLabels { outcome })
+            .inc_by(count);
+    }
+    registry.register(
+        "rules_reloads",
+        "Rules files that were read after the start, by what became of them",
+        by_outcome,
+    );
 }
 
 fn add(registry: &mut Registry, runs: &[(RunState, u64)], purges: &[PendingPurges]) {
@@ -213,7 +250,7 @@ pub(super) async fn scrape(shared: Data<Shared>) -> HttpResponse {
     };
     match text(
         &shared.metrics.registry,
-        &registry(figures, &shared.engine.config()),
+        &registry(figures, &shared.engine.config(), &shared.reloads.borrow()),
     ) {
         Ok(text) => HttpResponse::Ok()
             .insert_header((header::CONTENT_TYPE, CONTENT_TYPE))

@@ -38,7 +38,7 @@ use tokio::task::JoinHandle;
 use tracing::error;
 use tracing_actix_web::TracingLogger;
 
-use crate::config::Config;
+use crate::config::{Config, Reloads};
 use crate::engine::Engine;
 use crate::run::RunId;
 use crate::store::StoreError;
@@ -119,6 +119,8 @@ struct Shared {
     /// Bytes of bodies that may still be held.
     room: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
+    /// What became of the rules file.
+    reloads: watch::Receiver<Reloads>,
 }
 
 impl Shared {
@@ -140,22 +142,34 @@ impl Shared {
     }
 }
 
-/// Starts to serve on `listen` (`host:port`), inside a Tokio runtime, until `stop` turns true.
+/// Starts to serve on `listen` (`host:port`), inside a Tokio runtime, until `stop` turns true. `reloads` is shown.
 ///
 /// Fails if the address cannot be resolved or bound.
 pub fn start(
     engine: Arc<Engine>,
     listen: &str,
+    reloads: watch::Receiver<Reloads>,
     stop: watch::Receiver<bool>,
 ) -> io::Result<Running> {
-    start_with(engine, listen, Limits::default(), stop)
+    serve(engine, listen, Limits::default(), reloads, stop)
 }
 
-/// As [`start`], with limits other than the defaults.
+/// As [`start`], with limits other than the defaults and rules that are never read again.
 pub fn start_with(
     engine: Arc<Engine>,
     listen: &str,
     limits: Limits,
+    stop: watch::Receiver<bool>,
+) -> io::Result<Running> {
+    let (_, reloads) = watch::channel(Reloads::default());
+    serve(engine, listen, limits, reloads, stop)
+}
+
+fn serve(
+    engine: Arc<Engine>,
+    listen: &str,
+    limits: Limits,
+    reloads: watch::Receiver<Reloads>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<Running> {
     let shared = web::Data::new(Shared {
@@ -165,6 +179,7 @@ pub fn start_with(
         runtime: Handle::current(),
         room: Arc::new(Semaphore::new(limits.bodies)),
         stop: stop.clone(),
+        reloads,
         limits: limits.clone(),
     });
     let app = move || {

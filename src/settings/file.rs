@@ -1,7 +1,7 @@
 //! A settings file being read: its text, its environment, and the problems found so far.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -58,6 +58,8 @@ struct Inner {
 struct Found {
     problems: Vec<Problem>,
     unset: Vec<String>,
+    /// Files that were read besides this one.
+    files: BTreeSet<PathBuf>,
     /// Values that no message may show, and what it shows in their place.
     confidential: Vec<(String, String)>,
     /// Places that hold a secret, and are masked where the file's lines are shown.
@@ -240,6 +242,11 @@ impl File {
         self.0.found.borrow().secrets.clone()
     }
 
+    /// Notes that a file is read along with this one.
+    pub(super) fn reads(&self, path: PathBuf) {
+        self.0.found.borrow_mut().files.insert(path);
+    }
+
     /// Masks what stands at a place where the file's lines are shown, unless it only names variables.
     pub(super) fn mask(&self, at: Span) {
         self.0.found.borrow_mut().masked.push(at);
@@ -329,6 +336,12 @@ impl File {
             file: self.0.name.clone(),
             list,
             unset: found.unset.clone(),
+            files: [PathBuf::from(&self.0.name)]
+                .into_iter()
+                .chain(found.files.iter().cloned())
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
             text: masked(&self.0.text, &found.masked),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
@@ -45,6 +46,8 @@ pub struct Problems {
     pub list: Vec<Problem>,
     /// Variables that the file names and the environment does not set.
     pub unset: Vec<String>,
+    /// The file itself and those that it names secrets in, sorted.
+    pub files: Vec<PathBuf>,
     /// The file's text, with the secrets in it masked.
     pub(super) text: String,
 }
@@ -63,6 +66,7 @@ impl Problems {
                 at: 0..0,
             }],
             unset: Vec::new(),
+            files: vec![PathBuf::from(file)],
             text: String::new(),
         }
     }

@@ -112,6 +112,7 @@ impl Section {
         let mut secrets = Vec::new();
         for path in self.texts(&key) {
             let full = self.file.directory().join(&path.value);
+            self.file.reads(full.clone());
             match std::fs::read_to_string(&full) {
                 Ok(text) => {
                     let text = text.strip_suffix('\n').unwrap_or(&text);

@@ -15,6 +15,7 @@ mod payloads;
 #[path = "../postgres/mod.rs"]
 mod postgres;
 mod pushes;
+mod reload;
 mod replicas;
 mod sweep;
 mod world;

@@ -12,13 +12,17 @@ use url::form_urlencoded::Serializer;
 use super::super::view::{Badge, Moment, duration, ref_name, short};
 use super::super::{Shared, query};
 use super::{Frame, message, render, store_failed};
+use crate::config::{Refused, Reloads};
 use crate::engine::Engine;
 use crate::rules::Glob;
 use crate::run::{Run, RunId, RunState};
+use crate::settings::Problem;
 use crate::store::{RunFilter, StoreError};
 
 /// Seconds between two looks while something is under way, and while nothing is.
 const REFRESH: (u32, u32) = (2, 15);
+/// Problems of a rules file on the page at most; the log has all of them.
+const MOST_PROBLEMS: usize = 20;
 
 #[derive(Template)]
 #[template(path = "dashboard.html")]
@@ -28,6 +32,10 @@ struct Dashboard {
     observes: bool,
     /// What keeps deliveries from being taken in.
     trouble: Option<&'static str>,
+    /// Why the rules file on disk is not in force.
+    refused: Option<RefusedRules>,
+    /// What is in force only after a restart.
+    after_restart: Vec<&'static str>,
     sites: Vec<SiteCard>,
     runs: Vec<RunRow>,
     /// What narrows the list, in words.
@@ -36,6 +44,37 @@ struct Dashboard {
     /// Whether this is not the first page.
     is_older: bool,
     newest: String,
+}
+
+/// A rules file that could not be taken up.
+struct RefusedRules {
+    since: Moment,
+    in_force_since: Option<Moment>,
+    /// Where and what, and what to do.
+    problems: Vec<(Option<String>, String, Option<String>)>,
+    more: usize,
+}
+
+impl RefusedRules {
+    fn new(reloads: &Reloads) -> Option<Self> {
+        let Refused { since, problems } = reloads.refused.as_ref()?;
+        let place = |problem: &Problem| {
+            let (line, column) = problem.line.zip(problem.column)?;
+            Some(format!("line {line}, column {column}"))
+        };
+        let shown = problems.iter().take(MOST_PROBLEMS);
+        Some(Self {
+            since: (*since).into(),
+            in_force_since: reloads.in_force_since.map(Moment::from),
+            problems: shown
+                .map(|problem| {
+                    let advice = problem.advice.clone();
+                    (place(problem), problem.message.clone(), advice)
+                })
+                .collect(),
+            more: problems.len().saturating_sub(MOST_PROBLEMS),
+        })
+    }
 }
 
 struct SiteCard {
@@ -106,7 +145,7 @@ pub(in super::super) async fn dashboard(
     match shared.ask(|engine| find(engine, asked)).await {
         Ok(found) => {
             let trouble = shared.store_trouble().await;
-            let page = page(&request, &shared.engine, &filter, found, trouble);
+            let page = page(&request, &shared, &filter, found, trouble);
             render(&page, StatusCode::OK)
         }
         Err(error) => store_failed(&request, &error),
@@ -130,11 +169,13 @@ async fn find(engine: Arc<Engine>, filter: RunFilter) -> Result<Found, StoreErro
 
 fn page(
     request: &HttpRequest,
-    engine: &Engine,
+    shared: &Shared,
     filter: &RunFilter,
     found: Found,
     trouble: Option<&'static str>,
 ) -> Dashboard {
+    let engine = &shared.engine;
+    let reloads = shared.reloads.borrow();
     let now = engine.now();
     let busy = found
         .runs
@@ -165,6 +206,8 @@ fn page(
         frame: Frame::new(request, filter.before.is_none().then_some(refresh)),
         observes: config.server.observes,
         trouble,
+        refused: RefusedRules::new(&reloads),
+        after_restart: reloads.after_restart.clone(),
         sites,
         runs: found.runs.iter().map(|run| RunRow::new(run, now)).collect(),
         narrowed: in_words(filter),

@@ -1,0 +1,124 @@
+//! Taking up a changed rules file while serving, on SIGHUP or because it changed.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::Signal;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use super::overridden;
+use crate::cli::ServerOptions;
+use crate::clock::Clock;
+use crate::config::{self, Config, Loaded, Reloads, Started, fingerprint};
+use crate::http::Outside;
+use crate::settings::{Environment, Problems};
+
+/// How often the files are looked at. One that changed is read once it stands still for as long.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Reads the rules file again when it changes.
+pub(super) struct Reloader {
+    pub rules: PathBuf,
+    pub options: ServerOptions,
+    pub outside: Outside,
+    pub clock: Clock,
+    pub started: Started,
+    /// The files that the rules in force were read from.
+    pub files: Vec<PathBuf>,
+    pub config: watch::Sender<Arc<Config>>,
+    pub reloads: watch::Sender<Reloads>,
+}
+
+impl Reloader {
+    /// Looks at the files from time to time, and reads them at once on SIGHUP. Never returns.
+    pub async fn run(mut self, mut hang_up: Signal) -> Infallible {
+        let mut taken = Some(self.look().await);
+        let mut seen = taken;
+        loop {
+            let asked = tokio::select! {
+                () = self.clock.sleep(LOOK) => false,
+                signal = hang_up.recv() => signal.is_some(),
+            };
+            let now = self.look().await;
+            // Editors empty a file before they write it: it is read once it stands still.
+            let stands_still = seen == Some(now);
+            seen = Some(now);
+            if !asked && (taken == seen || !stands_still) {
+                continue;
+            }
+            let files = self.reload().await;
+            let of_these = look_at(files.clone()).await;
+            // What changed while it was read is read again.
+            taken = (self.look().await == now).then_some(of_these);
+            self.files = files;
+            seen = taken;
+        }
+    }
+
+    async fn look(&self) -> u64 {
+        look_at(self.files.clone()).await
+    }
+
+    /// Reads the rules file and takes it up if it can be used; the files to watch from now on.
+    async fn reload(&self) -> Vec<PathBuf> {
+        let (path, outside) = (self.rules.clone(), self.outside.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            config::load(&path, Environment::of_process(), &outside)
+        });
+        match read.await {
+            Ok(Ok(loaded)) => self.take_up(loaded),
+            Ok(Err(problems)) => self.refuse(&problems),
+            Err(cut_off) => {
+                error!("reading the rules file was cut off: {cut_off}");
+                self.files.clone()
+            }
+        }
+    }
+
+    fn take_up(&self, loaded: Loaded) -> Vec<PathBuf> {
+        let Loaded { config, warnings } = loaded;
+        let config = overridden(config, &self.options);
+        info!(
+            sites = config.sites.len(),
+            "took up the rules file {}: {} sites",
+            warnings.file,
+            config.sites.len()
+        );
+        if !warnings.list.is_empty() {
+            warn!("{warnings}");
+        }
+        let now = self.clock.now();
+        self.reloads
+            .send_modify(|reloads| reloads.take_up(now, &self.started, &config));
+        for difference in &self.reloads.borrow().after_restart {
+            warn!("{difference}");
+        }
+        self.config.send_replace(Arc::new(config));
+        warnings.files
+    }
+
+    /// What was in force stays so.
+    fn refuse(&self, problems: &Problems) -> Vec<PathBuf> {
+        error!(
+            "the rules file cannot be used, and the rules that were in force stay so:\n{problems}"
+        );
+        let now = self.clock.now();
+        self.reloads
+            .send_modify(|reloads| reloads.refuse(now, problems));
+        // The file may be refused for a secret of its own, or before it named one.
+        let mut files = self.files.clone();
+        files.extend(problems.files.iter().cloned());
+        files.sort();
+        files.dedup();
+        files
+    }
+}
+
+async fn look_at(files: Vec<PathBuf>) -> u64 {
+    let looked = tokio::task::spawn_blocking(move || fingerprint(&files));
+    // Cut off only where the program stops.
+    looked.await.unwrap_or_default()
+}
