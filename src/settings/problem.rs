@@ -87,7 +87,7 @@ impl Problems {
         let mut shown: Vec<String> = self
             .list
             .iter()
-            .map(|problem| renderer.render(&[self.group(problem)]))
+            .map(|problem| without_c1(&renderer.render(&[self.group(problem)])))
             .collect();
         if !self.unset.is_empty() {
             shown.push(format!(
@@ -175,4 +175,26 @@ pub(super) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
         before.matches('\n').count() + 1,
         before[line_start..].chars().count() + 1,
     )
+}
+/// Text without the control characters U+0080 to U+009F. The renderer leaves them as they stand, and some
+/// terminals take them for the beginning of a command.
+fn without_c1(text: &str) -> String {
+    text.replace(|c| ('\u{80}'..='\u{9f}').contains(&c), "\u{b7}")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::{Environment, File};
+
+    #[test]
+    fn what_is_shown_of_a_file_holds_nothing_that_moves_a_cursor() {
+        let file = File::new("rules.yaml", "a: b\u{9b}2J\u{1b}[2J", Environment::of([]));
+        let _ = file.root();
+
+        let shown = file.problems().render(false);
+
+        assert!(shown.contains("rules.yaml"), "{shown}");
+        let bad = |c: char| c.is_control() && c != '\n';
+        assert!(!shown.contains(bad), "{shown:?}");
+    }
 }
