@@ -55,8 +55,6 @@ struct Diff {
     #[serde(default)]
     deleted_file: bool,
     diff: Option<String>,
-    collapsed: Option<bool>,
-    too_large: Option<bool>,
 }
 
 /// The difference as the compare API has it. None where it may not be whole.
@@ -97,9 +95,7 @@ fn whole(comparison: Comparison) -> Option<BTreeMap<FilePath, ChangeKind>> {
             note(&mut files, &diff.old_path, ChangeKind::Removed);
             note(&mut files, &diff.new_path, ChangeKind::Added);
         } else if diff.may_be_mode_only() {
-            if !diff.is_all_there() {
-                return None;
-            }
+            return None;
         } else {
             note(&mut files, &diff.new_path, ChangeKind::Modified);
         }
@@ -108,19 +104,14 @@ fn whole(comparison: Comparison) -> Option<BTreeMap<FilePath, ChangeKind>> {
 }
 
 impl Diff {
-    /// Whether the executable bit changed, and no content as far as is shown.
+    /// Whether the executable bit changed, and no content as far as is shown. No document says
+    /// that an empty diff means the same content, so only the trees can tell.
     fn may_be_mode_only(&self) -> bool {
         let is_file = |mode: &Option<String>| matches!(mode.as_deref(), Some("100644" | "100755"));
         is_file(&self.a_mode)
             && is_file(&self.b_mode)
             && self.a_mode != self.b_mode
             && self.diff.as_deref().is_none_or(str::is_empty)
-    }
-
-    /// Whether GitLab (18.4 and later) says that it left nothing out of the diff.
-    /// Only then does an empty one mean that the content is the same.
-    fn is_all_there(&self) -> bool {
-        self.diff.is_some() && self.collapsed == Some(false) && self.too_large == Some(false)
     }
 }
 

@@ -33,20 +33,13 @@ fn comparison(diffs: Value) -> Value {
 
 #[actix_web::test]
 async fn a_whole_comparison_is_exact() {
-    let mode = |more: Value| {
-        let mut all = json!({"b_mode": "100755", "diff": ""});
-        all.as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        all
-    };
     let diffs = json!([
         diff("a", "a", json!({"new_file": true, "a_mode": "0"})),
         diff("b", "b", json!({})),
         diff("c", "c", json!({"deleted_file": true, "b_mode": "0"})),
         diff("d/old", "d/new", json!({"renamed_file": true})),
         diff("e", "e", json!({"diff": "", "collapsed": true})),
-        diff("f", "f", mode(json!({}))),
+        diff("f", "f", json!({"b_mode": "100755", "diff": "+x"})),
         diff("i", "i", json!({"deleted_file": true, "b_mode": "0"})),
         diff(
             "i",
@@ -69,6 +62,7 @@ async fn a_whole_comparison_is_exact() {
                 ("d/new", ChangeKind::Added),
                 ("d/old", ChangeKind::Removed),
                 ("e", ChangeKind::Modified),
+                ("f", ChangeKind::Modified),
                 ("i", ChangeKind::Modified),
             ]
         )
@@ -116,7 +110,7 @@ fn tree(target: &str, link: &'static str) -> Option<Reply> {
 async fn a_comparison_that_is_cut_off_is_read_from_the_trees() {
     let file = |n: usize| diff(&format!("f{n}"), &format!("f{n}"), json!({}));
     let full: Vec<Value> = (0..1_000).map(file).collect();
-    // Whether more than the mode changed, an empty diff does not say where it may be cut off.
+    // No document says that an empty diff means that nothing but the mode changed.
     let mode = |more: Value| {
         let mut diff = diff("g", "g", json!({"b_mode": "100755", "diff": ""}));
         let more = more.as_object().unwrap().clone();
@@ -124,8 +118,8 @@ async fn a_comparison_that_is_cut_off_is_read_from_the_trees() {
         comparison(json!([diff]))
     };
     let comparisons = [
+        mode(json!({})),
         mode(json!({"too_large": true})),
-        mode(json!({"collapsed": null})),
         mode(json!({"diff": null})),
         comparison(json!(full)),
         json!({"diffs": [], "compare_timeout": true}),
