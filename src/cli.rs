@@ -73,6 +73,8 @@ enum Command {
         site: Option<String>,
         #[command(flatten)]
         change: commands::plan::Change,
+        #[command(flatten)]
+        options: ServerOptions,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -187,8 +189,9 @@ pub async fn run(cli: Cli) -> ExitCode {
             rules,
             site,
             change,
+            options,
             json,
-        } => commands::plan::run(&rules.rules, site.as_deref(), &change, json),
+        } => commands::plan::run(&rules.rules, &options, site.as_deref(), &change, json).await,
         Command::Explain {
             rules,
             site,

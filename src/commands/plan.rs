@@ -8,14 +8,17 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::{git, load, sites};
+use super::{git, load, open_store, sites};
 use crate::changes::{ChangeKind, FilePath};
 use crate::cli::ServerOptions;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Site, WhenUnknown};
 use crate::engine::{budgets, capabilities, quota_day};
-use crate::plan::{Allowance, Ceiling, Cover, loads_to_json, loads_to_text, plan, read_files};
+use crate::plan::{
+    Allowance, Ceiling, Cover, loads_to_json, loads_to_text, plan, plan_everything, read_files,
+};
 use crate::purge::PurgeKind;
+use crate::run::Run;
 
 /// Where the change comes from.
 #[derive(Clone, Debug, Args)]
@@ -24,12 +27,17 @@ pub struct Change {
     #[arg(
         long,
         value_name = "PATH",
-        required_unless_present = "repo",
-        conflicts_with = "repo"
+        required_unless_present_any = ["repo", "delivery"],
+        conflicts_with_all = ["repo", "delivery"]
     )]
     pub files: Option<PathBuf>,
     /// A local git repository, to compare two of its commits
-    #[arg(long, value_name = "DIR", requires = "from")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "from",
+        conflicts_with = "delivery"
+    )]
     pub repo: Option<PathBuf>,
     /// The commit whose content caches hold
     #[arg(long, value_name = "COMMIT", requires = "repo")]
@@ -42,6 +50,9 @@ pub struct Change {
         default_value_if("repo", clap::builder::ArgPredicate::IsPresent, "HEAD")
     )]
     pub to: Option<String>,
+    /// A delivery in the database, by the id that it was answered with or the forge's own: what its run found changed
+    #[arg(long, value_name = "ID")]
+    pub delivery: Option<String>,
 }
 
 impl Change {
@@ -52,6 +63,7 @@ impl Change {
                 from: Some(from),
                 to,
                 files: _,
+                delivery: _,
             } => git::changed_files(repo, from, to.as_deref().unwrap_or("HEAD")),
             Self {
                 files: Some(files), ..
@@ -79,35 +91,49 @@ fn read_listed(files: &Path) -> anyhow::Result<Vec<u8>> {
 /// to standard error. For programs, one document goes to standard output: `{"purges": [...],
 /// "summary": [...], "problems": [...], "notes": [...]}`. Exit code 1 if something that must be
 /// purged cannot be.
-pub fn run(
+pub async fn run(
     rules: &Path,
+    options: &ServerOptions,
     site: Option<&str>,
     change: &Change,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let config = load(rules, &ServerOptions::default())?;
-    let [site] = sites(&config, site)?[..] else {
-        let names: Vec<&str> = config.sites.keys().map(String::as_str).collect();
-        bail!(
-            "there are several sites; say which with --site: {}",
-            names.join(", ")
-        );
+    let config = load(rules, options)?;
+    let (site, changed) = match &change.delivery {
+        Some(delivery) => found_by_delivery(&config, site, delivery).await?,
+        None => {
+            let [site] = sites(&config, site)?[..] else {
+                let names: Vec<&str> = config.sites.keys().map(String::as_str).collect();
+                bail!(
+                    "there are several sites; say which with --site: {}",
+                    names.join(", ")
+                );
+            };
+            (site, Some(change.read()?))
+        }
     };
     let ceiling = |cdn: &str, kind| ceiling(&config, cdn, kind);
-    let planned = plan(&site.rules, &capabilities(site), &change.read()?);
-    let plan = match site.cover {
-        Cover::Exact => planned,
-        Cover::OverQuota | Cover::Cheapest => planned.covered(&budgets(site, |cdn, kind| {
-            let Ceiling {
-                per_request,
-                per_day: _,
-                left,
-            } = ceiling(cdn, kind)?;
-            Some(Allowance {
-                per_request,
-                left: Some(left),
-            })
-        })),
+    let plan = match changed {
+        None => plan_everything(&site.rules, &capabilities(site), "so its run said"),
+        Some(changed) => {
+            let planned = plan(&site.rules, &capabilities(site), &changed);
+            match site.cover {
+                Cover::Exact => planned,
+                Cover::OverQuota | Cover::Cheapest => {
+                    planned.covered(&budgets(site, |cdn, kind| {
+                        let Ceiling {
+                            per_request,
+                            per_day: _,
+                            left,
+                        } = ceiling(cdn, kind)?;
+                        Some(Allowance {
+                            per_request,
+                            left: Some(left),
+                        })
+                    }))
+                }
+            }
+        }
     };
     let loads = plan.loads(ceiling);
     let (_, reset) = quota_day(Clock::system().now());
@@ -130,6 +156,63 @@ pub fn run(
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The site of a delivery's run, and what the run found changed; none where that is unknown and everything is purged.
+async fn found_by_delivery<'c>(
+    config: &'c Config,
+    site: Option<&str>,
+    delivery: &str,
+) -> anyhow::Result<(&'c Site, Option<BTreeMap<FilePath, ChangeKind>>)> {
+    let store = open_store(config).await?;
+    let mut runs = store.runs_of_delivery(delivery).await?.with_context(|| {
+        format!(
+            "there is no delivery {delivery:?} in the database: one that was ignored is not kept"
+        )
+    })?;
+    runs.retain(|run| site.is_none_or(|site| run.site == site));
+    let mut run = match <[Run; 1]>::try_from(runs) {
+        Ok([run]) => run,
+        Err(runs) if runs.is_empty() => match site {
+            Some(site) => bail!("the delivery {delivery:?} made no run of the site {site}"),
+            None => bail!("the delivery {delivery:?} made no run"),
+        },
+        Err(runs) => {
+            let names: Vec<&str> = runs.iter().map(|run| run.site.as_str()).collect();
+            bail!(
+                "the delivery made runs of several sites; say which with --site: {}",
+                names.join(", ")
+            );
+        }
+    };
+    let [site] = sites(config, Some(&run.site))?[..] else {
+        bail!("the site {} is no longer in the rules file", run.site);
+    };
+    while let Some(by) = run.covered_by.clone() {
+        eprintln!(
+            "note: run {} was folded into run {by}, whose changes these are",
+            run.id
+        );
+        run = store
+            .run(&by)
+            .await?
+            .with_context(|| format!("there is no run {by} any more"))?;
+    }
+    if let Some(changed) = store.changes(&run.id).await? {
+        return Ok((site, Some(changed)));
+    }
+    match (run.proof.as_deref(), site.when_unknown) {
+        (None, _) => bail!("run {} has not found out what changed yet", run.id),
+        (Some(_), WhenUnknown::Everything) => {
+            eprintln!("note: run {}: {}", run.id, run.summary);
+            Ok((site, None))
+        }
+        (Some(_), WhenUnknown::Fail) => bail!(
+            "it is unknown what changed, and `when_unknown` is `fail`; run {}: {}",
+            run.id,
+            run.summary
+        ),
+    }
 }
 
 fn ceiling(config: &Config, cdn: &str, kind: PurgeKind) -> Option<Ceiling> {

@@ -74,6 +74,31 @@ impl Store {
             .collect()
     }
 
+    /// The runs that a delivery made, oldest first, by our id of it or the forge's; none where it isn't kept.
+    pub async fn runs_of_delivery(&self, delivery: &str) -> Result<Option<Vec<Run>>, StoreError> {
+        let known = self
+            .database
+            .read(
+                "SELECT id FROM deliveries WHERE id = $1 OR forge_delivery = $1 ORDER BY id",
+                params![delivery],
+            )
+            .await?;
+        let mut runs = Vec::new();
+        for row in &known {
+            let made = self
+                .database
+                .read(
+                    &format!("SELECT {COLUMNS} FROM runs WHERE delivery = $1 ORDER BY id"),
+                    params![row.text("id")?],
+                )
+                .await?;
+            for row in &made {
+                runs.push(run(row)?);
+            }
+        }
+        Ok((!known.is_empty()).then_some(runs))
+    }
+
     /// The newest run of a site, or of a site at one ref.
     pub async fn newest_run(
         &self,

@@ -185,6 +185,44 @@ async fn plan_compares_two_commits_of_a_repository() {
     assert!(said.contains("there is no commit `v9`"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn plan_tells_what_a_delivery_would_purge_under_the_rules_as_they_are_now() {
+    let world = World::serving().await;
+    let website = world.website();
+    website.commit("main", &[Change::write("content/about.md", "second")]);
+    let push = website.push("main").unwrap();
+    let (_, answer) = world.send(&push).await;
+    let run = answer["runs"][0]["id"].as_str().unwrap();
+    world.ended(run).await;
+    let id = answer["delivery"].as_str().unwrap();
+    let plan = |args: &[&str]| {
+        let output = world.run(&[&["plan"], args].concat(), "");
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), output.stdout, said)
+    };
+
+    world.edit_rules(
+        "strip: content/\n        urls: [\"/{page}\"]",
+        "urls: [\"/new/{page}\"]",
+    );
+    let (code, shown, said) = plan(&["--json", "--delivery", id]);
+
+    assert_eq!(code, Some(0), "{said}");
+    let shown: serde_json::Value = serde_json::from_slice(&shown).unwrap();
+    assert_eq!(shown["purges"][0]["path"], "content/about.md", "{shown}");
+    let target = "https://www.example.com/new/content/about/";
+    assert_eq!(shown["purges"][0]["target"], target, "{shown}");
+
+    let (code, _, said) = plan(&["--delivery", "nothing"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("no delivery \"nothing\""), "{said}");
+    let (code, _, said) = plan(&["--delivery", id, "--site", "docs"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("made no run of the site docs"), "{said}");
+    let (code, _, _) = plan(&["--delivery", id, "--files", "-"]);
+    assert_eq!(code, Some(2));
+}
+
 #[tokio::test]
 async fn explain_leads_from_a_url_back_to_the_rules() {
     let world = World::new().await;
