@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::world::World;
 
 /// Kills in a run of the tests; `PURGEHOOK_SWEEP_KILLS` asks for more.
-const KILLS: usize = 60;
+const KILLS: usize = 200;
 /// `PURGEHOOK_SWEEP_SEED` picks other moments.
 const SEED: u64 = 7;
 /// Pages that the pushes change, over and over.
