@@ -185,9 +185,10 @@ async fn found_by_delivery<'c>(
             );
         }
     };
-    let [site] = sites(config, Some(&run.site))?[..] else {
-        bail!("the site {} is no longer in the rules file", run.site);
-    };
+    let site = config
+        .sites
+        .get(&run.site)
+        .with_context(|| format!("the site {} is no longer in the rules file", run.site))?;
     while let Some(by) = run.covered_by.clone() {
         eprintln!(
             "note: run {} was folded into run {by}, whose changes these are",

@@ -213,6 +213,16 @@ async fn plan_tells_what_a_delivery_would_purge_under_the_rules_as_they_are_now(
     let target = "https://www.example.com/new/content/about/";
     assert_eq!(shown["purges"][0]["target"], target, "{shown}");
 
+    let guid = push
+        .headers
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("x-github-delivery"))
+        .map(|(_, value)| value.as_str())
+        .unwrap();
+    let (_, by_the_forges_id, said) = plan(&["--json", "--delivery", guid]);
+    let by_the_forges_id: Value = serde_json::from_slice(&by_the_forges_id).expect(&said);
+    assert_eq!(by_the_forges_id["purges"], shown["purges"]);
+
     let (code, _, said) = plan(&["--delivery", "nothing"]);
     assert_eq!(code, Some(1));
     assert!(said.contains("no delivery \"nothing\""), "{said}");
@@ -221,6 +231,14 @@ async fn plan_tells_what_a_delivery_would_purge_under_the_rules_as_they_are_now(
     assert!(said.contains("made no run of the site docs"), "{said}");
     let (code, _, _) = plan(&["--delivery", id, "--files", "-"]);
     assert_eq!(code, Some(2));
+
+    world.edit_rules("\n  www:\n", "\n  renamed:\n");
+    let (code, _, said) = plan(&["--delivery", id]);
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("the site www is no longer in the rules file"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
