@@ -81,11 +81,8 @@ impl Tried {
             ("resolve", named),
             ("changes", compared),
         ];
-        if self.forge.kind() != "gitee" {
-            // Which has no statuses.
-            let posted = self.forge.post_status(&at, &id('1'), &status).await;
-            all.push(("post_status", posted));
-        }
+        let posted = self.forge.post_status(&at, &id('1'), &status).await;
+        all.push(("post_status", posted));
         let failed = |(what, result): (_, Result<(), ForgeError>)| Some((what, result.err()?));
         all.into_iter().filter_map(failed).collect()
     }

@@ -1,5 +1,8 @@
 //! Gitee as the sandbox plays it: its webhooks, whose signature does not cover the
-//! body, and trees to read the truth from. From Gitee's page on webhooks and captured deliveries.
+//! body, trees to read the truth from, and checks. From Gitee's pages on webhooks and on gate
+//! checks, and captured deliveries.
+
+use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::exchange::{Answer, Api, Request};
+use super::exchange::{Answer, Api, Request, form_pairs};
 use super::forge::{Delivery, Happening, Host, Moved, PostedStatus, Project, Projects};
 use super::lists::{Lists, Renames};
 use super::repo::{Commit, Repo, ZERO, text};
@@ -23,14 +26,27 @@ const MAX_COMMITS: usize = 10;
 /// The state of Gitee.
 pub(super) struct Gitee {
     projects: Projects,
+    /// In the order in which they were made; their place is their id.
+    checks: Vec<Check>,
     /// Hooks carry the password itself rather than a signature.
     pub password: bool,
+}
+
+/// A check task on a commit, and how it was shown so far.
+struct Check {
+    /// The repository, in lower case.
+    path: String,
+    sha: String,
+    name: String,
+    completed: bool,
+    shown: Vec<PostedStatus>,
 }
 
 impl Gitee {
     pub fn new() -> Self {
         Self {
             projects: Projects::default(),
+            checks: Vec::new(),
             password: false,
         }
     }
@@ -68,13 +84,14 @@ impl Gitee {
         }
     }
 
-    fn route(&self, request: &Request) -> Answer {
+    fn route(&mut self, request: &Request, now: Timestamp) -> Answer {
         let segments = request.segments();
         let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
         let ["api", "v5", "repos", owner, name, rest @ ..] = parts.as_slice() else {
             return not_found();
         };
-        let Some(project) = self.projects.find(&format!("{owner}/{name}")) else {
+        let path = format!("{owner}/{name}");
+        let Some(project) = self.projects.find(&path) else {
             return not_found();
         };
         match (request.method.as_str(), rest) {
@@ -86,10 +103,111 @@ impl Gitee {
                     None => not_found(),
                 }
             }
-            // There is no documented call for commit statuses.
+            ("GET", ["commits", sha, "check-runs"]) => self.list_checks(&path, sha, request),
+            ("POST", ["check-runs"]) => self.create_check(&path, request, now),
+            ("PATCH", ["check-runs", id]) => self.update_check(&path, id, request, now),
             _ => not_found(),
         }
     }
+
+    fn list_checks(&self, path: &str, sha: &str, request: &Request) -> Answer {
+        let name = request.query_value("check_name");
+        let tasks: Vec<Value> = (1..)
+            .zip(&self.checks)
+            .filter(|(_, check)| check.path == path.to_lowercase() && check.sha == sha)
+            .filter(|(_, check)| name.as_ref().is_none_or(|name| check.name == *name))
+            .map(|(id, check)| {
+                let status = if check.completed {
+                    "completed"
+                } else {
+                    "in_progress"
+                };
+                json!({"id": id, "name": check.name, "head_sha": check.sha, "status": status})
+            })
+            .collect();
+        let total = tasks.len();
+        Answer::json(200, &json!({"total_count": total, "check_runs": tasks}))
+    }
+
+    fn create_check(&mut self, path: &str, request: &Request, now: Timestamp) -> Answer {
+        let (form, shown) = match check_form(request, now) {
+            Ok(read) => read,
+            Err(refusal) => return refusal,
+        };
+        let sha = form.get("head_sha").cloned().unwrap_or_default();
+        if self
+            .projects
+            .find(path)
+            .is_none_or(|project| project.repo.known(&sha).is_none())
+        {
+            return problem(400, "head_sha is not a commit of the repository");
+        }
+        self.checks.push(Check {
+            path: path.to_lowercase(),
+            sha,
+            name: shown.context.clone(),
+            completed: form.contains_key("conclusion"),
+            shown: vec![shown],
+        });
+        Answer::json(201, &json!({"id": self.checks.len()}))
+    }
+
+    fn update_check(&mut self, path: &str, id: &str, request: &Request, now: Timestamp) -> Answer {
+        let (form, shown) = match check_form(request, now) {
+            Ok(read) => read,
+            Err(refusal) => return refusal,
+        };
+        let place = id.parse::<usize>().ok().and_then(|id| id.checked_sub(1));
+        let check = place.and_then(|place| self.checks.get_mut(place));
+        let Some(check) = check.filter(|check| check.path == path.to_lowercase()) else {
+            return not_found();
+        };
+        if check.completed {
+            return problem(400, "the conclusion of a check cannot be changed");
+        }
+        check.completed = form.contains_key("conclusion");
+        check.shown.push(shown);
+        Answer::json(200, &json!({"id": id}))
+    }
+}
+
+/// The parameters of a check, and what it shows; or what is wrong with them.
+fn check_form(
+    request: &Request,
+    now: Timestamp,
+) -> Result<(BTreeMap<String, String>, PostedStatus), Answer> {
+    if request.content_type() != "application/x-www-form-urlencoded" {
+        return Err(problem(400, "the parameters are no form"));
+    }
+    let form: BTreeMap<String, String> = form_pairs(&request.body).into_iter().collect();
+    let of = |name: &str| form.get(name).cloned();
+    let conclusions = [
+        "action_required",
+        "cancelled",
+        "failure",
+        "neutral",
+        "success",
+        "skipped",
+        "stale",
+        "timed_out",
+    ];
+    let state = match (of("status").as_deref(), of("conclusion")) {
+        (Some("completed"), Some(word)) if conclusions.contains(&word.as_str()) => word,
+        (None | Some("queued" | "in_progress"), None) => "pending".to_owned(),
+        _ => return Err(problem(400, "status and conclusion do not fit")),
+    };
+    let Some(context) = of("name") else {
+        return Err(problem(400, "name is missing"));
+    };
+    let shown = PostedStatus {
+        state,
+        context,
+        description: of("output[summary]"),
+        target_url: of("details_url"),
+        ref_name: None,
+        at: now,
+    };
+    Ok((form, shown))
 }
 
 /// The signature: over the time and the secret alone.
@@ -116,7 +234,7 @@ impl Api for Gitee {
         format!("{} {}", request.method, request.path)
     }
 
-    fn answer(&mut self, request: &Request, _now: Timestamp) -> Answer {
+    fn answer(&mut self, request: &Request, now: Timestamp) -> Answer {
         let authorization = request.header("authorization").unwrap_or_default();
         let token = authorization
             .strip_prefix("Bearer ")
@@ -126,7 +244,7 @@ impl Api for Gitee {
         if token.as_deref() != Some(TOKEN) {
             return problem(401, "401 Unauthorized: Access token does not exist");
         }
-        self.route(request)
+        self.route(request, now)
     }
 
     fn throttled(&self, _now: Timestamp) -> Answer {
@@ -174,8 +292,10 @@ impl Host for Gitee {
         self.deliver(event, body, now)
     }
 
-    fn statuses(&self, _path: &str, _sha: &str) -> Vec<PostedStatus> {
-        Vec::new()
+    fn statuses(&self, path: &str, sha: &str) -> Vec<PostedStatus> {
+        let of_it = |check: &&Check| check.path == path.to_lowercase() && check.sha == sha;
+        let checks = self.checks.iter().filter(of_it);
+        checks.flat_map(|check| check.shown.clone()).collect()
     }
 }
 

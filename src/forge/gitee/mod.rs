@@ -1,15 +1,14 @@
 //! Gitee: gitee.com and its private editions.
 //!
 //! Facts are from Gitee's help ("Webhook push data format") and its API v5
-//! description. That API has no commit statuses, so none can be posted; and a
-//! webhook's signature does not cover its body, so nothing in a body is taken
-//! for proof of what changed.
+//! description. Outcomes are shown as check tasks. A webhook's signature does not
+//! cover its body, so nothing in a body is taken for proof of what changed.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
@@ -25,6 +24,7 @@ use crate::http::Outside;
 use crate::settings::Section;
 
 mod changes;
+mod checks;
 mod payload;
 #[cfg(test)]
 mod tests;
@@ -76,11 +76,6 @@ fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
         Some(url) => url.value,
         None => Url::parse(API_URL).ok()?,
     };
-    section.warning(
-        section.at(),
-        "Gitee's API has no commit statuses, so commits will not show how their purges went",
-        Some("look at purgehook's own pages instead".to_owned()),
-    );
     if secrets.is_empty() {
         return None;
     }
@@ -111,21 +106,35 @@ impl Gitee {
 
     /// Fetches something of a repository. The answer may be an error.
     async fn get(&self, repo: &RepoPath, path: &[&str], what: &str) -> Result<Answer, ForgeError> {
+        let request = self.request(Method::GET, repo, path, &[])?;
+        self.send(request, what).await
+    }
+
+    /// A call about a repository, with the token where there is one.
+    fn request(
+        &self,
+        method: Method,
+        repo: &RepoPath,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<RequestBuilder, ForgeError> {
         let mut segments = vec!["repos"];
         segments.extend(repo.as_str().split('/'));
         segments.extend(path);
-        let mut request = self.api.request(Method::GET, &segments, &[]);
-        if let Some(token) = &self.token {
-            // The documented `access_token` parameter would put it into addresses, and so into logs.
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
-                .map_err(|_| {
-                    ForgeError::Refused(
-                        "Gitee's token holds characters that no token has".to_owned(),
-                    )
-                })?;
-            value.set_sensitive(true);
-            request = request.header(AUTHORIZATION, value);
-        }
+        let request = self.api.request(method, &segments, query);
+        let Some(token) = &self.token else {
+            return Ok(request);
+        };
+        // The documented `access_token` parameter would put it into addresses, and so into logs.
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
+            .map_err(|_| {
+                ForgeError::Refused("Gitee's token holds characters that no token has".to_owned())
+            })?;
+        value.set_sensitive(true);
+        Ok(request.header(AUTHORIZATION, value))
+    }
+
+    async fn send(&self, request: RequestBuilder, what: &str) -> Result<Answer, ForgeError> {
         self.api.send(ONLY, request, what).await
     }
 
@@ -134,7 +143,7 @@ impl Gitee {
         match answer.status.as_u16() {
             403 if self.api.is_out_of_requests(answer) => self.api.too_fast(answer),
             403 => ForgeError::Refused(format!(
-                "{}; the token needs the scope `projects`",
+                "{}; the token needs the scope `projects`, and for checks an administrator of the repository",
                 answer.sentence()
             )),
             _ => self.api.error(answer),
@@ -220,12 +229,15 @@ impl Forge for Gitee {
 
     async fn post_status(
         &self,
-        _repo: &RepoPath,
-        _commit: &CommitId,
-        _status: &StatusPost,
+        repo: &RepoPath,
+        commit: &CommitId,
+        status: &StatusPost,
     ) -> Result<(), ForgeError> {
-        Err(ForgeError::Refused(
-            "Gitee's API has no commit statuses: see the run's own page".to_owned(),
-        ))
+        if self.token.is_none() {
+            return Err(ForgeError::Refused(
+                "no check can be posted on Gitee without a `token`".to_owned(),
+            ));
+        }
+        checks::post(self, repo, commit, status).await
     }
 }

@@ -37,7 +37,9 @@ pub(super) struct GitHub {
     used: u32,
     resets_at: i64,
     writes: Vec<Timestamp>,
-    /// Writes a minute before the secondary limit; more for tests of what isn't about it.
+    /// Requests an hour; more for tests of what isn't about it.
+    pub hourly: u32,
+    /// Writes a minute before the secondary limit; the same.
     pub writes_a_minute: usize,
     /// The most entries of a recursive tree; 100,000 on GitHub, less for tests.
     pub tree_limit: usize,
@@ -61,6 +63,7 @@ impl GitHub {
             used: 0,
             resets_at: 0,
             writes: Vec::new(),
+            hourly: HOURLY,
             writes_a_minute: WRITES_A_MINUTE,
             tree_limit: trees::LIMIT,
             forms: false,
@@ -107,7 +110,7 @@ impl GitHub {
             self.used = 0;
             self.resets_at = now.as_second() + 3_600;
         }
-        if self.used >= HOURLY {
+        if self.used >= self.hourly {
             return Some(self.throttled(now));
         }
         self.used += 1;
