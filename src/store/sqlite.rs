@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, Column, Row as _, Sqlite, SqlitePool, TypeInfo, ValueRef};
+use sqlx::{AssertSqlSafe, Column, Connection, Row as _, Sqlite, SqlitePool, TypeInfo, ValueRef};
 
 use super::StoreError;
 use super::database::{Database, Row, Transaction, Value};
@@ -33,6 +34,17 @@ fn is_locked(error: &sqlx::Error) -> bool {
         .is_some_and(|code| code == "5")
 }
 
+/// Whether a connection that is given back can be used for another transaction.
+///
+/// After an error such as a full disk SQLite ends the transaction by itself (its page on
+/// transactions, "Response To Errors Within A Transaction"). The driver's own ROLLBACK then
+/// fails, and the driver takes the transaction for open for ever: a new connection is due.
+async fn can_begin(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // What was asked for before, the ROLLBACK among it, has been done when this is answered.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
+}
+
 /// A SQLite file in WAL mode: one connection that writes, several that read.
 pub struct SqliteDatabase {
     writer: SqlitePool,
@@ -53,6 +65,7 @@ impl SqliteDatabase {
             SqlitePoolOptions::new()
                 .max_connections(1)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
+                .after_release(|connection, _| Box::pin(can_begin(connection)))
                 .connect_with(options.clone())
         };
         // SQLite does not wait for the lock that turns a new file to WAL: of programs
