@@ -33,7 +33,10 @@ fn start_logging(default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // It would say on standard error that standard error takes nothing, and break off at that:
+        // a full disk with the log on it would end every request.
+        .log_internal_errors(false);
     // A second start of logging, in a test, is no harm.
     let _ = if std::io::stderr().is_terminal() {
         builder.with_target(false).try_init()

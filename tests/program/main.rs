@@ -9,6 +9,7 @@
 
 mod commands;
 mod crashes;
+mod faults;
 mod hugo;
 mod observe;
 mod payloads;

@@ -165,6 +165,19 @@ impl World {
         asked.send().await.unwrap().text().await.unwrap()
     }
 
+    /// Waits until an address answers with a text in it.
+    pub async fn answers(&self, path: &str, part: &str) {
+        let started = Instant::now();
+        loop {
+            let text = self.text(path).await;
+            if text.contains(part) {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{path} answers {text}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// From the next start on, what was purged is let go of at once.
     pub fn settle_at_once(&mut self) {
         self.settle = "0s";
@@ -189,12 +202,19 @@ impl World {
             .append(true)
             .open(self.log_path())
             .unwrap();
-        let child = self
-            .command(replica, &["serve"])
-            .stderr(log)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let serve = self.command(replica, &["serve"]);
+        // As with a disk, it is the write that fails where there is no room: no signal.
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", r#"trap "" XFSZ; exec "$0" serve"#])
+            .arg(serve.get_program());
+        for (name, value) in serve.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        let child = shell.stderr(log).stdout(Stdio::null()).spawn().unwrap();
         self.replicas[replica].program = Some(child);
         let started = Instant::now();
         while self
@@ -244,6 +264,19 @@ impl World {
             assert!(started.elapsed() < PATIENCE, "the program does not stop");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// From now on no file grows, as on a full disk; or they grow again.
+    pub fn let_files_grow(&self, grow: bool) {
+        let program = self.replicas[0].program.as_ref();
+        let id = program.expect("the program is running").id();
+        let limit = if grow { "unlimited" } else { "0" };
+        let set = Command::new("prlimit")
+            .arg(format!("--pid={id}"))
+            .arg(format!("--fsize={limit}:"))
+            .status()
+            .expect("prlimit is here (Debian: util-linux)");
+        assert!(set.success());
     }
 
     /// Sends a replica a signal, by the name that `kill` knows it by.
