@@ -155,9 +155,7 @@ impl Engine {
     /// for [`STOP_LIMIT`] and some seconds at most.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         tokio::select! {
-            begun = self.begin_reconciling() => if let Err(error) = begun {
-                error!("cannot begin to compare sites with their forges: {error}");
-            },
+            () = self.reconcile_from_now() => {}
             () = stopped(&mut stop, Duration::ZERO) => return,
         }
         let cut = watch::Sender::new(false);
@@ -178,12 +176,11 @@ impl Engine {
                 () = rung => {}
                 () = self.clock.sleep(wait) => {}
                 Some(_) = in_hand.join_next() => {}
-                Ok(()) = config.changed() => {
-                    // A site may be new, or follow something else from now on.
-                    if let Err(error) = self.begin_reconciling().await {
-                        error!("cannot begin to compare sites with their forges: {error}");
-                    }
-                }
+                // A site may be new, or follow something else from now on.
+                Ok(()) = config.changed() => tokio::select! {
+                    () = self.reconcile_from_now() => {}
+                    () = stopped(&mut stop, LAST_LOOK) => break,
+                },
                 () = stopped(&mut stop, Duration::ZERO) => break,
                 () = &mut listening => {}
             }
@@ -199,6 +196,12 @@ impl Engine {
             );
             cut.send_replace(true);
             finished(&mut in_hand, HAND_OVER_LIMIT).await;
+        }
+    }
+
+    async fn reconcile_from_now(&self) {
+        if let Err(error) = self.begin_reconciling().await {
+            error!("cannot begin to compare sites with their forges: {error}");
         }
     }
 
