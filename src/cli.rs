@@ -10,7 +10,7 @@ use crate::commands;
 
 /// Keeps CDNs in step with a git repository: signed push webhooks become purges
 /// of exactly what changed, and a status on the commit.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "purgehook", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
@@ -29,7 +29,7 @@ pub struct RulesFile {
 }
 
 /// What wins over the `server:` part of the rules file.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Default, Args)]
 pub struct ServerOptions {
     /// Where to listen, e.g. 0.0.0.0:8080 [default: `server.listen`, else 127.0.0.1:8080]
     #[arg(long, value_name = "HOST:PORT", env = "PURGEHOOK_LISTEN")]
@@ -47,7 +47,7 @@ pub struct ServerOptions {
     pub public_url: Option<url::Url>,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Receive webhooks, purge, report
     Serve {

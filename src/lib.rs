@@ -20,6 +20,8 @@
 //! - [`sandbox`]: the stand-in for the outside world, for `demo` and the tests.
 //! - [`cli`], [`commands`]: one verb each, wiring only.
 
+#![forbid(unsafe_code)]
+
 pub mod cdn;
 pub mod changes;
 pub mod cli;

@@ -35,6 +35,7 @@ pub struct Quotes {
 }
 
 /// A secret, and how it may be written.
+#[derive(Clone)]
 struct Known {
     secret: SecretString,
     /// As it is, and inside JSON or a form: what a body may hold.
@@ -63,12 +64,22 @@ impl Quotes {
         let words = values
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split([' ', ',']))
-            .filter(|word| word.len() >= SHORTEST_SECRET && !word.starts_with("SignedHeaders="));
+            .filter(|word| !word.starts_with("SignedHeaders="))
+            // A signature is hidden without the name that it has in its header too.
+            .flat_map(|word| [Some(word), word.strip_prefix("Signature=")])
+            .flatten();
+        self.and(words)
+    }
+
+    /// The same for words that went out otherwise than in a header, such as the signature in a form.
+    pub fn and<'w>(&self, sent: impl IntoIterator<Item = &'w str>) -> Self {
+        let words = sent
+            .into_iter()
+            .filter(|word| word.len() >= SHORTEST_SECRET)
+            .map(|word| Known::new(word.to_owned().into()));
         Self {
             known: Arc::clone(&self.known),
-            sent: words
-                .map(|word| Known::new(word.to_owned().into()))
-                .collect(),
+            sent: self.sent.iter().cloned().chain(words).collect(),
         }
     }
 
@@ -144,7 +155,12 @@ fn anywhere(secret: &str) -> Vec<String> {
         STANDARD_NO_PAD.encode(bytes),
         URL_SAFE_NO_PAD.encode(bytes),
         hex::encode(bytes),
+        hex::encode_upper(bytes),
     ]);
+    // Some write their percent signs in lower case.
+    let lower: Vec<String> = all.iter().filter_map(|text| in_lower_case(text)).collect();
+    all.extend(lower);
+    all.extend((0..3).flat_map(|before| inside_base64(bytes, before)));
     // A key in a file has many lines; an error may repeat any of them.
     let lines = secret.lines().map(str::trim);
     all.extend(
@@ -153,6 +169,32 @@ fn anywhere(secret: &str) -> Vec<String> {
             .map(str::to_owned),
     );
     all
+}
+
+/// A percent-encoded text with `%2f` for `%2F`. None where that is the same.
+fn in_lower_case(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut lower = parts.next()?.to_owned();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        let _ = write!(lower, "%{}{rest}", digits.to_ascii_lowercase());
+    }
+    (lower != text).then_some(lower)
+}
+
+/// What stands in the Base64 of a longer text for a secret in it, without the characters at either end
+/// that depend on its neighbours. `before` are the bytes before it, modulo three. Nothing where too few are left.
+fn inside_base64(secret: &[u8], before: usize) -> Vec<String> {
+    let from = (3 - before) % 3;
+    let whole = secret.len().saturating_sub(from) / 3 * 3;
+    let inside = secret.get(from..from + whole).unwrap_or_default();
+    if inside.len() < SHORTEST_SECRET {
+        return Vec::new();
+    }
+    vec![
+        STANDARD_NO_PAD.encode(inside),
+        URL_SAFE_NO_PAD.encode(inside),
+    ]
 }
 
 const UNRESERVED: &percent_encoding::AsciiSet = &NON_ALPHANUMERIC
@@ -233,12 +275,50 @@ mod tests {
             percent_encode(SECRET.as_bytes(), NON_ALPHANUMERIC).to_string(),
             base64::engine::general_purpose::STANDARD.encode(SECRET),
             hex::encode(SECRET),
+            hex::encode_upper(SECRET),
+            percent_encode(SECRET.as_bytes(), NON_ALPHANUMERIC)
+                .to_string()
+                .replace("%2F", "%2f")
+                .replace("%2B", "%2b")
+                .replace("%3D", "%3d"),
         ] {
             let shown = quotes.quote(&format!("bad key {written}, sorry"));
 
             assert!(shown.contains("[hidden]"), "{shown}");
             assert!(!shown.contains(written.trim_matches(['"', '='])), "{shown}");
         }
+    }
+
+    #[test]
+    fn a_secret_inside_of_something_encoded_is_taken_out_but_for_its_ends() {
+        let quotes = knowing(SECRET);
+        for before in ["", "a", "ab"] {
+            let all = format!("{before}{SECRET}; and more");
+            let base64 = base64::engine::general_purpose::STANDARD.encode(all);
+
+            let shown = quotes.quote(&base64);
+
+            assert!(shown.contains("[hidden]"), "{shown}");
+            let left = shown.len() - "[hidden]".len();
+            assert!(left <= base64.len() - SECRET.len() * 4 / 3 + 6, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_signature_is_hidden_with_its_name_and_without() {
+        let mut headers = HeaderMap::new();
+        let signed =
+            "HMAC Credential=public/scope, SignedHeaders=host;date, Signature=0123456789abcdef";
+        let mut value = HeaderValue::from_static(signed);
+        value.set_sensitive(true);
+        headers.insert("authorization", value);
+        let quotes = Quotes::default().after(&headers).and(["in-the-form"]);
+
+        assert_eq!(
+            quotes
+                .quote("0123456789abcdef or Signature=0123456789abcdef for host;date in-the-form"),
+            "[hidden] or [hidden] for host;date [hidden]"
+        );
     }
 
     #[test]

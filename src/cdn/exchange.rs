@@ -42,8 +42,15 @@ pub struct Answer {
 
 impl Asking {
     /// Sends a request and reads its answer to the end, whatever its status.
-    pub async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, CdnError> {
-        let response = request.send().await.map_err(|error| self.lost(error))?;
+    /// From then on nothing is quoted that this request was signed with.
+    pub async fn send(&mut self, request: reqwest::RequestBuilder) -> Result<Answer, CdnError> {
+        let (client, request) = request.build_split();
+        let request = request.map_err(|error| self.lost(error))?;
+        self.quotes = self.quotes.after(request.headers());
+        let response = client
+            .execute(request)
+            .await
+            .map_err(|error| self.lost(error))?;
         let status = response.status();
         let date = header(response.headers(), DATE)
             .and_then(|text| rfc2822::parse(text).ok())
@@ -92,18 +99,23 @@ impl Asking {
         let class = match answer.status {
             StatusCode::TOO_MANY_REQUESTS => ErrorClass::RateLimited,
             StatusCode::PAYLOAD_TOO_LARGE => ErrorClass::Split,
+            status if status.is_redirection() => ErrorClass::Operator,
             _ => ErrorClass::Retry,
+        };
+        let advice = match answer.status.is_redirection() {
+            true => ": requests are never sent on to another address; check `endpoint:`",
+            false => "",
         };
         CdnError {
             class,
             code: format!("http {}", answer.status.as_u16()),
             message: format!(
-                "{} answered {} with HTTP status {}",
+                "{} answered {} with HTTP status {}{advice}",
                 self.cdn, self.what, answer.status
             ),
             retry_after: answer.retry_after,
-            // A 4xx comes from before the work; a 5xx may come from a gateway that lost patience with it.
-            maybe_done: !answer.status.is_client_error()
+            // A 3xx and a 4xx come from before the work; a 5xx may come from a gateway that lost patience with it.
+            maybe_done: !(answer.status.is_client_error() || answer.status.is_redirection())
                 || answer.status == StatusCode::REQUEST_TIMEOUT,
         }
     }

@@ -87,6 +87,9 @@ fn overridden(mut config: Config, options: &ServerOptions) -> Config {
     }
     if let Some(database) = database {
         server.database.clone_from(database);
+        for password in config::passwords(database) {
+            config.quotes.hide(&password);
+        }
     }
     if public_url.is_some() {
         server.public_url.clone_from(public_url);
@@ -96,6 +99,10 @@ fn overridden(mut config: Config, options: &ServerOptions) -> Config {
 
 /// Opens the store that the configuration names.
 async fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
+    // The driver takes it where the address holds no password.
+    if let Ok(password) = std::env::var("PGPASSWORD") {
+        config.quotes.hide(&password.into());
+    }
     let store = Store::open(&config.server.database).await?;
     Ok(Arc::new(store))
 }

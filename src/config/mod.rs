@@ -33,6 +33,7 @@ mod site;
 mod tests;
 
 pub use reload::{Refused, Reloads, Started, fingerprint};
+pub(crate) use server::passwords;
 
 /// Where `--rules` points when it is not given.
 pub const DEFAULT_PATH: &str = "rules.yaml";

@@ -71,7 +71,7 @@ impl Reloads {
 }
 
 /// What a process keeps from its start to its end.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Started {
     listen: String,
     database: String,

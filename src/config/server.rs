@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
+use percent_encoding::percent_decode_str;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::{MODES, Server};
@@ -104,13 +105,41 @@ fn check_listen(section: &mut Section, text: Located<String>) -> Option<String> 
     None
 }
 
+/// The passwords in a database's address, as they stand there and as they are meant: that of the user, and
+/// those among the driver's options (`?password=`).
+pub(crate) fn passwords(address: &str) -> Vec<SecretString> {
+    let Ok(url) = Url::parse(address) else {
+        return Vec::new();
+    };
+    let mut found: Vec<String> = Vec::new();
+    if let Some(password) = url.password() {
+        found.push(password.to_owned());
+        found.push(
+            percent_decode_str(password)
+                .decode_utf8_lossy()
+                .into_owned(),
+        );
+    }
+    let options = url.query().unwrap_or_default().split('&');
+    let values = options.filter_map(|option| {
+        let (name, value) = option.split_once('=')?;
+        name.contains("pass").then_some(value)
+    });
+    found.extend(values.map(str::to_owned));
+    let meant = url.query_pairs().filter(|(name, _)| name.contains("pass"));
+    found.extend(meant.map(|(_, value)| value.into_owned()));
+    found.into_iter().map(SecretString::from).collect()
+}
+
 /// Accepts `sqlite://<path>` and `postgres://...`.
 fn check_database(section: &mut Section, text: Located<String>) -> Option<String> {
     let good = match text.value.split_once("://") {
         Some(("sqlite", path)) => !path.is_empty(),
         Some(("postgres" | "postgresql", _)) => {
-            // It may hold a password.
             section.mask(text.at.clone());
+            for password in passwords(&text.value) {
+                section.note_secret(&password);
+            }
             Url::parse(&text.value).is_ok_and(|url| url.has_host())
         }
         Some(_) | None => false,

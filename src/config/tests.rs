@@ -639,6 +639,25 @@ fn addresses_and_stores_are_checked() {
 }
 
 #[test]
+fn the_password_in_a_databases_address_is_no_more_shown_than_any_secret() {
+    for address in [
+        "postgres://user:p%40ss-of-the-store@db:5432/x",
+        "postgres://user@db/x?sslmode=disable&password=p%40ss-of-the-store",
+    ] {
+        let text = with_site(MINIMAL).replace(
+            "server: {public_url: https://purge.example.com}",
+            &format!("server: {{public_url: https://purge.example.com, database: '{address}'}}"),
+        );
+        let quotes = reading(&text).unwrap().config.quotes;
+
+        for written in ["p@ss-of-the-store", "p%40ss-of-the-store"] {
+            let shown = quotes.quote(&format!("no entry for user with {written}"));
+            assert_eq!(shown, "no entry for user with [hidden]", "{address}");
+        }
+    }
+}
+
+#[test]
 fn no_message_shows_a_secret() {
     let broken = EVERYTHING
         .replace("cdn/purge", "\"${GITHUB_TOKEN}\"")

@@ -1,6 +1,8 @@
 //! One mapping of the file: its keys, what is nested in it, and the problems with it.
 //! The getters for secrets and for typed values stand beside this, in `secrets` and `values`.
 
+use secrecy::SecretString;
+
 use super::file::File;
 use super::meant::{closest, did_you_mean};
 use super::problem::Severity;
@@ -265,6 +267,11 @@ impl Section {
     /// Masks a value where the file's lines are shown, because it may hold a password.
     pub fn mask(&self, at: Span) {
         self.file.mask(at);
+    }
+
+    /// Notes a secret that is a part of a value, such as the password in an address.
+    pub fn note_secret(&self, secret: &SecretString) {
+        self.file.note_secret(secret);
     }
 
     /// Lets the keys that nobody asked for pass, where it cannot be known what they should be.

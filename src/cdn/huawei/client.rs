@@ -99,11 +99,11 @@ impl Client {
     /// Makes a call. A signature is tried again only when its time was refused, once and by the
     /// server's clock: more than five wrong ones in a row lock the access key.
     pub async fn call(&self, call: &Call) -> Result<Answered, CdnError> {
-        let asking = self.asking(call);
-        let answer = self.send(&asking, call).await?;
+        let mut asking = self.asking(call);
+        let answer = self.send(&mut asking, call).await?;
         match self.open(&asking, &answer) {
             Err(error) if is_expired(&error) && self.clock.correct(&answer) => {
-                let answer = self.send(&asking, call).await?;
+                let answer = self.send(&mut asking, call).await?;
                 self.open(&asking, &answer)
             }
             opened => opened,
@@ -123,7 +123,7 @@ impl Client {
         }
     }
 
-    async fn send(&self, asking: &Asking, call: &Call) -> Result<Answer, CdnError> {
+    async fn send(&self, asking: &mut Asking, call: &Call) -> Result<Answer, CdnError> {
         let content_type = "application/json";
         let body = call.body.as_ref().map(Value::to_string).unwrap_or_default();
         let method = match call.body {

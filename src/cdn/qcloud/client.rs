@@ -120,12 +120,12 @@ impl Client {
 
     /// A request that the server finds expired or sent before goes out once more, with its time and a fresh nonce.
     async fn call(&self, action: &str, of: &str, parameters: &Value) -> Result<Answered, CdnError> {
-        let asking = Asking {
+        let mut asking = Asking {
             cdn: "QCloud CDN",
             what: format!("{action}{of}"),
             quotes: self.outside.quotes.clone(),
         };
-        let answer = self.send(&asking, action, parameters).await?;
+        let answer = self.send(&mut asking, action, parameters).await?;
         let again = match self.open(&asking, &answer) {
             Err(error) if error.code == "4200" => self.clock.correct(&answer),
             Err(error) if error.code == "4500" => {
@@ -135,7 +135,7 @@ impl Client {
             Ok(_) | Err(_) => false,
         };
         if again {
-            let answer = self.send(&asking, action, parameters).await?;
+            let answer = self.send(&mut asking, action, parameters).await?;
             return self.open(&asking, &answer);
         }
         self.open(&asking, &answer)
@@ -144,7 +144,7 @@ impl Client {
     /// Always a POST: a URL would be logged on the way with its signature, and ends at 32 KB.
     async fn send(
         &self,
-        asking: &Asking,
+        asking: &mut Asking,
         action: &str,
         parameters: &Value,
     ) -> Result<Answer, CdnError> {
@@ -160,10 +160,9 @@ impl Client {
         form.append(&mut v1::flatten(&common));
         let to_sign =
             v1::string_to_sign("POST", &host(&self.endpoint), self.endpoint.path(), &form);
-        form.insert(
-            "Signature".to_owned(),
-            v1::signature(&self.credentials.key, self.method, &to_sign),
-        );
+        let signature = v1::signature(&self.credentials.key, self.method, &to_sign);
+        asking.quotes = asking.quotes.and([signature.as_str()]);
+        form.insert("Signature".to_owned(), signature);
         let request = self
             .outside
             .http

@@ -169,11 +169,11 @@ impl Client {
         of: &str,
         parameters: &Value,
     ) -> Result<Answered<T>, CdnError> {
-        let asking = self.asking(action, of);
-        let answer = self.send(&asking, action, parameters).await?;
+        let mut asking = self.asking(action, of);
+        let answer = self.send(&mut asking, action, parameters).await?;
         match self.open(&asking, &answer) {
             Err(error) if error.code == CLOCK_IS_OFF && self.clock.correct(&answer) => {
-                let answer = self.send(&asking, action, parameters).await?;
+                let answer = self.send(&mut asking, action, parameters).await?;
                 self.open(&asking, &answer)
             }
             opened => opened,
@@ -194,13 +194,13 @@ impl Client {
 
     async fn send(
         &self,
-        asking: &Asking,
+        asking: &mut Asking,
         action: &str,
         parameters: &Value,
     ) -> Result<Answer, CdnError> {
         let request = match self.signature {
             Signature::Tc3 => self.as_json(action, parameters),
-            Signature::V1(method) => self.as_form(method, action, parameters),
+            Signature::V1(method) => self.as_form(asking, method, action, parameters),
         };
         asking.send(request).await
     }
@@ -251,7 +251,13 @@ impl Client {
     }
 
     /// A request with all parameters in a form. Never in a URL: those are logged on the way, and end at 32 KB.
-    fn as_form(&self, method: v1::Method, action: &str, parameters: &Value) -> RequestBuilder {
+    fn as_form(
+        &self,
+        asking: &mut Asking,
+        method: v1::Method,
+        action: &str,
+        parameters: &Value,
+    ) -> RequestBuilder {
         let mut form = v1::flatten(parameters);
         let common = json!({
             "Action": action,
@@ -265,10 +271,9 @@ impl Client {
         });
         form.append(&mut v1::flatten(&common));
         let to_sign = v1::string_to_sign("POST", &host(&self.endpoint), "/", &form);
-        form.insert(
-            "Signature".to_owned(),
-            v1::signature(&self.credentials.key, method, &to_sign),
-        );
+        let signature = v1::signature(&self.credentials.key, method, &to_sign);
+        asking.quotes = asking.quotes.and([signature.as_str()]);
+        form.insert("Signature".to_owned(), signature);
         self.outside
             .http
             .post(self.endpoint.clone())
