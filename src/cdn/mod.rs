@@ -200,7 +200,7 @@ pub trait Cdn: Send + Sync {
     async fn submit(&self, batch: &Batch) -> Result<Option<String>, CdnError>;
 
     /// Asks how tasks stand, in as few requests as the API allows. One report a
-    /// task, in the same order. `pace` is awaited before each request after the first.
+    /// task, in the same order. `pace` is awaited before each request.
     async fn follow(&self, tasks: &[InFlight], pace: &Pace) -> Result<Vec<Report>, CdnError>;
 
     /// Looks for a batch whose answer was lost in the CDN's history: the task id if it was taken.
@@ -215,25 +215,47 @@ pub trait Cdn: Send + Sync {
     }
 }
 
-/// Keeps a series of requests inside a rate.
-#[derive(Clone)]
-pub struct Pace {
+/// Says when it is a request's turn.
+#[async_trait]
+pub trait Turns: Send + Sync {
+    /// Returns when the next request may go out.
+    async fn next(&self);
+}
+
+/// Turns that come regularly.
+struct Regular {
     clock: crate::clock::Clock,
     between: Duration,
 }
 
+#[async_trait]
+impl Turns for Regular {
+    async fn next(&self) {
+        self.clock.sleep(self.between).await;
+    }
+}
+
+/// Keeps a series of requests inside a rate.
+#[derive(Clone)]
+pub struct Pace(Arc<dyn Turns>);
+
 impl Pace {
-    /// At most `per_second` requests a second.
+    /// A pace of nobody else's, of so many requests a second.
     pub fn new(clock: crate::clock::Clock, per_second: u32) -> Self {
-        Self {
+        Self(Arc::new(Regular {
             clock,
             between: Duration::from_secs(1) / per_second.max(1),
-        }
+        }))
+    }
+
+    /// At the pace of whoever says when it is one's turn.
+    pub fn by(turns: Arc<dyn Turns>) -> Self {
+        Self(turns)
     }
 
     /// Returns when the next request may go out.
     pub async fn next(&self) {
-        self.clock.sleep(self.between).await;
+        self.0.next().await;
     }
 }
 
@@ -243,7 +265,7 @@ const MOST_REQUESTS: u32 = 1_000;
 /// More entries of a history than are held at one time, for the same reason.
 const MOST_ENTRIES: usize = 200_000;
 
-/// The requests of one call: the first goes out at once, each further one when the pace lets it.
+/// The requests of one call: each goes out when the pace lets it.
 struct Paced<'p> {
     pace: &'p Pace,
     made: u32,
@@ -268,9 +290,7 @@ impl<'p> Paced<'p> {
                 maybe_done: true,
             });
         }
-        if self.made > 0 {
-            self.pace.next().await;
-        }
+        self.pace.next().await;
         self.made += 1;
         Ok(())
     }

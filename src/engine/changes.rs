@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::event::{CommitId, Event, RepoPath};
 use crate::forge::{Forge, ForgeError, Verified};
 use crate::run::Run;
-use crate::store::StoreError;
+use crate::store::{StoreError, Upstream};
 
 /// Commits that caches may hold, beyond which what changed counts as unknown: each costs
 /// a comparison, all of them once at the worst, when a new process takes over.
@@ -60,6 +60,7 @@ impl Engine {
             || StoreError::Corrupt(format!("the repository or a commit of run {}", run.id));
         let repo = RepoPath::parse(&run.repo).ok_or_else(corrupt)?;
 
+        let upstream = Upstream::Forge(run.forge.clone());
         let mut links = Vec::with_capacity(bases.len());
         let chain = chain(bases, run);
         for (base, next) in chain.iter().zip(chain.iter().skip(1)) {
@@ -79,7 +80,11 @@ impl Engine {
             {
                 listed
             } else {
-                match forge.changes(&repo, &pair.from, &pair.to).await {
+                if let Some(left) = self.left_alone(&upstream).await? {
+                    return Ok(Err(left.by_forge(&run.forge, None)));
+                }
+                let found = forge.changes(&repo, &pair.from, &pair.to);
+                match self.heard(&upstream, found).await {
                     Ok(changes) => changes,
                     Err(ForgeError::Gone(why)) => ChangeSet::unknown(why),
                     Err(error) => return Ok(Err(error)),

@@ -8,11 +8,13 @@ use tracing::warn;
 
 use super::submit::{fail, migrate, targets};
 use super::{Engine, Outcome, StepError, retry};
-use crate::cdn::{Batch, ErrorClass, InFlight, Pace, Report, TargetState};
+use crate::cdn::{Batch, ErrorClass, InFlight, Report, TargetState};
 use crate::config::Config;
 use crate::purge::{PurgeKind, PurgeState};
 use crate::run::RunId;
-use crate::store::{Only, PurgeKey, PurgeUpdate, StoredTask, TaskState, Work, WorkKey, Write};
+use crate::store::{
+    Only, PurgeKey, PurgeUpdate, StoreError, StoredTask, TaskState, Upstream, Work, WorkKey, Write,
+};
 
 /// Submissions of one purge: a CDN that failed at it is asked once more.
 const SUBMISSIONS: i64 = 2;
@@ -51,7 +53,7 @@ impl Engine {
         let mut left: Vec<Timestamp> = Vec::new();
         let mut trouble: Option<Option<Duration>> = None;
         for (name, open) in by_cdn {
-            let reports = self.ask(&config, &name, &open).await;
+            let reports = self.ask(&config, account, &name, &open).await?;
             let now = self.clock.now();
             let reports = match reports {
                 Ok(reports) => reports,
@@ -99,15 +101,20 @@ impl Engine {
     async fn ask(
         &self,
         config: &Config,
+        account: &str,
         name: &str,
         open: &[Open],
-    ) -> Result<Vec<Report>, Trouble> {
+    ) -> Result<Result<Vec<Report>, Trouble>, StoreError> {
         let Some(cdn) = config.cdns.get(name) else {
-            return Err(Trouble::Operator(format!(
+            return Ok(Err(Trouble::Operator(format!(
                 "the CDN {name} is no longer configured"
-            )));
+            ))));
         };
-        let pace = Pace::new(self.clock.clone(), cdn.limits().queries_per_second);
+        let upstream = Upstream::Cdn(account.to_owned());
+        if let Some(left) = self.left_alone(&upstream).await? {
+            return Ok(Err(Trouble::Later(Some(left.wait))));
+        }
+        let pace = self.pace(account, cdn.limits().queries_per_second);
         let mut in_flight = Vec::with_capacity(open.len());
         for Open { task, purges } in open {
             let mut flight = InFlight {
@@ -121,14 +128,15 @@ impl Engine {
             };
             if flight.task.is_none() && !flight.batch.targets.is_empty() {
                 // Taken without an id: the history knows it.
-                match cdn.find(&flight, &pace).await {
+                match self.heard(&upstream, cdn.find(&flight, &pace)).await {
                     Ok(found) => flight.task = found,
                     Err(error) => warn!(cdn = name, "cannot ask the history: {error}"),
                 }
             }
             in_flight.push(flight);
         }
-        match cdn.follow(&in_flight, &pace).await {
+        let asked = cdn.follow(&in_flight, &pace);
+        Ok(match self.heard(&upstream, asked).await {
             Ok(reports) if reports.len() == open.len() => Ok(reports),
             Ok(_) => Err(Trouble::Later(None)),
             Err(error) => {
@@ -146,7 +154,7 @@ impl Engine {
                     | ErrorClass::BadInput => Trouble::Later(error.retry_after),
                 })
             }
-        }
+        })
     }
 }
 

@@ -7,8 +7,10 @@
 
 mod accept;
 mod advance;
+mod breaker;
 mod by_hand;
 mod changes;
+mod crowd;
 mod decide;
 mod describe;
 mod follow;
@@ -42,14 +44,16 @@ pub use quota::quota_day;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::run::RunId;
-use crate::store::{After, Lease, Store, StoreError, Work, WorkKey, Write};
+use crate::store::{After, Lease, Room, Store, StoreError, Work, WorkKey, Write};
 
 /// How long a claimed step may go without a sign of life before someone else may do it.
 const LEASE: Duration = Duration::from_secs(60);
 /// How long one step may take in all. A walk through two large trees is the longest.
 const STEP_LIMIT: Duration = Duration::from_secs(900);
 /// Steps done at once.
-const STEPS_AT_ONCE: usize = 16;
+const STEPS_AT_ONCE: usize = 64;
+/// Steps done at once that may wait for one forge: one that hangs leaves room for the others.
+const STEPS_OF_CROWD: usize = 16;
 /// How long to wait before looking for work that nobody announced, such as another replica's.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How long a run may stay pending: past this, what is not confirmed has failed.
@@ -74,7 +78,7 @@ pub struct Engine {
     accept: accept::Queue,
     quotas: quota::Quotas,
     known: known::Known,
-    rates: rate::Rates,
+    suspects: breaker::Suspects,
     logs: recover::Logs,
 }
 
@@ -123,7 +127,7 @@ impl Engine {
             accept,
             quotas: quota::Quotas::default(),
             known: known::Known::default(),
-            rates: rate::Rates::default(),
+            suspects: breaker::Suspects::default(),
             logs: recover::Logs::default(),
         })
     }
@@ -162,6 +166,7 @@ impl Engine {
         let mut config = self.config.clone();
         config.mark_unchanged();
         let mut in_hand = JoinSet::new();
+        let crowds = crowd::Crowds::default();
         let listening = self.listen();
         tokio::pin!(listening);
         loop {
@@ -169,7 +174,7 @@ impl Engine {
             let bell = Arc::clone(&self.bell);
             let rung = bell.notified();
             let wait = tokio::select! {
-                wait = self.take_up(&mut in_hand, &cut) => wait,
+                wait = self.take_up(&mut in_hand, &crowds, &cut) => wait,
                 () = stopped(&mut stop, LAST_LOOK) => break,
             };
             tokio::select! {
@@ -228,11 +233,16 @@ impl Engine {
     async fn take_up(
         self: &Arc<Self>,
         in_hand: &mut JoinSet<()>,
+        crowds: &crowd::Crowds,
         cut: &watch::Sender<bool>,
     ) -> Duration {
         while in_hand.try_join_next().is_some() {}
-        let room = STEPS_AT_ONCE.saturating_sub(in_hand.len());
-        if room == 0 {
+        let room = Room {
+            most: STEPS_AT_ONCE.saturating_sub(in_hand.len()),
+            of_crowd: STEPS_OF_CROWD,
+            in_hand: crowds.in_hand(),
+        };
+        if room.most == 0 {
             return LOOK_AGAIN;
         }
         let now = self.clock.now();
@@ -250,7 +260,9 @@ impl Engine {
         for work in claimed {
             let engine = Arc::clone(self);
             let mut cut = cut.subscribe();
+            let place = crowds.join(work.crowd.clone());
             in_hand.spawn(async move {
+                let _place = place;
                 let lease = work.lease.clone();
                 tokio::select! {
                     () = engine.perform(work) => {}
@@ -261,7 +273,13 @@ impl Engine {
         if in_hand.len() >= STEPS_AT_ONCE {
             return LOOK_AGAIN;
         }
-        match self.store.next_due().await {
+        let full: Vec<String> = crowds
+            .in_hand()
+            .into_iter()
+            .filter(|(_, in_hand)| *in_hand >= STEPS_OF_CROWD)
+            .map(|(crowd, _)| crowd)
+            .collect();
+        match self.store.next_due(&full).await {
             Ok(Some(due)) => Duration::try_from(due.duration_since(now))
                 .unwrap_or_default()
                 .min(LOOK_AGAIN),
@@ -278,7 +296,7 @@ impl Engine {
                 .claim(now, LEASE, &self.clock.new_id(), STEPS_AT_ONCE)
                 .await?;
             if claimed.is_empty() {
-                return self.store.next_due().await;
+                return self.store.next_due(&[]).await;
             }
             for work in claimed {
                 self.perform(work).await;

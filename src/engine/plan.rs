@@ -20,7 +20,7 @@ use crate::forge::ForgeError;
 use crate::plan::{self, Allowance, Budget, Capability, Cover, Plan};
 use crate::purge::{PurgeKind, PurgeState};
 use crate::run::{Run, RunState, StatusState, Step};
-use crate::store::{StoreError, Work, WorkKey, Write};
+use crate::store::{StoreError, Upstream, Work, WorkKey, Write};
 
 /// Tries to learn something from the forge, over about ten minutes, before it counts as unknown.
 const FORGE_TRIES: i64 = 15;
@@ -200,13 +200,20 @@ impl Engine {
         let now = self.clock.now();
         let repo = RepoPath::parse(&run.repo)
             .ok_or_else(|| StoreError::Corrupt(format!("the repository of run {}", run.id)))?;
+        let upstream = Upstream::Forge(run.forge.clone());
         let resolved = match config.forges.get(&run.forge) {
-            Some(forge) => match GitRef::parse(&run.git_ref) {
-                GitRef::Branch(branch) if branch == run.commit => {
-                    forge.branch_head(&repo, &branch).await
+            Some(forge) => match (
+                self.left_alone(&upstream).await?,
+                GitRef::parse(&run.git_ref),
+            ) {
+                (Some(left), _) => Err(left.by_forge(&run.forge, None)),
+                (None, GitRef::Branch(branch)) if branch == run.commit => {
+                    let head = forge.branch_head(&repo, &branch);
+                    self.heard(&upstream, head).await
                 }
-                GitRef::Branch(_) | GitRef::Tag(_) | GitRef::Other(_) => {
-                    forge.resolve(&repo, &run.commit).await
+                (None, GitRef::Branch(_) | GitRef::Tag(_) | GitRef::Other(_)) => {
+                    let commit = forge.resolve(&repo, &run.commit);
+                    self.heard(&upstream, commit).await
                 }
             },
             None => Err(ForgeError::Refused(format!(

@@ -14,7 +14,7 @@ use tracing::debug;
 use super::Engine;
 use crate::cdn::{Cdn, Limit, Quota};
 use crate::purge::PurgeKind;
-use crate::store::StoreError;
+use crate::store::{StoreError, Upstream};
 
 /// How long an answer about quotas is gone by.
 const FRESH: Duration = Duration::from_secs(600);
@@ -94,7 +94,9 @@ impl Engine {
         {
             return asked;
         }
-        let said = cdn.quota().await.unwrap_or_else(|error| {
+        let upstream = Upstream::Cdn(account.to_owned());
+        let said = self.heard(&upstream, cdn.quota()).await;
+        let said = said.unwrap_or_else(|error| {
             debug!(account, "cannot ask for the quota: {error}");
             BTreeMap::new()
         });

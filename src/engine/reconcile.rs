@@ -15,7 +15,7 @@ use crate::config::{Config, Site, Trigger};
 use crate::event::{CommitId, GitRef};
 use crate::forge::{Forge, ForgeError};
 use crate::run::{Run, RunState};
-use crate::store::{Held, StoreError, WorkKey, Write};
+use crate::store::{Held, StoreError, Upstream, WorkKey, Write};
 
 /// A run this young may be newer than what the forge just said: its replicas lag.
 const YOUNG: Duration = Duration::from_secs(60);
@@ -46,6 +46,11 @@ impl Engine {
         else {
             return Ok(Outcome::done(Vec::new()));
         };
+        let upstream = Upstream::Forge(site.forge.clone());
+        if let Some(left) = self.left_alone(&upstream).await? {
+            let at = self.clock.now() + left.wait;
+            return Ok(Outcome::again(Vec::new(), at, 0));
+        }
         let held = self.store.held(&site.name, self.clock.now()).await?;
         let is_new = held.commits.is_empty() && self.store.newest_run(name, None).await?.is_none();
         // First: what it brings makes the heads known.
@@ -91,9 +96,11 @@ impl Engine {
             return Vec::new();
         };
         match &site.trigger {
-            Trigger::Push => branch_heads(forge.as_ref(), site).await,
+            Trigger::Push => self.branch_heads(forge.as_ref(), site).await,
             Trigger::Deployment(environment) => {
-                let head = forge.environment_head(&site.repo, environment).await;
+                let upstream = Upstream::Forge(site.forge.clone());
+                let head = forge.environment_head(&site.repo, environment);
+                let head = self.heard(&upstream, head).await;
                 vec![(String::new(), head)]
             }
             // That a branch moved does not say that its workflow, pipeline or release came to an end.
@@ -125,25 +132,28 @@ impl Engine {
         let run = new_run(&self.clock, site, ORIGIN, git_ref, head.as_str());
         Ok(Some(Write::NewRun(run)))
     }
+
+    /// Branches that are named, not matched by a pattern: only these can be asked for.
+    async fn branch_heads(
+        &self,
+        forge: &dyn Forge,
+        site: &Site,
+    ) -> Vec<(String, Result<Option<CommitId>, ForgeError>)> {
+        let upstream = Upstream::Forge(site.forge.clone());
+        let mut heads = Vec::new();
+        for branch in site.branches.iter().map(crate::rules::Glob::text) {
+            if is_pattern(branch) {
+                continue;
+            }
+            let head = forge.branch_head(&site.repo, branch);
+            let head = self.heard(&upstream, head).await.map(Some);
+            heads.push((GitRef::Branch(branch.to_owned()).to_string(), head));
+        }
+        heads
+    }
 }
 
 /// Whether a run's purges were not made since its site was observed, which it is no longer.
 fn is_owed(run: &Run, site: &Site) -> bool {
     !site.reach.is_observed() && (run.observed || run.state == RunState::Cancelled)
-}
-
-/// Branches that are named, not matched by a pattern: only these can be asked for.
-async fn branch_heads(
-    forge: &dyn Forge,
-    site: &Site,
-) -> Vec<(String, Result<Option<CommitId>, ForgeError>)> {
-    let mut heads = Vec::new();
-    for branch in site.branches.iter().map(crate::rules::Glob::text) {
-        if is_pattern(branch) {
-            continue;
-        }
-        let head = forge.branch_head(&site.repo, branch).await.map(Some);
-        heads.push((GitRef::Branch(branch.to_owned()).to_string(), head));
-    }
-    heads
 }

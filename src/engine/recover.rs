@@ -18,7 +18,7 @@ use super::{Engine, ReceiveError, Received, StepError};
 use crate::config::{Config, Site};
 use crate::event::{Event, RepoPath};
 use crate::forge::{DeliveryLog, Forge, ForgeError, LoggedDelivery};
-use crate::store::Source;
+use crate::store::{Source, Upstream};
 
 /// How far back GitHub's log goes ("Redelivering webhooks"). Nothing older is looked for anywhere.
 const FAR_BACK: Duration = Duration::from_secs(3 * 24 * 60 * 60);
@@ -89,7 +89,9 @@ impl Engine {
             }
             read.map_or(now - FAR_BACK, |read| (read - OVERLAP).max(now - FAR_BACK))
         };
-        let log = match forge.delivery_log(&site.repo, &hook, since).await {
+        let upstream = Upstream::Forge(site.forge.clone());
+        let log = forge.delivery_log(&site.repo, &hook, since);
+        let log = match self.heard(&upstream, log).await {
             Ok(Some(log)) => log,
             Ok(None) => return Ok(()),
             Err(error @ ForgeError::Later { .. }) => {
@@ -166,7 +168,9 @@ impl Engine {
         delivery: &LoggedDelivery,
         of_repo: Option<&RepoPath>,
     ) -> Result<bool, StepError> {
-        let sent = match forge.logged_delivery(&site.repo, delivery).await {
+        let upstream = Upstream::Forge(site.forge.clone());
+        let sent = forge.logged_delivery(&site.repo, delivery);
+        let sent = match self.heard(&upstream, sent).await {
             Ok(Some(sent)) => sent,
             Ok(None) | Err(ForgeError::Gone(_)) => {
                 warn!(

@@ -10,7 +10,7 @@ use super::{Engine, Outcome, StepError, retry};
 use crate::event::{CommitId, GitRef, RepoPath};
 use crate::forge::{ForgeError, StatusPost};
 use crate::run::{Run, RunId, StatusState};
-use crate::store::{After, StoreError, StoredStatus, Work, Write};
+use crate::store::{After, StoreError, StoredStatus, Upstream, Work, Write};
 
 /// How long a status is offered to a forge that can't be reached.
 const OFFER_LIMIT: Duration = Duration::from_secs(48 * 60 * 60);
@@ -80,7 +80,15 @@ impl Engine {
             target_url: self.page_of(&run),
             ref_name: GitRef::parse(&run.git_ref).name().to_owned(),
         };
-        match forge.post_status(&repo, &commit, &status).await {
+        let upstream = Upstream::Forge(run.forge.clone());
+        let answer = match self.left_alone(&upstream).await? {
+            Some(left) => Err(left.by_forge(&run.forge, Some(left.wait))),
+            None => {
+                let post = forge.post_status(&repo, &commit, &status);
+                self.heard(&upstream, post).await
+            }
+        };
+        match answer {
             Ok(()) => {
                 debug!(run = %id, state = wanted.state.word(), "posted a status on {}", commit.short());
                 Ok(posted(Some(now), None))

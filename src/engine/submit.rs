@@ -10,15 +10,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
+use super::breaker::LeftAlone;
 use super::quota::quota_day;
 use super::{Engine, Outcome, RUN_LIMIT, StepError, retry};
-use crate::cdn::{Batch, CdnError, ErrorClass, InFlight, Pace};
+use crate::cdn::{Batch, CdnError, ErrorClass, InFlight};
 use crate::config::Config;
 use crate::purge::{PurgeKind, PurgeState};
 use crate::run::RunId;
 use crate::store::{
-    After, Move, NextBatch, Only, PurgeKey, PurgeUpdate, StoredTask, TaskState, Work, WorkKey,
-    Write,
+    After, Move, NextBatch, Only, PurgeKey, PurgeUpdate, StoredTask, TaskState, Upstream, Work,
+    WorkKey, Write,
 };
 
 /// Tries at a batch that a CDN answers with an error of its own.
@@ -46,6 +47,7 @@ impl Engine {
         work: &Work,
     ) -> Result<Outcome, StepError> {
         let config = self.config();
+        let upstream = Upstream::Cdn(account.to_owned());
         // Work is claimed by one at a time, so a batch on its way now is one whose answer was lost.
         if let Some(lost) = self
             .store
@@ -54,6 +56,11 @@ impl Engine {
             .into_iter()
             .next()
         {
+            if config.cdns.contains_key(&lost.cdn)
+                && let Some(left) = self.left_alone(&upstream).await?
+            {
+                return self.wait_for_answer(&left, kind, &lost.cdn, work).await;
+            }
             return self.recover(&config, lost, work).await;
         }
         let now = self.clock.now();
@@ -78,6 +85,9 @@ impl Engine {
             let now = self.clock.now();
             return Ok(Outcome::again(fail(all, &why, Only::Open, now), now, 0));
         };
+        if let Some(left) = self.left_alone(&upstream).await? {
+            return self.wait_for_answer(&left, kind, &next.cdn, work).await;
+        }
         let room = self.room(cdn.as_ref(), account, kind, limit).await?;
         if room.today == 0 {
             self.forget_quota(account);
@@ -94,7 +104,7 @@ impl Engine {
             targets: targets(&batch.purges),
         };
         self.keep_rate(account, kind, limit.requests_per_second)
-            .await;
+            .await?;
 
         let now = self.clock.now();
         let mut task = StoredTask {
@@ -125,7 +135,7 @@ impl Engine {
         ];
         self.commit(work, &intent, After::Keep).await?;
 
-        let answer = cdn.submit(&request).await;
+        let answer = self.heard(&upstream, cdn.submit(&request)).await;
         let now = self.clock.now();
         match answer {
             Ok(vendor_id) => {
@@ -305,6 +315,34 @@ impl Engine {
         Ok(Outcome::again(writes, reset.min(now + ASK_AGAIN), 0))
     }
 
+    /// Leaves a CDN alone that does not answer, and tells every run that has to wait for it.
+    async fn wait_for_answer(
+        &self,
+        left: &LeftAlone,
+        kind: PurgeKind,
+        cdn: &str,
+        work: &Work,
+    ) -> Result<Outcome, StepError> {
+        let Upstream::Cdn(account) = &left.outage.upstream else {
+            return Ok(Outcome::done(Vec::new()));
+        };
+        let waiting = self.store.planned_keys(account, kind, cdn).await?;
+        let runs: BTreeSet<&RunId> = waiting.iter().map(|key| &key.run).collect();
+        let since = left.since(cdn);
+        let mut writes = Vec::new();
+        for id in runs {
+            // Once, whatever the tries in between come to.
+            if let Some(run) = self.store.run(id).await?
+                && !run.summary.contains(&since)
+            {
+                let summary = format!("Waiting: {since}: {}", left.outage.error);
+                writes.push(Write::Waiting(id.clone(), summary, run.deadline));
+            }
+        }
+        let at = self.clock.now() + left.wait;
+        Ok(Outcome::again(writes, at, work.attempts.max(1)))
+    }
+
     /// Finds out what became of a batch whose answer was lost.
     async fn recover(
         &self,
@@ -332,8 +370,9 @@ impl Engine {
                 targets: targets(&purges),
             },
         };
-        let pace = Pace::new(self.clock.clone(), cdn.limits().queries_per_second);
-        let found = match cdn.find(&in_flight, &pace).await {
+        let pace = self.pace(&lost.account, cdn.limits().queries_per_second);
+        let upstream = Upstream::Cdn(lost.account.clone());
+        let found = match self.heard(&upstream, cdn.find(&in_flight, &pace)).await {
             // The like of it that went out shortly before: what that purged is not what this is to.
             Ok(Some(id)) if self.store.knows_task(&lost.account, &id).await? => Ok(None),
             found => found,

@@ -191,6 +191,17 @@ pub enum ForgeError {
     Refused(String),
 }
 
+impl ForgeError {
+    /// Whether the forge could not be reached or did not get to an answer. One that
+    /// says when to come back has answered.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Later { retry_after, .. } => retry_after.is_none(),
+            Self::Gone(_) | Self::Refused(_) => false,
+        }
+    }
+}
+
 /// One forge, as an entry under `forges:` configures it.
 #[async_trait]
 pub trait Forge: Send + Sync {

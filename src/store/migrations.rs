@@ -14,6 +14,7 @@ const VERSIONS: &[(i64, &str, &str)] = &[
         include_str!("schema/0002_delivery_source.sql"),
     ),
     (3, "observe", include_str!("schema/0003_observe.sql")),
+    (4, "outages", include_str!("schema/0004_outages.sql")),
 ];
 
 /// The schema for SQLite.

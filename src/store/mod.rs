@@ -10,9 +10,11 @@ mod database;
 mod errors;
 mod held;
 mod migrations;
+mod outages;
 mod overview;
 mod postgres;
 mod purges;
+mod rates;
 mod runs;
 mod sqlite;
 mod statuses;
@@ -27,12 +29,13 @@ pub use accept::{Accepted, NewDelivery, Source, StoredDelivery};
 pub use database::{Database, Row, Transaction, Value};
 pub use errors::StoreError;
 pub use held::Held;
+pub use outages::{Outage, Upstream};
 pub use overview::{CdnCount, PendingPurges};
 pub use purges::{InLine, Move, NextBatch, Only, PurgeCounts, PurgeKey, PurgeUpdate};
 pub use runs::RunFilter;
 pub use statuses::StoredStatus;
 pub use tasks::{StoredTask, TaskState};
-pub use work::{After, Lease, Work, WorkKey, Write};
+pub use work::{After, Lease, Room, Work, WorkKey, Write};
 
 /// Tries at a transaction that others get in the way of.
 const TRIES: u32 = 5;

@@ -93,9 +93,50 @@ pub struct Work {
     pub key: WorkKey,
     /// How often in a row it has failed.
     pub attempts: i64,
+    /// What it waits in one line with: only so many of a crowd are in hand at once. None for what waits for nobody.
+    pub crowd: Option<String>,
     /// The right to do it.
     pub lease: Lease,
 }
+
+/// How much may be claimed.
+#[derive(Clone, Debug)]
+pub struct Room {
+    /// Items in all.
+    pub most: usize,
+    /// Items of one crowd, those in hand included.
+    pub of_crowd: usize,
+    /// Items in hand, by crowd.
+    pub in_hand: BTreeMap<String, usize>,
+}
+
+impl From<usize> for Room {
+    /// Room for so many of whatever crowds.
+    fn from(most: usize) -> Self {
+        Self {
+            most,
+            of_crowd: usize::MAX,
+            in_hand: BTreeMap::new(),
+        }
+    }
+}
+
+/// The run that a work item is about, or null.
+const RUN_OF_WORK: &str = "CASE
+    WHEN work.id LIKE 'run %' THEN substr(work.id, 5)
+    WHEN work.id LIKE 'status %' THEN substr(work.id, 8) END";
+
+/// A work item's crowd: what asks one forge is one, and so are the looks at sites. A run
+/// that waits for its purges asks nobody, and a CDN's account has a handful of items at most.
+const CROWD: &str = "CASE
+    WHEN work.id LIKE 'reconcile %' THEN 'reconcile'
+    WHEN work.id LIKE 'run %' AND runs.step <> 'changes' THEN NULL
+    ELSE 'forge ' || runs.forge END";
+
+/// When a work item can be claimed.
+const DUE: &str = "CASE
+    WHEN work.lease IS NULL OR work.lease_until < work.due_at THEN work.due_at
+    ELSE work.lease_until END";
 
 /// What becomes of a work item when its step is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,50 +201,68 @@ pub enum Write {
 }
 
 impl Store {
-    /// Claims work that is due at `now`, until `now + lease`: the oldest of each site
-    /// before the second of any, so that a site with much to do holds up no other.
+    /// Claims work that is due at `now`, until `now + lease`, as far as there is room: the
+    /// oldest of each site before the second of any, so that a site with much to do holds up no other.
     /// Work that is no run's or status' is a site of its own. What is claimed comes oldest first.
     pub async fn claim(
         &self,
         now: Timestamp,
         lease: Duration,
         token: &str,
-        most: usize,
+        room: impl Into<Room>,
     ) -> Result<Vec<Work>, StoreError> {
+        let room = room.into();
         let mut tx = self.database.begin().await?;
         let until = now.as_millisecond() + i64::try_from(lease.as_millis()).unwrap_or(i64::MAX / 2);
+        let mut params = params![
+            token,
+            until,
+            now.as_millisecond(),
+            whole(room.most),
+            whole(room.of_crowd)
+        ];
+        let mut left = String::from("$5");
+        for (crowd, in_hand) in &room.in_hand {
+            params.push(crowd.into());
+            params.push(whole(room.of_crowd.saturating_sub(*in_hand)).into());
+            left = format!(
+                "CASE WHEN crowd = ${} THEN ${} ELSE {left} END",
+                params.len() - 1,
+                params.len()
+            );
+        }
         let rows = tx
             .query(
                 &format!(
                     // MATERIALIZED: PostgreSQL may look more than once for what is only a
                     // subquery, skip what it has just locked, and claim more than the limit.
                     "WITH free AS (
-                         SELECT work.id, ROW_NUMBER() OVER (
+                         SELECT work.id, work.due_at, {CROWD} AS crowd, ROW_NUMBER() OVER (
                              PARTITION BY COALESCE(runs.site, work.id)
                              ORDER BY work.due_at, work.id) AS turn
-                         FROM work LEFT JOIN runs ON runs.id = CASE
-                             WHEN work.id LIKE 'run %' THEN substr(work.id, 5)
-                             WHEN work.id LIKE 'status %' THEN substr(work.id, 8) END
+                         FROM work LEFT JOIN runs ON runs.id = {RUN_OF_WORK}
                          WHERE work.due_at <= $3
                              AND (work.lease IS NULL OR work.lease_until <= $3)),
+                     lined_up AS (
+                         SELECT id, crowd, turn, ROW_NUMBER() OVER (
+                             PARTITION BY crowd ORDER BY turn, due_at, id) AS place
+                         FROM free),
                      due AS MATERIALIZED (
-                         SELECT work.id FROM work JOIN free ON free.id = work.id
+                         SELECT work.id FROM work JOIN lined_up ON lined_up.id = work.id
                          WHERE work.due_at <= $3
                              AND (work.lease IS NULL OR work.lease_until <= $3)
-                         ORDER BY free.turn, work.due_at
+                             AND (crowd IS NULL OR place <= {left})
+                         ORDER BY lined_up.turn, work.due_at
                          LIMIT $4
                          {})
                      UPDATE work SET lease = $1, lease_until = $2
                      WHERE id IN (SELECT id FROM due)
-                     RETURNING id, due_at, attempts, wishes",
+                     RETURNING id, due_at, attempts, wishes, (
+                         SELECT {CROWD} FROM (SELECT 1) AS one
+                         LEFT JOIN runs ON runs.id = {RUN_OF_WORK}) AS crowd",
                     self.database.skip_locked()
                 ),
-                params![
-                    token,
-                    until,
-                    now.as_millisecond(),
-                    i64::try_from(most).unwrap_or(i64::MAX)
-                ],
+                params,
             )
             .await?;
         let mut works = Vec::with_capacity(rows.len());
@@ -224,6 +283,7 @@ impl Store {
                 Work {
                     key,
                     attempts: row.int("attempts")?,
+                    crowd: row.maybe_text("crowd")?,
                     lease,
                 },
             ));
@@ -249,18 +309,24 @@ impl Store {
         self.database.announced().await
     }
 
-    /// When the next work is due, leased work when its lease ends.
-    pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        let rows = self
-            .database
-            .read(
-                "SELECT MIN(CASE
-                     WHEN lease IS NULL OR lease_until < due_at THEN due_at
-                     ELSE lease_until END) AS due
-                 FROM work",
-                Vec::new(),
-            )
-            .await?;
+    /// When the next work is due, leased work when its lease ends. What is of one of
+    /// the `full` crowds is left out: there will be room for it when a step of it is over.
+    pub async fn next_due(&self, full: &[String]) -> Result<Option<Timestamp>, StoreError> {
+        let rows = if full.is_empty() {
+            self.database
+                .read(&format!("SELECT MIN({DUE}) AS due FROM work"), Vec::new())
+                .await?
+        } else {
+            let places: Vec<String> = (1..=full.len()).map(|n| format!("${n}")).collect();
+            let sql = format!(
+                "SELECT MIN({DUE}) AS due
+                 FROM work LEFT JOIN runs ON runs.id = {RUN_OF_WORK}
+                 WHERE COALESCE({CROWD}, '') NOT IN ({})",
+                places.join(", ")
+            );
+            let full = full.iter().map(Value::from).collect();
+            self.database.read(&sql, full).await?
+        };
         match rows.first() {
             Some(row) => row.maybe_int("due")?.map(timestamp).transpose(),
             None => Ok(None),
@@ -537,4 +603,9 @@ pub(super) async fn apply(
             accept::begin(tx, run, now).await
         }
     }
+}
+
+/// A count as the databases take it.
+fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

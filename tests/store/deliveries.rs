@@ -138,7 +138,7 @@ async fn a_delivery_whose_run_failed_tries_it_again(opened: Opened) {
         (run.state, run.step, run.ended_at),
         (RunState::Pending, Step::Changes, None)
     );
-    assert!(store.next_due().await.unwrap().is_some());
+    assert!(store.next_due(&[]).await.unwrap().is_some());
 }
 
 async fn a_retry_keeps_what_was_confirmed(opened: Opened) {

@@ -205,7 +205,7 @@ async fn a_wish_made_while_work_is_in_hand_is_not_lost(opened: Opened) {
             .await
             .unwrap()
     );
-    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(store.next_due(&[]).await.unwrap(), None);
 }
 
 async fn a_wish_does_not_shorten_a_wait_after_a_failure(opened: Opened) {
@@ -238,18 +238,18 @@ async fn a_wish_moves_work_to_an_earlier_time_only(opened: Opened) {
         store.ask(&item(1), at(due)).await.unwrap();
     }
 
-    assert_eq!(store.next_due().await.unwrap(), Some(at(10)));
+    assert_eq!(store.next_due(&[]).await.unwrap(), Some(at(10)));
 }
 
 async fn the_next_due_work_is_the_earliest_free_or_freed(opened: Opened) {
     let store = &opened.store;
-    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(store.next_due(&[]).await.unwrap(), None);
     store.ask(&item(1), at(0)).await.unwrap();
     store.ask(&item(2), at(100)).await.unwrap();
 
     claim_one(store, 5, "one").await;
 
-    assert_eq!(store.next_due().await.unwrap(), Some(at(65)));
+    assert_eq!(store.next_due(&[]).await.unwrap(), Some(at(65)));
 }
 
 async fn commits_that_wish_for_each_others_work_all_go_through(opened: Opened) {

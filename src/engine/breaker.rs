@@ -1,0 +1,193 @@
+//! Leaving an upstream alone that does not answer, and trying now and then whether it does again.
+//!
+//! What is not answered is counted in the store, for all processes: after some in a row
+//! the upstream is left alone for a while, then one request is the try that decides for
+//! all of them. So steps that would only hang make room for those that would not.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use super::Engine;
+use crate::cdn::CdnError;
+use crate::forge::ForgeError;
+use crate::store::{Outage, StoreError, Upstream};
+
+/// Requests in a row that nobody answers before an upstream is left alone.
+const THRESHOLD: i64 = 5;
+/// The first and the longest pause; each is twice the one before, less a random half.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(300));
+/// How long a try may go without being heard of before somebody else tries. A request takes half of it at most.
+const PROBE_LIMIT: Duration = Duration::from_secs(60);
+/// How soon to see what somebody else's try came to.
+const PROBE_LOOK: Duration = Duration::from_secs(5);
+
+/// Upstreams that the store may know as not answering. It only saves a write for each answer.
+#[derive(Default)]
+pub(super) struct Suspects(Mutex<BTreeSet<Upstream>>);
+
+impl Suspects {
+    fn add(&self, upstream: &Upstream) {
+        let mut suspects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !suspects.contains(upstream) {
+            suspects.insert(upstream.clone());
+        }
+    }
+
+    fn remove(&self, upstream: &Upstream) -> bool {
+        let mut suspects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        suspects.remove(upstream)
+    }
+}
+
+/// An error that tells whether anybody answered.
+pub(super) trait Unanswered: std::fmt::Display {
+    /// Whether nobody did, or nobody who knew what to say.
+    fn is_outage(&self) -> bool;
+}
+
+impl Unanswered for CdnError {
+    fn is_outage(&self) -> bool {
+        self.is_outage()
+    }
+}
+
+impl Unanswered for ForgeError {
+    fn is_outage(&self) -> bool {
+        self.is_outage()
+    }
+}
+
+/// An upstream is to be left alone.
+pub(super) struct LeftAlone {
+    /// Since when, and why.
+    pub outage: Outage,
+    /// For how long. Some more than that, so that not everybody comes back at once.
+    pub wait: Duration,
+}
+
+impl LeftAlone {
+    /// "GitHub has not answered since 12:04 UTC", the same for as long as it lasts.
+    pub fn since(&self, who: &str) -> String {
+        let since = self.outage.since.strftime("%H:%M UTC");
+        format!("{who} has not answered since {since}")
+    }
+
+    /// As what a forge would have said.
+    pub fn by_forge(&self, who: &str, retry_after: Option<Duration>) -> ForgeError {
+        ForgeError::Later {
+            message: format!("{}: {}", self.since(who), self.outage.error),
+            retry_after,
+        }
+    }
+}
+
+impl Engine {
+    /// Whether an upstream is to be left alone. Where it is not and has not answered lately,
+    /// the next request is the try that decides: only ask when one will be made.
+    pub(super) async fn left_alone(
+        &self,
+        upstream: &Upstream,
+    ) -> Result<Option<LeftAlone>, StoreError> {
+        let Some(outage) = self.store.outage(upstream).await? else {
+            return Ok(None);
+        };
+        self.suspects.add(upstream);
+        let Some(until) = outage.until else {
+            return Ok(None);
+        };
+        let now = self.clock.now();
+        if until <= now && self.store.probe(upstream, now, now + PROBE_LIMIT).await? {
+            return Ok(None);
+        }
+        let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+        // Whose time is up is being tried by somebody else, as is one that is being tried.
+        let wait = if outage.probing || left.is_zero() {
+            PROBE_LOOK
+        } else {
+            // A clock that was set back must not make it longer.
+            left.min(PAUSES.1)
+        };
+        let wait = wait + PROBE_LOOK.mul_f64(2.0 * self.clock.fraction());
+        Ok(Some(LeftAlone { outage, wait }))
+    }
+
+    /// Makes a request, and notes whether the upstream answered.
+    pub(super) async fn heard<T, E: Unanswered>(
+        &self,
+        upstream: &Upstream,
+        request: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let result = request.await;
+        match &result {
+            Err(error) if error.is_outage() => self.note_unanswered(upstream, error).await,
+            Ok(_) | Err(_) => self.note_answered(upstream).await,
+        }
+        result
+    }
+
+    async fn note_unanswered(&self, upstream: &Upstream, failure: &impl Unanswered) {
+        self.suspects.add(upstream);
+        let now = self.clock.now();
+        let fraction = self.clock.fraction();
+        let words = failure.to_string();
+        let noted = self
+            .store
+            .unanswered(upstream, &words, now, |failures| pause(failures, fraction));
+        match noted.await {
+            Ok(Some(Outage {
+                failures,
+                until: Some(until),
+                ..
+            })) => {
+                let until = until.strftime("%H:%M:%S UTC");
+                warn!(upstream = %upstream, "left alone until {until} after {failures} requests without an answer: {words}");
+            }
+            Ok(_) => {}
+            Err(error) => error!("cannot note that {upstream} does not answer: {error}"),
+        }
+    }
+
+    async fn note_answered(&self, upstream: &Upstream) {
+        if !self.suspects.remove(upstream) {
+            return;
+        }
+        match self.store.answered(upstream).await {
+            Ok(true) => info!(upstream = %upstream, "{upstream} answers again"),
+            Ok(false) => {}
+            Err(error) => {
+                self.suspects.add(upstream);
+                error!("cannot note that {upstream} answers: {error}");
+            }
+        }
+    }
+}
+
+/// How long an upstream is left alone after so many requests without an answer.
+fn pause(failures: i64, fraction: f64) -> Option<Duration> {
+    let doublings = u32::try_from(failures.checked_sub(THRESHOLD)?).ok()?;
+    let full = PAUSES
+        .0
+        .saturating_mul(1 << doublings.min(16))
+        .min(PAUSES.1);
+    Some(full.mul_f64(1.0 - fraction.clamp(0.0, 1.0) / 2.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_begin_with_the_fifth_failure_in_a_row_and_double_up_to_five_minutes() {
+        let pauses: Vec<Option<u64>> = (1..=11)
+            .map(|failures| pause(failures, 0.0).map(|pause| pause.as_secs()))
+            .collect();
+
+        let none = [None; 4];
+        let some = [15, 30, 60, 120, 240, 300, 300].map(Some);
+        assert_eq!(pauses, [none.as_slice(), some.as_slice()].concat());
+        assert_eq!(pause(5, 1.0), Some(Duration::from_millis(7_500)));
+    }
+}

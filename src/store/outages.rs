@@ -1,0 +1,170 @@
+//! Upstreams that do not answer: a row each while it lasts, for all processes.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::database::{Row, params};
+use super::{Store, StoreError, timestamp, undisturbed};
+
+/// Someone whom purgehook calls.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Upstream {
+    /// An account with a CDN, as the CDN names it.
+    Cdn(String),
+    /// A forge, by its name under `forges:`.
+    Forge(String),
+}
+
+impl Upstream {
+    fn parse(text: &str) -> Option<Self> {
+        match text.split_once(' ')? {
+            ("cdn", account) => Some(Self::Cdn(account.to_owned())),
+            ("forge", name) => Some(Self::Forge(name.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cdn(account) => write!(f, "cdn {account}"),
+            Self::Forge(name) => write!(f, "forge {name}"),
+        }
+    }
+}
+
+/// An upstream that has not answered since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// Who.
+    pub upstream: Upstream,
+    /// Requests in a row that came to nothing.
+    pub failures: i64,
+    /// Since when.
+    pub since: Timestamp,
+    /// Nothing is asked of it before this moment.
+    pub until: Option<Timestamp>,
+    /// Whether somebody is trying whether it answers again.
+    pub probing: bool,
+    /// What happened last, for people.
+    pub error: String,
+}
+
+impl Store {
+    /// Whether an upstream has not answered lately, and since when.
+    pub async fn outage(&self, upstream: &Upstream) -> Result<Option<Outage>, StoreError> {
+        let sql = format!("{SELECT} WHERE upstream = $1");
+        let rows = self
+            .database
+            .read(&sql, params![upstream.to_string()])
+            .await?;
+        rows.first().map(outage).transpose()
+    }
+
+    /// Every upstream that has not answered lately.
+    pub async fn outages(&self) -> Result<Vec<Outage>, StoreError> {
+        let sql = format!("{SELECT} ORDER BY upstream");
+        let rows = self.database.read(&sql, Vec::new()).await?;
+        rows.iter().map(outage).collect()
+    }
+
+    /// Notes a request to which nobody answered. `pause` says for how long the upstream
+    /// is left alone after so many in a row. What went out before it was left alone and
+    /// fails while it is counts for nothing; the try after a pause does.
+    pub async fn unanswered(
+        &self,
+        upstream: &Upstream,
+        error: &str,
+        now: Timestamp,
+        pause: impl Fn(i64) -> Option<Duration> + Send + Sync,
+    ) -> Result<Option<Outage>, StoreError> {
+        undisturbed(|| async {
+            let mut tx = self.database.begin().await?;
+            let rows = tx
+                .query(
+                    "INSERT INTO outages (upstream, failures, since, error) VALUES ($1, 1, $2, $3)
+                     ON CONFLICT (upstream) DO UPDATE SET
+                         failures = outages.failures + 1, error = excluded.error
+                     WHERE outages.until IS NULL OR outages.until <= $2 OR outages.probing = 1
+                     RETURNING upstream, failures, since, until, probing, error",
+                    params![upstream.to_string(), now.as_millisecond(), error],
+                )
+                .await?;
+            let Some(row) = rows.first() else {
+                return Ok(None);
+            };
+            let mut noted = outage(row)?;
+            noted.probing = false;
+            noted.until = pause(noted.failures).map(|pause| now + pause);
+            tx.execute(
+                "UPDATE outages SET until = $2, probing = 0 WHERE upstream = $1",
+                params![
+                    upstream.to_string(),
+                    noted.until.map(Timestamp::as_millisecond)
+                ],
+            )
+            .await?;
+            tx.commit().await?;
+            Ok(Some(noted))
+        })
+        .await
+    }
+
+    /// Takes it upon oneself to try, until `until`, whether an upstream answers again.
+    /// False if it is to be left alone still, by another's try or by its pause.
+    pub async fn probe(
+        &self,
+        upstream: &Upstream,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        undisturbed(|| async {
+            let mut tx = self.database.begin().await?;
+            let taken = tx
+                .execute(
+                    "UPDATE outages SET until = $3, probing = 1 WHERE upstream = $1 AND until <= $2",
+                    params![
+                        upstream.to_string(),
+                        now.as_millisecond(),
+                        until.as_millisecond()
+                    ],
+                )
+                .await?;
+            tx.commit().await?;
+            Ok(taken > 0)
+        })
+        .await
+    }
+
+    /// Notes that an upstream answers. True if it had not before.
+    pub async fn answered(&self, upstream: &Upstream) -> Result<bool, StoreError> {
+        undisturbed(|| async {
+            let mut tx = self.database.begin().await?;
+            let ended = tx
+                .execute(
+                    "DELETE FROM outages WHERE upstream = $1",
+                    params![upstream.to_string()],
+                )
+                .await?;
+            tx.commit().await?;
+            Ok(ended > 0)
+        })
+        .await
+    }
+}
+
+const SELECT: &str = "SELECT upstream, failures, since, until, probing, error FROM outages";
+
+fn outage(row: &Row) -> Result<Outage, StoreError> {
+    Ok(Outage {
+        upstream: row.word("upstream", Upstream::parse)?,
+        failures: row.int("failures")?,
+        since: timestamp(row.int("since")?)?,
+        until: row.maybe_int("until")?.map(timestamp).transpose()?,
+        probing: row.int("probing")? != 0,
+        error: row.text("error")?,
+    })
+}

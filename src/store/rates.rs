@@ -1,0 +1,48 @@
+//! Turns at a rate that all processes share.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::database::params;
+use super::{Store, StoreError, timestamp, undisturbed};
+
+/// A turn further away than this was taken by a clock that has been set back since.
+const FARTHEST: i64 = 60 * 1_000_000;
+
+impl Store {
+    /// Takes the next turn at what is named, of which there is one every `interval`: when it is.
+    pub async fn take_turn(
+        &self,
+        name: &str,
+        now: Timestamp,
+        interval: Duration,
+    ) -> Result<Timestamp, StoreError> {
+        let interval = i64::try_from(interval.as_micros()).unwrap_or(FARTHEST);
+        let after = undisturbed(|| async {
+            let mut tx = self.database.begin().await?;
+            let rows = tx
+                .query(
+                    "INSERT INTO rates (name, next_at) VALUES ($1, $2)
+                     ON CONFLICT (name) DO UPDATE SET next_at = CASE
+                         WHEN rates.next_at < $3 OR rates.next_at > $4 THEN excluded.next_at
+                         ELSE rates.next_at + $5 END
+                     RETURNING next_at",
+                    params![
+                        name,
+                        now.as_microsecond() + interval,
+                        now.as_microsecond(),
+                        now.as_microsecond() + FARTHEST,
+                        interval
+                    ],
+                )
+                .await?;
+            let after = rows.first().map(|row| row.int("next_at")).transpose()?;
+            tx.commit().await?;
+            after.ok_or_else(|| StoreError::Corrupt(format!("the rate of {name}")))
+        })
+        .await?;
+        // Up to the next millisecond, in which the store keeps time: never too early.
+        timestamp((after - interval).div_euclid(1_000) + i64::from((after - interval) % 1_000 != 0))
+    }
+}
