@@ -8,10 +8,12 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tracing::{error, info, warn};
 
 use super::Engine;
 use crate::cdn::CdnError;
+use crate::config::Config;
 use crate::forge::ForgeError;
 use crate::store::{Outage, StoreError, Upstream};
 
@@ -84,7 +86,35 @@ impl LeftAlone {
     }
 }
 
+/// An upstream that is left alone for now, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Silent {
+    /// "the forge github", or "the CDN main" with every entry of its account.
+    pub who: String,
+    /// Since when it has not answered.
+    pub since: Timestamp,
+    /// When it is tried next.
+    pub until: Timestamp,
+    /// What happened last.
+    pub error: String,
+}
+
 impl Engine {
+    /// The upstreams that do not answer and are left alone for now.
+    pub async fn silent(&self) -> Result<Vec<Silent>, StoreError> {
+        let config = self.config();
+        let outages = self.store.outages().await?;
+        let silent = outages.into_iter().filter_map(|outage| {
+            Some(Silent {
+                who: name(&config, &outage.upstream)?,
+                since: outage.since,
+                until: outage.until?,
+                error: outage.error,
+            })
+        });
+        Ok(silent.collect())
+    }
+
     /// Whether an upstream is to be left alone. Where it is not and has not answered lately,
     /// the next request is the try that decides: only ask when one will be made.
     pub(super) async fn left_alone(
@@ -161,6 +191,24 @@ impl Engine {
                 self.suspects.add(upstream);
                 error!("cannot note that {upstream} answers: {error}");
             }
+        }
+    }
+}
+
+/// How an upstream is called in the configuration; none if it is no longer there.
+fn name(config: &Config, upstream: &Upstream) -> Option<String> {
+    match upstream {
+        Upstream::Forge(name) => config
+            .forges
+            .contains_key(name)
+            .then(|| format!("the forge {name}")),
+        Upstream::Cdn(account) => {
+            let of_account = config
+                .cdns
+                .iter()
+                .filter(|(_, cdn)| cdn.account() == *account);
+            let names: Vec<&str> = of_account.map(|(name, _)| name.as_str()).collect();
+            (!names.is_empty()).then(|| format!("the CDN {}", names.join(", ")))
         }
     }
 }

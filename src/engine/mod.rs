@@ -37,6 +37,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 pub use accept::{ReceiveError, Received};
+pub use breaker::Silent;
 pub use by_hand::only_branch;
 pub use plan::{budgets, capabilities};
 pub use quota::quota_day;

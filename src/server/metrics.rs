@@ -18,7 +18,7 @@ use super::Shared;
 use crate::config::{Config, Reloads};
 use crate::purge::PurgeKind;
 use crate::run::RunState;
-use crate::store::PendingPurges;
+use crate::store::{PendingPurges, Store, StoreError, Upstream};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -56,6 +56,12 @@ struct ObservedLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ReloadLabels {
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct UpstreamLabels {
+    kind: &'static str,
+    name: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -119,6 +125,7 @@ struct Figures {
     runs: Vec<(RunState, u64)>,
     purges: Vec<PendingPurges>,
     observed: Vec<(String, PurgeKind, u64)>,
+    silent: Vec<Upstream>,
 }
 
 /// The figures as metrics; none where the store does not answer, which is a figure too.
@@ -146,8 +153,10 @@ fn registry(figures: Option<Figures>, config: &Config, reloads: &Reloads) -> Reg
         runs,
         purges,
         observed,
+        silent,
     }) = figures
     {
+        add_upstreams(&mut registry, config, &silent);
         add(&mut registry, &runs, &purges);
         let by_kind = Family::<ObservedLabels, Gauge>::default();
         for (cdn, kind, count) in observed {
@@ -163,6 +172,33 @@ fn registry(figures: Option<Figures>, config: &Config, reloads: &Reloads) -> Reg
         );
     }
     registry
+}
+
+/// Those that are left alone since they do not answer.
+async fn silent(store: &Store) -> Result<Vec<Upstream>, StoreError> {
+    let outages = store.outages().await?.into_iter();
+    let left_alone = outages.filter(|outage| outage.until.is_some());
+    Ok(left_alone.map(|outage| outage.upstream).collect())
+}
+
+fn add_upstreams(registry: &mut Registry, config: &Config, silent: &[Upstream]) {
+    let up = Family::<UpstreamLabels, Gauge>::default();
+    let set = |kind, name: &str, upstream| {
+        let name = name.to_owned();
+        up.get_or_create(&UpstreamLabels { kind, name })
+            .set(i64::from(!silent.contains(&upstream)));
+    };
+    for (name, cdn) in &config.cdns {
+        set("cdn", name, Upstream::Cdn(cdn.account()));
+    }
+    for name in config.forges.keys() {
+        set("forge", name, Upstream::Forge(name.clone()));
+    }
+    registry.register(
+        "upstream_up",
+        "Whether a CDN or a forge answers; one that did not several times in a row is left alone for a while",
+        up.clone(),
+    );
 }
 
 fn add_reloads(registry: &mut Registry, reloads: &Reloads) {
@@ -238,6 +274,7 @@ pub(super) async fn scrape(shared: Data<Shared>) -> HttpResponse {
                 runs: store.run_counts().await?,
                 purges: store.pending_purges().await?,
                 observed: store.observed_purges().await?,
+                silent: silent(store).await?,
             })
         })
         .await;

@@ -9,6 +9,7 @@
 mod changes;
 mod histories;
 mod observe;
+mod outages;
 mod pushes;
 mod quota;
 mod recovery;

@@ -12,6 +12,7 @@ mod crashes;
 mod faults;
 mod hugo;
 mod observe;
+mod outages;
 mod payloads;
 #[path = "../postgres/mod.rs"]
 mod postgres;

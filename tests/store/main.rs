@@ -14,4 +14,5 @@ mod limits;
 mod postgres;
 mod purges;
 mod runs;
+mod upstreams;
 mod work;

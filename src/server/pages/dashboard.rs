@@ -13,7 +13,7 @@ use super::super::view::{Badge, Moment, duration, ref_name, short};
 use super::super::{Shared, query};
 use super::{Frame, message, render, store_failed};
 use crate::config::{Refused, Reloads};
-use crate::engine::Engine;
+use crate::engine::{Engine, Silent};
 use crate::rules::Glob;
 use crate::run::{Run, RunId, RunState};
 use crate::settings::Problem;
@@ -32,6 +32,8 @@ struct Dashboard {
     observes: bool,
     /// What keeps deliveries from being taken in.
     trouble: Option<&'static str>,
+    /// Who does not answer, and is left alone for now.
+    silent: Vec<SilentRow>,
     /// Why the rules file on disk is not in force.
     refused: Option<RefusedRules>,
     /// What is in force only after a restart.
@@ -44,6 +46,25 @@ struct Dashboard {
     /// Whether this is not the first page.
     is_older: bool,
     newest: String,
+}
+
+/// Someone who does not answer.
+struct SilentRow {
+    who: String,
+    since: Moment,
+    until: Moment,
+    error: String,
+}
+
+impl From<Silent> for SilentRow {
+    fn from(silent: Silent) -> Self {
+        Self {
+            who: silent.who,
+            since: silent.since.into(),
+            until: silent.until.into(),
+            error: silent.error,
+        }
+    }
 }
 
 /// A rules file that could not be taken up.
@@ -124,6 +145,7 @@ struct Found {
     last: Vec<Option<Run>>,
     runs: Vec<Run>,
     next: Option<RunId>,
+    silent: Vec<Silent>,
 }
 
 pub(in super::super) async fn dashboard(
@@ -164,7 +186,13 @@ async fn find(engine: Arc<Engine>, filter: RunFilter) -> Result<Found, StoreErro
         last.push(engine.store().runs(&newest).await?.into_iter().next());
     }
     let (runs, next) = query::page(engine.store(), &filter).await?;
-    Ok(Found { last, runs, next })
+    let silent = engine.silent().await?;
+    Ok(Found {
+        last,
+        runs,
+        next,
+        silent,
+    })
 }
 
 fn page(
@@ -206,6 +234,7 @@ fn page(
         frame: Frame::new(request, filter.before.is_none().then_some(refresh)),
         observes: config.server.observes,
         trouble,
+        silent: found.silent.into_iter().map(SilentRow::from).collect(),
         refused: RefusedRules::new(&reloads),
         after_restart: reloads.after_restart.clone(),
         sites,

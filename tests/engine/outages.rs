@@ -1,0 +1,173 @@
+//! CDNs and forges that do not answer, and come back.
+
+use std::time::Duration;
+
+use purgehook::run::{RunId, RunState};
+use purgehook::sandbox::{Call, Change, Fault, Often, Repository, Service};
+
+use crate::world::World;
+
+const RULES: &str = "
+cdns:
+  tencent: {kind: tencent-cdn, endpoint: '${TENCENT_URL}'}
+  huawei: {kind: huawei-cdn, endpoint: '${HUAWEI_URL}'}
+sites:
+  one:
+    repo: github:acme/website
+    base_urls: ['https://www.example.com']
+    cdns: [tencent]
+    rules: [{match: ['*.html'], urls: ['/{path}']}]
+  two:
+    repo: gitlab:acme/docs
+    base_urls: ['https://www.example.com']
+    cdns: [huawei]
+    rules: [{match: ['*.html'], urls: ['/{path}']}]
+";
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+struct Sites {
+    world: World,
+    website: Repository,
+    docs: Repository,
+}
+
+impl Sites {
+    async fn new() -> Self {
+        let world = World::new(1, RULES).await;
+        let website = world.sandbox.github().create_repo("acme/website", "main");
+        let docs = world.sandbox.gitlab().create_repo("acme/docs", "main");
+        for repository in [&website, &docs] {
+            repository.commit("main", &[Change::write("index.html", "first")]);
+            repository.push("main");
+        }
+        Self {
+            world,
+            website,
+            docs,
+        }
+    }
+
+    async fn push(&self, repository: &Repository, content: &str) -> (String, RunId) {
+        let commit = repository.commit("main", &[Change::write("index.html", content)]);
+        let push = repository.push("main").unwrap();
+        (commit, self.world.accepted(&push).await)
+    }
+
+    /// Goes on for so long, and on to what is due next then.
+    async fn pass(&self, time: Duration) {
+        let until = self.world.clock.now() + time;
+        while self.world.clock.now() < until {
+            self.world.step().await;
+        }
+    }
+
+    fn calls(&self, service: Service) -> Vec<Call> {
+        let all = self.world.sandbox.log().into_iter();
+        all.filter(|call| call.service == service).collect()
+    }
+}
+
+fn last_status(repository: &Repository, commit: &str) -> (String, String) {
+    let last = repository.statuses(commit).pop().unwrap();
+    (last.state, last.description.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_cdn_that_is_away_for_an_hour_holds_up_nobody_else_and_gets_its_purges_then() {
+    let sites = Sites::new().await;
+    let faults = sites.world.sandbox.faults();
+    faults.add(Service::TencentCdn, "*", Often::Always, Fault::DropBefore);
+
+    let (commit, waiting) = sites.push(&sites.website, "second").await;
+    sites.pass(HOUR / 2).await;
+    let began = sites.world.clock.now();
+    let (other, calm) = sites.push(&sites.docs, "second").await;
+    sites.pass(Duration::from_secs(10 * 60)).await;
+
+    let calm = sites.world.run(&calm).await;
+    assert_eq!(calm.state, RunState::Succeeded, "{}", calm.summary);
+    let took = calm.ended_at.unwrap().duration_since(began);
+    assert!(took.as_secs() < 120, "{took}");
+    assert_eq!(last_status(&sites.docs, &other).0, "success");
+
+    let (state, words) = last_status(&sites.website, &commit);
+    assert_eq!(state, "pending");
+    assert!(
+        words.starts_with("Waiting: tencent has not answered since 04:0"),
+        "{words}"
+    );
+    let silent = sites.world.engine.silent().await.unwrap();
+    assert_eq!(silent.len(), 1);
+    assert_eq!(silent[0].who, "the CDN tencent");
+    let shown = sites.website.statuses(&commit).len();
+    sites.pass(HOUR / 2).await;
+    assert_eq!(sites.website.statuses(&commit).len(), shown, "said once");
+    // Before each batch goes out its quota is asked for: two requests a try.
+    let asked = sites.calls(Service::TencentCdn).len();
+    println!("{asked} requests in an hour");
+    assert!((10..60).contains(&asked), "{asked} requests in an hour");
+
+    faults.clear();
+    sites.world.settle().await;
+
+    let run = sites.world.run(&waiting).await;
+    assert_eq!(run.state, RunState::Succeeded, "{}", run.summary);
+    assert_eq!(last_status(&sites.website, &commit).0, "success");
+    assert_eq!(sites.world.sandbox.tencent_cdn().purged().len(), 1);
+    assert_eq!(sites.world.engine.silent().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_forge_that_is_away_for_an_hour_gets_its_statuses_then_and_is_not_pressed() {
+    let sites = Sites::new().await;
+    let faults = sites.world.sandbox.faults();
+    // One push is planned from what its delivery proves, the others cannot be.
+    let (first, _) = sites.push(&sites.website, "second").await;
+    faults.add(Service::GitHub, "*", Often::Always, Fault::Http(502, None));
+    let mut commits = vec![first];
+    for n in 0..20 {
+        sites.world.step().await;
+        commits.push(sites.push(&sites.website, &format!("more {n}")).await.0);
+    }
+    sites.pass(HOUR).await;
+    let asked = sites.calls(Service::GitHub).len();
+    assert!(asked < 60, "{asked} requests in an hour");
+    assert!(sites.website.statuses(&commits[0]).is_empty());
+    let silent = sites.world.engine.silent().await.unwrap();
+    assert_eq!(silent[0].who, "the forge github");
+
+    faults.clear();
+    sites.world.settle().await;
+
+    for commit in commits {
+        assert_eq!(last_status(&sites.website, &commit).0, "success");
+    }
+    assert_eq!(sites.world.engine.silent().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn who_answers_now_and_then_is_not_left_alone() {
+    let sites = Sites::new().await;
+    let faults = sites.world.sandbox.faults();
+    faults.add(
+        Service::TencentCdn,
+        "DescribeCdnTask",
+        Often::Always,
+        Fault::Http(503, None),
+    );
+    for n in 0..4 {
+        let times = Often::Times(2);
+        faults.add(
+            Service::TencentCdn,
+            "PurgeUrlsCache",
+            times,
+            Fault::DropBefore,
+        );
+        let (_, run) = sites.push(&sites.website, &format!("no {n}")).await;
+        sites.world.settle().await;
+        assert_eq!(sites.world.run(&run).await.state, RunState::Succeeded);
+    }
+
+    assert_eq!(sites.world.engine.silent().await.unwrap(), []);
+}
