@@ -1,0 +1,247 @@
+//! SQLite in memory behind the store's own trait, without threads: what happens
+//! in it happens in the same order each time.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use purgehook::store::{Database, Row, StoreError, Transaction, Value};
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+
+use crate::process::{Chance, Process, Time};
+use crate::trace::Trace;
+
+/// What outlives processes.
+pub struct Disk {
+    connection: Mutex<Connection>,
+    /// Whether other processes may be working on it at the same time.
+    pub is_shared: bool,
+    trace: Trace,
+    time: Time,
+    /// What goes wrong with it, in a hundred of transactions.
+    trouble: Mutex<u32>,
+    chance: Chance,
+}
+
+impl Disk {
+    pub fn new(is_shared: bool, chance: &Chance, time: Time, trace: &Trace) -> Arc<Self> {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.set_prepared_statement_cache_capacity(256);
+        for statements in schema() {
+            connection.execute_batch(&statements).unwrap();
+        }
+        Arc::new(Self {
+            connection: Mutex::new(connection),
+            is_shared,
+            trace: trace.clone(),
+            time,
+            trouble: Mutex::new(0),
+            chance: Chance::new(chance.seed()),
+        })
+    }
+
+    /// From now on so many transactions in a hundred fail.
+    pub fn set_trouble(&self, percent: u32) {
+        *self.trouble.lock().unwrap() = percent;
+    }
+
+    fn is_in_trouble(&self) -> bool {
+        let percent = *self.trouble.lock().unwrap();
+        percent > 0 && self.chance.percent(percent)
+    }
+
+    /// The rows of a query, for the world's own eyes.
+    pub fn rows(&self, sql: &str, params: Vec<Value>) -> Vec<Row> {
+        query(&self.connection.lock().unwrap(), sql, params).unwrap()
+    }
+}
+
+/// The versions of the schema, oldest first.
+fn schema() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/schema");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    files
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect()
+}
+
+/// One process's way to the disk.
+pub struct Opened {
+    pub disk: Arc<Disk>,
+    pub process: Arc<Process>,
+}
+
+#[async_trait]
+impl Database for Opened {
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
+        self.process.others().await;
+        if self.disk.is_in_trouble() {
+            return Err(full());
+        }
+        // Nothing waits for anything until the end of a transaction, so there is one at a time.
+        let connection = self.disk.connection.lock().unwrap();
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let changes = connection.total_changes();
+        drop(connection);
+        Ok(Box::new(Open {
+            disk: Arc::clone(&self.disk),
+            process: Arc::clone(&self.process),
+            changes,
+            over: false,
+        }))
+    }
+
+    async fn read(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        self.process.others().await;
+        query(&self.disk.connection.lock().unwrap(), sql, params)
+    }
+
+    fn skip_locked(&self) -> &'static str {
+        ""
+    }
+
+    fn is_shared(&self) -> bool {
+        self.disk.is_shared
+    }
+
+    /// Nobody announces: each process finds what others left when it next looks.
+    async fn announced(&self) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
+}
+
+struct Open {
+    disk: Arc<Disk>,
+    process: Arc<Process>,
+    /// Rows changed in all before it began.
+    changes: u64,
+    over: bool,
+}
+
+impl Open {
+    fn end(&mut self, how: &str) {
+        let connection = self.disk.connection.lock().unwrap();
+        connection.execute_batch(how).unwrap();
+        self.over = true;
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.over {
+            self.end("ROLLBACK");
+        }
+    }
+}
+
+#[async_trait]
+impl Transaction for Open {
+    async fn execute(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
+        let connection = self.disk.connection.lock().unwrap();
+        let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+        bind(&mut statement, params)?;
+        let count = statement.raw_execute().map_err(failed)?;
+        Ok(count as u64)
+    }
+
+    async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        query(&self.disk.connection.lock().unwrap(), sql, params)
+    }
+
+    fn keep_rows(&self) -> &'static str {
+        ""
+    }
+
+    async fn take_turns(&mut self, _: BTreeSet<String>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn announce(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        let changed = self.disk.connection.lock().unwrap().total_changes() - self.changes;
+        if changed == 0 {
+            self.end("COMMIT");
+            return Ok(());
+        }
+        if self.process.dies("before a commit") {
+            self.end("ROLLBACK");
+            std::future::pending::<()>().await;
+        }
+        if self.disk.is_in_trouble() {
+            // Half of them are on disk all the same: the connection broke off after the work.
+            let done = self.disk.chance.one_in(2);
+            self.end(if done { "COMMIT" } else { "ROLLBACK" });
+            return Err(full());
+        }
+        self.end("COMMIT");
+        let (now, name) = (self.disk.time.now(), &self.process.name);
+        self.disk
+            .trace
+            .tell(now, &format!("{name} commits {changed} rows"));
+        self.process.point("after a commit").await;
+        self.process.others().await;
+        Ok(())
+    }
+}
+
+fn full() -> StoreError {
+    StoreError::Unreachable("the disk is full".to_owned())
+}
+
+fn failed(error: rusqlite::Error) -> StoreError {
+    panic!("the database does not take a statement: {error}")
+}
+
+fn query(connection: &Connection, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+    bind(&mut statement, params)?;
+    let names: Vec<String> = statement
+        .column_names()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let mut found = Vec::new();
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let mut values = Vec::with_capacity(names.len());
+        for (at, name) in names.iter().enumerate() {
+            let value = match row.get_ref(at).map_err(failed)? {
+                ValueRef::Null => Value::Int(None),
+                ValueRef::Integer(number) => Value::Int(Some(number)),
+                ValueRef::Text(text) => {
+                    Value::Text(Some(String::from_utf8(text.to_vec()).unwrap()))
+                }
+                ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
+                ValueRef::Real(number) => panic!("{name} is the fraction {number}"),
+            };
+            values.push((name.clone(), value));
+        }
+        found.push(Row(values));
+    }
+    Ok(found)
+}
+
+/// SQLite numbers `$3` by where it stands, not by its name.
+fn bind(statement: &mut rusqlite::Statement<'_>, params: Vec<Value>) -> Result<(), StoreError> {
+    for place in 1..=statement.parameter_count() {
+        let name = statement.parameter_name(place).unwrap();
+        let number: usize = name.trim_start_matches('$').parse().unwrap();
+        match &params[number - 1] {
+            Value::Int(value) => statement.raw_bind_parameter(place, value),
+            Value::Text(value) => statement.raw_bind_parameter(place, value),
+            Value::Bytes(value) => statement.raw_bind_parameter(place, value),
+        }
+        .map_err(failed)?;
+    }
+    Ok(())
+}

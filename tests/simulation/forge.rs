@@ -1,0 +1,309 @@
+//! A forge of which everything is known: its commits, the pushes it tells of,
+//! and the statuses it was told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use purgehook::changes::{ChangeKind, ChangeSet, FilePath, Proof};
+use purgehook::event::{CommitId, Event, GitRef, Push, RepoPath, SignalKind};
+use purgehook::forge::{Forge, ForgeError, Headers, Malformed, Refusal, StatusPost, Verified};
+use purgehook::run::{RunId, StatusState};
+use serde_json::{Value, json};
+
+use crate::caches::Tree;
+use crate::process::{Chance, Process, Time};
+use crate::promises::Promises;
+use crate::trace::Trace;
+use crate::wire::{Mishap, Wire};
+
+/// The repository.
+pub const REPO: &str = "acme/website";
+/// How long what was pushed may take to show on every machine of the forge.
+const REPLICAS_LAG: u64 = 30;
+
+/// A webhook request.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub id: String,
+    pub after: String,
+    pub body: Vec<u8>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Every commit's tree.
+    commits: BTreeMap<String, Tree>,
+    /// Where the branch stood, and since when; the newest last.
+    heads: Vec<(Timestamp, String)>,
+    /// Commits that are gone from the forge.
+    gone: BTreeSet<String>,
+    /// What each commit shows in each context, and for which run; the newest last.
+    statuses: BTreeMap<(String, String), Vec<(StatusState, RunId)>>,
+    deliveries: usize,
+}
+
+/// The forge.
+pub struct Host {
+    pub wire: Wire,
+    state: Mutex<State>,
+    promises: Promises,
+    chance: Chance,
+    time: Time,
+    trace: Trace,
+}
+
+impl Host {
+    pub fn new(promises: Promises, time: Time, chance: &Chance, trace: &Trace) -> Arc<Self> {
+        Arc::new(Self {
+            wire: Wire::new("forge", time, chance, trace),
+            state: Mutex::default(),
+            promises,
+            chance: Chance::new(chance.seed()),
+            time,
+            trace: trace.clone(),
+        })
+    }
+
+    /// A commit with this tree; its id.
+    pub fn commit(&self, tree: &Tree) -> String {
+        let mut state = self.state.lock().unwrap();
+        let id = format!("{:08x}{:032x}", state.commits.len() + 1, 0xc0ffee);
+        state.commits.insert(id.clone(), tree.clone());
+        id
+    }
+
+    /// The branch moves to a commit. What is told of it.
+    pub fn push(&self, to: &str) -> Delivery {
+        let mut state = self.state.lock().unwrap();
+        let before = state.heads.last().map(|(_, id)| id.clone());
+        state.heads.push((self.time.now(), to.to_owned()));
+        state.deliveries += 1;
+        let listed = before
+            .as_ref()
+            .filter(|_| self.chance.one_in(2))
+            .map(|before| {
+                let files = difference(&state.commits[before], &state.commits[to]);
+                let list: Vec<Value> = files
+                    .iter()
+                    .map(|(path, kind)| json!([kind.word(), path.to_string()]))
+                    .collect();
+                list
+            });
+        Delivery {
+            id: format!("delivery-{}", state.deliveries),
+            after: to.to_owned(),
+            body: json!({"before": before, "after": to, "listed": listed})
+                .to_string()
+                .into_bytes(),
+        }
+    }
+
+    /// Where the branch stands.
+    pub fn head(&self) -> String {
+        let state = self.state.lock().unwrap();
+        state.heads.last().unwrap().1.clone()
+    }
+
+    /// A commit is gone: its history was rewritten, and the forge has cleaned up.
+    pub fn forget(&self, commit: &str) {
+        self.state.lock().unwrap().gone.insert(commit.to_owned());
+    }
+
+    /// What a commit shows in a context in the end, and for which run.
+    pub fn shown(&self, commit: &str, context: &str) -> Option<(StatusState, RunId)> {
+        let state = self.state.lock().unwrap();
+        let shown = state.statuses.get(&(commit.to_owned(), context.to_owned()));
+        shown.and_then(|shown| shown.last()).cloned()
+    }
+
+    /// The last status that was posted for a run.
+    pub fn shown_for(&self, commit: &str, context: &str, run: &RunId) -> Option<StatusState> {
+        let state = self.state.lock().unwrap();
+        let shown = state
+            .statuses
+            .get(&(commit.to_owned(), context.to_owned()))?;
+        let of_run = shown.iter().rev().find(|(_, of)| of == run);
+        of_run.map(|(shown, _)| *shown)
+    }
+
+    fn compare(&self, from: &CommitId, to: &CommitId) -> Result<ChangeSet, ForgeError> {
+        let state = self.state.lock().unwrap();
+        for id in [from, to] {
+            if state.gone.contains(id.as_str()) || !state.commits.contains_key(id.as_str()) {
+                return Err(ForgeError::Gone(format!("there is no commit {id}")));
+            }
+        }
+        let files = difference(&state.commits[from.as_str()], &state.commits[to.as_str()]);
+        Ok(ChangeSet::Complete {
+            proof: Proof::Compare,
+            files,
+        })
+    }
+
+    fn resolve(&self, name: &str) -> Result<CommitId, ForgeError> {
+        let state = self.state.lock().unwrap();
+        let now = self.time.now();
+        let mut heads = state.heads.iter().rev();
+        let newest = heads.next();
+        // The machine that answers may not have heard yet.
+        let lags = newest.is_some_and(|(since, _)| {
+            now < *since + Duration::from_secs(REPLICAS_LAG) && self.chance.one_in(2)
+        });
+        let head = if lags {
+            heads.next().or(newest)
+        } else {
+            newest
+        };
+        head.filter(|_| name == "main")
+            .and_then(|(_, id)| CommitId::parse(id))
+            .ok_or_else(|| ForgeError::Gone(format!("there is no {name}")))
+    }
+
+    fn take(&self, commit: &CommitId, status: &StatusPost) {
+        let page = status.target_url.as_deref().unwrap_or_default();
+        let run = RunId(page.rsplit('/').next().unwrap_or_default().to_owned());
+        let shown = status.state.word();
+        let (context, description) = (&status.context, &status.description);
+        let now = self.time.now();
+        self.trace.tell(
+            now,
+            &format!(
+                "{} shows {shown} for {context} {run}: {description}",
+                commit.short()
+            ),
+        );
+        self.promises.posted(now, &run, status.state);
+        let mut state = self.state.lock().unwrap();
+        let key = (commit.to_string(), status.context.clone());
+        state
+            .statuses
+            .entry(key)
+            .or_default()
+            .push((status.state, run));
+    }
+}
+
+fn difference(from: &Tree, to: &Tree) -> BTreeMap<FilePath, ChangeKind> {
+    let paths: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
+    let mut files = BTreeMap::new();
+    for path in paths {
+        let kind = match (from.get(path), to.get(path)) {
+            (None, Some(_)) => ChangeKind::Added,
+            (Some(_), None) => ChangeKind::Removed,
+            (old, new) if old != new => ChangeKind::Modified,
+            _ => continue,
+        };
+        files.insert(FilePath::new(path.as_bytes()), kind);
+    }
+    files
+}
+
+/// What a client of a real forge makes of a mishap.
+fn error_of(mishap: Mishap) -> ForgeError {
+    ForgeError::Later {
+        message: format!("{mishap:?}"),
+        retry_after: match mishap {
+            Mishap::Throttled(wait) => wait,
+            _ => None,
+        },
+    }
+}
+
+/// One process's client of the forge.
+pub struct Client {
+    pub host: Arc<Host>,
+    pub process: Arc<Process>,
+}
+
+impl Client {
+    async fn call<T>(&self, what: &str, work: impl FnOnce() -> T) -> Result<T, ForgeError> {
+        let sent = self.host.wire.send(&self.process, what, work);
+        sent.await.map_err(error_of)
+    }
+}
+
+#[async_trait]
+impl Forge for Client {
+    fn kind(&self) -> &'static str {
+        "simulated"
+    }
+
+    fn signals(&self) -> &'static [SignalKind] {
+        &[]
+    }
+
+    fn content_types(&self) -> &'static [&'static str] {
+        &["application/json"]
+    }
+
+    fn verify(&self, headers: &Headers, _body: &[u8]) -> Result<Verified, Refusal> {
+        Ok(Verified {
+            delivery_id: headers.text("x-delivery").map(str::to_owned),
+            event: "push".to_owned(),
+        })
+    }
+
+    fn understand(&self, _: &Verified, _: &str, body: &[u8]) -> Result<Event, Malformed> {
+        let body: Value =
+            serde_json::from_slice(body).map_err(|error| Malformed(error.to_string()))?;
+        let id = |key: &str| body[key].as_str().and_then(CommitId::parse);
+        let listed = match body["listed"].as_array() {
+            None => ChangeSet::unknown("nothing is listed"),
+            Some(list) => ChangeSet::Complete {
+                proof: Proof::Payload,
+                files: list
+                    .iter()
+                    .filter_map(|file| {
+                        let kind = ChangeKind::parse(file[0].as_str()?)?;
+                        Some((FilePath::new(file[1].as_str()?.as_bytes()), kind))
+                    })
+                    .collect(),
+            },
+        };
+        Ok(Event::Push(Push {
+            repo: RepoPath::parse(REPO).expect("it is one"),
+            git_ref: GitRef::Branch("main".to_owned()),
+            before: id("before"),
+            after: id("after"),
+            commit: id("after"),
+            forced: false,
+            listed,
+        }))
+    }
+
+    async fn changes(
+        &self,
+        _: &RepoPath,
+        from: &CommitId,
+        to: &CommitId,
+    ) -> Result<ChangeSet, ForgeError> {
+        let what = format!("compare {} {}", from.short(), to.short());
+        self.call(&what, || self.host.compare(from, to)).await?
+    }
+
+    async fn resolve(&self, _: &RepoPath, name: &str) -> Result<CommitId, ForgeError> {
+        let what = format!("resolve {name}");
+        self.call(&what, || self.host.resolve(name)).await?
+    }
+
+    async fn environment_head(
+        &self,
+        _: &RepoPath,
+        _: &str,
+    ) -> Result<Option<CommitId>, ForgeError> {
+        Ok(None)
+    }
+
+    async fn post_status(
+        &self,
+        _: &RepoPath,
+        commit: &CommitId,
+        status: &StatusPost,
+    ) -> Result<(), ForgeError> {
+        let what = format!("status {} {}", commit.short(), status.state.word());
+        self.call(&what, || self.host.take(commit, status)).await
+    }
+}

@@ -1,0 +1,56 @@
+//! The engine in worlds that are made from seeds: pushes, lost requests, deaths,
+//! and what must be so once all is quiet again.
+//!
+//! `PURGEHOOK_SEEDS=5000` runs more worlds; `PURGEHOOK_SEED=17` replays one and prints what happened in it.
+
+mod caches;
+mod cdn;
+mod database;
+mod forge;
+mod process;
+mod promises;
+mod trace;
+mod wire;
+mod world;
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().expect("the variable holds a number"))
+}
+
+#[test]
+fn in_every_world_what_is_promised_is_kept() {
+    let replayed = number("PURGEHOOK_SEED");
+    let seeds = match replayed {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("PURGEHOOK_SEEDS").unwrap_or(1_000),
+    };
+    let mut failed = Vec::new();
+    for seed in seeds {
+        let trace = world::happen(seed);
+        if replayed.is_some() {
+            println!("{}", trace.lines().join("\n"));
+        }
+        let broken = trace.all_broken();
+        if !broken.is_empty() {
+            failed.push(format!(
+                "{}\n  PURGEHOOK_SEED={seed} cargo test --test simulation every_world -- --nocapture",
+                broken.join("\n")
+            ));
+        }
+    }
+    assert!(
+        failed.is_empty(),
+        "{} worlds:\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
+}
+
+#[test]
+fn the_same_seed_makes_the_same_world() {
+    for seed in 0..20 {
+        let (once, again) = (world::happen(seed), world::happen(seed));
+        assert_eq!(once.hash(), again.hash(), "seed {seed}");
+    }
+}
