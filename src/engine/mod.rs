@@ -160,6 +160,7 @@ impl Engine {
     /// for [`STOP_LIMIT`] and some seconds at most.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         tokio::select! {
+            biased;
             () = self.reconcile_from_now() => {}
             () = stopped(&mut stop, Duration::ZERO) => return,
         }
@@ -175,20 +176,25 @@ impl Engine {
             let bell = Arc::clone(&self.bell);
             let rung = bell.notified();
             let wait = tokio::select! {
+                biased;
                 wait = self.take_up(&mut in_hand, &crowds, &cut) => wait,
                 () = stopped(&mut stop, LAST_LOOK) => break,
             };
             tokio::select! {
-                () = rung => {}
-                () = self.clock.sleep(wait) => {}
-                Some(_) = in_hand.join_next() => {}
+                // In this order, so that a simulated world happens the same each time. What comes
+                // first is rare or never ready for long, and so keeps nothing below it waiting.
+                biased;
+                () = stopped(&mut stop, Duration::ZERO) => break,
                 // A site may be new, or follow something else from now on.
                 Ok(()) = config.changed() => tokio::select! {
+                    biased;
                     () = self.reconcile_from_now() => {}
                     () = stopped(&mut stop, LAST_LOOK) => break,
                 },
-                () = stopped(&mut stop, Duration::ZERO) => break,
                 () = &mut listening => {}
+                () = rung => {}
+                Some(_) = in_hand.join_next() => {}
+                () = self.clock.sleep(wait) => {}
             }
         }
         let finished = async |in_hand: &mut JoinSet<()>, limit| {
@@ -266,6 +272,7 @@ impl Engine {
                 let _place = place;
                 let lease = work.lease.clone();
                 tokio::select! {
+                    biased;
                     () = engine.perform(work) => {}
                     () = stopped(&mut cut, Duration::ZERO) => engine.hand_over(&lease).await,
                 }
@@ -311,6 +318,7 @@ impl Engine {
         let key = work.key.clone();
         let attempts = work.attempts;
         let result = tokio::select! {
+            biased;
             result = tokio::time::timeout(STEP_LIMIT, self.step(&work)) => result,
             () = self.keep(&lease) => {
                 warn!(work = ?key, "the lease has passed on; leaving the step to whoever has it");
