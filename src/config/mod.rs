@@ -39,6 +39,7 @@ pub(crate) use server::passwords;
 pub const DEFAULT_PATH: &str = "rules.yaml";
 
 /// Everything rules.yaml says, checked, with clients made for each forge and CDN.
+#[derive(Clone)]
 pub struct Config {
     /// Knows every secret of the file.
     pub quotes: Quotes,
@@ -53,6 +54,7 @@ pub struct Config {
 }
 
 /// The `server:` part; flags and `PURGEHOOK_*` variables win over it.
+#[derive(Clone)]
 pub struct Server {
     /// Where to listen. Default: 127.0.0.1:8080.
     pub listen: String,
@@ -69,6 +71,7 @@ pub struct Server {
 }
 
 /// One entry under `sites:`.
+#[derive(Clone)]
 pub struct Site {
     /// Its name.
     pub name: String,
@@ -100,6 +103,7 @@ pub struct Site {
 }
 
 /// How far a site's runs reach.
+#[derive(Clone)]
 pub enum Reach {
     /// Its purges go out and its statuses are posted. The CDNs by name.
     Live(BTreeMap<String, Arc<dyn Cdn>>),

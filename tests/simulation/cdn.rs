@@ -115,26 +115,6 @@ impl Account {
         self.books.lock().unwrap().bad_ends = percent;
     }
 
-    /// Whether the account's keys are refused from now on.
-    pub fn lock(&self, is_locked: bool) {
-        self.books.lock().unwrap().is_locked = is_locked;
-    }
-
-    /// Tasks that it took, oldest first.
-    pub fn task_ids(&self) -> Vec<String> {
-        let books = self.books.lock().unwrap();
-        books.taken.iter().map(|taken| taken.id.clone()).collect()
-    }
-
-    /// Whether a task's target is done, as its log says at this moment.
-    pub fn has_done(&self, task: &str, target: &str) -> bool {
-        let books = self.books.lock().unwrap();
-        let taken = books.taken.iter().find(|taken| taken.id == task);
-        taken
-            .and_then(|taken| taken.items.get(target))
-            .is_some_and(|item| item.fate == Fate::Done && item.ends <= self.time.now())
-    }
-
     /// A request is on its way: it must keep to the rate and to the size of batches.
     fn watch(&self, batch: &Batch) {
         let now = self.time.now();

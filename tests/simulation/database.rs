@@ -1,21 +1,30 @@
 //! SQLite in memory behind the store's own trait, without threads: what happens
 //! in it happens in the same order each time.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use purgehook::store::{Database, Row, StoreError, Transaction, Value};
-use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
 
 use crate::process::{Chance, Process, Time};
 use crate::trace::Trace;
 
+thread_local! {
+    /// A database that a world has left behind: the next one on this thread empties it, which
+    /// takes less time than making one, and finds its statements prepared.
+    static LEFT_BEHIND: RefCell<Option<Connection>> = const { RefCell::new(None) };
+}
+
 /// What outlives processes.
 pub struct Disk {
-    connection: Mutex<Connection>,
+    /// None once it is given back.
+    connection: Mutex<Option<Connection>>,
     /// Whether other processes may be working on it at the same time.
     pub is_shared: bool,
     trace: Trace,
@@ -27,13 +36,10 @@ pub struct Disk {
 
 impl Disk {
     pub fn new(is_shared: bool, chance: &Chance, time: Time, trace: &Trace) -> Arc<Self> {
-        let connection = Connection::open_in_memory().unwrap();
-        connection.set_prepared_statement_cache_capacity(256);
-        for statements in schema() {
-            connection.execute_batch(&statements).unwrap();
-        }
+        let connection = LEFT_BEHIND.take().unwrap_or_else(made);
+        emptied(&connection);
         Arc::new(Self {
-            connection: Mutex::new(connection),
+            connection: Mutex::new(Some(connection)),
             is_shared,
             trace: trace.clone(),
             time,
@@ -42,19 +48,55 @@ impl Disk {
         })
     }
 
-    /// From now on so many transactions in a hundred fail.
-    pub fn set_trouble(&self, percent: u32) {
-        *self.trouble.lock().unwrap() = percent;
+    /// Does something with the connection. Nobody waits meanwhile.
+    fn on<T>(&self, work: impl FnOnce(&Connection) -> T) -> T {
+        let connection = self.connection.lock().unwrap();
+        work(
+            connection
+                .as_ref()
+                .expect("it is given back at the end only"),
+        )
     }
 
     fn is_in_trouble(&self) -> bool {
         let percent = *self.trouble.lock().unwrap();
         percent > 0 && self.chance.percent(percent)
     }
+}
 
-    /// The rows of a query, for the world's own eyes.
-    pub fn rows(&self, sql: &str, params: Vec<Value>) -> Vec<Row> {
-        query(&self.connection.lock().unwrap(), sql, params).unwrap()
+impl Drop for Disk {
+    fn drop(&mut self) {
+        LEFT_BEHIND.set(self.connection.get_mut().unwrap().take());
+    }
+}
+
+/// A database with its tables.
+fn made() -> Connection {
+    // Nothing else uses this connection, and what is bound never changes a plan: else
+    // SQLite plans most statements anew each time, which takes longer than running them.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_in_memory_with_flags(flags).unwrap();
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .unwrap();
+    connection.set_prepared_statement_cache_capacity(256);
+    for statements in schema() {
+        connection.execute_batch(&statements).unwrap();
+    }
+    connection
+}
+
+/// Leaves nothing in any table.
+fn emptied(connection: &Connection) {
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+    let tables = query(connection, sql, Vec::new()).unwrap();
+    for table in tables {
+        let name = table.text("name").unwrap();
+        connection
+            .execute(&format!("DELETE FROM {name}"), ())
+            .unwrap();
     }
 }
 
@@ -86,10 +128,10 @@ impl Database for Opened {
             return Err(full());
         }
         // Nothing waits for anything until the end of a transaction, so there is one at a time.
-        let connection = self.disk.connection.lock().unwrap();
-        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let changes = connection.total_changes();
-        drop(connection);
+        let changes = self.disk.on(|connection| {
+            connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+            connection.total_changes()
+        });
         Ok(Box::new(Open {
             disk: Arc::clone(&self.disk),
             process: Arc::clone(&self.process),
@@ -100,7 +142,7 @@ impl Database for Opened {
 
     async fn read(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         self.process.others().await;
-        query(&self.disk.connection.lock().unwrap(), sql, params)
+        self.disk.on(|connection| query(connection, sql, params))
     }
 
     fn skip_locked(&self) -> &'static str {
@@ -127,8 +169,9 @@ struct Open {
 
 impl Open {
     fn end(&mut self, how: &str) {
-        let connection = self.disk.connection.lock().unwrap();
-        connection.execute_batch(how).unwrap();
+        self.disk
+            .on(|connection| connection.execute_batch(how))
+            .unwrap();
         self.over = true;
     }
 }
@@ -144,15 +187,16 @@ impl Drop for Open {
 #[async_trait]
 impl Transaction for Open {
     async fn execute(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
-        let connection = self.disk.connection.lock().unwrap();
-        let mut statement = connection.prepare_cached(sql).map_err(failed)?;
-        bind(&mut statement, params)?;
-        let count = statement.raw_execute().map_err(failed)?;
-        Ok(count as u64)
+        self.disk.on(|connection| {
+            let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+            bind(&mut statement, params)?;
+            let count = statement.raw_execute().map_err(failed)?;
+            Ok(count as u64)
+        })
     }
 
     async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        query(&self.disk.connection.lock().unwrap(), sql, params)
+        self.disk.on(|connection| query(connection, sql, params))
     }
 
     fn keep_rows(&self) -> &'static str {
@@ -168,7 +212,7 @@ impl Transaction for Open {
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
-        let changed = self.disk.connection.lock().unwrap().total_changes() - self.changes;
+        let changed = self.disk.on(Connection::total_changes) - self.changes;
         if changed == 0 {
             self.end("COMMIT");
             return Ok(());

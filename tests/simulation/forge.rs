@@ -28,7 +28,6 @@ const REPLICAS_LAG: u64 = 30;
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub id: String,
-    pub after: String,
     pub body: Vec<u8>,
 }
 
@@ -94,29 +93,10 @@ impl Host {
             });
         Delivery {
             id: format!("delivery-{}", state.deliveries),
-            after: to.to_owned(),
             body: json!({"before": before, "after": to, "listed": listed})
                 .to_string()
                 .into_bytes(),
         }
-    }
-
-    /// Where the branch stands.
-    pub fn head(&self) -> String {
-        let state = self.state.lock().unwrap();
-        state.heads.last().unwrap().1.clone()
-    }
-
-    /// A commit is gone: its history was rewritten, and the forge has cleaned up.
-    pub fn forget(&self, commit: &str) {
-        self.state.lock().unwrap().gone.insert(commit.to_owned());
-    }
-
-    /// What a commit shows in a context in the end, and for which run.
-    pub fn shown(&self, commit: &str, context: &str) -> Option<(StatusState, RunId)> {
-        let state = self.state.lock().unwrap();
-        let shown = state.statuses.get(&(commit.to_owned(), context.to_owned()));
-        shown.and_then(|shown| shown.last()).cloned()
     }
 
     /// The last status that was posted for a run.

@@ -3,6 +3,15 @@
 //!
 //! `PURGEHOOK_SEEDS=5000` runs more worlds; `PURGEHOOK_SEED=17` replays one and prints what happened in it.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+use std::num::NonZero;
+use std::sync::Mutex;
+use std::thread;
+
 mod caches;
 mod cdn;
 mod database;
@@ -23,27 +32,44 @@ fn in_every_world_what_is_promised_is_kept() {
     let replayed = number("PURGEHOOK_SEED");
     let seeds = match replayed {
         Some(seed) => seed..seed + 1,
-        None => 0..number("PURGEHOOK_SEEDS").unwrap_or(1_000),
+        None => 0..number("PURGEHOOK_SEEDS").unwrap_or(500),
     };
-    let mut failed = Vec::new();
-    for seed in seeds {
-        let trace = world::happen(seed);
-        if replayed.is_some() {
-            println!("{}", trace.lines().join("\n"));
+    let next = Mutex::new(seeds);
+    let failed = Mutex::new(Vec::new());
+    let some = || {
+        loop {
+            let seed = next.lock().unwrap().next();
+            let Some(seed) = seed else { return };
+            let trace = world::happen(seed);
+            if replayed.is_some() {
+                println!("{}", trace.lines().join("\n"));
+            }
+            let broken = trace.all_broken();
+            if !broken.is_empty() {
+                let broken = broken.join("\n");
+                failed.lock().unwrap().push((seed, broken));
+            }
         }
-        let broken = trace.all_broken();
-        if !broken.is_empty() {
-            failed.push(format!(
-                "{}\n  PURGEHOOK_SEED={seed} cargo test --test simulation every_world -- --nocapture",
-                broken.join("\n")
-            ));
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(some);
         }
-    }
+    });
+    let mut failed = failed.into_inner().unwrap();
+    failed.sort();
+    let told: Vec<String> = failed
+        .iter()
+        .map(|(seed, broken)| {
+            format!("PURGEHOOK_SEED={seed} cargo test --test simulation every_world -- --nocapture\n{broken}")
+        })
+        .collect();
     assert!(
-        failed.is_empty(),
+        told.is_empty(),
         "{} worlds:\n{}",
-        failed.len(),
-        failed.join("\n")
+        told.len(),
+        told.join("\n")
     );
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use purgehook::clock::{Clock, TimeSource};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -21,8 +21,6 @@ use crate::trace::Trace;
 pub struct Time {
     begin: Instant,
     epoch: Timestamp,
-    /// How far this clock is ahead of the world's.
-    ahead: SignedDuration,
 }
 
 impl Time {
@@ -30,17 +28,11 @@ impl Time {
         Self {
             begin: Instant::now(),
             epoch,
-            ahead: SignedDuration::ZERO,
         }
     }
 
     pub fn now(&self) -> Timestamp {
-        self.epoch + self.begin.elapsed() + self.ahead
-    }
-
-    /// A clock that differs from the world's.
-    pub fn ahead_by(self, ahead: SignedDuration) -> Self {
-        Self { ahead, ..self }
+        self.epoch + self.begin.elapsed()
     }
 }
 

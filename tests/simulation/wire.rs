@@ -85,10 +85,6 @@ impl Wire {
         *self.trouble.lock().unwrap() = percent;
     }
 
-    pub fn answers_lost(&self) -> usize {
-        *self.answers_lost.lock().unwrap()
-    }
-
     /// Sends a request: `work` is what the service does with it. What it came to, or what went wrong.
     pub async fn send<T>(
         &self,

@@ -95,9 +95,17 @@ pub fn happen(seed: u64) -> Trace {
     trace
 }
 
-fn outside() -> &'static Outside {
-    static OUTSIDE: OnceLock<Outside> = OnceLock::new();
-    OUTSIDE.get_or_init(|| Outside::new(Clock::system()).unwrap())
+/// The rules, read once.
+fn rules() -> &'static Config {
+    static CONFIG: OnceLock<Config> = OnceLock::new();
+    CONFIG.get_or_init(|| {
+        let outside = Outside::new(Clock::system()).unwrap();
+        let environment = Environment::of([]);
+        let loaded = config::read("rules.yaml", RULES, environment, &outside, ALL_KINDS);
+        loaded
+            .unwrap_or_else(|problems| panic!("{problems}"))
+            .config
+    })
 }
 
 impl World {
@@ -149,11 +157,7 @@ impl World {
         self.lives += 1;
         let name = format!("life-{}", self.lives);
         let process = Process::new(name, self.time, &self.chance, &self.trace);
-        let environment = Environment::of([]);
-        let loaded = config::read("rules.yaml", RULES, environment, outside(), ALL_KINDS);
-        let mut config = loaded
-            .unwrap_or_else(|problems| panic!("{problems}"))
-            .config;
+        let mut config = rules().clone();
         let client = Arc::new(cdn::Client {
             account: Arc::clone(&self.account),
             process: Arc::clone(&process),
