@@ -1,57 +1,128 @@
 //! A PostgreSQL of the tests' own: one cluster a test process, one database a test.
 //!
-//! The cluster listens on a socket in a temporary folder and nowhere else. The
-//! shell that keeps it reads from a pipe that the test process holds open, so
-//! that however the tests end, the cluster stops and its folder goes.
+//! A test that stops the server has a cluster for itself. A cluster listens on a
+//! socket in a temporary folder and nowhere else. The shell that keeps it reads
+//! orders from a pipe that the test process holds open, so that however the tests
+//! end, the cluster stops and its folder goes.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-/// `$1` is where PostgreSQL's programs are. Says `ready FOLDER`, or why not.
+/// `$1` is where PostgreSQL's programs are. Says `ready FOLDER`, or why not, and `done` to each order.
 const KEEPER: &str = r#"
 set -eu
 cd /
-folder=$(mktemp -d /tmp/purgehook-postgres-XXXXXX)
+folder=$(mktemp -d -t purgehook-postgres-XXXXXX 2>/dev/null || mktemp -d /tmp/purgehook-postgres-XXXXXX)
 trap 'rm -rf "$folder"' EXIT
+start() {
+    "$1/pg_ctl" --pgdata="$folder/data" --log="$folder/log" --wait start >/dev/null 2>&1 </dev/null \
+        --options="-c listen_addresses= -c unix_socket_directories=$folder -c fsync=off -c max_connections=400" ||
+        { cat "$folder/log"; exit 1; }
+}
+stop() {
+    "$1/pg_ctl" --pgdata="$folder/data" --mode=immediate stop >/dev/null 2>&1 </dev/null
+}
+# Sends a signal to the server and each of its processes.
+signal() {
+    server=$(head -n 1 "$folder/data/postmaster.pid")
+    kill -s "$1" "$server"
+    for stat in /proc/[0-9]*/stat; do
+        { read -r process _ _ parent _ <"$stat"; } 2>/dev/null || continue
+        if [ "$parent" = "$server" ]; then kill -s "$1" "$process" 2>/dev/null || true; fi
+    done
+}
 "$1/initdb" --pgdata="$folder/data" --username=purgehook --auth=trust \
     --encoding=UTF8 --locale=C.UTF-8 --no-sync >"$folder/log" 2>&1 ||
     { cat "$folder/log"; exit 1; }
-"$1/pg_ctl" --pgdata="$folder/data" --log="$folder/log" --wait start >/dev/null 2>&1 </dev/null \
-    --options="-c listen_addresses= -c unix_socket_directories=$folder -c fsync=off -c max_connections=400" ||
-    { cat "$folder/log"; exit 1; }
+start "$1"
 echo "ready $folder"
-read -r _ || true
-"$1/pg_ctl" --pgdata="$folder/data" --mode=immediate stop >/dev/null 2>&1
+while read -r order; do
+    case $order in
+        start | stop) $order "$1" ;;
+        STOP | CONT) signal "$order" ;;
+    esac
+    echo "done"
+done
+if [ -e "$folder/data/postmaster.pid" ]; then
+    signal CONT
+    stop "$1"
+fi
 "#;
 
-struct Cluster {
+/// A server with its data. It goes when this is dropped.
+pub struct Cluster {
     folder: String,
-    /// Its end tells the keeper to clean up.
-    _open: ChildStdin,
+    keeper: Mutex<Keeper>,
+    databases: AtomicU32,
+}
+
+/// The shell that keeps a cluster.
+struct Keeper {
+    shell: Child,
+    /// Its end tells the shell to clean up.
+    orders: Option<ChildStdin>,
+    says: Lines<BufReader<ChildStdout>>,
 }
 
 /// The address of a new and empty database.
 pub async fn new_database() -> String {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    static SHARED: OnceLock<Cluster> = OnceLock::new();
 
-    let cluster = cluster();
-    let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-    let mut connection = PgConnection::connect(&cluster.address("postgres"))
-        .await
-        .expect("the cluster of the tests answers");
-    connection
-        .execute(AssertSqlSafe(format!("CREATE DATABASE {name}")))
-        .await
-        .expect("the cluster of the tests makes databases");
-    cluster.address(&name)
+    SHARED.get_or_init(Cluster::start).new_database().await
 }
 
 impl Cluster {
+    /// Starts a server.
+    pub fn start() -> Self {
+        let mut shell = as_someone_ordinary()
+            .args(["sh", "-c", KEEPER, "keeper"])
+            .arg(programs())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a shell starts");
+        let orders = shell.stdin.take();
+        let mut says = BufReader::new(shell.stdout.take().expect("it was asked for")).lines();
+        let mut said = String::new();
+        for line in says.by_ref() {
+            let line = line.expect("the keeper speaks UTF-8");
+            if let Some(folder) = line.strip_prefix("ready ") {
+                return Self {
+                    folder: folder.to_owned(),
+                    keeper: Mutex::new(Keeper {
+                        shell,
+                        orders,
+                        says,
+                    }),
+                    databases: AtomicU32::new(0),
+                };
+            }
+            said.push_str(&line);
+            said.push('\n');
+        }
+        let _ = shell.wait();
+        panic!("PostgreSQL does not start:\n{said}");
+    }
+
+    /// The address of a new and empty database.
+    pub async fn new_database(&self) -> String {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{number}");
+        let mut connection = PgConnection::connect(&self.address("postgres"))
+            .await
+            .expect("the cluster of the tests answers");
+        connection
+            .execute(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+            .await
+            .expect("the cluster of the tests makes databases");
+        self.address(&name)
+    }
+
     fn address(&self, database: &str) -> String {
         format!(
             "postgres://purgehook@localhost/{database}?host={}",
@@ -60,37 +131,49 @@ impl Cluster {
     }
 }
 
-fn cluster() -> &'static Cluster {
-    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+#[allow(
+    dead_code,
+    reason = "only the tests of the whole program take the server away"
+)]
+impl Cluster {
+    /// Ends the server at once, as a crash would: what is committed stays.
+    pub fn crash(&self) {
+        self.order("stop");
+    }
 
-    CLUSTER.get_or_init(|| {
-        let programs = programs();
-        #[expect(
-            clippy::zombie_processes,
-            reason = "it outlives every test and ends with this process"
-        )]
-        let mut keeper = as_someone_ordinary()
-            .args(["sh", "-c", KEEPER, "keeper"])
-            .arg(programs)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a shell starts");
-        let open = keeper.stdin.take().expect("it was asked for");
-        let mut said = String::new();
-        for line in BufReader::new(keeper.stdout.take().expect("it was asked for")).lines() {
-            let line = line.expect("the keeper speaks UTF-8");
-            if let Some(folder) = line.strip_prefix("ready ") {
-                return Cluster {
-                    folder: folder.to_owned(),
-                    _open: open,
-                };
-            }
-            said.push_str(&line);
-            said.push('\n');
+    /// Starts the server that [`crash`](Self::crash) ended.
+    pub fn start_again(&self) {
+        self.order("start");
+    }
+
+    /// From now on the server takes connections and answers nothing.
+    pub fn freeze(&self) {
+        self.order("STOP");
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&self) {
+        self.order("CONT");
+    }
+
+    fn order(&self, order: &str) {
+        let mut keeper = self.keeper.lock().expect("no order panics");
+        let orders = keeper.orders.as_mut().expect("it is open until the end");
+        writeln!(orders, "{order}").expect("the keeper takes orders");
+        match keeper.says.next() {
+            Some(Ok(said)) if said == "done" => {}
+            said => panic!("PostgreSQL did not take {order}: {said:?}"),
         }
-        panic!("PostgreSQL does not start:\n{said}");
-    })
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Ok(keeper) = self.keeper.get_mut() {
+            keeper.orders = None;
+            let _ = keeper.shell.wait();
+        }
+    }
 }
 
 /// Where the server's programs are: Debian keeps them out of PATH.

@@ -9,6 +9,7 @@
 
 mod commands;
 mod crashes;
+mod database_away;
 mod faults;
 mod hugo;
 mod observe;

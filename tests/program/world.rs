@@ -97,6 +97,13 @@ pub struct World {
     replicas: Vec<Replica>,
 }
 
+/// What a delivery was answered.
+pub struct Answer {
+    pub status: u16,
+    pub retry_after: Option<String>,
+    pub body: Value,
+}
+
 /// One program, running or not, at an address that it keeps.
 struct Replica {
     port: u16,
@@ -124,8 +131,12 @@ impl World {
 
     /// Everything but the programs, with PostgreSQL.
     pub async fn with_replicas(count: usize) -> Self {
-        let folder = TempDir::new().unwrap();
-        Self::on(postgres::new_database().await, folder, count).await
+        Self::with_replicas_on(postgres::new_database().await, count).await
+    }
+
+    /// Everything but the programs, with a database on PostgreSQL.
+    pub async fn with_replicas_on(database: String, count: usize) -> Self {
+        Self::on(database, TempDir::new().unwrap(), count).await
     }
 
     async fn on(database: String, folder: TempDir, replicas: usize) -> Self {
@@ -322,6 +333,21 @@ impl World {
     /// Sends a delivery: the HTTP status and the JSON that came back.
     pub async fn send(&self, delivery: &Delivery) -> (u16, Value) {
         delivery.send(&self.base()).await.unwrap()
+    }
+
+    /// Sends a delivery; all there is to say of the answer.
+    pub async fn answer_to(&self, delivery: &Delivery) -> Answer {
+        let mut request = self.http.post(format!("{}{}", self.base(), delivery.path));
+        for (name, value) in &delivery.headers {
+            request = request.header(name, value);
+        }
+        let answer = request.body(delivery.body.clone()).send().await.unwrap();
+        let retry_after = answer.headers().get("retry-after");
+        Answer {
+            status: answer.status().as_u16(),
+            retry_after: retry_after.map(|value| value.to_str().unwrap().to_owned()),
+            body: answer.json().await.unwrap(),
+        }
     }
 
     /// Sends a delivery that must be accepted: the id of its one run.
