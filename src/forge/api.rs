@@ -12,12 +12,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LINK};
 use reqwest::{Method, RequestBuilder, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::{Url, form_urlencoded};
 
 use super::ForgeError;
 use crate::clock::Clock;
+use crate::event::RepoPath;
 use crate::http::{AnswerError, Outside, read_answer};
 use crate::quote::Quotes;
 
@@ -109,6 +111,23 @@ impl Api {
             address.query_pairs_mut().extend_pairs(query);
         }
         self.outside.http.request(method, address)
+    }
+
+    /// A token as a header's value, behind the word that the forge wants there, if any. Never shown.
+    pub fn credential(
+        &self,
+        scheme: &str,
+        token: &SecretString,
+    ) -> Result<HeaderValue, ForgeError> {
+        let value = format!("{scheme}{}", token.expose_secret());
+        let mut value = HeaderValue::from_str(&value).map_err(|_| {
+            ForgeError::Refused(format!(
+                "{}'s token holds characters that no token has",
+                self.forge
+            ))
+        })?;
+        value.set_sensitive(true);
+        Ok(value)
     }
 
     /// Sends a request and reads the whole answer. `what` says what it is for, e.g. "compare 1a2b with 3c4d".
@@ -312,6 +331,14 @@ impl Api {
     pub fn now(&self) -> i64 {
         self.timestamp().as_second()
     }
+}
+
+/// The path segments of something of a repository, where its owner and its name are segments of their own.
+pub(super) fn repo_path<'a>(repo: &'a RepoPath, path: &[&'a str]) -> Vec<&'a str> {
+    let mut segments = vec!["repos"];
+    segments.extend(repo.as_str().split('/'));
+    segments.extend(path);
+    segments
 }
 
 /// An answer, read to its end.

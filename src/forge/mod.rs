@@ -2,7 +2,7 @@
 //!
 //! To add one, write its module and add its line to [`KINDS`]. What forges share
 //! stands beside them: `api` (requests and what their errors mean), `body`
-//! (typed reading of webhook bodies), `trees` (the exact difference of two commits).
+//! (typed reading of webhook bodies), `shapes` (parts of them that several have), `trees` (the exact difference of two commits).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ pub mod github;
 pub mod gitlab;
 #[cfg(test)]
 mod scripted;
+mod shapes;
 #[cfg(test)]
 mod tests;
 mod trees;

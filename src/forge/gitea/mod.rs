@@ -6,15 +6,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::changes::ChangeSet;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
-use crate::forge::api::{Answer, Api, ONLY, RateHeaders};
+use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::body::{FORM, JSON};
 use crate::forge::{
     Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified, cut,
@@ -116,21 +116,13 @@ impl Gitea {
         body: Option<&B>,
         what: &str,
     ) -> Result<Answer, ForgeError> {
-        let mut segments = vec!["repos"];
-        segments.extend(repo.as_str().split('/'));
-        segments.extend(path);
-        let mut request = self.api.request(method, &segments, query);
+        let path = repo_path(repo, path);
+        let mut request = self.api.request(method, &path, query);
         if let Some(body) = body {
             request = request.json(body);
         }
         if let Some(token) = &self.token {
-            let mut value = HeaderValue::from_str(&format!("token {}", token.expose_secret()))
-                .map_err(|_| {
-                    ForgeError::Refused(
-                        "Gitea's token holds characters that no token has".to_owned(),
-                    )
-                })?;
-            value.set_sensitive(true);
+            let value = self.api.credential("token ", token)?;
             request = request.header(AUTHORIZATION, value);
         }
         self.api.send(ONLY, request, what).await

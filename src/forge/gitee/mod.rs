@@ -7,15 +7,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, RequestBuilder, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
 use crate::changes::ChangeSet;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
-use crate::forge::api::{Answer, Api, ONLY, RateHeaders};
+use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::body::JSON;
 use crate::forge::{
     Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
@@ -118,19 +118,12 @@ impl Gitee {
         path: &[&str],
         query: &[(&str, &str)],
     ) -> Result<RequestBuilder, ForgeError> {
-        let mut segments = vec!["repos"];
-        segments.extend(repo.as_str().split('/'));
-        segments.extend(path);
-        let request = self.api.request(method, &segments, query);
+        let request = self.api.request(method, &repo_path(repo, path), query);
         let Some(token) = &self.token else {
             return Ok(request);
         };
         // The documented `access_token` parameter would put it into addresses, and so into logs.
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
-            .map_err(|_| {
-                ForgeError::Refused("Gitee's token holds characters that no token has".to_owned())
-            })?;
-        value.set_sensitive(true);
+        let value = self.api.credential("Bearer ", token)?;
         Ok(request.header(AUTHORIZATION, value))
     }
 

@@ -3,9 +3,10 @@
 use serde::Deserialize;
 
 use crate::changes::ChangeSet;
-use crate::event::{CommitId, Event, GitRef, Push, RepoPath};
+use crate::event::{Event, Push, RepoPath};
 use crate::forge::Malformed;
 use crate::forge::body::{self, Text, wrong};
+use crate::forge::shapes::{HeadCommit, Moved};
 
 pub(super) fn understand(event: &str, body: &[u8]) -> Result<Event, Malformed> {
     match event {
@@ -48,47 +49,33 @@ struct PushBody<'a> {
     project: Project<'a>,
 }
 
-#[derive(Deserialize)]
-struct HeadCommit<'a> {
-    #[serde(borrow)]
-    id: Text<'a>,
-}
-
 fn push(body: PushBody<'_>, hook_name: &str) -> Result<Push, Malformed> {
     if body.hook_name.as_str() != hook_name {
         return Err(wrong("hook_name", &format!("is not `{hook_name}`")));
     }
-    let before = body::commit("before", body.before.as_str())?;
-    let after = body::commit("after", body.after.as_str())?;
-    if before.is_none() && after.is_none() {
-        return Err(wrong("after", "is zero, and so is `before`"));
-    }
-    let git_ref = body::git_ref("ref", body.git_ref.as_str())?;
-    let head = match &body.head_commit {
-        Some(head) => body::commit("head_commit.id", head.id.as_str())?,
-        None => None,
-    };
+    let Moved {
+        git_ref,
+        before,
+        after,
+        commit,
+    } = Moved::read(
+        &body.git_ref,
+        &body.before,
+        &body.after,
+        body.head_commit.as_ref(),
+    )?;
     Ok(Push {
         repo: body::repo(
             "project.path_with_namespace",
             body.project.path_with_namespace.as_str(),
         )?,
-        commit: commit(&git_ref, after.as_ref(), head),
         git_ref,
         before,
         after,
+        commit,
         forced: false,
         listed: ChangeSet::unknown(
             "Gitee's signature does not cover what the payload lists, which is ten commits at most",
         ),
     })
-}
-
-/// An annotated tag's `after` is the tag object.
-fn commit(git_ref: &GitRef, after: Option<&CommitId>, head: Option<CommitId>) -> Option<CommitId> {
-    let after = after?;
-    match git_ref {
-        GitRef::Tag(_) => Some(head.unwrap_or_else(|| after.clone())),
-        GitRef::Branch(_) | GitRef::Other(_) => Some(after.clone()),
-    }
 }

@@ -19,7 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{GitHub, bearer, repo_path, with_versions};
+use super::{GitHub, repo_path, with_versions};
 use crate::event::RepoPath;
 use crate::forge::ForgeError;
 use crate::settings::Section;
@@ -132,7 +132,7 @@ impl App {
         let jwt = self.jwt(now)?;
         let path = repo_path(repo, &["installation"]);
         let request = github.api.request(Method::GET, &path, &[]);
-        let request = with_versions(request).header(AUTHORIZATION, bearer(&jwt)?);
+        let request = with_versions(request).header(AUTHORIZATION, github.bearer(&jwt)?);
         let what = format!("find the App's installation on {repo}");
         let answer = github.api.send(ITSELF, request, &what).await?;
         if answer.status == StatusCode::NOT_FOUND {
@@ -148,7 +148,7 @@ impl App {
 
         let path = ["app", "installations", &installation, "access_tokens"];
         let request = github.api.request(Method::POST, &path, &[]);
-        let request = with_versions(request).header(AUTHORIZATION, bearer(&jwt)?);
+        let request = with_versions(request).header(AUTHORIZATION, github.bearer(&jwt)?);
         let what = format!("give the App a token for {repo}");
         let answer = github.api.send(ITSELF, request, &what).await?;
         if !answer.status.is_success() {

@@ -1,12 +1,12 @@
 //! GitHub's signs that something was deployed: deployment statuses, workflow
-//! runs, builds of Pages, releases ("Webhook events and payloads").
+//! runs, builds of Pages ("Webhook events and payloads").
 
 use serde::Deserialize;
 
-use super::payload::Repository;
 use crate::event::{CommitId, CommitName, Deployed, Event, GitRef, Signal};
 use crate::forge::Malformed;
 use crate::forge::body::{self, Text, wrong};
+use crate::forge::shapes::Repository;
 
 #[derive(Deserialize)]
 pub(super) struct DeploymentStatusBody<'a> {
@@ -189,49 +189,5 @@ pub(super) fn page_build(body: PageBuildBody<'_>) -> Result<Event, Malformed> {
         id: id.to_string(),
         git_ref: None,
         commit: CommitName::Id(body::commit_id("build.commit", commit.as_str())?),
-    }))
-}
-
-#[derive(Deserialize)]
-pub(super) struct ReleaseBody<'a> {
-    #[serde(borrow)]
-    action: Text<'a>,
-    release: Release<'a>,
-    repository: Repository<'a>,
-}
-
-#[derive(Deserialize)]
-struct Release<'a> {
-    id: u64,
-    #[serde(borrow)]
-    tag_name: Text<'a>,
-    draft: Option<bool>,
-}
-
-/// A release that is published comes as `published` and, unless it is a
-/// prerelease, as `released` too: both are the same happening.
-pub(super) fn release(body: ReleaseBody<'_>) -> Result<Event, Malformed> {
-    let ReleaseBody {
-        action,
-        release,
-        repository,
-    } = body;
-    let repo = repository.path()?;
-    let tag = body::ref_name("release.tag_name", release.tag_name.as_str())?;
-    let action = body::word("action", action.as_str())?;
-    let draft = release.draft == Some(true);
-    if draft || !matches!(action.as_str(), "published" | "released") {
-        let what = if draft { "a draft" } else { action.as_str() };
-        return Ok(Event::Other {
-            repo: Some(repo),
-            why: format!("the release `{tag}` is {what}, and `published` is waited for"),
-        });
-    }
-    Ok(Event::Deployed(Deployed {
-        repo,
-        signal: Signal::Release { tag: tag.clone() },
-        id: format!("{} {tag}", release.id),
-        git_ref: Some(GitRef::Tag(tag.clone())),
-        commit: CommitName::Name(tag),
     }))
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::payload::JSON;
-use super::{Access, App, GitHub, bearer, repo_path, with_versions};
+use super::{Access, App, GitHub, repo_path, with_versions};
 use crate::event::RepoPath;
 use crate::forge::api::{Answer, next_link};
 use crate::forge::{DeliveryLog, ForgeError, LoggedDelivery, MAX_NAME, SentDelivery, Verified};
@@ -250,5 +250,5 @@ fn as_itself(
     request: RequestBuilder,
 ) -> Result<RequestBuilder, ForgeError> {
     let jwt = app.jwt(github.api.timestamp())?;
-    Ok(with_versions(request).header(AUTHORIZATION, bearer(&jwt)?))
+    Ok(with_versions(request).header(AUTHORIZATION, github.bearer(&jwt)?))
 }

@@ -9,12 +9,12 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use reqwest::{Method, RequestBuilder};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use url::Url;
 
 use crate::changes::ChangeSet;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
-use crate::forge::api::{Answer, Api, ONLY, RateHeaders};
+use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::{
     DeliveryLog, Forge, ForgeError, ForgeKind, Headers, LoggedDelivery, Malformed, Refusal,
     SentDelivery, StatusPost, Verified,
@@ -151,14 +151,18 @@ impl GitHub {
             Access::Anonymous => (ONLY.to_owned(), request),
             Access::Token(token) => (
                 ONLY.to_owned(),
-                request.header(AUTHORIZATION, bearer(token)?),
+                request.header(AUTHORIZATION, self.bearer(token)?),
             ),
             Access::App(app) => {
                 let (installation, token) = app.token(self, repo).await?;
-                let request = request.header(AUTHORIZATION, bearer(&token)?);
+                let request = request.header(AUTHORIZATION, self.bearer(&token)?);
                 (installation, request)
             }
         })
+    }
+
+    fn bearer(&self, token: &SecretString) -> Result<HeaderValue, ForgeError> {
+        self.api.credential("Bearer ", token)
     }
 
     /// Sends a request about a repository with its authorisation. The answer may be an error.
@@ -221,27 +225,10 @@ impl GitHub {
     }
 }
 
-/// The path segments of something of a repository.
-fn repo_path<'a>(repo: &'a RepoPath, path: &[&'a str]) -> Vec<&'a str> {
-    let mut segments = vec!["repos"];
-    segments.extend(repo.as_str().split('/'));
-    segments.extend(path);
-    segments
-}
-
 fn with_versions(request: RequestBuilder) -> RequestBuilder {
     request
         .header(ACCEPT, "application/vnd.github+json")
         .header("X-GitHub-Api-Version", API_VERSION)
-}
-
-fn bearer(token: &SecretString) -> Result<HeaderValue, ForgeError> {
-    let mut value =
-        HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
-            ForgeError::Refused("GitHub's token holds characters that no token has".to_owned())
-        })?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// Which permission a request would have needed, as far as GitHub says.

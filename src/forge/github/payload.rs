@@ -8,8 +8,9 @@ use serde::Deserialize;
 
 use super::deployed;
 use crate::changes::{ChangeKind, ChangeSet, Proof};
-use crate::event::{CommitId, Event, GitRef, Push, RepoPath};
-use crate::forge::body::{self, Text, wrong};
+use crate::event::{CommitId, Event, Push};
+use crate::forge::body::{self, Text};
+use crate::forge::shapes::{Envelope, HeadCommit, Moved, Repository, release};
 use crate::forge::{Malformed, complete, note};
 
 pub(super) use crate::forge::body::{FORM, JSON};
@@ -38,11 +39,11 @@ pub(super) fn understand(event: &str, content_type: &str, body: &[u8]) -> Result
         "deployment_status" => deployed::deployment(body::read(&json)?),
         "workflow_run" => deployed::workflow(body::read(&json)?),
         "page_build" => deployed::page_build(body::read(&json)?),
-        "release" => deployed::release(body::read(&json)?),
+        // A release that is published comes as `published` and, unless it is a
+        // prerelease, as `released` too: both are the same happening.
+        "release" => release(body::read(&json)?, &["published", "released"]),
         _ => Ok(Event::Other {
-            repo: body::read::<Envelope>(&json)?
-                .repository
-                .and_then(|repository| RepoPath::parse(repository.full_name.as_str())),
+            repo: body::read::<Envelope>(&json)?.repo(),
             why: why_not(event),
         }),
     }
@@ -62,25 +63,6 @@ fn why_not(event: &str) -> String {
     }
 }
 
-/// What all events have.
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow)]
-    repository: Option<Repository<'a>>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Repository<'a> {
-    #[serde(borrow)]
-    full_name: Text<'a>,
-}
-
-impl Repository<'_> {
-    pub(super) fn path(&self) -> Result<RepoPath, Malformed> {
-        body::repo("repository.full_name", self.full_name.as_str())
-    }
-}
-
 #[derive(Deserialize)]
 struct PushBody<'a> {
     #[serde(rename = "ref", borrow)]
@@ -92,12 +74,6 @@ struct PushBody<'a> {
     repository: Repository<'a>,
     head_commit: Option<HeadCommit<'a>>,
     commits: Option<Vec<Commit<'a>>>,
-}
-
-#[derive(Deserialize)]
-struct HeadCommit<'a> {
-    #[serde(borrow)]
-    id: Text<'a>,
 }
 
 /// A commit of a push. GitHub's description does not promise the three lists.
@@ -112,22 +88,17 @@ struct Commit<'a> {
 }
 
 fn push(body: PushBody<'_>) -> Result<Push, Malformed> {
-    let before = body::commit("before", body.before.as_str())?;
-    let after = body::commit("after", body.after.as_str())?;
-    if before.is_none() && after.is_none() {
-        return Err(wrong("after", "is zero, and so is `before`"));
-    }
-    let git_ref = body::git_ref("ref", body.git_ref.as_str())?;
-    let head = match &body.head_commit {
-        Some(head) => body::commit("head_commit.id", head.id.as_str())?,
-        None => None,
-    };
-    // An annotated tag's `after` is the tag object; `head_commit` is the commit it points to.
-    let commit = match (&after, &git_ref) {
-        (None, _) => None,
-        (Some(after), GitRef::Tag(_)) => Some(head.unwrap_or_else(|| after.clone())),
-        (Some(after), GitRef::Branch(_) | GitRef::Other(_)) => Some(after.clone()),
-    };
+    let Moved {
+        git_ref,
+        before,
+        after,
+        commit,
+    } = Moved::read(
+        &body.git_ref,
+        &body.before,
+        &body.after,
+        body.head_commit.as_ref(),
+    )?;
     let listed = match listed(&body, before.as_ref(), after.as_ref()) {
         Ok(set) => set,
         Err(why) => ChangeSet::unknown(why),

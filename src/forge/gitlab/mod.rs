@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::HeaderName;
 use reqwest::{Method, RequestBuilder};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use url::Url;
 
 use crate::changes::ChangeSet;
@@ -153,12 +153,7 @@ impl GitLab {
         let request = match &self.token {
             None => request,
             Some(token) => {
-                let mut value = HeaderValue::from_str(token.expose_secret()).map_err(|_| {
-                    ForgeError::Refused(
-                        "GitLab's token holds characters that no token has".to_owned(),
-                    )
-                })?;
-                value.set_sensitive(true);
+                let value = self.api.credential("", token)?;
                 request.header("PRIVATE-TOKEN", value)
             }
         };

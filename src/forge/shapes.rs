@@ -1,0 +1,125 @@
+//! Parts of webhook bodies that more than one forge has: Gitea took over GitHub's, Gitee most of them.
+
+use serde::Deserialize;
+
+use super::Malformed;
+use super::body::{self, Text, wrong};
+use crate::event::{CommitId, CommitName, Deployed, Event, GitRef, RepoPath, Signal};
+
+/// What all events have.
+#[derive(Deserialize)]
+pub(super) struct Envelope<'a> {
+    #[serde(borrow)]
+    repository: Option<Repository<'a>>,
+}
+
+impl Envelope<'_> {
+    /// The repository that an event is about, if it is about one.
+    pub fn repo(&self) -> Option<RepoPath> {
+        RepoPath::parse(self.repository.as_ref()?.full_name.as_str())
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Repository<'a> {
+    #[serde(borrow)]
+    full_name: Text<'a>,
+}
+
+impl Repository<'_> {
+    pub fn path(&self) -> Result<RepoPath, Malformed> {
+        body::repo("repository.full_name", self.full_name.as_str())
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct HeadCommit<'a> {
+    #[serde(borrow)]
+    id: Text<'a>,
+}
+
+/// How a push moved a ref.
+pub(super) struct Moved {
+    pub git_ref: GitRef,
+    /// None where there was no such ref.
+    pub before: Option<CommitId>,
+    /// None where there is none any more. An annotated tag's is the tag object.
+    pub after: Option<CommitId>,
+    /// The commit that the ref stands for now.
+    pub commit: Option<CommitId>,
+}
+
+impl Moved {
+    pub fn read(
+        git_ref: &Text<'_>,
+        before: &Text<'_>,
+        after: &Text<'_>,
+        head_commit: Option<&HeadCommit<'_>>,
+    ) -> Result<Self, Malformed> {
+        let before = body::commit("before", before.as_str())?;
+        let after = body::commit("after", after.as_str())?;
+        if before.is_none() && after.is_none() {
+            return Err(wrong("after", "is zero, and so is `before`"));
+        }
+        let git_ref = body::git_ref("ref", git_ref.as_str())?;
+        let head = match head_commit {
+            Some(head) => body::commit("head_commit.id", head.id.as_str())?,
+            None => None,
+        };
+        let commit = match (&after, &git_ref) {
+            (None, _) => None,
+            // `head_commit` is the commit that an annotated tag points to.
+            (Some(after), GitRef::Tag(_)) => Some(head.unwrap_or_else(|| after.clone())),
+            (Some(after), GitRef::Branch(_) | GitRef::Other(_)) => Some(after.clone()),
+        };
+        Ok(Self {
+            git_ref,
+            before,
+            after,
+            commit,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct ReleaseBody<'a> {
+    #[serde(borrow)]
+    action: Text<'a>,
+    release: Release<'a>,
+    repository: Repository<'a>,
+}
+
+#[derive(Deserialize)]
+struct Release<'a> {
+    id: u64,
+    #[serde(borrow)]
+    tag_name: Text<'a>,
+    draft: Option<bool>,
+}
+
+/// A release, if what was done to it is one of the words that say it was published.
+pub(super) fn release(body: ReleaseBody<'_>, published: &[&str]) -> Result<Event, Malformed> {
+    let ReleaseBody {
+        action,
+        release,
+        repository,
+    } = body;
+    let repo = repository.path()?;
+    let tag = body::ref_name("release.tag_name", release.tag_name.as_str())?;
+    let action = body::word("action", action.as_str())?;
+    let draft = release.draft == Some(true);
+    if draft || !published.contains(&action.as_str()) {
+        let what = if draft { "a draft" } else { action.as_str() };
+        return Ok(Event::Other {
+            repo: Some(repo),
+            why: format!("the release `{tag}` is {what}, and `published` is waited for"),
+        });
+    }
+    Ok(Event::Deployed(Deployed {
+        repo,
+        signal: Signal::Release { tag: tag.clone() },
+        id: format!("{} {tag}", release.id),
+        git_ref: Some(GitRef::Tag(tag.clone())),
+        commit: CommitName::Name(tag),
+    }))
+}
