@@ -18,6 +18,7 @@ mod payloads;
 #[path = "../postgres/mod.rs"]
 mod postgres;
 mod pushes;
+mod rates;
 mod reload;
 mod replicas;
 mod sweep;
