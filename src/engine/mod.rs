@@ -57,6 +57,8 @@ const STEPS_AT_ONCE: usize = 64;
 const STEPS_OF_CROWD: usize = 16;
 /// How long to wait before looking for work that nobody announced, such as another replica's.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// The longest pause between two looks for work that is known to be due.
+const LONGEST_REST: Duration = Duration::from_millis(100);
 /// How long a run may stay pending: past this, what is not confirmed has failed.
 const RUN_LIMIT: Duration = Duration::from_secs(6 * 60 * 60);
 /// How long steps in hand get to finish when the program stops.
@@ -175,11 +177,14 @@ impl Engine {
             // Listen before looking, or a wish made in between would wait for the next look.
             let bell = Arc::clone(&self.bell);
             let rung = bell.notified();
+            let began = self.clock.now();
             let wait = tokio::select! {
                 biased;
                 wait = self.take_up(&mut in_hand, &crowds, &cut) => wait,
                 () = stopped(&mut stop, LAST_LOOK) => break,
             };
+            let looked = Duration::try_from(self.clock.now().duration_since(began));
+            let rest = (looked.unwrap_or_default() * 4).min(LONGEST_REST);
             tokio::select! {
                 // In this order, so that a simulated world happens the same each time. What comes
                 // first is rare or never ready for long, and so keeps nothing below it waiting.
@@ -195,6 +200,15 @@ impl Engine {
                 () = rung => {}
                 Some(_) = in_hand.join_next() => {}
                 () = self.clock.sleep(wait) => {}
+            }
+            // Looking takes the longer, the more there is to do, and each step that is over asks
+            // for a look: a fifth of the time at most goes into looking.
+            if !rest.is_zero() {
+                tokio::select! {
+                    biased;
+                    () = stopped(&mut stop, Duration::ZERO) => break,
+                    () = self.clock.sleep(rest) => {}
+                }
             }
         }
         let finished = async |in_hand: &mut JoinSet<()>, limit| {
