@@ -1,4 +1,4 @@
-//! What changed between two commits of a local repository, as git says.
+//! What changed between two commits of a local repository and which files there are, as git says.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -33,6 +33,21 @@ pub fn changed_files(
         bail!("git cannot compare {from} with {to}: {}", said(&output));
     }
     read_name_status(&output.stdout)
+}
+
+/// The paths of all files in a commit's tree.
+pub fn files(repo: &Path, commit: &str) -> anyhow::Result<Vec<FilePath>> {
+    let tree = self::commit(repo, commit)?;
+    let arguments = ["ls-tree", "-r", "-z", "--name-only", "--full-tree", &tree];
+    let output = git(repo, arguments)?;
+    if !output.status.success() {
+        bail!("git cannot list the files of {tree}: {}", said(&output));
+    }
+    let paths = output.stdout.split(|b| *b == 0);
+    Ok(paths
+        .filter(|path| !path.is_empty())
+        .map(FilePath::new)
+        .collect())
 }
 
 /// A commit's full id.
@@ -163,6 +178,11 @@ mod tests {
                 .map(|(path, kind)| (FilePath::new(path), kind))
                 .into()
         );
+
+        let mut listed = super::files(repo, "HEAD").unwrap();
+        listed.extend(super::files(repo, "HEAD~1").unwrap());
+        assert_eq!(listed, ["né", "gone", "old name"].map(FilePath::new));
+        assert!(super::files(repo, "nowhere").is_err());
 
         let wrong = |from: &str| changed_files(repo, from, "HEAD").unwrap_err().to_string();
         assert!(wrong("nowhere").starts_with("there is no commit `nowhere` in"));

@@ -15,9 +15,11 @@ use crate::clock::Clock;
 use crate::config::{Config, Site, WhenUnknown};
 use crate::engine::{budgets, capabilities, quota_day};
 use crate::plan::{
-    Allowance, Ceiling, Cover, loads_to_json, loads_to_text, plan, plan_everything, read_files,
+    Allowance, Ceiling, Cover, Objects, Plan, loads_to_json, loads_to_text, plan, plan_everything,
+    read_files,
 };
 use crate::purge::PurgeKind;
+use crate::rules::Rules;
 use crate::run::Run;
 
 /// Where the change comes from.
@@ -73,6 +75,29 @@ impl Change {
     }
 }
 
+impl Change {
+    /// What the directories above a plan's purges hold, as far as the change's place can tell.
+    fn objects(&self, rules: &Rules, plan: &Plan) -> anyhow::Result<Objects> {
+        let why = match self {
+            Self {
+                repo: Some(repo),
+                to,
+                ..
+            } => {
+                let files = git::files(repo, to.as_deref().unwrap_or("HEAD"))?;
+                return Ok(Objects::count(rules, &files, plan));
+            }
+            Self {
+                delivery: Some(_), ..
+            } => "a delivery does not tell which files there are; the server asks the forge",
+            Self { .. } => "a list of changed files does not tell the others; --repo does",
+        };
+        Ok(Objects::Estimated {
+            why: why.to_owned(),
+        })
+    }
+}
+
 fn read_listed(files: &Path) -> anyhow::Result<Vec<u8>> {
     if files != Path::new("-") {
         return std::fs::read(files).with_context(|| format!("cannot read {}", files.display()));
@@ -120,7 +145,7 @@ pub async fn run(
             match site.cover {
                 Cover::Exact => planned,
                 Cover::OverQuota | Cover::Cheapest => {
-                    planned.covered(&budgets(site, |cdn, kind| {
+                    let budgets = budgets(site, |cdn, kind| {
                         let Ceiling {
                             per_request,
                             per_day: _,
@@ -130,7 +155,13 @@ pub async fn run(
                             per_request,
                             left: Some(left),
                         })
-                    }))
+                    });
+                    let objects = if planned.may_be_covered(&budgets) {
+                        change.objects(&site.rules, &planned)?
+                    } else {
+                        Objects::Unasked
+                    };
+                    planned.covered(budgets, objects)
                 }
             }
         }

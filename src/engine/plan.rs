@@ -11,19 +11,22 @@ use super::by_hand::EVERYTHING;
 use super::describe::{self, short};
 use super::observe::Ground;
 use super::prefetch::Covers;
-use super::{Engine, Outcome, StepError, retry};
+use super::{Engine, Outcome, STEP_LIMIT, StepError, retry};
 use crate::cdn::Cdn;
 use crate::changes::ChangeSet;
 use crate::config::{Config, Reach, Site, WhenUnknown};
 use crate::event::{CommitId, GitRef, RepoPath};
 use crate::forge::ForgeError;
-use crate::plan::{self, Allowance, Budget, Capability, Cover, Plan};
+use crate::plan::{self, Allowance, Budget, Capability, Cover, Objects, Plan};
 use crate::purge::{PurgeKind, PurgeState};
 use crate::run::{Run, RunState, StatusState, Step};
 use crate::store::{StoreError, Upstream, Work, WorkKey, Write};
 
 /// Tries to learn something from the forge, over about ten minutes, before it counts as unknown.
 const FORGE_TRIES: i64 = 15;
+/// How long the forge may take to list a commit's files: what the search for what changed leaves of the step, less
+/// room for the commit of its outcome.
+const COUNT_LIMIT: Duration = Duration::from_secs(STEP_LIMIT.as_secs() / 20);
 /// Notes on a plan that are kept with its run.
 const MOST_NOTES: usize = 50;
 
@@ -89,7 +92,15 @@ impl Engine {
                 let plan = plan::plan(&site.rules, &cdns, &files);
                 let plan = match site.cover {
                     Cover::Exact => plan,
-                    Cover::OverQuota | Cover::Cheapest => plan.covered(&self.budgets(site).await?),
+                    Cover::OverQuota | Cover::Cheapest => {
+                        let budgets = self.budgets(site).await?;
+                        let objects = if plan.may_be_covered(&budgets) {
+                            self.objects(config, site, &run, &plan).await?
+                        } else {
+                            Objects::Unasked
+                        };
+                        plan.covered(budgets, objects)
+                    }
                 };
                 let what = describe::files(files.len());
                 writes.push(Write::Changes(run.id.clone(), files));
@@ -188,6 +199,45 @@ impl Engine {
         Ok(budgets(site, |cdn, kind| {
             allowances.get(&(cdn, kind)).copied()
         }))
+    }
+
+    /// What the directories above a plan's purges hold at the run's commit. It is only asked for in passing:
+    /// where the forge does not say it at once, the cover estimates.
+    async fn objects(
+        &self,
+        config: &Config,
+        site: &Site,
+        run: &Run,
+        plan: &Plan,
+    ) -> Result<Objects, StoreError> {
+        let estimated = |why: String| Ok(Objects::Estimated { why });
+        let place = (
+            config.forges.get(&run.forge),
+            RepoPath::parse(&run.repo),
+            CommitId::parse(&run.commit),
+        );
+        let (Some(forge), Some(repo), Some(commit)) = place else {
+            return estimated(format!("the forge {} cannot be asked", run.forge));
+        };
+        let upstream = Upstream::Forge(run.forge.clone());
+        if let Some(left) = self.left_alone(&upstream).await? {
+            return estimated(left.since(&run.forge));
+        }
+        let files = self.heard(&upstream, forge.files(&repo, &commit));
+        match tokio::time::timeout(COUNT_LIMIT, files).await {
+            Ok(Ok(Some(files))) => Ok(Objects::count(&site.rules, &files, plan)),
+            Ok(Ok(None)) => estimated(format!(
+                "{} does not list all files of {} at once",
+                run.forge,
+                commit.short()
+            )),
+            Ok(Err(error)) => estimated(error.to_string()),
+            Err(_) => estimated(format!(
+                "{} did not list the files of {} in time",
+                run.forge,
+                commit.short()
+            )),
+        }
     }
 
     /// Turns the name that the event gave for its commit into the commit.

@@ -237,6 +237,16 @@ pub trait Forge: Send + Sync {
         to: &CommitId,
     ) -> Result<ChangeSet, ForgeError>;
 
+    /// The paths of all files in a commit's tree, submodules among them. None where the forge does not list
+    /// them in a few requests; it is never a part of them.
+    async fn files(
+        &self,
+        _repo: &RepoPath,
+        _commit: &CommitId,
+    ) -> Result<Option<Vec<FilePath>>, ForgeError> {
+        Ok(None)
+    }
+
     /// The commit that a name stands for: a tag (an annotated one stands for the commit it
     /// points to), a branch, or the first digits of an id. Nothing of the name: [`ForgeError::Gone`].
     async fn resolve(&self, repo: &RepoPath, name: &str) -> Result<CommitId, ForgeError>;

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use super::{ForgeError, complete, is_lossy, note};
-use crate::changes::{ChangeKind, ChangeSet, Proof};
+use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
 use crate::clock::Clock;
 use crate::event::CommitId;
 
@@ -23,6 +23,8 @@ use crate::event::CommitId;
 pub(super) const MAX_REQUESTS: usize = 2_000;
 /// Requests of one walk in a minute. GitHub takes 900 of all kinds ("Rate limits for the REST API"), GitLab 2,000.
 const A_MINUTE: usize = 600;
+/// The most requests for a list of all files, which is only wanted where it is cheap: 3,000 files at GitLab.
+const LISTING_REQUESTS: usize = 30;
 const MINUTE: Duration = Duration::from_secs(60);
 /// How often one walk waits for a forge that says "too fast", rather than beginning anew later.
 const WAITS: usize = 4;
@@ -111,6 +113,7 @@ impl From<ForgeError> for Stop {
 /// Counts the requests of one walk, and keeps their pace.
 pub(super) struct Budget {
     clock: Clock,
+    most: usize,
     spent: Mutex<Spent>,
 }
 
@@ -123,7 +126,13 @@ struct Spent {
 }
 
 impl Budget {
+    /// For a walk through two trees.
     pub(super) fn new(clock: &Clock) -> Self {
+        Self::of(clock, MAX_REQUESTS)
+    }
+
+    /// Of so many requests.
+    fn of(clock: &Clock, most: usize) -> Self {
         let spent = Spent {
             requests: 0,
             waits: 0,
@@ -132,6 +141,7 @@ impl Budget {
         };
         Self {
             clock: clock.clone(),
+            most,
             spent: Mutex::new(spent),
         }
     }
@@ -145,9 +155,10 @@ impl Budget {
     pub async fn spend(&self) -> Result<(), Stop> {
         // Held during a pause: nobody else's request goes out in it either.
         let mut spent = self.spent.lock().await;
-        if spent.requests >= MAX_REQUESTS {
+        if spent.requests >= self.most {
             return Err(Stop::Unknown(format!(
-                "the difference needs more than {MAX_REQUESTS} requests"
+                "the difference needs more than {} requests",
+                self.most
             )));
         }
         let left = (spent.minute + MINUTE).duration_since(self.clock.now());
@@ -221,6 +232,29 @@ pub(super) async fn difference(
     }
 }
 
+/// The paths of all files in a commit's tree, if the forge lists them in a few requests.
+pub(super) async fn files(
+    trees: &dyn Trees,
+    clock: &Clock,
+    commit: &CommitId,
+) -> Result<Option<Vec<FilePath>>, ForgeError> {
+    let budget = Budget::of(clock, LISTING_REQUESTS);
+    let root = Dir {
+        commit: commit.clone(),
+        path: String::new(),
+        id: None,
+    };
+    match trees.list_deep(&root, &budget).await {
+        Ok(None) | Err(Stop::Unknown(_)) => Ok(None),
+        Err(Stop::Failed(error)) => Err(error),
+        Ok(Some(entries)) => {
+            let files = entries.into_iter();
+            let files = files.filter(|entry| entry.kind != EntryKind::Directory);
+            Ok(Some(files.map(|entry| FilePath::new(entry.path)).collect()))
+        }
+    }
+}
+
 /// A directory on both sides, or on one only.
 struct Pair {
     from: Option<Dir>,
@@ -239,7 +273,7 @@ async fn walk(
     from: &CommitId,
     to: &CommitId,
     budget: &Budget,
-) -> Result<BTreeMap<crate::changes::FilePath, ChangeKind>, Stop> {
+) -> Result<BTreeMap<FilePath, ChangeKind>, Stop> {
     let root = |commit: &CommitId| Dir {
         commit: commit.clone(),
         path: String::new(),

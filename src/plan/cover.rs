@@ -83,6 +83,27 @@ pub struct Budget {
     pub objects: BTreeMap<String, u64>,
 }
 
+impl Budget {
+    /// Whether [`cover`] could choose a directory for what is wanted, whatever its directories hold.
+    pub fn may_choose(&self, wanted: &[PlannedPurge]) -> bool {
+        let Some(directories) = self.directories else {
+            return false;
+        };
+        let counts = Counts::of(wanted);
+        if directories.left == Some(0) && counts.directories == 0 {
+            return false;
+        }
+        let directory = DIRECTORY + share(directories);
+        // The most that one directory can stand for.
+        let saved = counts.urls * (URL + share(self.urls)) + counts.directories * directory;
+        match self.cover {
+            Cover::Exact => false,
+            Cover::OverQuota => counts.over(self) > 0,
+            Cover::Cheapest => counts.over(self) > 0 || saved > directory,
+        }
+    }
+}
+
 /// What is to be purged instead of what was wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Covered {
@@ -254,7 +275,7 @@ fn replace(
 
 /// The directories that hold a target, outermost first, the target itself included where it ends in `/`.
 /// A URL's query is not part of its path.
-fn directories_above(target: &str) -> impl Iterator<Item = &str> {
+pub(super) fn directories_above(target: &str) -> impl Iterator<Item = &str> {
     let host = target.find("://").map_or(0, |scheme| scheme + 3);
     let path = target.find('?').unwrap_or(target.len());
     target

@@ -5,6 +5,7 @@
 
 mod cover;
 mod input;
+mod objects;
 mod show;
 mod summary;
 
@@ -13,6 +14,7 @@ mod tests;
 
 pub use cover::{Allowance, Budget, Cover, Covered, Price, cover};
 pub use input::{InputError, read_files};
+pub use objects::Objects;
 pub use summary::{Ceiling, Load, Wait, loads_to_json, loads_to_text};
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -49,13 +51,29 @@ const EVERYTHING: &str = "everything";
 const PATHS_NAMED: usize = 5;
 
 impl Plan {
-    /// The same plan with each CDN's purges covered as its budget allows. A CDN without a budget keeps its own.
-    pub fn covered(self, budgets: &BTreeMap<String, Budget>) -> Self {
+    /// Whether [`covered`](Self::covered) could come to another plan, whatever its directories hold.
+    /// Where it could not, their objects need not be counted.
+    pub fn may_be_covered(&self, budgets: &BTreeMap<String, Budget>) -> bool {
+        let mut by_cdn = self.purges.chunk_by(|one, next| one.cdn == next.cdn);
+        by_cdn.any(|purges| {
+            let budget = purges.first().and_then(|first| budgets.get(&first.cdn));
+            budget.is_some_and(|budget| budget.may_choose(purges))
+        })
+    }
+
+    /// The same plan with each CDN's purges covered as its budget allows, where directories hold `objects` over what
+    /// the budgets know. A CDN without a budget keeps its own.
+    pub fn covered(self, mut budgets: BTreeMap<String, Budget>, objects: Objects) -> Self {
         let Self {
             purges,
             problems,
             mut notes,
         } = self;
+        notes.extend(objects.note());
+        let objects = objects.by_directory();
+        for budget in budgets.values_mut() {
+            budget.objects.extend(objects.clone());
+        }
         let mut covered = Vec::new();
         for purges in purges.chunk_by(|one, next| one.cdn == next.cdn) {
             match purges.first().and_then(|first| budgets.get(&first.cdn)) {

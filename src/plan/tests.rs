@@ -402,6 +402,99 @@ fn a_plan_shows_its_purges_problems_and_notes_and_no_control_characters() {
     assert_eq!(Plan::default().to_table(), "nothing to purge\n");
 }
 
+/// The numbers of objects by directory, without the host.
+fn objects(rules: &Rules, files: &[&str], plan: &Plan) -> BTreeMap<String, u64> {
+    let files: Vec<FilePath> = files.iter().map(|path| FilePath::new(*path)).collect();
+    let counted = Objects::count(rules, &files, plan).by_directory();
+    let short = |url: String| url.strip_prefix(AT).unwrap().to_owned();
+    counted
+        .into_iter()
+        .map(|(url, n)| (short(url), n))
+        .collect()
+}
+
+#[test]
+fn a_directory_holds_the_urls_that_its_files_map_to_each_once_and_those_that_went() {
+    let mut gone = rule("gone", "old/*", None, &[("url", "/a/{stem}.old")]);
+    gone.on = vec![ChangeKind::Removed];
+    let rules = rules(vec![
+        rule(
+            "pages",
+            "**/*.md",
+            None,
+            &[("url", "/{page}"), ("url", "/feed.xml")],
+        ),
+        rule("files", "static/**", None, &[("prefetch", "/x/{path}")]),
+        rule("new", "a/*", None, &[("directory", "/tags/")]),
+        gone,
+    ]);
+    let mut changes = changed(&["a/1.md", "a/b/index.md"]);
+    changes.insert(FilePath::new("old/2"), ChangeKind::Removed);
+    let plan = plan(&rules, &[able("cdn")], &changes);
+
+    let counted = objects(
+        &rules,
+        &[
+            "a/1.md",
+            "a/2.md",
+            "a/b/index.md",
+            "a/b/c/1.md",
+            "z/1.md",
+            "static/1",
+            "README",
+        ],
+        &plan,
+    );
+
+    let expected = [
+        // Five pages, the feed, and the URL of the file that is gone.
+        ("/", 7),
+        // What is there: the pages `1/`, `2/`, `b/` and `b/c/1/`, and 2.old.
+        ("/a/", 5),
+        ("/a/1/", 1),
+        ("/a/b/", 2),
+        // Nothing that is known.
+        ("/tags/", 0),
+    ];
+    assert_eq!(
+        counted,
+        expected.map(|(path, n)| (path.to_owned(), n)).into()
+    );
+}
+
+proptest! {
+    #[test]
+    fn objects_are_the_distinct_urls_below_each_directory(
+        files in proptest::collection::btree_set("([ab]/){0,3}[abc]\\.(md|html)", 0..40),
+        some in proptest::collection::btree_set("([ab]/){0,3}[abc]\\.(md|html)", 0..10),
+    ) {
+        let rules = rules(vec![
+            rule("pages", "**/*.md", None, &[("url", "/{page}")]),
+            rule("same", "**", None, &[("url", "/{dir}/{stem}.html"), ("url", "/a/{name}")]),
+        ]);
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        let wanted: Vec<&str> = some.iter().map(String::as_str).collect();
+        let plan = plan(&rules, &[able("cdn")], &changed(&wanted));
+
+        let counted = objects(&rules, &files, &plan);
+
+        let all = [files, wanted].concat();
+        let everything = super::plan(&rules, &[able("cdn")], &changed(&all));
+        let url = |purge: &PlannedPurge| purge.target.strip_prefix(AT).unwrap().to_owned();
+        let urls: BTreeSet<String> = everything.purges.iter().map(url).collect();
+        for (directory, count) in &counted {
+            let below = urls.iter().filter(|url| url.starts_with(directory)).count();
+            prop_assert_eq!(*count, below as u64, "{}", directory);
+        }
+        // All that a cover could choose is among them.
+        for purge in &plan.purges {
+            for above in cover::directories_above(&purge.target) {
+                prop_assert!(counted.contains_key(above.strip_prefix(AT).unwrap()));
+            }
+        }
+    }
+}
+
 fn read(text: &str) -> Vec<String> {
     let files = read_files(text.as_bytes()).unwrap();
     files

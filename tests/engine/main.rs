@@ -7,6 +7,7 @@
 )]
 
 mod changes;
+mod covers;
 mod histories;
 mod observe;
 mod outages;

@@ -5,6 +5,43 @@ use serde_json::Value;
 
 use crate::world::World;
 
+/// A local git repository.
+struct Clone(tempfile::TempDir);
+
+impl Clone {
+    /// With one commit that has no files.
+    fn empty() -> Self {
+        let clone = Self(tempfile::tempdir().unwrap());
+        clone.git(&["init", "-q"]);
+        clone.git(&["commit", "-q", "--allow-empty", "-m", "nothing yet"]);
+        clone
+    }
+
+    fn path(&self) -> &str {
+        self.0.path().to_str().unwrap()
+    }
+
+    /// Writes the same into some files, and commits them.
+    fn commit(&self, paths: &[impl AsRef<str>], content: &str) {
+        for path in paths {
+            let path = self.0.path().join(path.as_ref());
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        self.git(&["add", "."]);
+        self.git(&["commit", "-q", "-m", content]);
+    }
+
+    fn git(&self, arguments: &[&str]) {
+        let who = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
+        let mut git = std::process::Command::new("git");
+        git.args(["-C", self.path()]).args(who).args(arguments);
+        // Nobody's own configuration, such as signing, is in the way.
+        git.env("GIT_CONFIG_GLOBAL", "/dev/null");
+        assert!(git.status().unwrap().success());
+    }
+}
+
 #[tokio::test]
 async fn check_accepts_the_rules_file_and_the_example_in_the_repository() {
     let world = World::new().await;
@@ -141,31 +178,11 @@ async fn runs_lists_what_was_done_and_retry_refuses_what_has_not_failed() {
 #[tokio::test]
 async fn plan_compares_two_commits_of_a_repository() {
     let world = World::new().await;
-    let repository = tempfile::tempdir().unwrap();
-    let at = repository.path().to_str().unwrap();
-    let git = |arguments: &[&str]| {
-        let status = std::process::Command::new("git")
-            .args([
-                "-C",
-                at,
-                "-c",
-                "user.name=a",
-                "-c",
-                "user.email=a@example.com",
-            ])
-            .args(arguments)
-            .status()
-            .unwrap();
-        assert!(status.success());
-    };
-    git(&["init", "-q"]);
-    git(&["commit", "-q", "--allow-empty", "-m", "nothing yet"]);
-    std::fs::create_dir(repository.path().join("static")).unwrap();
-    std::fs::write(repository.path().join("static/a.css"), "a").unwrap();
-    git(&["add", "."]);
-    git(&["commit", "-q", "-m", "a style"]);
+    let clone = Clone::empty();
+    clone.commit(&["static/a.css"], "a");
     let plan = |from: &str, json: &[&str]| {
-        let arguments = ["plan", "--site", "www", "--repo", at, "--from", from];
+        let repo = ["--repo", clone.path(), "--from", from];
+        let arguments = [["plan", "--site", "www"].as_slice(), &repo].concat();
         world.run(&[&arguments, json].concat(), "")
     };
 
@@ -239,6 +256,63 @@ async fn plan_tells_what_a_delivery_would_purge_under_the_rules_as_they_are_now(
         said.contains("the site www is no longer in the rules file"),
         "{said}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plan_and_the_server_choose_the_same_cover_for_the_same_commits() {
+    let mut world = World::new().await;
+    world.edit_rules(
+        "status: {context: cdn/purge}",
+        "status: {context: cdn/purge}\n    cover: cheapest",
+    );
+    world.settle_at_once();
+    world.start().await;
+    let website = world.website();
+    let clone = Clone::empty();
+    let write = |count: usize, content: &str| {
+        let small = (0..120).map(|n| format!("content/small/{n}.md"));
+        let large = (0..count).map(|n| format!("content/large/{n}.md"));
+        let paths: Vec<String> = small.chain(large).collect();
+        clone.commit(&paths, content);
+        let changes = paths.iter().map(|path| Change::write(path, content));
+        website.commit("main", &changes.collect::<Vec<_>>());
+        website.push("main").unwrap()
+    };
+    let first = world.accepted(&write(300, "first")).await;
+    world.ended(&first).await;
+
+    let second = world.accepted(&write(120, "second")).await;
+    let run = world.ended(&second).await;
+    let planned = |json: &[&str]| {
+        let arguments = [
+            "plan",
+            "--site",
+            "www",
+            "--repo",
+            clone.path(),
+            "--from",
+            "HEAD~1",
+        ];
+        world.run(&[&arguments, json].concat(), "")
+    };
+    let document: Value = serde_json::from_slice(&planned(&["--json"]).stdout).unwrap();
+
+    let key = |purge: &Value| format!("{} {}", purge["kind"], purge["target"]);
+    let keys = |purges: &Value| {
+        let keys: std::collections::BTreeSet<String> =
+            purges.as_array().unwrap().iter().map(key).collect();
+        keys
+    };
+    assert_eq!(run["state"], "succeeded", "{run:#}");
+    let (planned_keys, run_keys) = (keys(&document["purges"]), keys(&run["purges"]));
+    let difference: Vec<_> = planned_keys.symmetric_difference(&run_keys).collect();
+    assert!(difference.is_empty(), "{difference:?}");
+    let small = r#""directory" "https://www.example.com/small/""#;
+    assert!(keys(&run["purges"]).contains(small));
+    let large = r#""url" "https://www.example.com/large/1/""#;
+    assert!(keys(&run["purges"]).contains(large));
+    let said = String::from_utf8(planned(&[]).stderr).unwrap();
+    assert!(said.contains("is counted, over 420 files"), "{said}");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::Gitea;
-use crate::changes::{ChangeSet, Proof};
+use crate::changes::{ChangeSet, FilePath, Proof};
 use crate::event::{CommitId, RepoPath};
 use crate::forge::trees::{self, Budget, Dir, Entry, EntryKind, Stop, Trees};
 use crate::forge::{ForgeError, complete};
@@ -27,6 +27,14 @@ pub(super) async fn changes(
         return Ok(complete(Proof::Trees, BTreeMap::new()));
     }
     trees::difference(&RepoTrees { gitea, repo }, gitea.api.clock(), from, to).await
+}
+
+pub(super) async fn files(
+    gitea: &Gitea,
+    repo: &RepoPath,
+    commit: &CommitId,
+) -> Result<Option<Vec<FilePath>>, ForgeError> {
+    trees::files(&RepoTrees { gitea, repo }, gitea.api.clock(), commit).await
 }
 
 struct RepoTrees<'a> {

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::changes::ChangeSet;
+use crate::changes::{ChangeSet, FilePath};
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::body::{FORM, JSON};
@@ -202,6 +202,14 @@ impl Forge for Gitea {
         to: &CommitId,
     ) -> Result<ChangeSet, ForgeError> {
         changes::changes(self, repo, from, to).await
+    }
+
+    async fn files(
+        &self,
+        repo: &RepoPath,
+        commit: &CommitId,
+    ) -> Result<Option<Vec<FilePath>>, ForgeError> {
+        changes::files(self, repo, commit).await
     }
 
     async fn resolve(&self, repo: &RepoPath, name: &str) -> Result<CommitId, ForgeError> {

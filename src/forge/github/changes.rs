@@ -32,6 +32,14 @@ pub(super) async fn changes(
     }
 }
 
+pub(super) async fn files(
+    github: &GitHub,
+    repo: &RepoPath,
+    commit: &CommitId,
+) -> Result<Option<Vec<FilePath>>, ForgeError> {
+    trees::files(&RepoTrees { github, repo }, github.api.clock(), commit).await
+}
+
 #[derive(Deserialize)]
 struct Comparison {
     merge_base_commit: Option<Commit>,

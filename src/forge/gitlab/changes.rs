@@ -38,6 +38,14 @@ pub(super) async fn changes(
     }
 }
 
+pub(super) async fn files(
+    gitlab: &GitLab,
+    repo: &RepoPath,
+    commit: &CommitId,
+) -> Result<Option<Vec<FilePath>>, ForgeError> {
+    trees::files(&ProjectTrees { gitlab, repo }, gitlab.api.clock(), commit).await
+}
+
 #[derive(Deserialize)]
 struct Comparison {
     diffs: Option<Vec<Diff>>,

@@ -12,7 +12,7 @@ use reqwest::{Method, RequestBuilder};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::changes::ChangeSet;
+use crate::changes::{ChangeSet, FilePath};
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders};
 use crate::forge::{
@@ -211,6 +211,14 @@ impl Forge for GitLab {
         to: &CommitId,
     ) -> Result<ChangeSet, ForgeError> {
         changes::changes(self, repo, from, to).await
+    }
+
+    async fn files(
+        &self,
+        repo: &RepoPath,
+        commit: &CommitId,
+    ) -> Result<Option<Vec<FilePath>>, ForgeError> {
+        changes::files(self, repo, commit).await
     }
 
     async fn resolve(&self, repo: &RepoPath, name: &str) -> Result<CommitId, ForgeError> {

@@ -52,6 +52,11 @@ fn holding(mut budget: Budget, objects: &[(&str, u64)]) -> Budget {
     budget
 }
 
+fn holding_also(mut budget: Budget, path: &str, count: u64) -> Budget {
+    budget.objects.insert(format!("{ROOT}{path}"), count);
+    budget
+}
+
 fn cover_order(purges: &[PlannedPurge]) -> Vec<PlannedPurge> {
     let mut sorted = purges.to_vec();
     sorted.sort();
@@ -374,6 +379,24 @@ proptest! {
             prop_assert_eq!(covered.purges.len(), wanted.len());
         } else {
             prop_assert_eq!(price, small.least(&wanted));
+        }
+    }
+
+    #[test]
+    fn where_none_may_be_chosen_no_number_of_objects_makes_one_so(
+        small in small(),
+        urls in 0u64..120,
+        objects in proptest::collection::btree_map("([ab]/){0,3}", 0u64..3, 0..6),
+    ) {
+        let mut wanted = small.wanted();
+        // Enough of them, at times, to be worth a directory.
+        wanted.extend((0..urls).map(|n| url(&format!("a/b/a/{n}"))).filter(|url| !is_covered(url, &wanted)).collect::<Vec<_>>());
+        let budget = objects.iter().fold(small.budget, |budget, (path, n)| holding_also(budget, path, *n));
+
+        let covered = cover(&wanted, &budget);
+
+        if !budget.may_choose(&wanted) {
+            prop_assert_eq!(covered.purges, cover_order(&wanted));
         }
     }
 
