@@ -193,6 +193,28 @@ async fn many_tasks_are_followed_in_few_requests() {
 }
 
 #[actix_web::test]
+async fn a_cdn_that_has_had_too_many_requests_is_asked_again_after_a_rest() {
+    for bench in Bench::all().await {
+        let task = bench.submit(one(PurgeKind::Url)).await;
+        bench.clock.sleep(Duration::from_secs(60)).await;
+        let faults = bench.sandbox.faults();
+        faults.add(bench.service, "*", Often::Times(2), Fault::Throttle);
+        let asked = bench.clock.now();
+
+        let states = bench.states(&[task]).await;
+
+        assert_eq!(
+            states,
+            [TargetState::Done, TargetState::Done],
+            "{}",
+            bench.kind
+        );
+        let took = bench.clock.now().duration_since(asked);
+        assert!(took.as_secs() >= 3, "{}: {took:?}", bench.kind);
+    }
+}
+
+#[actix_web::test]
 async fn a_lost_answer_is_found_in_the_history_if_the_work_was_done() {
     for bench in Bench::all().await {
         for kind in bench.cdn.limits().kinds.keys() {

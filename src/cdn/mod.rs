@@ -220,6 +220,9 @@ pub trait Cdn: Send + Sync {
 pub trait Turns: Send + Sync {
     /// Returns when the next request may go out.
     async fn next(&self);
+
+    /// Returns after a while, in which whoever was asked has had a rest.
+    async fn rest(&self, duration: Duration);
 }
 
 /// Turns that come regularly.
@@ -232,6 +235,10 @@ struct Regular {
 impl Turns for Regular {
     async fn next(&self) {
         self.clock.sleep(self.between).await;
+    }
+
+    async fn rest(&self, duration: Duration) {
+        self.clock.sleep(duration).await;
     }
 }
 
@@ -264,6 +271,12 @@ impl Pace {
 const MOST_REQUESTS: u32 = 1_000;
 /// More entries of a history than are held at one time, for the same reason.
 const MOST_ENTRIES: usize = 200_000;
+/// How often one request is made again after the CDN said that it has had too many.
+const REFUSALS: u32 = 4;
+/// The first rest after that; it doubles. Limits are counted by the second.
+const REST: Duration = Duration::from_secs(1);
+/// The longest rest in the middle of a call.
+const LONGEST_REST: Duration = Duration::from_secs(8);
 
 /// The requests of one call: each goes out when the pace lets it.
 struct Paced<'p> {
@@ -293,5 +306,32 @@ impl<'p> Paced<'p> {
         self.pace.next().await;
         self.made += 1;
         Ok(())
+    }
+
+    /// Makes a request when the pace lets it, and again after a rest where the CDN has had too many.
+    ///
+    /// Pace or no pace, two requests may arrive closer to each other than they left. A call of many
+    /// pages that began anew after each such refusal might never come to its end.
+    async fn ask<T, F>(&mut self, held: usize, request: impl Fn() -> F) -> Result<T, CdnError>
+    where
+        F: Future<Output = Result<T, CdnError>>,
+    {
+        let mut rest = REST;
+        for _ in 0..REFUSALS {
+            self.next(held).await?;
+            match request().await {
+                Err(error) if error.class == ErrorClass::RateLimited => {
+                    let asked = error.retry_after.unwrap_or_default();
+                    if asked > LONGEST_REST {
+                        return Err(error);
+                    }
+                    self.pace.0.rest(rest.max(asked)).await;
+                    rest = (rest * 2).min(LONGEST_REST);
+                }
+                answered => return answered,
+            }
+        }
+        self.next(held).await?;
+        request().await
     }
 }

@@ -12,6 +12,10 @@ use crate::clock::Clock;
 use crate::purge::PurgeKind;
 use crate::store::{Store, StoreError};
 
+/// In which as many requests go out as an account may be sent in a second. Somewhat more than that second:
+/// on their way some catch up with others, and a CDN that has had one too many refuses it.
+const WINDOW: Duration = Duration::from_millis(1_100);
+
 /// Turns that all processes take from the store.
 struct Shared {
     store: Arc<Store>,
@@ -42,6 +46,10 @@ impl Turns for Shared {
             self.clock.sleep(self.interval).await;
         }
     }
+
+    async fn rest(&self, duration: Duration) {
+        self.clock.sleep(duration).await;
+    }
 }
 
 impl Engine {
@@ -66,7 +74,7 @@ impl Engine {
             store: Arc::clone(&self.store),
             clock: self.clock.clone(),
             name,
-            interval: Duration::from_secs(1) / per_second.max(1),
+            interval: WINDOW / per_second.max(1),
         }
     }
 }

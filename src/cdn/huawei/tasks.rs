@@ -310,8 +310,8 @@ async fn ask<T: DeserializeOwned>(
             query: parameters,
             body: None,
         };
-        requests.next(entries.len()).await?;
-        let answered = cdn.client.call(&call).await?;
+        let ask = || cdn.client.call(&call);
+        let answered = requests.ask(entries.len(), ask).await?;
         let list = answered.body.get(query.list).cloned().unwrap_or_default();
         let page = list.as_array().map_or(0, Vec::len);
         let total = answered.body.get("total").and_then(Value::as_u64);

@@ -326,11 +326,10 @@ async fn ask_widening(
     held: usize,
     requests: &mut Paced<'_>,
 ) -> Result<Answered, CdnError> {
-    requests.next(held).await?;
-    match client.ask(action, query).await {
+    match requests.ask(held, || client.ask(action, query)).await {
         Err(error) if says_invalid_date(&error) && widen(query) => {
-            requests.next(held).await?;
-            client.ask(action, query).await.map_err(|mut error| {
+            let answered = requests.ask(held, || client.ask(action, query)).await;
+            answered.map_err(|mut error| {
                 if says_invalid_date(&error) {
                     error.class = ErrorClass::Retry;
                 }

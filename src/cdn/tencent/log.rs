@@ -199,8 +199,8 @@ async fn list(
     loop {
         insert(&mut query, "Offset", json!(listed.len()));
         insert(&mut query, "Limit", json!(PAGE));
-        requests.next(listed.len()).await?;
-        let Answered { response, ahead } = client.call::<Page>(action, "", &query).await?;
+        let ask = || client.call::<Page>(action, "", &query);
+        let Answered { response, ahead } = requests.ask(listed.len(), ask).await?;
         let page = response.purge_logs.unwrap_or_default();
         let total = response
             .total_count
