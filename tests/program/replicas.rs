@@ -1,11 +1,17 @@
 //! Two replicas of the program on one PostgreSQL.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use purgehook::purge::PurgeKind;
-use purgehook::sandbox::{Change, Fault, Often, Repository, Service};
+use purgehook::sandbox::{Change, Delivery, Fault, Often, Repository, Service};
 
-use crate::world::{World, states};
+use crate::world::{Books, World, states};
+
+/// What README promises for a stop, whatever hangs.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 async fn two() -> World {
     let mut world = World::with_replicas(2).await;
@@ -129,4 +135,89 @@ async fn what_a_killed_replica_had_in_hand_is_finished_by_the_other() {
         world.sandbox.tencent_cdn().purged_urls(PurgeKind::Url),
         ["https://www.example.com/about/"]
     );
+}
+
+/// Pushes one after the other, each of a page of its own, until told to stop: their commits with
+/// their pages, and how often a replica did not take one. As behind a load balancer, what one
+/// replica does not take goes to the other.
+async fn stream(
+    website: Repository,
+    bases: [String; 2],
+    stop: Arc<AtomicBool>,
+) -> (Vec<(String, String)>, usize) {
+    let (mut pushed, mut turned_away) = (Vec::new(), 0);
+    while !stop.load(Ordering::Relaxed) {
+        let page = format!("page-{}", pushed.len());
+        let path = format!("content/{page}.md");
+        let commit = website.commit("main", &[Change::write(path, "text")]);
+        let delivery = website.push("main").unwrap();
+        turned_away += take_turns(&bases, pushed.len(), &delivery).await;
+        pushed.push((commit, page));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    (pushed, turned_away)
+}
+
+/// Offers a delivery to one replica and the other until one has taken it: how often none did.
+async fn take_turns(bases: &[String; 2], first: usize, delivery: &Delivery) -> usize {
+    for turn in 0..100 {
+        match delivery.send(&bases[(first + turn) % 2]).await {
+            Ok((200 | 202, _)) => return turn,
+            Ok((503, _)) | Err(_) => {}
+            Ok((status, answer)) => panic!("answered {status}: {answer}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("no replica takes it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_under_pushes_loses_nothing_and_purges_nothing_twice() {
+    let mut world = two().await;
+    world.sandbox.lift_github_limits();
+    let website = world.website();
+    let stop = Arc::new(AtomicBool::new(false));
+    let bases = [world.base_of(0), world.base_of(1)];
+    let pushing = tokio::spawn(stream(website.clone(), bases, Arc::clone(&stop)));
+    let began = Instant::now();
+
+    let mut longest = Duration::ZERO;
+    for replica in [0, 1, 0, 1] {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let asked = Instant::now();
+        let ended = world.terminate_replica(replica).await;
+        longest = longest.max(asked.elapsed());
+        assert_eq!(ended.code(), Some(0), "{}", world.log());
+        world.start_replica(replica).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (pushed, turned_away) = pushing.await.unwrap();
+    let restarting = began.elapsed();
+
+    for (commit, _) in &pushed {
+        assert_eq!(world.shown(&website, commit).await, "success");
+    }
+    let all = began.elapsed();
+    let runs = world.all_runs().await;
+    let purged = world.sandbox.tencent_cdn().purged();
+    let books = Books::compare(&runs, &purged);
+    println!(
+        "4 restarts in {restarting:.1?}, the longest stop {longest:.1?}; {} pushes, {turned_away} times turned away, \
+         all final {:.1?} later; {} purges planned, {} unconfirmed; {} submitted, {} of them in vain",
+        pushed.len(),
+        all - restarting,
+        books.planned,
+        books.unconfirmed.len(),
+        books.submitted,
+        books.in_vain
+    );
+    assert!(longest < STOP_LIMIT, "{longest:?}");
+    assert!(pushed.len() > 20, "{} pushes", pushed.len());
+    let urls: BTreeSet<&str> = purged.iter().map(|purged| purged.target.as_str()).collect();
+    for (_, page) in &pushed {
+        let url = format!("https://www.example.com/{page}/");
+        assert!(urls.contains(url.as_str()), "{url} is lost");
+    }
+    assert!(books.unconfirmed.is_empty(), "{:#?}", books.unconfirmed);
+    assert_eq!(books.in_vain, 0);
 }

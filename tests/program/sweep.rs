@@ -1,13 +1,12 @@
 //! Kills without end: whatever the moment, nothing that was answered with 202
 //! is lost, and hardly anything is purged twice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use purgehook::sandbox::{Change, Delivery, Fate, Repository};
-use serde_json::Value;
+use purgehook::sandbox::{Change, Delivery, Repository};
 
-use crate::world::World;
+use crate::world::{Books, World};
 
 /// Kills in a run of the tests; `PURGEHOOK_SWEEP_KILLS` asks for more.
 const KILLS: usize = 150;
@@ -100,59 +99,23 @@ async fn no_kill_at_any_moment_loses_a_delivery_or_a_purge() {
             lost.push(format!("{run:#} shows {last}"));
         }
     }
-    let runs = all_runs(&world).await;
-    let planned: Vec<&Value> = runs
-        .iter()
-        .flat_map(|run| run["purges"].as_array().unwrap())
-        .collect();
-    let purged = world.sandbox.tencent_cdn().purged();
-    // What the CDN did, by task and target: each purge must name one of these.
-    let done: BTreeSet<(&str, &str)> = purged
-        .iter()
-        .filter(|purged| purged.ended == Some(Fate::Done))
-        .map(|purged| (purged.task.as_str(), purged.target.as_str()))
-        .collect();
-    let (confirmed, unconfirmed): (Vec<&Value>, Vec<&Value>) = planned
-        .iter()
-        .partition(|purge| purge["state"] == "done" && done.contains(&names(purge)));
-    let named: BTreeSet<(&str, &str)> = confirmed.iter().map(|purge| names(purge)).collect();
-    let beyond = purged.len() - named.len();
+    let runs = world.all_runs().await;
+    let books = Books::compare(&runs, &world.sandbox.tencent_cdn().purged());
     println!(
         "seed {seed}: {kills} kills in {:.0} s; {sent} pushes, {accepted} accepted before the kill, {} runs, {} lost; \
-         {} purges planned, {} unconfirmed; {} submitted, {beyond} of them in vain",
+         {} purges planned, {} unconfirmed; {} submitted, {} of them in vain",
         started.elapsed().as_secs_f64(),
         runs.len(),
         lost.len(),
-        planned.len(),
-        unconfirmed.len(),
-        purged.len(),
+        books.planned,
+        books.unconfirmed.len(),
+        books.submitted,
+        books.in_vain,
     );
 
     assert!(lost.is_empty(), "{lost:#?}");
-    assert!(unconfirmed.is_empty(), "{unconfirmed:#?}");
-    assert!(beyond <= kills, "{beyond} submissions in vain");
-}
-
-/// Every run with its purges, once it has ended.
-async fn all_runs(world: &World) -> Vec<Value> {
-    let mut runs = Vec::new();
-    let mut page = "/api/v1/runs?limit=100".to_owned();
-    loop {
-        let (_, listed) = world.get(&page).await.unwrap();
-        for run in listed["runs"].as_array().unwrap() {
-            runs.push(world.ended(run["id"].as_str().unwrap()).await);
-        }
-        match listed["next"].as_str() {
-            Some(next) => page = format!("/api/v1/runs?limit=100&cursor={next}"),
-            None => return runs,
-        }
-    }
-}
-
-/// The task and the target of a purge.
-fn names(purge: &Value) -> (&str, &str) {
-    let text = |key: &str| purge[key].as_str().unwrap_or_default();
-    (text("task"), text("target"))
+    assert!(books.unconfirmed.is_empty(), "{:#?}", books.unconfirmed);
+    assert!(books.in_vain <= kills, "{} in vain", books.in_vain);
 }
 
 #[tokio::test(flavor = "multi_thread")]

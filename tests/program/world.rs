@@ -1,5 +1,6 @@
 //! The binary, its database and its surroundings.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use purgehook::clock::Clock;
 use purgehook::http::Outside;
-use purgehook::sandbox::{Area, Delivery, PostedStatus, Repository, Sandbox};
+use purgehook::sandbox::{Area, Delivery, Fate, PostedStatus, Purged, Repository, Sandbox};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -264,8 +265,13 @@ impl World {
 
     /// SIGTERM; how the program ended.
     pub async fn terminate(&mut self) -> ExitStatus {
-        self.signal(0, "TERM");
-        let program = self.replicas[0].program.take();
+        self.terminate_replica(0).await
+    }
+
+    /// As [`terminate`](Self::terminate), for one replica.
+    pub async fn terminate_replica(&mut self, replica: usize) -> ExitStatus {
+        self.signal(replica, "TERM");
+        let program = self.replicas[replica].program.take();
         let mut child = program.expect("the program is running");
         let started = Instant::now();
         loop {
@@ -397,6 +403,22 @@ impl World {
         }
     }
 
+    /// Every run with its purges, once it has ended.
+    pub async fn all_runs(&self) -> Vec<Value> {
+        let mut runs = Vec::new();
+        let mut page = "/api/v1/runs?limit=100".to_owned();
+        loop {
+            let (_, listed) = self.get(&page).await.unwrap();
+            for run in listed["runs"].as_array().unwrap() {
+                runs.push(self.ended(run["id"].as_str().unwrap()).await);
+            }
+            match listed["next"].as_str() {
+                Some(next) => page = format!("/api/v1/runs?limit=100&cursor={next}"),
+                None => return runs,
+            }
+        }
+    }
+
     /// What a commit shows in the end: another run may speak for the one that a push made.
     pub async fn shown(&self, repo: &Repository, commit: &str) -> String {
         let last = |_: &Self| {
@@ -479,6 +501,48 @@ impl Drop for World {
             }
         }
     }
+}
+
+/// What the program says it purged, held against what the CDN did.
+pub struct Books {
+    /// Purges of all runs.
+    pub planned: usize,
+    /// Those that the program does not call done, or the CDN's task does not have.
+    pub unconfirmed: Vec<Value>,
+    /// Targets of all the CDN's tasks.
+    pub submitted: usize,
+    /// Those that no purge names: they were handed over once too often.
+    pub in_vain: usize,
+}
+
+impl Books {
+    pub fn compare(runs: &[Value], purged: &[Purged]) -> Self {
+        let done: BTreeSet<(&str, &str)> = purged
+            .iter()
+            .filter(|purged| purged.ended == Some(Fate::Done))
+            .map(|purged| (purged.task.as_str(), purged.target.as_str()))
+            .collect();
+        let planned: Vec<&Value> = runs
+            .iter()
+            .flat_map(|run| run["purges"].as_array().unwrap())
+            .collect();
+        let (confirmed, unconfirmed): (Vec<&Value>, Vec<&Value>) = planned
+            .iter()
+            .partition(|purge| purge["state"] == "done" && done.contains(&names(purge)));
+        let named: BTreeSet<(&str, &str)> = confirmed.iter().map(|purge| names(purge)).collect();
+        Self {
+            planned: planned.len(),
+            unconfirmed: unconfirmed.into_iter().cloned().collect(),
+            submitted: purged.len(),
+            in_vain: purged.len() - named.len(),
+        }
+    }
+}
+
+/// The task and the target of a purge.
+fn names(purge: &Value) -> (&str, &str) {
+    let text = |key: &str| purge[key].as_str().unwrap_or_default();
+    (text("task"), text("target"))
 }
 
 /// The states that a commit was shown, oldest first.
