@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::store::Upstream;
 
 fn broken() -> Setup {
     Setup {
@@ -91,6 +92,28 @@ async fn metrics_count_deliveries_answers_runs_and_purges() {
     }
     assert!(!text.contains("made-up"), "{text}");
     assert!(text.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn who_does_not_answer_is_named_on_the_page_and_in_the_metrics() {
+    let server = Server::start().await;
+    let account = server.engine.config().cdns["tencent"].account();
+    let silent = Upstream::Cdn(account);
+    let (store, now) = (server.engine.store(), server.engine.now());
+    let pause = |failures| (failures > 1).then_some(Duration::from_secs(60));
+    let up = r#"purgehook_upstream_up{kind="cdn",name="tencent"} 1"#;
+
+    for said in [false, true] {
+        let noted = store.unanswered(&silent, "it hangs <b>", now, pause);
+        noted.await.unwrap();
+
+        let page = server.page("/").await;
+        assert_eq!(page.contains("No answer from the CDN tencent"), said);
+        assert_eq!(page.contains("it hangs &#60;b&#62;"), said, "{page}");
+        let metrics = server.page("/metrics").await;
+        assert_eq!(!metrics.contains(up), said, "{metrics}");
+        assert!(metrics.contains(r#"purgehook_upstream_up{kind="forge",name="trusting"} 1"#));
+    }
 }
 
 #[tokio::test]
