@@ -5,23 +5,28 @@
 //! is quoted from an answer goes through [`Quotes`], which knows every secret of the configuration.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use memchr::memmem;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use reqwest::header::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Characters of what is quoted.
 const LONGEST: usize = 500;
+/// Bytes of it that are looked through for secrets; what comes after them is not shown anyway.
+const LOOKED_THROUGH: usize = 64 * 1024;
 /// A secret shorter than this many bytes is not sought: it would turn up in half of all words.
 const SHORTEST_SECRET: usize = 8;
 /// One shorter than this is left in a delivery's body: it might be a word of a path, and what is
 /// purged must not depend on it.
 const SHORTEST_IN_BODY: usize = 16;
+/// Secrets longer than this are not sought in hex and the like.
+const LONGEST_ENCODED: usize = 1024;
 /// What stands in a secret's place.
 const HIDDEN: &str = "[hidden]";
 
@@ -29,31 +34,39 @@ const HIDDEN: &str = "[hidden]";
 #[derive(Clone, Default)]
 pub struct Quotes {
     /// Those of the configuration.
-    known: Arc<RwLock<Vec<Known>>>,
-    /// Those that went out with one request.
-    sent: Arc<[Known]>,
+    known: Arc<RwLock<Known>>,
+    /// Those that went out with one request, in all ways of writing them.
+    sent: Arc<[SecretString]>,
 }
 
-/// A secret, and how it may be written.
-#[derive(Clone)]
+/// Secrets, and how they may be written.
+#[derive(Default)]
 struct Known {
-    secret: SecretString,
-    /// As it is, and inside JSON or a form: what a body may hold.
-    in_bodies: Vec<SecretString>,
-    /// In all ways, the longest first.
-    anywhere: Vec<SecretString>,
+    secrets: Vec<SecretString>,
+    /// Finds those of some length as they are, and inside JSON or a form: what a body may hold.
+    in_bodies: Option<AhoCorasick>,
+    /// Finds all of them in all ways.
+    anywhere: Option<AhoCorasick>,
 }
 
 impl Quotes {
-    /// Knows a secret from now on. One of fewer than eight bytes is too common a word to be sought.
-    pub fn hide(&self, secret: &SecretString) {
-        let text = secret.expose_secret();
-        if text.len() < SHORTEST_SECRET {
-            return;
-        }
+    /// Knows secrets from now on. One of fewer than eight bytes is too common a word to be sought.
+    pub fn hide<'s>(&self, secrets: impl IntoIterator<Item = &'s SecretString>) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if !known.iter().any(|each| each.secret.expose_secret() == text) {
-            known.push(Known::new(secret.clone()));
+        let before = known.secrets.len();
+        for secret in secrets {
+            let text = secret.expose_secret();
+            let is_known = |each: &SecretString| each.expose_secret() == text;
+            if text.len() >= SHORTEST_SECRET && !known.secrets.iter().any(is_known) {
+                known.secrets.push(secret.clone());
+            }
+        }
+        if known.secrets.len() > before {
+            let secrets = || known.secrets.iter().map(ExposeSecret::expose_secret);
+            let long = secrets().filter(|secret| secret.len() >= SHORTEST_IN_BODY);
+            let in_bodies = finder(long.flat_map(in_bodies));
+            let anywhere = finder(secrets().flat_map(anywhere));
+            (known.in_bodies, known.anywhere) = (in_bodies, anywhere);
         }
     }
 
@@ -73,67 +86,81 @@ impl Quotes {
 
     /// The same for words that went out otherwise than in a header, such as the signature in a form.
     pub fn and<'w>(&self, sent: impl IntoIterator<Item = &'w str>) -> Self {
-        let words = sent
+        let mut written: Vec<String> = sent
             .into_iter()
             .filter(|word| word.len() >= SHORTEST_SECRET)
-            .map(|word| Known::new(word.to_owned().into()));
+            .flat_map(anywhere)
+            .collect();
+        written.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        let written = written.into_iter().map(SecretString::from);
         Self {
             known: Arc::clone(&self.known),
-            sent: self.sent.iter().cloned().chain(words).collect(),
+            sent: self.sent.iter().cloned().chain(written).collect(),
         }
     }
 
     /// Words to show: on one line, at most 500 characters of them, no secret in them.
     pub fn quote(&self, words: &str) -> String {
-        one_line(&self.without_secrets(words))
+        let mut end = words.len().min(LOOKED_THROUGH);
+        while !words.is_char_boundary(end) {
+            end -= 1;
+        }
+        one_line(&self.without_secrets(&words[..end]))
     }
 
     /// Text with every secret taken out of it, as it is and as headers, forms, JSON and logs may write it.
     pub fn without_secrets<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known
-            .iter()
-            .chain(self.sent.iter())
-            .flat_map(|known| &known.anywhere)
-            .map(ExposeSecret::expose_secret)
-            .fold(Cow::Borrowed(text), |text, written| {
-                match text.contains(written) {
-                    true => Cow::Owned(text.replace(written, HIDDEN)),
-                    false => text,
-                }
-            })
+        let text = match &known.anywhere {
+            Some(secrets) if secrets.is_match(text) => Cow::Owned(replaced(secrets, text)),
+            Some(_) | None => Cow::Borrowed(text),
+        };
+        let sent = self.sent.iter().map(ExposeSecret::expose_secret);
+        sent.fold(text, |text, written| match text.contains(written) {
+            true => Cow::Owned(text.replace(written, HIDDEN)),
+            false => text,
+        })
     }
 
     /// A JSON body or a form with every secret taken out of it: some forges send the webhook's own secret along.
-    pub fn body_without_secrets(&self, mut body: Vec<u8>) -> Vec<u8> {
+    pub fn body_without_secrets(&self, body: Vec<u8>) -> Vec<u8> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let long = |known: &&Known| known.secret.expose_secret().len() >= SHORTEST_IN_BODY;
-        for written in known.iter().filter(long).flat_map(|known| &known.in_bodies) {
-            let written = written.expose_secret().as_bytes();
-            let places: Vec<usize> = memmem::find_iter(&body, written).collect();
-            for place in places.into_iter().rev() {
-                body.splice(place..place + written.len(), HIDDEN.bytes());
+        match &known.in_bodies {
+            Some(secrets) if secrets.is_match(&body) => {
+                let mut kept = Vec::with_capacity(body.len());
+                let mut from = 0;
+                for found in secrets.find_iter(&body) {
+                    kept.extend_from_slice(&body[from..found.start()]);
+                    kept.extend_from_slice(HIDDEN.as_bytes());
+                    from = found.end();
+                }
+                kept.extend_from_slice(&body[from..]);
+                kept
             }
-        }
-        body
-    }
-}
-
-impl Known {
-    fn new(secret: SecretString) -> Self {
-        let text = secret.expose_secret();
-        Self {
-            in_bodies: kept(in_bodies(text)),
-            anywhere: kept(anywhere(text)),
-            secret,
+            Some(_) | None => body,
         }
     }
 }
 
-fn kept(mut texts: Vec<String>) -> Vec<SecretString> {
-    texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
-    texts.dedup();
-    texts.into_iter().map(SecretString::from).collect()
+/// Finds any of these texts in one pass, and the longest where several begin. None where there are none.
+fn finder(texts: impl Iterator<Item = String>) -> Option<AhoCorasick> {
+    let texts: BTreeSet<String> = texts.collect();
+    if texts.is_empty() {
+        return None;
+    }
+    AhoCorasick::builder()
+        .match_kind(MatchKind::LeftmostLongest)
+        .build(texts)
+        .ok()
+}
+
+fn replaced(secrets: &AhoCorasick, text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    secrets.replace_all_with(text, &mut shown, |_, _, shown| {
+        shown.push_str(HIDDEN);
+        true
+    });
+    shown
 }
 
 fn in_bodies(secret: &str) -> Vec<String> {
@@ -152,22 +179,46 @@ fn anywhere(secret: &str) -> Vec<String> {
     all.extend([
         percent_encode(bytes, NON_ALPHANUMERIC).to_string(),
         percent_encode(bytes, UNRESERVED).to_string(),
+    ]);
+    all.extend(lines(secret));
+    // Some write their percent signs in lower case.
+    let lower: Vec<String> = all.iter().filter_map(|text| in_lower_case(text)).collect();
+    all.extend(lower);
+    all.sort_unstable();
+    all.dedup();
+    // What holds it may have been encoded as a whole: a form in Base64, a header in hex. Of a long
+    // one that is no line, a quotation shows too little to be of use.
+    let short = all.iter().filter(|text| text.len() <= LONGEST_ENCODED);
+    let encoded: Vec<String> = short.flat_map(|text| encoded(text)).collect();
+    all.extend(encoded);
+    all
+}
+
+/// A key in a file has many lines; an error may repeat any of them.
+fn lines(secret: &str) -> impl Iterator<Item = String> {
+    let lines = secret.lines().map(str::trim);
+    lines
+        .filter(|line| line.len() >= 4 * SHORTEST_SECRET && !line.starts_with("-----"))
+        .map(str::to_owned)
+}
+
+/// A text in the encodings that leave no letter of it as it was.
+fn encoded(text: &str) -> Vec<String> {
+    let bytes = text.as_bytes();
+    let every = |digits: String| -> String {
+        let pairs = digits.as_bytes().chunks(2);
+        let pairs = pairs.map(|pair| String::from_utf8_lossy(pair).into_owned());
+        pairs.map(|pair| format!("%{pair}")).collect()
+    };
+    let mut all = vec![
         STANDARD_NO_PAD.encode(bytes),
         URL_SAFE_NO_PAD.encode(bytes),
         hex::encode(bytes),
         hex::encode_upper(bytes),
-    ]);
-    // Some write their percent signs in lower case.
-    let lower: Vec<String> = all.iter().filter_map(|text| in_lower_case(text)).collect();
-    all.extend(lower);
+        every(hex::encode(bytes)),
+        every(hex::encode_upper(bytes)),
+    ];
     all.extend((0..3).flat_map(|before| inside_base64(bytes, before)));
-    // A key in a file has many lines; an error may repeat any of them.
-    let lines = secret.lines().map(str::trim);
-    all.extend(
-        lines
-            .filter(|line| line.len() >= 4 * SHORTEST_SECRET && !line.starts_with("-----"))
-            .map(str::to_owned),
-    );
     all
 }
 
@@ -260,7 +311,7 @@ mod tests {
 
     fn knowing(secret: &str) -> Quotes {
         let quotes = Quotes::default();
-        quotes.hide(&secret.to_owned().into());
+        quotes.hide([&secret.to_owned().into()]);
         quotes
     }
 
@@ -367,7 +418,7 @@ mod tests {
     fn clones_share_what_is_hidden() {
         let quotes = Quotes::default();
         let clone = quotes.clone();
-        quotes.hide(&"a-long-enough-secret".to_owned().into());
+        quotes.hide([&"a-long-enough-secret".to_owned().into()]);
 
         assert_eq!(clone.quote("a-long-enough-secret"), "[hidden]");
     }

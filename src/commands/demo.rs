@@ -19,6 +19,7 @@ use crate::config::{self, Config, Reloads};
 use crate::engine::Engine;
 use crate::http::Outside;
 use crate::purge::{PurgeKind, PurgeState};
+use crate::quote::Quotes;
 use crate::run::{RunId, RunState};
 use crate::sandbox::{Area, Change, Delivery, Fate, Often, Repository, Sandbox};
 use crate::server;
@@ -32,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Runs the show, then leaves the pages up until Ctrl-C (or ends, with `exit`).
 pub async fn run(listen: &str, exit: bool) -> anyhow::Result<ExitCode> {
-    start_logging("error");
+    start_logging("error", Quotes::default());
     let clock = Clock::system();
     let sandbox = Sandbox::start(clock.clone())
         .await

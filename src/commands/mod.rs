@@ -14,7 +14,7 @@ pub mod schema;
 pub mod serve;
 pub mod test;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,15 +25,17 @@ use crate::cli::ServerOptions;
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Site};
 use crate::http::Outside;
+use crate::quote::Quotes;
 use crate::settings::Environment;
 use crate::store::Store;
 
 /// Logs to standard error: readable on a terminal, JSON otherwise. `RUST_LOG` says what.
-fn start_logging(default: &str) {
+/// Libraries log too, so no line goes out with a secret in it that `quotes` knows of.
+fn start_logging(default: &str, quotes: Quotes) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(move || Log(quotes.clone()))
         // It would say on standard error that standard error takes nothing, and break off at that:
         // a full disk with the log on it would end every request.
         .log_internal_errors(false);
@@ -43,6 +45,21 @@ fn start_logging(default: &str) {
     } else {
         builder.json().flatten_event(true).try_init()
     };
+}
+
+/// Standard error, without secrets. One write is one line of the log.
+struct Log(Quotes);
+
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let shown = String::from_utf8_lossy(line);
+        std::io::stderr().write_all(self.0.without_secrets(&shown).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
 }
 
 /// Reads the rules file; shows its problems, or its warnings, on standard error.
@@ -87,9 +104,7 @@ fn overridden(mut config: Config, options: &ServerOptions) -> Config {
     }
     if let Some(database) = database {
         server.database.clone_from(database);
-        for password in config::passwords(database) {
-            config.quotes.hide(&password);
-        }
+        config.quotes.hide(&config::passwords(database));
     }
     if public_url.is_some() {
         server.public_url.clone_from(public_url);
@@ -101,7 +116,7 @@ fn overridden(mut config: Config, options: &ServerOptions) -> Config {
 async fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
     // The driver takes it where the address holds no password.
     if let Ok(password) = std::env::var("PGPASSWORD") {
-        config.quotes.hide(&password.into());
+        config.quotes.hide([&password.into()]);
     }
     let store = Store::open(&config.server.database).await?;
     Ok(Arc::new(store))

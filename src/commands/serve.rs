@@ -21,14 +21,16 @@ use crate::server;
 /// Serves until SIGTERM or SIGINT, then lets what is in hand finish, for 25 seconds at most.
 /// A second signal ends it at once: nothing is lost, but others wait for its leases to end.
 pub async fn run(rules: &Path, options: &ServerOptions) -> anyhow::Result<ExitCode> {
-    start_logging("info");
+    let clock = Clock::system();
+    let outside = Outside::new(clock.clone())?;
+    start_logging("info", outside.quotes.clone());
     // Before anything else: as the first process of a container, it would not be stopped by a signal otherwise.
     let mut signals = Signals {
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
     };
     let (stop, stopping) = watch::channel(false);
-    let serving = serve(rules, options, stopping);
+    let serving = serve(rules, options, clock, outside, stopping);
     tokio::pin!(serving);
     tokio::select! {
         ended = &mut serving => return ended,
@@ -61,11 +63,11 @@ impl Signals {
 async fn serve(
     rules: &Path,
     options: &ServerOptions,
+    clock: Clock,
+    outside: Outside,
     mut stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<ExitCode> {
     server::raise_file_limit();
-    let clock = Clock::system();
-    let outside = Outside::new(clock.clone())?;
     // Before the rules are read, or one that comes meanwhile would end the program.
     let hang_up = signal(SignalKind::hangup())?;
     let Loaded { config, warnings } = load_with(rules, options, &outside)?;

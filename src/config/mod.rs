@@ -248,9 +248,7 @@ pub fn read(
     let file = File::new(name, text, environment);
     let config = file.root().and_then(|root| read_root(root, outside, kinds));
     // Whoever quotes an answer from now on knows what to leave out.
-    for secret in file.secrets() {
-        outside.quotes.hide(&secret);
-    }
+    outside.quotes.hide(&file.secrets());
     let problems = file.problems();
     match config {
         Some(config) if !problems.has_errors() => Ok(Loaded {

@@ -111,6 +111,8 @@ pub(crate) fn passwords(address: &str) -> Vec<SecretString> {
     let Ok(url) = Url::parse(address) else {
         return Vec::new();
     };
+    // The user's name and the database's are no secrets, and would be missed in messages.
+    let is_secret = |text: &String| *text != url.username() && url.path() != format!("/{text}");
     let mut found: Vec<String> = Vec::new();
     if let Some(password) = url.password() {
         found.push(password.to_owned());
@@ -128,6 +130,7 @@ pub(crate) fn passwords(address: &str) -> Vec<SecretString> {
     found.extend(values.map(str::to_owned));
     let meant = url.query_pairs().filter(|(name, _)| name.contains("pass"));
     found.extend(meant.map(|(_, value)| value.into_owned()));
+    found.retain(is_secret);
     found.into_iter().map(SecretString::from).collect()
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::problem::{Problem, Problems, Severity, line_and_column};
 use super::section::Section;
@@ -234,7 +234,30 @@ impl File {
 
     /// Notes that a secret was read, wherever it came from.
     pub(super) fn note_secret(&self, secret: &SecretString) {
+        // Copied to a wrong place, it is no less a secret.
+        if secret.expose_secret().len() >= TELLING_LENGTH {
+            self.keep_confidential(secret.expose_secret(), "a secret");
+        }
         self.0.found.borrow_mut().secrets.push(secret.clone());
+    }
+
+    /// Where known secrets are written out in the file, wherever that is.
+    fn places_of_secrets(&self, secrets: &[SecretString]) -> Vec<Span> {
+        let places = |written: &str| -> Vec<Span> {
+            let found = self.0.text.match_indices(written);
+            found.map(|(at, part)| at..at + part.len()).collect()
+        };
+        secrets
+            .iter()
+            .map(|secret| secret.expose_secret().trim())
+            .filter(|secret| secret.len() >= TELLING_LENGTH)
+            .flat_map(|secret| {
+                // As it is, and as it stands between double quotes.
+                let quoted = serde_json::Value::from(secret).to_string();
+                let quoted = quoted[1..quoted.len() - 1].to_owned();
+                [places(secret), places(&quoted)].concat()
+            })
+            .collect()
     }
 
     /// Every secret that was read so far.
@@ -342,7 +365,14 @@ impl File {
                 .collect::<BTreeSet<_>>()
                 .into_iter()
                 .collect(),
-            text: masked(&self.0.text, &found.masked),
+            text: masked(
+                &self.0.text,
+                &[
+                    found.masked.as_slice(),
+                    &self.places_of_secrets(&found.secrets),
+                ]
+                .concat(),
+            ),
         }
     }
 }

@@ -258,6 +258,26 @@ fn a_value_from_the_environment_is_never_shown() {
 }
 
 #[test]
+fn a_secret_that_was_copied_to_a_wrong_place_is_masked_there_too() {
+    let file = File::new(
+        "rules.yaml",
+        "token: 'hunter2hunter2'\nurl: hunter2hunter2\n",
+        Environment::of([]),
+    );
+    let mut root = file.root().unwrap();
+    root.url("url");
+    root.secret("token");
+    drop(root);
+
+    let shown = file.problems().render(false);
+
+    assert!(shown.contains("is no URL"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let json = serde_json::to_string(&file.problems().list).unwrap();
+    assert!(!json.contains("hunter2"), "{json}");
+}
+
+#[test]
 fn a_secret_that_is_written_out_is_masked_where_its_line_is_shown() {
     let text = "forge: {secrets: [\"hunter2\", \"\"], tokne: hunter3, api_key: hunter4}\n";
 

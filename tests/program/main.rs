@@ -7,6 +7,7 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod canaries;
 mod commands;
 mod crashes;
 mod database_away;
@@ -21,5 +22,7 @@ mod pushes;
 mod rates;
 mod reload;
 mod replicas;
+mod signing;
+mod stranger;
 mod sweep;
 mod world;

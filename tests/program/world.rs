@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -95,6 +95,8 @@ pub struct World {
     folder: TempDir,
     database: String,
     settle: &'static str,
+    /// Further variables of the program's environment.
+    variables: Vec<(String, String)>,
     replicas: Vec<Replica>,
 }
 
@@ -154,8 +156,24 @@ impl World {
             folder,
             database,
             settle: "10m",
+            variables: Vec::new(),
             replicas: (0..replicas).map(|_| Replica::new()).collect(),
         }
+    }
+
+    /// Sets a variable of the program's environment from the next start on.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Where the database is, as `--database` takes it; to be changed before the start.
+    pub fn database(&mut self) -> &mut String {
+        &mut self.database
+    }
+
+    /// The folder with the rules file, the log and, for SQLite, the database.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Replaces a part of the rules file that stands there once.
@@ -315,6 +333,20 @@ impl World {
             .stdin(File::open(input_path).unwrap())
             .output()
             .unwrap()
+    }
+
+    /// What a command line shows on a terminal, in the program's environment.
+    pub fn in_terminal(&self, line: &str) -> Vec<u8> {
+        let program = self.command(0, &[]);
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--command", line, "/dev/null"]);
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => script.env(name, value),
+                None => script.env_remove(name),
+            };
+        }
+        script.stdin(Stdio::null()).output().unwrap().stdout
     }
 
     /// A repository on the sandbox's GitHub whose branch `main` stands somewhere already.
@@ -487,7 +519,8 @@ impl World {
             .env("GITLAB_TOKEN", gitlab.token())
             .env("TENCENT_URL", tencent.url())
             .env("TENCENT_ID", tencent.secret_id())
-            .env("TENCENT_KEY", tencent.secret_key());
+            .env("TENCENT_KEY", tencent.secret_key())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 }
