@@ -75,12 +75,9 @@ impl Engine {
         };
 
         let now = self.clock.now();
-        let mut hold: Vec<String> = run
-            .before
-            .iter()
-            .filter(|id| !ground.commits().contains(id))
-            .cloned()
-            .collect();
+        // What was live before is held anew even where it is held already: an older run that
+        // is still under way would let go of it otherwise.
+        let mut hold: Vec<String> = run.before.iter().cloned().collect();
         hold.push(run.commit.clone());
         run.bases = bases;
         run.held_version = Some(ground.next_version());

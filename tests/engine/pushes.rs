@@ -129,3 +129,29 @@ async fn a_late_status_of_an_older_run_does_not_hide_what_a_newer_one_said_of_th
     let why = unposted.error.unwrap();
     assert!(why.contains("newer run"), "{why}");
 }
+
+#[tokio::test]
+async fn what_went_live_again_stays_held_until_the_run_that_heard_of_it_has_purged_it() {
+    let world = World::new(5, RULES).await;
+    let website = world.sandbox.github().create_repo("acme/website", "main");
+    let first = website.commit("main", &[Change::write("index.html", "first")]);
+    website.push("main");
+    website.commit("main", &[Change::write("index.html", "second")]);
+    let second = world.accepted(&website.push("main").unwrap()).await;
+    world.engine.drain().await.unwrap();
+    // While the second is being purged the first is live once more, which nobody tells of.
+    website.reset("main", &first);
+    website.push("main");
+    website.commit("main", &[Change::write("c.html", "third")]);
+    let tencent = world.sandbox.tencent_cdn();
+    tencent.set_fate("c.html", Often::Always, Fate::Fail);
+    let third = world.accepted(&website.push("main").unwrap()).await;
+
+    world.settle().await;
+
+    assert_eq!(world.run(&second).await.state, RunState::Succeeded);
+    assert_eq!(world.run(&third).await.state, RunState::Failed);
+    let later = world.clock.now() + std::time::Duration::from_secs(60 * 60);
+    let held = world.store().held("www", later).await.unwrap();
+    assert!(held.commits.contains(&first), "{held:?}");
+}
