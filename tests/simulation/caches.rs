@@ -9,6 +9,24 @@ use purgehook::purge::PurgeKind;
 /// A path's content in each file of a tree: a number that no other content has.
 pub type Tree = BTreeMap<String, u64>;
 
+/// A time for which the origin served one commit.
+#[derive(Clone)]
+pub struct Stint {
+    pub since: Timestamp,
+    pub commit: String,
+    pub tree: Tree,
+}
+
+/// A page of a cache whose content is not what is live.
+pub struct Stale {
+    pub cdn: String,
+    pub url: String,
+    /// None for "not found".
+    pub content: Option<u64>,
+    /// The place of the stint in which the cache took it.
+    pub taken_in: usize,
+}
+
 /// Something that a CDN does to its caches.
 #[derive(Clone, Debug)]
 pub struct Effect {
@@ -22,10 +40,10 @@ type Page = (String, String);
 
 #[derive(Default)]
 struct State {
-    /// The trees that the origin serves, each from a moment on.
-    served: BTreeMap<Timestamp, Tree>,
-    /// What each cache answers; none for "not found".
-    held: BTreeMap<Page, Option<u64>>,
+    /// What the origin served, oldest first.
+    stints: Vec<Stint>,
+    /// What each cache answers, none for "not found", and in which stint it took that.
+    held: BTreeMap<Page, (Option<u64>, usize)>,
     /// What is going to happen, in the order in which it does.
     effects: BTreeMap<(Timestamp, u64), Effect>,
     count: u64,
@@ -36,12 +54,15 @@ struct State {
 pub struct Caches(Mutex<State>);
 
 impl Caches {
-    /// From `at` on the origin serves a tree.
-    pub fn serve(&self, at: Timestamp, tree: &Tree) {
+    /// From now on the origin serves a commit.
+    pub fn serve(&self, now: Timestamp, commit: &str, tree: &Tree) {
         let mut state = self.0.lock().unwrap();
-        // What was on its way to the origin is overtaken.
-        let _ = state.served.split_off(&at);
-        state.served.insert(at, tree.clone());
+        state.catch_up(now);
+        state.stints.push(Stint {
+            since: now,
+            commit: commit.to_owned(),
+            tree: tree.clone(),
+        });
     }
 
     /// Something is going to happen to the caches.
@@ -56,22 +77,30 @@ impl Caches {
     pub fn visit(&self, now: Timestamp, cdn: &str, url: &str) {
         let mut state = self.0.lock().unwrap();
         state.catch_up(now);
-        state.fill(now, cdn, url);
+        state.fill(cdn, url);
     }
 
-    /// What caches hold that the tree does not, if anything.
-    pub fn stale(&self, now: Timestamp, live: &Tree) -> Vec<String> {
+    /// What the origin served, oldest first.
+    pub fn stints(&self) -> Vec<Stint> {
+        self.0.lock().unwrap().stints.clone()
+    }
+
+    /// What caches hold that is not live.
+    pub fn stale(&self, now: Timestamp) -> Vec<Stale> {
         let mut state = self.0.lock().unwrap();
         state.catch_up(now);
+        let Some(live) = state.stints.last() else {
+            return Vec::new();
+        };
         state
             .held
             .iter()
-            .filter(|((_, url), held)| live.get(path_of(url)) != held.as_ref())
-            .map(|((cdn, url), held)| {
-                format!(
-                    "{cdn} holds {held:?} for {url}, which is {:?}",
-                    live.get(path_of(url))
-                )
+            .filter(|((_, url), (content, _))| live.tree.get(path_of(url)) != content.as_ref())
+            .map(|((cdn, url), (content, taken_in))| Stale {
+                cdn: cdn.clone(),
+                url: url.clone(),
+                content: *content,
+                taken_in: *taken_in,
             })
             .collect()
     }
@@ -93,22 +122,23 @@ impl State {
                 PurgeKind::Directory => self
                     .held
                     .retain(|(cdn, url), _| *cdn != effect.cdn || !url.starts_with(&effect.target)),
-                PurgeKind::Prefetch => self.fill(at, &effect.cdn, &effect.target),
+                PurgeKind::Prefetch => self.fill(&effect.cdn, &effect.target),
             }
         }
     }
 
-    fn fill(&mut self, at: Timestamp, cdn: &str, url: &str) {
-        let Some((_, tree)) = self.served.range(..=at).next_back() else {
+    fn fill(&mut self, cdn: &str, url: &str) {
+        let Some(live) = self.stints.last() else {
             return;
         };
-        let served = tree.get(path_of(url)).copied();
+        let served = live.tree.get(path_of(url)).copied();
         let page = (cdn.to_owned(), url.to_owned());
-        self.held.entry(page).or_insert(served);
+        let stint = self.stints.len() - 1;
+        self.held.entry(page).or_insert((served, stint));
     }
 }
 
 /// A URL's path without the slash at its beginning.
-fn path_of(url: &str) -> &str {
+pub fn path_of(url: &str) -> &str {
     url.splitn(4, '/').nth(3).unwrap_or_default()
 }

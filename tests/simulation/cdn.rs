@@ -37,11 +37,16 @@ pub struct Nature {
     pub per_day: BTreeMap<PurgeKind, u64>,
     /// Whether it can be asked what is left of that.
     pub says_quota: bool,
+    /// Whether rates must be kept to the letter. A process that stood still between its
+    /// turn and its request sends that at another's turn.
+    pub watches_rates: bool,
+    /// The most milliseconds that a purge takes.
+    pub slowest: u64,
 }
 
 /// How a target ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Fate {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
     Done,
     Failed,
     /// It stays under way for ever.
@@ -52,32 +57,43 @@ enum Fate {
     Silent,
 }
 
-struct Item {
-    fate: Fate,
+#[derive(Clone)]
+pub struct Item {
+    pub fate: Fate,
     /// When its end shows in the log.
     ends: Timestamp,
 }
 
-struct Taken {
-    id: String,
-    kind: PurgeKind,
+/// A batch that the account took.
+#[derive(Clone)]
+pub struct Taken {
+    pub id: String,
+    pub kind: PurgeKind,
     at: Timestamp,
     /// When the history shows it.
     logged: Timestamp,
-    items: BTreeMap<String, Item>,
+    /// When the request was sent.
+    sent: Timestamp,
+    /// Whether its answer reached its sender.
+    pub heard: bool,
+    pub items: BTreeMap<String, Item>,
 }
 
 #[derive(Default)]
 struct Books {
     taken: Vec<Taken>,
-    /// When requests that submit were sent, by kind.
-    sent: Vec<(PurgeKind, Timestamp)>,
+    /// When requests were sent: those that submit by kind, the others without one.
+    sent: Vec<(Option<PurgeKind>, Timestamp)>,
+    /// Looks into the history that came to nothing.
+    blind_looks: usize,
+    /// Batches that were more than was left of a day's quota, by kind and day, and how large they were.
+    excesses: Vec<(PurgeKind, i64, u64)>,
+    /// How much was bought on top of each kind's quota.
+    bought: u64,
     /// Targets taken, by kind and day.
     spent: BTreeMap<(PurgeKind, i64), u64>,
     /// Targets in a hundred that come to a bad end.
     bad_ends: u32,
-    /// Whether the account's keys are refused.
-    is_locked: bool,
 }
 
 /// An account, its books and its caches.
@@ -115,28 +131,93 @@ impl Account {
         self.books.lock().unwrap().bad_ends = percent;
     }
 
-    /// A request is on its way: it must keep to the rate and to the size of batches.
-    fn watch(&self, batch: &Batch) {
+    /// Whether the history told of a batch before anyone took it for lost.
+    pub fn tells_in_time(&self, taken: &Taken) -> bool {
+        self.nature.history == History::Prompt && taken.logged < taken.sent + Duration::from_secs(9)
+    }
+
+    /// Everything that it took, oldest first.
+    pub fn taken(&self) -> Vec<Taken> {
+        self.books.lock().unwrap().taken.clone()
+    }
+
+    /// Batches that were more than a day's quota, if only those count as spent that are known.
+    pub fn excesses(&self, known: &BTreeSet<String>) -> Vec<String> {
+        let books = self.books.lock().unwrap();
+        let mut found = Vec::new();
+        for (kind, of, size) in &books.excesses {
+            let total = self.nature.per_day[kind] + books.bought;
+            let same = books.taken.iter().filter(|taken| {
+                taken.kind == *kind && day(taken.at) == *of && known.contains(&taken.id)
+            });
+            let spent: usize = same.map(|taken| taken.items.len()).sum();
+            if spent as u64 + size > total {
+                found.push(format!(
+                    "{spent} + {size} {} purges in a day, and {total} are allowed",
+                    kind.word()
+                ));
+            }
+        }
+        found
+    }
+
+    /// Somebody buys a larger quota, where it can be asked for.
+    pub fn buy(&self, more: u64) {
+        if self.nature.says_quota {
+            self.books.lock().unwrap().bought = more;
+        }
+    }
+
+    /// Looks into the history that came to nothing.
+    pub fn blind_looks(&self) -> usize {
+        self.books.lock().unwrap().blind_looks
+    }
+
+    /// Whether a task's target is done, as its log says at this moment.
+    pub fn has_done(&self, task: &str, target: &str) -> bool {
+        let books = self.books.lock().unwrap();
+        let taken = books.taken.iter().find(|taken| taken.id == task);
+        taken
+            .and_then(|taken| taken.items.get(target))
+            .is_some_and(|item| item.fate == Fate::Done && item.ends <= self.time.now())
+    }
+
+    /// A request is on its way: it must keep to the rate of its kind.
+    fn watch_rate(&self, kind: Option<PurgeKind>) {
+        if !self.nature.watches_rates {
+            return;
+        }
         let now = self.time.now();
-        let limit = self.nature.limits.kinds[&batch.kind];
+        let most = match kind {
+            Some(kind) => self.nature.limits.kinds[&kind].requests_per_second,
+            None => self.nature.limits.queries_per_second,
+        };
         let mut books = self.books.lock().unwrap();
-        books.sent.push((batch.kind, now));
+        books.sent.push((kind, now));
+        // Some milliseconds pass between one's turn and the request.
+        let since = now - Duration::from_millis(950);
         let in_a_second = books
             .sent
             .iter()
-            .filter(|(kind, at)| {
-                *kind == batch.kind && *at > now.saturating_sub(Duration::from_secs(1)).unwrap()
-            })
+            .rev()
+            .take_while(|(_, at)| *at > since)
+            .filter(|(of, _)| *of == kind)
             .count();
         drop(books);
-        let name = &self.nature.name;
-        if in_a_second > limit.requests_per_second as usize {
-            let kind = batch.kind.word();
-            let most = limit.requests_per_second;
+        if in_a_second > most as usize {
+            let name = &self.nature.name;
+            let kind = kind.map_or("query", PurgeKind::word);
             self.broken(&format!(
                 "{name} got {in_a_second} {kind} requests in a second, and {most} are allowed"
             ));
         }
+    }
+
+    /// A batch is on its way: it must keep to the rate and to the size of batches.
+    fn watch(&self, batch: &Batch) {
+        self.watch_rate(Some(batch.kind));
+        let limit = self.nature.limits.kinds[&batch.kind];
+        let name = &self.nature.name;
         if batch.targets.len() > limit.per_request {
             self.broken(&format!(
                 "{name} got a batch of {}, and {} are allowed",
@@ -151,25 +232,15 @@ impl Account {
     }
 
     /// A request has arrived.
-    fn take(&self, batch: &Batch) -> Result<Option<String>, CdnError> {
+    fn take(&self, batch: &Batch, sent: Timestamp) -> Result<Option<String>, CdnError> {
         let now = self.time.now();
         let mut books = self.books.lock().unwrap();
-        if books.is_locked {
-            return Err(refused(ErrorClass::Operator, "AuthFailure"));
-        }
-        let total = self.nature.per_day[&batch.kind];
+        let total = self.nature.per_day[&batch.kind] + books.bought;
         let size = batch.targets.len() as u64;
         let spent = books.spent.entry((batch.kind, day(now))).or_default();
         if *spent + size > total {
-            let by_document = self.nature.limits.kinds[&batch.kind].per_day;
-            // Where nothing told of the quota, it is learnt from this answer.
-            if by_document == total {
-                let (name, kind) = (&self.nature.name, batch.kind.word());
-                let before = *spent;
-                self.broken(&format!(
-                    "{name} was asked for {before} + {size} {kind} purges in a day, and {total} are allowed"
-                ));
-            }
+            let day = day(now);
+            books.excesses.push((batch.kind, day, size));
             return Err(refused(ErrorClass::QuotaDay, "LimitExceeded.Day"));
         }
         *spent += size;
@@ -181,11 +252,10 @@ impl Account {
         let mut items = BTreeMap::new();
         for target in &batch.targets {
             let fate = self.fate(books.bad_ends);
-            let takes = self.chance.millis(200..90_000);
+            let takes = self.chance.millis(200..self.nature.slowest);
             let acts = match fate {
                 Fate::Done => true,
-                Fate::Failed | Fate::Never | Fate::Silent => self.chance.one_in(3),
-                Fate::Odd => false,
+                Fate::Failed | Fate::Never | Fate::Silent | Fate::Odd => self.chance.one_in(3),
             };
             if acts {
                 // Somewhere between the answer and the word that it is done.
@@ -217,6 +287,8 @@ impl Account {
             kind: batch.kind,
             at: now,
             logged: now + lag,
+            sent,
+            heard: false,
             items,
         });
         Ok(Some(id))
@@ -293,14 +365,17 @@ impl Account {
         }
         let today = day(self.time.now());
         let books = self.books.lock().unwrap();
-        let quota = |kind: &PurgeKind, total: &u64| Quota {
-            per_request: Some(self.nature.limits.kinds[kind].per_request as u64),
-            total: *total,
-            left: total - books.spent.get(&(*kind, today)).copied().unwrap_or(0),
+        let quota = |kind: &PurgeKind, documented: &u64| {
+            let total = documented + books.bought;
+            let spent = books.spent.get(&(*kind, today)).copied().unwrap_or(0);
+            Quota {
+                per_request: Some(self.nature.limits.kinds[kind].per_request as u64),
+                total,
+                left: total - spent,
+            }
         };
-        self.nature
-            .per_day
-            .iter()
+        let kinds = self.nature.per_day.iter();
+        kinds
             .map(|(kind, total)| (*kind, quota(kind, total)))
             .collect()
     }
@@ -336,6 +411,7 @@ fn error_of(mishap: Mishap) -> CdnError {
         Mishap::Senseless(_) => (ErrorClass::Retry, "answer", true),
         Mishap::Throttled(_) => (ErrorClass::RateLimited, "RequestLimitExceeded", false),
         Mishap::Failed => (ErrorClass::Retry, "InternalError", false),
+        Mishap::Refused => (ErrorClass::Operator, "AuthFailure", false),
     };
     CdnError {
         class,
@@ -379,15 +455,22 @@ impl Cdn for Client {
     async fn submit(&self, batch: &Batch) -> Result<Option<String>, CdnError> {
         self.account.watch(batch);
         let what = format!("purge {} {:?}", batch.kind.word(), batch.targets);
-        self.call(&what, || self.account.take(batch)).await?
+        let sent = self.account.time.now();
+        let answer = self.call(&what, || self.account.take(batch, sent)).await?;
+        if let Ok(Some(id)) = &answer {
+            let mut books = self.account.books.lock().unwrap();
+            for taken in books.taken.iter_mut().filter(|taken| taken.id == *id) {
+                taken.heard = true;
+            }
+        }
+        answer
     }
 
     async fn follow(&self, tasks: &[InFlight], pace: &Pace) -> Result<Vec<Report>, CdnError> {
         let mut reports = Vec::new();
         for some in tasks.chunks(3) {
-            if !reports.is_empty() {
-                pace.next().await;
-            }
+            pace.next().await;
+            self.account.watch_rate(None);
             let ids: Vec<_> = some.iter().map(|task| task.task.as_deref()).collect();
             let ask =
                 || -> Vec<Report> { some.iter().map(|task| self.account.report(task)).collect() };
@@ -396,9 +479,15 @@ impl Cdn for Client {
         Ok(reports)
     }
 
-    async fn find(&self, lost: &InFlight, _pace: &Pace) -> Result<Option<String>, CdnError> {
+    async fn find(&self, lost: &InFlight, pace: &Pace) -> Result<Option<String>, CdnError> {
+        pace.next().await;
+        self.account.watch_rate(None);
         let what = format!("find {:?}", lost.batch.targets);
-        self.call(&what, || self.account.look_for(lost)).await
+        let found = self.call(&what, || self.account.look_for(lost)).await;
+        if found.is_err() {
+            self.account.books.lock().unwrap().blind_looks += 1;
+        }
+        found
     }
 
     async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError> {

@@ -13,6 +13,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::process::{Chance, Process, Time};
+use crate::promises::Promises;
 use crate::trace::Trace;
 
 thread_local! {
@@ -31,6 +32,8 @@ pub struct Disk {
     time: Time,
     /// What goes wrong with it, in a hundred of transactions.
     trouble: Mutex<u32>,
+    /// Transactions that failed at their end.
+    failures: Mutex<usize>,
     chance: Chance,
 }
 
@@ -44,8 +47,38 @@ impl Disk {
             trace: trace.clone(),
             time,
             trouble: Mutex::new(0),
+            failures: Mutex::new(0),
             chance: Chance::new(chance.seed()),
         })
+    }
+
+    /// From now on so many transactions in a hundred fail.
+    pub fn set_trouble(&self, percent: u32) {
+        *self.trouble.lock().unwrap() = percent;
+    }
+
+    /// Transactions that failed at their end, whether they were done or not.
+    pub fn failures(&self) -> usize {
+        *self.failures.lock().unwrap()
+    }
+
+    /// The rows of a query, for the world's own eyes.
+    pub fn rows(&self, sql: &str, params: Vec<Value>) -> Vec<Row> {
+        self.on(|connection| query(connection, sql, params))
+            .unwrap()
+    }
+
+    /// What [`WATCHES`] noted since the last time.
+    pub fn seen(&self) -> Vec<Row> {
+        let seen = self.rows(
+            "SELECT what, a, b, c, d FROM seen ORDER BY rowid",
+            Vec::new(),
+        );
+        if !seen.is_empty() {
+            self.on(|connection| connection.execute_batch("DELETE FROM seen"))
+                .unwrap();
+        }
+        seen
     }
 
     /// Does something with the connection. Nobody waits meanwhile.
@@ -70,6 +103,18 @@ impl Drop for Disk {
     }
 }
 
+/// Notes what becomes of runs and purges, and only if its transaction is committed.
+const WATCHES: &str = "
+CREATE TEMP TABLE seen (what TEXT, a TEXT, b TEXT, c TEXT, d TEXT);
+CREATE TEMP TRIGGER run_moves AFTER UPDATE OF state ON main.runs WHEN old.state <> new.state BEGIN
+    INSERT INTO seen VALUES ('run', new.id, old.state, new.state, '');
+END;
+CREATE TEMP TRIGGER purge_moves AFTER UPDATE OF state ON main.purges
+WHEN old.state <> new.state AND (old.state IN ('done', 'failed') OR new.state = 'done') BEGIN
+    INSERT INTO seen VALUES ('purge ' || old.state || ' ' || new.state, new.account, new.kind,
+        new.target, (SELECT vendor_id FROM tasks WHERE tasks.id = new.task));
+END;";
+
 /// A database with its tables.
 fn made() -> Connection {
     // Nothing else uses this connection, and what is bound never changes a plan: else
@@ -85,6 +130,7 @@ fn made() -> Connection {
     for statements in schema() {
         connection.execute_batch(&statements).unwrap();
     }
+    connection.execute_batch(WATCHES).unwrap();
     connection
 }
 
@@ -92,6 +138,7 @@ fn made() -> Connection {
 fn emptied(connection: &Connection) {
     let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
     let tables = query(connection, sql, Vec::new()).unwrap();
+    connection.execute_batch("DELETE FROM seen").unwrap();
     for table in tables {
         let name = table.text("name").unwrap();
         connection
@@ -118,6 +165,8 @@ fn schema() -> Vec<String> {
 pub struct Opened {
     pub disk: Arc<Disk>,
     pub process: Arc<Process>,
+    /// Looks at what was committed. None for the world's own eyes.
+    pub promises: Option<Promises>,
 }
 
 #[async_trait]
@@ -135,6 +184,7 @@ impl Database for Opened {
         Ok(Box::new(Open {
             disk: Arc::clone(&self.disk),
             process: Arc::clone(&self.process),
+            promises: self.promises.clone(),
             changes,
             over: false,
         }))
@@ -162,12 +212,19 @@ impl Database for Opened {
 struct Open {
     disk: Arc<Disk>,
     process: Arc<Process>,
+    promises: Option<Promises>,
     /// Rows changed in all before it began.
     changes: u64,
     over: bool,
 }
 
 impl Open {
+    fn look(&self) {
+        if let Some(promises) = &self.promises {
+            promises.committed();
+        }
+    }
+
     fn end(&mut self, how: &str) {
         self.disk
             .on(|connection| connection.execute_batch(how))
@@ -225,6 +282,8 @@ impl Transaction for Open {
             // Half of them are on disk all the same: the connection broke off after the work.
             let done = self.disk.chance.one_in(2);
             self.end(if done { "COMMIT" } else { "ROLLBACK" });
+            *self.disk.failures.lock().unwrap() += 1;
+            self.look();
             return Err(full());
         }
         self.end("COMMIT");
@@ -232,6 +291,7 @@ impl Transaction for Open {
         self.disk
             .trace
             .tell(now, &format!("{name} commits {changed} rows"));
+        self.look();
         self.process.point("after a commit").await;
         self.process.others().await;
         Ok(())

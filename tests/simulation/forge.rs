@@ -39,8 +39,8 @@ struct State {
     heads: Vec<(Timestamp, String)>,
     /// Commits that are gone from the forge.
     gone: BTreeSet<String>,
-    /// What each commit shows in each context, and for which run; the newest last.
-    statuses: BTreeMap<(String, String), Vec<(StatusState, RunId)>>,
+    /// What each commit shows in each context.
+    statuses: BTreeMap<(String, String), StatusState>,
     deliveries: usize,
 }
 
@@ -55,11 +55,11 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn new(promises: Promises, time: Time, chance: &Chance, trace: &Trace) -> Arc<Self> {
+    pub fn new(promises: &Promises, time: Time, chance: &Chance, trace: &Trace) -> Arc<Self> {
         Arc::new(Self {
             wire: Wire::new("forge", time, chance, trace),
             state: Mutex::default(),
-            promises,
+            promises: promises.clone(),
             chance: Chance::new(chance.seed()),
             time,
             trace: trace.clone(),
@@ -99,14 +99,21 @@ impl Host {
         }
     }
 
-    /// The last status that was posted for a run.
-    pub fn shown_for(&self, commit: &str, context: &str, run: &RunId) -> Option<StatusState> {
+    /// What a commit shows in a context.
+    pub fn shown(&self, commit: &str, context: &str) -> Option<StatusState> {
         let state = self.state.lock().unwrap();
-        let shown = state
-            .statuses
-            .get(&(commit.to_owned(), context.to_owned()))?;
-        let of_run = shown.iter().rev().find(|(_, of)| of == run);
-        of_run.map(|(shown, _)| *shown)
+        let key = (commit.to_owned(), context.to_owned());
+        state.statuses.get(&key).copied()
+    }
+
+    /// Commits that the branch has left are gone: the forge has cleaned up.
+    pub fn clean_up(&self) {
+        let mut state = self.state.lock().unwrap();
+        let head = state.heads.last().map(|(_, id)| id.clone());
+        let left: Vec<String> = state.commits.keys().cloned().collect();
+        state
+            .gone
+            .extend(left.into_iter().filter(|id| Some(id) != head.as_ref()));
     }
 
     fn compare(&self, from: &CommitId, to: &CommitId) -> Result<ChangeSet, ForgeError> {
@@ -115,6 +122,9 @@ impl Host {
             if state.gone.contains(id.as_str()) || !state.commits.contains_key(id.as_str()) {
                 return Err(ForgeError::Gone(format!("there is no commit {id}")));
             }
+        }
+        if self.chance.one_in(25) {
+            return Ok(ChangeSet::unknown("the difference is too large"));
         }
         let files = difference(&state.commits[from.as_str()], &state.commits[to.as_str()]);
         Ok(ChangeSet::Complete {
@@ -155,14 +165,10 @@ impl Host {
                 commit.short()
             ),
         );
-        self.promises.posted(now, &run, status.state);
-        let mut state = self.state.lock().unwrap();
+        self.promises.posted(&run, status.state);
         let key = (commit.to_string(), status.context.clone());
-        state
-            .statuses
-            .entry(key)
-            .or_default()
-            .push((status.state, run));
+        let mut state = self.state.lock().unwrap();
+        state.statuses.insert(key, status.state);
     }
 }
 
@@ -183,6 +189,9 @@ fn difference(from: &Tree, to: &Tree) -> BTreeMap<FilePath, ChangeKind> {
 
 /// What a client of a real forge makes of a mishap.
 fn error_of(mishap: Mishap) -> ForgeError {
+    if mishap == Mishap::Refused {
+        return ForgeError::Refused("the token has ended".to_owned());
+    }
     ForgeError::Later {
         message: format!("{mishap:?}"),
         retry_after: match mishap {

@@ -18,6 +18,7 @@ mod database;
 mod forge;
 mod process;
 mod promises;
+mod rules;
 mod trace;
 mod wire;
 mod world;
@@ -32,7 +33,7 @@ fn in_every_world_what_is_promised_is_kept() {
     let replayed = number("PURGEHOOK_SEED");
     let seeds = match replayed {
         Some(seed) => seed..seed + 1,
-        None => 0..number("PURGEHOOK_SEEDS").unwrap_or(500),
+        None => 0..number("PURGEHOOK_SEEDS").unwrap_or(1_200),
     };
     let next = Mutex::new(seeds);
     let failed = Mutex::new(Vec::new());

@@ -94,6 +94,8 @@ pub struct Process {
     dead: AtomicBool,
     /// Points left until it dies.
     fuse: Mutex<Option<u64>>,
+    /// Until when it stands still, as after a SIGSTOP.
+    stopped_until: Mutex<Option<Instant>>,
     death: Notify,
     chance: Chance,
     time: Time,
@@ -108,6 +110,7 @@ impl Process {
             clock,
             dead: AtomicBool::new(false),
             fuse: Mutex::new(None),
+            stopped_until: Mutex::new(None),
             death: Notify::new(),
             chance: Chance::new(chance.seed()),
             time,
@@ -118,6 +121,24 @@ impl Process {
     /// It dies after so many points.
     pub fn light(&self, points: u64) {
         *self.fuse.lock().unwrap() = Some(points);
+    }
+
+    /// It stands still for a while: nothing of it comes past a point meanwhile.
+    pub fn stop(&self, length: Duration) {
+        let what = format!("{} stands still for {length:?}", self.name);
+        self.trace.tell(self.time.now(), &what);
+        *self.stopped_until.lock().unwrap() = Some(Instant::now() + length);
+    }
+
+    /// Returns when it does not stand still.
+    pub async fn awake(&self) {
+        loop {
+            let until = *self.stopped_until.lock().unwrap();
+            match until {
+                Some(until) if until > Instant::now() => tokio::time::sleep_until(until).await,
+                Some(_) | None => return,
+            }
+        }
     }
 
     pub fn is_dead(&self) -> bool {
@@ -155,6 +176,7 @@ impl Process {
 
     /// A point at which the process may die. If it does, this never returns.
     pub async fn point(&self, at: &str) {
+        self.awake().await;
         if self.dies(at) {
             std::future::pending::<()>().await;
         }
@@ -167,6 +189,7 @@ impl Process {
             1..4 => tokio::task::yield_now().await,
             _ => {}
         }
+        self.awake().await;
         if self.is_dead() {
             std::future::pending::<()>().await;
         }

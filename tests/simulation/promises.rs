@@ -1,38 +1,218 @@
-//! What is promised of each status, checked at the moment in which a commit shows it.
+//! What is promised, checked against a world in which everything is known: at each
+//! commit to the database, at each status that a commit shows, and in the end.
 
-use std::collections::BTreeMap;
+mod edge;
+mod end;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use purgehook::run::{RunId, StatusState};
+use purgehook::run::{RunId, RunState, StatusState};
+use purgehook::store::{Row, Value};
 
+use crate::caches::{Caches, Tree};
+use crate::cdn::Account;
+use crate::database::Disk;
+use crate::process::Time;
 use crate::trace::Trace;
 
-/// What each run has shown. Clones share it.
+/// How much later than its deadline a run may end: a step in hand may last, and a process be away.
+const GRACE: Duration = Duration::from_secs(20 * 60);
+
+/// A site, as the rules have it.
+pub struct Site {
+    pub name: &'static str,
+    pub context: &'static str,
+    pub base_url: &'static str,
+    pub cdns: &'static [&'static str],
+}
+
+/// What looks whether promises are kept. Clones are the same.
 #[derive(Clone)]
-pub struct Promises {
-    shown: Arc<Mutex<BTreeMap<RunId, StatusState>>>,
-    trace: Trace,
+pub struct Promises(Arc<Watch>);
+
+pub struct Watch {
+    pub disk: Arc<Disk>,
+    pub caches: Arc<Caches>,
+    pub accounts: BTreeMap<String, Arc<Account>>,
+    pub sites: &'static [Site],
+    pub time: Time,
+    pub trace: Trace,
+    /// Whether a process may stand still in the middle of a request, which nobody else can know.
+    pub has_stops: bool,
+    pub noted: Mutex<Noted>,
+}
+
+/// What happened so far.
+#[derive(Default)]
+pub struct Noted {
+    /// Runs whose success a commit has shown.
+    successes: BTreeSet<RunId>,
+    /// How often purges were planned again because their run was to be tried again, by account, kind and target.
+    tried_again: BTreeMap<(String, String, String), usize>,
 }
 
 impl Promises {
-    pub fn new(trace: &Trace) -> Self {
-        Self {
-            shown: Arc::default(),
-            trace: trace.clone(),
+    pub fn new(watch: Watch) -> Self {
+        Self(Arc::new(watch))
+    }
+
+    /// Something was committed: looks at what it was.
+    pub fn committed(&self) {
+        let watch = &*self.0;
+        let mut ended = false;
+        for seen in watch.disk.seen() {
+            let text = |column| seen.maybe_text(column).unwrap().unwrap_or_default();
+            let (what, a, b, c) = (text("what"), text("a"), text("b"), text("c"));
+            match what.as_str() {
+                "run" => ended |= watch.run_moved(&RunId(a), &b, &c),
+                "purge failed planned" | "purge failed waiting" => {
+                    let mut noted = watch.noted.lock().unwrap();
+                    *noted.tried_again.entry((a, b, c)).or_default() += 1;
+                }
+                moved if moved.ends_with(" done") => {
+                    let task = text("d");
+                    if !watch.accounts[&a].has_done(&task, &c) {
+                        watch.broken(&format!(
+                            "{c} counts as purged, and {a} does not say so of its task {task:?}"
+                        ));
+                    }
+                }
+                moved => watch.broken(&format!("{c} was over and is not any more: {moved}")),
+            }
+        }
+        if ended {
+            watch.look_at_edge();
         }
     }
 
-    /// A commit shows a run's state from now on: what is final is never replaced by another.
-    pub fn posted(&self, now: Timestamp, run: &RunId, state: StatusState) {
-        let before = self.shown.lock().unwrap().insert(run.clone(), state);
-        if let Some(before) = before
-            && before != StatusState::Pending
-            && before != state
-        {
-            let (before, state) = (before.word(), state.word());
-            self.trace
-                .broken(now, &format!("{run} showed {before}, and now {state}"));
+    /// Whether caches hold what they may.
+    pub fn look_at_edge(&self) {
+        self.0.look_at_edge();
+    }
+
+    /// A commit shows a run's state from now on.
+    pub fn posted(&self, run: &RunId, shown: StatusState) {
+        let watch = &*self.0;
+        let came_to = watch.outcome(run);
+        let had_succeeded = watch.noted.lock().unwrap().successes.contains(run);
+        if shown == StatusState::Success {
+            if came_to.state != RunState::Succeeded {
+                let state = came_to.state.word();
+                watch.broken(&format!("{run} shows success, and is {state}"));
+            }
+            watch.noted.lock().unwrap().successes.insert(run.clone());
+        } else if had_succeeded && !watch.has_stops {
+            let shown = shown.word();
+            watch.broken(&format!("{run} showed success, and now {shown}"));
         }
+    }
+}
+
+/// What a run came to, itself or by the one that covers it.
+struct Outcome {
+    state: RunState,
+    ended_at: Option<i64>,
+}
+
+impl Watch {
+    /// A run's state changed. Whether it has ended.
+    fn run_moved(&self, id: &RunId, from: &str, to: &str) -> bool {
+        let from = RunState::parse(from).unwrap();
+        let to = RunState::parse(to).unwrap();
+        let now = self.time.now();
+        let (a, b) = (from.word(), to.word());
+        self.trace.tell(now, &format!("{id} is {b}"));
+        if from.is_final() && !(from.can_be_retried() && to == RunState::Pending) {
+            self.broken(&format!("{id} was {a}, and now is {b}"));
+        }
+        let run = self.run(id);
+        let deadline = Timestamp::from_millisecond(run.int("deadline").unwrap()).unwrap();
+        if to.is_final() && now > deadline + GRACE {
+            self.broken(&format!("{id} ended long after its deadline {deadline}"));
+        }
+        if to == RunState::Succeeded {
+            self.look_at_success(id, &run);
+        }
+        to.is_final()
+    }
+
+    /// A success means that everything was purged in which the run's commit differs from what caches held.
+    fn look_at_success(&self, id: &RunId, run: &Row) {
+        let site = self.site(&run.text("site").unwrap());
+        let sql = "SELECT cdn, kind, target, state FROM purges WHERE run = $1";
+        let purges = self.disk.rows(sql, vec![Value::from(&id.0)]);
+        let mut done = Vec::new();
+        for purge in &purges {
+            let text = |column| purge.text(column).unwrap();
+            if text("state") == "done" {
+                done.push((text("cdn"), text("kind"), text("target")));
+            } else {
+                let (target, state) = (text("target"), text("state"));
+                self.broken(&format!("{id} succeeded, and {target} is {state}"));
+            }
+        }
+        let trees = self.trees();
+        let bases: Vec<String> = serde_json::from_str(&run.text("bases").unwrap()).unwrap();
+        let now = &trees[&run.text("commit_id").unwrap()];
+        for base in &bases {
+            let then = &trees[base];
+            let paths: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+            for path in paths
+                .into_iter()
+                .filter(|path| then.get(*path) != now.get(*path))
+            {
+                let url = format!("{}/{path}", site.base_url);
+                for cdn in site.cdns {
+                    let is_purged = done.iter().any(|(on, kind, target)| {
+                        on == cdn
+                            && match kind.as_str() {
+                                "url" => *target == url,
+                                "directory" => url.starts_with(target.as_str()),
+                                _ => false,
+                            }
+                    });
+                    if !is_purged {
+                        self.broken(&format!(
+                            "{id} succeeded, and {url}, which differs from {base}, was not purged on {cdn}"
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
+    fn run(&self, id: &RunId) -> Row {
+        let sql = "SELECT * FROM runs WHERE id = $1";
+        let mut rows = self.disk.rows(sql, vec![Value::from(&id.0)]);
+        rows.pop().unwrap_or_else(|| panic!("there is no run {id}"))
+    }
+
+    /// What a run came to as far as is committed.
+    fn outcome(&self, id: &RunId) -> Outcome {
+        let mut run = self.run(id);
+        while let Some(cover) = run.maybe_text("covered_by").unwrap() {
+            run = self.run(&RunId(cover));
+        }
+        Outcome {
+            state: run.word("state", RunState::parse).unwrap(),
+            ended_at: run.maybe_int("ended_at").unwrap(),
+        }
+    }
+
+    fn site(&self, name: &str) -> &'static Site {
+        self.sites.iter().find(|site| site.name == name).unwrap()
+    }
+
+    /// The tree of every commit that was ever live.
+    fn trees(&self) -> BTreeMap<String, Tree> {
+        let stints = self.caches.stints().into_iter();
+        stints.map(|stint| (stint.commit, stint.tree)).collect()
+    }
+
+    fn broken(&self, promise: &str) {
+        self.trace.broken(self.time.now(), promise);
     }
 }

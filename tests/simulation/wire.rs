@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::process::{Chance, Process, Time};
 use crate::trace::Trace;
 
@@ -28,6 +30,8 @@ pub enum Mishap {
     Throttled(Option<Duration>),
     /// The service says that it failed: it did nothing.
     Failed,
+    /// The service refuses: a key has ended, a right is missing.
+    Refused,
 }
 
 /// Whether the work was done all the same.
@@ -51,7 +55,8 @@ impl Mishap {
             | Self::Unavailable(Work::Undone)
             | Self::Senseless(Work::Undone)
             | Self::Throttled(_)
-            | Self::Failed => false,
+            | Self::Failed
+            | Self::Refused => false,
         }
     }
 }
@@ -64,8 +69,10 @@ pub struct Wire {
     chance: Chance,
     /// Requests in a hundred that meet with a mishap.
     trouble: Mutex<u32>,
-    /// Requests whose work was done and whose answer was lost.
-    answers_lost: Mutex<usize>,
+    /// Until when no request gets through at all.
+    out_until: Mutex<Option<Timestamp>>,
+    /// Whether every request is refused.
+    refuses: Mutex<bool>,
 }
 
 impl Wire {
@@ -76,13 +83,31 @@ impl Wire {
             trace: trace.clone(),
             chance: Chance::new(chance.seed()),
             trouble: Mutex::new(0),
-            answers_lost: Mutex::new(0),
+            out_until: Mutex::new(None),
+            refuses: Mutex::new(false),
         }
     }
 
     /// From now on so many requests in a hundred meet with a mishap.
     pub fn set_trouble(&self, percent: u32) {
         *self.trouble.lock().unwrap() = percent;
+    }
+
+    /// No request gets through for a while.
+    pub fn go_out(&self, length: Duration) {
+        *self.out_until.lock().unwrap() = Some(self.time.now() + length);
+    }
+
+    /// Whether every request is refused from now on.
+    pub fn set_refuses(&self, refuses: bool) {
+        *self.refuses.lock().unwrap() = refuses;
+    }
+
+    /// All is well from now on.
+    pub fn heal(&self) {
+        self.set_trouble(0);
+        self.set_refuses(false);
+        *self.out_until.lock().unwrap() = None;
     }
 
     /// Sends a request: `work` is what the service does with it. What it came to, or what went wrong.
@@ -95,7 +120,8 @@ impl Wire {
         process.point("before a request").await;
         let mishap = self.mishap();
         self.tell(&format!("{} -> {}: {what}", process.name, self.name));
-        self.travel(process).await;
+        // What is on its way arrives, whatever becomes of its sender.
+        self.travel().await;
         let came_to = if mishap.does_the_work() {
             Some(work())
         } else {
@@ -104,42 +130,44 @@ impl Wire {
         if mishap != Mishap::None {
             self.tell(&format!("{} -> {}: {mishap:?}", process.name, self.name));
         }
-        if process.dies("before an answer") {
-            self.note_lost(came_to.is_some());
-            std::future::pending::<()>().await;
-        }
+        process.point("before an answer").await;
         if matches!(mishap, Mishap::Hanging(_)) {
             tokio::time::sleep(PATIENCE).await;
         } else {
-            self.travel(process).await;
+            self.travel().await;
         }
         match came_to {
             Some(answer) if mishap == Mishap::None => {
-                if process.dies("after an answer") {
-                    self.note_lost(true);
-                    std::future::pending::<()>().await;
-                }
+                process.point("after an answer").await;
                 Ok(answer)
             }
-            done => {
-                self.note_lost(done.is_some());
-                Err(mishap)
-            }
+            Some(_) | None => Err(mishap),
         }
     }
 
-    async fn travel(&self, process: &Arc<Process>) {
-        tokio::time::sleep(self.chance.millis(1..60)).await;
-        if process.is_dead() {
-            std::future::pending::<()>().await;
-        }
-    }
-
-    fn note_lost(&self, is_lost: bool) {
-        *self.answers_lost.lock().unwrap() += usize::from(is_lost);
+    async fn travel(&self) {
+        let trouble = *self.trouble.lock().unwrap();
+        let is_slow = trouble > 0 && self.chance.one_in(10);
+        let most = if is_slow { 12_000 } else { 60 };
+        tokio::time::sleep(self.chance.millis(1..most)).await;
     }
 
     fn mishap(&self) -> Mishap {
+        let is_out = self
+            .out_until
+            .lock()
+            .unwrap()
+            .is_some_and(|until| self.time.now() < until);
+        if is_out {
+            return if self.chance.one_in(2) {
+                Mishap::Hanging(Work::Undone)
+            } else {
+                Mishap::Unreachable
+            };
+        }
+        if *self.refuses.lock().unwrap() {
+            return Mishap::Refused;
+        }
         let trouble = *self.trouble.lock().unwrap();
         if trouble == 0 || !self.chance.percent(trouble) {
             return Mishap::None;

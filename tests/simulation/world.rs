@@ -1,20 +1,17 @@
-//! A world made from a seed: what happens in it, and what must be so in the end.
+//! A world made from a seed, and what happens in it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use purgehook::cdn::{Limit, Limits};
-use purgehook::clock::Clock;
-use purgehook::config::{self, ALL_KINDS, Config, Reach};
+use purgehook::cdn::{Cdn, Limit, Limits};
+use purgehook::config::{Config, Reach};
 use purgehook::engine::{Engine, Received};
 use purgehook::forge::Headers;
-use purgehook::http::Outside;
 use purgehook::purge::PurgeKind;
-use purgehook::run::{Run, RunId, RunState};
-use purgehook::settings::Environment;
-use purgehook::store::{RunFilter, Store};
+use purgehook::run::RunId;
+use purgehook::store::Store;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -23,38 +20,15 @@ use crate::cdn::{Account, History, Nature};
 use crate::database::{Disk, Opened};
 use crate::forge::{Delivery, Host};
 use crate::process::{Chance, Process, Time};
-use crate::promises::Promises;
+use crate::promises::{Noted, Promises, Watch};
+use crate::rules::{PATHS, PLAIN, RICH, Rules};
 use crate::trace::Trace;
 use crate::{cdn, forge};
 
-const CDN: &str = "edge";
-const CONTEXT: &str = "purgehook/www";
-const PATHS: [&str; 5] = [
-    "a.html",
-    "b.html",
-    "c.html",
-    "css/site.css",
-    "css/print.css",
-];
-
-/// The rules as a user would write them; the clients are replaced by the world's.
-const RULES: &str = r#"
-server: {public_url: "http://127.0.0.1:8080"}
-forges:
-  host: {kind: github, secrets: ["a-secret-of-the-world"], token: t}
-cdns:
-  edge: {kind: tencent-cdn, secret_id: i, secret_key: k}
-sites:
-  www:
-    repo: host:acme/website
-    base_urls: [https://www.example.com]
-    cdns: [edge]
-    status: {context: purgehook/www}
-    rules:
-      - name: pages
-        match: ["**"]
-        urls: ["/{path}"]
-"#;
+/// Looks at what has become of the runs in the end, each so long after the one before.
+const LOOK: Duration = Duration::from_secs(20);
+/// The longest that everything may take in the end: runs have six hours, and quotas a day.
+const PATIENCE: Duration = Duration::from_secs(32 * 60 * 60);
 
 /// One run of the program.
 struct Life {
@@ -65,17 +39,32 @@ struct Life {
     _config: watch::Sender<Arc<Config>>,
 }
 
+/// What is so of a world from beginning to end.
+struct Kind {
+    rules: &'static Rules,
+    /// Processes that work on the database at the same time.
+    replicas: usize,
+    /// Whether a process may stand still and go on later.
+    has_stops: bool,
+}
+
 struct World {
+    nature: Kind,
     time: Time,
     chance: Chance,
     trace: Trace,
     disk: Arc<Disk>,
     host: Arc<Host>,
-    account: Arc<Account>,
+    accounts: BTreeMap<String, Arc<Account>>,
     caches: Arc<Caches>,
-    lives: u32,
-    life: Option<Life>,
+    promises: Promises,
+    lives: Vec<Option<Life>>,
+    begun: usize,
+    /// Times that a process died or stood still.
+    accidents: usize,
     tree: Tree,
+    /// Commits that were live, oldest first.
+    past: Vec<(String, Tree)>,
     acknowledged: Vec<(String, Vec<RunId>)>,
 }
 
@@ -95,89 +84,99 @@ pub fn happen(seed: u64) -> Trace {
     trace
 }
 
-/// The rules, read once.
-fn rules() -> &'static Config {
-    static CONFIG: OnceLock<Config> = OnceLock::new();
-    CONFIG.get_or_init(|| {
-        let outside = Outside::new(Clock::system()).unwrap();
-        let environment = Environment::of([]);
-        let loaded = config::read("rules.yaml", RULES, environment, &outside, ALL_KINDS);
-        loaded
-            .unwrap_or_else(|problems| panic!("{problems}"))
-            .config
-    })
-}
-
 impl World {
     fn new(seed: u64, trace: &Trace) -> Self {
         let chance = Chance::new(seed);
-        let time = Time::beginning_at("2026-01-05T03:00:00Z".parse::<Timestamp>().unwrap());
+        let replicas = if chance.one_in(4) { 2 } else { 1 };
+        let nature = Kind {
+            rules: if chance.one_in(2) { &RICH } else { &PLAIN },
+            replicas,
+            has_stops: replicas > 1 && chance.one_in(3),
+        };
+        // Quotas begin anew at 16:00.
+        let begin: Timestamp = "2026-01-05T15:48:00Z".parse().unwrap();
+        let time = Time::beginning_at(begin);
         let caches = Arc::new(Caches::default());
-        let limit = |per_request, per_day| Limit {
-            per_request,
-            per_day,
-            per_day_configured: false,
-            requests_per_second: 5,
-        };
-        let kinds = BTreeMap::from([
-            (PurgeKind::Url, limit(3, 10_000)),
-            (PurgeKind::Directory, limit(2, 100)),
-        ]);
-        let histories = [History::Prompt, History::Late, History::None];
-        let nature = Nature {
-            name: CDN.to_owned(),
-            per_day: kinds
-                .iter()
-                .map(|(kind, limit)| (*kind, limit.per_day))
-                .collect(),
-            limits: Limits {
-                kinds,
-                queries_per_second: 5,
-                url_length: None,
-            },
-            history: histories[chance.place(histories.len())],
-            says_quota: chance.one_in(2),
-        };
-        Self {
+        let disk = Disk::new(nature.replicas > 1, &chance, time, trace);
+        let accounts: BTreeMap<String, Arc<Account>> = nature
+            .rules
+            .cdns
+            .iter()
+            .map(|name| {
+                let nature = account(name, &chance, nature.has_stops);
+                let account = Account::new(nature, &caches, time, &chance, trace);
+                ((*name).to_owned(), account)
+            })
+            .collect();
+        let promises = Promises::new(Watch {
+            disk: Arc::clone(&disk),
+            caches: Arc::clone(&caches),
+            accounts: accounts.clone(),
+            sites: nature.rules.sites,
             time,
-            disk: Disk::new(false, &chance, time, trace),
-            host: Host::new(Promises::new(trace), time, &chance, trace),
-            account: Account::new(nature, &caches, time, &chance, trace),
-            caches,
             trace: trace.clone(),
-            lives: 0,
-            life: None,
+            has_stops: nature.has_stops,
+            noted: Mutex::new(Noted::default()),
+        });
+        Self {
+            host: Host::new(&promises, time, &chance, trace),
+            lives: (0..nature.replicas).map(|_| None).collect(),
+            nature,
+            time,
+            disk,
+            accounts,
+            caches,
+            promises,
+            trace: trace.clone(),
+            begun: 0,
+            accidents: 0,
             tree: Tree::new(),
+            past: Vec::new(),
             acknowledged: Vec::new(),
             chance,
         }
     }
 
-    async fn start(&mut self) {
-        self.lives += 1;
-        let name = format!("life-{}", self.lives);
+    async fn start(&mut self, seat: usize) {
+        self.begun += 1;
+        let name = format!("life-{}", self.begun);
         let process = Process::new(name, self.time, &self.chance, &self.trace);
-        let mut config = rules().clone();
-        let client = Arc::new(cdn::Client {
-            account: Arc::clone(&self.account),
-            process: Arc::clone(&process),
-        });
-        config.cdns.insert(CDN.to_owned(), client.clone());
+        let mut config = self.nature.rules.config();
+        let cdns: BTreeMap<String, Arc<dyn Cdn>> = self
+            .accounts
+            .iter()
+            .map(|(name, account)| {
+                let client = cdn::Client {
+                    account: Arc::clone(account),
+                    process: Arc::clone(&process),
+                };
+                (name.clone(), Arc::new(client) as _)
+            })
+            .collect();
         for site in config.sites.values_mut() {
-            site.reach = Reach::Live(BTreeMap::from([(CDN.to_owned(), client.clone() as _)]));
+            let its = cdns.iter().filter(|(name, _)| site.cdns.contains(name));
+            site.reach = Reach::Live(its.map(|(n, cdn)| (n.clone(), Arc::clone(cdn))).collect());
         }
+        config.cdns = cdns;
         let client = forge::Client {
             host: Arc::clone(&self.host),
             process: Arc::clone(&process),
         };
         config.forges.insert("host".to_owned(), Arc::new(client));
-        let store = Arc::new(self.store(&process));
-        store.free_leases().await.unwrap();
+        let store = Arc::new(Store::on(Box::new(Opened {
+            disk: Arc::clone(&self.disk),
+            process: Arc::clone(&process),
+            promises: Some(self.promises.clone()),
+        })));
+        if store.free_leases().await.is_err() {
+            // The disk has trouble; whoever looks after the program starts it again later.
+            return;
+        }
         let (config_sender, config) = watch::channel(Arc::new(config));
         let engine = Engine::new(config, store, process.clock.clone());
         let (stop, stopping) = watch::channel(false);
         let steps = tokio::spawn(Arc::clone(&engine).run(stopping));
-        self.life = Some(Life {
+        self.lives[seat] = Some(Life {
             process,
             engine,
             steps,
@@ -186,60 +185,72 @@ impl World {
         });
     }
 
-    fn store(&self, process: &Arc<Process>) -> Store {
-        Store::on(Box::new(Opened {
-            disk: Arc::clone(&self.disk),
-            process: Arc::clone(process),
-        }))
-    }
-
     /// Starts the program anew where it died.
     async fn see_to_it(&mut self) {
-        if self
-            .life
-            .as_ref()
-            .is_some_and(|life| life.process.is_dead())
-        {
-            self.end();
-        }
-        if self.life.is_none() {
-            self.start().await;
-        }
-    }
-
-    fn end(&mut self) {
-        if let Some(life) = self.life.take() {
-            life.process.kill("at the world's wish");
-            life.steps.abort();
-        }
-    }
-
-    fn push(&mut self) -> Delivery {
-        let path = PATHS[self.chance.place(PATHS.len())].to_owned();
-        if self.chance.one_in(5) {
-            self.tree.remove(&path);
-        } else {
-            self.tree.insert(path, self.chance.within(1..1 << 40));
-        }
-        let commit = self.host.commit(&self.tree);
-        // The origin has it before the forge tells of it, as purgehook's trigger asks.
-        self.caches.serve(self.time.now(), &self.tree);
-        self.host.push(&commit)
-    }
-
-    async fn visit(&self) {
-        for path in PATHS {
-            if self.chance.one_in(2) {
-                let url = format!("https://www.example.com/{path}");
-                self.caches.visit(self.time.now(), CDN, &url);
+        for seat in 0..self.lives.len() {
+            let life = self.lives[seat].as_ref();
+            if life.is_some_and(|life| life.process.is_dead()) {
+                self.end(seat);
+            }
+            if self.lives[seat].is_none() {
+                self.start(seat).await;
             }
         }
     }
 
-    /// Hands a delivery over; a dead process does not answer.
-    async fn deliver(&mut self, delivery: &Delivery) {
+    fn end(&mut self, seat: usize) {
+        if let Some(life) = self.lives[seat].take() {
+            life.process.kill("at the world's wish");
+            life.steps.abort();
+            self.accidents += 1;
+        }
+    }
+
+    /// Somebody pushes. The origin has it before the forge tells of it.
+    fn push(&mut self) -> Delivery {
+        let is_rollback = self.past.len() > 1 && self.chance.one_in(6);
+        let commit = if is_rollback {
+            let (commit, tree) = self.past[self.chance.place(self.past.len())].clone();
+            self.tree = tree;
+            commit
+        } else {
+            for _ in 0..=self.chance.within(0..2) {
+                let path = PATHS[self.chance.place(PATHS.len())].to_owned();
+                if self.chance.one_in(5) {
+                    self.tree.remove(&path);
+                } else {
+                    self.tree.insert(path, self.chance.within(1..1 << 40));
+                }
+            }
+            self.host.commit(&self.tree)
+        };
+        self.past.push((commit.clone(), self.tree.clone()));
+        self.tell(&format!("{} goes live", &commit[..8]));
+        self.caches.serve(self.time.now(), &commit, &self.tree);
+        self.host.push(&commit)
+    }
+
+    fn visit(&self, percent: u32) {
+        for site in self.nature.rules.sites {
+            for cdn in site.cdns {
+                for path in PATHS {
+                    if self.chance.percent(percent) {
+                        let url = format!("{}/{path}", site.base_url);
+                        self.caches.visit(self.time.now(), cdn, &url);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands a delivery over. Whether it was taken in; a dead process does not answer.
+    async fn deliver(&mut self, delivery: &Delivery) -> bool {
         self.see_to_it().await;
-        let Some(life) = &self.life else { return };
+        let seat = self.chance.place(self.lives.len());
+        let Some(life) = &self.lives[seat] else {
+            return false;
+        };
+        self.tell(&format!("{} comes to {}", delivery.id, life.process.name));
         let headers = Headers::new([("x-delivery", delivery.id.as_bytes())]);
         let receiving =
             life.engine
@@ -247,119 +258,202 @@ impl World {
         let answer = tokio::select! {
             biased;
             answer = receiving => answer,
-            () = life.process.died() => return,
+            () = life.process.died() => return false,
         };
-        if let Ok(Received::Accepted { delivery, runs } | Received::Duplicate { delivery, runs }) =
-            answer
-        {
-            self.acknowledged.push((delivery, runs));
+        match answer {
+            Ok(Received::Accepted { delivery, runs } | Received::Duplicate { delivery, runs }) => {
+                self.acknowledged.push((delivery, runs));
+                true
+            }
+            Ok(received @ (Received::Pong | Received::Ignored { .. })) => {
+                let promise = format!("{} came to {received:?}", delivery.id);
+                self.trace.broken(self.time.now(), &promise);
+                true
+            }
+            Err(error) => {
+                self.tell(&format!("{} is turned away: {error}", delivery.id));
+                false
+            }
         }
     }
 
     async fn script(&mut self) {
-        self.start().await;
+        self.see_to_it().await;
         let first = self.push();
         self.deliver(&first).await;
-        tokio::time::sleep(Duration::from_secs(300)).await;
-        self.visit().await;
-        let mut late = Vec::new();
-        for _ in 0..self.chance.within(3..10) {
-            match self.chance.within(0..8) {
-                0..3 => {
+        tokio::time::sleep(self.chance.millis(0..90_000)).await;
+        self.visit(50);
+        let (mut late, mut past) = (Vec::new(), vec![first]);
+        for _ in 0..self.chance.within(4..12) {
+            match self.chance.within(0..16) {
+                0..6 => {
                     let delivery = self.push();
+                    past.push(delivery.clone());
                     match self.chance.within(0..6) {
-                        0 => {} // lost
+                        0 => self.tell("nobody hears of it"),
                         1 => late.push(delivery),
                         2 => {
                             self.deliver(&delivery).await;
                             self.deliver(&delivery).await;
                         }
-                        _ => self.deliver(&delivery).await,
+                        _ => {
+                            self.deliver(&delivery).await;
+                        }
                     }
                 }
-                3 => {
+                6 => {
                     if let Some(delivery) = late.pop() {
                         self.deliver(&delivery).await;
                     }
                 }
-                4 => {
-                    let percent = u32::try_from(self.chance.within(0..50)).unwrap();
-                    self.host.wire.set_trouble(percent);
-                    self.account.wire.set_trouble(percent / 2);
+                7 => {
+                    let delivery = past[self.chance.place(past.len())].clone();
+                    self.deliver(&delivery).await;
                 }
-                5 => {
-                    if let Some(life) = &self.life {
-                        life.process.light(self.chance.within(0..30));
+                8 => self.have_trouble(),
+                9 => {
+                    let seat = self.chance.place(self.lives.len());
+                    if let Some(life) = &self.lives[seat] {
+                        life.process.light(self.chance.within(0..40));
                     }
                 }
-                6 => self
-                    .account
-                    .set_bad_ends(if self.chance.one_in(3) { 20 } else { 0 }),
-                _ => self.visit().await,
+                10 => {
+                    let seat = self.chance.place(self.lives.len());
+                    if let Some(life) = self.lives[seat].as_ref().filter(|_| self.nature.has_stops)
+                    {
+                        life.process.stop(self.chance.millis(1_000..150_000));
+                        self.accidents += 1;
+                    }
+                }
+                11 => {
+                    if self.chance.one_in(4) {
+                        self.tell("the forge cleans up");
+                        self.host.clean_up();
+                    }
+                }
+                12 => {
+                    for account in self.accounts.values() {
+                        account.set_bad_ends(if self.chance.one_in(3) { 20 } else { 0 });
+                    }
+                }
+                _ => self.visit(30),
             }
-            tokio::time::sleep(self.chance.millis(0..60_000)).await;
+            let pause = if self.chance.one_in(2) { 4_000 } else { 60_000 };
+            tokio::time::sleep(self.chance.millis(0..pause)).await;
             self.see_to_it().await;
+            self.promises.look_at_edge();
         }
     }
 
-    /// Nothing goes wrong any more: everything must come to its end.
+    /// Something outside begins to go wrong, or stops.
+    fn have_trouble(&mut self) {
+        let accounts: Vec<&Arc<Account>> = self.accounts.values().collect();
+        let account = accounts[self.chance.place(accounts.len())];
+        let percent = u32::try_from(self.chance.within(0..60)).unwrap();
+        match self.chance.within(0..8) {
+            0..2 => self.host.wire.set_trouble(percent),
+            2..4 => account.wire.set_trouble(percent),
+            4 => account.wire.go_out(self.chance.millis(1_000..240_000)),
+            5 => self.host.wire.go_out(self.chance.millis(1_000..240_000)),
+            6 => {
+                let refuses = self.chance.one_in(2);
+                if self.chance.one_in(2) {
+                    account.wire.set_refuses(refuses);
+                } else {
+                    self.host.wire.set_refuses(refuses);
+                }
+            }
+            _ => self.disk.set_trouble(percent / 4),
+        }
+    }
+
+    /// Nothing goes wrong any more: everything must come to its end, and the last push to a good one.
     async fn settle(&mut self) {
-        self.host.wire.set_trouble(0);
-        self.account.wire.set_trouble(0);
-        self.account.set_bad_ends(0);
-        self.end();
-        self.start().await;
-        let eyes = Process::new("eyes".to_owned(), self.time, &self.chance, &self.trace);
-        let store = self.store(&eyes);
-        // Longer than a comparison with the forge takes to come round, and than a run may take.
-        let mut runs = Vec::new();
-        for quarter in 0..30 {
-            tokio::time::sleep(Duration::from_secs(900)).await;
-            runs = store
-                .runs(&RunFilter {
-                    limit: 1_000,
-                    ..RunFilter::default()
-                })
-                .await
-                .unwrap();
-            if quarter > 0 && runs.iter().all(|run| run.state != RunState::Pending) {
+        self.host.wire.heal();
+        self.disk.set_trouble(0);
+        for account in self.accounts.values() {
+            account.wire.heal();
+            account.buy(1_000);
+            account.set_bad_ends(0);
+        }
+        for seat in 0..self.lives.len() {
+            self.end(seat);
+        }
+        self.tell("all is well");
+        self.visit(30);
+        let last = self.push();
+        while !self.deliver(&last).await {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let begun = self.time.now();
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let sql = "SELECT (SELECT COUNT(*) FROM runs WHERE state = 'pending')
+                 + (SELECT COUNT(*) FROM work WHERE id LIKE 'status %') AS open,
+                 (SELECT COUNT(*) FROM runs WHERE state = 'succeeded' AND commit_id = $1) AS well";
+            let head = self.past.last().map(|(commit, _)| commit.as_str());
+            let rows = self.disk.rows(sql, vec![head.into()]);
+            let count = |column| rows[0].int(column).unwrap();
+            let sites = self.nature.rules.sites.len();
+            if count("open") == 0 && usize::try_from(count("well")).unwrap() >= sites {
+                break;
+            }
+            if self.time.now() > begun + PATIENCE {
+                let open = count("open");
+                let promise = format!("{open} things are not over after {PATIENCE:?}");
+                self.trace.broken(self.time.now(), &promise);
                 break;
             }
         }
-        self.check(&runs);
-        self.end();
+        let accidents = self.accidents + self.disk.failures();
+        self.promises
+            .look_at_the_end(&self.host, &self.acknowledged, accidents);
+        for seat in 0..self.lives.len() {
+            self.end(seat);
+        }
     }
 
-    fn check(&self, runs: &[Run]) {
-        let now = self.time.now();
-        let known: BTreeSet<&RunId> = runs.iter().map(|run| &run.id).collect();
-        for (delivery, of) in &self.acknowledged {
-            if of.is_empty() || of.iter().any(|run| !known.contains(run)) {
-                self.trace.broken(
-                    now,
-                    &format!("{delivery} was acknowledged without its runs"),
-                );
-            }
-        }
-        for run in runs {
-            let state = run.state.word();
-            if run.state == RunState::Pending {
-                self.trace
-                    .broken(now, &format!("{} never ended: {}", run.id, run.summary));
-                continue;
-            }
-            let shown = self.host.shown_for(&run.commit, CONTEXT, &run.id);
-            self.trace
-                .tell(now, &format!("{} ended {state}, shows {shown:?}", run.id));
-        }
-        let all_well = runs
+    fn tell(&self, what: &str) {
+        self.trace.tell(self.time.now(), what);
+    }
+}
+
+/// A CDN's account, of a random kind.
+fn account(name: &str, chance: &Chance, has_stops: bool) -> Nature {
+    let is_scarce = chance.one_in(4);
+    let limit = |per_request, per_day| Limit {
+        per_request,
+        per_day,
+        per_day_configured: false,
+        requests_per_second: 5,
+    };
+    let says_quota = chance.one_in(2);
+    // What nobody can ask for is what the vendor documents, and takes days to wait for.
+    let urls = match (is_scarce, says_quota) {
+        (true, true) => chance.within(4..20),
+        (true, false) => chance.within(20..40),
+        (false, _) => 10_000,
+    };
+    let kinds = BTreeMap::from([
+        (PurgeKind::Url, limit(3, urls)),
+        (PurgeKind::Directory, limit(2, 100)),
+        (PurgeKind::Prefetch, limit(3, 1_000)),
+    ]);
+    let histories = [History::Prompt, History::Late, History::None];
+    Nature {
+        name: name.to_owned(),
+        per_day: kinds
             .iter()
-            .all(|run| matches!(run.state, RunState::Succeeded | RunState::Superseded));
-        if all_well && !runs.is_empty() {
-            for stale in self.caches.stale(now, &self.tree) {
-                self.trace
-                    .broken(now, &format!("all runs ended well, and {stale}"));
-            }
-        }
+            .map(|(kind, limit)| (*kind, limit.per_day))
+            .collect(),
+        limits: Limits {
+            kinds,
+            queries_per_second: 5,
+            url_length: None,
+        },
+        history: histories[chance.place(histories.len())],
+        says_quota,
+        watches_rates: !has_stops,
+        slowest: if chance.one_in(4) { 60_000 } else { 3_000 },
     }
 }
