@@ -198,7 +198,8 @@ async fn found_by_delivery<'c>(
     let store = open_store(config).await?;
     let mut runs = store.runs_of_delivery(delivery).await?.with_context(|| {
         format!(
-            "there is no delivery {delivery:?} in the database: one that was ignored is not kept"
+            "there is no delivery {delivery:?} in the database: one that was ignored is not kept, \
+             and others go once their runs ended longer ago than `server.retention`"
         )
     })?;
     runs.retain(|run| site.is_none_or(|site| run.site == site));

@@ -21,7 +21,9 @@ pub async fn run(rules: &Path, options: &ServerOptions, run: String) -> anyhow::
     let engine = Engine::new(config_now, store, Clock::system());
     let id = RunId(run);
     match engine.retry(&id).await? {
-        None => bail!("there is no run {id}; `purgehook runs` lists them"),
+        None => {
+            bail!("there is no run {id}, or not any more; `purgehook runs` lists those there are")
+        }
         Some(false) => {
             bail!("run {id} has not failed: only failed and errored runs can be tried again")
         }

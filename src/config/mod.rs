@@ -64,6 +64,8 @@ pub struct Server {
     pub database: String,
     /// How often sites are compared with their forges, in case a webhook was lost. Default: 5 minutes; zero: never.
     pub reconcile: Duration,
+    /// How long deliveries and runs are kept after their end. Default: 90 days; zero: for ever.
+    pub retention: Duration,
     /// Whether purgehook only observes: then every site is [`Reach::Observed`]. Default: no.
     pub observes: bool,
     /// Opens the actions. Unset: pages are read-only.

@@ -16,6 +16,12 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 const DEFAULT_DATABASE: &str = "sqlite://purgehook.db";
 /// How often sites are compared with their forges when nobody says.
 const DEFAULT_RECONCILE: Duration = Duration::from_secs(300);
+/// How long what has ended is kept when nobody says.
+const DEFAULT_RETENTION: Duration = Duration::from_secs(90 * DAY);
+/// A delivery that comes again is known by the one that came first. GitHub sends one again for three
+/// days, GitHub Enterprise Server for seven ("Redelivering webhooks").
+const SHORTEST_RETENTION: Duration = Duration::from_secs(7 * DAY);
+const DAY: u64 = 24 * 60 * 60;
 /// An admin token shorter than this could be guessed.
 const SHORTEST_TOKEN: usize = 16;
 
@@ -29,6 +35,7 @@ pub(super) fn read(root: &mut Section) -> Option<Server> {
             public_url: None,
             database: DEFAULT_DATABASE.to_owned(),
             reconcile: DEFAULT_RECONCILE,
+            retention: DEFAULT_RETENTION,
             observes: false,
             admin_token: None,
         });
@@ -49,6 +56,10 @@ pub(super) fn read(root: &mut Section) -> Option<Server> {
     let reconcile = section
         .duration("reconcile")
         .map_or(DEFAULT_RECONCILE, |every| every.value);
+    let retention = match section.duration("retention") {
+        Some(kept) => check_retention(&mut section, kept),
+        None => Some(DEFAULT_RETENTION),
+    };
     let observes = section
         .word("mode", &MODES)
         .is_some_and(|mode| mode.value == "observe");
@@ -70,6 +81,7 @@ pub(super) fn read(root: &mut Section) -> Option<Server> {
         public_url: url,
         database: database?,
         reconcile,
+        retention: retention?,
         observes,
         admin_token,
     })
@@ -81,6 +93,19 @@ fn warn_no_link(section: &mut Section, at: crate::settings::Span) {
         "`server.public_url` is not set, so statuses will carry no link",
         Some("set it to the address at which browsers reach purgehook".to_owned()),
     );
+}
+
+/// Accepts zero, and what is long enough for a delivery that comes again.
+fn check_retention(section: &mut Section, kept: Located<Duration>) -> Option<Duration> {
+    if kept.value.is_zero() || kept.value >= SHORTEST_RETENTION {
+        return Some(kept.value);
+    }
+    section.problem(
+        kept.at,
+        "`retention` must be 7 days or more: a forge may send a delivery again for that long",
+        Some("write e.g. `90d`, or `0s` to keep everything".to_owned()),
+    );
+    None
 }
 
 /// Accepts `ip:port`, `[ip]:port` and `host:port`.

@@ -531,6 +531,26 @@ sites:
 }
 
 #[test]
+fn what_ended_is_kept_for_a_time_that_covers_what_forges_send_again() {
+    let retention = |server: &str| {
+        let text = with_site(MINIMAL).replacen("server: {", &format!("server: {{{server}"), 1);
+        reading(&text).map(|loaded| loaded.config.server.retention.as_secs() / 3_600)
+    };
+
+    assert_eq!(retention("").ok(), Some(90 * 24));
+    assert_eq!(retention("retention: 7d, ").ok(), Some(7 * 24));
+    assert_eq!(retention("retention: 2w 12h, ").ok(), Some(14 * 24 + 12));
+    assert_eq!(retention("retention: 0s, ").ok(), Some(0), "for ever");
+    for wrong in ["6d 23h", "1s", "3 months", "-8d"] {
+        let problems = retention(&format!("retention: {wrong}, ")).unwrap_err();
+        assert!(
+            problems.to_string().contains("`retention` must be"),
+            "{problems}"
+        );
+    }
+}
+
+#[test]
 fn a_file_without_parts_says_which_are_missing() {
     assert_eq!(
         said(""),

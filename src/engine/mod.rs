@@ -22,6 +22,7 @@ mod quota;
 mod rate;
 mod reconcile;
 mod recover;
+mod removal;
 mod report;
 mod retry;
 mod submit;
@@ -83,6 +84,7 @@ pub struct Engine {
     known: known::Known,
     suspects: breaker::Suspects,
     logs: recover::Logs,
+    removed: removal::Tally,
 }
 
 /// What a step came to, to be committed.
@@ -132,6 +134,7 @@ impl Engine {
             known: known::Known::default(),
             suspects: breaker::Suspects::default(),
             logs: recover::Logs::default(),
+            removed: removal::Tally::default(),
         })
     }
 
@@ -163,7 +166,7 @@ impl Engine {
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         tokio::select! {
             biased;
-            () = self.reconcile_from_now() => {}
+            () = self.look_after_all() => {}
             () = stopped(&mut stop, Duration::ZERO) => return,
         }
         let cut = watch::Sender::new(false);
@@ -193,7 +196,7 @@ impl Engine {
                 // A site may be new, or follow something else from now on.
                 Ok(()) = config.changed() => tokio::select! {
                     biased;
-                    () = self.reconcile_from_now() => {}
+                    () = self.look_after_all() => {}
                     () = stopped(&mut stop, LAST_LOOK) => break,
                 },
                 () = &mut listening => {}
@@ -225,9 +228,13 @@ impl Engine {
         }
     }
 
-    async fn reconcile_from_now(&self) {
+    /// Asks for what is done every now and then, from now on.
+    async fn look_after_all(&self) {
         if let Err(error) = self.begin_reconciling().await {
             error!("cannot begin to compare sites with their forges: {error}");
+        }
+        if let Err(error) = self.begin_removing().await {
+            error!("cannot begin to remove what is old: {error}");
         }
     }
 
@@ -395,6 +402,7 @@ impl Engine {
             WorkKey::Run(run) => self.advance(run, work).await?,
             WorkKey::Status(run) => self.report(run, work).await?,
             WorkKey::Reconcile { site } => self.reconcile(site).await?,
+            WorkKey::Remove => self.remove_old().await?,
             WorkKey::Submit { account, kind } => self.submit(account, *kind, work).await?,
             WorkKey::Follow { account, kind } => self.follow(account, *kind, work).await?,
         };

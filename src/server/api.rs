@@ -205,7 +205,9 @@ pub(super) async fn run(request: HttpRequest, shared: Data<Shared>) -> HttpRespo
 pub(super) fn no_such_run(asked: &str) -> HttpResponse {
     answer::refused(
         StatusCode::NOT_FOUND,
-        format_args!("there is no run {asked:?}; GET /api/v1/runs lists those there are"),
+        format_args!(
+            "there is no run {asked:?}, or not any more; GET /api/v1/runs lists those there are"
+        ),
     )
 }
 

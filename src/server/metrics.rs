@@ -18,7 +18,7 @@ use super::Shared;
 use crate::config::{Config, Reloads};
 use crate::purge::PurgeKind;
 use crate::run::RunState;
-use crate::store::{PendingPurges, Store, StoreError, Upstream};
+use crate::store::{PendingPurges, Removed, Store, StoreError, Upstream};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -51,6 +51,11 @@ struct PurgeLabels {
 struct ObservedLabels {
     cdn: String,
     kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RemovedLabels {
+    what: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -129,12 +134,18 @@ struct Figures {
 }
 
 /// The figures as metrics; none where the store does not answer, which is a figure too.
-fn registry(figures: Option<Figures>, config: &Config, reloads: &Reloads) -> Registry {
+fn registry(
+    figures: Option<Figures>,
+    config: &Config,
+    reloads: &Reloads,
+    removed: Removed,
+) -> Registry {
     let mut registry = Registry::with_prefix("purgehook");
     let up = Gauge::<i64>::default();
     up.set(i64::from(figures.is_some()));
     registry.register("store_up", "Whether the store answers", up);
     add_reloads(&mut registry, reloads);
+    add_removed(&mut registry, removed);
     let sites = Family::<SiteLabels, Gauge>::default();
     for site in config.sites.values() {
         let labels = SiteLabels {
@@ -198,6 +209,29 @@ fn add_upstreams(registry: &mut Registry, config: &Config, silent: &[Upstream]) 
         "upstream_up",
         "Whether a CDN or a forge answers; one that did not several times in a row is left alone for a while",
         up.clone(),
+    );
+}
+
+fn add_removed(registry: &mut Registry, removed: Removed) {
+    let Removed {
+        runs,
+        deliveries,
+        purges,
+        tasks,
+    } = removed;
+    let by_what = Family::<RemovedLabels, Counter>::default();
+    for (what, count) in [
+        ("run", runs),
+        ("delivery", deliveries),
+        ("purge", purges),
+        ("task", tasks),
+    ] {
+        by_what.get_or_create(&RemovedLabels { what }).inc_by(count);
+    }
+    registry.register(
+        "removed",
+        "What this process removed for its age (`server.retention`)",
+        by_what,
     );
 }
 
@@ -287,7 +321,12 @@ pub(super) async fn scrape(shared: Data<Shared>) -> HttpResponse {
     };
     match text(
         &shared.metrics.registry,
-        &registry(figures, &shared.engine.config(), &shared.reloads.borrow()),
+        &registry(
+            figures,
+            &shared.engine.config(),
+            &shared.reloads.borrow(),
+            shared.engine.removed(),
+        ),
     ) {
         Ok(text) => HttpResponse::Ok()
             .insert_header((header::CONTENT_TYPE, CONTENT_TYPE))

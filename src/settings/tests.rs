@@ -132,7 +132,7 @@ fn every_wrong_value_is_named_with_its_place_and_all_at_once() {
             "1:4 `n` must be a whole number from 1 to 100, not `8x`",
             "2:5 `n2` must be a whole number from 1 to 100, not `101`",
             "3:4 `t` must be `true` or `false`, not `yes` | write `true`",
-            "4:4 `d` must be a time span, not `10` | write a number and its unit, e.g. `30s`, `10m` or `1h 30m`",
+            "4:4 `d` must be a time span, not `10` | write a number and its unit, e.g. `30s`, `1h 30m` or `90d`",
             "5:4 `u` is no URL: relative URL without a base (`example.com`) | write an address such as `https://example.com`",
             "6:5 `u2` must not hold `?` or `#` (`https://a.b/?q`) | write an address such as `https://example.com`",
             "7:5 `u3` must not hold a user name or a password",

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use jiff::SpanRelativeTo;
 use url::Url;
 
 use super::file::File;
@@ -130,15 +131,16 @@ impl Section {
     pub fn duration(&mut self, key: &str) -> Option<Located<Duration>> {
         let node = self.take(key)?;
         let (scalar, at) = self.scalar(key, node)?;
-        let span = scalar.text.trim().parse::<jiff::SignedDuration>();
-        match span.ok().and_then(|span| Duration::try_from(span).ok()) {
+        let span = scalar.text.trim().parse::<jiff::Span>().ok();
+        let span = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
+        match span.and_then(|span| Duration::try_from(span).ok()) {
             Some(value) => Some(Located { value, at }),
             None => {
                 let message = format!(
                     "`{key}` must be a time span, not `{}`",
                     File::shown(&scalar)
                 );
-                let advice = "write a number and its unit, e.g. `30s`, `10m` or `1h 30m`";
+                let advice = "write a number and its unit, e.g. `30s`, `1h 30m` or `90d`";
                 self.problem(at, message, Some(advice.to_owned()));
                 None
             }

@@ -39,6 +39,8 @@ pub enum WorkKey {
         /// The site.
         site: String,
     },
+    /// Taking away what is older than it is kept for.
+    Remove,
     /// Asking a CDN how an account's tasks of one kind stand.
     Follow {
         /// The account, as its CDN names it.
@@ -48,18 +50,25 @@ pub enum WorkKey {
     },
 }
 
+/// The one item that is about nothing in particular.
+const REMOVE: &str = "remove";
+
 impl WorkKey {
     fn text(&self) -> String {
         match self {
             Self::Run(run) => format!("run {run}"),
             Self::Status(run) => format!("status {run}"),
             Self::Reconcile { site } => format!("reconcile {site}"),
+            Self::Remove => REMOVE.to_owned(),
             Self::Submit { account, kind } => format!("submit {} {account}", kind.word()),
             Self::Follow { account, kind } => format!("follow {} {account}", kind.word()),
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
+        if text == REMOVE {
+            return Some(Self::Remove);
+        }
         let (verb, rest) = text.split_once(' ')?;
         let lane = || {
             let (kind, account) = rest.split_once(' ')?;

@@ -14,5 +14,6 @@ mod outages;
 mod pushes;
 mod quota;
 mod recovery;
+mod retention;
 mod several_cdns;
 mod world;

@@ -1,5 +1,6 @@
 //! The engine between the sandbox's forges and CDNs, on a clock that the test moves.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -194,6 +195,17 @@ impl World {
             }
         }
         true
+    }
+
+    /// Looks for what is old enough to go at the next step, and every now and then after it.
+    pub async fn ask_to_remove(&self) {
+        let now = self.clock.now();
+        self.store.ask(&WorkKey::Remove, now).await.unwrap();
+    }
+
+    /// Where the database is.
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("purgehook.db")
     }
 
     /// Compares a site with its forge at the next step.

@@ -13,6 +13,7 @@ mod limits;
 #[path = "../postgres/mod.rs"]
 mod postgres;
 mod purges;
+mod removal;
 mod runs;
 mod upstreams;
 mod work;

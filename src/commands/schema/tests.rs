@@ -94,6 +94,7 @@ fn what_the_reader_accepts_the_schema_accepts() {
         ),
         ("trigger: push", "trigger: {pipeline: success}"),
         ("trigger: push", "trigger:"),
+        ("server: {", "server: {retention: 30d, "),
         ("settle: 1h 30m", "settle: ${SPAN:-10m}"),
         ("when_unknown: fail", "when_unknown: ${NONE:-fail}"),
         ("last: true", "last: \"false\""),

@@ -104,7 +104,7 @@ pub(in super::super) async fn run(request: HttpRequest, shared: Data<Shared>) ->
             &request,
             StatusCode::NOT_FOUND,
             "No such run",
-            "There is no run at this address. It may have been removed, or the link is incomplete.",
+            "There is no run at this address. It may have ended so long ago that it was removed (`server.retention`), or the link is incomplete.",
         ),
         Err(error) => store_failed(&request, &error),
     }

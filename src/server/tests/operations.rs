@@ -82,6 +82,7 @@ async fn metrics_count_deliveries_answers_runs_and_purges() {
         r#"purgehook_runs{state="failed"} 0"#,
         r#"purgehook_pending_purges{cdn="tencent",kind="url",state="planned"} 2"#,
         "purgehook_store_up 1",
+        r#"purgehook_removed_total{what="run"} 0"#,
         concat!(
             r#"purgehook_build_info{version=""#,
             env!("CARGO_PKG_VERSION"),

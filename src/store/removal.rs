@@ -1,0 +1,245 @@
+//! Taking away what ended long ago, a little at a time.
+//!
+//! A run goes in one transaction, with its statuses, its change set and the delivery
+//! that asked for it, so that nobody ever sees a part of one. Its purges may be hundreds
+//! of thousands: they follow some at a time, and a list of runs says whose.
+//! Several replicas may do this at once; a process that dies amid it leaves nothing behind
+//! that the next call does not find.
+
+use jiff::Timestamp;
+
+use super::database::{Transaction, Value, params};
+use super::{Store, StoreError, undisturbed};
+use crate::run::RunId;
+
+/// Runs that go in one transaction, each with a handful of other rows.
+const RUNS: usize = 50;
+/// Rows of other kinds that go in one transaction.
+const ROWS: usize = 500;
+/// Bytes of bodies and change sets that go in one transaction, but for a single run with more:
+/// a database has to visit each page of what it lets go.
+const BYTES: i64 = 16 * 1024 * 1024;
+/// How much younger than a run that has not ended another of its site is kept, in milliseconds:
+/// what a run lets go of at its end depends on those that came at its time or later.
+const NEAR: i64 = 24 * 60 * 60 * 1_000;
+
+/// How much was removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Runs, with their statuses and change sets.
+    pub runs: u64,
+    /// Deliveries.
+    pub deliveries: u64,
+    /// Purges.
+    pub purges: u64,
+    /// Tasks.
+    pub tasks: u64,
+}
+
+impl Removed {
+    /// Whether nothing was.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl std::ops::AddAssign for Removed {
+    fn add_assign(&mut self, more: Self) {
+        self.runs += more.runs;
+        self.deliveries += more.deliveries;
+        self.purges += more.purges;
+        self.tasks += more.tasks;
+    }
+}
+
+impl Store {
+    /// Removes some of what ended before a moment, in one short transaction. Nothing is left
+    /// where nothing was removed.
+    ///
+    /// A run stays, whatever its age, while something may still need it: while it has work, is
+    /// the newest of its site or one of `keep`, does the work of another run that is
+    /// kept, or has its own done by one that is under way, and while an older run of its site
+    /// is. A delivery stays with its runs, and a task with its purges.
+    pub async fn remove_ended(
+        &self,
+        before: Timestamp,
+        keep: &[RunId],
+    ) -> Result<Removed, StoreError> {
+        undisturbed(|| self.remove_at_once(before, keep)).await
+    }
+
+    async fn remove_at_once(
+        &self,
+        before: Timestamp,
+        keep: &[RunId],
+    ) -> Result<Removed, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let mut removed = Removed {
+            purges: purges(&mut *tx).await?,
+            ..Removed::default()
+        };
+        if removed.is_nothing() {
+            (removed.runs, removed.deliveries) = runs(&mut *tx, before, keep).await?;
+        }
+        if removed.is_nothing() {
+            removed.tasks = tasks(&mut *tx, before).await?;
+        }
+        tx.commit().await?;
+        Ok(removed)
+    }
+}
+
+/// Removes purges whose runs are gone.
+async fn purges(tx: &mut dyn Transaction) -> Result<u64, StoreError> {
+    let rows = tx
+        .query(
+            "SELECT run FROM removals ORDER BY run LIMIT $1",
+            params![int(RUNS)],
+        )
+        .await?;
+    let (mut removed, most) = (0, u64::try_from(ROWS).unwrap_or(u64::MAX));
+    for row in rows {
+        let run = row.text("run")?;
+        let room = most - removed;
+        let gone = tx
+            .execute(
+                "DELETE FROM purges WHERE run = $1 AND seq IN (
+                     SELECT seq FROM purges WHERE run = $1 ORDER BY seq LIMIT $2)",
+                params![&run, i64::try_from(room).unwrap_or(i64::MAX)],
+            )
+            .await?;
+        removed += gone;
+        if removed >= most {
+            break;
+        }
+        tx.execute("DELETE FROM removals WHERE run = $1", params![&run])
+            .await?;
+    }
+    Ok(removed)
+}
+
+/// Removes runs with all that is theirs, and what asked for them: how many runs and deliveries.
+async fn runs(
+    tx: &mut dyn Transaction,
+    before: Timestamp,
+    keep: &[RunId],
+) -> Result<(u64, u64), StoreError> {
+    let mut values = params![before.as_millisecond(), NEAR, int(RUNS)];
+    let kept = places(&mut values, keep.iter().map(|run| run.0.as_str()));
+    let rows = tx
+        .query(
+            &format!(
+                "SELECT runs.id, CAST(
+                     COALESCE(octet_length(body), 0) + COALESCE(octet_length(files), 0)
+                     AS BIGINT) AS bytes
+                 FROM runs
+                 LEFT JOIN (
+                     SELECT site, MIN(created_at) AS since FROM runs
+                     WHERE state = 'pending' GROUP BY site) AS under_way ON under_way.site = runs.site
+                 LEFT JOIN deliveries ON deliveries.id = runs.delivery
+                 LEFT JOIN run_changes ON run_changes.run = runs.id
+                 WHERE runs.ended_at < $1 AND runs.state <> 'pending'
+                     AND (under_way.since IS NULL OR runs.created_at + $2 < under_way.since)
+                     AND runs.id <> (SELECT MAX(id) FROM runs AS other WHERE other.site = runs.site)
+                     AND runs.id NOT IN ({kept})
+                     AND NOT EXISTS (SELECT 1 FROM runs AS other WHERE other.covered_by = runs.id)
+                     AND NOT EXISTS (
+                         SELECT 1 FROM runs AS other
+                         WHERE other.id = runs.covered_by AND other.state = 'pending')
+                     AND NOT EXISTS (
+                         SELECT 1 FROM work WHERE work.id IN ('run ' || runs.id, 'status ' || runs.id))
+                 ORDER BY runs.ended_at, runs.id LIMIT $3"
+            ),
+            values,
+        )
+        .await?;
+    let (mut some, mut bytes) = (Vec::new(), 0);
+    for row in &rows {
+        bytes += row.int("bytes")?;
+        if !some.is_empty() && bytes > BYTES {
+            break;
+        }
+        some.push(row.text("id")?);
+    }
+    if some.is_empty() {
+        return Ok((0, 0));
+    }
+    // Somebody may be trying one again at this moment: it is pending then, and stays.
+    let mut values = Vec::new();
+    let listed = places(&mut values, some.iter().map(String::as_str));
+    let rows = tx
+        .query(
+            &format!(
+                "SELECT id, delivery FROM runs WHERE id IN ({listed}) AND state <> 'pending' ORDER BY id {}",
+                tx.keep_rows()
+            ),
+            values,
+        )
+        .await?;
+    let (mut ended, mut deliveries) = (Vec::new(), Vec::new());
+    for row in &rows {
+        ended.push(row.text("id")?);
+        deliveries.extend(row.maybe_text("delivery")?);
+    }
+    if ended.is_empty() {
+        return Ok((0, 0));
+    }
+    let mut values = Vec::new();
+    let listed = places(&mut values, ended.iter().map(String::as_str));
+    for of_run in [
+        "INSERT INTO removals (run) SELECT DISTINCT run FROM purges WHERE run IN",
+        "DELETE FROM statuses WHERE run IN",
+        "DELETE FROM run_changes WHERE run IN",
+    ] {
+        tx.execute(&format!("{of_run} ({listed})"), values.clone())
+            .await?;
+    }
+    let runs = tx
+        .execute(&format!("DELETE FROM runs WHERE id IN ({listed})"), values)
+        .await?;
+    if deliveries.is_empty() {
+        return Ok((runs, 0));
+    }
+    let mut values = Vec::new();
+    let listed = places(&mut values, deliveries.iter().map(String::as_str));
+    let deliveries = tx
+        .execute(
+            &format!(
+                "DELETE FROM deliveries WHERE id IN ({listed})
+                     AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.delivery = deliveries.id)"
+            ),
+            values,
+        )
+        .await?;
+    Ok((runs, deliveries))
+}
+
+/// Removes batches that are over and that no purge names.
+async fn tasks(tx: &mut dyn Transaction, before: Timestamp) -> Result<u64, StoreError> {
+    tx.execute(
+        "DELETE FROM tasks WHERE id IN (
+             SELECT tasks.id FROM tasks
+             WHERE ended_at < $1 AND state = 'ended'
+                 AND NOT EXISTS (SELECT 1 FROM purges WHERE purges.task = tasks.id)
+             ORDER BY ended_at LIMIT $2)",
+        params![before.as_millisecond(), int(ROWS)],
+    )
+    .await
+}
+
+/// Binds texts, and the list of their places. An empty list is one text that nothing is.
+fn places<'t>(values: &mut Vec<Value>, texts: impl Iterator<Item = &'t str>) -> String {
+    let first = values.len();
+    values.extend(texts.map(Value::from));
+    if values.len() == first {
+        values.push(Value::from(""));
+    }
+    let places: Vec<String> = (first + 1..=values.len())
+        .map(|n| format!("${n}"))
+        .collect();
+    places.join(", ")
+}
+
+fn int(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
