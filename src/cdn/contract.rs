@@ -215,6 +215,26 @@ async fn a_cdn_that_has_had_too_many_requests_is_asked_again_after_a_rest() {
 }
 
 #[actix_web::test]
+async fn a_question_whose_connection_ended_is_asked_once_more() {
+    for bench in Bench::all().await {
+        let task = bench.submit(one(PurgeKind::Url)).await;
+        bench.clock.sleep(Duration::from_secs(60)).await;
+        let faults = bench.sandbox.faults();
+
+        faults.add(bench.service, "*", Often::Times(1), Fault::DropBefore);
+        let states = bench.states(std::slice::from_ref(&task)).await;
+
+        assert_eq!(states, vec![TargetState::Done; 2], "{}", bench.kind);
+        // A CDN that hangs up each time is no good connection gone bad.
+        faults.add(bench.service, "*", Often::Always, Fault::DropBefore);
+        let before = bench.sandbox.log().len();
+        let failed = bench.cdn.follow(&[task], &bench.pace()).await;
+        assert!(failed.unwrap_err().is_outage(), "{}", bench.kind);
+        assert_eq!(bench.sandbox.log().len() - before, 2, "{}", bench.kind);
+    }
+}
+
+#[actix_web::test]
 async fn a_lost_answer_is_found_in_the_history_if_the_work_was_done() {
     for bench in Bench::all().await {
         for kind in bench.cdn.limits().kinds.keys() {

@@ -308,7 +308,9 @@ impl<'p> Paced<'p> {
         Ok(())
     }
 
-    /// Makes a request when the pace lets it, and again after a rest where the CDN has had too many.
+    /// Makes a request when the pace lets it, and again after a rest where the CDN has had too many,
+    /// or once at once where the connection ended: the CDN may close one at the moment at which it is
+    /// used again, and a question costs nothing.
     ///
     /// Pace or no pace, two requests may arrive closer to each other than they left. A call of many
     /// pages that began anew after each such refusal might never come to its end.
@@ -317,6 +319,7 @@ impl<'p> Paced<'p> {
         F: Future<Output = Result<T, CdnError>>,
     {
         let mut rest = REST;
+        let mut broke_off = false;
         for _ in 0..REFUSALS {
             self.next(held).await?;
             match request().await {
@@ -327,6 +330,9 @@ impl<'p> Paced<'p> {
                     }
                     self.pace.0.rest(rest.max(asked)).await;
                     rest = (rest * 2).min(LONGEST_REST);
+                }
+                Err(error) if error.code == "connection" && error.maybe_done && !broke_off => {
+                    broke_off = true;
                 }
                 answered => return answered,
             }
