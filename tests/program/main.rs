@@ -23,6 +23,7 @@ mod rates;
 mod reload;
 mod replicas;
 mod signing;
+mod ssrf;
 mod stranger;
 mod sweep;
 mod world;

@@ -33,7 +33,6 @@ pub struct Stranger {
     /// Its address, without a slash at the end.
     pub url: String,
     asked: Arc<Mutex<Vec<Asked>>>,
-    #[expect(dead_code, reason = "for the next test")]
     connections: Arc<AtomicUsize>,
     serving: JoinHandle<()>,
 }
@@ -74,6 +73,11 @@ impl Stranger {
     /// Every request so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
+    }
+
+    /// How often anyone has connected, whether or not a request came of it.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 }
 
