@@ -128,6 +128,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print all that is kept of a run as JSON: its delivery, changed files, purges, tasks and statuses
+    Export {
+        #[command(flatten)]
+        rules: RulesFile,
+        #[command(flatten)]
+        options: ServerOptions,
+        /// The run's id
+        run: String,
+    },
     /// Start a run by hand: what changed since the last success, or everything
     Run {
         #[command(flatten)]
@@ -211,6 +220,11 @@ pub async fn run(cli: Cli) -> ExitCode {
             limit,
             json,
         } => commands::runs::run(&rules.rules, &options, site, state.as_deref(), limit, json).await,
+        Command::Export {
+            rules,
+            options,
+            run,
+        } => commands::export::run(&rules.rules, &options, run).await,
         Command::Run {
             rules,
             options,

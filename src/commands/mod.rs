@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub mod export;
 mod git;
 pub mod healthcheck;
 pub mod plan;

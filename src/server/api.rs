@@ -25,7 +25,7 @@ struct RunList {
 
 /// What a list says of a run.
 #[derive(Serialize)]
-struct RunHead {
+pub(crate) struct RunHead {
     id: String,
     site: String,
     repo: String,
@@ -64,8 +64,9 @@ struct Changes {
     paths: Vec<String>,
 }
 
+/// What is said of a purge.
 #[derive(Serialize)]
-struct PurgeItem {
+pub(crate) struct PurgeItem {
     cdn: String,
     kind: &'static str,
     target: String,
@@ -78,16 +79,18 @@ struct PurgeItem {
     attempts: i64,
 }
 
+/// What is said of a status.
 #[derive(Serialize)]
-struct StatusItem {
+pub(crate) struct StatusItem {
     state: &'static str,
     description: String,
+    wanted_at: String,
     posted_at: Option<String>,
     error: Option<String>,
 }
 
 impl RunHead {
-    fn new(config: &Config, run: Run) -> Self {
+    pub(crate) fn new(config: &Config, run: Run) -> Self {
         let Run {
             id,
             site,
@@ -158,6 +161,7 @@ impl From<StoredStatus> for StatusItem {
         Self {
             state: status.state.word(),
             description: status.description,
+            wanted_at: status.wanted_at.to_string(),
             posted_at: status.posted_at.map(|at| at.to_string()),
             error: status.error,
         }

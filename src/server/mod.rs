@@ -21,6 +21,7 @@ mod tests;
 mod trace;
 mod view;
 
+pub(crate) use api::{PurgeItem, RunHead, StatusItem};
 pub use descriptors::raise_file_limit;
 
 use std::future::Future;

@@ -84,6 +84,8 @@ pub struct StoredDelivery {
     pub body: Vec<u8>,
     /// How it came.
     pub source: Source,
+    /// When it came.
+    pub received_at: Timestamp,
 }
 
 /// What became of a delivery.
@@ -136,7 +138,7 @@ impl Store {
         let rows = self
             .database
             .read(
-                "SELECT forge, forge_delivery, event, content_type, body, source FROM deliveries WHERE id = $1",
+                "SELECT forge, forge_delivery, event, content_type, body, source, received_at FROM deliveries WHERE id = $1",
                 params![id],
             )
             .await?;
@@ -149,6 +151,7 @@ impl Store {
                     content_type: row.text("content_type")?,
                     body: row.bytes("body")?,
                     source: row.word("source", Source::parse)?,
+                    received_at: timestamp(row.int("received_at")?)?,
                 })
             })
             .transpose()

@@ -1,8 +1,12 @@
 //! Runs, and what they found changed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
+use serde::Deserializer;
+use serde::de::{Error, SeqAccess, Visitor};
 
 use super::database::{Row, Transaction, params};
 use super::{Store, StoreError, Value, timestamp};
@@ -169,6 +173,21 @@ impl Store {
         &self,
         id: &RunId,
     ) -> Result<Option<BTreeMap<FilePath, ChangeKind>>, StoreError> {
+        let mut files = BTreeMap::new();
+        let known = self
+            .each_change(id, |path, kind| {
+                files.insert(path, kind);
+            })
+            .await?;
+        Ok(known.then_some(files))
+    }
+
+    /// Hands over what a run found changed, one path after the other. False where [`changes`](Self::changes) has none.
+    pub async fn each_change(
+        &self,
+        id: &RunId,
+        mut take: impl FnMut(FilePath, ChangeKind) + Send,
+    ) -> Result<bool, StoreError> {
         let rows = self
             .database
             .read(
@@ -176,25 +195,38 @@ impl Store {
                 params![&id.0],
             )
             .await?;
-        let Some(row) = rows.first() else {
-            return Ok(None);
+        let Some(row) = rows.into_iter().next() else {
+            return Ok(false);
         };
-        let corrupt =
-            |what: String| StoreError::Corrupt(format!("the changes of run {id}: {what}"));
-        let files: Vec<(char, String)> =
-            serde_json::from_str(&row.text("files")?).map_err(|e| corrupt(e.to_string()))?;
-        files
-            .into_iter()
-            .map(|(letter, path)| {
-                let kind =
-                    kind_of(letter).ok_or_else(|| corrupt(format!("unknown letter {letter:?}")))?;
-                Ok((
-                    FilePath::new(percent_encoding::percent_decode_str(&path).collect::<Vec<u8>>()),
-                    kind,
-                ))
-            })
-            .collect::<Result<_, _>>()
-            .map(Some)
+        let text = row.text("files")?;
+        drop(row);
+        let mut reader = serde_json::Deserializer::from_str(&text);
+        reader
+            .deserialize_seq(Files(&mut take))
+            .and_then(|()| reader.end())
+            .map_err(|error| StoreError::Corrupt(format!("the changes of run {id}: {error}")))?;
+        Ok(true)
+    }
+}
+
+/// Reads a change set in the form in which it is kept, one path at a time.
+struct Files<'t, T>(&'t mut T);
+
+impl<'de, T: FnMut(FilePath, ChangeKind)> Visitor<'de> for Files<'_, T> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of letters and paths")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some((letter, path)) = list.next_element::<(char, Cow<'_, str>)>()? {
+            let kind = kind_of(letter)
+                .ok_or_else(|| A::Error::custom(format_args!("unknown letter {letter:?}")))?;
+            let path = percent_encoding::percent_decode_str(&path).collect::<Vec<u8>>();
+            (self.0)(FilePath::new(path), kind);
+        }
+        Ok(())
     }
 }
 

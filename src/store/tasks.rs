@@ -6,6 +6,7 @@ use super::database::{Row, Transaction, params};
 use super::purges::mode;
 use super::{Store, StoreError, timestamp};
 use crate::purge::{Mode, PurgeKind};
+use crate::run::RunId;
 
 /// How a batch stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,8 @@ pub enum TaskState {
 }
 
 impl TaskState {
-    fn word(self) -> &'static str {
+    /// The word for it in the database and in an export.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Submitting => "submitting",
             Self::Running => "running",
@@ -77,6 +79,19 @@ impl Store {
                 "SELECT id, account, cdn, kind, mode, state, vendor_id, error, size, submitted_at, deadline, ended_at
                  FROM tasks WHERE account = $1 AND kind = $2 AND state = $3 ORDER BY id",
                 params![account, kind.word(), state.word()],
+            )
+            .await?;
+        rows.iter().map(task).collect()
+    }
+
+    /// The tasks that a run's purges are in, oldest first.
+    pub async fn tasks_of_run(&self, run: &RunId) -> Result<Vec<StoredTask>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT id, account, cdn, kind, mode, state, vendor_id, error, size, submitted_at, deadline, ended_at
+                 FROM tasks WHERE id IN (SELECT task FROM purges WHERE run = $1) ORDER BY id",
+                params![&run.0],
             )
             .await?;
         rows.iter().map(task).collect()

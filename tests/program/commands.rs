@@ -1,7 +1,9 @@
 //! The commands that a person or a script runs.
 
+use std::collections::BTreeSet;
+
 use purgehook::sandbox::Change;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::World;
 
@@ -200,6 +202,73 @@ async fn plan_compares_two_commits_of_a_repository() {
     assert_eq!(wrong.status.code(), Some(1));
     let said = String::from_utf8(wrong.stderr).unwrap();
     assert!(said.contains("there is no commit `v9`"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn export_prints_all_that_is_kept_of_a_run_while_the_program_serves() {
+    let world = World::serving().await;
+    let website = world.website();
+    let changes = [
+        Change::write("content/about.md", "second"),
+        Change::write("static/app.js", "second"),
+        Change::write("static/new.css", "first"),
+        Change::remove("static/app.css"),
+    ];
+    let commit = website.commit("main", &changes);
+    let delivery = website.push("main").unwrap();
+    let id = world.accepted(&delivery).await;
+    let shown = world.ended(&id).await;
+
+    let output = world.run(&["export", &id], "");
+
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let exported: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(exported["run"]["id"], id.as_str());
+    assert_eq!(exported["run"]["commit"], commit.as_str());
+    assert_eq!(exported["run"]["state"], "succeeded");
+    for (name, value) in exported["run"].as_object().unwrap() {
+        assert_eq!(value, &shown[name], "{name} as the API has it");
+    }
+    assert_eq!(exported["covers"], json!([]));
+    assert_eq!(exported["delivery"]["id"], shown["delivery"]);
+    assert_eq!(exported["delivery"]["forge"], "github");
+    assert_eq!(exported["delivery"]["event"], "push");
+    assert_eq!(exported["delivery"]["bytes"], delivery.body.len());
+    assert_eq!(
+        exported["delivery"]["forge_delivery"].as_str(),
+        delivery.header("x-github-delivery")
+    );
+    assert_eq!(exported["changes"]["proof"], "payload");
+    assert_eq!(
+        exported["changes"]["files"],
+        json!([
+            {"path": "content/about.md", "change": "changed"},
+            {"path": "static/app.css", "change": "removed"},
+            {"path": "static/app.js", "change": "changed"},
+            {"path": "static/new.css", "change": "added"},
+        ])
+    );
+    assert_eq!(exported["purges"], shown["purges"]);
+    assert_eq!(exported["purges"].as_array().unwrap().len(), 6);
+    assert_eq!(exported["statuses"], shown["statuses"]);
+    let names = |list: &Value| -> BTreeSet<String> {
+        let list = list.as_array().unwrap().iter();
+        list.map(|item| item["task"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(names(&exported["tasks"]), names(&exported["purges"]));
+    for task in exported["tasks"].as_array().unwrap() {
+        assert_eq!(task["state"], "ended");
+        assert!(task["submitted_at"].as_str() < task["ended_at"].as_str());
+    }
+
+    let output = world.run(&["export", "01ARZ3NDEKTSV4RRFFQ69G5FAV"], "");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("there is no run 01ARZ"), "{said}");
+    assert!(output.stdout.is_empty());
+    assert_eq!(world.run(&["export"], "").status.code(), Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
