@@ -18,12 +18,16 @@ use crate::engine::Engine;
 use crate::http::Outside;
 use crate::server;
 
+/// What is logged unless `RUST_LOG` says otherwise. Of the libraries only what somebody should
+/// look into: nonsense on a socket that anyone can write to is none of it.
+const LOG: &str = "info,actix_http::h1=off,actix_server=warn,sqlx=warn";
+
 /// Serves until SIGTERM or SIGINT, then lets what is in hand finish, for 25 seconds at most.
 /// A second signal ends it at once: nothing is lost, but others wait for its leases to end.
 pub async fn run(rules: &Path, options: &ServerOptions) -> anyhow::Result<ExitCode> {
     let clock = Clock::system();
     let outside = Outside::new(clock.clone())?;
-    start_logging("info", outside.quotes.clone());
+    start_logging(LOG, outside.quotes.clone());
     // Before anything else: as the first process of a container, it would not be stopped by a signal otherwise.
     let mut signals = Signals {
         terminate: signal(SignalKind::terminate())?,
