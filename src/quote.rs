@@ -289,6 +289,15 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// The same for text of several lines, which stay lines.
+pub fn visible_lines(text: &str) -> Cow<'_, str> {
+    if !text.contains(|c| c != '\n' && is_steering(c)) {
+        return Cow::Borrowed(text);
+    }
+    let lines: Vec<Cow<'_, str>> = text.split('\n').map(visible).collect();
+    Cow::Owned(lines.join("\n"))
+}
+
 /// Whether a character does something other than stand there: control characters (ANSI's escapes start with
 /// one), line and paragraph separators, and those that turn the direction of writing.
 pub fn is_steering(c: char) -> bool {
@@ -433,6 +442,7 @@ mod tests {
             "a\\u{1b}[2Jb\\r\\nc\\u{9b}31md\\u{202e}e\\u{2028}f\\u{7f}\\u{0}"
         );
         assert_eq!(visible("plain 图片.png"), "plain 图片.png");
+        assert_eq!(visible_lines("a\n\u{202e}b\n"), "a\n\\u{202e}b\n");
     }
 
     #[test]

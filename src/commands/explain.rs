@@ -9,6 +9,7 @@ use super::{load, sites};
 use crate::changes::{ChangeKind, FilePath};
 use crate::cli::ServerOptions;
 use crate::config::Site;
+use crate::quote::visible_lines;
 use crate::rules::BaseUrl;
 
 /// Explains a path or a URL under the rules of one site or of all.
@@ -44,7 +45,7 @@ pub fn run(
             } else {
                 rules_text(site, &path, change)
             };
-            print!("{text}");
+            print!("{}", visible_lines(&text));
         }
     }
     Ok(ExitCode::SUCCESS)

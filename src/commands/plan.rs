@@ -19,6 +19,7 @@ use crate::plan::{
     read_files,
 };
 use crate::purge::PurgeKind;
+use crate::quote::visible;
 use crate::rules::Rules;
 use crate::run::Run;
 
@@ -237,7 +238,7 @@ async fn found_by_delivery<'c>(
     match (run.proof.as_deref(), site.when_unknown) {
         (None, _) => bail!("run {} has not found out what changed yet", run.id),
         (Some(_), WhenUnknown::Everything) => {
-            eprintln!("note: run {}: {}", run.id, run.summary);
+            eprintln!("note: run {}: {}", run.id, visible(&run.summary));
             Ok((site, None))
         }
         (Some(_), WhenUnknown::Fail) => bail!(

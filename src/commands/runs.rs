@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::{load, open_store};
 use crate::cli::ServerOptions;
+use crate::quote::visible;
 use crate::run::{Run, RunState};
 use crate::store::RunFilter;
 
@@ -81,7 +82,7 @@ fn table(runs: &[Run]) -> Table {
             run.commit.get(..8).unwrap_or(&run.commit),
             run.state.word(),
             &run.created_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-            &run.summary.replace(char::is_control, " "),
+            &visible(&run.summary),
         ]);
     }
     table

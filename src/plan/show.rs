@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Plan;
 use crate::purge::PlannedPurge;
+use crate::quote::is_steering;
 
 #[derive(Serialize)]
 struct Document<'p> {
@@ -110,6 +111,6 @@ impl Plan {
 /// Paths come from outside: none may move a terminal's cursor.
 fn printable(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
+        .map(|c| if is_steering(c) { '\u{FFFD}' } else { c })
         .collect()
 }

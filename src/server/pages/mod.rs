@@ -14,6 +14,7 @@ use tracing::error;
 
 use super::answer::RETRY_AFTER;
 use super::assets;
+use crate::quote::visible_lines;
 use crate::store::StoreError;
 
 /// What every page has: where it stands, and how soon it is read again.
@@ -85,9 +86,10 @@ fn store_failed(request: &HttpRequest, error: &StoreError) -> HttpResponse {
 
 fn render(page: &impl Template, status: StatusCode) -> HttpResponse {
     match page.render() {
+        // Escaped, a name can still turn the direction in which the words around it are read.
         Ok(html) => HttpResponse::build(status)
             .content_type("text/html; charset=utf-8")
-            .body(html),
+            .body(visible_lines(&html).into_owned()),
         Err(error) => {
             error!("a page cannot be written down: {error}");
             HttpResponse::InternalServerError()

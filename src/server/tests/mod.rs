@@ -4,6 +4,7 @@ mod api;
 mod hooks;
 mod operations;
 mod pages;
+mod security;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
