@@ -25,8 +25,8 @@ const SHORTEST_SECRET: usize = 8;
 /// One shorter than this is left in a delivery's body: it might be a word of a path, and what is
 /// purged must not depend on it.
 const SHORTEST_IN_BODY: usize = 16;
-/// Secrets longer than this are not sought in hex and the like.
-const LONGEST_ENCODED: usize = 1024;
+/// Bytes of a secret that are sought in one piece.
+const LONGEST_PIECE: usize = 512;
 /// What stands in a secret's place.
 const HIDDEN: &str = "[hidden]";
 
@@ -163,33 +163,55 @@ fn replaced(secrets: &AhoCorasick, text: &str) -> String {
     shown
 }
 
+/// As it is, and inside JSON or a form.
 fn in_bodies(secret: &str) -> Vec<String> {
-    let json = serde_json::Value::from(secret).to_string();
-    vec![
-        secret.to_owned(),
-        // Without its quotes; one that the secret itself ends with stays.
-        json[1..json.len() - 1].to_owned(),
-        url::form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
-    ]
+    let written = |piece: &str| {
+        let json = serde_json::Value::from(piece).to_string();
+        [
+            piece.to_owned(),
+            // Without its quotes; one that the secret itself ends with stays.
+            json[1..json.len() - 1].to_owned(),
+            url::form_urlencoded::byte_serialize(piece.as_bytes()).collect(),
+        ]
+    };
+    pieces(secret).into_iter().flat_map(written).collect()
+}
+
+/// A long secret in pieces of some hundred bytes, which are sought one by one: what finds them
+/// stays small, and is made in no time, whatever the secret looks like.
+fn pieces(secret: &str) -> Vec<&str> {
+    let count = secret.len().div_ceil(LONGEST_PIECE).max(1);
+    let mut rest = secret;
+    let mut pieces = Vec::new();
+    for left in (1..=count).rev() {
+        let mut end = rest.len() / left;
+        while !rest.is_char_boundary(end) {
+            end += 1;
+        }
+        let (piece, after) = rest.split_at(end);
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces
 }
 
 fn anywhere(secret: &str) -> Vec<String> {
-    let bytes = secret.as_bytes();
     let mut all = in_bodies(secret);
-    all.extend([
-        percent_encode(bytes, NON_ALPHANUMERIC).to_string(),
-        percent_encode(bytes, UNRESERVED).to_string(),
-    ]);
+    for piece in pieces(secret) {
+        let bytes = piece.as_bytes();
+        all.extend([
+            percent_encode(bytes, NON_ALPHANUMERIC).to_string(),
+            percent_encode(bytes, UNRESERVED).to_string(),
+        ]);
+    }
     all.extend(lines(secret));
     // Some write their percent signs in lower case.
     let lower: Vec<String> = all.iter().filter_map(|text| in_lower_case(text)).collect();
     all.extend(lower);
     all.sort_unstable();
     all.dedup();
-    // What holds it may have been encoded as a whole: a form in Base64, a header in hex. Of a long
-    // one that is no line, a quotation shows too little to be of use.
-    let short = all.iter().filter(|text| text.len() <= LONGEST_ENCODED);
-    let encoded: Vec<String> = short.flat_map(|text| encoded(text)).collect();
+    // What holds it may have been encoded as a whole: a form in Base64, a header in hex.
+    let encoded: Vec<String> = all.iter().flat_map(|text| encoded(text)).collect();
     all.extend(encoded);
     all
 }
@@ -199,6 +221,7 @@ fn lines(secret: &str) -> impl Iterator<Item = String> {
     let lines = secret.lines().map(str::trim);
     lines
         .filter(|line| line.len() >= 4 * SHORTEST_SECRET && !line.starts_with("-----"))
+        .filter(|line| line.len() <= LONGEST_PIECE)
         .map(str::to_owned)
 }
 
@@ -421,6 +444,25 @@ mod tests {
     #[test]
     fn a_short_secret_does_not_tear_words_apart() {
         assert_eq!(knowing("main").quote("the branch main"), "the branch main");
+    }
+
+    #[test]
+    fn a_long_secret_is_taken_out_wholly_and_known_in_no_time() {
+        let random = |n: u64| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as u8;
+        let token: Vec<u8> = (1..6_000).map(random).collect();
+        let started = std::time::Instant::now();
+        let quotes = knowing(&STANDARD_NO_PAD.encode(token.clone()));
+        // What repeats itself is the hardest to find a place in.
+        quotes.hide([&"ab".repeat(100_000).into()]);
+
+        for written in [
+            STANDARD_NO_PAD.encode(&token),
+            hex::encode(STANDARD_NO_PAD.encode(&token)),
+        ] {
+            let shown = quotes.without_secrets(&written);
+            assert_eq!(shown.replace(HIDDEN, ""), "", "{shown}");
+        }
+        assert!(started.elapsed() < std::time::Duration::from_secs(30));
     }
 
     #[test]

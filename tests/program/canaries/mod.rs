@@ -254,9 +254,17 @@ async fn live_through_everything(scene: &mut Scene) {
     let base = scene.world.base();
 
     let mut runs = Vec::new();
-    for delivery in scene.deliveries() {
-        let id = scene.world.accepted(&delivery).await;
-        runs.push((delivery.path.rsplit('/').next().unwrap().to_owned(), id));
+    let deliveries = scene.deliveries();
+    for delivery in &deliveries {
+        let id = scene.world.accepted(delivery).await;
+        let entry = delivery.path.rsplit('/').next().unwrap().to_owned();
+        let (_, run) = scene
+            .world
+            .get(&format!("/api/v1/runs/{id}"))
+            .await
+            .unwrap();
+        assert_eq!(run["site"], entry, "a secret opens its own entry's sites");
+        runs.push((entry, id));
         // Signed wrongly, with the right secret where it does not belong.
         let mut forged = delivery.clone();
         forged.body.push(b' ');
@@ -270,6 +278,11 @@ async fn live_through_everything(scene: &mut Scene) {
             .fetch("forged", request.header("X-Gitlab-Token", &admin))
             .await;
     }
+    // The right words for another entry with the same repository.
+    let github = &deliveries[0];
+    let secret = Proof::Hmac(scene.canary("github/secrets"));
+    let elsewhere = resigned(github, "app", github.body.clone(), secret);
+    assert_eq!(scene.world.send(&elsewhere).await.0, 401);
     for round in 0..ROUNDS {
         for (entry, id) in &runs {
             let run = scene.world.ended(id).await;
@@ -333,6 +346,7 @@ async fn live_through_everything(scene: &mut Scene) {
         &["runs", "--json"],
         &["retry", &id],
         &["plan", "--delivery", "none"],
+        &["export", &id],
         &["run", "www"],
     ] {
         scene.run(args, "");
