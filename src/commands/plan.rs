@@ -1,12 +1,13 @@
 //! `purgehook plan`: what a change would purge. Sends nothing.
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Read, Write, stdout};
+use std::io::{self, BufWriter, ErrorKind, Read, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use jiff::Timestamp;
 
 use super::{git, load, open_store, sites};
 use crate::changes::{ChangeKind, FilePath};
@@ -22,6 +23,7 @@ use crate::purge::PurgeKind;
 use crate::quote::visible;
 use crate::rules::Rules;
 use crate::run::Run;
+use crate::store::Store;
 
 /// Where the change comes from.
 #[derive(Clone, Debug, Args)]
@@ -125,8 +127,15 @@ pub async fn run(
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let config = load(rules, options)?;
+    let now = Clock::system().now();
+    let mut used = BTreeMap::new();
     let (site, changed) = match &change.delivery {
-        Some(delivery) => found_by_delivery(&config, site, delivery).await?,
+        Some(delivery) => {
+            let store = open_store(&config).await?;
+            let found = found_by_delivery(&config, &store, site, delivery).await?;
+            used = used_today(&config, &store, now).await?;
+            found
+        }
         None => {
             let [site] = sites(&config, site)?[..] else {
                 let names: Vec<&str> = config.sites.keys().map(String::as_str).collect();
@@ -138,7 +147,7 @@ pub async fn run(
             (site, Some(change.read()?))
         }
     };
-    let ceiling = |cdn: &str, kind| ceiling(&config, cdn, kind);
+    let ceiling = |cdn: &str, kind| ceiling(&config, &used, cdn, kind);
     let plan = match changed {
         None => plan_everything(&site.rules, &capabilities(site), "so its run said"),
         Some(changed) => {
@@ -168,19 +177,28 @@ pub async fn run(
         }
     };
     let loads = plan.loads(ceiling);
-    let (_, reset) = quota_day(Clock::system().now());
-    if json {
+    let (_, reset) = quota_day(now);
+    let mut out = BufWriter::new(stdout().lock());
+    let written = if json {
         let document = plan.document(loads_to_json(&loads, reset));
-        let mut out = BufWriter::new(stdout().lock());
-        serde_json::to_writer(&mut out, &document).context("cannot write the plan")?;
-        writeln!(out)
-            .and_then(|()| out.flush())
-            .context("cannot write the plan")?;
+        serde_json::to_writer(&mut out, &document)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(out))
     } else {
-        println!("{}", plan.to_table().trim_end());
-        if !loads.is_empty() {
-            println!("\n{}", loads_to_text(&loads, reset).trim_end());
-        }
+        plan.write_table(&mut out).and_then(|()| {
+            if loads.is_empty() {
+                return Ok(());
+            }
+            write!(out, "\n{}", loads_to_text(&loads, reset))
+        })
+    };
+    match written.and_then(|()| out.flush()) {
+        Ok(()) => {}
+        // Whoever read it has seen enough, as `head` has.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        Err(error) => return Err(error).context("cannot write the plan"),
+    }
+    if !json {
         eprint!("{}", plan.remarks());
     }
     Ok(if plan.problems.is_empty() {
@@ -193,10 +211,10 @@ pub async fn run(
 /// The site of a delivery's run, and what the run found changed; none where that is unknown and everything is purged.
 async fn found_by_delivery<'c>(
     config: &'c Config,
+    store: &Store,
     site: Option<&str>,
     delivery: &str,
 ) -> anyhow::Result<(&'c Site, Option<BTreeMap<FilePath, ChangeKind>>)> {
-    let store = open_store(config).await?;
     let mut runs = store.runs_of_delivery(delivery).await?.with_context(|| {
         format!(
             "there is no delivery {delivery:?} in the database: one that was ignored is not kept, \
@@ -249,11 +267,34 @@ async fn found_by_delivery<'c>(
     }
 }
 
-fn ceiling(config: &Config, cdn: &str, kind: PurgeKind) -> Option<Ceiling> {
+/// How many targets each CDN's account was handed since the quota day began, by every process on the database.
+async fn used_today(
+    config: &Config,
+    store: &Store,
+    now: Timestamp,
+) -> anyhow::Result<BTreeMap<(String, PurgeKind), u64>> {
+    let (began, _) = quota_day(now);
+    let mut used = BTreeMap::new();
+    for (name, cdn) in &config.cdns {
+        for kind in cdn.limits().kinds.keys() {
+            let handed_over = store.handed_over(&cdn.account(), *kind, began).await?;
+            used.insert((name.clone(), *kind), handed_over);
+        }
+    }
+    Ok(used)
+}
+
+fn ceiling(
+    config: &Config,
+    used: &BTreeMap<(String, PurgeKind), u64>,
+    cdn: &str,
+    kind: PurgeKind,
+) -> Option<Ceiling> {
     let limit = config.cdns.get(cdn)?.limits().kinds.get(&kind)?;
+    let used = used.get(&(cdn.to_owned(), kind)).copied().unwrap_or(0);
     Some(Ceiling {
         per_request: limit.per_request,
         per_day: limit.per_day,
-        left: limit.per_day,
+        left: limit.per_day.saturating_sub(used),
     })
 }

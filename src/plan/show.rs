@@ -1,8 +1,11 @@
 //! A plan for people (a table) and for programs (JSON).
 
-use comfy_table::{ContentArrangement, Table, presets};
+use std::borrow::Cow;
+use std::io::{self, Write};
+
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use unicode_width::UnicodeWidthStr;
 
 use super::Plan;
 use crate::purge::PlannedPurge;
@@ -68,31 +71,23 @@ impl Plan {
         }
     }
 
-    /// The purges as a table.
-    pub fn to_table(&self) -> String {
-        let mut table = Table::new();
-        table
-            .load_style(presets::NOTHING)
-            .set_content_arrangement(ContentArrangement::Disabled)
-            .set_header(["CDN", "kind", "target", "rule", "path"]);
-        for purge in &self.purges {
-            let kind = match purge.mode {
-                Some(mode) => format!("{} ({})", purge.kind.word(), mode.word()),
-                None => purge.kind.word().to_owned(),
-            };
-            table.add_row([
-                printable(&purge.cdn),
-                kind,
-                printable(&purge.target),
-                printable(&purge.rule),
-                printable(purge.path.as_deref().unwrap_or("-")),
-            ]);
-        }
+    /// Writes the purges as a table, line by line: of a large plan, the table as a whole would take more than the
+    /// plan itself.
+    pub fn write_table(&self, out: &mut impl Write) -> io::Result<()> {
         if self.purges.is_empty() {
-            "nothing to purge\n".to_owned()
-        } else {
-            format!("{table}\n")
+            return writeln!(out, "nothing to purge");
         }
+        let mut widths = HEADER.map(str::len);
+        for purge in &self.purges {
+            for (width, cell) in widths.iter_mut().zip(cells(purge)) {
+                *width = cell.width().max(*width);
+            }
+        }
+        write_row(out, &HEADER.map(Cow::Borrowed), &widths)?;
+        for purge in &self.purges {
+            write_row(out, &cells(purge), &widths)?;
+        }
+        Ok(())
     }
 
     /// What could not be planned, and what is worth knowing; a line each.
@@ -108,9 +103,43 @@ impl Plan {
     }
 }
 
+const HEADER: [&str; 5] = ["CDN", "kind", "target", "rule", "path"];
+
+fn cells(purge: &PlannedPurge) -> [Cow<'_, str>; 5] {
+    let kind = purge.kind.word();
+    [
+        printable(&purge.cdn),
+        match purge.mode {
+            Some(mode) => format!("{kind} ({})", mode.word()).into(),
+            None => kind.into(),
+        },
+        printable(&purge.target),
+        printable(&purge.rule),
+        printable(purge.path.as_deref().unwrap_or("-")),
+    ]
+}
+
+/// A row, each cell but the last as wide as its column.
+fn write_row(
+    out: &mut impl Write,
+    cells: &[Cow<'_, str>; 5],
+    widths: &[usize; 5],
+) -> io::Result<()> {
+    let [first @ .., last] = cells;
+    for (cell, width) in first.iter().zip(widths) {
+        let padding = width - cell.width();
+        write!(out, " {cell}{:padding$} ", "")?;
+    }
+    writeln!(out, " {last}")
+}
+
 /// Paths come from outside: none may move a terminal's cursor.
-fn printable(text: &str) -> String {
-    text.chars()
+fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_steering) {
+        return text.into();
+    }
+    let replaced = text.chars();
+    replaced
         .map(|c| if is_steering(c) { '\u{FFFD}' } else { c })
         .collect()
 }

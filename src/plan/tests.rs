@@ -381,7 +381,7 @@ fn a_plan_shows_its_purges_problems_and_notes_and_no_control_characters() {
     let mut plan = plan(&rules, &[able("cdn")], &changed(&["a\u{1b}[2J/b"]));
     plan.problems.push("too long".to_owned());
     plan.notes.push("by the way".to_owned());
-    let text = plan.to_table();
+    let text = table(&plan);
     let lines: Vec<Vec<&str>> = text
         .lines()
         .map(|line| line.split_whitespace().collect())
@@ -399,7 +399,29 @@ fn a_plan_shows_its_purges_problems_and_notes_and_no_control_characters() {
     );
     assert_eq!(lines.len(), 2);
     assert_eq!(plan.remarks(), "problem: too long\nnote: by the way\n");
-    assert_eq!(Plan::default().to_table(), "nothing to purge\n");
+    assert_eq!(table(&Plan::default()), "nothing to purge\n");
+}
+
+fn table(plan: &Plan) -> String {
+    let mut text = Vec::new();
+    plan.write_table(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn a_plans_columns_stand_below_one_another_whatever_is_in_them() {
+    let rules = rules(vec![
+        rule("\u{9875}\u{9762}", "**/*.md", None, &[("url", "/{page}")]),
+        rule("all", "**", Some(Mode::Flush), &[("directory", "/")]),
+    ]);
+    let plan = plan(&rules, &[able("a")], &changed(&["\u{6587}.md"]));
+
+    assert_eq!(
+        table(&plan),
+        " CDN  kind               target                              rule  path\n \
+         a    url                https://www.example.com/%E6%96%87/  \u{9875}\u{9762}  \u{6587}.md\n \
+         a    directory (flush)  https://www.example.com/            all   \u{6587}.md\n"
+    );
 }
 
 /// The numbers of objects by directory, without the host.

@@ -16,6 +16,7 @@ mod hugo;
 mod observe;
 mod outages;
 mod payloads;
+mod plan;
 #[path = "../postgres/mod.rs"]
 mod postgres;
 mod pushes;

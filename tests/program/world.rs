@@ -494,7 +494,7 @@ impl World {
         self.folder.path().join("log")
     }
 
-    fn command(&self, replica: usize, args: &[&str]) -> Command {
+    pub fn command(&self, replica: usize, args: &[&str]) -> Command {
         let (github, gitlab, tencent) = (
             self.sandbox.github(),
             self.sandbox.gitlab(),
