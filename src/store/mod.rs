@@ -10,6 +10,8 @@ mod database;
 mod errors;
 mod held;
 mod migrations;
+#[cfg(debug_assertions)]
+mod mortal;
 mod outages;
 mod overview;
 mod postgres;
@@ -64,19 +66,18 @@ pub struct Store {
 impl Store {
     /// Opens `sqlite://path` or `postgres://...` and brings its schema up to date.
     pub async fn open(address: &str) -> Result<Self, StoreError> {
-        if let Some(path) = address.strip_prefix("sqlite://") {
-            Ok(Self::on(Box::new(
-                sqlite::SqliteDatabase::open(path).await?,
-            )))
+        let database: Box<dyn Database> = if let Some(path) = address.strip_prefix("sqlite://") {
+            Box::new(sqlite::SqliteDatabase::open(path).await?)
         } else if address.starts_with("postgres://") || address.starts_with("postgresql://") {
-            Ok(Self::on(Box::new(
-                postgres::PostgresDatabase::open(address).await?,
-            )))
+            Box::new(postgres::PostgresDatabase::open(address).await?)
         } else {
-            Err(StoreError::Unreachable(
+            return Err(StoreError::Unreachable(
                 "the database's address must start with sqlite:// or postgres://".to_owned(),
-            ))
-        }
+            ));
+        };
+        #[cfg(debug_assertions)]
+        let database = mortal::as_chosen(database)?;
+        Ok(Self::on(database))
     }
 
     /// A store on a database that is open already.

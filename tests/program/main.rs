@@ -25,6 +25,7 @@ mod reload;
 mod replicas;
 mod signing;
 mod ssrf;
+mod steps;
 mod stranger;
 mod sweep;
 mod world;

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use purgehook::clock::Clock;
@@ -115,10 +117,16 @@ struct Replica {
 
 impl Replica {
     fn new() -> Self {
-        // Free at this moment, and asked for again right away: a restart needs the same one.
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // Free at this moment, and asked for again right away: a restart needs the same one. So
+        // it is none of those that the system gives to outgoing connections, nor another world's.
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        let start = u16::try_from(std::process::id() % 200).unwrap() * 100;
+        let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+        let mut ports = std::iter::repeat_with(|| {
+            10_000 + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 22_000
+        });
         Self {
-            port: listener.local_addr().unwrap().port(),
+            port: ports.by_ref().take(22_000).find(free).unwrap(),
             program: None,
         }
     }
@@ -225,27 +233,33 @@ impl World {
         self.start_replica(0).await;
     }
 
+    /// Starts the program to die at a commit, `before:N` or `after:N`. Returns once it answers or is dead.
+    pub async fn start_to_die(&mut self, at: &str) {
+        self.variables
+            .push(("PURGEHOOK_DIE".to_owned(), at.to_owned()));
+        self.spawn(0);
+        self.variables.retain(|(name, _)| name != "PURGEHOOK_DIE");
+        let started = Instant::now();
+        // Readiness is a write, and would count.
+        while !self.has_died() && self.get("/healthz").await.is_none() {
+            assert!(started.elapsed() < PATIENCE, "it does not start");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Whether the program has killed itself.
+    pub fn has_died(&mut self) -> bool {
+        let program = self.replicas[0].program.as_mut();
+        let Some(status) = program.and_then(|child| child.try_wait().unwrap()) else {
+            return false;
+        };
+        assert_eq!(status.signal(), Some(9), "{status}:\n{}", self.log());
+        true
+    }
+
     /// As [`start`](Self::start), for one replica.
     pub async fn start_replica(&mut self, replica: usize) {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_path())
-            .unwrap();
-        let serve = self.command(replica, &["serve"]);
-        // As with a disk, it is the write that fails where there is no room: no signal.
-        let mut shell = Command::new("sh");
-        shell
-            .args(["-c", r#"trap "" XFSZ; exec "$0" serve"#])
-            .arg(serve.get_program());
-        for (name, value) in serve.get_envs() {
-            match value {
-                Some(value) => shell.env(name, value),
-                None => shell.env_remove(name),
-            };
-        }
-        let child = shell.stderr(log).stdout(Stdio::null()).spawn().unwrap();
-        self.replicas[replica].program = Some(child);
+        self.spawn(replica);
         let started = Instant::now();
         while self
             .get_from(replica, "/readyz")
@@ -266,6 +280,28 @@ impl World {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    fn spawn(&mut self, replica: usize) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .unwrap();
+        let serve = self.command(replica, &["serve"]);
+        // As with a disk, it is the write that fails where there is no room: no signal.
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", r#"trap "" XFSZ; exec "$0" serve"#])
+            .arg(serve.get_program());
+        for (name, value) in serve.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        let child = shell.stderr(log).stdout(Stdio::null()).spawn().unwrap();
+        self.replicas[replica].program = Some(child);
     }
 
     /// SIGKILL: no warning, no goodbye.

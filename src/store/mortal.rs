@@ -1,0 +1,146 @@
+//! A process that dies at a chosen commit, so that a test can have it die at each of them.
+//!
+//! Only builds with debug assertions know of this: in a release there is no such variable.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use super::database::{Database, Row, Transaction, Value};
+
+/// `before:7` or `after:7`: the process kills itself right before the seventh commit that
+/// changes something, or right after it is on disk and before anybody heard of it.
+const VARIABLE: &str = "PURGEHOOK_DIE";
+
+/// Where it dies.
+#[derive(Clone, Copy)]
+struct Point {
+    after: bool,
+    commit: u64,
+}
+
+impl Point {
+    fn parse(text: &str) -> Option<Self> {
+        let (when, commit) = text.split_once(':')?;
+        let after = match when {
+            "before" => false,
+            "after" => true,
+            _ => return None,
+        };
+        let commit = commit.parse().ok()?;
+        Some(Self { after, commit })
+    }
+}
+
+/// The database as it is, or one under which the process dies where the environment says so.
+pub(super) fn as_chosen(database: Box<dyn Database>) -> Result<Box<dyn Database>, StoreError> {
+    let Ok(text) = std::env::var(VARIABLE) else {
+        return Ok(database);
+    };
+    let point = Point::parse(&text).ok_or_else(|| {
+        StoreError::Unreachable(format!(
+            "{VARIABLE} is no `before:N` or `after:N`: {text:?}"
+        ))
+    })?;
+    Ok(Box::new(Mortal {
+        database,
+        point,
+        commits: Arc::default(),
+    }))
+}
+
+struct Mortal {
+    database: Box<dyn Database>,
+    point: Point,
+    commits: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl Database for Mortal {
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
+        Ok(Box::new(MortalTransaction {
+            tx: self.database.begin().await?,
+            wrote: false,
+            point: self.point,
+            commits: Arc::clone(&self.commits),
+        }))
+    }
+
+    async fn read(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        self.database.read(sql, params).await
+    }
+
+    fn skip_locked(&self) -> &'static str {
+        self.database.skip_locked()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.database.is_shared()
+    }
+
+    async fn announced(&self) -> Result<(), StoreError> {
+        self.database.announced().await
+    }
+}
+
+struct MortalTransaction {
+    tx: Box<dyn Transaction>,
+    wrote: bool,
+    point: Point,
+    commits: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl Transaction for MortalTransaction {
+    async fn execute(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
+        let touched = self.tx.execute(sql, params).await?;
+        self.wrote |= touched > 0;
+        Ok(touched)
+    }
+
+    async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let rows = self.tx.query(sql, params).await?;
+        self.wrote |= sql.contains("RETURNING") && !rows.is_empty();
+        Ok(rows)
+    }
+
+    fn keep_rows(&self) -> &'static str {
+        self.tx.keep_rows()
+    }
+
+    async fn take_turns(&mut self, names: BTreeSet<String>) -> Result<(), StoreError> {
+        self.tx.take_turns(names).await
+    }
+
+    async fn announce(&mut self) -> Result<(), StoreError> {
+        self.tx.announce().await
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        let is_last =
+            self.wrote && self.commits.fetch_add(1, Ordering::SeqCst) + 1 == self.point.commit;
+        if is_last && !self.point.after {
+            die();
+        }
+        self.tx.commit().await?;
+        if is_last {
+            die();
+        }
+        Ok(())
+    }
+}
+
+/// SIGKILL: no unwinding, no flush, no goodbye.
+fn die() {
+    let sent =
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    if sent.is_err() {
+        std::process::abort();
+    }
+    loop {
+        std::thread::park();
+    }
+}
