@@ -218,8 +218,8 @@ pub trait Cdn: Send + Sync {
 /// Says when it is a request's turn.
 #[async_trait]
 pub trait Turns: Send + Sync {
-    /// Returns when the next request may go out.
-    async fn next(&self);
+    /// Returns when the next request may go out; an error if that cannot be known.
+    async fn next(&self) -> Result<(), CdnError>;
 
     /// Returns after a while, in which whoever was asked has had a rest.
     async fn rest(&self, duration: Duration);
@@ -233,8 +233,9 @@ struct Regular {
 
 #[async_trait]
 impl Turns for Regular {
-    async fn next(&self) {
+    async fn next(&self) -> Result<(), CdnError> {
         self.clock.sleep(self.between).await;
+        Ok(())
     }
 
     async fn rest(&self, duration: Duration) {
@@ -261,8 +262,8 @@ impl Pace {
     }
 
     /// Returns when the next request may go out.
-    pub async fn next(&self) {
-        self.0.next().await;
+    pub async fn next(&self) -> Result<(), CdnError> {
+        self.0.next().await
     }
 }
 
@@ -303,7 +304,7 @@ impl<'p> Paced<'p> {
                 maybe_done: true,
             });
         }
-        self.pace.next().await;
+        self.pace.next().await?;
         self.made += 1;
         Ok(())
     }

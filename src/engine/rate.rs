@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tracing::error;
 
 use super::Engine;
-use crate::cdn::{Pace, Turns};
+use crate::cdn::{CdnError, ErrorClass, Pace, Turns};
 use crate::clock::Clock;
 use crate::purge::PurgeKind;
 use crate::store::{Store, StoreError};
@@ -15,6 +14,10 @@ use crate::store::{Store, StoreError};
 /// In which as many requests go out as an account may be sent in a second. Somewhat more than that second:
 /// on their way some catch up with others, and a CDN that has had one too many refuses it.
 const WINDOW: Duration = Duration::from_millis(1_100);
+/// How long after its turn a request may go out: what [`WINDOW`] has more than a second.
+const LATE: Duration = Duration::from_millis(100);
+/// Turns that are taken until there is one in time. A store that is this slow writes nothing else in time either.
+const TRIES: usize = 4;
 
 /// Turns that all processes take from the store.
 struct Shared {
@@ -27,24 +30,46 @@ struct Shared {
 impl Shared {
     /// Returns when it is one's turn.
     async fn wait(&self) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let at = self.store.take_turn(&self.name, now, self.interval).await?;
-        if let Ok(wait) = Duration::try_from(at.duration_since(now))
-            && !wait.is_zero()
-        {
-            self.clock.sleep(wait).await;
+        let mut lead = Duration::ZERO;
+        for _ in 0..TRIES {
+            let asked = self.clock.now();
+            let turn = self
+                .store
+                .take_turn(&self.name, asked + lead, self.interval);
+            let turn = turn.await?;
+            let now = self.clock.now();
+            match Duration::try_from(turn.duration_since(now)) {
+                Ok(wait) => {
+                    if !wait.is_zero() {
+                        self.clock.sleep(wait).await;
+                    }
+                    return Ok(());
+                }
+                Err(_) if now <= turn + LATE => return Ok(()),
+                // The store took so long that others' turns have come: the next is to be far enough ahead.
+                Err(_) => {
+                    let took = Duration::try_from(now.duration_since(asked)).unwrap_or_default();
+                    lead = lead.max(took) * 2;
+                }
+            }
         }
-        Ok(())
+        Err(StoreError::Unreachable(format!(
+            "the turn was over each of {TRIES} times when the store said which it is"
+        )))
     }
 }
 
 #[async_trait]
 impl Turns for Shared {
-    async fn next(&self) {
-        if let Err(error) = self.wait().await {
-            error!("cannot take a turn at `{}`: {error}", self.name);
-            self.clock.sleep(self.interval).await;
-        }
+    /// Whoever cannot take a turn sends nothing: others take theirs.
+    async fn next(&self) -> Result<(), CdnError> {
+        self.wait().await.map_err(|error| CdnError {
+            class: ErrorClass::Retry,
+            code: "turn".to_owned(),
+            message: format!("cannot take a turn at `{}`: {error}", self.name),
+            retry_after: None,
+            maybe_done: false,
+        })
     }
 
     async fn rest(&self, duration: Duration) {

@@ -469,7 +469,7 @@ impl Cdn for Client {
     async fn follow(&self, tasks: &[InFlight], pace: &Pace) -> Result<Vec<Report>, CdnError> {
         let mut reports = Vec::new();
         for some in tasks.chunks(3) {
-            pace.next().await;
+            pace.next().await?;
             self.account.watch_rate(None);
             let ids: Vec<_> = some.iter().map(|task| task.task.as_deref()).collect();
             let ask =
@@ -480,7 +480,7 @@ impl Cdn for Client {
     }
 
     async fn find(&self, lost: &InFlight, pace: &Pace) -> Result<Option<String>, CdnError> {
-        pace.next().await;
+        pace.next().await?;
         self.account.watch_rate(None);
         let what = format!("find {:?}", lost.batch.targets);
         let found = self.call(&what, || self.account.look_for(lost)).await;
