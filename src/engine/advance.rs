@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tracing::info;
 
 use super::describe::short;
-use super::{Engine, Outcome, StepError, describe, observe, prefetch};
+use super::{Engine, Outcome, RUN_LIMIT, StepError, describe, jumps, observe, prefetch};
 use crate::config::Trigger;
 use crate::event::CommitId;
 use crate::purge::{Purge, PurgeState};
@@ -21,11 +21,15 @@ const LATE: Duration = Duration::from_secs(15 * 60);
 impl Engine {
     pub(super) async fn advance(&self, id: &RunId, work: &Work) -> Result<Outcome, StepError> {
         let now = self.clock.now();
-        let Some(run) = self.store.run(id).await? else {
+        let Some(mut run) = self.store.run(id).await? else {
             return Ok(Outcome::done(Vec::new()));
         };
         if run.state.is_final() {
             return Ok(Outcome::done(Vec::new()));
+        }
+        if now >= run.deadline && jumps::came_late(work, now) {
+            run.deadline = now + RUN_LIMIT;
+            return Ok(Outcome::again(vec![Write::Run(run)], now, 0));
         }
         if now >= run.deadline {
             return self

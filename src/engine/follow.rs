@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::submit::{fail, migrate, targets};
-use super::{Engine, Outcome, StepError, retry};
+use super::{Engine, Outcome, StepError, jumps, retry};
 use crate::cdn::{Batch, ErrorClass, InFlight, Report, TargetState};
 use crate::config::Config;
 use crate::purge::{PurgeKind, PurgeState};
@@ -71,8 +71,13 @@ impl Engine {
                     continue;
                 }
             };
-            for (open, report) in open.into_iter().zip(reports) {
+            for (mut open, report) in open.into_iter().zip(reports) {
                 let submitted_at = open.task.submitted_at;
+                if now >= open.task.deadline && jumps::came_late(work, now) {
+                    let limit = open.task.deadline.duration_since(submitted_at);
+                    open.task.deadline = now + limit;
+                    writes.push(Write::Task(open.task.clone()));
+                }
                 let (more, is_over) = judge(open, &report, now);
                 writes.extend(more);
                 if !is_over {

@@ -14,6 +14,7 @@ mod crowd;
 mod decide;
 mod describe;
 mod follow;
+mod jumps;
 mod known;
 mod observe;
 mod plan;
@@ -83,6 +84,7 @@ pub struct Engine {
     quotas: quota::Quotas,
     known: known::Known,
     suspects: breaker::Suspects,
+    jumps: jumps::Jumps,
     logs: recover::Logs,
     removed: removal::Tally,
 }
@@ -133,6 +135,7 @@ impl Engine {
             quotas: quota::Quotas::default(),
             known: known::Known::default(),
             suspects: breaker::Suspects::default(),
+            jumps: jumps::Jumps::default(),
             logs: recover::Logs::default(),
             removed: removal::Tally::default(),
         })
@@ -273,13 +276,13 @@ impl Engine {
         if room.most == 0 {
             return LOOK_AGAIN;
         }
-        let now = self.clock.now();
-        let claimed = match self
-            .store
-            .claim(now, LEASE, &self.clock.new_id(), room)
-            .await
-        {
-            Ok(claimed) => claimed,
+        let looked = async {
+            let now = self.look_at_clock().await?;
+            let token = self.clock.new_id();
+            Ok::<_, StoreError>((now, self.store.claim(now, LEASE, &token, room).await?))
+        };
+        let (now, claimed) = match looked.await {
+            Ok(looked) => looked,
             Err(error) => {
                 error!("cannot look for work: {error}");
                 return LOOK_AGAIN;
@@ -319,7 +322,7 @@ impl Engine {
     /// Does every step that is due, one after the other, until none is; when the next one will be.
     pub async fn drain(&self) -> Result<Option<Timestamp>, StoreError> {
         loop {
-            let now = self.clock.now();
+            let now = self.look_at_clock().await?;
             let claimed = self
                 .store
                 .claim(now, LEASE, &self.clock.new_id(), STEPS_AT_ONCE)
@@ -338,6 +341,7 @@ impl Engine {
         let lease = work.lease.clone();
         let key = work.key.clone();
         let attempts = work.attempts;
+        let _held = self.jumps.hold(&lease);
         let result = tokio::select! {
             biased;
             result = tokio::time::timeout(STEP_LIMIT, self.step(&work)) => result,

@@ -385,11 +385,10 @@ impl Engine {
                 lost.vendor_id = Some(vendor_id);
                 Ok(Outcome::again(taken(lost, keys, now), now, 0))
             }
-            Ok(None) if now < lost.submitted_at + HISTORY_LAG => Ok(Outcome::again(
-                Vec::new(),
-                lost.submitted_at + HISTORY_LAG,
-                work.attempts,
-            )),
+            // One from the future went out by a clock that has been set back since.
+            Ok(None) if lost.submitted_at <= now && now < lost.submitted_at + HISTORY_LAG => Ok(
+                Outcome::again(Vec::new(), lost.submitted_at + HISTORY_LAG, work.attempts),
+            ),
             Err(error) if error.class != ErrorClass::Operator && work.attempts < HISTORY_TRIES => {
                 warn!(cdn = %lost.cdn, "cannot ask the history: {error}");
                 let wait = retry::backoff_at_least(
@@ -416,7 +415,9 @@ impl Engine {
 }
 
 /// The writes for a batch that the CDN took.
-fn taken(task: StoredTask, keys: Vec<PurgeKey>, now: Timestamp) -> Vec<Write> {
+fn taken(mut task: StoredTask, keys: Vec<PurgeKey>, now: Timestamp) -> Vec<Write> {
+    // Its time begins now: the clock may have been set since it went out.
+    task.deadline = now + task.deadline.duration_since(task.submitted_at);
     let follow = WorkKey::Follow {
         account: task.account.clone(),
         kind: task.kind,

@@ -88,7 +88,7 @@ impl WorkKey {
 }
 
 /// The right to do one step, for a while.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     key: WorkKey,
     token: String,
@@ -100,6 +100,8 @@ pub struct Lease {
 pub struct Work {
     /// What it is about.
     pub key: WorkKey,
+    /// Since when it was to be done.
+    pub due_at: Timestamp,
     /// How often in a row it has failed.
     pub attempts: i64,
     /// What it waits in one line with: only so many of a crowd are in hand at once. None for what waits for nobody.
@@ -291,19 +293,17 @@ impl Store {
                 token: token.to_owned(),
                 wishes: row.int("wishes")?,
             };
-            works.push((
-                row.int("due_at")?,
-                Work {
-                    key,
-                    attempts: row.int("attempts")?,
-                    crowd: row.maybe_text("crowd")?,
-                    lease,
-                },
-            ));
+            works.push(Work {
+                key,
+                due_at: timestamp(row.int("due_at")?)?,
+                attempts: row.int("attempts")?,
+                crowd: row.maybe_text("crowd")?,
+                lease,
+            });
         }
         tx.commit().await?;
-        works.sort_by_key(|(due_at, _)| *due_at);
-        Ok(works.into_iter().map(|(_, work)| work).collect())
+        works.sort_by_key(|work| work.due_at);
+        Ok(works)
     }
 
     /// Asks for something to be done, outside any step.
@@ -398,6 +398,30 @@ impl Store {
             .await?;
         tx.commit().await?;
         Ok(held > 0)
+    }
+
+    /// Brings work and pauses that are not due yet at `now` forward, by so much and to `latest` at the
+    /// latest: for after a clock was set back by which they were put off. What is early does no harm.
+    pub async fn bring_forward(
+        &self,
+        now: Timestamp,
+        by: Duration,
+        latest: Timestamp,
+    ) -> Result<(), StoreError> {
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 2);
+        let mut tx = self.database.begin().await?;
+        for (table, time) in [("work", "due_at"), ("outages", "until")] {
+            tx.execute(
+                &format!(
+                    "UPDATE {table}
+                     SET {time} = CASE WHEN {time} - $1 < $2 THEN {time} - $1 ELSE $2 END
+                     WHERE {time} > $3 AND ({time} > $2 OR $1 > 0)"
+                ),
+                params![by, latest.as_millisecond(), now.as_millisecond()],
+            )
+            .await?;
+        }
+        tx.commit().await
     }
 
     /// Frees the leases that a process left behind when it died. Only for a

@@ -7,6 +7,7 @@
 )]
 
 mod changes;
+mod clocks;
 mod covers;
 mod histories;
 mod observe;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use purgehook::clock::{Clock, TimeSource};
 use purgehook::config::{self, ALL_KINDS, Config};
 use purgehook::engine::{Engine, ReceiveError, Received};
@@ -26,6 +26,13 @@ const MOVES: usize = 20_000;
 
 /// A clock that stands still until it is moved.
 pub struct Driven(watch::Sender<Timestamp>);
+
+/// The clock of everyone else, which goes with the program's but is not set with it.
+struct Outsiders {
+    time: Arc<Driven>,
+    /// By how much theirs is ahead.
+    ahead: watch::Receiver<SignedDuration>,
+}
 
 impl Driven {
     fn at(start: &str) -> Arc<Self> {
@@ -62,6 +69,22 @@ impl TimeSource for Driven {
     }
 }
 
+#[async_trait]
+impl TimeSource for Outsiders {
+    fn now(&self) -> Timestamp {
+        self.time.now() + *self.ahead.borrow()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        if duration < PACES {
+            return self.time.sleep(duration).await;
+        }
+        let until = self.now() + duration;
+        let mut moved = self.time.0.subscribe();
+        let _ = moved.wait_for(|_| self.now() >= until).await;
+    }
+}
+
 /// An engine, its database and its surroundings.
 pub struct World {
     pub sandbox: Sandbox,
@@ -71,6 +94,7 @@ pub struct World {
     store: Arc<Store>,
     config: watch::Sender<Arc<Config>>,
     folder: TempDir,
+    outsiders_ahead: watch::Sender<SignedDuration>,
 }
 
 impl World {
@@ -78,8 +102,13 @@ impl World {
     /// the `sites:` part of a rules file. All hosts are `www.example.com`.
     pub async fn new(seed: u64, rules: &str) -> Self {
         let time = Driven::at("2026-11-22T04:00:00Z");
+        let outsiders_ahead = watch::Sender::new(SignedDuration::ZERO);
+        let outsiders = Outsiders {
+            time: Arc::clone(&time),
+            ahead: outsiders_ahead.subscribe(),
+        };
         let sandbox = Sandbox::start(Clock::new(
-            Arc::clone(&time) as Arc<dyn TimeSource>,
+            Arc::new(outsiders),
             fastrand::Rng::with_seed(seed + 1),
         ))
         .await
@@ -110,7 +139,14 @@ impl World {
             store,
             config,
             folder,
+            outsiders_ahead,
         }
+    }
+
+    /// The program's clock is set, back or forward, as an administrator or a time server does. No time passes.
+    pub fn set_clock(&self, by: SignedDuration) {
+        self.outsiders_ahead.send_modify(|ahead| *ahead -= by);
+        self.time.0.send_modify(|now| *now += by);
     }
 
     pub fn store(&self) -> &Store {

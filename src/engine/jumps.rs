@@ -1,0 +1,96 @@
+//! Clocks that are set while the program runs: what was put off stays off for as long as was
+//! meant, and steps in hand stay in hand.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::{error, warn};
+
+use super::{Engine, LEASE};
+use crate::store::{Lease, StoreError, Work};
+
+/// From here on it is a clock that was set back, and no unevenness of it.
+const BACK: Duration = Duration::from_secs(2);
+/// How much later than the look before one may be before leases in hand may seem to have ended. Looks are seconds apart.
+const AHEAD: Duration = Duration::from_secs(LEASE.as_secs() / 2);
+/// The longest that anything is put off: a step that comes early only looks once more.
+const FARTHEST: Duration = Duration::from_secs(60 * 60);
+/// How late a step may come for other reasons than that nobody was there to do it.
+const ABSENCE: Duration = Duration::from_secs(5 * 60);
+
+/// Whether nobody was there to do a step when it was due: the program was down, or the clock was set
+/// forward. What has had to end by now has its time anew then, since nobody could see how it went.
+pub(super) fn came_late(work: &Work, now: Timestamp) -> bool {
+    now > work.due_at + ABSENCE
+}
+
+/// When work was looked for last, and what is in hand.
+#[derive(Default)]
+pub(super) struct Jumps {
+    last: Mutex<Option<Timestamp>>,
+    in_hand: Arc<Mutex<Vec<Lease>>>,
+}
+
+/// A lease that is in hand, until this is dropped.
+pub(super) struct Held {
+    in_hand: Arc<Mutex<Vec<Lease>>>,
+    lease: Lease,
+}
+
+impl Jumps {
+    pub fn hold(&self, lease: &Lease) -> Held {
+        let in_hand = Arc::clone(&self.in_hand);
+        lock(&in_hand).push(lease.clone());
+        Held {
+            in_hand,
+            lease: lease.clone(),
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        lock(&self.in_hand).retain(|lease| *lease != self.lease);
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Engine {
+    /// The time, for a look for work: what a jump of the clock since the look before would do is undone first.
+    pub(super) async fn look_at_clock(&self) -> Result<Timestamp, StoreError> {
+        let now = self.clock.now();
+        let last = *lock(&self.jumps.last);
+        match last {
+            // The clock may have been set back while nobody was here to see it.
+            None => {
+                self.store
+                    .bring_forward(now, Duration::ZERO, now + FARTHEST)
+                    .await?;
+            }
+            Some(last) if last > now + BACK => {
+                let by = Duration::try_from(last.duration_since(now)).unwrap_or_default();
+                warn!("the clock was set back by {} s", by.as_secs());
+                self.store.bring_forward(now, by, now + FARTHEST).await?;
+            }
+            Some(last) if now > last + AHEAD => self.keep_in_hand(now).await,
+            Some(_) => {}
+        }
+        *lock(&self.jumps.last) = Some(now);
+        Ok(now)
+    }
+
+    /// Renews every lease in hand, before this process claims for a second time what it is at already.
+    async fn keep_in_hand(&self, now: Timestamp) {
+        let in_hand = lock(&self.jumps.in_hand).clone();
+        for lease in in_hand {
+            // False where another replica has it by now; the step in hand learns that by itself.
+            if let Err(error) = self.store.renew(&lease, now, LEASE).await {
+                error!("cannot renew a lease: {error}");
+            }
+        }
+    }
+}
