@@ -185,6 +185,10 @@ fn copy_class(
             if let Some(c) = chars.next() {
                 to = checked(c)?;
             }
+            // As in `[z-a-z]`, which would end well.
+            if to < from {
+                return Err(explain(text, &ErrorKind::InvalidRange(from, to)));
+            }
         }
         out.push(from);
         if from < '/' && '/' < to && !negated {
@@ -377,6 +381,7 @@ mod tests {
                 "[z-a]",
                 "has the range `z-a`, which runs backwards | write `a-z`",
             ),
+            ("[z-a-z]", "has the range `z-a`, which runs backwards"),
             ("a\\", "ends in a `\\` with nothing behind it"),
             (
                 "[a/b]",
