@@ -415,6 +415,45 @@ async fn no_secret_is_in_logs_pages_errors_or_a_postgresql_database() {
     scene.searched();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_in_what_a_success_leaves_behind() {
+    let mut world = World::new().await;
+    world.set_variable("RUST_LOG", "trace");
+    world.start().await;
+    let website = world.website();
+    website.commit("main", &[Change::write("content/about.md", "second")]);
+    let run = world.accepted(&website.push("main").unwrap()).await;
+    let ended = world.ended(&run).await;
+    assert_eq!(ended["state"], "succeeded", "{ended:#}");
+
+    let left = TempDir::new().unwrap();
+    let mut shown = world.log();
+    assert!(shown.len() > 100_000, "it is not at trace: {}", shown.len());
+    for path in ["/", &format!("/runs/{run}"), "/api/v1/runs", "/metrics"] {
+        shown.push_str(&world.text(path).await);
+    }
+    std::fs::write(left.path().join("shown"), shown).unwrap();
+    for file in files_of_the_database(world.folder()) {
+        std::fs::copy(&file, left.path().join(file.file_name().unwrap())).unwrap();
+    }
+    let (github, gitlab) = (world.sandbox.github(), world.sandbox.gitlab());
+    let tencent = world.sandbox.tencent_cdn();
+    let mut search = Search::default();
+    for secret in [
+        github.webhook_secret(),
+        github.token(),
+        &gitlab.signing_token(),
+        gitlab.token(),
+        tencent.secret_id(),
+        tencent.secret_key(),
+        "an-admin-token-of-the-tests",
+    ] {
+        search.add(secret, secret.as_bytes());
+    }
+    let found = search.found_in(left.path());
+    assert!(found.is_empty(), "{}", found.join("\n\n"));
+}
+
 /// Debian keeps it out of PATH where only the server was asked for.
 fn pg_dump() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter();
