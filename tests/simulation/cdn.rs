@@ -37,6 +37,8 @@ pub struct Nature {
     pub per_day: BTreeMap<PurgeKind, u64>,
     /// Whether it can be asked what is left of that.
     pub says_quota: bool,
+    /// Whether it answers a batch with an id. Else its history is the only way to one.
+    pub gives_ids: bool,
     /// Whether rates must be kept to the letter. A process that stood still between its
     /// turn and its request sends that at another's turn.
     pub watches_rates: bool,
@@ -88,6 +90,7 @@ struct Books {
     blind_looks: usize,
     /// Batches that were more than was left of a day's quota, by kind and day, and how large they were.
     excesses: Vec<(PurgeKind, i64, u64)>,
+    excuses_questions: bool,
     /// How much was bought on top of each kind's quota.
     bought: u64,
     /// Targets taken, by kind and day.
@@ -176,15 +179,26 @@ impl Account {
     /// Whether a task's target is done, as its log says at this moment.
     pub fn has_done(&self, task: &str, target: &str) -> bool {
         let books = self.books.lock().unwrap();
-        let taken = books.taken.iter().find(|taken| taken.id == task);
-        taken
-            .and_then(|taken| taken.items.get(target))
-            .is_some_and(|item| item.fate == Fate::Done && item.ends <= self.time.now())
+        let is_it =
+            |taken: &&Taken| taken.id == task || (task.is_empty() && !self.nature.gives_ids);
+        let mut items = books.taken.iter().filter(is_it);
+        let now = self.time.now();
+        items.any(|taken| {
+            let item = taken.items.get(target);
+            item.is_some_and(|item| item.fate == Fate::Done && item.ends <= now)
+        })
+    }
+
+    /// From now on questions may come too often: a turn at asking cannot be taken from a
+    /// database that fails, and asking goes on all the same.
+    pub fn excuse_questions(&self) {
+        self.books.lock().unwrap().excuses_questions = true;
     }
 
     /// A request is on its way: it must keep to the rate of its kind.
     fn watch_rate(&self, kind: Option<PurgeKind>) {
-        if !self.nature.watches_rates {
+        let is_excused = kind.is_none() && self.books.lock().unwrap().excuses_questions;
+        if is_excused || !self.nature.watches_rates {
             return;
         }
         let now = self.time.now();
@@ -463,7 +477,7 @@ impl Cdn for Client {
                 taken.heard = true;
             }
         }
-        answer
+        answer.map(|id| id.filter(|_| self.account.nature.gives_ids))
     }
 
     async fn follow(&self, tasks: &[InFlight], pace: &Pace) -> Result<Vec<Report>, CdnError> {
@@ -475,6 +489,10 @@ impl Cdn for Client {
             let ask =
                 || -> Vec<Report> { some.iter().map(|task| self.account.report(task)).collect() };
             reports.extend(self.call(&format!("follow {ids:?}"), ask).await?);
+        }
+        // An answer that makes no sense, and looks as if it did.
+        if self.account.wire.is_in_trouble() && self.account.chance.one_in(20) {
+            reports.pop();
         }
         Ok(reports)
     }

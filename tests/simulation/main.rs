@@ -8,7 +8,9 @@
     reason = "a test that cannot go on should say where"
 )]
 
+use std::cell::RefCell;
 use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread;
 
@@ -23,6 +25,19 @@ mod trace;
 mod wire;
 mod world;
 
+thread_local! {
+    /// What panicked on this thread: a step that does so is done again, and nobody hears of it.
+    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+fn watch_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        PANICS.with_borrow_mut(|panics| panics.push(info.to_string()));
+        usual(info);
+    }));
+}
+
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().expect("the variable holds a number"))
@@ -35,13 +50,19 @@ fn in_every_world_what_is_promised_is_kept() {
         Some(seed) => seed..seed + 1,
         None => 0..number("PURGEHOOK_SEEDS").unwrap_or(1_200),
     };
+    watch_panics();
     let next = Mutex::new(seeds);
     let failed = Mutex::new(Vec::new());
     let some = || {
         loop {
             let seed = next.lock().unwrap().next();
             let Some(seed) = seed else { return };
-            let trace = world::happen(seed);
+            let happened = catch_unwind(AssertUnwindSafe(|| world::happen(seed)));
+            let Ok(trace) = happened else {
+                let panics = PANICS.take().join("\n");
+                failed.lock().unwrap().push((seed, panics));
+                continue;
+            };
             if replayed.is_some() {
                 println!("{}", trace.lines().join("\n"));
             }

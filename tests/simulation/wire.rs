@@ -11,6 +11,10 @@ use crate::trace::Trace;
 /// How long a request may take before its sender gives up on it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// More requests than anyone sends to a service that is out for some minutes, and is left
+/// alone after five of them: those that were on their way by then, and the tries in between.
+const MOST_IN_VAIN: usize = 30;
+
 /// What becomes of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mishap {
@@ -71,6 +75,8 @@ pub struct Wire {
     trouble: Mutex<u32>,
     /// Until when no request gets through at all.
     out_until: Mutex<Option<Timestamp>>,
+    /// Requests sent meanwhile.
+    in_vain: Mutex<usize>,
     /// Whether every request is refused.
     refuses: Mutex<bool>,
 }
@@ -84,6 +90,7 @@ impl Wire {
             chance: Chance::new(chance.seed()),
             trouble: Mutex::new(0),
             out_until: Mutex::new(None),
+            in_vain: Mutex::new(0),
             refuses: Mutex::new(false),
         }
     }
@@ -95,7 +102,14 @@ impl Wire {
 
     /// No request gets through for a while.
     pub fn go_out(&self, length: Duration) {
+        self.tell(&format!("{} is out for {length:?}", self.name));
         *self.out_until.lock().unwrap() = Some(self.time.now() + length);
+        *self.in_vain.lock().unwrap() = 0;
+    }
+
+    /// Whether anything goes wrong now and then.
+    pub fn is_in_trouble(&self) -> bool {
+        *self.trouble.lock().unwrap() > 0
     }
 
     /// Whether every request is refused from now on.
@@ -159,6 +173,12 @@ impl Wire {
             .unwrap()
             .is_some_and(|until| self.time.now() < until);
         if is_out {
+            let mut in_vain = self.in_vain.lock().unwrap();
+            *in_vain += 1;
+            if *in_vain == MOST_IN_VAIN {
+                let promise = format!("{} is not left alone while it is out", self.name);
+                self.trace.broken(self.time.now(), &promise);
+            }
             return if self.chance.one_in(2) {
                 Mishap::Hanging(Work::Undone)
             } else {

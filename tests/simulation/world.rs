@@ -1,5 +1,7 @@
 //! A world made from a seed, and what happens in it.
 
+mod script;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -62,8 +64,7 @@ struct World {
     begun: usize,
     /// Times that a process died or stood still.
     accidents: usize,
-    tree: Tree,
-    /// Commits that were live, oldest first.
+    /// Commits that were live, with their trees, oldest first.
     past: Vec<(String, Tree)>,
     acknowledged: Vec<(String, Vec<RunId>)>,
 }
@@ -80,6 +81,9 @@ pub fn happen(seed: u64) -> Trace {
         let mut world = World::new(seed, &trace);
         world.script().await;
         world.settle().await;
+        for panic in crate::PANICS.take() {
+            trace.broken(world.time.now(), &panic);
+        }
     });
     trace
 }
@@ -130,7 +134,6 @@ impl World {
             trace: trace.clone(),
             begun: 0,
             accidents: 0,
-            tree: Tree::new(),
             past: Vec::new(),
             acknowledged: Vec::new(),
             chance,
@@ -206,30 +209,6 @@ impl World {
         }
     }
 
-    /// Somebody pushes. The origin has it before the forge tells of it.
-    fn push(&mut self) -> Delivery {
-        let is_rollback = self.past.len() > 1 && self.chance.one_in(6);
-        let commit = if is_rollback {
-            let (commit, tree) = self.past[self.chance.place(self.past.len())].clone();
-            self.tree = tree;
-            commit
-        } else {
-            for _ in 0..=self.chance.within(0..2) {
-                let path = PATHS[self.chance.place(PATHS.len())].to_owned();
-                if self.chance.one_in(5) {
-                    self.tree.remove(&path);
-                } else {
-                    self.tree.insert(path, self.chance.within(1..1 << 40));
-                }
-            }
-            self.host.commit(&self.tree)
-        };
-        self.past.push((commit.clone(), self.tree.clone()));
-        self.tell(&format!("{} goes live", &commit[..8]));
-        self.caches.serve(self.time.now(), &commit, &self.tree);
-        self.host.push(&commit)
-    }
-
     fn visit(&self, percent: u32) {
         for site in self.nature.rules.sites {
             for cdn in site.cdns {
@@ -277,96 +256,6 @@ impl World {
         }
     }
 
-    async fn script(&mut self) {
-        self.see_to_it().await;
-        let first = self.push();
-        self.deliver(&first).await;
-        tokio::time::sleep(self.chance.millis(0..90_000)).await;
-        self.visit(50);
-        let (mut late, mut past) = (Vec::new(), vec![first]);
-        for _ in 0..self.chance.within(4..12) {
-            match self.chance.within(0..16) {
-                0..6 => {
-                    let delivery = self.push();
-                    past.push(delivery.clone());
-                    match self.chance.within(0..6) {
-                        0 => self.tell("nobody hears of it"),
-                        1 => late.push(delivery),
-                        2 => {
-                            self.deliver(&delivery).await;
-                            self.deliver(&delivery).await;
-                        }
-                        _ => {
-                            self.deliver(&delivery).await;
-                        }
-                    }
-                }
-                6 => {
-                    if let Some(delivery) = late.pop() {
-                        self.deliver(&delivery).await;
-                    }
-                }
-                7 => {
-                    let delivery = past[self.chance.place(past.len())].clone();
-                    self.deliver(&delivery).await;
-                }
-                8 => self.have_trouble(),
-                9 => {
-                    let seat = self.chance.place(self.lives.len());
-                    if let Some(life) = &self.lives[seat] {
-                        life.process.light(self.chance.within(0..40));
-                    }
-                }
-                10 => {
-                    let seat = self.chance.place(self.lives.len());
-                    if let Some(life) = self.lives[seat].as_ref().filter(|_| self.nature.has_stops)
-                    {
-                        life.process.stop(self.chance.millis(1_000..150_000));
-                        self.accidents += 1;
-                    }
-                }
-                11 => {
-                    if self.chance.one_in(4) {
-                        self.tell("the forge cleans up");
-                        self.host.clean_up();
-                    }
-                }
-                12 => {
-                    for account in self.accounts.values() {
-                        account.set_bad_ends(if self.chance.one_in(3) { 20 } else { 0 });
-                    }
-                }
-                _ => self.visit(30),
-            }
-            let pause = if self.chance.one_in(2) { 4_000 } else { 60_000 };
-            tokio::time::sleep(self.chance.millis(0..pause)).await;
-            self.see_to_it().await;
-            self.promises.look_at_edge();
-        }
-    }
-
-    /// Something outside begins to go wrong, or stops.
-    fn have_trouble(&mut self) {
-        let accounts: Vec<&Arc<Account>> = self.accounts.values().collect();
-        let account = accounts[self.chance.place(accounts.len())];
-        let percent = u32::try_from(self.chance.within(0..60)).unwrap();
-        match self.chance.within(0..8) {
-            0..2 => self.host.wire.set_trouble(percent),
-            2..4 => account.wire.set_trouble(percent),
-            4 => account.wire.go_out(self.chance.millis(1_000..240_000)),
-            5 => self.host.wire.go_out(self.chance.millis(1_000..240_000)),
-            6 => {
-                let refuses = self.chance.one_in(2);
-                if self.chance.one_in(2) {
-                    account.wire.set_refuses(refuses);
-                } else {
-                    self.host.wire.set_refuses(refuses);
-                }
-            }
-            _ => self.disk.set_trouble(percent / 4),
-        }
-    }
-
     /// Nothing goes wrong any more: everything must come to its end, and the last push to a good one.
     async fn settle(&mut self) {
         self.host.wire.heal();
@@ -381,7 +270,7 @@ impl World {
         }
         self.tell("all is well");
         self.visit(30);
-        let last = self.push();
+        let last = self.last_push();
         while !self.deliver(&last).await {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -440,6 +329,7 @@ fn account(name: &str, chance: &Chance, has_stops: bool) -> Nature {
         (PurgeKind::Prefetch, limit(3, 1_000)),
     ]);
     let histories = [History::Prompt, History::Late, History::None];
+    let history = histories[chance.place(histories.len())];
     Nature {
         name: name.to_owned(),
         per_day: kinds
@@ -451,7 +341,8 @@ fn account(name: &str, chance: &Chance, has_stops: bool) -> Nature {
             queries_per_second: 5,
             url_length: None,
         },
-        history: histories[chance.place(histories.len())],
+        history,
+        gives_ids: history != History::Prompt || !chance.one_in(5),
         says_quota,
         watches_rates: !has_stops,
         slowest: if chance.one_in(4) { 60_000 } else { 3_000 },

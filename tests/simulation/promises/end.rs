@@ -97,14 +97,21 @@ impl Watch {
         }
         let sql = "SELECT vendor_id FROM tasks WHERE account = $1 AND vendor_id IS NOT NULL";
         let rows = self.disk.rows(sql, vec![name.into()]);
-        let known: BTreeSet<String> = rows
+        let mut known: BTreeSet<String> = rows
             .iter()
             .map(|row| row.text("vendor_id").unwrap())
             .collect();
+        if !account.nature.gives_ids {
+            let heard = account.taken().into_iter().filter(|batch| batch.heard);
+            known.extend(heard.map(|batch| batch.id));
+        }
 
         let (mut lost, mut told_of) = (0, 0);
         let mut taken: BTreeMap<(String, String), usize> = BTreeMap::new();
         for batch in account.taken() {
+            if !account.nature.gives_ids {
+                break;
+            }
             if !known.contains(&batch.id) {
                 lost += usize::from(batch.heard);
                 told_of += usize::from(account.tells_in_time(&batch));

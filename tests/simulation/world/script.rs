@@ -1,0 +1,220 @@
+//! What happens in a world before all is well.
+//!
+//! Each world has habits of its own: some things happen in it again and again and others
+//! never, so that what is rare in all worlds together is frequent in some.
+
+use std::sync::Arc;
+
+use super::World;
+use crate::cdn::Account;
+use crate::forge::Delivery;
+use crate::process::Chance;
+use crate::rules::PATHS;
+
+/// Something that may happen next.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Push,
+    /// A delivery that was kept back comes after all.
+    LateDelivery,
+    /// Somebody sends a delivery again.
+    Redelivery,
+    Visits,
+    ForgeTrouble,
+    CdnTrouble,
+    /// One of them does not answer for a while.
+    Outage,
+    /// The forge's token or a CDN's keys end, or are mended.
+    Refusals,
+    DiskTrouble,
+    /// Purges fail, or fail no more.
+    BadEnds,
+    Crash,
+    StandStill,
+    /// The forge forgets commits that nothing leads to.
+    CleanUp,
+}
+
+const EVENTS: [Event; 13] = [
+    Event::Push,
+    Event::LateDelivery,
+    Event::Redelivery,
+    Event::Visits,
+    Event::ForgeTrouble,
+    Event::CdnTrouble,
+    Event::Outage,
+    Event::Refusals,
+    Event::DiskTrouble,
+    Event::BadEnds,
+    Event::Crash,
+    Event::StandStill,
+    Event::CleanUp,
+];
+
+/// What is so of what happens in a world.
+struct Habits {
+    /// Each event as often as it is likely.
+    events: Vec<Event>,
+    /// The longest time between two events, in milliseconds.
+    pause: u64,
+    /// Pushes in a hundred that take the branch back to what was live before.
+    rollbacks: u32,
+    /// Deliveries in a hundred that nobody hears of, or only late.
+    losses: u32,
+}
+
+impl Habits {
+    fn new(chance: &Chance) -> Self {
+        let mut events = Vec::new();
+        for event in EVENTS {
+            let times = match event {
+                Event::Push => 6,
+                Event::Visits => 4,
+                Event::CleanUp => usize::from(chance.one_in(6)),
+                _ => [0, 1, 1, 4][chance.place(4)],
+            };
+            events.extend(std::iter::repeat_n(event, times));
+        }
+        Self {
+            events,
+            pause: [500, 4_000, 30_000, 90_000][chance.place(4)],
+            rollbacks: [0, 15, 60][chance.place(3)],
+            losses: [0, 20, 50][chance.place(3)],
+        }
+    }
+}
+
+impl World {
+    pub(super) async fn script(&mut self) {
+        let habits = Habits::new(&self.chance);
+        self.see_to_it().await;
+        let first = self.push(&habits);
+        self.deliver(&first).await;
+        tokio::time::sleep(self.chance.millis(0..60_000)).await;
+        self.visit(50);
+        let (mut late, mut past) = (Vec::new(), vec![first]);
+        for _ in 0..self.chance.within(4..12) {
+            let event = habits.events[self.chance.place(habits.events.len())];
+            match event {
+                Event::Push => {
+                    let delivery = self.push(&habits);
+                    past.push(delivery.clone());
+                    if !self.chance.percent(habits.losses) {
+                        self.deliver(&delivery).await;
+                        if self.chance.one_in(6) {
+                            self.deliver(&delivery).await;
+                        }
+                    } else if self.chance.one_in(2) {
+                        self.tell("its delivery is late");
+                        late.push(delivery);
+                    } else {
+                        self.tell("nobody hears of it");
+                    }
+                }
+                Event::LateDelivery => {
+                    if let Some(delivery) = late.pop() {
+                        self.deliver(&delivery).await;
+                    }
+                }
+                Event::Redelivery => {
+                    let delivery = past[self.chance.place(past.len())].clone();
+                    self.deliver(&delivery).await;
+                }
+                Event::Visits => self.visit(30),
+                Event::Crash => {
+                    let seat = self.chance.place(self.lives.len());
+                    if let Some(life) = &self.lives[seat] {
+                        life.process.light(self.chance.within(0..40));
+                    }
+                }
+                Event::StandStill => {
+                    let seat = self.chance.place(self.lives.len());
+                    let life = self.lives[seat].as_ref();
+                    if let Some(life) = life.filter(|_| self.nature.has_stops) {
+                        life.process.stop(self.chance.millis(1_000..150_000));
+                        self.accidents += 1;
+                    }
+                }
+                Event::CleanUp => {
+                    self.tell("the forge cleans up");
+                    self.host.clean_up();
+                }
+                trouble => self.have_trouble(trouble),
+            }
+            tokio::time::sleep(self.chance.millis(0..habits.pause)).await;
+            self.see_to_it().await;
+            self.promises.look_at_edge();
+        }
+    }
+
+    /// The last push: after it nothing goes wrong any more.
+    pub(super) fn last_push(&mut self) -> Delivery {
+        let habits = Habits::new(&self.chance);
+        self.push(&habits)
+    }
+
+    /// Somebody pushes. The origin has it before the forge tells of it.
+    fn push(&mut self, habits: &Habits) -> Delivery {
+        let past = self.past.len();
+        let (commit, tree) = if past > 1 && self.chance.percent(habits.rollbacks) {
+            // To what was live shortly before, as a rule.
+            let back =
+                1 + self
+                    .chance
+                    .place(past.min(if self.chance.one_in(4) { past } else { 3 }));
+            self.past[past - back].clone()
+        } else {
+            let mut tree = self
+                .past
+                .last()
+                .map_or_else(Default::default, |(_, tree)| tree.clone());
+            for _ in 0..=self.chance.within(0..2) {
+                let path = PATHS[self.chance.place(PATHS.len())].to_owned();
+                if self.chance.one_in(5) {
+                    tree.remove(&path);
+                } else {
+                    tree.insert(path, self.chance.within(1..1 << 40));
+                }
+            }
+            (self.host.commit(&tree), tree)
+        };
+        self.tell(&format!("{} goes live", &commit[..8]));
+        self.caches.serve(self.time.now(), &commit, &tree);
+        self.past.push((commit.clone(), tree));
+        self.host.push(&commit)
+    }
+
+    /// Something outside begins to go wrong, or to go well again.
+    fn have_trouble(&mut self, trouble: Event) {
+        let accounts: Vec<&Arc<Account>> = self.accounts.values().collect();
+        let account = accounts[self.chance.place(accounts.len())];
+        let percent = u32::try_from(self.chance.within(0..60)).unwrap();
+        let is_forges = self.chance.one_in(2);
+        let wire = if is_forges {
+            &self.host.wire
+        } else {
+            &account.wire
+        };
+        self.tell(&format!("{trouble:?} {percent} %"));
+        match trouble {
+            Event::ForgeTrouble => self.host.wire.set_trouble(percent),
+            Event::CdnTrouble => account.wire.set_trouble(percent),
+            Event::Outage => wire.go_out(self.chance.millis(1_000..240_000)),
+            Event::Refusals => wire.set_refuses(percent < 30),
+            Event::DiskTrouble => {
+                self.disk.set_trouble(percent / 4);
+                accounts
+                    .iter()
+                    .for_each(|account| account.excuse_questions());
+            }
+            Event::BadEnds => account.set_bad_ends(percent.saturating_sub(20)),
+            Event::Push
+            | Event::LateDelivery
+            | Event::Redelivery
+            | Event::Visits
+            | Event::Crash
+            | Event::StandStill
+            | Event::CleanUp => {}
+        }
+    }
+}
