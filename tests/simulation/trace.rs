@@ -4,10 +4,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
+
+/// More lines than any world has in which things come to rest.
+const MOST_LINES: usize = 20_000;
 
 /// A handle to a world's trace. Clones share it.
 #[derive(Clone, Default)]
-pub struct Trace(Arc<Mutex<Told>>);
+pub struct Trace(Arc<Mutex<Told>>, Arc<Notify>);
 
 #[derive(Default)]
 struct Told {
@@ -24,6 +28,16 @@ impl Trace {
         let line = format!("{} {what}", now.strftime("%dT%H:%M:%S.%3f"));
         line.hash(&mut told.hash);
         told.lines.push(line);
+        if told.lines.len() == MOST_LINES {
+            told.broken
+                .push("there is no end to what happens".to_owned());
+            self.1.notify_one();
+        }
+    }
+
+    /// Returns when more has happened than does in any world that comes to rest.
+    pub async fn has_no_end(&self) {
+        self.1.notified().await;
     }
 
     /// Notes that a promise was broken.

@@ -79,8 +79,15 @@ pub fn happen(seed: u64) -> Trace {
     let trace = Trace::default();
     runtime.block_on(async {
         let mut world = World::new(seed, &trace);
-        world.script().await;
-        world.settle().await;
+        let all = async {
+            world.script().await;
+            world.settle().await;
+        };
+        tokio::select! {
+            biased;
+            () = trace.has_no_end() => {}
+            () = all => {}
+        }
         for panic in crate::PANICS.take() {
             trace.broken(world.time.now(), &panic);
         }
