@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 /// More lines than any world has in which things come to rest.
-const MOST_LINES: usize = 20_000;
+const MOST_LINES: usize = 8_000;
 
 /// A handle to a world's trace. Clones share it.
 #[derive(Clone, Default)]
