@@ -1,5 +1,6 @@
 //! The command line: verbs, their options, and where each is done.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -91,7 +92,7 @@ enum Command {
         change: ChangeKind,
         /// A path in the repository, or a full URL
         #[arg(value_name = "PATH|URL")]
-        what: String,
+        what: OsString,
         /// Print JSON
         #[arg(long)]
         json: bool,

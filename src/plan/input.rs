@@ -96,7 +96,8 @@ fn unknown_status(word: &[u8]) -> String {
     )
 }
 
-fn read_path(text: &[u8]) -> Result<FilePath, String> {
+/// Reads one path, quoted as git does or plain; what is wrong with it otherwise.
+pub fn read_path(text: &[u8]) -> Result<FilePath, String> {
     let path = match text {
         [b'"', inside @ .., b'"'] => unquote(inside)?,
         [b'"', ..] => return Err("a quote that is not closed".to_owned()),

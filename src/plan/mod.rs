@@ -13,7 +13,7 @@ mod summary;
 mod tests;
 
 pub use cover::{Allowance, Budget, Cover, Covered, Price, cover};
-pub use input::{InputError, read_files};
+pub use input::{InputError, read_files, read_path};
 pub use objects::Objects;
 pub use summary::{Ceiling, Load, Wait, loads_to_json, loads_to_text};
 
