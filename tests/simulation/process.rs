@@ -94,6 +94,8 @@ pub struct Process {
     dead: AtomicBool,
     /// Points left until it dies.
     fuse: Mutex<Option<u64>>,
+    /// What is left to do until it stands still, and for how long it will.
+    nap: Mutex<Option<(u64, Duration)>>,
     /// Until when it stands still, as after a SIGSTOP.
     stopped_until: Mutex<Option<Instant>>,
     death: Notify,
@@ -110,6 +112,7 @@ impl Process {
             clock,
             dead: AtomicBool::new(false),
             fuse: Mutex::new(None),
+            nap: Mutex::new(None),
             stopped_until: Mutex::new(None),
             death: Notify::new(),
             chance: Chance::new(chance.seed()),
@@ -123,8 +126,13 @@ impl Process {
         *self.fuse.lock().unwrap() = Some(points);
     }
 
-    /// It stands still for a while: nothing of it comes past a point meanwhile.
-    pub fn stop(&self, length: Duration) {
+    /// It stands still for a while after so many requests and looks at the database: nothing
+    /// of it goes on meanwhile.
+    pub fn stop_after(&self, points: u64, length: Duration) {
+        *self.nap.lock().unwrap() = Some((points, length));
+    }
+
+    fn stop(&self, length: Duration) {
         let what = format!("{} stands still for {length:?}", self.name);
         self.trace.tell(self.time.now(), &what);
         *self.stopped_until.lock().unwrap() = Some(Instant::now() + length);
@@ -132,6 +140,12 @@ impl Process {
 
     /// Returns when it does not stand still.
     pub async fn awake(&self) {
+        let nap = self.nap.lock().unwrap().take();
+        match nap {
+            Some((0, length)) => self.stop(length),
+            Some((points, length)) => self.stop_after(points - 1, length),
+            None => {}
+        }
         loop {
             let until = *self.stopped_until.lock().unwrap();
             match until {

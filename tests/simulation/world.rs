@@ -102,7 +102,7 @@ impl World {
         let nature = Kind {
             rules: if chance.one_in(2) { &RICH } else { &PLAIN },
             replicas,
-            has_stops: replicas > 1 && chance.one_in(3),
+            has_stops: replicas > 1 && chance.one_in(2),
         };
         // Quotas begin anew at 16:00.
         let begin: Timestamp = "2026-01-05T15:48:00Z".parse().unwrap();

@@ -131,7 +131,8 @@ impl World {
                     let seat = self.chance.place(self.lives.len());
                     let life = self.lives[seat].as_ref();
                     if let Some(life) = life.filter(|_| self.nature.has_stops) {
-                        life.process.stop(self.chance.millis(1_000..150_000));
+                        let length = self.chance.millis(1_000..150_000);
+                        life.process.stop_after(self.chance.within(0..40), length);
                         self.accidents += 1;
                     }
                 }
