@@ -81,6 +81,17 @@ pub struct Taken {
     pub items: BTreeMap<String, Item>,
 }
 
+/// A batch that was more than was left of a day's quota.
+struct Excess {
+    kind: PurgeKind,
+    day: i64,
+    size: u64,
+    /// What was allowed in the day.
+    total: u64,
+    /// How many batches had been taken before it.
+    after: usize,
+}
+
 #[derive(Default)]
 struct Books {
     taken: Vec<Taken>,
@@ -88,8 +99,8 @@ struct Books {
     sent: Vec<(Option<PurgeKind>, Timestamp)>,
     /// Looks into the history that came to nothing.
     blind_looks: usize,
-    /// Batches that were more than was left of a day's quota, by kind and day, and how large they were.
-    excesses: Vec<(PurgeKind, i64, u64)>,
+    /// Batches that were more than was left of a day's quota.
+    excesses: Vec<Excess>,
     excuses_questions: bool,
     /// How much was bought on top of each kind's quota.
     bought: u64,
@@ -148,10 +159,16 @@ impl Account {
     pub fn excesses(&self, known: &BTreeSet<String>) -> Vec<String> {
         let books = self.books.lock().unwrap();
         let mut found = Vec::new();
-        for (kind, of, size) in &books.excesses {
-            let total = self.nature.per_day[kind] + books.bought;
-            let same = books.taken.iter().filter(|taken| {
-                taken.kind == *kind && day(taken.at) == *of && known.contains(&taken.id)
+        for excess in &books.excesses {
+            let Excess {
+                kind,
+                day: of,
+                size,
+                total,
+                after,
+            } = *excess;
+            let same = books.taken.iter().take(after).filter(|taken| {
+                taken.kind == kind && day(taken.at) == of && known.contains(&taken.id)
             });
             let spent: usize = same.map(|taken| taken.items.len()).sum();
             if spent as u64 + size > total {
@@ -253,8 +270,14 @@ impl Account {
         let size = batch.targets.len() as u64;
         let spent = books.spent.entry((batch.kind, day(now))).or_default();
         if *spent + size > total {
-            let day = day(now);
-            books.excesses.push((batch.kind, day, size));
+            let after = books.taken.len();
+            books.excesses.push(Excess {
+                kind: batch.kind,
+                day: day(now),
+                size,
+                total,
+                after,
+            });
             return Err(refused(ErrorClass::QuotaDay, "LimitExceeded.Day"));
         }
         *spent += size;

@@ -77,7 +77,7 @@ impl Habits {
         }
         Self {
             events,
-            pause: [500, 4_000, 30_000, 90_000][chance.place(4)],
+            pause: [500, 4_000, 30_000, 90_000, 600_000][chance.place(5)],
             rollbacks: [0, 15, 60][chance.place(3)],
             losses: [0, 20, 50][chance.place(3)],
         }
