@@ -55,22 +55,68 @@ fn warn_of_strip(section: &mut Section, rule: &Rule) {
     }
 }
 
+/// Characters with a meaning of their own in globs.
+const META: [char; 7] = ['*', '?', '[', ']', '{', '}', '\\'];
+
 /// What every path that a glob matches starts with, as far as it is plain to see.
 fn literal_start(glob: &str) -> &str {
-    let end = glob.find(['*', '?', '[', '{', '\\']).unwrap_or(glob.len());
+    let end = glob.find(META).unwrap_or(glob.len());
     glob.get(..end).unwrap_or_default()
+}
+
+/// Whether each path that the one matches is plainly matched by the other, by how they are written.
+fn covers(by: &Glob, glob: &Glob) -> bool {
+    let (by, glob) = (by.text(), glob.text());
+    let is_literal = |text: &str| !text.is_empty() && !text.contains(META);
+    if by == glob || by == "**" || by == "**/*" {
+        return true;
+    }
+    if by.contains('\\') || glob.contains('\\') {
+        return false;
+    }
+    if let Some(folder) = by.strip_suffix("**").filter(|folder| folder.ends_with('/')) {
+        let below = literal_start(glob).strip_prefix(folder);
+        return is_literal(folder) && below.is_some() && glob != folder;
+    }
+    let Some(name) = by.strip_prefix("**/") else {
+        return false;
+    };
+    let end = glob.rfind(META).map_or(0, |last| last + 1);
+    let tail = glob.get(end..).unwrap_or_default();
+    match name.strip_prefix('*') {
+        // Any name with this end.
+        Some(suffix) => is_literal(suffix) && !suffix.contains('/') && tail.ends_with(suffix),
+        // One name, at the top or in a directory.
+        None => {
+            let rest = tail.strip_suffix(name);
+            let is_whole = |rest: &str| rest.ends_with('/') || (rest.is_empty() && end == 0);
+            is_literal(name) && rest.is_some_and(is_whole)
+        }
+    }
 }
 
 fn warn_of_cover(section: &mut Section, rule: &Rule, earlier: &[Rule], ignore: &[Glob]) {
     if rule.matches.is_empty() {
         return;
     }
-    let covered =
-        |by: &[Glob], glob: &Glob| by.iter().any(|other| other == glob || other.text() == "**");
+    let covered = |by: &[Glob], glob: &Glob| by.iter().any(|other| covers(other, glob));
     let last = |other: &&Rule| {
         let whole = other.except.is_empty() && other.regex.is_none();
         other.last && whole && rule.on.iter().all(|change| other.on.contains(change))
     };
+    let mut globs = rule.matches.iter();
+    if globs.all(|glob| covered(&rule.except, glob)) {
+        let at = section.place_of("except").unwrap_or_else(|| section.at());
+        section.warning(
+            at,
+            format!(
+                "the rule `{}` never fires: `except` takes all it matches",
+                rule.name
+            ),
+            None,
+        );
+        return;
+    }
     let by_last = |glob: &Glob| {
         let mut rules = earlier.iter().filter(last);
         rules.find(|other| covered(&other.matches, glob))
@@ -106,6 +152,7 @@ fn warn_of_cover(section: &mut Section, rule: &Rule, earlier: &[Rule], ignore: &
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::config::tests::{said, with_site};
 
     /// What is said about the last of these rules, without its place.
@@ -146,6 +193,67 @@ mod tests {
     }
 
     #[test]
+    fn what_covers_a_glob_matches_all_that_it_does() {
+        let globs = [
+            "**",
+            "a/**",
+            "a/b/**",
+            "**/*.md",
+            "**/*b.md",
+            "**/b",
+            "**/b.md",
+            "a/*.md",
+            "a/**/*.md",
+            "*.md",
+            "b",
+            "a/b",
+            "a/?.md",
+            "{a,b}/c.md",
+            "a{b,c}/b",
+            "**/b/**",
+            "*",
+            "a/*",
+            "**/*",
+            "**/*.{md,b}",
+            "[ab]/b.md",
+            "x{.md,.b}",
+            "a/\\*.md",
+            "ab/b.md",
+            "**/a/b.md",
+        ];
+        let glob = |text: &str| Glob::parse(text).unwrap();
+        let parts = ["a", "b", "ab", "b.md", ".md", "c.md", "x.b", "*.md", "a"];
+        let mut paths: Vec<String> = parts.map(str::to_owned).to_vec();
+        for _ in 0..2 {
+            let longer = paths
+                .iter()
+                .flat_map(|path| parts.map(|part| format!("{path}/{part}")));
+            paths = paths.iter().cloned().chain(longer).collect();
+        }
+        let mut covered = 0;
+        for by in globs.map(glob) {
+            for glob in globs.map(glob) {
+                if by != glob && covers(&by, &glob) {
+                    covered += 1;
+                    for path in paths.iter().filter(|path| glob.is_match(path)) {
+                        assert!(by.is_match(path), "{} {} {path}", by.text(), glob.text());
+                    }
+                }
+            }
+        }
+        assert!(covered > 40, "{covered}");
+        for (by, other) in [
+            ("static/**", "static/css/*.css"),
+            ("**/*.md", "content/**/*.md"),
+            ("**/README.md", "docs/README.md"),
+            ("**/README.md", "README.md"),
+        ] {
+            assert!(covers(&glob(by), &glob(other)), "{by} {other}");
+            assert!(!covers(&glob(other), &glob(by)), "{other} {by}");
+        }
+    }
+
+    #[test]
     fn a_rule_that_never_fires_is_warned_of() {
         let last = "- {name: a, match: [x/**, y/**], urls: /, last: true}\n";
         let rule = |more: &str| format!("- {{name: b, urls: /, {more}}}\n");
@@ -167,6 +275,20 @@ mod tests {
         assert_eq!(
             warned("- {name: b, match: \"**\", on: removed, prefetch: \"/{path}\"}\n"),
             ["the rule `b` does nothing: a removed file is never prefetched"]
+        );
+        assert_eq!(
+            warned(&(last.to_owned() + &rule("match: [x/z/*.css]"))),
+            [
+                "the rule `b` never fires: the rule `a` before it takes what it matches and says `last: true`"
+            ]
+        );
+        assert_eq!(
+            warned(&rule("match: [a/*.md, b.md], except: \"**/*.md\"")),
+            ["the rule `b` never fires: `except` takes all it matches"]
+        );
+        assert_eq!(
+            warned(&rule("match: [a/*.md, b.css], except: \"**/*.md\"")),
+            [""; 0]
         );
         let only_added = last.replace("last: true", "last: true, on: added");
         assert_eq!(warned(&(only_added + &rule("match: x/**"))), [""; 0]);

@@ -14,7 +14,7 @@ const MOST_MEMORY: usize = 512 << 20;
 
 /// What a site's rules are read against.
 pub(super) struct Site<'s> {
-    /// Without them (they are wrong, which is noted) the templates cannot be checked, and are not.
+    /// Without them (they are wrong, which is noted) only templates that name no host are checked.
     pub base_urls: Option<&'s [BaseUrl]>,
     /// Paths that no rule sees.
     pub ignore: &'s [Glob],
@@ -87,13 +87,17 @@ fn read(name: String, section: &mut Section, site: &Site<'_>) -> Option<Rule> {
     // Where the expression is wrong, its groups are not known, and templates that name them are not either.
     let groups = regex.as_ref().map_or(&[][..], PathRegex::groups);
     let wrong_regex = regex.is_none() && section.has_items("match_regex");
-    let base_urls = site.base_urls.filter(|_| !wrong_regex);
+    let stand_in: Vec<BaseUrl> = BaseUrl::parse("https://www.example.com")
+        .into_iter()
+        .collect();
+    let base_urls = (!wrong_regex).then(|| site.base_urls.unwrap_or(&stand_in));
+    let can_read = |text: &str| site.base_urls.is_some() || text.starts_with('/');
     let read = |text: &str, bases: &[BaseUrl]| Template::parse(text, bases, groups);
     let read_directory =
         |text: &str, bases: &[BaseUrl]| Template::parse_directory(text, bases, groups);
-    let urls = templates(section, "urls", base_urls, read);
-    let directories = templates(section, "directories", base_urls, read_directory);
-    let prefetch = templates(section, "prefetch", base_urls, read);
+    let urls = templates(section, "urls", base_urls, can_read, read);
+    let directories = templates(section, "directories", base_urls, can_read, read_directory);
+    let prefetch = templates(section, "prefetch", base_urls, can_read, read);
     let asks = ["urls", "directories", "prefetch"];
     if !asks.iter().any(|key| section.has_items(key)) {
         let at = section.at();
@@ -179,6 +183,7 @@ fn templates(
     section: &mut Section,
     key: &str,
     base_urls: Option<&[BaseUrl]>,
+    can_read: impl Fn(&str) -> bool,
     parse: impl Fn(&str, &[BaseUrl]) -> Result<Template, RuleError>,
 ) -> Vec<Template> {
     let texts = section.texts(key);
@@ -187,6 +192,7 @@ fn templates(
     };
     texts
         .into_iter()
+        .filter(|text| can_read(&text.value))
         .filter_map(|text| match parse(&text.value, base_urls) {
             Ok(template) => Some(template),
             Err(error) => {

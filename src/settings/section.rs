@@ -24,6 +24,8 @@ pub struct Section {
     known: Vec<String>,
     /// Those of them that hold secrets.
     pub(super) secret: Vec<String>,
+    /// Keys whose value was found to be of the wrong kind, and are not missing.
+    wrong: Vec<String>,
 }
 
 impl Section {
@@ -36,6 +38,7 @@ impl Section {
             entries,
             known: Vec::new(),
             secret: Vec::new(),
+            wrong: Vec::new(),
         }
     }
 
@@ -121,7 +124,11 @@ impl Section {
         let at = self.place_of(key);
         let node = self.take(key)?;
         let path = self.path_to(key);
-        self.mapping(&format!("`{key}`"), at?, path, node)
+        let section = self.mapping(&format!("`{key}`"), at?, path, node);
+        if section.is_none() {
+            self.wrong.push(key.to_owned());
+        }
+        section
     }
 
     /// Whether a key holds anything at all, right or wrong.
@@ -248,7 +255,7 @@ impl Section {
             .entries
             .iter()
             .any(|e| e.key.value == key && is_broken(&e.value));
-        if broken {
+        if broken || self.wrong.iter().any(|wrong| wrong == key) {
             return;
         }
         let message = if self.path.is_empty() {

@@ -454,6 +454,9 @@ fn syntax_errors_come_with_the_advice_people_need() {
         ("a: [/{path}]\n", "put \"...\" around values"),
         ("a: [*]\n", "quote globs"),
         ("a: * \n", "quote globs"),
+        ("a: '{x}\n", "close it with the same quote"),
+        ("a: b: c\n", "around text that holds `: `"),
+        ("x:\n  a: b\n c: d\n", "in the column of those before it"),
     ];
     for (text, advice) in cases {
         let (_, problems) = reading(text, &[("X", "x")], |root| drop(root.texts("a")));

@@ -220,6 +220,8 @@ fn syntax_flaw(text: &str, message: &str, at: Span) -> Flaw {
         Some("indent with spaces; YAML takes no tabs there")
     } else if message.contains("alias") {
         Some("quote globs: a value that starts with `*` needs \"...\" around it")
+    } else if message.contains("quote") {
+        Some("close it with the same quote that opens it")
     } else if line.contains("${") {
         Some("put \"...\" around `${...}` inside `[ ]` and `{ }`")
     } else if line.contains('{') {
@@ -228,6 +230,12 @@ fn syntax_flaw(text: &str, message: &str, at: Span) -> Flaw {
         Some("quote globs: a value that starts with `*` needs \"...\" around it")
     } else if line.trim_start_matches(' ').starts_with('\t') {
         Some("indent with spaces; YAML takes no tabs there")
+    } else if message.contains("mapping values") {
+        Some(
+            "put \"...\" around text that holds `: `, or begin the key in the column of those before it",
+        )
+    } else if message.contains("expected key") {
+        Some("begin each key in the column of those before it")
     } else {
         None
     };

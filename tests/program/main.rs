@@ -8,6 +8,7 @@
 )]
 
 mod canaries;
+mod check;
 mod commands;
 mod crashes;
 mod database_away;
