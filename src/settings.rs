@@ -13,6 +13,7 @@ mod problem;
 mod secrets;
 mod section;
 mod substitution;
+mod suspects;
 #[cfg(test)]
 mod tests;
 mod tree;

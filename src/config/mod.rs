@@ -21,6 +21,8 @@ use crate::quote::Quotes;
 use crate::rules::{Case, Glob, Rules};
 use crate::settings::{Environment, File, Problems, Section};
 
+#[cfg(test)]
+pub(crate) mod bad_files;
 mod case;
 mod clients;
 mod overlaps;
@@ -226,14 +228,15 @@ pub fn load(path: &Path, environment: Environment, outside: &Outside) -> Result<
         _ => refuse(format!("cannot read the rules file: {error}"), None),
     })?;
     let text = String::from_utf8(bytes).map_err(|error| {
-        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count();
-        refuse(
-            format!("the rules file is not UTF-8 text (line {line})"),
-            Some("save it as UTF-8"),
-        )
+        let good = error.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(&error.as_bytes()[..good]);
+        let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+        let (line, column) = (
+            before.matches('\n').count() + 1,
+            before[line_start..].chars().count() + 1,
+        );
+        let message = format!("the rules file is not UTF-8 text (line {line}, column {column})");
+        refuse(message, Some("save it as UTF-8"))
     })?;
     read(&name, &text, environment, outside, ALL_KINDS)
 }

@@ -260,6 +260,9 @@ fn read_base_urls(section: &mut Section) -> Option<Vec<BaseUrl>> {
         .filter_map(|text| match BaseUrl::parse(&text.value) {
             Ok(url) => Some(url),
             Err(error) => {
+                if text.value.contains('@') {
+                    section.mask(text.at.clone());
+                }
                 section.problem(text.at, error.message, error.advice);
                 None
             }

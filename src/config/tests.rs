@@ -730,7 +730,11 @@ fn a_rules_file_that_is_not_text_is_refused() {
 
     let problems = load(&path, Environment::of([]), &outside).err().unwrap();
 
-    assert!(problems.to_string().contains("not UTF-8 text (line 2)"));
+    assert!(
+        problems
+            .to_string()
+            .contains("not UTF-8 text (line 2, column ")
+    );
 }
 
 /// The example at the project's root, which newcomers start from.

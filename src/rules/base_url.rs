@@ -43,7 +43,11 @@ impl BaseUrl {
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         if authority.contains('@') {
-            return wrong("holds credentials", "leave out what stands before the `@`");
+            // They are secrets, so the message does not show the URL.
+            return Err(RuleError::new(
+                "the base URL holds credentials",
+                "leave out what stands before the `@`",
+            ));
         }
         if authority.contains('*') {
             return wrong(

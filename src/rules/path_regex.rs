@@ -7,6 +7,9 @@ use super::{Field, RuleError};
 /// Bytes of memory that one compiled expression may take. Far more than any for a path needs.
 const LARGEST: usize = 1 << 20;
 
+/// Characters that a message shows of an expression.
+const LONGEST_SHOWN: usize = 200;
+
 /// A regular expression over whole paths of the repository: the `regex` crate's, searched for
 /// anywhere in the path, so `^` and `$` say where it must stand.
 #[derive(Clone, Debug)]
@@ -70,7 +73,11 @@ fn wrong(text: &str, error: &regex::Error) -> String {
     let why = error.to_string();
     let why = why.lines().last().unwrap_or_default().trim();
     let why = why.strip_prefix("error: ").unwrap_or(why);
-    format!("the expression `{}` is wrong: {why}", text.escape_debug())
+    let shown = match text.char_indices().nth(LONGEST_SHOWN) {
+        Some((cut, _)) => format!("{}...", text[..cut].escape_debug()),
+        None => text.escape_debug().to_string(),
+    };
+    format!("the expression `{shown}` is wrong: {why}")
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::problem::{Problem, Problems, Severity, line_and_column};
 use super::section::Section;
 use super::substitution::{Piece, pieces};
+use super::suspects;
 use super::tree::{self, Node, Scalar, Span, Value};
 
 /// From this length on, a value from the environment is taken out of messages
@@ -86,7 +87,12 @@ impl File {
         for flaw in flaws {
             self.note(Severity::Error, flaw.at, flaw.message, flaw.advice);
         }
-        let mut root = root?;
+        let Some(mut root) = root else {
+            for at in suspects::places(&self.0.text) {
+                self.mask(at);
+            }
+            return None;
+        };
         self.substitute(&mut root);
         match root.value {
             Value::Map(entries) => Some(Section::new(self.clone(), 0..0, String::new(), entries)),
@@ -95,7 +101,8 @@ impl File {
             Value::Scalar(_) | Value::List(_) => {
                 self.note(
                     Severity::Error,
-                    root.at,
+                    // At its start, and not the file as a whole.
+                    root.at.start..root.at.end.max(root.at.start + 1),
                     "the file must hold keys with values".to_owned(),
                     Some("start with `forges:`, `cdns:` and `sites:`".to_owned()),
                 );
@@ -331,7 +338,7 @@ impl File {
         start..floor(at.end).max(start)
     }
 
-    /// Whether a problem that makes the file unusable was noted.
+    /// How many problems that make the file unusable were noted.
     pub(super) fn errors(&self) -> usize {
         self.0
             .found

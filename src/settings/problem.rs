@@ -170,7 +170,10 @@ impl std::error::Error for Problems {}
 /// The line and the column (in characters) of a byte, both from 1.
 pub(super) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
     let before = text.get(..byte).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+    // A byte order mark takes up no column.
+    let start = text.chars().next().filter(|c| *c == '\u{feff}');
+    let start = start.map_or(0, char::len_utf8).min(before.len());
+    let line_start = before.rfind('\n').map_or(start, |i| i + 1);
     (
         before.matches('\n').count() + 1,
         before[line_start..].chars().count() + 1,

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use super::file::File;
 use super::meant::{closest, did_you_mean};
 use super::problem::Severity;
+use super::suspects::names_a_secret;
 use super::tree::{Entry, Located, Node, Scalar, Span, Value};
 
 /// A mapping of the file that is being read.
@@ -284,8 +285,10 @@ impl Section {
     /// Lets the keys that nobody asked for pass, where it cannot be known what they should be.
     pub fn ignore_rest(&mut self) {
         for entry in self.entries.drain(..) {
-            // One of them may well be a secret.
-            mask(&self.file, &entry.value);
+            // One of them may well be a secret. What was asked for is masked where it is one.
+            if !self.known.contains(&entry.key.value) {
+                mask(&self.file, &entry.value);
+            }
         }
     }
 
@@ -355,13 +358,9 @@ impl Drop for Section {
             }
             let known = self.known.iter().map(String::as_str);
             let meant = closest(&key.value, known.clone());
-            let secret = |key: &str| {
-                let key = key.to_ascii_lowercase();
-                ["secret", "token", "password", "key"]
-                    .iter()
-                    .any(|word| key.contains(word))
-            };
-            if secret(&key.value) || meant.is_some_and(|m| self.secret.iter().any(|s| s == m)) {
+            if names_a_secret(&key.value)
+                || meant.is_some_and(|m| self.secret.iter().any(|s| s == m))
+            {
                 mask(&self.file, &entry.value);
             }
             let message = if self.path.is_empty() {

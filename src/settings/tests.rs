@@ -409,7 +409,7 @@ fn what_is_no_yaml_is_shown_with_line_column_and_advice() {
         ),
         (
             "- a\n",
-            "the file must hold keys with values | start with `forges:`, `cdns:` and `sites:`",
+            "1:1 the file must hold keys with values | start with `forges:`, `cdns:` and `sites:`",
         ),
         (
             "a: &x [*x]\n",

@@ -92,12 +92,13 @@ impl Section {
         match scalar.text.parse::<u64>() {
             Ok(value) if digits && range.contains(&value) => Some(Located { value, at }),
             Ok(_) | Err(_) => {
-                let message = format!(
-                    "`{key}` must be a whole number from {} to {}, not `{}`",
-                    range.start(),
-                    range.end(),
-                    File::shown(&scalar)
-                );
+                let (from, to) = (range.start(), range.end());
+                let bounds = match *to {
+                    u64::MAX => format!("of at least {from}"),
+                    to => format!("from {from} to {to}"),
+                };
+                let shown = File::shown(&scalar);
+                let message = format!("`{key}` must be a whole number {bounds}, not `{shown}`");
                 self.problem(at, message, None);
                 None
             }

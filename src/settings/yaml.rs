@@ -103,6 +103,10 @@ fn repair(error: &Error, text: &str, at: &Span) -> Option<Repair> {
         Error::UnknownAnchor { .. } => {
             let at = word_at(text, at.start)?;
             let alias = text.get(at.clone()).filter(|alias| alias.len() > 1)?;
+            // Nothing can stand in for what is to be merged.
+            if text.get(..at.start)?.trim_end().ends_with("<<:") {
+                return None;
+            }
             Some(Repair {
                 text: replaced(text, &at, b'x')?,
                 flaw: Flaw::new(
@@ -178,6 +182,11 @@ fn flaw(text: &str, error: &Error, at: Span) -> Flaw {
             "`<<` takes the alias of a mapping",
             Some("write `<<: *name`, with `&name` at the mapping"),
         ),
+        Error::UnknownAnchor { .. } => Flaw::new(
+            at,
+            "this alias has the name of no anchor before it",
+            Some("write `&name` at what it stands for, further up"),
+        ),
         Error::Budget {
             breach: BudgetBreach::Depth { .. },
             ..
@@ -218,6 +227,8 @@ fn syntax_flaw(text: &str, message: &str, at: Span) -> Flaw {
     let length = text[start..].chars().next().map_or(0, char::len_utf8);
     let advice = if message.contains("tab") && line.contains('\t') {
         Some("indent with spaces; YAML takes no tabs there")
+    } else if message.contains("recursion") {
+        Some("nest less; rules.yaml itself needs seven levels")
     } else if message.contains("alias") {
         Some("quote globs: a value that starts with `*` needs \"...\" around it")
     } else if message.contains("quote") {

@@ -448,7 +448,10 @@ fn what_is_no_rules_file_at_all_is_said_in_a_sentence() {
                 "`cdns` must hold keys with values",
             ],
         ),
-        (b"a: \xff\n", &["the rules file is not UTF-8 text (line 1)"]),
+        (
+            b"a: \xff\n",
+            &["the rules file is not UTF-8 text (line 1, column"],
+        ),
         (b"a: ", &["`a` is no key of this file"]),
         (
             ("a: ".to_owned() + &"[".repeat(100_000)).as_bytes(),

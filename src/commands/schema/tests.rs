@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::SCHEMA;
 use crate::clock::Clock;
-use crate::config::{self, ALL_KINDS};
+use crate::config::{self, ALL_KINDS, bad_files};
 use crate::http::Outside;
 use crate::settings::{Environment, Problems};
 
@@ -275,4 +275,24 @@ fn the_schema_and_the_reader_know_the_same_keys() {
         let kinds = document.pointer(&kinds).and_then(Value::as_array).unwrap();
         assert!(kinds.contains(&kind.into()), "{kind}");
     }
+}
+
+#[test]
+fn the_schema_knows_what_is_wrong_with_a_file_as_far_as_a_schema_can() {
+    let schema = Schema::new();
+    let options = serde_yaml::options! { strict_booleans: true };
+    let mut different = Vec::new();
+    for file in bad_files::all() {
+        let value = serde_yaml::from_str_with_options::<Value>(&file.text, options.clone());
+        let refuses = value.ok().map(|_| schema.refusal(&file.text).is_some());
+        if refuses != file.schema_refuses {
+            different.push((file.title.clone(), refuses));
+        }
+        assert!(
+            refuses != Some(true) || file.has_errors(),
+            "{}: the reader accepts it",
+            file.title
+        );
+    }
+    assert_eq!(different, []);
 }
