@@ -29,6 +29,7 @@ mod replicas;
 mod signing;
 mod ssrf;
 mod steps;
+mod storm;
 mod stranger;
 mod sweep;
 mod world;

@@ -190,8 +190,8 @@ impl Api for GitHub {
             answer = answer.with("etag", tag);
         }
         answer
-            .with("x-ratelimit-limit", HOURLY)
-            .with("x-ratelimit-remaining", HOURLY - self.used)
+            .with("x-ratelimit-limit", self.hourly)
+            .with("x-ratelimit-remaining", self.hourly - self.used)
             .with("x-ratelimit-used", self.used)
             .with("x-ratelimit-reset", self.resets_at)
             .with("x-ratelimit-resource", "core")
@@ -199,9 +199,9 @@ impl Api for GitHub {
 
     fn throttled(&self, now: Timestamp) -> Answer {
         problem(403, "API rate limit exceeded for installation.")
-            .with("x-ratelimit-limit", HOURLY)
+            .with("x-ratelimit-limit", self.hourly)
             .with("x-ratelimit-remaining", 0)
-            .with("x-ratelimit-used", HOURLY)
+            .with("x-ratelimit-used", self.hourly)
             .with(
                 "x-ratelimit-reset",
                 self.resets_at.max(now.as_second() + 60),

@@ -1,0 +1,78 @@
+//! One repository is pushed to without end, and another now and then.
+
+use std::time::{Duration, Instant};
+
+use purgehook::sandbox::{Change, Service};
+
+use crate::world::World;
+
+/// Pushes that come in as fast as they are taken. `PURGEHOOK_STORM` says how many; 150 otherwise.
+fn pushes() -> usize {
+    let variable = std::env::var("PURGEHOOK_STORM").ok();
+    variable.map_or(150, |number| number.parse().unwrap())
+}
+
+async fn a_storm(mut world: World) {
+    // GitHub's hour has 5,000 requests, and a storm may take more: that is another test's matter.
+    world.sandbox.lift_github_limits();
+    world.start().await;
+    let website = world.website();
+    let docs = world
+        .sandbox
+        .gitlab()
+        .create_repo("acme/handbook/docs", "main");
+    docs.commit("main", &[Change::write("docs/page.md", "first")]);
+    docs.push("main");
+
+    let (mut commits, mut deliveries) = (Vec::new(), Vec::new());
+    for n in 0..pushes() {
+        let page = format!("content/page-{}.md", n % 100);
+        commits.push(website.commit("main", &[Change::write(page, format!("text {n}"))]));
+        deliveries.push(website.push("main").unwrap());
+    }
+    let began = Instant::now();
+    let mut slowest = Duration::ZERO;
+    for (n, delivery) in deliveries.iter().enumerate() {
+        let sent = Instant::now();
+        let (status, answer) = world.send(delivery).await;
+        assert_eq!(status, 202, "{answer}");
+        slowest = slowest.max(sent.elapsed());
+        if n == pushes() / 2 {
+            let commit = docs.commit("main", &[Change::write("docs/page.md", "second")]);
+            let pushed = Instant::now();
+            let run = world.accepted(&docs.push("main").unwrap()).await;
+            world.ended(&run).await;
+            assert_eq!(world.shown(&docs, &commit).await, "success");
+            println!(
+                "in the midst of {} pushes to one repository, one to another took {:?} to its last status",
+                pushes(),
+                pushed.elapsed()
+            );
+            // Nothing of the storm has to be over for it. This is for a machine that is slow and busy.
+            assert!(pushed.elapsed() < Duration::from_secs(20));
+        }
+    }
+    println!(
+        "all taken in {:?}, the slowest in {slowest:?}",
+        began.elapsed()
+    );
+
+    for commit in &commits {
+        assert_eq!(world.shown(&website, commit).await, "success", "{commit}");
+    }
+    let batches = world
+        .sandbox
+        .calls(Service::TencentCdn, "PurgeUrlsCache")
+        .len();
+    println!(
+        "every commit has its last status after {:?}; {batches} batches",
+        began.elapsed()
+    );
+    // Pushes that come while others are purged are purged together.
+    assert!(batches <= 3 + pushes() / 2, "{batches}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_pushes_to_one_repository_does_not_hold_up_another() {
+    a_storm(World::new().await).await;
+}
