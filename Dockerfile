@@ -10,6 +10,8 @@ WORKDIR /build
 
 # Dependencies first: this layer is built again only when Cargo.toml or Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
+# Cargo reads no manifest whose benches are not there.
+COPY benches benches
 ARG PROFILE=release
 RUN mkdir src \
     && echo 'fn main() {}' >src/main.rs \

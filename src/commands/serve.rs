@@ -1,10 +1,11 @@
 //! `purgehook serve`: receive webhooks, purge, report.
 
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -90,7 +91,7 @@ async fn serve(
 
     let listen = &config.server.listen;
     let running = server::start(Arc::clone(&engine), listen, reloads, stopping.clone())
-        .with_context(|| format!("cannot listen on {listen}"))?;
+        .map_err(|error| cannot_listen(listen, &error))?;
     for address in running.addresses() {
         info!(sites = config.sites.len(), "listening on http://{address}");
     }
@@ -121,4 +122,20 @@ async fn serve(
     }
     info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+fn cannot_listen(listen: &str, error: &io::Error) -> anyhow::Error {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another program listens there: stop it, or give another address"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 are not for everyone: take a higher one, with a proxy in front"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; it is no address of this machine: 0.0.0.0 stands for all of them"
+        }
+        _ => "",
+    };
+    anyhow!("cannot listen on {listen}: {error}{advice} (`server.listen` or --listen)")
 }

@@ -12,6 +12,7 @@ mod held;
 mod migrations;
 #[cfg(debug_assertions)]
 mod mortal;
+mod opening;
 mod outages;
 mod overview;
 mod postgres;

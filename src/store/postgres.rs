@@ -2,21 +2,28 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::io;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgListener, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions, PgRow};
 use sqlx::{AssertSqlSafe, Column, Connection, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
 use tokio::sync::Mutex;
 
 use super::StoreError;
 use super::database::{Database, Row, Transaction, Value};
+use super::opening;
 
 /// Connections a replica holds at most, besides the one that listens.
 const CONNECTIONS: u32 = 10;
 /// How long anyone waits for a connection: a forge gives up on a delivery after ten seconds.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Tries at reaching a server at the start that refuses connections.
+const GREETINGS: u32 = 10;
+/// How long to wait between them.
+const GREETING_PAUSE: Duration = Duration::from_millis(500);
 /// How long a statement may take. Ours take milliseconds, so that one has met a
 /// server that hangs, or a network that swallows what is sent.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(15);
@@ -48,6 +55,10 @@ pub struct PostgresDatabase {
 impl PostgresDatabase {
     /// Connects and brings the schema up to date. Replicas that start at once take turns.
     pub async fn open(address: &str) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(address).map_err(|error| {
+            StoreError::Unreachable(format!("the database's address cannot be read: {error}"))
+        })?;
+        greet(&options).await?;
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS + 1)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -67,15 +78,15 @@ impl PostgresDatabase {
                     Ok(true)
                 })
             })
-            .connect(address)
+            .connect_with(options.clone())
             .await
-            // The address holds a password: the driver's own words must do.
-            .map_err(|e| StoreError::Unreachable(format!("cannot connect to PostgreSQL: {e}")))?;
+            .map_err(|error| opening::server(&options, &error))?;
         super::migrations::postgres()
             .run(&pool)
             .await
-            .map_err(|e| {
-                StoreError::Unreachable(format!("cannot prepare the PostgreSQL database: {e}"))
+            .map_err(|error| {
+                let name = options.get_database().unwrap_or(options.get_username());
+                opening::tables(name, &error)
             })?;
         let name: String =
             limited(sqlx::query_scalar("SELECT gen_random_uuid()::text").fetch_one(&pool)).await?;
@@ -84,6 +95,36 @@ impl PostgresDatabase {
             name: name.into(),
             listener: Mutex::new(None),
         })
+    }
+}
+
+/// Connects once. The pool would only say in the end that it waited in vain, and not for what. A server
+/// that refuses connections may be starting still, as beside us in one composition: it gets some time.
+async fn greet(options: &PgConnectOptions) -> Result<(), StoreError> {
+    let mut tries = 0;
+    loop {
+        let connecting = PgConnection::connect_with(options);
+        let connected = match tokio::time::timeout(ACQUIRE_TIMEOUT, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into())),
+        };
+        let error = match connected {
+            Ok(connection) => {
+                // Whether it hears of our leaving is its own matter.
+                let _ = tokio::time::timeout(RELEASE_LIMIT, connection.close()).await;
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        // `cannot_connect_now`: it is starting, or ends.
+        let code = error.as_database_error().and_then(|error| error.code());
+        let may_come = code.as_deref() == Some("57P03")
+            || matches!(&error, sqlx::Error::Io(error) if error.kind() != io::ErrorKind::TimedOut);
+        tries += 1;
+        if !may_come || tries >= GREETINGS {
+            return Err(opening::server(options, &error));
+        }
+        tokio::time::sleep(GREETING_PAUSE).await;
     }
 }
 

@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, Column, Connection, Row as _, Sqlite, SqlitePool, Type
 
 use super::StoreError;
 use super::database::{Database, Row, Transaction, Value};
+use super::opening;
 
 /// How long a writer waits for another process's lock, such as a backup's.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -54,6 +55,9 @@ pub struct SqliteDatabase {
 impl SqliteDatabase {
     /// Opens the file, makes it if it isn't there, and brings its schema up to date.
     pub async fn open(path: &str) -> Result<Self, StoreError> {
+        if let Some(error) = opening::no_file(path) {
+            return Err(error);
+        }
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -78,9 +82,7 @@ impl SqliteDatabase {
             tokio::time::sleep(LOCKED_PAUSE).await;
             opened = connect().await;
         }
-        let writer = opened.map_err(|e| {
-            StoreError::Unreachable(format!("cannot open the database {path}: {e}"))
-        })?;
+        let writer = opened.map_err(|error| opening::file(path, &error))?;
         // The migrator has no lock for SQLite: of programs that start at once, one
         // makes the tables and the others find them at their next try.
         let mut prepared = super::migrations::sqlite().run(&writer).await;
@@ -90,17 +92,13 @@ impl SqliteDatabase {
             }
             prepared = super::migrations::sqlite().run(&writer).await;
         }
-        prepared.map_err(|e| {
-            StoreError::Unreachable(format!("cannot prepare the database {path}: {e}"))
-        })?;
+        prepared.map_err(|error| opening::tables(path, &error))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options.read_only(true))
             .await
-            .map_err(|e| {
-                StoreError::Unreachable(format!("cannot open the database {path}: {e}"))
-            })?;
+            .map_err(|error| opening::file(path, &error))?;
         Ok(Self { writer, readers })
     }
 }

@@ -28,6 +28,7 @@ mod reload;
 mod replicas;
 mod signing;
 mod ssrf;
+mod start;
 mod steps;
 mod storm;
 mod stranger;

@@ -1,0 +1,104 @@
+//! Why a database cannot be opened, and what to do about it: for whoever starts the program.
+
+use std::path::Path;
+
+use sqlx::migrate::MigrateError;
+use sqlx::postgres::PgConnectOptions;
+
+use super::StoreError;
+
+/// A SQLite file that is none.
+pub(super) fn no_file(path: &str) -> Option<StoreError> {
+    let what = match path.trim() {
+        "" => "names no file",
+        // Each connection would have a database of its own, and it would be gone with the program.
+        ":memory:" => "is not kept anywhere",
+        _ => return None,
+    };
+    Some(StoreError::Unreachable(format!(
+        "the database `sqlite://{path}` {what}; write `sqlite://purgehook.db`"
+    )))
+}
+
+/// A SQLite file that does not open.
+pub(super) fn file(path: &str, error: &sqlx::Error) -> StoreError {
+    let file = Path::new(path);
+    let folder = match file.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        Some(_) | None => Path::new("."),
+    };
+    let words = driver_words(error);
+    let advice = if file.is_dir() {
+        "it is a directory; name a file in it".to_owned()
+    } else if !folder.is_dir() {
+        format!("there is no directory {}; make it", folder.display())
+    } else if words.contains("not a database") {
+        "the file is something else; name another, or move it away".to_owned()
+    } else {
+        format!(
+            "this program's user must be allowed to write the file, and others beside it in {}",
+            folder.display()
+        )
+    };
+    StoreError::Unreachable(format!(
+        "cannot open the database {path}: {words}; {advice}"
+    ))
+}
+
+/// A PostgreSQL server that does not let us in, without the address's password.
+pub(super) fn server(options: &PgConnectOptions, error: &sqlx::Error) -> StoreError {
+    let words = driver_words(error);
+    let code = error.as_database_error().and_then(|error| error.code());
+    let advice = match code.as_deref() {
+        // PostgreSQL's manual, Appendix A: invalid_authorization_specification, invalid_password.
+        Some("28000" | "28P01") => "check the user and the password in `server.database`",
+        // invalid_catalog_name
+        Some("3D000") => "make it with `createdb`, or name another in `server.database`",
+        // insufficient_privilege
+        Some("42501") => "give the user rights on it",
+        // too_many_connections
+        Some("53300") => "raise its `max_connections`, or end others' connections",
+        Some(_) => "see its log",
+        None => {
+            "see that it runs and can be reached from here, and that `server.database` is right"
+        }
+    };
+    StoreError::Unreachable(format!(
+        "cannot connect to PostgreSQL at {}:{}, database {}: {words}; {advice}",
+        options.get_host(),
+        options.get_port(),
+        options.get_database().unwrap_or(options.get_username()),
+    ))
+}
+
+/// A database whose tables are not what they should be.
+pub(super) fn tables(name: &str, error: &MigrateError) -> StoreError {
+    let words = match error {
+        MigrateError::VersionMissing(version) => format!(
+            "its tables are of version {version}, which a newer purgehook made; \
+             start that one, or name another database"
+        ),
+        MigrateError::VersionMismatch(version) => format!(
+            "its tables of version {version} were made by another build; name another database"
+        ),
+        other => {
+            let words = match other {
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                    driver_words(error)
+                }
+                other => other.to_string(),
+            };
+            format!("{words}; is it another program's?")
+        }
+    };
+    StoreError::Unreachable(format!("cannot prepare the database {name}: {words}"))
+}
+
+/// The driver's words, without what it says of itself.
+fn driver_words(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::Io(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}

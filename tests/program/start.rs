@@ -1,0 +1,198 @@
+//! A start that fails says what failed, and what to do.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, Executor};
+
+use crate::world::World;
+
+/// What `purgehook serve` says when it cannot start with these flags.
+async fn refused(world: &World, flags: &[&str]) -> String {
+    let mut serve = world.command(0, &["serve"]);
+    serve.args(flags).env_remove("RUST_BACKTRACE");
+    let child = serve.stderr(Stdio::piped()).spawn().unwrap();
+    let process = child.id().to_string();
+    let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
+    let Ok(output) = tokio::time::timeout(Duration::from_secs(60), ended).await else {
+        Command::new("kill").arg(process).status().unwrap();
+        panic!("it does not end by itself with {flags:?}");
+    };
+    let output = output.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    said
+}
+
+fn says(said: &str, words: &[&str]) {
+    for words in words {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+async fn version_of_tables(path: &Path, version: i64) {
+    let mut file = SqliteConnectOptions::new()
+        .filename(path)
+        .connect()
+        .await
+        .unwrap();
+    let sql = format!(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES ({version}, 'to come', TRUE, x'00', 0)"
+    );
+    file.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+    file.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_open_is_named_with_what_to_do() {
+    let mut world = World::new().await;
+    world.start().await;
+    world.terminate().await;
+    let folder = world.folder().to_owned();
+    let at = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    std::fs::write(
+        at("text"),
+        "this is no database, and never was one\n".repeat(100),
+    )
+    .unwrap();
+    let newer = at("newer.db");
+    assert!(
+        world
+            .run(&["runs", "--database", &format!("sqlite://{newer}")], "")
+            .status
+            .success()
+    );
+    version_of_tables(Path::new(&newer), 9_000).await;
+
+    for (database, words) in [
+        (
+            "sqlite://".to_owned(),
+            ["names no file", "write `sqlite://purgehook.db`"],
+        ),
+        (
+            "sqlite://:memory:".to_owned(),
+            ["is not kept anywhere", "write `sqlite://purgehook.db`"],
+        ),
+        (
+            format!("sqlite://{}", at("")),
+            [
+                "cannot open the database",
+                "it is a directory; name a file in it",
+            ],
+        ),
+        (
+            format!("sqlite://{}", at("none/x.db")),
+            ["there is no directory", "make it"],
+        ),
+        (
+            format!("sqlite://{}", at("text")),
+            ["not a database", "name another, or move it away"],
+        ),
+        (
+            format!("sqlite://{newer}"),
+            [
+                "of version 9000, which a newer purgehook made",
+                "name another database",
+            ],
+        ),
+        (
+            "mysql://x".to_owned(),
+            ["must start with sqlite:// or postgres://", ""],
+        ),
+    ] {
+        let said = refused(&world, &["--database", &database]).await;
+        says(&said, &words);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_let_it_in_is_named_without_the_password() {
+    let world = World::new().await;
+    let password = "pass-word-of-the-tests";
+    // Nobody listens on a port for root alone (tcpmux).
+    let port = 1;
+    let address = format!("postgres://me:{password}@127.0.0.1:{port}/mine");
+    let said = refused(&world, &["--database", &address]).await;
+    says(
+        &said,
+        &[
+            &format!(
+                "cannot connect to PostgreSQL at 127.0.0.1:{port}, database mine: Connection refused"
+            ),
+            "see that it runs and can be reached from here",
+        ],
+    );
+    assert!(!said.contains(password), "{said}");
+
+    let known = crate::postgres::new_database().await;
+    for (address, words) in [
+        (
+            known.replacen(name_in(&known), "none_such", 1),
+            [
+                "database \"none_such\" does not exist",
+                "make it with `createdb`",
+            ],
+        ),
+        (
+            format!(
+                "postgres://nobody_such@{}",
+                known.split_once('@').unwrap().1
+            ),
+            [
+                "role \"nobody_such\" does not exist",
+                "check the user and the password",
+            ],
+        ),
+    ] {
+        let said = refused(&world, &["--database", &address]).await;
+        says(&said, &words);
+    }
+}
+
+/// The name of the database in an address.
+fn name_in(address: &str) -> &str {
+    let (before, _) = address.split_once('?').unwrap();
+    before.rsplit('/').next().unwrap()
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_listened_on_is_named_with_what_to_do() {
+    let world = World::new().await;
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (listen, words) in [
+        (
+            taken.as_str(),
+            ["cannot listen on", "another program listens there"],
+        ),
+        (
+            "192.0.2.1:8080",
+            [
+                "cannot listen on 192.0.2.1:8080",
+                "it is no address of this machine",
+            ],
+        ),
+        (
+            "127.0.0.1:99999",
+            [
+                "cannot listen on 127.0.0.1:99999",
+                "`server.listen` or --listen",
+            ],
+        ),
+        (
+            "nowhere.invalid:80",
+            [
+                "cannot listen on nowhere.invalid:80",
+                "`server.listen` or --listen",
+            ],
+        ),
+    ] {
+        let said = refused(&world, &["--listen", listen]).await;
+        says(&said, &words);
+    }
+}
