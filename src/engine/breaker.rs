@@ -71,25 +71,28 @@ pub(super) struct LeftAlone {
 }
 
 impl LeftAlone {
-    /// "GitHub has not answered since 12:04 UTC", the same for as long as it lasts.
-    pub fn since(&self, who: &str) -> String {
-        let since = self.outage.since.strftime("%H:%M UTC");
-        format!("{who} has not answered since {since}")
-    }
-
     /// As what a forge would have said.
     pub fn by_forge(&self, who: &str, retry_after: Option<Duration>) -> ForgeError {
+        let since = has_not_answered(who, self.outage.since);
         ForgeError::Later {
-            message: format!("{}: {}", self.since(who), self.outage.error),
+            message: format!("{since}: {}", self.outage.error),
             retry_after,
         }
     }
 }
 
+/// "GitHub has not answered since 12:04 UTC", the same for as long as it lasts.
+pub(super) fn has_not_answered(who: &str, since: Timestamp) -> String {
+    format!(
+        "{who} has not answered since {}",
+        since.strftime("%H:%M UTC")
+    )
+}
+
 /// An upstream that is left alone for now, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Silent {
-    /// "the forge github", or "the CDN main" with every entry of its account.
+    /// "the forge github", or "the CDN main", or "the CDNs main, small, which are one account".
     pub who: String,
     /// Since when it has not answered.
     pub since: Timestamp,
@@ -208,7 +211,14 @@ fn name(config: &Config, upstream: &Upstream) -> Option<String> {
                 .iter()
                 .filter(|(_, cdn)| cdn.account() == *account);
             let names: Vec<&str> = of_account.map(|(name, _)| name.as_str()).collect();
-            (!names.is_empty()).then(|| format!("the CDN {}", names.join(", ")))
+            match names.as_slice() {
+                [] => None,
+                [name] => Some(format!("the CDN {name}")),
+                names => Some(format!(
+                    "the CDNs {}, which are one account",
+                    names.join(", ")
+                )),
+            }
         }
     }
 }

@@ -29,6 +29,7 @@ mod retry;
 mod submit;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 use std::sync::Arc;
 use std::time::Duration;

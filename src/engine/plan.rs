@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
+use super::breaker::has_not_answered;
 use super::by_hand::EVERYTHING;
 use super::describe::{self, short};
 use super::observe::Ground;
@@ -218,7 +219,7 @@ impl Engine {
         };
         let upstream = Upstream::Forge(run.forge.clone());
         if let Some(left) = self.left_alone(&upstream).await? {
-            return estimated(left.since(&run.forge));
+            return estimated(has_not_answered(&run.forge, left.outage.since));
         }
         let files = self.heard(&upstream, forge.files(&repo, &commit));
         match tokio::time::timeout(COUNT_LIMIT, files).await {

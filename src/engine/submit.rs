@@ -10,9 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::breaker::LeftAlone;
-use super::quota::quota_day;
-use super::{Engine, Outcome, RUN_LIMIT, StepError, retry};
+use super::{Engine, Outcome, StepError, retry};
 use crate::cdn::{Batch, CdnError, ErrorClass, InFlight};
 use crate::config::Config;
 use crate::purge::{PurgeKind, PurgeState};
@@ -32,10 +30,6 @@ const HISTORY_TRIES: i64 = 8;
 const PURGE_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// How long a prefetch may take: Tencent says five to thirty minutes.
 const PREFETCH_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
-/// How long a run may wait for quotas in all.
-const QUOTA_PATIENCE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How often a used-up quota is asked for again.
-const ASK_AGAIN: Duration = Duration::from_secs(15 * 60);
 /// How long after a batch was taken its task is looked at first.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
@@ -68,32 +62,44 @@ impl Engine {
         if !observed.is_empty() {
             return Ok(Outcome::again(observed, now, 0));
         }
-        let Some(next) = self.store.next_in_line(account, kind).await? else {
+        let Some(mut next) = self.store.next_in_line(account, kind).await? else {
             return Ok(Outcome::done(Vec::new()));
         };
-        let Some((cdn, limit)) = config
-            .cdns
-            .get(&next.cdn)
-            .and_then(|cdn| Some((cdn, *cdn.limits().kinds.get(&kind)?)))
-        else {
-            let all = self.store.planned_keys(account, kind, &next.cdn).await?;
-            let why = format!(
-                "the CDN {} is no longer configured for {}",
-                next.cdn,
-                kind.word()
-            );
-            let now = self.clock.now();
-            return Ok(Outcome::again(fail(all, &why, Only::Open, now), now, 0));
+        // Entries that may not hand over more today. Others of the account may, where their limits are wider.
+        let mut used_up = Vec::new();
+        let (cdn, limit, room) = loop {
+            let Some((cdn, limit)) = config
+                .cdns
+                .get(&next.cdn)
+                .and_then(|cdn| Some((cdn, *cdn.limits().kinds.get(&kind)?)))
+            else {
+                let all = self.store.planned_keys(account, kind, &next.cdn).await?;
+                let why = format!(
+                    "the CDN {} is no longer configured for {}",
+                    next.cdn,
+                    kind.word()
+                );
+                let now = self.clock.now();
+                return Ok(Outcome::again(fail(all, &why, Only::Open, now), now, 0));
+            };
+            if let Some(left) = self.left_alone(&upstream).await? {
+                return self.wait_for_answer(&left, kind, &next.cdn, work).await;
+            }
+            let room = self.room(cdn.as_ref(), account, kind, limit).await?;
+            if room.today > 0 {
+                break (cdn, limit, room);
+            }
+            used_up.push(next.cdn);
+            let other = self.store.next_in_line_besides(account, kind, &used_up);
+            next = match other.await? {
+                Some(other) => other,
+                None => {
+                    self.forget_quota(account);
+                    let told = self.tell_of_quotas(account, kind, &used_up).await?;
+                    return Ok(self.when_renewed(told));
+                }
+            };
         };
-        if let Some(left) = self.left_alone(&upstream).await? {
-            return self.wait_for_answer(&left, kind, &next.cdn, work).await;
-        }
-        let room = self.room(cdn.as_ref(), account, kind, limit).await?;
-        if room.today == 0 {
-            self.forget_quota(account);
-            let waiting = self.store.planned_keys(account, kind, &next.cdn).await?;
-            return self.wait_for_quota(&waiting, kind, &next.cdn).await;
-        }
         let most = usize::try_from(room.today)
             .unwrap_or(usize::MAX)
             .min(room.per_request);
@@ -126,13 +132,14 @@ impl Engine {
                 },
             ended_at: None,
         };
-        let intent = [
+        let mut intent = vec![
             Write::Task(task.clone()),
             Write::Update(PurgeUpdate {
                 task: Some(task.id.clone()),
                 ..PurgeUpdate::new(keys(&batch), PurgeState::Submitting, Only::Planned)
             }),
         ];
+        intent.extend(self.tell_of_quotas(account, kind, &used_up).await?);
         self.commit(work, &intent, After::Keep).await?;
 
         let answer = self.heard(&upstream, cdn.submit(&request)).await;
@@ -234,9 +241,8 @@ impl Engine {
                 self.forget_quota(&account);
                 writes.push(put_back(keys(batch), false, None));
                 let waiting = self.line_with(&account, kind, batch).await?;
-                let mut outcome = self.wait_for_quota(&waiting, kind, &batch.cdn).await?;
-                outcome.writes.splice(0..0, writes);
-                Ok(outcome)
+                writes.extend(self.tell_of_quota(&waiting, kind, &batch.cdn).await?);
+                Ok(self.when_renewed(writes))
             }
             ErrorClass::Split | ErrorClass::BadInput if size > 1 => {
                 // Halved until the one that is refused stands alone; the others go through on the way.
@@ -283,64 +289,6 @@ impl Engine {
             .collect();
         all.extend(keys(batch));
         Ok(all.into_iter().collect())
-    }
-
-    /// Waits for the next quota day, and tells every run that has to.
-    async fn wait_for_quota(
-        &self,
-        waiting: &[PurgeKey],
-        kind: PurgeKind,
-        cdn: &str,
-    ) -> Result<Outcome, StepError> {
-        let now = self.clock.now();
-        let (_, reset) = quota_day(now);
-        let runs: BTreeSet<&RunId> = waiting.iter().map(|key| &key.run).collect();
-        let until = reset.strftime("%Y-%m-%d %H:%M UTC");
-        let summary = format!(
-            "Waiting until {until} for {cdn}'s daily {} quota",
-            kind.word()
-        );
-        let mut writes = Vec::new();
-        for id in runs {
-            if let Some(run) = self.store.run(id).await?
-                && run.summary != summary
-            {
-                // A quota that never comes back must not keep a run pending for ever.
-                let last = run.created_at + QUOTA_PATIENCE;
-                let deadline = run.deadline.max((reset + RUN_LIMIT).min(last));
-                writes.push(Write::Waiting(id.clone(), summary.clone(), deadline));
-            }
-        }
-        // The day may begin at another hour than ours, and quotas get raised: asked for again before that.
-        Ok(Outcome::again(writes, reset.min(now + ASK_AGAIN), 0))
-    }
-
-    /// Leaves a CDN alone that does not answer, and tells every run that has to wait for it.
-    async fn wait_for_answer(
-        &self,
-        left: &LeftAlone,
-        kind: PurgeKind,
-        cdn: &str,
-        work: &Work,
-    ) -> Result<Outcome, StepError> {
-        let Upstream::Cdn(account) = &left.outage.upstream else {
-            return Ok(Outcome::done(Vec::new()));
-        };
-        let waiting = self.store.planned_keys(account, kind, cdn).await?;
-        let runs: BTreeSet<&RunId> = waiting.iter().map(|key| &key.run).collect();
-        let since = left.since(cdn);
-        let mut writes = Vec::new();
-        for id in runs {
-            // Once, whatever the tries in between come to.
-            if let Some(run) = self.store.run(id).await?
-                && !run.summary.contains(&since)
-            {
-                let summary = format!("Waiting: {since}: {}", left.outage.error);
-                writes.push(Write::Waiting(id.clone(), summary, run.deadline));
-            }
-        }
-        let at = self.clock.now() + left.wait;
-        Ok(Outcome::again(writes, at, work.attempts.max(1)))
     }
 
     /// Finds out what became of a batch whose answer was lost.

@@ -188,13 +188,30 @@ impl Store {
         account: &str,
         kind: PurgeKind,
     ) -> Result<Option<InLine>, StoreError> {
+        self.next_in_line_besides(account, kind, &[]).await
+    }
+
+    /// What is next in an account's line of one kind, passing over what is for these CDNs.
+    pub async fn next_in_line_besides(
+        &self,
+        account: &str,
+        kind: PurgeKind,
+        cdns: &[String],
+    ) -> Result<Option<InLine>, StoreError> {
+        let mut values = params![account, kind.word()];
+        let besides: String = (0..cdns.len())
+            .map(|n| format!(" AND cdn <> ${}", n + 3))
+            .collect();
+        values.extend(cdns.iter().map(|cdn| Value::from(cdn.as_str())));
         let rows = self
             .database
             .read(
-                "SELECT cdn, mode, batch_cap FROM purges
-                 WHERE account = $1 AND kind = $2 AND state = 'planned'
-                 ORDER BY run, seq LIMIT 1",
-                params![account, kind.word()],
+                &format!(
+                    "SELECT cdn, mode, batch_cap FROM purges
+                     WHERE account = $1 AND kind = $2 AND state = 'planned'{besides}
+                     ORDER BY run, seq LIMIT 1"
+                ),
+                values,
             )
             .await?;
         rows.first()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use purgehook::purge::PurgeKind;
 use purgehook::run::RunState;
-use purgehook::sandbox::{Change, Service};
+use purgehook::sandbox::{Change, Repository, Service};
 
 use crate::world::World;
 
@@ -83,4 +83,108 @@ async fn twenty_five_thousand_urls_take_three_days_of_a_quota_of_ten_thousand() 
         ]
     );
     assert_eq!(shown.last().unwrap().state, "success");
+}
+
+fn waits(website: &Repository, commit: &str) -> Vec<String> {
+    let shown = website.statuses(commit).into_iter();
+    shown
+        .filter_map(|status| status.description)
+        .filter(|words| words.starts_with("Waiting"))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_run_that_waits_for_several_quotas_says_so_once_a_day() {
+    // Three lines wait: URLs on both CDNs, and directories on one.
+    let world = World::new(
+        1,
+        "
+cdns:
+  tencent: {kind: tencent-cdn, endpoint: '${TENCENT_URL}', limits: {urls_per_day: 2, directories_per_day: 2}}
+  huawei: {kind: huawei-cdn, endpoint: '${HUAWEI_URL}', limits: {urls_per_day: 2}}
+sites:
+  www:
+    repo: github:acme/website
+    base_urls: ['https://www.example.com']
+    cdns: [tencent, huawei]
+    rules: [{match: ['**'], urls: ['/{path}'], directories: ['/{stem}/'], mode: flush}]
+",
+    )
+    .await;
+    let website = world.sandbox.github().create_repo("acme/website", "main");
+    website.commit("main", &[Change::write("index.html", "first")]);
+    website.push("main");
+    let pages: Vec<_> = (0..5)
+        .map(|n| Change::write(format!("{n}.html"), "first"))
+        .collect();
+    let commit = website.commit("main", &pages);
+
+    let run = world.accepted(&website.push("main").unwrap()).await;
+    world.settle().await;
+
+    let said = world.store().statuses(&run).await.unwrap();
+    assert_eq!(said.len(), 5, "{said:#?}");
+    let run = world.run(&run).await;
+    assert_eq!(run.state, RunState::Succeeded, "{}", run.summary);
+    let waits = waits(&website, &commit);
+    let days: Vec<&str> = waits.iter().filter_map(|words| words.get(..38)).collect();
+    assert_eq!(
+        days,
+        [
+            "Waiting until 2026-11-22 16:00 UTC for",
+            "Waiting until 2026-11-23 16:00 UTC for"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_entry_that_used_up_its_own_share_does_not_hold_up_another_of_the_same_account() {
+    let world = World::new(
+        1,
+        "
+cdns:
+  main: {kind: tencent-cdn, endpoint: '${TENCENT_URL}'}
+  small: {kind: tencent-cdn, endpoint: '${TENCENT_URL}', limits: {urls_per_day: 2}}
+sites:
+  shop:
+    repo: github:acme/shop
+    base_urls: ['https://www.example.com']
+    cdns: [small]
+    rules: [{match: ['**'], urls: ['/{path}']}]
+  www:
+    repo: github:acme/website
+    base_urls: ['https://www.example.com']
+    cdns: [main]
+    rules: [{match: ['**'], urls: ['/{path}']}]
+",
+    )
+    .await;
+    let [shop, website] = ["acme/shop", "acme/website"].map(|name| {
+        let repository = world.sandbox.github().create_repo(name, "main");
+        repository.commit("main", &[Change::write("index.html", "first")]);
+        repository.push("main");
+        repository
+    });
+    let pages: Vec<_> = (0..3)
+        .map(|n| Change::write(format!("{n}.html"), "first"))
+        .collect();
+    let [slow, fast] = [&shop, &website].map(|repository| repository.commit("main", &pages));
+
+    let waiting = world.accepted(&shop.push("main").unwrap()).await;
+    world.step().await;
+    let free = world.accepted(&website.push("main").unwrap()).await;
+    let noon = world.clock.now();
+    world.settle().await;
+
+    let free = world.run(&free).await;
+    assert_eq!(free.state, RunState::Succeeded, "{}", free.summary);
+    let took = free.ended_at.unwrap().duration_since(noon);
+    assert!(took.as_secs() < 600, "{took}");
+    assert_eq!(waits(&website, &fast), [""; 0]);
+    let waiting = world.run(&waiting).await;
+    assert_eq!(waiting.state, RunState::Succeeded, "{}", waiting.summary);
+    assert_eq!(
+        waits(&shop, &slow),
+        ["Waiting until 2026-11-22 16:00 UTC for small's daily url quota"]
+    );
 }
