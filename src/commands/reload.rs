@@ -83,9 +83,7 @@ impl Reloader {
         let config = overridden(config, &self.options);
         info!(
             sites = config.sites.len(),
-            "took up the rules file {}: {} sites",
-            warnings.file,
-            config.sites.len()
+            "took up the rules file {}", warnings.file
         );
         if !warnings.list.is_empty() {
             warn!("{warnings}");

@@ -70,7 +70,7 @@ pub struct Server {
     pub retention: Duration,
     /// Whether purgehook only observes: then every site is [`Reach::Observed`]. Default: no.
     pub observes: bool,
-    /// Opens the actions. Unset: pages are read-only.
+    /// Opens `POST /api/v1/runs/{id}/retry`, which is off where it is unset.
     pub admin_token: Option<SecretString>,
 }
 
