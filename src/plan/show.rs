@@ -80,7 +80,7 @@ impl Plan {
         let mut widths = HEADER.map(str::len);
         for purge in &self.purges {
             for (width, cell) in widths.iter_mut().zip(cells(purge)) {
-                *width = cell.width().max(*width);
+                *width = cell.width().max(*width).min(WIDEST);
             }
         }
         write_row(out, &HEADER.map(Cow::Borrowed), &widths)?;
@@ -102,6 +102,10 @@ impl Plan {
         text
     }
 }
+
+/// The most that a column is wide. What is longer stands out of it: a path may have any length, and lines
+/// are padded to no more than 65,535.
+const WIDEST: usize = 200;
 
 const HEADER: [&str; 5] = ["CDN", "kind", "target", "rule", "path"];
 
@@ -127,7 +131,7 @@ fn write_row(
 ) -> io::Result<()> {
     let [first @ .., last] = cells;
     for (cell, width) in first.iter().zip(widths) {
-        let padding = width - cell.width();
+        let padding = width.saturating_sub(cell.width());
         write!(out, " {cell}{:padding$} ", "")?;
     }
     writeln!(out, " {last}")

@@ -368,3 +368,19 @@ async fn a_plan_that_nobody_reads_to_its_end_is_no_error() {
         assert_eq!(said, "");
     }
 }
+
+#[tokio::test]
+async fn a_plan_shows_a_path_of_any_length() {
+    let world = World::new().await;
+    let path = format!("static/{}", "x".repeat(70_000));
+    let files = format!("{path}\nstatic/app.css\n");
+
+    let output = world.run(&["plan", "--site", "www", "--files", "-"], &files);
+
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains(&path), "whole");
+    let short = table.lines().find(|line| line.contains("app.css"));
+    assert!(short.unwrap().len() < 500);
+}
