@@ -11,7 +11,7 @@ use crate::settings::{Environment, Problems, Severity};
 pub(crate) struct BadFile {
     pub(crate) title: String,
     pub(crate) text: String,
-    /// `line:column severity: message`, in the order of the file.
+    /// `line:column severity: message | advice`, in the order of the file.
     said: Vec<String>,
     /// Whether the schema refuses it; none where it is no YAML that a schema could be held against.
     pub(crate) schema_refuses: Option<bool>,
@@ -78,7 +78,11 @@ fn said(text: &str) -> Vec<String> {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        format!("{place}{word}: {}", p.message)
+        // Which keys there are is the schema's matter.
+        let advice = p.advice.as_deref().unwrap_or_default();
+        let advice = advice.split("the keys here are").next().unwrap_or_default();
+        let mark = if advice.is_empty() { "" } else { " | " };
+        format!("{place}{word}: {}{mark}{}", p.message, advice.trim_end())
     };
     problems(text).list.iter().map(line).collect()
 }
