@@ -169,19 +169,6 @@ async fn export_prints_all_that_is_kept_of_a_run_while_the_program_serves() {
     assert_eq!(world.run(&["export"], "").status.code(), Some(2));
 }
 
-#[tokio::test]
-async fn explain_leads_from_a_url_back_to_the_rules() {
-    let world = World::new().await;
-
-    let output = world.run(&["explain", "https://www.example.com/posts/hello/"], "");
-
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        said.contains("pages: could ask for it as a URL by `/{page}`"),
-        "{said}"
-    );
-}
-
 #[test]
 fn the_examples_own_cases_pass() {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_purgehook"))

@@ -10,12 +10,7 @@ use crate::world::{World, states};
 async fn a_forge_that_hangs_under_a_storm_of_pushes_does_not_hold_up_another_forges() {
     let world = World::serving().await;
     let website = world.website();
-    let docs = world
-        .sandbox
-        .gitlab()
-        .create_repo("acme/handbook/docs", "main");
-    docs.commit("main", &[Change::write("docs/page.md", "first")]);
-    docs.push("main");
+    let docs = world.docs();
     let faults = world.sandbox.faults();
     faults.add(Service::GitHub, "*", Often::Always, Fault::Hang);
     for n in 0..40 {

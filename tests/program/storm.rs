@@ -17,12 +17,7 @@ async fn a_storm(mut world: World) {
     world.sandbox.lift_github_limits();
     world.start().await;
     let website = world.website();
-    let docs = world
-        .sandbox
-        .gitlab()
-        .create_repo("acme/handbook/docs", "main");
-    docs.commit("main", &[Change::write("docs/page.md", "first")]);
-    docs.push("main");
+    let docs = world.docs();
 
     let (mut commits, mut deliveries) = (Vec::new(), Vec::new());
     for n in 0..pushes() {

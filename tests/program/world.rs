@@ -404,6 +404,20 @@ impl World {
         repo
     }
 
+    /// A repository on the sandbox's GitLab whose branch `main` stands somewhere already.
+    pub fn docs(&self) -> Repository {
+        let repo = self
+            .sandbox
+            .gitlab()
+            .create_repo("acme/handbook/docs", "main");
+        repo.commit(
+            "main",
+            &[purgehook::sandbox::Change::write("docs/page.md", "first")],
+        );
+        repo.push("main");
+        repo
+    }
+
     /// Sends a delivery: the HTTP status and the JSON that came back.
     pub async fn send(&self, delivery: &Delivery) -> (u16, Value) {
         delivery.send(&self.base()).await.unwrap()
