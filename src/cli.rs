@@ -80,7 +80,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show which rules fire for a path and why, or which could have asked for a URL
+    /// Show which rules fire for a path, why, and what becomes of it; or which could have asked for a URL
     Explain {
         #[command(flatten)]
         rules: RulesFile,
