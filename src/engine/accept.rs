@@ -358,6 +358,7 @@ async fn write(store: Arc<Store>, bell: Arc<Notify>, mut receiver: mpsc::Receive
                     // Whoever asked may have hung up; the delivery is stored all the same.
                     let _ = answer.send(Ok(outcome));
                 }
+                bell.notify_one();
             }
             Err(error) if error.is_outage() => {
                 // Out of order for everyone: another try each would only keep those behind waiting.
@@ -375,9 +376,9 @@ async fn write(store: Arc<Store>, bell: Arc<Notify>, mut receiver: mpsc::Receive
                         })
                     }));
                 }
+                bell.notify_one();
             }
         }
-        bell.notify_one();
     }
 }
 

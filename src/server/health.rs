@@ -14,6 +14,9 @@ use super::Shared;
 /// How long what the store showed is gone by: whoever asks more often must not keep its disk busy.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// How often the log repeats what is wrong with the store while it stays so.
+const REPEAT: Duration = Duration::from_secs(60);
+
 /// How each part stands: `ok`, or what is wrong.
 #[derive(Serialize)]
 struct Readiness {
@@ -34,6 +37,8 @@ struct Shown {
     at: Timestamp,
     /// What keeps it from being written to.
     wrong: Option<&'static str>,
+    /// When the log was told of it last.
+    told_at: Timestamp,
 }
 
 impl Shared {
@@ -57,14 +62,17 @@ impl Shared {
                 format!("the store took longer than {limit:?} for a row"),
             ),
         };
-        let before = last.and_then(|shown| shown.wrong);
-        if wrong.is_some() {
+        let at = self.engine.now();
+        let told = last.filter(|shown| {
+            shown.wrong == wrong && (shown.told_at..shown.told_at + REPEAT).contains(&at)
+        });
+        if told.is_none() && wrong.is_some() {
             warn!("not ready: {words}");
-        } else if before.is_some() {
+        } else if wrong.is_none() && last.is_some_and(|shown| shown.wrong.is_some()) {
             info!("the store can be written to again");
         }
-        let at = self.engine.now();
-        *last = Some(Shown { at, wrong });
+        let told_at = told.map_or(at, |shown| shown.told_at);
+        *last = Some(Shown { at, wrong, told_at });
         wrong
     }
 }

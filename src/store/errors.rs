@@ -9,8 +9,8 @@ pub enum StoreError {
     /// There is no room on the database's disk.
     #[error("the database's disk is full; make room on it: {0}")]
     Full(String),
-    /// The database takes no writes: its disk turned read-only, or it became a standby.
-    #[error("the database is read-only; see to its disk or its role: {0}")]
+    /// The database takes no writes: its disk turned read-only, its file is someone else's, or it became a standby.
+    #[error("the database is read-only; see to its disk, who may write its file, or its role: {0}")]
     ReadOnly(String),
     /// Another program has held the database's lock for too long.
     #[error("another program holds the database's lock; look for a backup or a shell on it: {0}")]

@@ -82,13 +82,22 @@ pub(super) fn tables(name: &str, error: &MigrateError) -> StoreError {
             "its tables of version {version} were made by another build; name another database"
         ),
         other => {
-            let words = match other {
+            let failed = match other {
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-                    driver_words(error)
+                    Some(error)
                 }
-                other => other.to_string(),
+                _ => None,
             };
-            format!("{words}; is it another program's?")
+            let words = failed.map_or_else(|| other.to_string(), driver_words);
+            let code = failed.and_then(|error| error.as_database_error()?.code());
+            // PostgreSQL's manual, Appendix A: read_only_sql_transaction.
+            let advice = match code.as_deref() {
+                Some("25006") => {
+                    "it takes no writes: name the primary server, or see to its `default_transaction_read_only`"
+                }
+                Some(_) | None => "is it another program's?",
+            };
+            format!("{words}; {advice}")
         }
     };
     StoreError::Unreachable(format!("cannot prepare the database {name}: {words}"))

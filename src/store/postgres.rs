@@ -72,10 +72,9 @@ impl PostgresDatabase {
                 Box::pin(async move {
                     // The driver's own check waits for ever, and its place in the pool with it:
                     // a server that vanished without a word would use the pool up.
-                    tokio::time::timeout(RELEASE_LIMIT, connection.ping())
+                    tokio::time::timeout(RELEASE_LIMIT, takes_writes(connection))
                         .await
-                        .map_err(|_| sqlx::Error::PoolTimedOut)??;
-                    Ok(true)
+                        .map_err(|_| sqlx::Error::PoolTimedOut)?
                 })
             })
             .connect_with(options.clone())
@@ -126,6 +125,15 @@ async fn greet(options: &PgConnectOptions) -> Result<(), StoreError> {
         }
         tokio::time::sleep(GREETING_PAUSE).await;
     }
+}
+
+/// Whether a session may write. One on a standby may not, and one that began while the server was told to
+/// take no writes never will: the next goes to whichever server the address leads to by then.
+async fn takes_writes(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let read_only: String = sqlx::query_scalar("SHOW transaction_read_only")
+        .fetch_one(connection)
+        .await?;
+    Ok(read_only == "off")
 }
 
 /// Waits for the server, but not for ever.

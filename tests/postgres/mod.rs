@@ -156,6 +156,30 @@ impl Cluster {
         self.order("CONT");
     }
 
+    /// From now on the first database takes no writes; or it does again, from sessions that begin then.
+    pub async fn let_write(&self, write: bool) {
+        let mut connection = PgConnection::connect(&self.address("postgres"))
+            .await
+            .expect("the cluster of the tests answers");
+        let statements = if write {
+            [
+                "ALTER DATABASE test_0 RESET default_transaction_read_only",
+                "SELECT 1",
+            ]
+        } else {
+            [
+                "ALTER DATABASE test_0 SET default_transaction_read_only = on",
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'test_0'",
+            ]
+        };
+        for statement in statements {
+            connection
+                .execute(statement)
+                .await
+                .expect("the cluster of the tests takes orders");
+        }
+    }
+
     fn order(&self, order: &str) {
         let mut keeper = self.keeper.lock().expect("no order panics");
         let orders = keeper.orders.as_mut().expect("it is open until the end");

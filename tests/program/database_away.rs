@@ -67,11 +67,14 @@ async fn turned_away(world: &World, website: &Repository, why: &str) -> Vec<Push
     let told = format!(r#""store":"cannot be written to: {why}""#);
     world.answers("/readyz", &told).await;
     assert_eq!(world.get("/readyz").await.unwrap().0, 503);
+    assert_eq!(world.get("/healthz").await.unwrap().0, 200);
+    refused
+}
+
+async fn the_page_is_out_of_order(world: &World) {
     let page = world.text("/").await;
     assert!(page.contains("Out of order"), "{page}");
     assert!(page.contains("it does not answer"), "{page}");
-    assert_eq!(world.get("/healthz").await.unwrap().0, 200);
-    refused
 }
 
 /// Once the database is back: nothing was lost, and nobody has to do anything but what the forge's *Redeliver* does.
@@ -105,6 +108,7 @@ async fn a_postgresql_that_crashes_and_comes_back_costs_nothing_that_was_accepte
     cluster.crash();
     let why = "it does not answer, or its disk fails";
     pushes.extend(turned_away(&world, &website, why).await);
+    the_page_is_out_of_order(&world).await;
     cluster.start_again();
 
     all_come_to_their_end(&world, &website, &pushes).await;
@@ -116,7 +120,41 @@ async fn a_postgresql_that_hangs_and_goes_on_costs_nothing_that_was_accepted() {
 
     cluster.freeze();
     pushes.extend(turned_away(&world, &website, "it takes too long").await);
+    the_page_is_out_of_order(&world).await;
     cluster.thaw();
+
+    all_come_to_their_end(&world, &website, &pushes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgresql_that_turns_read_only_and_back_costs_nothing_that_was_accepted() {
+    let (cluster, world, website, mut pushes) = busy().await;
+
+    // As after a failover that leaves the program on what is a standby by now: the sessions that
+    // begin meanwhile stay read-only for as long as they live.
+    cluster.let_write(false).await;
+    let (before, began) = (world.log().lines().count(), Instant::now());
+    pushes.extend(turned_away(&world, &website, "it is read-only").await);
+    let again = push(&website, 8);
+    for _ in 0..20 {
+        assert_eq!(world.answer_to(&again.delivery).await.status, 503);
+    }
+    pushes.push(again);
+    let page = world.text("/").await;
+    assert!(
+        page.contains("the database cannot be written to, it is read-only"),
+        "{page}"
+    );
+    // Besides two lines for each delivery that is turned away, and some for the sessions that ended.
+    let lines = world.log().lines().count() - before;
+    let took = began.elapsed();
+    println!("{lines} lines in the log for 22 deliveries in {took:?}");
+    assert!(
+        lines as u64 <= 2 * 22 + 20 + took.as_secs(),
+        "{}",
+        world.log()
+    );
+    cluster.let_write(true).await;
 
     all_come_to_their_end(&world, &website, &pushes).await;
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, Executor};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
 
 use crate::world::World;
 
@@ -44,7 +44,7 @@ async fn version_of_tables(path: &Path, version: i64) {
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
          VALUES ({version}, 'to come', TRUE, x'00', 0)"
     );
-    file.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+    file.execute(AssertSqlSafe(sql)).await.unwrap();
     file.close().await.unwrap();
 }
 
@@ -158,6 +158,28 @@ async fn a_server_that_does_not_let_it_in_is_named_without_the_password() {
 fn name_in(address: &str) -> &str {
     let (before, _) = address.split_once('?').unwrap();
     before.rsplit('/').next().unwrap()
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_writes_is_named_with_what_to_do() {
+    let world = World::new().await;
+    let database = crate::postgres::new_database().await;
+    let mut session = PgConnection::connect(&database).await.unwrap();
+    let sql = format!(
+        "ALTER DATABASE {} SET default_transaction_read_only = on",
+        name_in(&database)
+    );
+    session.execute(AssertSqlSafe(sql)).await.unwrap();
+
+    let said = refused(&world, &["--database", &database]).await;
+
+    says(
+        &said,
+        &[
+            "in a read-only transaction",
+            "name the primary server, or see to its `default_transaction_read_only`",
+        ],
+    );
 }
 
 #[tokio::test]
