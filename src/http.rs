@@ -1,7 +1,13 @@
 //! The one client for outgoing requests, with limits on time and size.
 
+mod resolver;
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
+use self::resolver::{Resolver, Unresolved};
 use crate::clock::Clock;
 use crate::quote::Quotes;
 
@@ -33,6 +39,7 @@ impl Outside {
         let http = reqwest::Client::builder()
             .user_agent(concat!("purgehook/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
+            .dns_resolver(Arc::new(Resolver::default()))
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .build()?;
@@ -42,6 +49,33 @@ impl Outside {
             quotes: Quotes::default(),
         })
     }
+}
+
+/// Why there is no answer, without the request's address: a signed one holds the signature.
+///
+/// reqwest's own words leave out the causes: "error sending request". Where a name could not be
+/// resolved, that is all there is to say.
+pub fn why(error: reqwest::Error) -> String {
+    if let Some(words) = unresolved(&error) {
+        return words;
+    }
+    let error = error.without_url();
+    let mut text = error.to_string();
+    for cause in causes(&error) {
+        let _ = write!(text, ": {cause}");
+    }
+    text
+}
+
+/// What there is to say of a name that could not be resolved, if that is why there is no answer.
+pub fn unresolved(error: &reqwest::Error) -> Option<String> {
+    causes(error)
+        .find_map(|cause| cause.downcast_ref::<Unresolved>())
+        .map(Unresolved::to_string)
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |cause| (*cause).source())
 }
 
 /// Reads an answer's body, but never more than [`MAX_ANSWER`] bytes of it.

@@ -1,6 +1,5 @@
 //! One request to a CDN's API and its raw answer, or what it means that there is none.
 
-use std::error::Error;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,7 +10,7 @@ use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use url::Url;
 
 use super::{CdnError, ErrorClass};
-use crate::http::{AnswerError, read_answer};
+use crate::http::{AnswerError, read_answer, unresolved, why};
 use crate::quote::Quotes;
 
 /// What is asked of whom, for messages: "Tencent CDN", "`PurgeUrlsCache` (12 URLs)".
@@ -148,8 +147,6 @@ impl Asking {
     }
 
     fn lost(&self, error: reqwest::Error) -> CdnError {
-        // The URL of a signed GET holds the signature and the secret's id.
-        let error = error.without_url();
         let code = if error.is_timeout() {
             "timeout"
         } else {
@@ -162,15 +159,21 @@ impl Asking {
         } else {
             "could not be reached for"
         };
+        let message = match unresolved(&error) {
+            // The name comes first: a commit's status has room for 140 characters.
+            Some(words) => {
+                let words = self.quotes.quote(&words);
+                format!("{words}, so {} {outcome} {}", self.cdn, self.what)
+            }
+            None => {
+                let words = self.quotes.quote(&why(error));
+                format!("{} {outcome} {}: {words}", self.cdn, self.what)
+            }
+        };
         CdnError {
             class: ErrorClass::Retry,
             code: code.to_owned(),
-            message: format!(
-                "{} {outcome} {}: {}",
-                self.cdn,
-                self.what,
-                self.quotes.quote(&with_causes(&error))
-            ),
+            message,
             retry_after: None,
             maybe_done: sent,
         }
@@ -195,16 +198,4 @@ pub fn sensitive(text: &str) -> HeaderValue {
 
 fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
-}
-
-/// reqwest's own words leave out why: "error sending request".
-fn with_causes(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

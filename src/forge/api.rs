@@ -20,7 +20,7 @@ use url::{Url, form_urlencoded};
 use super::ForgeError;
 use crate::clock::Clock;
 use crate::event::RepoPath;
-use crate::http::{AnswerError, Outside, read_answer};
+use crate::http::{AnswerError, Outside, read_answer, why};
 use crate::quote::Quotes;
 
 /// How long to wait when a forge says "too fast" but not for how long.
@@ -143,7 +143,7 @@ impl Api {
             message: format!(
                 "{} did not answer when asked to {what}: {}",
                 self.forge,
-                self.outside.quotes.quote(&causes(&error.without_url()))
+                self.outside.quotes.quote(&why(error))
             ),
             retry_after: None,
         };
@@ -473,15 +473,4 @@ fn said(field: &str, value: &serde_json::Value, parts: &mut Vec<String>) {
         Value::Array(values) => values.iter().for_each(|v| said(field, v, parts)),
         Value::Object(fields) => fields.iter().for_each(|(name, v)| said(name, v, parts)),
     }
-}
-
-/// An error with its causes: reqwest's own words stop at "error sending request".
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }

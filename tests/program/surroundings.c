@@ -1,0 +1,110 @@
+/* What the system does to the program under test, for as long as a file says so: loaded before libc (LD_PRELOAD),
+ * ordered about by files in the folder that PURGEHOOK_SURROUNDINGS names.
+ *
+ *   sync        how many milliseconds each fsync takes
+ *   read-only   files cannot be written to at a place (as databases are), cut, or opened for writing
+ *   name-HOST   "again" or "none": the name has no addresses; a number: they take so many milliseconds
+ *
+ * Names that end in .test are this machine's.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+/* What an order says, in `text`; 0 if there is no such order. */
+static int ordered(const char *name, char text[32]) {
+    const char *folder = getenv("PURGEHOOK_SURROUNDINGS");
+    char path[512];
+    if (!folder || snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
+        return 0;
+    int file = REAL(open)(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return 0;
+    ssize_t length = read(file, text, 31);
+    close(file);
+    text[length > 0 ? length : 0] = 0;
+    return 1;
+}
+
+static void wait_ms(long ms) {
+    struct timespec left = {ms / 1000, ms % 1000 * 1000000};
+    while (nanosleep(&left, &left) && errno == EINTR)
+        ;
+}
+
+static void wait_as_ordered(void) {
+    char text[32];
+    if (ordered("sync", text))
+        wait_ms(atol(text));
+}
+
+int fsync(int file) {
+    wait_as_ordered();
+    return REAL(fsync)(file);
+}
+
+int fdatasync(int file) {
+    wait_as_ordered();
+    return REAL(fdatasync)(file);
+}
+
+static int refused(void) {
+    char text[32];
+    if (!ordered("read-only", text))
+        return 0;
+    errno = EROFS;
+    return 1;
+}
+
+ssize_t pwrite64(int file, const void *bytes, size_t length, off64_t at) {
+    return refused() ? -1 : REAL(pwrite64)(file, bytes, length, at);
+}
+
+int ftruncate64(int file, off64_t length) {
+    return refused() ? -1 : REAL(ftruncate64)(file, length);
+}
+
+/* As open(2), whose third argument is there only where a file may be made. */
+#define OPENS(name)                                                                                \
+    int name(const char *path, int flags, ...) {                                                   \
+        mode_t mode = 0;                                                                           \
+        if (flags & (O_CREAT | O_TMPFILE)) {                                                       \
+            va_list more;                                                                          \
+            va_start(more, flags);                                                                 \
+            mode = va_arg(more, mode_t);                                                           \
+            va_end(more);                                                                          \
+        }                                                                                          \
+        if ((flags & O_ACCMODE) != O_RDONLY && refused())                                          \
+            return -1;                                                                             \
+        return REAL(name)(path, flags, mode);                                                      \
+    }
+
+OPENS(open)
+OPENS(open64)
+
+int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                struct addrinfo **found) {
+    char order[300], text[32];
+    if (host && snprintf(order, sizeof order, "name-%s", host) < (int)sizeof order &&
+        ordered(order, text)) {
+        if (!strncmp(text, "again", 5))
+            return EAI_AGAIN;
+        if (!strncmp(text, "none", 4))
+            return EAI_NONAME;
+        wait_ms(atol(text));
+    }
+    size_t length = host ? strlen(host) : 0;
+    if (length > 5 && !strcmp(host + length - 5, ".test"))
+        host = "127.0.0.1";
+    return REAL(getaddrinfo)(host, service, hints, found);
+}
