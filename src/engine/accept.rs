@@ -348,6 +348,9 @@ async fn write(store: Arc<Store>, bell: Arc<Notify>, mut receiver: mpsc::Receive
         let (mut deliveries, mut answers) = (vec![first.delivery], vec![first.answer]);
         while deliveries.len() < GROUP && bytes < GROUP_BYTES {
             let Ok(next) = receiver.try_recv() else { break };
+            if next.answer.is_closed() {
+                continue;
+            }
             bytes += next.delivery.body.len();
             deliveries.push(next.delivery);
             answers.push(next.answer);

@@ -1,22 +1,24 @@
 //! SQLite: one file, no server, every commit on disk before it is reported.
 
+mod group;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, Column, Connection, Row as _, Sqlite, SqlitePool, TypeInfo, ValueRef};
+use sqlx::{AssertSqlSafe, Column, Row as _, Sqlite, SqlitePool, TypeInfo, ValueRef};
 
+use self::group::{Part, Writer};
 use super::StoreError;
 use super::database::{Database, Row, Transaction, Value};
 use super::opening;
 
 /// How long a writer waits for another process's lock, such as a backup's.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long anyone waits for the one connection that writes: a forge gives up on a delivery after ten seconds.
+/// How long anyone waits for a connection that reads, and the start for one that writes.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(8);
 /// Connections for reading; pages and the engine's look-ups share them.
 const READERS: u32 = 4;
@@ -35,20 +37,9 @@ fn is_locked(error: &sqlx::Error) -> bool {
         .is_some_and(|code| code == "5")
 }
 
-/// Whether a connection that is given back can be used for another transaction.
-///
-/// After an error such as a full disk SQLite ends the transaction by itself (its page on
-/// transactions, "Response To Errors Within A Transaction"). The driver's own ROLLBACK then
-/// fails, and the driver takes the transaction for open for ever: a new connection is due.
-async fn can_begin(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    // What was asked for before, the ROLLBACK among it, has been done when this is answered.
-    connection.ping().await?;
-    Ok(!connection.is_in_transaction())
-}
-
 /// A SQLite file in WAL mode: one connection that writes, several that read.
 pub struct SqliteDatabase {
-    writer: SqlitePool,
+    writer: Writer,
     readers: SqlitePool,
 }
 
@@ -69,7 +60,6 @@ impl SqliteDatabase {
             SqlitePoolOptions::new()
                 .max_connections(1)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
-                .after_release(|connection, _| Box::pin(can_begin(connection)))
                 .connect_with(options.clone())
         };
         // SQLite does not wait for the lock that turns a new file to WAL: of programs
@@ -82,23 +72,25 @@ impl SqliteDatabase {
             tokio::time::sleep(LOCKED_PAUSE).await;
             opened = connect().await;
         }
-        let writer = opened.map_err(|error| opening::file(path, &error))?;
+        let prepares = opened.map_err(|error| opening::file(path, &error))?;
         // The migrator has no lock for SQLite: of programs that start at once, one
         // makes the tables and the others find them at their next try.
-        let mut prepared = super::migrations::sqlite().run(&writer).await;
+        let mut prepared = super::migrations::sqlite().run(&prepares).await;
         for _ in 1..PREPARATIONS {
             if prepared.is_ok() {
                 break;
             }
-            prepared = super::migrations::sqlite().run(&writer).await;
+            prepared = super::migrations::sqlite().run(&prepares).await;
         }
         prepared.map_err(|error| opening::tables(path, &error))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options.read_only(true))
+            .connect_with(options.clone().read_only(true))
             .await
             .map_err(|error| opening::file(path, &error))?;
+        let writer = prepares.acquire().await?.detach();
+        let writer = Writer::new(writer, options);
         Ok(Self { writer, readers })
     }
 }
@@ -106,9 +98,7 @@ impl SqliteDatabase {
 #[async_trait]
 impl Database for SqliteDatabase {
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
-        // IMMEDIATE takes the write lock at once: a later upgrade could fail half-way.
-        let tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(Box::new(SqliteTransaction(tx)))
+        Ok(Box::new(SqliteTransaction(self.writer.begin().await?)))
     }
 
     async fn read(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
@@ -129,19 +119,18 @@ impl Database for SqliteDatabase {
     }
 }
 
-struct SqliteTransaction(sqlx::Transaction<'static, Sqlite>);
+struct SqliteTransaction(Part);
 
 #[async_trait]
 impl Transaction for SqliteTransaction {
     async fn execute(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
-        Ok(bind(sql, params)
-            .execute(&mut *self.0)
-            .await?
-            .rows_affected())
+        let done = bind(sql, params).execute(self.0.connection()?).await;
+        Ok(self.0.came_to(done)?.rows_affected())
     }
 
     async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        let rows = bind(sql, params).fetch_all(&mut *self.0).await?;
+        let rows = bind(sql, params).fetch_all(self.0.connection()?).await;
+        let rows = self.0.came_to(rows)?;
         rows.iter().map(row).collect()
     }
 
@@ -151,7 +140,7 @@ impl Transaction for SqliteTransaction {
     }
 
     async fn take_turns(&mut self, _: BTreeSet<String>) -> Result<(), StoreError> {
-        // There is one turn for everyone, and BEGIN IMMEDIATE took it.
+        // There is one turn for everyone, and its place in the group is its turn.
         Ok(())
     }
 
@@ -160,7 +149,7 @@ impl Transaction for SqliteTransaction {
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        Ok(self.0.commit().await?)
+        self.0.commit().await
     }
 }
 

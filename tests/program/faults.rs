@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use purgehook::purge::PurgeKind;
 use purgehook::sandbox::{Change, Fault, Often, Service};
 
+use crate::surroundings::Surroundings;
 use crate::world::World;
 
 #[tokio::test]
@@ -52,6 +53,39 @@ async fn a_disk_that_takes_nothing_costs_no_delivery_that_was_accepted() {
         purged,
         ["https://www.example.com/", "https://www.example.com/about/"]
     );
+}
+
+#[tokio::test]
+async fn a_disk_that_turns_read_only_is_said_to_be_so_and_costs_nothing_that_was_accepted() {
+    let mut world = World::new().await;
+    let surroundings = Surroundings::of(&mut world);
+    world.start().await;
+    let website = world.website();
+    let before = website.commit("main", &[Change::write("content/about.md", "second")]);
+    world.accepted(&website.push("main").unwrap()).await;
+
+    // As Linux does with a filesystem that it finds damaged.
+    surroundings.order("read-only", "");
+    let commit = website.commit("main", &[Change::write("content/_index.md", "second")]);
+    let refused = website.push("main").unwrap();
+    let answer = world.answer_to(&refused).await;
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert_eq!(answer.retry_after.as_deref(), Some("10"));
+    world
+        .answers("/readyz", "cannot be written to: it is read-only")
+        .await;
+    let page = world.text("/").await;
+    assert!(
+        page.contains("the database cannot be written to, it is read-only"),
+        "{page}"
+    );
+
+    surroundings.take_back("read-only");
+    world.answers("/readyz", r#""ready":true"#).await;
+    world.accepted(&refused).await;
+    for commit in [before, commit] {
+        assert_eq!(world.shown(&website, &commit).await, "success");
+    }
 }
 
 /// A program whose step waits for a CDN that never answers.

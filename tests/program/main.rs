@@ -28,6 +28,7 @@ mod readme;
 mod reload;
 mod replicas;
 mod signing;
+mod slow_disk;
 mod ssrf;
 mod start;
 mod steps;
