@@ -147,6 +147,49 @@ async fn a_forge_that_is_away_for_an_hour_gets_its_statuses_then_and_is_not_pres
 }
 
 #[tokio::test]
+async fn a_forge_that_is_away_for_a_day_keeps_no_cache_stale_and_hears_of_every_commit_then() {
+    let sites = Sites::new().await;
+    let faults = sites.world.sandbox.faults();
+    sites.push(&sites.website, "second").await;
+    sites.world.settle().await;
+    let purged = || sites.world.sandbox.tencent_cdn().purged().len();
+    let (before, from) = (purged(), sites.calls(Service::GitHub).len());
+
+    faults.add(Service::GitHub, "*", Often::Always, Fault::DropBefore);
+    let mut commits = Vec::new();
+    for hour in 0..24 {
+        let (commit, run) = sites.push(&sites.website, &format!("at {hour}")).await;
+        commits.push(commit);
+        sites.pass(HOUR).await;
+        let run = sites.world.run(&run).await;
+        assert_eq!(run.state, RunState::Succeeded, "{}", run.summary);
+    }
+    let asked = sites.calls(Service::GitHub).len() - from;
+    // One try every two and a half to five minutes: 288 to 576.
+    assert!((250..=600).contains(&asked), "{asked} requests in a day");
+    assert_eq!(purged() - before, 24, "what each hour's push brought");
+    assert!(sites.website.statuses(&commits[0]).is_empty());
+    let silent = sites.world.engine.silent().await.unwrap();
+    assert_eq!(silent[0].who, "the forge github");
+    // The last push is one of which nobody told.
+    let told_of_nobody = sites
+        .website
+        .commit("main", &[Change::write("index.html", "in the end")]);
+    sites.website.push("main").unwrap();
+
+    faults.clear();
+    sites.world.settle().await;
+    sites.world.ask_to_reconcile("one").await;
+    sites.pass(HOUR / 4).await;
+    sites.world.settle().await;
+
+    for commit in commits.iter().chain([&told_of_nobody]) {
+        assert_eq!(last_status(&sites.website, commit).0, "success");
+    }
+    assert_eq!(sites.world.engine.silent().await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn who_answers_now_and_then_is_not_left_alone() {
     let sites = Sites::new().await;
     let faults = sites.world.sandbox.faults();
