@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use actix_web::HttpResponse;
@@ -11,9 +10,10 @@ use actix_web::dev::Payload;
 use actix_web::http::ConnectionType;
 use actix_web::web::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Limits;
+use super::room::{Room, Share};
 
 /// Bytes set aside before any arrived, whatever Content-Length promises.
 const FIRST_CAPACITY: usize = 64 * 1024;
@@ -21,7 +21,7 @@ const FIRST_CAPACITY: usize = 64 * 1024;
 /// A whole body, and its share of the memory that all bodies may take.
 pub(super) struct Body {
     pub(super) bytes: Vec<u8>,
-    pub(super) room: Option<OwnedSemaphorePermit>,
+    pub(super) share: Share,
 }
 
 /// Why a body could not be read to its end.
@@ -31,7 +31,7 @@ pub(super) enum BodyError {
     TooLarge,
     /// It did not arrive in time.
     TooSlow,
-    /// So many bodies are held already that there is no room for this one.
+    /// So many bodies are held that there was no room for this one in time.
     NoRoom,
     /// The connection broke, or the chunks made no sense.
     BrokenOff,
@@ -42,36 +42,32 @@ pub(super) async fn read(
     payload: &mut Payload,
     announced: Option<u64>,
     limits: &Limits,
-    room: &Arc<Semaphore>,
+    room: &Room,
 ) -> Result<Body, BodyError> {
     let announced = match announced.map(usize::try_from) {
-        Some(Ok(bytes)) if bytes <= limits.body => bytes,
+        Some(Ok(bytes)) if bytes <= limits.body => Some(bytes),
         Some(Ok(_) | Err(_)) => return Err(BodyError::TooLarge),
-        None => 0,
+        None => None,
     };
+    let patience = Instant::now() + limits.room_time;
     let reading = async {
         let mut body = Body {
-            bytes: Vec::with_capacity(announced.min(FIRST_CAPACITY)),
-            room: None,
+            bytes: Vec::with_capacity(announced.unwrap_or(0).min(FIRST_CAPACITY)),
+            share: room.share(announced),
         };
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| BodyError::BrokenOff)?;
             if chunk.len() > limits.body - body.bytes.len() {
                 return Err(BodyError::TooLarge);
             }
-            let more = u32::try_from(chunk.len())
-                .ok()
-                .and_then(|bytes| Arc::clone(room).try_acquire_many_owned(bytes).ok())
-                .ok_or(BodyError::NoRoom)?;
-            match &mut body.room {
-                Some(room) => room.merge(more),
-                None => body.room = Some(more),
-            }
+            timeout_at(patience, body.share.grow(chunk.len()))
+                .await
+                .map_err(|_| BodyError::NoRoom)?;
             body.bytes.extend_from_slice(&chunk);
         }
         Ok(body)
     };
-    tokio::time::timeout(limits.body_time, reading)
+    timeout(limits.body_time, reading)
         .await
         .unwrap_or(Err(BodyError::TooSlow))
 }

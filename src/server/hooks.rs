@@ -216,9 +216,9 @@ async fn take_in(
     let engine = Arc::clone(&shared.engine);
     let name = forge.to_owned();
     let work = shared.runtime.spawn(async move {
-        let body::Body { bytes, room } = body;
+        let body::Body { bytes, share } = body;
         let received = engine.receive(&name, &headers, &content_type, bytes).await;
-        drop(room);
+        drop(share);
         received
     });
     match work.await {

@@ -16,6 +16,7 @@ mod metrics;
 mod pages;
 mod query;
 mod retry;
+mod room;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -34,11 +35,12 @@ use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::error;
 use tracing_actix_web::TracingLogger;
 
+use self::room::Room;
 use crate::config::{Config, Reloads};
 use crate::engine::Engine;
 use crate::run::RunId;
@@ -55,6 +57,8 @@ pub struct Limits {
     pub body: usize,
     /// Bytes of all bodies that are held at one time. Default: 256 MiB.
     pub bodies: usize,
+    /// How long a body may wait for room before it is turned away. Default: 6 s, so that the forge reads the answer.
+    pub room_time: Duration,
     /// How long a whole body may take to arrive. Default: 10 s, when GitHub and GitLab give up themselves.
     pub body_time: Duration,
     /// How long the first request's head may take to arrive on a connection. Default: 5 s.
@@ -74,6 +78,7 @@ impl Default for Limits {
         Self {
             body: 25 * 1024 * 1024,
             bodies: 256 * 1024 * 1024,
+            room_time: Duration::from_secs(6),
             body_time: Duration::from_secs(10),
             head_time: Duration::from_secs(5),
             keep_alive: Duration::from_secs(30),
@@ -117,8 +122,8 @@ struct Shared {
     probe: health::Probe,
     /// The runtime that the engine and its store live on.
     runtime: Handle,
-    /// Bytes of bodies that may still be held.
-    room: Arc<Semaphore>,
+    /// Memory for bodies.
+    room: Room,
     stop: watch::Receiver<bool>,
     /// What became of the rules file.
     reloads: watch::Receiver<Reloads>,
@@ -178,7 +183,7 @@ fn serve(
         metrics: metrics::Metrics::default(),
         probe: health::Probe::default(),
         runtime: Handle::current(),
-        room: Arc::new(Semaphore::new(limits.bodies)),
+        room: Room::new(limits.bodies, limits.body),
         stop: stop.clone(),
         reloads,
         limits: limits.clone(),

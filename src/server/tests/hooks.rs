@@ -1,6 +1,7 @@
 //! Promise by promise: what each kind of webhook request is answered.
 
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::*;
 
@@ -301,11 +302,18 @@ async fn a_client_that_expects_to_be_asked_for_the_body_is_asked() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
-#[tokio::test]
-async fn bodies_that_do_not_fit_in_memory_together_are_put_off() {
+/// Room for so many bytes of small bodies, and how long they wait for it.
+fn cramped(bytes: usize, patience: Duration) -> Setup {
     let mut setup = Setup::default();
-    setup.limits.bodies = 3;
-    let server = Server::start_as(setup).await;
+    // Small bodies have an eighth of all room.
+    setup.limits.bodies = 8 * bytes;
+    setup.limits.room_time = patience;
+    setup
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_fit_in_memory_are_put_off() {
+    let server = Server::start_as(cramped(3, Duration::from_millis(200))).await;
 
     let answer = server.hook("main").send().await.unwrap();
 
@@ -315,13 +323,36 @@ async fn bodies_that_do_not_fit_in_memory_together_are_put_off() {
 
 #[tokio::test]
 async fn memory_for_bodies_is_given_back() {
-    let mut setup = Setup::default();
-    setup.limits.bodies = 4;
-    let server = Server::start_as(setup).await;
+    let server = Server::start_as(cramped(4, Duration::from_millis(200))).await;
 
     for _ in 0..3 {
         assert_eq!(answer(server.hook("ping")).await.0, 200);
     }
+}
+
+#[tokio::test]
+async fn a_body_waits_for_the_memory_that_another_gives_back() {
+    let server = Server::start_as(cramped(5, Duration::from_secs(60))).await;
+    let mut half_there = server.connect().await;
+    send(
+        &mut half_there,
+        "POST /hooks/trusting HTTP/1.1\r\nHost: x\r\nX-Signature: good\r\nContent-Length: 4\r\n\r\nma",
+    )
+    .await;
+
+    // The first of them may come before the half that takes the room.
+    let waiting = loop {
+        let mut other = tokio::spawn(server.hook("ping").send());
+        if timeout(Duration::from_millis(300), &mut other)
+            .await
+            .is_err()
+        {
+            break other;
+        }
+    };
+    drop(half_there);
+
+    assert_eq!(waiting.await.unwrap().unwrap().status(), 200);
 }
 
 #[tokio::test]
