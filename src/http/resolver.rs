@@ -161,14 +161,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_name_that_hangs_keeps_one_thread_busy_and_nobody_for_longer_than_the_limit() {
+        const WAITING: usize = 1_000;
         let (resolver, lookups, go_on) = resolver();
-        let waiting: Vec<_> = (0..1_000)
+        let asked = Arc::new(AtomicUsize::new(0));
+        let waiting: Vec<_> = (0..WAITING)
             .map(|_| {
-                let resolver = resolver.clone();
-                tokio::spawn(async move { ask(&resolver, "silent").await })
+                let (resolver, asked) = (resolver.clone(), Arc::clone(&asked));
+                tokio::spawn(async move {
+                    asked.fetch_add(1, Ordering::SeqCst);
+                    ask(&resolver, "silent").await
+                })
             })
             .collect();
-        while lookups.load(Ordering::SeqCst) == 0 {
+        // The clock may not be moved before each of them has set its limit: it does not move by itself while a
+        // thread is busy.
+        while asked.load(Ordering::SeqCst) < WAITING || lookups.load(Ordering::SeqCst) == 0 {
             tokio::task::yield_now().await;
         }
 
