@@ -1,11 +1,11 @@
-//! Clocks that are set while the program runs: what was put off stays off for as long as was
-//! meant, and steps in hand stay in hand.
+//! Clocks that are set while the program runs, and databases that are away: what was put off
+//! stays off for as long as was meant, and steps in hand stay in hand.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::{Engine, LEASE};
 use crate::store::{Lease, StoreError, Work};
@@ -25,7 +25,7 @@ pub(super) fn came_late(work: &Work, now: Timestamp) -> bool {
     now > work.due_at + ABSENCE
 }
 
-/// When work was looked for last, and what is in hand.
+/// When work was last looked for with success, and what is in hand.
 #[derive(Default)]
 pub(super) struct Jumps {
     last: Mutex<Option<Timestamp>>,
@@ -46,6 +46,11 @@ impl Jumps {
             in_hand,
             lease: lease.clone(),
         }
+    }
+
+    /// Work was looked for at `now`. A look that failed does not count: leases ran on meanwhile.
+    pub fn looked(&self, now: Timestamp) {
+        *lock(&self.last) = Some(now);
     }
 }
 
@@ -76,21 +81,19 @@ impl Engine {
                 warn!("the clock was set back by {} s", by.as_secs());
                 self.store.bring_forward(now, by, now + FARTHEST).await?;
             }
-            Some(last) if now > last + AHEAD => self.keep_in_hand(now).await,
+            Some(last) if now > last + AHEAD => self.keep_in_hand(now).await?,
             Some(_) => {}
         }
-        *lock(&self.jumps.last) = Some(now);
         Ok(now)
     }
 
     /// Renews every lease in hand, before this process claims for a second time what it is at already.
-    async fn keep_in_hand(&self, now: Timestamp) {
+    async fn keep_in_hand(&self, now: Timestamp) -> Result<(), StoreError> {
         let in_hand = lock(&self.jumps.in_hand).clone();
         for lease in in_hand {
             // False where another replica has it by now; the step in hand learns that by itself.
-            if let Err(error) = self.store.renew(&lease, now, LEASE).await {
-                error!("cannot renew a lease: {error}");
-            }
+            self.store.renew(&lease, now, LEASE).await?;
         }
+        Ok(())
     }
 }

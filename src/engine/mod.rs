@@ -277,12 +277,7 @@ impl Engine {
         if room.most == 0 {
             return LOOK_AGAIN;
         }
-        let looked = async {
-            let now = self.look_at_clock().await?;
-            let token = self.clock.new_id();
-            Ok::<_, StoreError>((now, self.store.claim(now, LEASE, &token, room).await?))
-        };
-        let (now, claimed) = match looked.await {
+        let (now, claimed) = match self.claim(room).await {
             Ok(looked) => looked,
             Err(error) => {
                 error!("cannot look for work: {error}");
@@ -323,11 +318,7 @@ impl Engine {
     /// Does every step that is due, one after the other, until none is; when the next one will be.
     pub async fn drain(&self) -> Result<Option<Timestamp>, StoreError> {
         loop {
-            let now = self.look_at_clock().await?;
-            let claimed = self
-                .store
-                .claim(now, LEASE, &self.clock.new_id(), STEPS_AT_ONCE)
-                .await?;
+            let (_, claimed) = self.claim(STEPS_AT_ONCE.into()).await?;
             if claimed.is_empty() {
                 return self.store.next_due(&[]).await;
             }
@@ -335,6 +326,15 @@ impl Engine {
                 self.perform(work).await;
             }
         }
+    }
+
+    /// What is due, as far as there is room, and as of when.
+    async fn claim(&self, room: Room) -> Result<(Timestamp, Vec<Work>), StoreError> {
+        let now = self.look_at_clock().await?;
+        let token = self.clock.new_id();
+        let claimed = self.store.claim(now, LEASE, &token, room).await?;
+        self.jumps.looked(now);
+        Ok((now, claimed))
     }
 
     /// Does one step under its lease, within its limit of time.

@@ -7,6 +7,8 @@ use jiff::SignedDuration;
 use purgehook::purge::PurgeKind;
 use purgehook::run::{RunId, RunState};
 use purgehook::sandbox::{Change, Fault, Often, Repository, Service};
+use rusqlite::Connection;
+use tokio::task::JoinHandle;
 
 use crate::world::World;
 
@@ -111,24 +113,80 @@ async fn what_a_clock_a_year_ahead_put_off_is_done_after_a_restart_by_the_right_
     assert!(took <= 2 * HOUR, "{took:#}");
 }
 
+/// A batch that the CDN takes its time to answer, as it is sent.
+async fn on_its_way(world: &World, slow: Duration) -> JoinHandle<()> {
+    let faults = world.sandbox.faults();
+    let slow = Fault::Slow(slow);
+    faults.add(Service::TencentCdn, "PurgeUrlsCache", Often::Times(1), slow);
+    let engine = Arc::clone(&world.engine);
+    let sending = tokio::spawn(async move {
+        engine.drain().await.unwrap();
+    });
+    while faults.pending() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    sending
+}
+
 #[tokio::test]
 async fn a_batch_on_its_way_as_the_clock_is_set_forward_is_not_sent_again() {
     let world = World::new(1, RULES).await;
     let (website, commit, run) = pushed(&world).await;
-    let slow = Fault::Slow(Duration::from_secs(20));
-    let faults = world.sandbox.faults();
-    faults.add(Service::TencentCdn, "PurgeUrlsCache", Often::Times(1), slow);
-    let engine = Arc::clone(&world.engine);
-    let sending = tokio::spawn(async move { engine.drain().await });
-    while faults.pending() > 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let sending = on_its_way(&world, Duration::from_secs(20)).await;
 
     world.set_clock(DAY);
     // As the next look for work does, which comes before the lease is renewed by itself.
     world.engine.drain().await.unwrap();
     world.time.pass(Duration::from_secs(20));
-    sending.await.unwrap().unwrap();
+    sending.await.unwrap();
+
+    time_to_success(&world, &website, &commit, &run).await;
+}
+
+/// Does something with the database as another process would.
+async fn beside<T: Send + 'static>(
+    world: &World,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+) -> T {
+    let path = world.database();
+    let done = tokio::task::spawn_blocking(move || work(&Connection::open(path)?));
+    done.await.unwrap().unwrap()
+}
+
+/// From now on whatever asks for this table fails at once, or finds it again under its name.
+async fn rename(world: &World, from: &str, to: &str) {
+    let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+    beside(world, move |database| database.execute_batch(&sql)).await;
+}
+
+/// The token of the lease under which batches are sent.
+async fn lease_to_submit(world: &World) -> String {
+    let sql = "SELECT lease FROM work WHERE id LIKE 'submit %'";
+    beside(world, move |database| {
+        database.query_row(sql, [], |row| row.get(0))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_step_in_hand_while_the_database_is_away_for_longer_than_a_lease_is_not_claimed_again() {
+    let world = World::new(1, RULES).await;
+    let (website, commit, run) = pushed(&world).await;
+    let sending = on_its_way(&world, Duration::from_secs(80)).await;
+    let lease = lease_to_submit(&world).await;
+
+    rename(&world, "work", "away").await;
+    for _ in 0..4 {
+        world.time.pass(Duration::from_secs(13));
+        world.engine.drain().await.unwrap_err();
+    }
+    rename(&world, "away", "work").await;
+    world.time.pass(Duration::from_secs(9));
+    // As the next look for work does, which comes before the lease is renewed by itself.
+    world.engine.drain().await.unwrap();
+    assert_eq!(lease_to_submit(&world).await, lease);
+    world.time.pass(Duration::from_secs(20));
+    sending.await.unwrap();
 
     time_to_success(&world, &website, &commit, &run).await;
 }
