@@ -8,7 +8,7 @@
 
 use jiff::Timestamp;
 
-use super::database::{Transaction, Value, params};
+use super::database::{Row, Transaction, Value, params};
 use super::{Store, StoreError, undisturbed};
 use crate::run::RunId;
 
@@ -16,6 +16,9 @@ use crate::run::RunId;
 const RUNS: usize = 50;
 /// Rows of other kinds that go in one transaction.
 const ROWS: usize = 500;
+/// How many of what ended first are looked at together. Databases guess badly how many of them have to
+/// stay, and PostgreSQL would rather look at all there are, were it not told to begin with these.
+const PAGE: usize = 200;
 /// Bytes of bodies and change sets that go in one transaction, but for a single run with more:
 /// a database has to visit each page of what it lets go.
 const BYTES: i64 = 16 * 1024 * 1024;
@@ -118,48 +121,87 @@ async fn purges(tx: &mut dyn Transaction) -> Result<u64, StoreError> {
     Ok(removed)
 }
 
+/// A place in the order in which things ended.
+#[derive(Default)]
+struct Place {
+    ended_at: i64,
+    id: String,
+}
+
+impl Place {
+    fn of(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            ended_at: row.int("ended_at")?,
+            id: row.text("id")?,
+        })
+    }
+}
+
+/// The next runs in the order in which they ended, with whether each may go.
+async fn runs_after(
+    tx: &mut dyn Transaction,
+    after: &Place,
+    before: Timestamp,
+    keep: &[RunId],
+) -> Result<Vec<Row>, StoreError> {
+    let mut values = params![before.as_millisecond(), NEAR, after.ended_at, &after.id];
+    let kept = places(&mut values, keep.iter().map(|run| run.0.as_str()));
+    let sql = format!(
+        "SELECT page.id, page.ended_at, CAST(
+             COALESCE(octet_length(body), 0) + COALESCE(octet_length(files), 0) AS BIGINT) AS bytes,
+             CAST(CASE WHEN
+                 (under_way.since IS NULL OR page.created_at + $2 < under_way.since)
+                 AND page.id <> (SELECT MAX(id) FROM runs WHERE runs.site = page.site)
+                 AND page.id NOT IN ({kept})
+                 AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.covered_by = page.id)
+                 AND NOT EXISTS (
+                     SELECT 1 FROM runs
+                     WHERE runs.id = page.covered_by AND runs.state = 'pending')
+                 AND NOT EXISTS (
+                     SELECT 1 FROM work WHERE work.id IN ('run ' || page.id, 'status ' || page.id))
+             THEN 1 ELSE 0 END AS BIGINT) AS removable
+         FROM (
+             SELECT id, site, delivery, created_at, ended_at, covered_by FROM runs
+             WHERE ended_at < $1 AND state <> 'pending'
+                 AND ended_at >= $3 AND (ended_at > $3 OR id > $4)
+             ORDER BY ended_at, id LIMIT {PAGE}) AS page
+         LEFT JOIN (
+             SELECT site, MIN(created_at) AS since FROM runs
+             WHERE state = 'pending' GROUP BY site) AS under_way ON under_way.site = page.site
+         LEFT JOIN deliveries ON deliveries.id = page.delivery
+         LEFT JOIN run_changes ON run_changes.run = page.id
+         ORDER BY page.ended_at, page.id"
+    );
+    tx.query(&sql, values).await
+}
+
 /// Removes runs with all that is theirs, and what asked for them: how many runs and deliveries.
 async fn runs(
     tx: &mut dyn Transaction,
     before: Timestamp,
     keep: &[RunId],
 ) -> Result<(u64, u64), StoreError> {
-    let mut values = params![before.as_millisecond(), NEAR, int(RUNS)];
-    let kept = places(&mut values, keep.iter().map(|run| run.0.as_str()));
-    let rows = tx
-        .query(
-            &format!(
-                "SELECT runs.id, CAST(
-                     COALESCE(octet_length(body), 0) + COALESCE(octet_length(files), 0)
-                     AS BIGINT) AS bytes
-                 FROM runs
-                 LEFT JOIN (
-                     SELECT site, MIN(created_at) AS since FROM runs
-                     WHERE state = 'pending' GROUP BY site) AS under_way ON under_way.site = runs.site
-                 LEFT JOIN deliveries ON deliveries.id = runs.delivery
-                 LEFT JOIN run_changes ON run_changes.run = runs.id
-                 WHERE runs.ended_at < $1 AND runs.state <> 'pending'
-                     AND (under_way.since IS NULL OR runs.created_at + $2 < under_way.since)
-                     AND runs.id <> (SELECT MAX(id) FROM runs AS other WHERE other.site = runs.site)
-                     AND runs.id NOT IN ({kept})
-                     AND NOT EXISTS (SELECT 1 FROM runs AS other WHERE other.covered_by = runs.id)
-                     AND NOT EXISTS (
-                         SELECT 1 FROM runs AS other
-                         WHERE other.id = runs.covered_by AND other.state = 'pending')
-                     AND NOT EXISTS (
-                         SELECT 1 FROM work WHERE work.id IN ('run ' || runs.id, 'status ' || runs.id))
-                 ORDER BY runs.ended_at, runs.id LIMIT $3"
-            ),
-            values,
-        )
-        .await?;
     let (mut some, mut bytes) = (Vec::new(), 0);
-    for row in &rows {
-        bytes += row.int("bytes")?;
-        if !some.is_empty() && bytes > BYTES {
-            break;
+    let mut after = Place::default();
+    'pages: loop {
+        let page = runs_after(tx, &after, before, keep).await?;
+        for row in &page {
+            if row.int("removable")? == 0 {
+                continue;
+            }
+            bytes += row.int("bytes")?;
+            if !some.is_empty() && bytes > BYTES {
+                break 'pages;
+            }
+            some.push(row.text("id")?);
+            if some.len() == RUNS {
+                break 'pages;
+            }
         }
-        some.push(row.text("id")?);
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Place::of(last)?,
+            _ => break,
+        }
     }
     if some.is_empty() {
         return Ok((0, 0));
@@ -216,15 +258,39 @@ async fn runs(
 
 /// Removes batches that are over and that no purge names.
 async fn tasks(tx: &mut dyn Transaction, before: Timestamp) -> Result<u64, StoreError> {
-    tx.execute(
-        "DELETE FROM tasks WHERE id IN (
-             SELECT tasks.id FROM tasks
+    let sql = format!(
+        "SELECT id, ended_at, CAST(CASE
+             WHEN EXISTS (SELECT 1 FROM purges WHERE purges.task = page.id) THEN 0
+             ELSE 1 END AS BIGINT) AS removable
+         FROM (
+             SELECT id, ended_at FROM tasks
              WHERE ended_at < $1 AND state = 'ended'
-                 AND NOT EXISTS (SELECT 1 FROM purges WHERE purges.task = tasks.id)
-             ORDER BY ended_at LIMIT $2)",
-        params![before.as_millisecond(), int(ROWS)],
-    )
-    .await
+                 AND ended_at >= $2 AND (ended_at > $2 OR id > $3)
+             ORDER BY ended_at, id LIMIT {PAGE}) AS page
+         ORDER BY ended_at, id"
+    );
+    let mut after = Place::default();
+    loop {
+        let values = params![before.as_millisecond(), after.ended_at, &after.id];
+        let page = tx.query(&sql, values).await?;
+        let mut some = Vec::new();
+        for row in &page {
+            if row.int("removable")? != 0 {
+                some.push(row.text("id")?);
+            }
+        }
+        if !some.is_empty() {
+            let mut values = Vec::new();
+            let listed = places(&mut values, some.iter().map(String::as_str));
+            return tx
+                .execute(&format!("DELETE FROM tasks WHERE id IN ({listed})"), values)
+                .await;
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Place::of(last)?,
+            _ => return Ok(0),
+        }
+    }
 }
 
 /// Binds texts, and the list of their places. An empty list is one text that nothing is.

@@ -19,6 +19,7 @@ on_both!(
     nothing_of_a_site_goes_that_came_near_a_run_under_way_or_after_it,
     a_covered_run_goes_before_the_one_that_does_its_work_and_not_before_that_has_ended,
     a_run_with_work_to_do_stays,
+    whatever_stays_holds_up_nothing_that_ended_after_it,
     what_counts_against_a_quota_or_tells_a_batch_stays,
     what_a_site_holds_stays,
     a_delivery_that_comes_again_is_known_for_as_long_as_it_is_kept,
@@ -284,6 +285,27 @@ async fn a_run_with_work_to_do_stays(opened: Opened) {
 
     assert_eq!(left(store).await, [run_id(1), run_id(3)]);
     assert_eq!(store.statuses(&run_id(1)).await.unwrap().len(), 2);
+}
+
+async fn whatever_stays_holds_up_nothing_that_ended_after_it(opened: Opened) {
+    let store = &opened.store;
+    // More sites whose only run is old than are looked at together.
+    let sites = 450;
+    for number in 1..=sites {
+        ended_with(store, number, i64::from(number), 1, |run| {
+            run.site = format!("site {number}");
+        })
+        .await;
+    }
+    for number in sites + 1..=sites + 3 {
+        ended(store, number, 1_000, |_| {}).await;
+    }
+
+    let (removed, _) = remove(store, 2_000, &[]).await;
+
+    assert_eq!((removed.runs, removed.tasks), (2, 2));
+    let newest = run_id(sites + 3);
+    assert_eq!(left(store).await.last(), Some(&newest));
 }
 
 async fn what_counts_against_a_quota_or_tells_a_batch_stays(opened: Opened) {
