@@ -20,6 +20,45 @@ thread_local! {
     /// A database that a world has left behind: the next one on this thread empties it, which
     /// takes less time than making one, and finds its statements prepared.
     static LEFT_BEHIND: RefCell<Option<Connection>> = const { RefCell::new(None) };
+    /// What stores ask of their databases on this thread, where somebody wants to know.
+    static ASKED: RefCell<Option<BTreeSet<String>>> = const { RefCell::new(None) };
+}
+
+/// Every statement that the store gives a database on this thread while something happens.
+pub fn statements(happen: impl FnOnce()) -> BTreeSet<String> {
+    ASKED.set(Some(BTreeSet::new()));
+    happen();
+    ASKED.take().unwrap()
+}
+
+fn note(sql: &str) {
+    ASKED.with_borrow_mut(|asked| {
+        if let Some(asked) = asked
+            && !asked.contains(sql)
+        {
+            asked.insert(sql.to_owned());
+        }
+    });
+}
+
+/// The tables that SQLite goes through from one end to the other for a statement, with its words for it.
+pub fn scans(sql: &str) -> Vec<String> {
+    let connection = LEFT_BEHIND.take().unwrap_or_else(made);
+    let mut statement = connection
+        .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+        .unwrap();
+    let steps: Vec<String> = statement
+        .raw_query()
+        .mapped(|row| row.get("detail"))
+        .map(Result::unwrap)
+        .collect();
+    drop(statement);
+    LEFT_BEHIND.set(Some(connection));
+    steps
+        .iter()
+        .filter_map(|step| step.strip_prefix("SCAN "))
+        .map(ToOwned::to_owned)
+        .collect()
 }
 
 /// What outlives processes.
@@ -192,6 +231,7 @@ impl Database for Opened {
 
     async fn read(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         self.process.others().await;
+        note(sql);
         self.disk.on(|connection| query(connection, sql, params))
     }
 
@@ -244,6 +284,7 @@ impl Drop for Open {
 #[async_trait]
 impl Transaction for Open {
     async fn execute(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
+        note(sql);
         self.disk.on(|connection| {
             let mut statement = connection.prepare_cached(sql).map_err(failed)?;
             bind(&mut statement, params)?;
@@ -253,6 +294,7 @@ impl Transaction for Open {
     }
 
     async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        note(sql);
         self.disk.on(|connection| query(connection, sql, params))
     }
 
