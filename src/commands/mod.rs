@@ -44,7 +44,12 @@ fn start_logging(default: &str, quotes: Quotes) {
     let _ = if std::io::stderr().is_terminal() {
         builder.with_target(false).try_init()
     } else {
-        builder.json().flatten_event(true).try_init()
+        // The request is said once: there are no spans within spans.
+        builder
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .try_init()
     };
 }
 
