@@ -1,0 +1,150 @@
+//! The real program, as the benches start it: alone on the first core, so that those who ask it have the other.
+
+#![allow(dead_code, reason = "each bench uses a part of it")]
+
+pub mod webhook;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Clock ticks in a second, in which Linux counts a process's CPU time (`getconf CLK_TCK`).
+const TICKS: f64 = 100.0;
+
+/// What is measured: `PURGEHOOK_BIN`, or else the build of the bench itself.
+pub fn program() -> PathBuf {
+    let program = std::env::var("PURGEHOOK_BIN")
+        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_purgehook").to_owned());
+    fs::canonicalize(program).unwrap()
+}
+
+/// A whole number from the environment.
+pub fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+/// A program that serves, until it is stopped.
+pub struct Server {
+    process: Child,
+    pub address: String,
+}
+
+impl Server {
+    /// purgehook with the rules file `rules.yaml` of a directory, and a database.
+    pub fn purgehook(directory: &Path, database: &str) -> Self {
+        let arguments = [
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--rules",
+            "rules.yaml",
+            "--database",
+            database,
+        ];
+        Self::start(directory, |command| command.arg(program()).args(arguments))
+    }
+
+    /// A program that logs its address as purgehook does.
+    pub fn start(directory: &Path, program: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        let mut command = Command::new("taskset");
+        command
+            .args(["--cpu-list", "0"])
+            .current_dir(directory)
+            .env(
+                "RUST_LOG",
+                std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()),
+            )
+            .stderr(Stdio::piped());
+        let mut process = program(&mut command)
+            .spawn()
+            .expect("taskset (util-linux) must be there");
+        let mut log = BufReader::new(process.stderr.take().unwrap());
+        let mut line = String::new();
+        let address = loop {
+            line.clear();
+            assert!(
+                log.read_line(&mut line).unwrap() > 0,
+                "the program did not start"
+            );
+            if let Some((_, rest)) = line.split_once("listening on http://") {
+                break rest.split('"').next().unwrap().trim().to_owned();
+            }
+        };
+        // The log is read and thrown away, as something in production would read it.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Self { process, address }
+    }
+
+    /// CPU time of the whole process so far, of the kernel on its behalf too.
+    pub fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
+        // Behind the name, which may hold anything: fields 14 and 15 of proc(5).
+        let fields = stat.rsplit(')').next().unwrap().split_whitespace();
+        let ticks: f64 = fields
+            .skip(11)
+            .take(2)
+            .map(|text| text.parse::<f64>().unwrap())
+            .sum();
+        Duration::from_secs_f64(ticks / TICKS)
+    }
+
+    /// A figure of `/proc/PID/status` in kB, such as `VmRSS`, or `VmHWM`: the most that was resident at one time.
+    pub fn memory_kb(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap()
+    }
+
+    /// Stops it, as a service manager does.
+    pub fn stop(mut self) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").arg(id).status().unwrap().success());
+        assert!(self.process.wait().unwrap().success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A site whose forge has no token and whose CDN is out of reach, so that nobody else's time is measured.
+pub fn rules(secret: &str) -> String {
+    format!(
+        "
+forges:
+  github: {{kind: github, secrets: [{secret}]}}
+cdns:
+  cdn: {{kind: tencent-cdn, secret_id: i, secret_key: k, endpoint: 'http://127.0.0.1:9'}}
+sites:
+  www:
+    repo: github:acme/website
+    base_urls: [https://www.example.com]
+    cdns: [cdn]
+    rules:
+      - {{match: ['content/**/*.md'], strip: content/, urls: ['/{{page}}']}}
+"
+    )
+}
+
+/// Keeps whoever measures on the second core.
+pub fn pin() {
+    let done = Command::new("taskset")
+        .args(["--cpu-list", "--pid", "1", &std::process::id().to_string()])
+        .stdout(Stdio::null())
+        .status();
+    assert!(
+        done.is_ok_and(|status| status.success()),
+        "it takes two cores, and taskset (util-linux)"
+    );
+}
