@@ -406,7 +406,7 @@ impl Engine {
         let outcome = match &work.key {
             WorkKey::Run(run) => self.advance(run, work).await?,
             WorkKey::Status(run) => self.report(run, work).await?,
-            WorkKey::Reconcile { site } => self.reconcile(site).await?,
+            WorkKey::Reconcile { site } => self.reconcile(site, work).await?,
             WorkKey::Remove => self.remove_old().await?,
             WorkKey::Submit { account, kind } => self.submit(account, *kind, work).await?,
             WorkKey::Follow { account, kind } => self.follow(account, *kind, work).await?,

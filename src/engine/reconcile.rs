@@ -2,7 +2,8 @@
 //!
 //! Webhooks get lost: the receiver was down, the forge gave up, the hook was
 //! edited. So each site's branch (or environment) is looked at on start and every
-//! few minutes, and a commit that no run is for becomes a run.
+//! few minutes, and a commit that no run is for becomes a run: on a second look,
+//! since the webhook that tells of it may be on its way.
 
 use std::time::Duration;
 
@@ -10,15 +11,19 @@ use tracing::{info, warn};
 
 use super::accept::new_run;
 use super::by_hand::is_pattern;
+use super::describe::short;
 use super::{Engine, Outcome, StepError};
 use crate::config::{Config, Site, Trigger};
 use crate::event::{CommitId, GitRef};
 use crate::forge::{Forge, ForgeError};
 use crate::run::{Run, RunState};
-use crate::store::{Held, StoreError, Upstream, WorkKey, Write};
+use crate::store::{Held, StoreError, Upstream, Work, WorkKey, Write};
 
 /// A run this young may be newer than what the forge just said: its replicas lag.
 const YOUNG: Duration = Duration::from_secs(60);
+/// How long the webhook that tells of a new head may be on its way: GitHub waits 10 seconds
+/// for its answer ("Best practices for using webhooks"), as GitLab does.
+const ON_ITS_WAY: Duration = Duration::from_secs(10);
 /// How a run came about that reconciliation found to be missing.
 pub(super) const ORIGIN: &str = "reconciliation";
 
@@ -37,7 +42,7 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) async fn reconcile(&self, name: &str) -> Result<Outcome, StepError> {
+    pub(super) async fn reconcile(&self, name: &str, work: &Work) -> Result<Outcome, StepError> {
         let config = self.config();
         let Some(site) = config
             .sites
@@ -55,13 +60,13 @@ impl Engine {
         let is_new = held.commits.is_empty() && self.store.newest_run(name, None).await?.is_none();
         // First: what it brings makes the heads known.
         self.take_missed(&config, site, is_new).await?;
-        let (mut first, mut writes) = (Vec::new(), Vec::new());
+        let (mut first, mut missing) = (Vec::new(), Vec::new());
         for (git_ref, head) in self.heads(&config, site).await {
             match head {
                 // What was live before a deployment nobody can say once it is done; a push says it itself.
                 Ok(Some(_)) if is_new && site.trigger != Trigger::Push => {}
                 Ok(Some(head)) if is_new => first.push(head.to_string()),
-                Ok(Some(head)) => writes.extend(self.compare(site, &git_ref, &head, &held).await?),
+                Ok(Some(head)) => missing.extend(self.compare(site, &git_ref, &head, &held).await?),
                 Ok(None) => {}
                 Err(error) => {
                     warn!(
@@ -71,7 +76,22 @@ impl Engine {
                 }
             }
         }
-        if !first.is_empty() {
+        if work.attempts == 0 && !(first.is_empty() && missing.is_empty()) {
+            let at = self.clock.now() + ON_ITS_WAY;
+            return Ok(Outcome::again(Vec::new(), at, 1));
+        }
+        let mut writes = Vec::new();
+        for run in missing {
+            warn!(
+                site = name,
+                "{} stands at {} and no run has seen to it",
+                site.repo,
+                short(&run.commit)
+            );
+            writes.push(Write::NewRun(run));
+        }
+        // What came meanwhile tells by itself what was live before.
+        if !first.is_empty() && self.store.newest_run(name, None).await?.is_none() {
             // From now on purgehook knows of every change; what caches hold now is what is live now.
             info!(
                 site = name,
@@ -110,14 +130,14 @@ impl Engine {
         }
     }
 
-    /// What a head asks for: nothing, or a run.
+    /// The run that is missing for a head; none where all is well.
     async fn compare(
         &self,
         site: &Site,
         git_ref: &str,
         head: &CommitId,
         held: &Held,
-    ) -> Result<Option<Write>, StoreError> {
+    ) -> Result<Option<Run>, StoreError> {
         let now = self.clock.now();
         let is_known = match self.store.newest_run(&site.name, Some(git_ref)).await? {
             Some(run) if run.commit == head.as_str() => !is_owed(&run, site),
@@ -128,9 +148,8 @@ impl Engine {
         if is_known {
             return Ok(None);
         }
-        warn!(site = %site.name, "{} stands at {} and no run has seen to it", site.repo, head.short());
         let run = new_run(&self.clock, site, ORIGIN, git_ref, head.as_str());
-        Ok(Some(Write::NewRun(run)))
+        Ok(Some(run))
     }
 
     /// Branches that are named, not matched by a pattern: only these can be asked for.

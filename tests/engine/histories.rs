@@ -168,8 +168,7 @@ impl History {
         for mistaken in &mut history.mistaken {
             mistaken.last = Some(history.live.clone());
         }
-        history.world.ask_to_reconcile("www").await;
-        history.world.step().await;
+        history.world.reconcile(&["www"]).await;
         history
     }
 

@@ -29,8 +29,7 @@ async fn website(world: &World) -> Repository {
     let website = world.sandbox.github().create_repo("acme/website", "main");
     website.commit("main", &[Change::write("a.html", "first")]);
     website.push("main");
-    world.ask_to_reconcile("www").await;
-    world.step().await;
+    world.reconcile(&["www"]).await;
     website
 }
 
@@ -98,8 +97,7 @@ async fn the_first_live_run_purges_all_that_was_only_observed() {
     world.time.pass(Duration::from_secs(3_600));
 
     world.set_rules(RULES);
-    world.ask_to_reconcile("www").await;
-    world.engine.drain().await.unwrap();
+    world.reconcile(&["www"]).await;
     world.settle().await;
 
     let live = world.runs().await.remove(0);
@@ -148,8 +146,7 @@ async fn a_run_that_waits_when_its_site_becomes_observed_is_stopped_and_says_so(
     // Live again, the rest is made good.
     world.time.pass(Duration::from_secs(100_000));
     world.set_rules(RULES);
-    world.ask_to_reconcile("www").await;
-    world.engine.drain().await.unwrap();
+    world.reconcile(&["www"]).await;
     world.settle().await;
     let again = world.runs().await.remove(0);
     assert_eq!((again.state, again.commit), (RunState::Succeeded, commit));

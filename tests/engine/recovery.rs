@@ -65,10 +65,7 @@ async fn begin(world: &World) -> Repository {
 }
 
 async fn look(world: &World) {
-    for site in ["pages", "manual"] {
-        world.ask_to_reconcile(site).await;
-    }
-    world.step().await;
+    world.reconcile(&["pages", "manual"]).await;
 }
 
 fn calls(world: &World, action: &str) -> usize {
@@ -326,4 +323,47 @@ async fn branches_that_have_not_moved_are_looked_up_for_nothing() {
     world.time.pass(Duration::from_secs(300));
     look(&world).await;
     assert_eq!(newest_of(&world, "manual").await.commit, id);
+}
+
+#[tokio::test]
+async fn a_head_whose_delivery_is_on_its_way_is_left_to_it() {
+    let rules = RULES.replace("trigger: release", "trigger: push");
+    let world = World::new(1, &rules).await;
+    let website = begin(&world).await;
+    let known = world.runs().await.len();
+    website.commit("main", &[Change::write("manual/a", "2")]);
+    let on_its_way = website.push("main").unwrap();
+
+    world.ask_to_reconcile("manual").await;
+    world.engine.drain().await.unwrap();
+    world.time.pass(Duration::from_secs(5));
+    deliver(&world, &on_its_way).await;
+    world.settle().await;
+    world.time.pass(Duration::from_secs(60));
+    world.engine.drain().await.unwrap();
+
+    assert_eq!(world.runs().await.len(), known + 1);
+    let run = newest_of(&world, "manual").await;
+    assert_eq!((&*run.origin, run.state), ("push", RunState::Succeeded));
+}
+
+#[tokio::test]
+async fn a_branch_that_was_made_this_moment_is_not_what_caches_hold() {
+    let rules = RULES.replace("trigger: release", "trigger: push");
+    let world = World::new(1, &rules).await;
+    let website = world.sandbox.github().create_repo("acme/website", "main");
+    website.commit("main", &[Change::write("manual/a", "1")]);
+    let on_its_way = website.push("main").unwrap();
+
+    world.ask_to_reconcile("manual").await;
+    world.engine.drain().await.unwrap();
+    deliver(&world, &on_its_way).await;
+    world.settle().await;
+
+    // Nobody knows what was there before.
+    let purged = world
+        .sandbox
+        .tencent_cdn()
+        .purged_urls(PurgeKind::Directory);
+    assert_eq!(purged, ["https://www.example.com/"]);
 }

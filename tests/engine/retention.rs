@@ -127,8 +127,7 @@ async fn after_a_long_silence_the_next_push_purges_what_changed_and_no_branch_co
 
     world.time.pass(200 * DAY);
     world.step().await;
-    world.ask_to_reconcile("www").await;
-    world.step().await;
+    world.reconcile(&["www"]).await;
     world.settle().await;
 
     let left = world.runs().await;

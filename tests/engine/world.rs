@@ -251,6 +251,16 @@ impl World {
         self.store.ask(&key, self.clock.now()).await.unwrap();
     }
 
+    /// Compares sites with their forge, and looks again at what a delivery may have been on its way for.
+    pub async fn reconcile(&self, sites: &[&str]) {
+        for site in sites {
+            self.ask_to_reconcile(site).await;
+        }
+        self.engine.drain().await.unwrap();
+        self.time.pass(Duration::from_secs(10));
+        self.engine.drain().await.unwrap();
+    }
+
     /// All runs, newest first.
     pub async fn runs(&self) -> Vec<Run> {
         let all = RunFilter {
