@@ -28,6 +28,8 @@ pub(super) struct Reloader {
     pub started: Started,
     /// The files that the rules in force were read from.
     pub files: Vec<PathBuf>,
+    /// What those files were like when they were read; none where they changed meanwhile.
+    pub taken: Option<u64>,
     pub config: watch::Sender<Arc<Config>>,
     pub reloads: watch::Sender<Reloads>,
 }
@@ -35,7 +37,7 @@ pub(super) struct Reloader {
 impl Reloader {
     /// Looks at the files from time to time, and reads them at once on SIGHUP. Never returns.
     pub async fn run(mut self, mut hang_up: Signal) -> Infallible {
-        let mut taken = Some(self.look().await);
+        let mut taken = self.taken;
         let mut seen = taken;
         loop {
             let asked = tokio::select! {
@@ -89,12 +91,14 @@ impl Reloader {
             warn!("{warnings}");
         }
         let now = self.clock.now();
+        let config = Arc::new(config);
+        self.config.send_replace(Arc::clone(&config));
+        // Only now, or one who reads of it could be served by the old rules.
         self.reloads
             .send_modify(|reloads| reloads.take_up(now, &self.started, &config));
         for difference in &self.reloads.borrow().after_restart {
             warn!("{difference}");
         }
-        self.config.send_replace(Arc::new(config));
         warnings.files
     }
 

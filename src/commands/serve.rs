@@ -14,7 +14,7 @@ use super::reload::Reloader;
 use super::{load_with, open_store, start_logging};
 use crate::cli::ServerOptions;
 use crate::clock::Clock;
-use crate::config::{Loaded, Reloads, Started};
+use crate::config::{Loaded, Reloads, Started, fingerprint};
 use crate::engine::Engine;
 use crate::http::Outside;
 use crate::server;
@@ -75,7 +75,11 @@ async fn serve(
     server::raise_file_limit();
     // Before the rules are read, or one that comes meanwhile would end the program.
     let hang_up = signal(SignalKind::hangup())?;
+    // Opening the store may take long, and what changes meanwhile has to be seen.
+    let own = [rules.to_owned()];
+    let before = fingerprint(&own);
     let Loaded { config, warnings } = load_with(rules, options, &outside)?;
+    let taken = (fingerprint(&own) == before).then(|| fingerprint(&warnings.files));
     let config = Arc::new(config);
     let store = tokio::select! {
         store = async {
@@ -105,6 +109,7 @@ async fn serve(
         clock,
         started: Started::with(&config),
         files: warnings.files,
+        taken,
         config: config_sender,
         reloads: reloads_sender,
     };

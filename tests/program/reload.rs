@@ -41,7 +41,11 @@ async fn a_changed_rules_file_is_taken_up_by_itself_and_on_sighup() {
     )
     .await;
     let run = run_of(&world, &website, "content/posts/new.md", "1").await;
-    assert_eq!(targets(&run, "url"), ["https://www.example.com/new/"]);
+    assert_eq!(
+        targets(&run, "url"),
+        ["https://www.example.com/new/"],
+        "{run:#}"
+    );
 
     // Editors write a new file and rename it; so does a ConfigMap's mount.
     let path = world.rules_path();
