@@ -161,6 +161,19 @@ impl Engine {
         result
     }
 
+    /// Like [`heard`](Self::heard), of what not every kind asks for: that there is nothing may
+    /// have been found out without a request, and says nothing of the upstream.
+    pub(super) async fn heard_if_some<T, E: Unanswered>(
+        &self,
+        upstream: &Upstream,
+        request: impl Future<Output = Result<Option<T>, E>>,
+    ) -> Result<Option<T>, E> {
+        match request.await {
+            Ok(None) => Ok(None),
+            said => self.heard(upstream, std::future::ready(said)).await,
+        }
+    }
+
     async fn note_unanswered(&self, upstream: &Upstream, failure: &impl Unanswered) {
         self.suspects.add(upstream);
         let now = self.clock.now();

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tracing::debug;
 
 use super::Engine;
-use crate::cdn::{Cdn, Limit, Quota};
+use crate::cdn::{Cdn, CdnError, Limit, Quota};
 use crate::purge::PurgeKind;
 use crate::store::{StoreError, Upstream};
 
@@ -95,11 +95,13 @@ impl Engine {
             return asked;
         }
         let upstream = Upstream::Cdn(account.to_owned());
-        let said = self.heard(&upstream, cdn.quota()).await;
-        let said = said.unwrap_or_else(|error| {
+        let quotas = async { Ok(Some(cdn.quota().await?).filter(|quotas| !quotas.is_empty())) };
+        let said = self.heard_if_some(&upstream, quotas).await;
+        let said = said.unwrap_or_else(|error: CdnError| {
             debug!(account, "cannot ask for the quota: {error}");
-            BTreeMap::new()
+            None
         });
+        let said = said.unwrap_or_default();
         let asked = Asked { at: now, said };
         self.quotas
             .0

@@ -91,7 +91,7 @@ impl Engine {
         };
         let upstream = Upstream::Forge(site.forge.clone());
         let log = forge.delivery_log(&site.repo, &hook, since);
-        let log = match self.heard(&upstream, log).await {
+        let log = match self.heard_if_some(&upstream, log).await {
             Ok(Some(log)) => log,
             Ok(None) => return Ok(()),
             Err(error @ ForgeError::Later { .. }) => {
@@ -170,7 +170,7 @@ impl Engine {
     ) -> Result<bool, StepError> {
         let upstream = Upstream::Forge(site.forge.clone());
         let sent = forge.logged_delivery(&site.repo, delivery);
-        let sent = match self.heard(&upstream, sent).await {
+        let sent = match self.heard_if_some(&upstream, sent).await {
             Ok(Some(sent)) => sent,
             Ok(None) | Err(ForgeError::Gone(_)) => {
                 warn!(

@@ -34,7 +34,11 @@ struct Sites {
 
 impl Sites {
     async fn new() -> Self {
-        let world = World::new(1, RULES).await;
+        Self::with(RULES).await
+    }
+
+    async fn with(rules: &str) -> Self {
+        let world = World::new(1, rules).await;
         let website = world.sandbox.github().create_repo("acme/website", "main");
         let docs = world.sandbox.gitlab().create_repo("acme/docs", "main");
         for repository in [&website, &docs] {
@@ -213,4 +217,24 @@ async fn who_answers_now_and_then_is_not_left_alone() {
     }
 
     assert_eq!(sites.world.engine.silent().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_forge_without_a_log_of_deliveries_does_not_count_as_answering_for_it() {
+    let rules = format!("server: {{public_url: 'https://purge.example.com'}}\n{RULES}");
+    let sites = Sites::with(&rules).await;
+    let faults = sites.world.sandbox.faults();
+    faults.add(Service::GitLab, "*", Often::Always, Fault::DropBefore);
+    sites.push(&sites.docs, "second").await;
+    while sites.world.engine.silent().await.unwrap().is_empty() {
+        sites.world.step().await;
+    }
+    let began = sites.world.engine.silent().await.unwrap()[0].since;
+
+    sites.world.ask_to_reconcile("two").await;
+    sites.pass(HOUR).await;
+
+    let silent = sites.world.engine.silent().await.unwrap();
+    assert_eq!(silent.len(), 1, "{silent:?}");
+    assert_eq!(silent[0].since, began);
 }
