@@ -1,5 +1,7 @@
 //! What a CDN's API may answer: the first byte picks the kind, the second the call; the rest are answers.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use purgehook::cdn::{Batch, Cdn, CdnError, InFlight, Pace, TargetState};
 use purgehook::purge::{Mode, PurgeKind};
@@ -42,7 +44,10 @@ async fn make(cdn: &dyn Cdn, call: u8) {
         1 => check_id(cdn.submit(&batch(PurgeKind::Directory)).await),
         2 => check_follow(cdn, &tasks[..1], &pace).await,
         3 => check_follow(cdn, &tasks, &pace).await,
-        4 => check_id(cdn.find(&in_flight(PurgeKind::Url, None), &pace).await),
+        4 => check_id(
+            cdn.find(&in_flight(PurgeKind::Url, None), &BTreeSet::new(), &pace)
+                .await,
+        ),
         _ => match cdn.quota().await {
             Ok(_) => {}
             Err(error) => check_error(&error),

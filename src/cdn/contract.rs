@@ -2,6 +2,7 @@
 //!
 //! A new kind needs an entry in [`Bench::all`] and gets all of these tests.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -252,12 +253,19 @@ async fn a_lost_answer_is_found_in_the_history_if_the_work_was_done() {
                 };
 
                 let error = bench.cdn.submit(&lost.batch).await.unwrap_err();
-                let found = bench.cdn.find(&lost, &bench.pace()).await.unwrap();
+                let found = bench
+                    .cdn
+                    .find(&lost, &BTreeSet::new(), &bench.pace())
+                    .await
+                    .unwrap();
 
                 assert!(error.maybe_done, "{what}: {error}");
                 assert_eq!(found.is_some(), was_done, "{what}");
-                if was_done {
-                    lost.task = found;
+                if let Some(id) = found {
+                    let others = BTreeSet::from([id.clone()]);
+                    let again = bench.cdn.find(&lost, &others, &bench.pace()).await;
+                    assert_eq!(again.unwrap(), None, "{what}: it is another's");
+                    lost.task = Some(id);
                     bench.clock.sleep(Duration::from_secs(60)).await;
                     let states = bench.states(&[lost]).await;
                     assert_eq!(states, [TargetState::Done, TargetState::Done], "{what}");
@@ -274,7 +282,11 @@ async fn a_clock_that_is_off_is_set_right_by_the_servers() {
         let mut lost = bench.submit(one(PurgeKind::Url)).await;
         lost.task = None;
 
-        let found = bench.cdn.find(&lost, &bench.pace()).await.unwrap();
+        let found = bench
+            .cdn
+            .find(&lost, &BTreeSet::new(), &bench.pace())
+            .await
+            .unwrap();
 
         assert!(found.is_some(), "{}", bench.kind);
     }

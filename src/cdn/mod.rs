@@ -22,7 +22,7 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -204,7 +204,13 @@ pub trait Cdn: Send + Sync {
     async fn follow(&self, tasks: &[InFlight], pace: &Pace) -> Result<Vec<Report>, CdnError>;
 
     /// Looks for a batch whose answer was lost in the CDN's history: the task id if it was taken.
-    async fn find(&self, lost: &InFlight, pace: &Pace) -> Result<Option<String>, CdnError>;
+    /// `others` are the ids of tasks that are known to be other batches'.
+    async fn find(
+        &self,
+        lost: &InFlight,
+        others: &BTreeSet<String>,
+        pace: &Pace,
+    ) -> Result<Option<String>, CdnError>;
 
     /// What is left of today's quotas, by kind. Empty where the API cannot say.
     async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError>;

@@ -1,6 +1,6 @@
 //! What rules.yaml may say, and what is said about a bad one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +88,12 @@ impl Cdn for TestCdn {
     async fn follow(&self, _: &[InFlight], _: &Pace) -> Result<Vec<Report>, CdnError> {
         Ok(Vec::new())
     }
-    async fn find(&self, _: &InFlight, _: &Pace) -> Result<Option<String>, CdnError> {
+    async fn find(
+        &self,
+        _: &InFlight,
+        _: &BTreeSet<String>,
+        _: &Pace,
+    ) -> Result<Option<String>, CdnError> {
         Ok(None)
     }
     async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::submit::{fail, migrate, targets};
+use super::submit::{fail, is_too_early, migrate, targets};
 use super::{Engine, Outcome, StepError, jumps, retry};
 use crate::cdn::{Batch, ErrorClass, InFlight, Report, TargetState};
 use crate::config::Config;
@@ -25,6 +25,8 @@ const LOOKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 struct Open {
     task: StoredTask,
     purges: Vec<(PurgeKey, String, i64)>,
+    /// Whether its id was found in the history just now.
+    is_found: bool,
 }
 
 impl Engine {
@@ -40,10 +42,11 @@ impl Engine {
         let mut in_flight = self.store.purges_in_flight(account, kind).await?;
         for task in tasks {
             let purges = in_flight.remove(&task.id).unwrap_or_default();
-            by_cdn
-                .entry(task.cdn.clone())
-                .or_default()
-                .push(Open { task, purges });
+            by_cdn.entry(task.cdn.clone()).or_default().push(Open {
+                task,
+                purges,
+                is_found: false,
+            });
         }
         if by_cdn.is_empty() {
             return Ok(Outcome::done(Vec::new()));
@@ -52,8 +55,8 @@ impl Engine {
         let mut writes = Vec::new();
         let mut left: Vec<Timestamp> = Vec::new();
         let mut trouble: Option<Option<Duration>> = None;
-        for (name, open) in by_cdn {
-            let reports = self.ask(&config, account, &name, &open).await?;
+        for (name, mut open) in by_cdn {
+            let reports = self.ask(&config, account, &name, &mut open).await?;
             let now = self.clock.now();
             let reports = match reports {
                 Ok(reports) => reports,
@@ -76,6 +79,9 @@ impl Engine {
                 if now >= open.task.deadline && jumps::came_late(work, now) {
                     let limit = open.task.deadline.duration_since(submitted_at);
                     open.task.deadline = now + limit;
+                    writes.push(Write::Task(open.task.clone()));
+                }
+                if open.is_found {
                     writes.push(Write::Task(open.task.clone()));
                 }
                 let (more, is_over) = judge(open, &report, now);
@@ -108,7 +114,7 @@ impl Engine {
         config: &Config,
         account: &str,
         name: &str,
-        open: &[Open],
+        open: &mut [Open],
     ) -> Result<Result<Vec<Report>, Trouble>, StoreError> {
         let Some(cdn) = config.cdns.get(name) else {
             return Ok(Err(Trouble::Operator(format!(
@@ -120,8 +126,13 @@ impl Engine {
             return Ok(Err(Trouble::Later(Some(left.wait))));
         }
         let pace = self.pace(account, cdn.limits().queries_per_second);
-        let mut in_flight = Vec::with_capacity(open.len());
-        for Open { task, purges } in open {
+        let mut in_flight: Vec<InFlight> = Vec::with_capacity(open.len());
+        for Open {
+            task,
+            purges,
+            is_found,
+        } in open.iter_mut()
+        {
             let mut flight = InFlight {
                 task: task.vendor_id.clone(),
                 submitted_at: task.submitted_at,
@@ -131,10 +142,22 @@ impl Engine {
                     targets: targets(purges),
                 },
             };
-            if flight.task.is_none() && !flight.batch.targets.is_empty() {
-                // Taken without an id: the history knows it.
-                match self.heard(&upstream, cdn.find(&flight, &pace)).await {
-                    Ok(found) => flight.task = found,
+            if flight.task.is_none()
+                && !flight.batch.targets.is_empty()
+                && !is_too_early(task, self.clock.now())
+            {
+                // Taken without an id: the history knows it. Before it shows all of them, another
+                // that it shows already would be taken for this one.
+                let mut others = self.tasks_of_others(task).await?;
+                others.extend(in_flight.iter().filter_map(|other| other.task.clone()));
+                let found = cdn.find(&flight, &others, &pace);
+                match self.heard(&upstream, found).await {
+                    Ok(Some(id)) => {
+                        flight.task = Some(id.clone());
+                        task.vendor_id = Some(id);
+                        *is_found = true;
+                    }
+                    Ok(None) => {}
                     Err(error) => warn!(cdn = name, "cannot ask the history: {error}"),
                 }
             }
@@ -181,7 +204,10 @@ fn give_up(
 ) -> Vec<Write> {
     let mut writes = Vec::new();
     let mut keys = Vec::new();
-    for Open { mut task, purges } in open {
+    for Open {
+        mut task, purges, ..
+    } in open
+    {
         task.state = TaskState::Ended;
         task.ended_at = Some(now);
         writes.push(Write::Task(task));
@@ -200,7 +226,9 @@ fn until_next_look(youngest: Timestamp, now: Timestamp) -> Duration {
 
 /// What a report means for a task's purges, and whether the task is over.
 fn judge(open: Open, report: &Report, now: Timestamp) -> (Vec<Write>, bool) {
-    let Open { mut task, purges } = open;
+    let Open {
+        mut task, purges, ..
+    } = open;
     let mut done = Vec::new();
     let mut again: BTreeMap<String, Vec<PurgeKey>> = BTreeMap::new();
     let mut failed: BTreeMap<String, Vec<PurgeKey>> = BTreeMap::new();

@@ -16,14 +16,16 @@ use crate::config::Config;
 use crate::purge::{PurgeKind, PurgeState};
 use crate::run::RunId;
 use crate::store::{
-    After, Move, NextBatch, Only, PurgeKey, PurgeUpdate, StoredTask, TaskState, Upstream, Work,
-    WorkKey, Write,
+    After, Move, NextBatch, Only, PurgeKey, PurgeUpdate, StoreError, StoredTask, TaskState,
+    Upstream, Work, WorkKey, Write,
 };
 
 /// Tries at a batch that a CDN answers with an error of its own.
 const TRIES: i64 = 5;
 /// How long a CDN's history may lag behind what it accepted.
 const HISTORY_LAG: Duration = Duration::from_secs(10);
+/// How long before a batch others went out that its CDN's history may show for it, generously.
+const NEAR: Duration = Duration::from_secs(10 * 60);
 /// Tries at asking a CDN's history before the batch is handed over again without it.
 const HISTORY_TRIES: i64 = 8;
 /// How long a purge may take: Tencent and Huawei say about five minutes.
@@ -320,11 +322,17 @@ impl Engine {
         };
         let pace = self.pace(&lost.account, cdn.limits().queries_per_second);
         let upstream = Upstream::Cdn(lost.account.clone());
-        let found = match self.heard(&upstream, cdn.find(&in_flight, &pace)).await {
-            // The like of it that went out shortly before: what that purged is not what this is to.
-            Ok(Some(id)) if self.store.knows_task(&lost.account, &id).await? => Ok(None),
-            found => found,
-        };
+        // What is one of the nameless would be taken for this one. They are looked for as soon as
+        // the history shows all of them.
+        let named = lost.submitted_at + HISTORY_LAG * 2;
+        if (lost.submitted_at..named).contains(&now)
+            && self.store.has_nameless(&lost.account, lost.kind).await?
+        {
+            return Ok(Outcome::again(Vec::new(), named, work.attempts));
+        }
+        let others = self.tasks_of_others(&lost).await?;
+        let found = cdn.find(&in_flight, &others, &pace);
+        let found = self.heard(&upstream, found).await;
         let now = self.clock.now();
         match found {
             Ok(Some(vendor_id)) => {
@@ -333,10 +341,11 @@ impl Engine {
                 lost.vendor_id = Some(vendor_id);
                 Ok(Outcome::again(taken(lost, keys, now), now, 0))
             }
-            // One from the future went out by a clock that has been set back since.
-            Ok(None) if lost.submitted_at <= now && now < lost.submitted_at + HISTORY_LAG => Ok(
-                Outcome::again(Vec::new(), lost.submitted_at + HISTORY_LAG, work.attempts),
-            ),
+            Ok(None) if is_too_early(&lost, now) => Ok(Outcome::again(
+                Vec::new(),
+                lost.submitted_at + HISTORY_LAG,
+                work.attempts,
+            )),
             Err(error) if error.class != ErrorClass::Operator && work.attempts < HISTORY_TRIES => {
                 warn!(cdn = %lost.cdn, "cannot ask the history: {error}");
                 let wait = retry::backoff_at_least(
@@ -360,6 +369,24 @@ impl Engine {
             }
         }
     }
+
+    /// What is known to be other batches' in the history where a batch may be: its like that went
+    /// out shortly before purged something else.
+    pub(super) async fn tasks_of_others(
+        &self,
+        lost: &StoredTask,
+    ) -> Result<BTreeSet<String>, StoreError> {
+        let since = lost.submitted_at - NEAR;
+        self.store
+            .known_tasks(&lost.account, lost.kind, since)
+            .await
+    }
+}
+
+/// Whether the history may not show a batch yet. One from the future went out by a clock that has
+/// been set back since.
+pub(super) fn is_too_early(task: &StoredTask, now: Timestamp) -> bool {
+    task.submitted_at <= now && now < task.submitted_at + HISTORY_LAG
 }
 
 /// The writes for a batch that the CDN took.

@@ -1,5 +1,7 @@
 //! Tasks: the batches that purges travel in.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::database::{Row, Transaction, params};
@@ -97,16 +99,35 @@ impl Store {
         rows.iter().map(task).collect()
     }
 
-    /// Whether a CDN's task is that of a batch which is known to have been taken.
-    pub async fn knows_task(&self, account: &str, vendor_id: &str) -> Result<bool, StoreError> {
+    /// Whether an account has tasks under way of which the CDN told no id.
+    pub async fn has_nameless(&self, account: &str, kind: PurgeKind) -> Result<bool, StoreError> {
         let rows = self
             .database
             .read(
-                "SELECT id FROM tasks WHERE account = $1 AND vendor_id = $2 LIMIT 1",
-                params![account, vendor_id],
+                "SELECT id FROM tasks
+                 WHERE account = $1 AND kind = $2 AND state = $3 AND vendor_id IS NULL LIMIT 1",
+                params![account, kind.word(), TaskState::Running.word()],
             )
             .await?;
         Ok(!rows.is_empty())
+    }
+
+    /// The CDN's ids of the tasks that an account's batches since a moment are known to be.
+    pub async fn known_tasks(
+        &self,
+        account: &str,
+        kind: PurgeKind,
+        since: Timestamp,
+    ) -> Result<BTreeSet<String>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT vendor_id FROM tasks
+                 WHERE account = $1 AND kind = $2 AND submitted_at >= $3 AND vendor_id IS NOT NULL",
+                params![account, kind.word(), since.as_millisecond()],
+            )
+            .await?;
+        rows.iter().map(|row| row.text("vendor_id")).collect()
     }
 
     /// How many targets of one kind an account was handed since a moment, and

@@ -371,7 +371,7 @@ impl Account {
         report
     }
 
-    fn look_for(&self, lost: &InFlight) -> Option<String> {
+    fn look_for(&self, lost: &InFlight, others: &BTreeSet<String>) -> Option<String> {
         let now = self.time.now();
         if self.nature.history == History::None {
             return None;
@@ -381,6 +381,7 @@ impl Account {
             .taken
             .iter()
             .filter(|taken| taken.kind == lost.batch.kind && taken.logged <= now)
+            .filter(|taken| !others.contains(&taken.id))
             .filter(|taken| {
                 let mut targets = lost.batch.targets.iter();
                 targets.all(|target| taken.items.contains_key(target))
@@ -520,11 +521,18 @@ impl Cdn for Client {
         Ok(reports)
     }
 
-    async fn find(&self, lost: &InFlight, pace: &Pace) -> Result<Option<String>, CdnError> {
+    async fn find(
+        &self,
+        lost: &InFlight,
+        others: &BTreeSet<String>,
+        pace: &Pace,
+    ) -> Result<Option<String>, CdnError> {
         pace.next().await?;
         self.account.watch_rate(None);
         let what = format!("find {:?}", lost.batch.targets);
-        let found = self.call(&what, || self.account.look_for(lost)).await;
+        let found = self
+            .call(&what, || self.account.look_for(lost, others))
+            .await;
         if found.is_err() {
             self.account.books.lock().unwrap().blind_looks += 1;
         }

@@ -355,9 +355,26 @@ async fn tasks_are_kept_and_found_by_their_state(opened: Opened) {
         (at(0), at(1_800))
     );
     assert!(of(TaskState::Ended).await.unwrap().is_empty());
-    assert!(store.knows_task(ACCOUNT, "v-1").await.unwrap());
-    assert!(!store.knows_task(ACCOUNT, "v-2").await.unwrap());
-    assert!(!store.knows_task("another", "v-1").await.unwrap());
+    for (account, kind, since, known) in [
+        (ACCOUNT, PurgeKind::Url, 0, &["v-1"][..]),
+        (ACCOUNT, PurgeKind::Url, 1, &[]),
+        (ACCOUNT, PurgeKind::Directory, 0, &[]),
+        ("another", PurgeKind::Url, 0, &[]),
+    ] {
+        let found = store.known_tasks(account, kind, at(since)).await.unwrap();
+        assert!(
+            found.iter().eq(known),
+            "{account} {kind:?} {since}: {found:?}"
+        );
+    }
+    assert!(!store.has_nameless(ACCOUNT, PurgeKind::Url).await.unwrap());
+    let nameless = StoredTask {
+        state: TaskState::Running,
+        ..task("t-2", 5, 1)
+    };
+    write(store, &lease, vec![Write::Task(nameless)]).await;
+    assert!(store.has_nameless(ACCOUNT, PurgeKind::Url).await.unwrap());
+    assert!(!store.has_nameless("another", PurgeKind::Url).await.unwrap());
 }
 
 async fn the_quota_counts_what_was_handed_over_and_may_have_been_taken(opened: Opened) {

@@ -1,5 +1,6 @@
 //! What ended long ago goes, with all that was its own; what is still needed stays.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use purgehook::changes::{ChangeKind, FilePath};
@@ -94,6 +95,11 @@ fn task(number: u32, end: i64) -> StoredTask {
     }
 }
 
+async fn known_tasks(store: &Store) -> BTreeSet<String> {
+    let known = store.known_tasks("an account", PurgeKind::Url, at(0));
+    known.await.unwrap()
+}
+
 async fn accept(store: &Store, new: NewDelivery) -> Accepted {
     store.accept(&[new]).await.unwrap().remove(0)
 }
@@ -168,7 +174,7 @@ async fn an_old_run_goes_with_all_that_was_its_own(opened: Opened) {
     assert!(store.statuses(&gone).await.unwrap().is_empty());
     assert!(store.changes(&gone).await.unwrap().is_none());
     assert!(store.purges(&gone, 0, 10).await.unwrap().is_empty());
-    assert!(!store.knows_task("an account", "v-1").await.unwrap());
+    assert!(!known_tasks(store).await.contains("v-1"));
     assert!(store.delivery("D0002").await.unwrap().is_some());
     assert_eq!(store.statuses(&kept).await.unwrap().len(), 2);
     assert_eq!(store.changes(&kept).await.unwrap().unwrap().len(), 1);
@@ -320,8 +326,8 @@ async fn what_counts_against_a_quota_or_tells_a_batch_stays(opened: Opened) {
     let (removed, _) = remove(store, 500, &[]).await;
 
     assert_eq!(removed.tasks, 1);
-    assert!(store.knows_task("an account", "v-1").await.unwrap());
-    assert!(store.knows_task("an account", "v-2").await.unwrap());
+    let known = known_tasks(store).await;
+    assert!(known.contains("v-1") && known.contains("v-2"), "{known:?}");
     let counted = store.handed_over("an account", PurgeKind::Url, at(500));
     assert_eq!(counted.await.unwrap(), 3);
 }

@@ -10,7 +10,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -248,8 +248,13 @@ impl Cdn for HuaweiCdn {
         tasks::follow(self, tasks, &mut Paced::new(pace)).await
     }
 
-    async fn find(&self, lost: &InFlight, pace: &Pace) -> Result<Option<String>, CdnError> {
-        tasks::find(self, lost, &mut Paced::new(pace)).await
+    async fn find(
+        &self,
+        lost: &InFlight,
+        others: &BTreeSet<String>,
+        pace: &Pace,
+    ) -> Result<Option<String>, CdnError> {
+        tasks::find(self, lost, others, &mut Paced::new(pace)).await
     }
 
     async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError> {

@@ -3,6 +3,7 @@
 //!
 //! `task_done` only means that a task has ended. What counts is each URL's own status.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
@@ -136,13 +137,15 @@ async fn follow_window(
 pub(super) async fn find(
     cdn: &HuaweiCdn,
     lost: &InFlight,
+    others: &BTreeSet<String>,
     requests: &mut Paced<'_>,
 ) -> Result<Option<String>, CdnError> {
     let Some(first) = lost.batch.targets.first() else {
         return Ok(None);
     };
     let wanted = Targets::new(&lost.batch.targets);
-    for id in candidates(cdn, lost, first, requests).await? {
+    let candidates = candidates(cdn, lost, first, requests).await?;
+    for id in candidates.into_iter().filter(|id| !others.contains(id)) {
         let listed = detail(cdn, &id, requests).await?;
         let urls = listed
             .entries

@@ -1,5 +1,7 @@
 //! Huawei Cloud CDN against a server that answers with the documents' own examples.
 
+use std::collections::BTreeSet;
+
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -404,9 +406,12 @@ async fn a_lost_batch_is_found_by_its_targets_and_its_time() {
     let lost = |targets: &[&str]| in_flight(None, PurgeKind::Url, targets);
     let cdn = cdn(&api);
 
-    let both = cdn.find(&lost(&[PAGE_A, PAGE_B]), &pace()).await.unwrap();
+    let both = cdn
+        .find(&lost(&[PAGE_A, PAGE_B]), &BTreeSet::new(), &pace())
+        .await
+        .unwrap();
     let other = cdn
-        .find(&lost(&[PAGE_A, DIRECTORY]), &pace())
+        .find(&lost(&[PAGE_A, DIRECTORY]), &BTreeSet::new(), &pace())
         .await
         .unwrap();
 
@@ -428,7 +433,10 @@ async fn a_lost_batch_is_found_without_the_log_by_time_too() {
     .await;
     let lost = in_flight(None, PurgeKind::Directory, &[DIRECTORY]);
 
-    let found = cdn(&api).find(&lost, &pace()).await.unwrap();
+    let found = cdn(&api)
+        .find(&lost, &BTreeSet::new(), &pace())
+        .await
+        .unwrap();
 
     assert_eq!(found.as_deref(), Some("9"));
     let form = api.asked()[1].form();

@@ -4,6 +4,8 @@
 //! the task's. So a batch is found by its task id where it has one, and by its
 //! URLs and its time where it has none: directories get no id at all.
 
+use std::collections::BTreeSet;
+
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -130,6 +132,7 @@ async fn follow_window(
 pub async fn find(
     client: &Client,
     lost: &InFlight,
+    others: &BTreeSet<String>,
     requests: &mut Paced<'_>,
 ) -> Result<Option<String>, CdnError> {
     let (from, to) = client.around(lost.submitted_at, lost.submitted_at);
@@ -143,7 +146,11 @@ pub async fn find(
         };
         query.insert(filter.to_owned(), json!(only));
     }
-    let listed = list(client, lost.batch.kind, query, requests).await?;
+    let mut listed = list(client, lost.batch.kind, query, requests).await?;
+    let others: BTreeSet<&str> = others.iter().flat_map(|ids| ids.split(',')).collect();
+    listed
+        .entries
+        .retain(|entry| name(entry).is_none_or(|name| !others.contains(name.as_str())));
     let entries = nearest(lost, &listed);
     let urls = entries.iter().flat_map(|entry| urls(entry));
     if entries.is_empty() || !Targets::new(&lost.batch.targets).all_in(urls) {

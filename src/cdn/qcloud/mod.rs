@@ -9,7 +9,7 @@ mod log;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -130,8 +130,13 @@ impl Cdn for QCloud {
         log::follow(&self.client, tasks, &mut Paced::new(pace)).await
     }
 
-    async fn find(&self, lost: &InFlight, pace: &Pace) -> Result<Option<String>, CdnError> {
-        log::find(&self.client, lost, &mut Paced::new(pace)).await
+    async fn find(
+        &self,
+        lost: &InFlight,
+        others: &BTreeSet<String>,
+        pace: &Pace,
+    ) -> Result<Option<String>, CdnError> {
+        log::find(&self.client, lost, others, &mut Paced::new(pace)).await
     }
 
     async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError> {

@@ -1,5 +1,7 @@
 //! API 2.0 against a server that answers with the documents' own examples.
 
+use std::collections::BTreeSet;
+
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -194,9 +196,9 @@ async fn a_lost_batch_is_found_by_its_urls_and_its_time() {
     let cdn = cdn(&api);
     let lost = in_flight(None, PurgeKind::Url, &[PAGE_A, PAGE_B]);
 
-    let whole = cdn.find(&lost, &pace()).await.unwrap();
-    let half = cdn.find(&lost, &pace()).await.unwrap();
-    let none = cdn.find(&lost, &pace()).await.unwrap();
+    let whole = cdn.find(&lost, &BTreeSet::new(), &pace()).await.unwrap();
+    let half = cdn.find(&lost, &BTreeSet::new(), &pace()).await.unwrap();
+    let none = cdn.find(&lost, &BTreeSet::new(), &pace()).await.unwrap();
 
     assert_eq!(whole.as_deref(), Some("log:41,log:42"));
     assert_eq!((half, none), (None, None));

@@ -3,7 +3,7 @@
 //! Purges and prefetches are handed over in batches that get one task id each;
 //! a batch is refused or accepted as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -190,8 +190,13 @@ impl Cdn for TencentCdn {
         log::follow(&self.client, tasks, &mut Paced::new(pace)).await
     }
 
-    async fn find(&self, lost: &InFlight, pace: &Pace) -> Result<Option<String>, CdnError> {
-        log::find(&self.client, lost, &mut Paced::new(pace)).await
+    async fn find(
+        &self,
+        lost: &InFlight,
+        others: &BTreeSet<String>,
+        pace: &Pace,
+    ) -> Result<Option<String>, CdnError> {
+        log::find(&self.client, lost, others, &mut Paced::new(pace)).await
     }
 
     async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError> {

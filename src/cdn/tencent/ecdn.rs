@@ -3,7 +3,7 @@
 //! It purges URLs and directories, and prefetches nothing. Once it says that it
 //! has moved, the purges go to the entry that `migrated_to` names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -122,8 +122,13 @@ impl Cdn for TencentEcdn {
         log::follow(&self.client, tasks, &mut Paced::new(pace)).await
     }
 
-    async fn find(&self, lost: &InFlight, pace: &Pace) -> Result<Option<String>, CdnError> {
-        log::find(&self.client, lost, &mut Paced::new(pace)).await
+    async fn find(
+        &self,
+        lost: &InFlight,
+        others: &BTreeSet<String>,
+        pace: &Pace,
+    ) -> Result<Option<String>, CdnError> {
+        log::find(&self.client, lost, others, &mut Paced::new(pace)).await
     }
 
     async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError> {

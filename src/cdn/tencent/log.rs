@@ -3,6 +3,8 @@
 //! `DescribePurgeTasks` and `DescribePushTasks` list one entry a URL (and area), newest
 //! first, filtered by a task id or by a window of time.
 
+use std::collections::BTreeSet;
+
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -138,6 +140,7 @@ async fn follow_window(
 pub async fn find(
     client: &Client,
     lost: &InFlight,
+    others: &BTreeSet<String>,
     requests: &mut Paced<'_>,
 ) -> Result<Option<String>, CdnError> {
     let kind = lost.batch.kind;
@@ -162,6 +165,7 @@ pub async fn find(
             let after = written_after(entry.create_time.as_deref()?, lost.submitted_at, ahead)?;
             Some((after, entry.task_id.as_ref()?.task()?))
         })
+        .filter(|(_, id)| !others.contains(*id))
         .collect();
     // A retry may have been sent since: the nearest is this one.
     candidates.sort_by_key(|(after, _)| after.abs());

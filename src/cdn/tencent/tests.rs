@@ -1,5 +1,7 @@
 //! Tencent Cloud CDN against a server that answers with the documents' own examples.
 
+use std::collections::BTreeSet;
+
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::Url;
@@ -400,7 +402,10 @@ async fn a_batch_whose_answer_was_lost_is_found_by_its_targets_and_its_time() {
     let api = a_log(log.clone()).await;
     let lost = in_flight(None, PurgeKind::Url, &[PAGE_A, PAGE_B]);
 
-    let found = cdn(&api.url).find(&lost, &pace()).await.unwrap();
+    let found = cdn(&api.url)
+        .find(&lost, &BTreeSet::new(), &pace())
+        .await
+        .unwrap();
 
     assert_eq!(found.as_deref(), Some("mine"));
     let query = api.asked()[0].json();
@@ -415,7 +420,13 @@ async fn an_earlier_purge_of_the_same_urls_is_not_taken_for_a_lost_one() {
     let api = a_log(vec![earlier]).await;
     let lost = in_flight(None, PurgeKind::Url, &[PAGE_A]);
 
-    assert_eq!(cdn(&api.url).find(&lost, &pace()).await.unwrap(), None);
+    assert_eq!(
+        cdn(&api.url)
+            .find(&lost, &BTreeSet::new(), &pace())
+            .await
+            .unwrap(),
+        None
+    );
 }
 
 #[actix_web::test]
