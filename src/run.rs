@@ -99,6 +99,9 @@ impl Step {
     }
 }
 
+/// Stands among the commits that caches may hold for whatever they held before anybody told of it.
+pub const UNKNOWN_COMMIT: &str = "unknown";
+
 /// The work for one site at one commit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
@@ -124,7 +127,7 @@ pub struct Run {
     pub origin: String,
     /// The newer run that does this one's work along with its own.
     pub covered_by: Option<RunId>,
-    /// The commits its change set starts from: those that caches might have held.
+    /// The commits its change set starts from: those that caches might have held, or [`UNKNOWN_COMMIT`].
     pub bases: Vec<String>,
     /// The version of the site's held commits that its plan made.
     pub held_version: Option<i64>,

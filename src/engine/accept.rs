@@ -22,6 +22,9 @@ const GROUP_BYTES: usize = 16 * 1024 * 1024;
 /// Deliveries that may wait for the disk before new ones are turned away with 503.
 const WAITING: usize = 1_024;
 
+/// How a run came about that a push asked for.
+pub(super) const PUSH: &str = "push";
+
 /// How long a delivery may take to be stored: GitHub and GitLab give up on it
 /// after ten seconds, and are to read that it was not taken in.
 const STORE_LIMIT: Duration = Duration::from_secs(8);
@@ -234,7 +237,7 @@ impl<'a> Asked<'a> {
                 .as_ref()
                 .map(ToString::to_string)
                 .unwrap_or_default(),
-            origin: "push",
+            origin: PUSH,
             stream: push.stream(),
             meaning: push.meaning(),
         }

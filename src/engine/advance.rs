@@ -8,7 +8,6 @@ use tracing::info;
 use super::describe::short;
 use super::{Engine, Outcome, RUN_LIMIT, StepError, describe, jumps, observe, prefetch};
 use crate::config::Trigger;
-use crate::event::CommitId;
 use crate::purge::{Purge, PurgeState};
 use crate::run::{Run, RunId, RunState, StatusState, Step};
 use crate::store::{Only, PurgeKey, PurgeUpdate, StoreError, Work, Write};
@@ -179,13 +178,8 @@ impl Engine {
         } else {
             // It ends without a plan: what it should have purged is held for the next one. And
             // nobody may leave their work to it meanwhile.
-            let ground = self.ground(&run.site, run.observed).await?;
-            let hold = run.before.iter().chain([&run.commit]);
-            let hold = hold
-                .filter(|id| CommitId::parse(id).is_some())
-                .cloned()
-                .collect();
-            writes.extend(ground.hold(&run.site, hold));
+            let ground = self.ground(&run).await?;
+            writes.extend(ground.hold(&run));
             self.store.covered_by(&run.id).await?
         };
         for mut covered in covered {

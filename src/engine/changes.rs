@@ -13,7 +13,7 @@ use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
 use crate::config::Config;
 use crate::event::{CommitId, Event, RepoPath};
 use crate::forge::{Forge, ForgeError, Verified};
-use crate::run::Run;
+use crate::run::{Run, UNKNOWN_COMMIT};
 use crate::store::{StoreError, Upstream};
 
 /// Commits that caches may hold, beyond which what changed counts as unknown: each costs
@@ -43,7 +43,7 @@ impl Engine {
         run: &Run,
         bases: &[String],
     ) -> Result<Result<ChangeSet, ForgeError>, StepError> {
-        if bases.is_empty() {
+        if bases.iter().any(|base| base == UNKNOWN_COMMIT) {
             return Ok(Ok(ChangeSet::unknown(
                 "it is not known what the caches hold",
             )));

@@ -13,11 +13,13 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::accept::PUSH;
 use super::{Engine, Outcome, StepError, describe};
 use crate::config::Config;
+use crate::event::CommitId;
 use crate::plan::Plan;
 use crate::purge::{PurgeKind, PurgeState};
-use crate::run::{Run, RunId, RunState};
+use crate::run::{Run, RunId, RunState, UNKNOWN_COMMIT};
 use crate::store::{Held, Only, PurgeKey, PurgeUpdate, StoreError, WorkKey, Write};
 
 /// Why a status is not posted.
@@ -44,17 +46,44 @@ pub(super) struct Ground {
     /// The same, as far as an observed run is concerned.
     pretended: Held,
     observed: bool,
+    /// Whether the run is the first of its site, and does not say what was live before.
+    is_first: bool,
 }
 
 impl Ground {
-    /// The commits that the change set starts from.
-    pub fn commits(&self) -> &[String] {
+    /// The commits that are held.
+    fn commits(&self) -> &[String] {
         // The first observed run stands where a live one would have stood.
         if self.observed && !self.pretended.commits.is_empty() {
             &self.pretended.commits
         } else {
             &self.real.commits
         }
+    }
+
+    /// The commits that a run's change set starts from. What was live before its push may be
+    /// cached even if nobody told of it then.
+    pub fn bases(&self, run: &Run) -> Vec<String> {
+        let mut bases = self.commits().to_vec();
+        bases.extend(self.begins_unknown(run).then(|| UNKNOWN_COMMIT.to_owned()));
+        let before = run.before.iter();
+        bases.extend(
+            before
+                .filter(|before| !self.commits().contains(before))
+                .cloned(),
+        );
+        bases
+    }
+
+    /// Whether nobody can say what the caches hold: the site is new, and its run's event does not tell.
+    fn begins_unknown(&self, run: &Run) -> bool {
+        let says_nothing = match self.commits() {
+            [] => true,
+            // Reconciliation saw the branch before its delivery came, and took it for one that stood there.
+            [only] => self.is_first && run.origin == PUSH && *only == run.commit,
+            _ => false,
+        };
+        says_nothing && run.before.is_none()
     }
 
     /// The version that [`hold`](Self::hold) makes of what the plan starts from.
@@ -66,8 +95,17 @@ impl Ground {
         }
     }
 
-    /// Counts commits as held by the site of a run, provided that nobody else has counted anything meanwhile.
-    pub fn hold(&self, site: &str, commits: Vec<String>) -> Vec<Write> {
+    /// Counts a run's commits as held by its site, provided that nobody else has counted anything meanwhile.
+    ///
+    /// What was live before is held anew even where it is held already: an older run that is
+    /// still under way would let go of it otherwise.
+    pub fn hold(&self, run: &Run) -> Vec<Write> {
+        let site = run.site.as_str();
+        let named = run.before.iter().chain([&run.commit]);
+        let named = named.filter(|id| CommitId::parse(id).is_some()).cloned();
+        // Held like a commit, so that it is not forgotten before everything was purged once.
+        let unknown = self.begins_unknown(run).then(|| UNKNOWN_COMMIT.to_owned());
+        let commits: Vec<String> = unknown.into_iter().chain(named).collect();
         let shadow = pretended(site);
         let mut writes = Vec::with_capacity(4);
         if self.observed {
@@ -99,13 +137,14 @@ fn held_as_of(site: &str, held: &Held, commits: Vec<String>) -> [Write; 2] {
 }
 
 impl Engine {
-    /// What a site's caches hold, for a plan of its.
-    pub(super) async fn ground(&self, site: &str, observed: bool) -> Result<Ground, StoreError> {
-        let now = self.clock.now();
+    /// What a run's site's caches hold.
+    pub(super) async fn ground(&self, run: &Run) -> Result<Ground, StoreError> {
+        let (site, now) = (run.site.as_str(), self.clock.now());
         Ok(Ground {
             real: self.store.held(site, now).await?,
             pretended: self.store.held(&pretended(site), now).await?,
-            observed,
+            observed: run.observed,
+            is_first: run.before.is_none() && self.store.is_first(run).await?,
         })
     }
 

@@ -44,7 +44,7 @@ impl Engine {
         if CommitId::parse(&run.commit).is_none() {
             return self.resolve(config, run, work).await;
         }
-        let ground = self.ground(&site.name, run.observed).await?;
+        let ground = self.ground(&run).await?;
         let everything = run.origin == EVERYTHING;
         let newer = self.store.newer_unplanned(&site.name, &run.id).await?;
         if let Some(newer) =
@@ -53,11 +53,7 @@ impl Engine {
             return self.fold(run, &newer, &ground).await;
         }
 
-        // What was live before this push may be cached even if nobody told us of it then.
-        let mut bases = ground.commits().to_vec();
-        if let Some(before) = run.before.clone().filter(|before| !bases.contains(before)) {
-            bases.push(before);
-        }
+        let bases = ground.bases(&run);
         let found = if everything {
             Ok(ChangeSet::unknown("everything was asked for"))
         } else {
@@ -76,13 +72,9 @@ impl Engine {
         };
 
         let now = self.clock.now();
-        // What was live before is held anew even where it is held already: an older run that
-        // is still under way would let go of it otherwise.
-        let mut hold: Vec<String> = run.before.iter().cloned().collect();
-        hold.push(run.commit.clone());
         run.bases = bases;
         run.held_version = Some(ground.next_version());
-        let mut writes = ground.hold(&site.name, hold);
+        let mut writes = ground.hold(&run);
         let cdns = capabilities(site);
         let (plan, what) = match changes {
             ChangeSet::Complete { proof, files } => {
@@ -108,7 +100,10 @@ impl Engine {
                 run.proof = Some("unknown".to_owned());
                 match site.when_unknown {
                     WhenUnknown::Fail if !everything => {
-                        let summary = format!("Unknown what changed: {why}");
+                        let summary = format!(
+                            "Unknown what changed: {why}; `purgehook run {} --everything` purges all",
+                            run.site
+                        );
                         let mut outcome = self.end(run, RunState::Failed, summary, now).await?;
                         outcome.writes.splice(0..0, writes);
                         return Ok(outcome);
@@ -221,7 +216,7 @@ impl Engine {
         if let Some(left) = self.left_alone(&upstream).await? {
             return estimated(has_not_answered(&run.forge, left.outage.since));
         }
-        let files = self.heard(&upstream, forge.files(&repo, &commit));
+        let files = self.heard_if_some(&upstream, forge.files(&repo, &commit));
         match tokio::time::timeout(COUNT_LIMIT, files).await {
             Ok(Ok(Some(files))) => Ok(Objects::count(&site.rules, &files, plan)),
             Ok(Ok(None)) => estimated(format!(
@@ -293,9 +288,7 @@ impl Engine {
     /// Leaves a run's work to a newer one of the same site that has not planned yet.
     async fn fold(&self, mut run: Run, newer: &Run, ground: &Ground) -> Result<Outcome, StepError> {
         let now = self.clock.now();
-        let mut hold: Vec<String> = run.before.iter().cloned().collect();
-        hold.push(run.commit.clone());
-        let mut writes = ground.hold(&run.site, hold);
+        let mut writes = ground.hold(&run);
         for mut covered in self.store.covered_by(&run.id).await? {
             covered.covered_by = Some(newer.id.clone());
             writes.push(Write::Run(covered));

@@ -76,7 +76,7 @@ impl Engine {
                 }
             }
         }
-        if work.attempts == 0 && !(first.is_empty() && missing.is_empty()) {
+        if work.attempts == 0 && !missing.is_empty() {
             let at = self.clock.now() + ON_ITS_WAY;
             return Ok(Outcome::again(Vec::new(), at, 1));
         }
@@ -90,8 +90,7 @@ impl Engine {
             );
             writes.push(Write::NewRun(run));
         }
-        // What came meanwhile tells by itself what was live before.
-        if !first.is_empty() && self.store.newest_run(name, None).await?.is_none() {
+        if !first.is_empty() {
             // From now on purgehook knows of every change; what caches hold now is what is live now.
             info!(
                 site = name,
@@ -120,7 +119,7 @@ impl Engine {
             Trigger::Deployment(environment) => {
                 let upstream = Upstream::Forge(site.forge.clone());
                 let head = forge.environment_head(&site.repo, environment);
-                let head = self.heard(&upstream, head).await;
+                let head = self.heard_if_some(&upstream, head).await;
                 vec![(String::new(), head)]
             }
             // That a branch moved does not say that its workflow, pipeline or release came to an end.

@@ -122,6 +122,18 @@ impl Store {
         rows.first().map(run).transpose()
     }
 
+    /// Whether a run is the first of its site, of those that are kept.
+    pub async fn is_first(&self, run: &Run) -> Result<bool, StoreError> {
+        let older = self
+            .database
+            .read(
+                "SELECT id FROM runs WHERE site = $1 AND id < $2 LIMIT 1",
+                params![&run.site, &run.id.0],
+            )
+            .await?;
+        Ok(older.is_empty())
+    }
+
     /// The newest run of a site that came after `id` and has not planned yet.
     pub async fn newer_unplanned(&self, site: &str, id: &RunId) -> Result<Option<Run>, StoreError> {
         let rows = self

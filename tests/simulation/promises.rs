@@ -158,12 +158,17 @@ impl Watch {
         let bases: Vec<String> = serde_json::from_str(&run.text("bases").unwrap()).unwrap();
         let now = &trees[&run.text("commit_id").unwrap()];
         for base in &bases {
-            let then = &trees[base];
-            let paths: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
-            for path in paths
-                .into_iter()
-                .filter(|path| then.get(*path) != now.get(*path))
-            {
+            let changed: BTreeSet<&String> = match trees.get(base) {
+                Some(then) => {
+                    let paths = then.keys().chain(now.keys());
+                    paths
+                        .filter(|path| then.get(*path) != now.get(*path))
+                        .collect()
+                }
+                // Whatever was ever live.
+                None => trees.values().flat_map(BTreeMap::keys).collect(),
+            };
+            for path in changed {
                 let url = format!("{}/{path}", site.base_url);
                 for cdn in site.cdns {
                     let is_purged = done.iter().any(|(on, kind, target)| {

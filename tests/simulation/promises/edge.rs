@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use purgehook::run::UNKNOWN_COMMIT;
 
 use super::Watch;
 use crate::caches::{Stale, Stint, path_of};
@@ -131,7 +132,9 @@ fn stints_of<'s>(page: &'s Stale, stints: &'s [Stint]) -> impl Iterator<Item = &
 fn is_known(page: &Stale, stints: &[Stint], known: &Known, now: Timestamp) -> bool {
     let has_it = |commit: &str| {
         let mut stints = stints.iter().filter(|stint| stint.commit == commit);
-        stints.any(|stint| stint.tree.get(path_of(&page.url)) == page.content.as_ref())
+        // What is unknown may be anything.
+        commit == UNKNOWN_COMMIT
+            || stints.any(|stint| stint.tree.get(path_of(&page.url)) == page.content.as_ref())
     };
     if !stints_of(page, stints).any(|stint| known.was_told_of(stint)) {
         return true;
