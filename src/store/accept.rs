@@ -6,7 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::database::{Row, Transaction, params};
-use super::work::{self, WorkKey, Write};
+use super::work::{self, WorkKey};
+use super::writes::{self, Write};
 use super::{Store, StoreError, Value, runs, statuses, timestamp, undisturbed};
 use crate::run::{Run, RunId, RunState, StatusState, Step};
 
@@ -379,7 +380,7 @@ async fn retry_run(
         run.problems.clear();
     }
     run.deadline = deadline;
-    work::apply(tx, &Write::Run(run.clone()), now).await?;
+    writes::apply(tx, &Write::Run(run.clone()), now).await?;
     work::wish_lanes(tx, &run.id, now).await?;
     begin(tx, &run, now).await
 }

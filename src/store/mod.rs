@@ -24,6 +24,7 @@ mod sqlite;
 mod statuses;
 mod tasks;
 mod work;
+mod writes;
 
 use std::future::Future;
 
@@ -40,7 +41,8 @@ pub use removal::Removed;
 pub use runs::RunFilter;
 pub use statuses::StoredStatus;
 pub use tasks::{StoredTask, TaskState};
-pub use work::{After, Lease, Room, Work, WorkKey, Write};
+pub use work::{After, Lease, Room, Work, WorkKey};
+pub use writes::Write;
 
 /// Tries at a transaction that others get in the way of.
 const TRIES: u32 = 5;

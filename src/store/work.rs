@@ -1,24 +1,19 @@
 //! The queue: what is to be done next, and when.
 //!
 //! A work item is claimed under a lease, its step is done, and one commit writes
-//! the outcome and what becomes of the item. A commit whose lease has passed on
-//! changes nothing. A wish for an item that is in hand is remembered: the item
+//! the outcome (`writes.rs`) and what becomes of the item. A commit whose lease has
+//! passed on changes nothing. A wish for an item that is in hand is remembered: the item
 //! is then due again at once instead of being removed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::database::{Transaction, Value, params};
-use super::purges::{Move, PurgeUpdate};
-use super::tasks::StoredTask;
-use super::{
-    Store, StoreError, accept, held, purges, runs, statuses, tasks, timestamp, undisturbed,
-};
-use crate::changes::{ChangeKind, FilePath};
-use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
-use crate::run::{Run, RunId, StatusState};
+use super::{Store, StoreError, purges, timestamp, undisturbed};
+use crate::purge::PurgeKind;
+use crate::run::RunId;
 
 /// What a work item is about; there is at most one item for each.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,7 +49,7 @@ pub enum WorkKey {
 const REMOVE: &str = "remove";
 
 impl WorkKey {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         match self {
             Self::Run(run) => format!("run {run}"),
             Self::Status(run) => format!("status {run}"),
@@ -90,7 +85,7 @@ impl WorkKey {
 /// The right to do one step, for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    key: WorkKey,
+    pub(super) key: WorkKey,
     token: String,
     wishes: i64,
 }
@@ -163,52 +158,6 @@ pub enum After {
         /// How often in a row it has failed; zero after a success.
         attempts: i64,
     },
-}
-
-/// A change to what is kept.
-#[derive(Clone, Debug)]
-pub enum Write {
-    /// How a run stands now.
-    Run(Run),
-    /// What a run found changed.
-    Changes(RunId, BTreeMap<FilePath, ChangeKind>),
-    /// A run's plan: each purge with its account and the state it starts in.
-    Purges(RunId, Vec<(PlannedPurge, String, PurgeState)>),
-    /// What became of purges.
-    Update(PurgeUpdate),
-    /// Purges that go to another CDN from now on.
-    Move(Move),
-    /// A run waits for something outside: its summary and deadline change and
-    /// its commit says so, unless the run has ended meanwhile.
-    Waiting(RunId, String, Timestamp),
-    /// Something was planned in a run: whoever hands over its purges is to look.
-    WishLanes(RunId),
-    /// A batch, new or changed.
-    Task(StoredTask),
-    /// What a commit should show from now on.
-    Status(RunId, StatusState, String),
-    /// The forge took a status (with the time), or did not (with the reason).
-    Posted(RunId, i64, Option<Timestamp>, Option<String>),
-    /// Nothing is written unless what a site holds is as of this version still.
-    HeldAsOf(String, i64),
-    /// Caches of this site may hold these commits, as of this version on.
-    Hold(String, Vec<String>, i64),
-    /// A run purged what these commits of a site differ in: they are held until
-    /// the moment only, unless they were held anew after the version.
-    LetGo {
-        /// The site.
-        site: String,
-        /// The commits.
-        commits: Vec<String>,
-        /// The version that the run's plan made.
-        version: i64,
-        /// When they may be forgotten.
-        until: Timestamp,
-    },
-    /// A new run, to be taken up at once.
-    NewRun(Run),
-    /// Something is to be done, at this time or, if it is due earlier already, then.
-    Wish(WorkKey, Timestamp),
 }
 
 impl Store {
@@ -346,40 +295,6 @@ impl Store {
         }
     }
 
-    /// Writes a step's outcome, and what becomes of its work item, in one
-    /// transaction. False, and nothing written, if the lease has passed on.
-    pub async fn commit(
-        &self,
-        lease: &Lease,
-        writes: &[Write],
-        after: After,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        undisturbed(|| self.commit_at_once(lease, writes, after, now)).await
-    }
-
-    async fn commit_at_once(
-        &self,
-        lease: &Lease,
-        writes: &[Write],
-        after: After,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let mut tx = self.database.begin().await?;
-        keep_in_order(&mut *tx, lease, writes).await?;
-        if !settle(&mut *tx, lease, after, now).await? {
-            return Ok(false);
-        }
-        for write in writes {
-            apply(&mut *tx, write, now).await?;
-        }
-        if writes.iter().any(|write| makes_work(write, now)) {
-            tx.announce().await?;
-        }
-        tx.commit().await?;
-        Ok(true)
-    }
-
     /// Holds on to a lease until `now + lease`. False if it has passed on.
     pub async fn renew(
         &self,
@@ -440,74 +355,8 @@ impl Store {
     }
 }
 
-/// Whether a write leaves something to do at `now`. (What a run's line has planned is wished for, too.)
-fn makes_work(write: &Write, now: Timestamp) -> bool {
-    match write {
-        Write::Wish(_, at) => *at <= now,
-        Write::Status(_, _, _)
-        | Write::Waiting(_, _, _)
-        | Write::WishLanes(_)
-        | Write::NewRun(_) => true,
-        Write::Run(_)
-        | Write::Changes(_, _)
-        | Write::Purges(_, _)
-        | Write::Update(_)
-        | Write::Move(_)
-        | Write::Task(_)
-        | Write::Posted(_, _, _, _)
-        | Write::HeldAsOf(_, _)
-        | Write::Hold(_, _, _)
-        | Write::LetGo { .. } => false,
-    }
-}
-
-/// Takes hold of every work item that a commit touches, in one order for all:
-/// two commits that wish for each other's items would wait for each other otherwise.
-async fn keep_in_order(
-    tx: &mut dyn Transaction,
-    lease: &Lease,
-    writes: &[Write],
-) -> Result<(), StoreError> {
-    if tx.keep_rows().is_empty() {
-        return Ok(());
-    }
-    let mut items = BTreeSet::from([lease.key.text()]);
-    for write in writes {
-        match write {
-            Write::Wish(key, _) => {
-                items.insert(key.text());
-            }
-            Write::Status(run, _, _) | Write::Waiting(run, _, _) => {
-                items.insert(WorkKey::Status(run.clone()).text());
-            }
-            // A new run's items are nobody else's yet; a run's lanes are only known once it is written.
-            Write::NewRun(_)
-            | Write::Run(_)
-            | Write::Changes(_, _)
-            | Write::Purges(_, _)
-            | Write::Update(_)
-            | Write::Move(_)
-            | Write::WishLanes(_)
-            | Write::Task(_)
-            | Write::Posted(_, _, _, _)
-            | Write::HeldAsOf(_, _)
-            | Write::Hold(_, _, _)
-            | Write::LetGo { .. } => {}
-        }
-    }
-    let places: Vec<String> = (1..=items.len()).map(|n| format!("${n}")).collect();
-    let sql = format!(
-        "SELECT id FROM work WHERE id IN ({}) ORDER BY id {}",
-        places.join(", "),
-        tx.keep_rows()
-    );
-    tx.query(&sql, items.into_iter().map(Value::from).collect())
-        .await?;
-    Ok(())
-}
-
 /// Does with the work item what `after` says. False if the lease has passed on.
-async fn settle(
+pub(super) async fn settle(
     tx: &mut dyn Transaction,
     lease: &Lease,
     after: After,
@@ -589,57 +438,6 @@ pub(super) async fn wish_lanes(
         wish(tx, &WorkKey::Submit { account, kind }, now).await?;
     }
     Ok(())
-}
-
-pub(super) async fn apply(
-    tx: &mut dyn Transaction,
-    write: &Write,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    match write {
-        Write::Run(run) => runs::update(tx, run).await,
-        Write::Changes(run, files) => {
-            tx.execute(
-                "INSERT INTO run_changes (run, files) VALUES ($1, $2)
-                 ON CONFLICT (run) DO UPDATE SET files = excluded.files",
-                params![&run.0, runs::files_text(files)],
-            )
-            .await?;
-            Ok(())
-        }
-        Write::Purges(run, planned) => purges::insert(tx, run, planned).await,
-        Write::Update(update) => purges::update(tx, update).await,
-        Write::Move(to) => purges::move_to(tx, to).await,
-        Write::Waiting(run, summary, deadline) => {
-            if runs::wait(tx, run, summary, *deadline).await? {
-                statuses::want(tx, run, StatusState::Pending, summary, now).await?;
-                wish(tx, &WorkKey::Status(run.clone()), now).await?;
-            }
-            Ok(())
-        }
-        Write::WishLanes(run) => wish_lanes(tx, run, now).await,
-        Write::Task(task) => tasks::put_task(tx, task).await,
-        Write::Status(run, state, description) => {
-            statuses::want(tx, run, *state, description, now).await?;
-            wish(tx, &WorkKey::Status(run.clone()), now).await
-        }
-        Write::Posted(run, seq, posted_at, error) => {
-            statuses::posted(tx, run, *seq, *posted_at, error.as_deref()).await
-        }
-        Write::Wish(key, at) => wish(tx, key, *at).await,
-        Write::HeldAsOf(site, version) => held::as_of(tx, site, *version).await,
-        Write::Hold(site, commits, version) => held::hold(tx, site, commits, *version, now).await,
-        Write::LetGo {
-            site,
-            commits,
-            version,
-            until,
-        } => held::let_go(tx, site, commits, *version, *until).await,
-        Write::NewRun(run) => {
-            runs::insert(tx, run).await?;
-            accept::begin(tx, run, now).await
-        }
-    }
 }
 
 /// A count as the databases take it.

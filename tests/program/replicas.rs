@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use purgehook::purge::PurgeKind;
 use purgehook::sandbox::{Change, Delivery, Fault, Often, Repository, Service};
 
-use crate::world::{Books, World, states};
+use crate::books::Books;
+use crate::world::{World, states};
 
 /// What README promises for a stop, whatever hangs.
 const STOP_LIMIT: Duration = Duration::from_secs(30);

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use purgehook::sandbox::{Change, Delivery};
 
+use crate::books::Books;
 use crate::surroundings::Surroundings;
-use crate::world::{Books, World};
+use crate::world::World;
 
 /// When GitHub and GitLab give up on a delivery.
 const FORGES_WAIT: Duration = Duration::from_secs(10);
