@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 
 use purgehook::sandbox::{Change, Delivery, Repository};
 
-use crate::world::{Books, World};
+use crate::books::Books;
+use crate::world::World;
 
 /// Kills in a run of the tests; `PURGEHOOK_SWEEP_KILLS` asks for more.
 const KILLS: usize = 150;
+/// Kills of replicas in a run of the tests, which `PURGEHOOK_SWEEP_KILLS` is for, too.
+const KILLS_OF_REPLICAS: usize = 50;
 /// `PURGEHOOK_SWEEP_SEED` picks other moments.
 const SEED: u64 = 7;
 /// Pages that the pushes change, over and over.
@@ -61,32 +64,46 @@ fn push(website: &Repository, random: &mut fastrand::Rng, count: usize) -> (Deli
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_kill_at_any_moment_loses_a_delivery_or_a_purge() {
-    let kills = setting("PURGEHOOK_SWEEP_KILLS", KILLS);
+    sweep(World::new().await, 1, KILLS).await;
+}
+
+/// What a killed replica had in hand waits for its lease to end; meanwhile the other goes on, and
+/// takes it up then.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_kill_of_one_of_two_replicas_loses_a_delivery_or_a_purge() {
+    sweep(World::with_replicas(2).await, 2, KILLS_OF_REPLICAS).await;
+}
+
+/// Sends pushes, to each replica in turn, and kills the one that was sent to.
+async fn sweep(mut world: World, replicas: usize, kills: usize) {
+    let kills = setting("PURGEHOOK_SWEEP_KILLS", kills);
     let seed = setting("PURGEHOOK_SWEEP_SEED", SEED);
     let mut random = fastrand::Rng::with_seed(seed);
     let started = Instant::now();
-    let mut world = World::new().await;
     world.settle_at_once();
     world.sandbox.lift_github_limits();
-    world.start().await;
+    for replica in 0..replicas {
+        world.start_replica(replica).await;
+    }
     let website = world.website();
     let mut promises = Promises::default();
     let (mut sent, mut accepted) = (0, 0);
 
-    for _ in 0..kills {
+    for kill in 0..kills {
+        let replica = kill % replicas;
         let (delivery, commit) = push(&website, &mut random, sent);
         let moment = Duration::from_millis(random.u64(0..=400));
-        let base = world.base();
+        let base = world.base_of(replica);
         sent += 1;
         // The kill may come before the answer.
         let sending = promises.send(&base, &delivery, &commit);
         let killed = async {
             tokio::time::sleep(moment).await;
-            world.kill();
+            world.kill_replica(replica);
         };
         let (answered, ()) = tokio::join!(sending, killed);
         accepted += usize::from(answered);
-        world.start().await;
+        world.start_replica(replica).await;
     }
     let (delivery, commit) = push(&website, &mut random, sent);
     assert!(promises.send(&world.base(), &delivery, &commit).await);
@@ -102,8 +119,8 @@ async fn no_kill_at_any_moment_loses_a_delivery_or_a_purge() {
     let runs = world.all_runs().await;
     let books = Books::compare(&runs, &world.sandbox.tencent_cdn().purged());
     println!(
-        "seed {seed}: {kills} kills in {:.0} s; {sent} pushes, {accepted} accepted before the kill, {} runs, {} lost; \
-         {} purges planned, {} unconfirmed; {} submitted, {} of them in vain",
+        "{replicas} replicas, seed {seed}: {kills} kills in {:.0} s; {sent} pushes, {accepted} accepted before the kill, \
+         {} runs, {} lost; {} purges planned, {} unconfirmed; {} submitted, {} of them in vain",
         started.elapsed().as_secs_f64(),
         runs.len(),
         lost.len(),
