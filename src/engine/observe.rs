@@ -51,14 +51,24 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// The commits that are held.
-    fn commits(&self) -> &[String] {
+    /// What is held, as far as the run is concerned.
+    fn held(&self) -> &Held {
         // The first observed run stands where a live one would have stood.
         if self.observed && !self.pretended.commits.is_empty() {
-            &self.pretended.commits
+            &self.pretended
         } else {
-            &self.real.commits
+            &self.real
         }
+    }
+
+    /// The commits that are held.
+    fn commits(&self) -> &[String] {
+        &self.held().commits
+    }
+
+    /// Until when it is held as unknown what the caches have, once everything was purged.
+    pub fn unknown_until(&self) -> Option<Timestamp> {
+        self.held().ends.get(UNKNOWN_COMMIT).copied()
     }
 
     /// The commits that a run's change set starts from. What was live before its push may be

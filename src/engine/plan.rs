@@ -100,6 +100,10 @@ impl Engine {
                 run.proof = Some("unknown".to_owned());
                 match site.when_unknown {
                     WhenUnknown::Fail if !everything => {
+                        let known = ground.unknown_until();
+                        if let Some(known) = known.filter(|known| *known < run.deadline) {
+                            return Ok(wait_until_known(run, known));
+                        }
                         let summary = format!(
                             "Unknown what changed: {why}; `purgehook run {} --everything` purges all",
                             run.site
@@ -216,7 +220,7 @@ impl Engine {
         if let Some(left) = self.left_alone(&upstream).await? {
             return estimated(has_not_answered(&run.forge, left.outage.since));
         }
-        let files = self.heard_if_some(&upstream, forge.files(&repo, &commit));
+        let files = self.heard(&upstream, forge.files(&repo, &commit));
         match tokio::time::timeout(COUNT_LIMIT, files).await {
             Ok(Ok(Some(files))) => Ok(Objects::count(&site.rules, &files, plan)),
             Ok(Ok(None)) => estimated(format!(
@@ -318,6 +322,17 @@ impl Engine {
             work.attempts + 1,
         )
     }
+}
+
+/// Everything was purged, and for as long as the site's `settle` caches may have filled anew with
+/// what was there before: what changed can be told from then on.
+fn wait_until_known(mut run: Run, known: Timestamp) -> Outcome {
+    run.summary = format!(
+        "Waiting until {}: before, caches may have filled anew from what was live at first",
+        known.strftime("%Y-%m-%d %H:%M:%S UTC")
+    );
+    let shown = Write::Status(run.id.clone(), StatusState::Pending, run.summary.clone());
+    Outcome::again(vec![Write::Run(run), shown], known, 0)
 }
 
 /// Whether a run can wait for the forge: not for ever, and not past its deadline,

@@ -1,9 +1,11 @@
 //! Held commits: per site, the commits whose content a cache may still hold.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::database::{Transaction, params};
-use super::{Store, StoreError};
+use super::{Store, StoreError, timestamp};
 
 /// What a site's caches may hold, as of a version of that knowledge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub struct Held {
     pub version: i64,
     /// The commits whose content a cache may hold.
     pub commits: Vec<String>,
+    /// Until when, of those whose end is known.
+    pub ends: BTreeMap<String, Timestamp>,
 }
 
 impl Store {
@@ -29,16 +33,24 @@ impl Store {
         let rows = self
             .database
             .read(
-                "SELECT commit_id FROM held WHERE site = $1 AND (until IS NULL OR until > $2)
+                "SELECT commit_id, until FROM held WHERE site = $1 AND (until IS NULL OR until > $2)
                  ORDER BY added_at, commit_id",
                 params![site, now.as_millisecond()],
             )
             .await?;
-        let commits = rows
-            .iter()
-            .map(|row| row.text("commit_id"))
-            .collect::<Result<_, _>>()?;
-        Ok(Held { version, commits })
+        let mut held = Held {
+            version,
+            commits: Vec::with_capacity(rows.len()),
+            ends: BTreeMap::new(),
+        };
+        for row in &rows {
+            let commit = row.text("commit_id")?;
+            if let Some(until) = row.maybe_int("until")? {
+                held.ends.insert(commit.clone(), timestamp(until)?);
+            }
+            held.commits.push(commit);
+        }
+        Ok(held)
     }
 }
 
