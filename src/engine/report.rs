@@ -91,7 +91,16 @@ impl Engine {
         match answer {
             Ok(()) => {
                 debug!(run = %id, state = wanted.state.word(), "posted a status on {}", commit.short());
-                Ok(posted(Some(now), None))
+                let mut outcome = posted(Some(self.clock.now()), None);
+                // While it was on its way another run may have told the commit something newer,
+                // and the forge may have taken that first.
+                let on_commit = self.store.statuses_on(&run.site, &run.commit).await?;
+                if let Some((newer, status)) = newest_besides(id, &wanted, &on_commit) {
+                    let again =
+                        Write::Status(newer.clone(), status.state, status.description.clone());
+                    outcome.writes.push(again);
+                }
+                Ok(outcome)
             }
             Err(ForgeError::Later {
                 message,
@@ -134,9 +143,22 @@ impl Engine {
 /// Whether another run of the same site wanted the commit to show something after this
 /// was wanted, and the forge did not refuse that.
 fn is_outdated(run: &RunId, wanted: &StoredStatus, on_commit: &[(RunId, StoredStatus)]) -> bool {
-    on_commit.iter().any(|(other, status)| {
-        other != run && status.wanted_at > wanted.wanted_at && status.error.is_none()
-    })
+    newest_besides(run, wanted, on_commit).is_some()
+}
+
+/// What another run of the same site wanted the commit to show last, after this was wanted (of two
+/// in one millisecond the newer run's counts), unless the forge refused that.
+fn newest_besides<'s>(
+    run: &RunId,
+    wanted: &StoredStatus,
+    on_commit: &'s [(RunId, StoredStatus)],
+) -> Option<&'s (RunId, StoredStatus)> {
+    let newer = on_commit.iter().filter(|(other, status)| {
+        other != run
+            && (status.wanted_at, other) > (wanted.wanted_at, run)
+            && status.error.is_none()
+    });
+    newer.max_by_key(|(other, status)| (status.wanted_at, other, status.seq))
 }
 
 /// Since when the commit has shown exactly what is wanted, if it does.

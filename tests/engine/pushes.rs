@@ -1,5 +1,8 @@
 //! Several pushes at once: one run does the work of all.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use purgehook::purge::PurgeKind;
 use purgehook::run::RunState;
 use purgehook::sandbox::{Change, Fate, Fault, Often, Repository, Service};
@@ -26,7 +29,7 @@ async fn three_pushes(world: &World) -> (Repository, Vec<String>) {
     for name in ["a.html", "b.html", "c.html"] {
         commits.push(website.commit("main", &[Change::write(name, "new")]));
         world.accepted(&website.push("main").unwrap()).await;
-        world.time.pass(std::time::Duration::from_millis(1));
+        world.time.pass(Duration::from_millis(1));
     }
     (website, commits)
 }
@@ -154,4 +157,57 @@ async fn what_went_live_again_stays_held_until_the_run_that_heard_of_it_has_purg
     let later = world.clock.now() + std::time::Duration::from_secs(60 * 60);
     let held = world.store().held("www", later).await.unwrap();
     assert!(held.commits.contains(&first), "{held:?}");
+}
+
+#[tokio::test]
+async fn a_status_that_was_long_on_its_way_does_not_stay_over_a_newer_one() {
+    let world = World::new(1, RULES).await;
+    let website = world.sandbox.github().create_repo("acme/website", "main");
+    let commit = website.commit("main", &[Change::write("a.html", "new")]);
+    let faults = world.sandbox.faults();
+    let refusal = Fault::Code("AuthFailure.SecretIdNotFound".to_owned());
+    faults.add(Service::TencentCdn, "*", Often::Always, refusal);
+    faults.add(
+        Service::GitHub,
+        "POST statuses",
+        Often::Always,
+        Fault::Http(503, None),
+    );
+    let failed = world.accepted(&website.push("main").unwrap()).await;
+    while world.run(&failed).await.state == RunState::Pending {
+        world.step().await;
+    }
+    faults.clear();
+    let slow = Fault::Slow(Duration::from_secs(50));
+    faults.add(Service::GitHub, "POST statuses", Often::Times(1), slow);
+    world.time.pass(Duration::from_secs(60));
+
+    let first = Arc::clone(&world.engine);
+    let on_its_way = tokio::spawn(async move { first.drain().await });
+    while faults.pending() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let second = world.another_engine();
+    let config = world.config();
+    let by_hand = second
+        .start_by_hand(&config.sites["www"], "main", true)
+        .await
+        .unwrap();
+    for _ in 0..30 {
+        second.drain().await.unwrap();
+        world.time.pass(Duration::from_secs(1));
+    }
+    assert_eq!(world.run(&by_hand).await.state, RunState::Succeeded);
+    assert_eq!(website.statuses(&commit).last().unwrap().state, "success");
+    world.time.pass(Duration::from_secs(25));
+    on_its_way.await.unwrap().unwrap();
+    world.settle().await;
+
+    let shown = website.statuses(&commit);
+    assert!(
+        shown
+            .iter()
+            .any(|status| status.state == "error" || status.state == "failure")
+    );
+    assert_eq!(shown.last().unwrap().state, "success");
 }

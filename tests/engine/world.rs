@@ -176,6 +176,12 @@ impl World {
         );
     }
 
+    /// Another process beside the first, on the same database.
+    pub fn another_engine(&self) -> Arc<Engine> {
+        let config = self.config.subscribe();
+        Engine::new(config, Arc::clone(&self.store), self.clock.clone())
+    }
+
     /// Hands a delivery to the engine.
     pub async fn receive(&self, delivery: &Delivery) -> Result<Received, ReceiveError> {
         let pairs = delivery
