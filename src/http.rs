@@ -2,6 +2,7 @@
 
 mod resolver;
 
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -49,6 +50,36 @@ impl Outside {
             quotes: Quotes::default(),
         })
     }
+}
+
+tokio::task_local! {
+    /// Whether what [`watched`] waits for has made a request.
+    static HAS_ASKED: Cell<bool>;
+}
+
+/// Sends a request. Each that leaves the program for a forge or a CDN goes this way.
+pub async fn execute(
+    client: &reqwest::Client,
+    request: reqwest::Request,
+) -> Result<reqwest::Response, reqwest::Error> {
+    note_request();
+    client.execute(request).await
+}
+
+/// Notes that a request is made, for who makes it in another way than [`execute`].
+pub fn note_request() {
+    // Nobody watches some of them.
+    let _ = HAS_ASKED.try_with(|asked| asked.set(true));
+}
+
+/// What comes of some work, and whether it made a request: what was found out without one says
+/// nothing of whom it would have gone to.
+pub async fn watched<T>(work: impl Future<Output = T>) -> (T, bool) {
+    let both = async {
+        let came_of_it = work.await;
+        (came_of_it, HAS_ASKED.with(Cell::get))
+    };
+    HAS_ASKED.scope(Cell::new(false), both).await
 }
 
 /// Why there is no answer, without the request's address: a signed one holds the signature.
@@ -99,4 +130,24 @@ pub enum AnswerError {
     /// More than [`MAX_ANSWER`] bytes came.
     #[error("the answer is longer than {MAX_ANSWER} bytes")]
     TooLong,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_anywhere_in_some_work_counts_and_one_of_other_work_does_not() {
+        let asking = async {
+            tokio::task::yield_now().await;
+            note_request();
+            1
+        };
+
+        let (asked, idle) = tokio::join!(watched(asking), watched(async { 2 }));
+
+        assert_eq!((asked, idle), ((1, true), (2, false)));
+        // Nobody watches this one.
+        note_request();
+    }
 }

@@ -10,8 +10,12 @@ use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use url::Url;
 
 use super::{CdnError, ErrorClass};
-use crate::http::{AnswerError, read_answer, unresolved, why};
+use crate::http::{AnswerError, execute, read_answer, unresolved, why};
 use crate::quote::Quotes;
+
+/// The longest that a CDN is left alone because it asked for it: nobody minds a request every
+/// quarter of an hour, and runs that wait for it have an end.
+const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 
 /// What is asked of whom, for messages: "Tencent CDN", "`PurgeUrlsCache` (12 URLs)".
 #[derive(Clone)]
@@ -31,7 +35,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// The server's time, from its Date header.
     pub date: Option<Timestamp>,
-    /// How long the server asked to be left alone, from Retry-After in seconds.
+    /// How long to leave the server alone: what it asked for in Retry-After, in seconds, up to [`LONGEST_WAIT`].
     pub retry_after: Option<Duration>,
     /// The API's name for the request, where it gives one in a header (`X-Request-Id`).
     pub request_id: Option<String>,
@@ -46,8 +50,7 @@ impl Asking {
         let (client, request) = request.build_split();
         let request = request.map_err(|error| self.lost(error))?;
         self.quotes = self.quotes.after(request.headers());
-        let response = client
-            .execute(request)
+        let response = execute(&client, request)
             .await
             .map_err(|error| self.lost(error))?;
         let status = response.status();
@@ -56,7 +59,7 @@ impl Asking {
             .map(|date| date.timestamp());
         let retry_after = header(response.headers(), RETRY_AFTER)
             .and_then(|text| text.trim().parse().ok())
-            .map(Duration::from_secs);
+            .map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT));
         let request_id =
             header(response.headers(), HeaderName::from_static("x-request-id")).map(str::to_owned);
         let body = read_answer(response).await.map_err(|error| match error {

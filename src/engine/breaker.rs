@@ -11,10 +11,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{error, info, warn};
 
-use super::Engine;
+use super::{Engine, StepError};
 use crate::cdn::CdnError;
 use crate::config::Config;
 use crate::forge::ForgeError;
+use crate::http;
 use crate::store::{Outage, StoreError, Upstream};
 
 /// Requests in a row that nobody answers before an upstream is left alone.
@@ -36,6 +37,11 @@ impl Suspects {
         if !suspects.contains(upstream) {
             suspects.insert(upstream.clone());
         }
+    }
+
+    fn has(&self, upstream: &Upstream) -> bool {
+        let suspects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        suspects.contains(upstream)
     }
 
     fn remove(&self, upstream: &Upstream) -> bool {
@@ -119,22 +125,51 @@ impl Engine {
     }
 
     /// Whether an upstream is to be left alone. Where it is not and has not answered lately,
-    /// the next request is the try that decides: only ask when one will be made.
+    /// the next request is the try that decides: to be asked right before [`heard`](Self::heard) only.
     pub(super) async fn left_alone(
         &self,
         upstream: &Upstream,
     ) -> Result<Option<LeftAlone>, StoreError> {
-        let Some(outage) = self.store.outage(upstream).await? else {
-            return Ok(None);
-        };
-        self.suspects.add(upstream);
-        let Some(until) = outage.until else {
+        let Some((outage, until)) = self.pause(upstream).await? else {
             return Ok(None);
         };
         let now = self.clock.now();
         if until <= now && self.store.probe(upstream, now, now + PROBE_LIMIT).await? {
             return Ok(None);
         }
+        Ok(Some(self.leave(outage, until, now)))
+    }
+
+    /// Whether an upstream is to be left alone at this moment, for who does not know yet whether
+    /// there is anything to ask it.
+    pub(super) async fn left_alone_for_now(
+        &self,
+        upstream: &Upstream,
+    ) -> Result<Option<LeftAlone>, StoreError> {
+        let now = self.clock.now();
+        let pause = self.pause(upstream).await?;
+        let pause = pause.filter(|(_, until)| *until > now);
+        Ok(pause.map(|(outage, until)| self.leave(outage, until, now)))
+    }
+
+    /// As [`left_alone`](Self::left_alone), for a step that can only wait until then.
+    pub(super) async fn may_ask(&self, upstream: &Upstream) -> Result<(), StepError> {
+        match self.left_alone(upstream).await? {
+            None => Ok(()),
+            Some(left) => Err(StepError::LeftAlone(left.wait)),
+        }
+    }
+
+    /// An upstream's outage, if it is one after which it is left alone, and until when.
+    async fn pause(&self, upstream: &Upstream) -> Result<Option<(Outage, Timestamp)>, StoreError> {
+        let Some(outage) = self.store.outage(upstream).await? else {
+            return Ok(None);
+        };
+        self.suspects.add(upstream);
+        Ok(outage.until.map(|until| (outage, until)))
+    }
+
+    fn leave(&self, outage: Outage, until: Timestamp, now: Timestamp) -> LeftAlone {
         let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
         // Whose time is up is being tried by somebody else, as is one that is being tried.
         let wait = if outage.probing || left.is_zero() {
@@ -144,33 +179,32 @@ impl Engine {
             left.min(PAUSES.1)
         };
         let wait = wait + PROBE_LOOK.mul_f64(2.0 * self.clock.fraction());
-        Ok(Some(LeftAlone { outage, wait }))
+        LeftAlone { outage, wait }
     }
 
-    /// Makes a request, and notes whether the upstream answered.
+    /// Asks an upstream, and notes whether it answered. What was found out without a request (the
+    /// kind knows of no such thing, there is no token, its rate limit is known to be used up) says nothing of that.
     pub(super) async fn heard<T, E: Unanswered>(
         &self,
         upstream: &Upstream,
-        request: impl Future<Output = Result<T, E>>,
+        asking: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let result = request.await;
+        let (result, has_asked) = http::watched(asking).await;
         match &result {
+            _ if !has_asked => self.leave_try(upstream).await,
             Err(error) if error.is_outage() => self.note_unanswered(upstream, error).await,
             Ok(_) | Err(_) => self.note_answered(upstream).await,
         }
         result
     }
 
-    /// Like [`heard`](Self::heard), of what not every kind asks for: that there is nothing may
-    /// have been found out without a request, and says nothing of the upstream.
-    pub(super) async fn heard_if_some<T, E: Unanswered>(
-        &self,
-        upstream: &Upstream,
-        request: impl Future<Output = Result<Option<T>, E>>,
-    ) -> Result<Option<T>, E> {
-        match request.await {
-            Ok(None) => Ok(None),
-            said => self.heard(upstream, std::future::ready(said)).await,
+    /// Leaves to somebody else the try that [`left_alone`](Self::left_alone) may have granted.
+    async fn leave_try(&self, upstream: &Upstream) {
+        if !self.suspects.has(upstream) {
+            return;
+        }
+        if let Err(error) = self.store.unprobed(upstream, self.clock.now()).await {
+            error!("cannot leave it to others to try {upstream}: {error}");
         }
     }
 

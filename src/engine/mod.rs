@@ -120,6 +120,9 @@ enum StepError {
     /// Someone else has the work by now.
     #[error("the lease has passed on")]
     LeaseLost,
+    /// Whom it has to ask does not answer and is left alone for so long.
+    #[error("whom it asks has not answered lately")]
+    LeftAlone(Duration),
 }
 
 impl Engine {
@@ -168,14 +171,14 @@ impl Engine {
     /// Does steps as they come due, until `stop` turns true; then lets steps in hand finish,
     /// for [`STOP_LIMIT`] and some seconds at most.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        tokio::select! {
+        // Sites that are new in a configuration of after the start are seen by `changed` below.
+        let mut are_all_looked_after = tokio::select! {
             biased;
-            () = self.look_after_all() => {}
+            all = self.look_after_all() => all,
             () = stopped(&mut stop, Duration::ZERO) => return,
-        }
+        };
         let cut = watch::Sender::new(false);
         let mut config = self.config.clone();
-        config.mark_unchanged();
         let mut in_hand = JoinSet::new();
         let crowds = crowd::Crowds::default();
         let listening = self.listen();
@@ -198,15 +201,18 @@ impl Engine {
                 biased;
                 () = stopped(&mut stop, Duration::ZERO) => break,
                 // A site may be new, or follow something else from now on.
-                Ok(()) = config.changed() => tokio::select! {
-                    biased;
-                    () = self.look_after_all() => {}
-                    () = stopped(&mut stop, LAST_LOOK) => break,
-                },
+                Ok(()) = config.changed() => are_all_looked_after = false,
                 () = &mut listening => {}
                 () = rung => {}
                 Some(_) = in_hand.join_next() => {}
                 () = self.clock.sleep(wait) => {}
+            }
+            if !are_all_looked_after {
+                are_all_looked_after = tokio::select! {
+                    biased;
+                    all = self.look_after_all() => all,
+                    () = stopped(&mut stop, LAST_LOOK) => break,
+                };
             }
             // Looking takes the longer, the more there is to do, and each step that is over asks
             // for a look: a fifth of the time at most goes into looking.
@@ -232,14 +238,17 @@ impl Engine {
         }
     }
 
-    /// Asks for what is done every now and then, from now on.
-    async fn look_after_all(&self) {
-        if let Err(error) = self.begin_reconciling().await {
+    /// Asks for what is done every now and then, from now on. False if it could not ask for all of it.
+    async fn look_after_all(&self) -> bool {
+        let reconciling = self.begin_reconciling().await;
+        if let Err(error) = &reconciling {
             error!("cannot begin to compare sites with their forges: {error}");
         }
-        if let Err(error) = self.begin_removing().await {
+        let removing = self.begin_removing().await;
+        if let Err(error) = &removing {
             error!("cannot begin to remove what is old: {error}");
         }
+        reconciling.is_ok() && removing.is_ok()
     }
 
     /// Rings the bell when another process announces work. Never returns.
@@ -363,6 +372,11 @@ impl Engine {
             Ok(Err(StepError::Store(StoreError::Outdated))) => {
                 let wait = retry::backoff(attempts, self.clock.fraction());
                 self.put_back(&lease, self.clock.now() + wait, attempts + 1)
+                    .await;
+                return;
+            }
+            Ok(Err(StepError::LeftAlone(wait))) => {
+                self.put_back(&lease, self.clock.now() + wait, attempts)
                     .await;
                 return;
             }

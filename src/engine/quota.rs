@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tracing::debug;
 
 use super::Engine;
-use crate::cdn::{Cdn, CdnError, Limit, Quota};
+use crate::cdn::{Cdn, Limit, Quota};
 use crate::purge::PurgeKind;
 use crate::store::{StoreError, Upstream};
 
@@ -48,7 +48,7 @@ impl Engine {
         limit: Limit,
     ) -> Result<Room, StoreError> {
         let now = self.clock.now();
-        let asked = self.quota_of(cdn, account, now).await;
+        let asked = self.quota_of(cdn, account, now).await?;
         let own = asked.said.get(&kind).copied();
         let since_asked = match own {
             Some(_) => self.store.handed_over(account, kind, asked.at).await?,
@@ -62,13 +62,17 @@ impl Engine {
     }
 
     /// Whether an account says, asked anew, that so many targets are still free today.
-    pub(super) async fn says_free(&self, cdn: &dyn Cdn, kind: PurgeKind, targets: u64) -> bool {
+    pub(super) async fn says_free(
+        &self,
+        cdn: &dyn Cdn,
+        kind: PurgeKind,
+        targets: u64,
+    ) -> Result<bool, StoreError> {
         self.forget_quota(&cdn.account());
-        let asked = self.quota_of(cdn, &cdn.account(), self.clock.now()).await;
-        asked
-            .said
-            .get(&kind)
-            .is_some_and(|quota| quota.left >= targets)
+        let now = self.clock.now();
+        let asked = self.quota_of(cdn, &cdn.account(), now).await?;
+        let quota = asked.said.get(&kind);
+        Ok(quota.is_some_and(|quota| quota.left >= targets))
     }
 
     /// Forgets what an account said: it turned out otherwise, or a new day began.
@@ -80,7 +84,12 @@ impl Engine {
             .remove(account);
     }
 
-    async fn quota_of(&self, cdn: &dyn Cdn, account: &str, now: Timestamp) -> Asked {
+    async fn quota_of(
+        &self,
+        cdn: &dyn Cdn,
+        account: &str,
+        now: Timestamp,
+    ) -> Result<Asked, StoreError> {
         let known = self
             .quotas
             .0
@@ -92,23 +101,25 @@ impl Engine {
             && now < asked.at + FRESH
             && quota_day(asked.at) == quota_day(now)
         {
-            return asked;
+            return Ok(asked);
         }
         let upstream = Upstream::Cdn(account.to_owned());
-        let quotas = async { Ok(Some(cdn.quota().await?).filter(|quotas| !quotas.is_empty())) };
-        let said = self.heard_if_some(&upstream, quotas).await;
-        let said = said.unwrap_or_else(|error: CdnError| {
+        if self.left_alone(&upstream).await?.is_some() {
+            let said = BTreeMap::new();
+            return Ok(Asked { at: now, said });
+        }
+        let said = self.heard(&upstream, cdn.quota()).await;
+        let said = said.unwrap_or_else(|error| {
             debug!(account, "cannot ask for the quota: {error}");
-            None
+            BTreeMap::new()
         });
-        let said = said.unwrap_or_default();
         let asked = Asked { at: now, said };
         self.quotas
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(account.to_owned(), asked.clone());
-        asked
+        Ok(asked)
     }
 }
 

@@ -27,6 +27,9 @@ const ON_ITS_WAY: Duration = Duration::from_secs(10);
 /// How a run came about that reconciliation found to be missing.
 pub(super) const ORIGIN: &str = "reconciliation";
 
+/// Branches, or an environment without a name, and where each stands.
+type Heads = Vec<(String, Result<Option<CommitId>, ForgeError>)>;
+
 impl Engine {
     /// Asks for a first look at every site.
     pub(super) async fn begin_reconciling(&self) -> Result<(), StoreError> {
@@ -52,7 +55,7 @@ impl Engine {
             return Ok(Outcome::done(Vec::new()));
         };
         let upstream = Upstream::Forge(site.forge.clone());
-        if let Some(left) = self.left_alone(&upstream).await? {
+        if let Some(left) = self.left_alone_for_now(&upstream).await? {
             let at = self.clock.now() + left.wait;
             return Ok(Outcome::again(Vec::new(), at, 0));
         }
@@ -61,7 +64,7 @@ impl Engine {
         // First: what it brings makes the heads known.
         self.take_missed(&config, site, is_new).await?;
         let (mut first, mut missing) = (Vec::new(), Vec::new());
-        for (git_ref, head) in self.heads(&config, site).await {
+        for (git_ref, head) in self.heads(&config, site).await? {
             match head {
                 // What was live before a deployment nobody can say once it is done; a push says it itself.
                 Ok(Some(_)) if is_new && site.trigger != Trigger::Push => {}
@@ -106,25 +109,22 @@ impl Engine {
     }
 
     /// Where each branch or environment that the site follows stands, as far as that can be asked.
-    async fn heads(
-        &self,
-        config: &Config,
-        site: &Site,
-    ) -> Vec<(String, Result<Option<CommitId>, ForgeError>)> {
+    async fn heads(&self, config: &Config, site: &Site) -> Result<Heads, StepError> {
         let Some(forge) = config.forges.get(&site.forge) else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
         match &site.trigger {
             Trigger::Push => self.branch_heads(forge.as_ref(), site).await,
             Trigger::Deployment(environment) => {
                 let upstream = Upstream::Forge(site.forge.clone());
+                self.may_ask(&upstream).await?;
                 let head = forge.environment_head(&site.repo, environment);
-                let head = self.heard_if_some(&upstream, head).await;
-                vec![(String::new(), head)]
+                let head = self.heard(&upstream, head).await;
+                Ok(vec![(String::new(), head)])
             }
             // That a branch moved does not say that its workflow, pipeline or release came to an end.
             Trigger::Workflow(_) | Trigger::Pipeline(_) | Trigger::Release | Trigger::PageBuild => {
-                Vec::new()
+                Ok(Vec::new())
             }
         }
     }
@@ -152,22 +152,19 @@ impl Engine {
     }
 
     /// Branches that are named, not matched by a pattern: only these can be asked for.
-    async fn branch_heads(
-        &self,
-        forge: &dyn Forge,
-        site: &Site,
-    ) -> Vec<(String, Result<Option<CommitId>, ForgeError>)> {
+    async fn branch_heads(&self, forge: &dyn Forge, site: &Site) -> Result<Heads, StepError> {
         let upstream = Upstream::Forge(site.forge.clone());
         let mut heads = Vec::new();
         for branch in site.branches.iter().map(crate::rules::Glob::text) {
             if is_pattern(branch) {
                 continue;
             }
+            self.may_ask(&upstream).await?;
             let head = forge.branch_head(&site.repo, branch);
             let head = self.heard(&upstream, head).await.map(Some);
             heads.push((GitRef::Branch(branch.to_owned()).to_string(), head));
         }
-        heads
+        Ok(heads)
     }
 }
 

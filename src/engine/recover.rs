@@ -90,8 +90,9 @@ impl Engine {
             read.map_or(now - FAR_BACK, |read| (read - OVERLAP).max(now - FAR_BACK))
         };
         let upstream = Upstream::Forge(site.forge.clone());
+        self.may_ask(&upstream).await?;
         let log = forge.delivery_log(&site.repo, &hook, since);
-        let log = match self.heard_if_some(&upstream, log).await {
+        let log = match self.heard(&upstream, log).await {
             Ok(Some(log)) => log,
             Ok(None) => return Ok(()),
             Err(error @ ForgeError::Later { .. }) => {
@@ -169,8 +170,9 @@ impl Engine {
         of_repo: Option<&RepoPath>,
     ) -> Result<bool, StepError> {
         let upstream = Upstream::Forge(site.forge.clone());
+        self.may_ask(&upstream).await?;
         let sent = forge.logged_delivery(&site.repo, delivery);
-        let sent = match self.heard_if_some(&upstream, sent).await {
+        let sent = match self.heard(&upstream, sent).await {
             Ok(Some(sent)) => sent,
             Ok(None) | Err(ForgeError::Gone(_)) => {
                 warn!(

@@ -52,11 +52,6 @@ impl Engine {
             .into_iter()
             .next()
         {
-            if config.cdns.contains_key(&lost.cdn)
-                && let Some(left) = self.left_alone(&upstream).await?
-            {
-                return self.wait_for_answer(&left, kind, &lost.cdn, work).await;
-            }
             return self.recover(&config, lost, work).await;
         }
         let now = self.clock.now();
@@ -84,7 +79,7 @@ impl Engine {
                 let now = self.clock.now();
                 return Ok(Outcome::again(fail(all, &why, Only::Open, now), now, 0));
             };
-            if let Some(left) = self.left_alone(&upstream).await? {
+            if let Some(left) = self.left_alone_for_now(&upstream).await? {
                 return self.wait_for_answer(&left, kind, &next.cdn, work).await;
             }
             let room = self.room(cdn.as_ref(), account, kind, limit).await?;
@@ -106,6 +101,10 @@ impl Engine {
             .unwrap_or(usize::MAX)
             .min(room.per_request);
         let batch = self.store.next_batch(account, kind, &next, most).await?;
+        if batch.purges.is_empty() {
+            // The run that wanted them has come to its end meanwhile.
+            return Ok(Outcome::again(Vec::new(), self.clock.now(), 0));
+        }
         let request = Batch {
             kind,
             mode: batch.mode,
@@ -113,6 +112,9 @@ impl Engine {
         };
         self.keep_rate(account, kind, limit.requests_per_second)
             .await?;
+        if let Some(left) = self.left_alone(&upstream).await? {
+            return self.wait_for_answer(&left, kind, &next.cdn, work).await;
+        }
 
         let now = self.clock.now();
         let mut task = StoredTask {
@@ -178,12 +180,9 @@ impl Engine {
         let (account, kind) = (task.account.clone(), task.kind);
         task.error = Some(message.clone());
         if error.maybe_done {
-            // Stays on its way: the next step asks the CDN's history.
-            return Ok(Outcome::again(
-                vec![Write::Task(task)],
-                now + wait,
-                work.attempts + 1,
-            ));
+            // Stays on its way: the next step asks the CDN's history, as often as it takes,
+            // however often the batch was not taken before.
+            return Ok(Outcome::again(vec![Write::Task(task)], now + wait, 1));
         }
 
         task.state = TaskState::Ended;
@@ -205,7 +204,7 @@ impl Engine {
             && let Some(cdn) = self.config().cdns.get(&batch.cdn)
             && self
                 .says_free(cdn.as_ref(), kind, size.unsigned_abs())
-                .await
+                .await?
         {
             // Some codes say "over a limit" of a day and of a request alike; the quota tells which.
             class = ErrorClass::Split;
@@ -329,6 +328,11 @@ impl Engine {
             && self.store.has_nameless(&lost.account, lost.kind).await?
         {
             return Ok(Outcome::again(Vec::new(), named, work.attempts));
+        }
+        if let Some(left) = self.left_alone(&upstream).await? {
+            return self
+                .wait_for_answer(&left, lost.kind, &lost.cdn, work)
+                .await;
         }
         let others = self.tasks_of_others(&lost).await?;
         let found = cdn.find(&in_flight, &others, &pace);

@@ -20,7 +20,7 @@ use url::{Url, form_urlencoded};
 use super::ForgeError;
 use crate::clock::Clock;
 use crate::event::RepoPath;
-use crate::http::{AnswerError, Outside, read_answer, why};
+use crate::http::{AnswerError, Outside, execute, read_answer, why};
 use crate::quote::Quotes;
 
 /// How long to wait when a forge says "too fast" but not for how long.
@@ -156,8 +156,8 @@ impl Api {
             Method::GET => request.try_clone(),
             _ => None,
         };
-        let response = match (client.execute(request).await, once_more) {
-            (Err(error), Some(request)) if was_closed(&error) => client.execute(request).await,
+        let response = match (execute(&client, request).await, once_more) {
+            (Err(error), Some(request)) if was_closed(&error) => execute(&client, request).await,
             (result, _) => result,
         };
         let response = response.map_err(broken)?;

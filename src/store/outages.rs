@@ -139,6 +139,20 @@ impl Store {
         .await
     }
 
+    /// Leaves it to somebody else, from `now` on, to try whether an upstream answers again.
+    pub async fn unprobed(&self, upstream: &Upstream, now: Timestamp) -> Result<(), StoreError> {
+        undisturbed(|| async {
+            let mut tx = self.database.begin().await?;
+            tx.execute(
+                "UPDATE outages SET until = $2, probing = 0 WHERE upstream = $1 AND probing = 1",
+                params![upstream.to_string(), now.as_millisecond()],
+            )
+            .await?;
+            tx.commit().await
+        })
+        .await
+    }
+
     /// Notes that an upstream answers. True if it had not before.
     pub async fn answered(&self, upstream: &Upstream) -> Result<bool, StoreError> {
         undisturbed(|| async {

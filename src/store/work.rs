@@ -147,7 +147,7 @@ const DUE: &str = "CASE
 /// What becomes of a work item when its step is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// The step goes on; the lease is kept.
+    /// The step goes on; the lease is kept, and what failed before counts no more.
     Keep,
     /// There is nothing more to do for now.
     Done,
@@ -366,15 +366,12 @@ pub(super) async fn settle(
     let (due_at, attempts) = match after {
         After::Keep => {
             let held = tx
-                .query(
-                    &format!(
-                        "SELECT id FROM work WHERE id = $1 AND lease = $2 {}",
-                        tx.keep_rows()
-                    ),
+                .execute(
+                    "UPDATE work SET attempts = 0 WHERE id = $1 AND lease = $2",
                     params![id, &lease.token],
                 )
                 .await?;
-            return Ok(!held.is_empty());
+            return Ok(held > 0);
         }
         After::Done => {
             let removed = tx

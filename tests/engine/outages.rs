@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use purgehook::run::{RunId, RunState};
 use purgehook::sandbox::{Call, Change, Fault, Often, Repository, Service};
+use purgehook::store::WorkKey;
 
 use crate::world::World;
 
@@ -237,4 +239,78 @@ async fn a_forge_without_a_log_of_deliveries_does_not_count_as_answering_for_it(
     let silent = sites.world.engine.silent().await.unwrap();
     assert_eq!(silent.len(), 1, "{silent:?}");
     assert_eq!(silent[0].since, began);
+}
+
+#[tokio::test]
+async fn a_site_with_nothing_to_ask_takes_no_try_from_those_who_have() {
+    let rules = format!(
+        "{RULES}  three:
+    repo: gitlab:acme/docs
+    trigger: {{pipeline: success}}
+    base_urls: ['https://www.example.com']
+    cdns: [huawei]
+    rules: [{{match: ['*.html'], urls: ['/{{path}}']}}]
+"
+    );
+    let sites = Sites::with(&rules).await;
+    let faults = sites.world.sandbox.faults();
+    faults.add(Service::GitLab, "*", Often::Always, Fault::DropBefore);
+    let (_, run) = sites.push(&sites.docs, "second").await;
+    while sites.world.engine.silent().await.unwrap().is_empty() {
+        sites.world.step().await;
+    }
+    let over = sites.world.engine.silent().await.unwrap()[0].until;
+
+    faults.clear();
+    sites.world.time.move_to(over);
+    // Before all that is due.
+    let site = "three".to_owned();
+    let look = WorkKey::Reconcile { site };
+    let store = sites.world.store();
+    store.ask(&look, Timestamp::UNIX_EPOCH).await.unwrap();
+    sites.world.settle().await;
+
+    let run = sites.world.run(&run).await;
+    assert_eq!(run.state, RunState::Succeeded, "{}", run.summary);
+    let took = run.ended_at.unwrap().duration_since(over);
+    assert!(took.as_secs() < 50, "{took}");
+}
+
+#[tokio::test]
+async fn a_cdn_that_wants_to_be_left_alone_for_a_day_is_asked_again_after_a_quarter_of_an_hour() {
+    let sites = Sites::new().await;
+    let faults = sites.world.sandbox.faults();
+    for (action, seconds) in [("PurgeUrlsCache", 86_400), ("DescribePurgeTasks", u32::MAX)] {
+        let away = Fault::Http(503, Some(seconds));
+        faults.add(Service::TencentCdn, action, Often::Times(1), away);
+    }
+
+    let (_, run) = sites.push(&sites.website, "second").await;
+    sites.world.settle().await;
+
+    let run = sites.world.run(&run).await;
+    assert_eq!(run.state, RunState::Succeeded, "{}", run.summary);
+    let took = run.ended_at.unwrap().duration_since(run.created_at);
+    assert!((30..40).contains(&(took.as_secs() / 60)), "{took}");
+    assert_eq!(sites.world.sandbox.tencent_cdn().purged().len(), 1);
+}
+
+#[tokio::test]
+async fn a_lost_batch_is_looked_for_again_and_again_however_often_it_was_not_taken_before() {
+    let sites = Sites::new().await;
+    let faults = sites.world.sandbox.faults();
+    for (action, times, fault) in [
+        ("PurgeUrlsCache", 12, Fault::Throttle),
+        ("PurgeUrlsCache", 1, Fault::DropAfter),
+        ("DescribePurgeTasks", 3, Fault::Http(503, None)),
+    ] {
+        faults.add(Service::TencentCdn, action, Often::Times(times), fault);
+    }
+
+    let (_, run) = sites.push(&sites.website, "second").await;
+    sites.world.settle().await;
+
+    assert_eq!(sites.world.run(&run).await.state, RunState::Succeeded);
+    assert_eq!(faults.pending(), 0);
+    assert_eq!(sites.world.sandbox.tencent_cdn().purged().len(), 1);
 }

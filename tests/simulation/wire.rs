@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use purgehook::http;
 
 use crate::process::{Chance, Process, Time};
 use crate::trace::Trace;
@@ -132,6 +133,7 @@ impl Wire {
         work: impl FnOnce() -> T,
     ) -> Result<T, Mishap> {
         process.point("before a request").await;
+        http::note_request();
         let mishap = self.mishap();
         self.tell(&format!("{} -> {}: {what}", process.name, self.name));
         // What is on its way arrives, whatever becomes of its sender.
