@@ -144,8 +144,10 @@ pub(super) async fn find(
         return Ok(None);
     };
     let wanted = Targets::new(&lost.batch.targets);
-    let candidates = candidates(cdn, lost, first, requests).await?;
-    for id in candidates.into_iter().filter(|id| !others.contains(id)) {
+    let others: BTreeSet<&str> = others.iter().flat_map(|ids| ids.split(',')).collect();
+    let mut candidates = candidates(cdn, lost, first, requests).await?;
+    candidates.retain(|id| !others.contains(id.as_str()));
+    for id in candidates {
         let listed = detail(cdn, &id, requests).await?;
         let urls = listed
             .entries
