@@ -204,7 +204,8 @@ pub trait Cdn: Send + Sync {
     async fn follow(&self, tasks: &[InFlight], pace: &Pace) -> Result<Vec<Report>, CdnError>;
 
     /// Looks for a batch whose answer was lost in the CDN's history: the task id if it was taken.
-    /// `others` are the ids of tasks that are known to be other batches'.
+    /// `others` are the ids of tasks that are known to be other batches', as they were told. What may
+    /// be one of these is not the batch: to purge twice costs quota, and not to purge a stale page.
     async fn find(
         &self,
         lost: &InFlight,

@@ -146,29 +146,46 @@ pub async fn find(
         };
         query.insert(filter.to_owned(), json!(only));
     }
-    let mut listed = list(client, lost.batch.kind, query, requests).await?;
-    let others: BTreeSet<&str> = others.iter().flat_map(|ids| ids.split(',')).collect();
-    listed
-        .entries
-        .retain(|entry| name(entry).is_none_or(|name| !others.contains(name.as_str())));
-    let entries = nearest(lost, &listed);
-    let urls = entries.iter().flat_map(|entry| urls(entry));
-    if entries.is_empty() || !Targets::new(&lost.batch.targets).all_in(urls) {
-        return Ok(None);
+    let listed = list(client, lost.batch.kind, query, requests).await?;
+    let told: BTreeSet<String> = others
+        .iter()
+        .flat_map(|ids| ids.split(',').map(str::to_owned))
+        .collect();
+    let mut names = names_of_all(lost, &listed, &told);
+    // Entries that do not say whose they are may be another's: it is asked for them by its id.
+    if names.iter().any(|name| name.starts_with(BY_ENTRY)) {
+        let mut others = told.clone();
+        for id in told.iter().filter(|id| !id.starts_with(BY_ENTRY)) {
+            let its = ask_for(client, lost, id, requests).await?;
+            if its.entries.is_empty() {
+                return Ok(None);
+            }
+            others.extend(its.entries.iter().filter_map(name));
+        }
+        names = names_of_all(lost, &listed, &others);
     }
-    let mut ids: Vec<String> = entries.into_iter().filter_map(name).collect();
-    ids.sort();
-    ids.dedup();
-    Ok((!ids.is_empty()).then(|| ids.join(",")))
+    Ok((!names.is_empty()).then(|| Vec::from_iter(names).join(",")))
 }
 
-/// The entries that fit a batch's kind, URLs and time; for each target those that are nearest in time.
-fn nearest<'l>(task: &InFlight, listed: &'l Listed) -> Vec<&'l Entry> {
+/// What the entries are called that fit a batch and are not others'; nothing unless all its targets are in them.
+fn names_of_all(lost: &InFlight, listed: &Listed, others: &BTreeSet<String>) -> BTreeSet<String> {
+    let entries = nearest(lost, listed, others);
+    let urls = entries.iter().flat_map(|entry| urls(entry));
+    if !Targets::new(&lost.batch.targets).all_in(urls) {
+        return BTreeSet::new();
+    }
+    entries.into_iter().filter_map(name).collect()
+}
+
+/// The entries that fit a batch's kind, URLs and time and are not others'; for each target those that
+/// are nearest in time.
+fn nearest<'l>(task: &InFlight, listed: &'l Listed, others: &BTreeSet<String>) -> Vec<&'l Entry> {
     let targets = Targets::new(&task.batch.targets);
     let mut fitting: Vec<(SignedDuration, &Entry)> = listed
         .entries
         .iter()
         .filter(|entry| is_of(entry, task))
+        .filter(|entry| name(entry).is_none_or(|name| !others.contains(&name)))
         .filter_map(|entry| {
             let text = entry.datetime.as_deref()?;
             let after = written_after(text, task.submitted_at, listed.ahead)?;
@@ -203,7 +220,7 @@ fn report_on(task: &InFlight, report: &mut Report, listed: &Listed) {
     let by_id: Vec<&Entry> = listed.entries.iter().filter(named).collect();
     let known_by_task = listed.entries.iter().any(|entry| entry.task_id.is_some());
     let entries = if by_id.is_empty() && (ids.is_empty() || !known_by_task) {
-        nearest(task, listed)
+        nearest(task, listed, &BTreeSet::new())
     } else {
         by_id
     };

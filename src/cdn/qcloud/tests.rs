@@ -205,6 +205,34 @@ async fn a_lost_batch_is_found_by_its_urls_and_its_time() {
 }
 
 #[actix_web::test]
+async fn another_batch_of_the_same_urls_is_asked_which_entries_are_its_own() {
+    let [others, mine] = [41, 42].map(|id| entry(id, &[PAGE_A], 0, 1));
+    let both = logs(&[others.clone(), mine]);
+    let only = logs(std::slice::from_ref(&others));
+    let api = FakeApi::told([
+        both.clone(),
+        only.clone(),
+        only.clone(),
+        only.clone(),
+        both,
+        logs(&[]),
+    ])
+    .await;
+    let cdn = cdn(&api);
+    let lost = in_flight(None, PurgeKind::Url, &[PAGE_A]);
+    let known = BTreeSet::from(["1480069888795584532".to_owned()]);
+
+    let taken = cdn.find(&lost, &known, &pace()).await.unwrap();
+    let not_taken = cdn.find(&lost, &known, &pace()).await.unwrap();
+    let in_doubt = cdn.find(&lost, &known, &pace()).await.unwrap();
+
+    assert_eq!(taken.as_deref(), Some("log:42"));
+    assert_eq!(not_taken, None);
+    assert_eq!(in_doubt, None);
+    assert_eq!(api.asked()[1].form()["taskId"], "1480069888795584532");
+}
+
+#[actix_web::test]
 async fn the_modules_code_says_more_than_the_common_one() {
     let host = "(9110)add_push cdn no such host";
     for (answer, class, code) in [
