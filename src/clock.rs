@@ -86,6 +86,12 @@ impl Clock {
     }
 }
 
+/// The least of all ids that can be made at a moment or later.
+pub fn first_id_of(moment: Timestamp) -> String {
+    let ms = u64::try_from(moment.as_millisecond()).unwrap_or(0);
+    ulid::Ulid::from_parts(ms, 0).to_string()
+}
+
 struct SystemTime;
 
 #[async_trait]

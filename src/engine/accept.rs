@@ -128,6 +128,8 @@ impl Engine {
             Ok(sites) => sites,
             Err(why) => return Ok(Received::Ignored { why }),
         };
+        // Before the id, by which a delivery is looked for at its time.
+        let received_at = self.now();
         let delivery = self.clock.new_id();
         let mut runs: Vec<Run> = sites
             .iter()
@@ -152,7 +154,7 @@ impl Engine {
             body: config.quotes.body_without_secrets(came.body),
             source: came.source,
             sent_at: came.sent_at,
-            received_at: self.now(),
+            received_at,
             runs,
         };
         let source = came.source;

@@ -9,6 +9,7 @@ use super::database::{Row, Transaction, params};
 use super::work::{self, WorkKey};
 use super::writes::{self, Write};
 use super::{Store, StoreError, Value, runs, statuses, timestamp, undisturbed};
+use crate::clock;
 use crate::run::{Run, RunId, RunState, StatusState, Step};
 
 /// Ids that are looked for in one statement.
@@ -301,15 +302,17 @@ async fn seen_before(
         }
     }
     if new.source == Source::Log {
-        // It comes long after its time: what matters is what came then.
+        // It comes long after its time: what matters is what came then. Ids are made when deliveries come.
         let rows = tx
             .query(
                 "SELECT id FROM deliveries
-                 WHERE forge = $1 AND stream = $2 AND meaning = $3 AND received_at > $4 AND received_at < $5
+                 WHERE forge = $1 AND stream = $2 AND id > $3
+                     AND meaning = $4 AND received_at > $5 AND received_at < $6
                  ORDER BY id DESC LIMIT 1",
                 params![
                     &new.forge,
                     &new.stream,
+                    clock::first_id_of(new.sent_at - SAME),
                     &new.meaning,
                     (new.sent_at - SAME).as_millisecond(),
                     (new.sent_at + SAME).as_millisecond()

@@ -16,6 +16,7 @@ const VERSIONS: &[(i64, &str, &str)] = &[
     (3, "observe", include_str!("schema/0003_observe.sql")),
     (4, "outages", include_str!("schema/0004_outages.sql")),
     (5, "removal", include_str!("schema/0005_removal.sql")),
+    (6, "narrow", include_str!("schema/0006_narrow.sql")),
 ];
 
 /// The schema for SQLite.

@@ -11,6 +11,7 @@ use serde::de::{Error, SeqAccess, Visitor};
 use super::database::{Row, Transaction, params};
 use super::{Store, StoreError, Value, timestamp};
 use crate::changes::{ChangeKind, FilePath};
+use crate::clock;
 use crate::run::{Run, RunId, RunState, Step};
 
 /// Which runs to list. Everything unset: all of them.
@@ -103,22 +104,19 @@ impl Store {
         Ok((!known.is_empty()).then_some(runs))
     }
 
-    /// The newest run of a site, or of a site at one ref.
+    /// The newest run of a site, or of a site at one ref. An empty ref, such as an environment's, is any.
     pub async fn newest_run(
         &self,
         site: &str,
         git_ref: Option<&str>,
     ) -> Result<Option<Run>, StoreError> {
-        let rows = self
-            .database
-            .read(
-                &format!(
-                    "SELECT {COLUMNS} FROM runs
-                     WHERE site = $1 AND ($2 = '' OR git_ref = $2) ORDER BY id DESC LIMIT 1"
-                ),
-                params![site, git_ref.unwrap_or_default()],
-            )
-            .await?;
+        let (of_ref, values) = match git_ref {
+            Some(git_ref) if !git_ref.is_empty() => ("AND git_ref = $2", params![site, git_ref]),
+            Some(_) | None => ("", params![site]),
+        };
+        let sql =
+            format!("SELECT {COLUMNS} FROM runs WHERE site = $1 {of_ref} ORDER BY id DESC LIMIT 1");
+        let rows = self.database.read(&sql, values).await?;
         rows.first().map(run).transpose()
     }
 
@@ -157,12 +155,14 @@ impl Store {
         id: &RunId,
         since: Timestamp,
     ) -> Result<Vec<String>, StoreError> {
+        // A run gets its id after its time, so none of these is before both.
+        let first = clock::first_id_of(since).min(id.0.clone());
         let rows = self
             .database
             .read(
                 "SELECT DISTINCT commit_id FROM runs
-                 WHERE site = $1 AND (id > $2 OR created_at > $3)",
-                params![site, &id.0, since.as_millisecond()],
+                 WHERE site = $1 AND id > $2 AND (id > $3 OR created_at > $4)",
+                params![site, first, &id.0, since.as_millisecond()],
             )
             .await?;
         rows.iter().map(|row| row.text("commit_id")).collect()

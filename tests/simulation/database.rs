@@ -2,7 +2,7 @@
 //! in it happens in the same order each time.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use purgehook::store::{Database, Row, StoreError, Transaction, Value};
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, StatementStatus};
 
 use crate::process::{Chance, Process, Time};
 use crate::promises::Promises;
@@ -21,22 +21,32 @@ thread_local! {
     /// takes less time than making one, and finds its statements prepared.
     static LEFT_BEHIND: RefCell<Option<Connection>> = const { RefCell::new(None) };
     /// What stores ask of their databases on this thread, where somebody wants to know.
-    static ASKED: RefCell<Option<BTreeSet<String>>> = const { RefCell::new(None) };
+    static ASKED: RefCell<Option<Statements>> = const { RefCell::new(None) };
 }
 
+/// Statements, with some of what was bound to each.
+pub type Statements = BTreeMap<String, Vec<Vec<Value>>>;
+
+/// Of so many times that a statement is given, what was bound is noted.
+const TIMES: usize = 10;
+
 /// Every statement that the store gives a database on this thread while something happens.
-pub fn statements(happen: impl FnOnce()) -> BTreeSet<String> {
-    ASKED.set(Some(BTreeSet::new()));
+pub fn statements(happen: impl FnOnce()) -> Statements {
+    ASKED.set(Some(Statements::new()));
     happen();
     ASKED.take().unwrap()
 }
 
-fn note(sql: &str) {
+fn note(sql: &str, params: &[Value]) {
     ASKED.with_borrow_mut(|asked| {
-        if let Some(asked) = asked
-            && !asked.contains(sql)
+        let Some(asked) = asked else { return };
+        if !asked.contains_key(sql) {
+            asked.insert(sql.to_owned(), Vec::new());
+        }
+        if let Some(times) = asked.get_mut(sql)
+            && times.len() < TIMES
         {
-            asked.insert(sql.to_owned());
+            times.push(params.to_vec());
         }
     });
 }
@@ -59,6 +69,68 @@ pub fn scans(sql: &str) -> Vec<String> {
         .filter_map(|step| step.strip_prefix("SCAN "))
         .map(ToOwned::to_owned)
         .collect()
+}
+
+/// How many runs [`PAST`] is.
+pub const PAST_RUNS: i32 = 500;
+
+/// Runs of one site that ended before any world begins, each with a delivery, a purge, a task and a status.
+const PAST: &str = "
+CREATE TEMP TABLE past AS
+    WITH RECURSIVE past (id, at) AS (
+        SELECT printf('00%024d', 1), unixepoch('2026-01-01') * 1000
+        UNION ALL SELECT printf('00%024d', id + 1), at + 1000 FROM past LIMIT 500)
+    SELECT id, at FROM past;
+INSERT INTO deliveries
+    (id, forge, forge_delivery, event, stream, meaning, content_type, body, received_at)
+    SELECT id, 'host', id, 'push', 'acme/website refs/heads/main', id, '', '', at FROM past;
+INSERT INTO runs
+    (id, site, forge, repo, git_ref, commit_id, delivery, origin, bases, state, step, summary, problems,
+     created_at, deadline, ended_at)
+    SELECT id, 'www', 'host', 'acme/website', 'refs/heads/old', id, id, 'push', '[]', 'succeeded', 'ended',
+        '', '[]', at, at, at FROM past;
+INSERT INTO purges (run, seq, cdn, account, kind, target, rule, state, task, attempts)
+    SELECT id, 1, 'edge', 'edge', 'url', 'https://www.example.com/a.html', 'pages', 'done', id, 1 FROM past;
+INSERT INTO tasks (id, account, cdn, kind, state, vendor_id, size, submitted_at, deadline, ended_at)
+    SELECT id, 'edge', 'edge', 'url', 'ended', id, 1, at, at, at FROM past;
+INSERT INTO statuses (run, seq, state, description, wanted_at, posted_at)
+    SELECT id, 1, 'success', '', at, at FROM past;
+DROP TABLE past;";
+
+/// How many steps of SQLite's machine each statement takes at most, in a database that keeps nothing and in
+/// one that keeps a long past.
+pub fn costs(statements: &Statements) -> BTreeMap<&str, [i32; 2]> {
+    let connection = LEFT_BEHIND.take().unwrap_or_else(made);
+    emptied(&connection);
+    let cost = |sql: &str| {
+        let times = statements[sql].iter();
+        times.map(|params| steps(&connection, sql, params)).max()
+    };
+    let costs = |sql: &String| cost(sql).unwrap_or_default();
+    let empty: Vec<i32> = statements.keys().map(costs).collect();
+    connection.execute_batch(PAST).unwrap();
+    let full: Vec<i32> = statements.keys().map(costs).collect();
+    emptied(&connection);
+    LEFT_BEHIND.set(Some(connection));
+    let both = empty
+        .into_iter()
+        .zip(full)
+        .map(|(empty, full)| [empty, full]);
+    statements.keys().map(String::as_str).zip(both).collect()
+}
+
+/// How many steps a statement takes. What it does is undone.
+fn steps(connection: &Connection, sql: &str, params: &[Value]) -> i32 {
+    connection.execute_batch("BEGIN").unwrap();
+    let mut statement = connection.prepare(sql).unwrap();
+    bind(&mut statement, params.to_vec()).unwrap();
+    let mut rows = statement.raw_query();
+    while rows.next().unwrap().is_some() {}
+    drop(rows);
+    let steps = statement.get_status(StatementStatus::VmStep);
+    drop(statement);
+    connection.execute_batch("ROLLBACK").unwrap();
+    steps
 }
 
 /// What outlives processes.
@@ -231,7 +303,7 @@ impl Database for Opened {
 
     async fn read(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         self.process.others().await;
-        note(sql);
+        note(sql, &params);
         self.disk.on(|connection| query(connection, sql, params))
     }
 
@@ -284,7 +356,7 @@ impl Drop for Open {
 #[async_trait]
 impl Transaction for Open {
     async fn execute(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
-        note(sql);
+        note(sql, &params);
         self.disk.on(|connection| {
             let mut statement = connection.prepare_cached(sql).map_err(failed)?;
             bind(&mut statement, params)?;
@@ -294,7 +366,7 @@ impl Transaction for Open {
     }
 
     async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        note(sql);
+        note(sql, &params);
         self.disk.on(|connection| query(connection, sql, params))
     }
 

@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use purgehook::cdn::{Cdn, Limit, Limits};
 use purgehook::config::{Config, Reach};
 use purgehook::engine::{Engine, Received};
 use purgehook::forge::Headers;
 use purgehook::purge::PurgeKind;
 use purgehook::run::RunId;
-use purgehook::store::Store;
+use purgehook::store::{NewDelivery, Source, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -31,6 +30,9 @@ use crate::{cdn, forge};
 const LOOK: Duration = Duration::from_secs(20);
 /// The longest that everything may take in the end: runs have six hours, and quotas a day.
 const PATIENCE: Duration = Duration::from_secs(32 * 60 * 60);
+
+/// When worlds begin. Quotas begin anew at 16:00.
+const BEGIN: &str = "2026-01-05T15:48:00Z";
 
 /// One run of the program.
 struct Life {
@@ -95,6 +97,39 @@ pub fn happen(seed: u64) -> Trace {
     trace
 }
 
+/// Takes in a delivery out of a forge's log, as no world does.
+pub fn take_from_a_log() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (chance, trace) = (Chance::new(0), Trace::default());
+        let time = Time::beginning_at(BEGIN.parse().unwrap());
+        let store = Store::on(Box::new(Opened {
+            disk: Disk::new(false, &chance, time, &trace),
+            process: Process::new("life".to_owned(), time, &chance, &trace),
+            promises: None,
+        }));
+        let lost = NewDelivery {
+            id: "lost".to_owned(),
+            forge: "host".to_owned(),
+            forge_delivery: None,
+            event: "push".to_owned(),
+            stream: "acme/website refs/heads/main".to_owned(),
+            meaning: "a to b".to_owned(),
+            content_type: "application/json".to_owned(),
+            body: Vec::new(),
+            source: Source::Log,
+            sent_at: time.now(),
+            received_at: time.now(),
+            runs: Vec::new(),
+        };
+        store.accept(&[lost]).await.unwrap();
+    });
+}
+
 impl World {
     fn new(seed: u64, trace: &Trace) -> Self {
         let chance = Chance::new(seed);
@@ -104,9 +139,7 @@ impl World {
             replicas,
             has_stops: replicas > 1 && chance.one_in(2),
         };
-        // Quotas begin anew at 16:00.
-        let begin: Timestamp = "2026-01-05T15:48:00Z".parse().unwrap();
-        let time = Time::beginning_at(begin);
+        let time = Time::beginning_at(BEGIN.parse().unwrap());
         let caches = Arc::new(Caches::default());
         let disk = Disk::new(nature.replicas > 1, &chance, time, trace);
         let accounts: BTreeMap<String, Arc<Account>> = nature

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use purgehook::changes::{ChangeKind, FilePath};
+use purgehook::clock::first_id_of;
 use purgehook::run::{Run, RunId, RunState, Step};
 use purgehook::store::{After, RunFilter, Store, WorkKey, Write};
 
@@ -13,6 +14,7 @@ on_both!(
     runs_are_listed_newest_first_page_by_page,
     runs_are_found_by_site_state_and_commit,
     the_newest_run_of_a_site_or_ref_is_found,
+    what_came_after_a_run_or_a_moment_is_found,
     every_field_of_a_run_comes_back,
     changes_keep_paths_that_are_no_text,
     runs_are_counted_by_state,
@@ -117,6 +119,8 @@ async fn the_newest_run_of_a_site_or_ref_is_found(opened: Opened) {
         .unwrap()
         .unwrap();
     assert_eq!(of_main.id, run_id(2));
+    let of_any = store.newest_run("www", Some("")).await.unwrap().unwrap();
+    assert_eq!(of_any.id, run_id(3));
     assert!(store.newest_run("docs", None).await.unwrap().is_none());
     let unplanned = store
         .newer_unplanned("www", &run_id(1))
@@ -130,6 +134,44 @@ async fn the_newest_run_of_a_site_or_ref_is_found(opened: Opened) {
             .await
             .unwrap()
             .is_none()
+    );
+}
+
+async fn what_came_after_a_run_or_a_moment_is_found(opened: Opened) {
+    let store = &opened.store;
+    let id_of = |second| RunId(first_id_of(at(second)));
+    let mut runs = Vec::new();
+    for (number, second) in [(1, 10), (2, 20), (3, 30), (4, 40)] {
+        runs.push(Run {
+            id: id_of(second),
+            created_at: at(second),
+            ..run(number)
+        });
+    }
+    write(store, runs.iter().cloned().map(Write::NewRun).collect()).await;
+    let commits = async |second, since| {
+        let mut commits = store
+            .commits_since("www", &id_of(second), at(since))
+            .await
+            .unwrap();
+        commits.sort();
+        commits
+    };
+    let of = |range: std::ops::Range<usize>| {
+        let runs = runs[range].iter();
+        runs.map(|run| run.commit.clone()).collect::<Vec<_>>()
+    };
+
+    assert_eq!(commits(30, 30).await, of(3..4));
+    assert_eq!(commits(30, 15).await, of(1..4), "by the moment");
+    assert_eq!(commits(20, 40).await, of(2..4), "by the run");
+    assert_eq!(commits(40, 40).await, of(0..0));
+    assert!(
+        store
+            .commits_since("docs", &id_of(10), at(0))
+            .await
+            .unwrap()
+            .is_empty()
     );
 }
 
