@@ -34,9 +34,12 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 ///
 /// A replica that stops dead amid a transaction holds up the others until the
 /// server ends its session, which must come before its leases end. And a commit
-/// that is reported is on disk, even where the server's default is otherwise.
+/// that is reported is on disk, even where the server's default is otherwise. What is asked for is
+/// often what is rare or not there: a plan for any value, to which the server turns once it has seen
+/// a statement a few times, would look for it among all that is kept.
 const SESSION: &str = "
     SET idle_in_transaction_session_timeout = '10s';
+    SET plan_cache_mode = 'force_custom_plan';
     SELECT set_config('synchronous_commit', 'on', false)
     WHERE current_setting('synchronous_commit') = 'off'";
 
