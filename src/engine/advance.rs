@@ -184,6 +184,7 @@ impl Engine {
         };
         for mut covered in covered {
             covered.observed = run.observed;
+            covered.covered_by = Some(run.id.clone());
             covered.summary = format!("Covered by {}: {}", short(&run.commit), run.summary);
             writes.push(Write::Status(
                 covered.id.clone(),

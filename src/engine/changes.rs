@@ -16,10 +16,6 @@ use crate::forge::{Forge, ForgeError, Verified};
 use crate::run::{Run, UNKNOWN_COMMIT};
 use crate::store::{StoreError, Upstream};
 
-/// Commits that caches may hold, beyond which what changed counts as unknown: each costs
-/// a comparison, all of them once at the worst, when a new process takes over.
-const MOST_BASES: usize = 200;
-
 impl Engine {
     /// The paths that differ between any of `bases`, in the order in which they were live, and the run's commit.
     pub(super) async fn changes(
@@ -47,10 +43,6 @@ impl Engine {
             return Ok(Ok(ChangeSet::unknown(
                 "it is not known what the caches hold",
             )));
-        }
-        if bases.len() > MOST_BASES {
-            let why = format!("the caches may hold any of {} commits", bases.len());
-            return Ok(Ok(ChangeSet::unknown(why)));
         }
         let Some(forge) = config.forges.get(&run.forge) else {
             let why = format!("the forge {} is no longer configured", run.forge);

@@ -22,6 +22,10 @@ use crate::purge::{PurgeKind, PurgeState};
 use crate::run::{Run, RunId, RunState, UNKNOWN_COMMIT};
 use crate::store::{Held, Only, PurgeKey, PurgeUpdate, StoreError, WorkKey, Write};
 
+/// Commits that are held, beyond which it counts as unknown what caches hold: each costs a
+/// comparison, all of them once at the worst, when a new process takes over.
+const MOST_HELD: usize = 200;
+
 /// Why a status is not posted.
 pub(super) const NOT_POSTED: &str = "not posted: the site is only observed";
 
@@ -74,15 +78,21 @@ impl Ground {
     /// The commits that a run's change set starts from. What was live before its push may be
     /// cached even if nobody told of it then.
     pub fn bases(&self, run: &Run) -> Vec<String> {
-        let mut bases = self.commits().to_vec();
+        let mut bases = match self.too_many() {
+            None => self.commits().to_vec(),
+            Some(_) => vec![UNKNOWN_COMMIT.to_owned()],
+        };
         bases.extend(self.begins_unknown(run).then(|| UNKNOWN_COMMIT.to_owned()));
-        let before = run.before.iter();
-        bases.extend(
-            before
-                .filter(|before| !self.commits().contains(before))
-                .cloned(),
-        );
+        let before = run.before.iter().filter(|before| !bases.contains(before));
+        let before: Vec<String> = before.cloned().collect();
+        bases.extend(before);
         bases
+    }
+
+    /// How many commits are held, if they are more than can be told apart.
+    pub fn too_many(&self) -> Option<usize> {
+        let count = self.commits().len();
+        (count > MOST_HELD).then_some(count)
     }
 
     /// Whether nobody can say what the caches hold: the site is new, and its run's event does not tell.
@@ -114,13 +124,14 @@ impl Ground {
         let named = run.before.iter().chain([&run.commit]);
         let named = named.filter(|id| CommitId::parse(id).is_some()).cloned();
         // Held like a commit, so that it is not forgotten before everything was purged once.
-        let unknown = self.begins_unknown(run).then(|| UNKNOWN_COMMIT.to_owned());
+        let unknown = self.begins_unknown(run) || self.too_many().is_some();
+        let unknown = unknown.then(|| UNKNOWN_COMMIT.to_owned());
         let commits: Vec<String> = unknown.into_iter().chain(named).collect();
         let shadow = pretended(site);
         let mut writes = Vec::with_capacity(4);
         if self.observed {
             let mut all = commits.clone();
-            if self.pretended.commits.is_empty() {
+            if self.pretended.commits.is_empty() && self.too_many().is_none() {
                 all.extend(self.real.commits.iter().cloned());
             }
             writes.extend(held_as_of(&shadow, &self.pretended, all));
@@ -139,11 +150,23 @@ impl Ground {
     }
 }
 
-fn held_as_of(site: &str, held: &Held, commits: Vec<String>) -> [Write; 2] {
-    [
-        Write::HeldAsOf(site.to_owned(), held.version),
-        Write::Hold(site.to_owned(), commits, held.version + 1),
-    ]
+fn held_as_of(site: &str, held: &Held, mut commits: Vec<String>) -> Vec<Write> {
+    let mut writes = vec![Write::HeldAsOf(site.to_owned(), held.version)];
+    if held.commits.len() > MOST_HELD {
+        // The unknown stands for all of them from now on, so that they do not become ever more.
+        if !commits.iter().any(|commit| commit == UNKNOWN_COMMIT) {
+            commits.push(UNKNOWN_COMMIT.to_owned());
+        }
+        let stood_for = held.commits.iter().filter(|held| !commits.contains(held));
+        writes.push(Write::LetGo {
+            site: site.to_owned(),
+            commits: stood_for.cloned().collect(),
+            version: held.version,
+            until: Timestamp::UNIX_EPOCH,
+        });
+    }
+    writes.push(Write::Hold(site.to_owned(), commits, held.version + 1));
+    writes
 }
 
 impl Engine {

@@ -50,12 +50,15 @@ impl Engine {
         if let Some(newer) =
             newer.filter(|newer| !everything && CommitId::parse(&newer.commit).is_some())
         {
-            return self.fold(run, &newer, &ground).await;
+            return Ok(self.fold(run, &newer, &ground));
         }
 
         let bases = ground.bases(&run);
         let found = if everything {
             Ok(ChangeSet::unknown("everything was asked for"))
+        } else if let Some(count) = ground.too_many() {
+            let why = format!("the caches may hold any of {count} commits");
+            Ok(ChangeSet::unknown(why))
         } else {
             self.changes(config, &run, &bases).await?
         };
@@ -156,6 +159,8 @@ impl Engine {
             StatusState::Pending,
             run.summary.clone(),
         ));
+        // It may take long: nobody leaves work to it any more.
+        writes.push(Write::Cover(run.id.clone()));
         writes.extend(begin_purging(live, &run, plan, now));
         let deadline = run.deadline;
         writes.push(Write::Run(run));
@@ -290,13 +295,9 @@ impl Engine {
     }
 
     /// Leaves a run's work to a newer one of the same site that has not planned yet.
-    async fn fold(&self, mut run: Run, newer: &Run, ground: &Ground) -> Result<Outcome, StepError> {
+    fn fold(&self, mut run: Run, newer: &Run, ground: &Ground) -> Outcome {
         let now = self.clock.now();
         let mut writes = ground.hold(&run);
-        for mut covered in self.store.covered_by(&run.id).await? {
-            covered.covered_by = Some(newer.id.clone());
-            writes.push(Write::Run(covered));
-        }
         info!(run = %run.id, site = %run.site, "run {} is covered by {}", run.id, newer.id);
         run.state = RunState::Superseded;
         run.step = Step::Ended;
@@ -309,7 +310,7 @@ impl Engine {
             run.summary.clone(),
         ));
         writes.push(Write::Run(run));
-        Ok(Outcome::done(writes))
+        Outcome::done(writes)
     }
 
     /// The same step again, after a while.

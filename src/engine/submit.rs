@@ -241,8 +241,8 @@ impl Engine {
             ErrorClass::QuotaDay => {
                 self.forget_quota(&account);
                 writes.push(put_back(keys(batch), false, None));
-                let waiting = self.line_with(&account, kind, batch).await?;
-                writes.extend(self.tell_of_quota(&waiting, kind, &batch.cdn).await?);
+                let used_up = [batch.cdn.clone()];
+                writes.extend(self.tell_of_quotas(&account, kind, &used_up).await?);
                 Ok(self.when_renewed(writes))
             }
             ErrorClass::Split | ErrorClass::BadInput if size > 1 => {

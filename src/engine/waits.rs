@@ -13,8 +13,7 @@ use super::breaker::{LeftAlone, has_not_answered};
 use super::quota::quota_day;
 use super::{Engine, Outcome, RUN_LIMIT, StepError};
 use crate::purge::PurgeKind;
-use crate::run::RunId;
-use crate::store::{PurgeKey, StoreError, Upstream, Work, Write};
+use crate::store::{StoreError, Upstream, Work, Write};
 
 /// How long a run may wait for quotas in all.
 const QUOTA_PATIENCE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -30,40 +29,30 @@ impl Engine {
         Outcome::again(writes, reset.min(now + ASK_AGAIN), 0)
     }
 
-    /// Tells every run that has something planned on one of an account's CDNs whose quota is used up.
+    /// Tells every run that has something in line on one of an account's CDNs whose quota is
+    /// used up that it has to wait for the next quota day.
     pub(super) async fn tell_of_quotas(
         &self,
         account: &str,
         kind: PurgeKind,
         used_up: &[String],
     ) -> Result<Vec<Write>, StoreError> {
-        let mut writes = Vec::new();
-        for cdn in used_up {
-            let waiting = self.store.planned_keys(account, kind, cdn).await?;
-            writes.extend(self.tell_of_quota(&waiting, kind, cdn).await?);
-        }
-        Ok(writes)
-    }
-
-    /// Tells the runs of purges that have to wait for the next quota day.
-    pub(super) async fn tell_of_quota(
-        &self,
-        waiting: &[PurgeKey],
-        kind: PurgeKind,
-        cdn: &str,
-    ) -> Result<Vec<Write>, StoreError> {
         let (_, reset) = quota_day(self.clock.now());
         let until = until(reset);
+        let said = [until.clone()];
         let mut writes = Vec::new();
-        for id in runs(waiting) {
-            if let Some(run) = self.store.run(id).await?
-                && !run.summary.starts_with(&until)
-            {
+        let mut told = BTreeSet::new();
+        for cdn in used_up {
+            let untold = self.store.runs_in_line(account, kind, cdn, &said).await?;
+            for run in untold {
+                if !told.insert(run.id.clone()) {
+                    continue;
+                }
                 // A quota that never comes back must not keep a run pending for ever.
                 let last = run.created_at + QUOTA_PATIENCE;
                 let deadline = run.deadline.max((reset + RUN_LIMIT).min(last));
                 let summary = format!("{until}{cdn}'s daily {} quota", kind.word());
-                writes.push(Write::Waiting(id.clone(), summary, deadline));
+                writes.push(Write::Waiting(run.id, summary, deadline));
             }
         }
         Ok(writes)
@@ -94,15 +83,12 @@ impl Engine {
         let mut writes = Vec::new();
         let mut told = BTreeSet::new();
         for cdn in names {
-            let waiting = self.store.planned_keys(account, kind, cdn).await?;
-            for id in runs(&waiting) {
-                if let Some(run) = self.store.run(id).await?
-                    && !said.iter().any(|reason| run.summary.starts_with(reason))
-                    && told.insert(id.clone())
-                {
+            let untold = self.store.runs_in_line(account, kind, cdn, &said).await?;
+            for run in untold {
+                if told.insert(run.id.clone()) {
                     let since = has_not_answered(cdn, left.outage.since);
                     let summary = format!("Waiting: {since}: {}", left.outage.error);
-                    writes.push(Write::Waiting(id.clone(), summary, run.deadline));
+                    writes.push(Write::Waiting(run.id, summary, run.deadline));
                 }
             }
         }
@@ -138,8 +124,4 @@ fn until(reset: Timestamp) -> String {
         "Waiting until {} for ",
         reset.strftime("%Y-%m-%d %H:%M UTC")
     )
-}
-
-fn runs(keys: &[PurgeKey]) -> BTreeSet<&RunId> {
-    keys.iter().map(|key| &key.run).collect()
 }

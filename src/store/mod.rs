@@ -36,7 +36,7 @@ pub use errors::StoreError;
 pub use held::Held;
 pub use outages::{Outage, Upstream};
 pub use overview::{CdnCount, PendingPurges};
-pub use purges::{InLine, Move, NextBatch, Only, PurgeCounts, PurgeKey, PurgeUpdate};
+pub use purges::{InLine, Move, NextBatch, Only, PurgeCounts, PurgeKey, PurgeUpdate, RunInLine};
 pub use removal::Removed;
 pub use runs::RunFilter;
 pub use statuses::StoredStatus;

@@ -1,9 +1,12 @@
 //! Purges: planned, next in line, and what became of them.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
 
 use super::database::{Row, Transaction, params};
-use super::{Store, StoreError, Value};
+use super::{Store, StoreError, Value, timestamp};
 use crate::purge::{Mode, PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::run::RunId;
 
@@ -19,6 +22,17 @@ pub struct PurgeKey {
     pub run: RunId,
     /// The number in the run.
     pub seq: i64,
+}
+
+/// A run that has purges in a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunInLine {
+    /// The run.
+    pub id: RunId,
+    /// When it came about.
+    pub created_at: Timestamp,
+    /// When it ends if nothing else ends it.
+    pub deadline: Timestamp,
 }
 
 /// What became of some purges.
@@ -361,6 +375,43 @@ impl Store {
             )
             .await?;
         rows.iter().map(key).collect()
+    }
+
+    /// The runs that have something planned or on its way in a line on a CDN, and whose summaries begin
+    /// with none of `told`.
+    pub async fn runs_in_line(
+        &self,
+        account: &str,
+        kind: PurgeKind,
+        cdn: &str,
+        told: &[String],
+    ) -> Result<Vec<RunInLine>, StoreError> {
+        let mut values = params![account, kind.word(), cdn];
+        let mut untold = String::new();
+        for beginning in told {
+            values.push(beginning.into());
+            let place = values.len();
+            let _ = write!(
+                untold,
+                " AND substr(summary, 1, length(${place})) <> ${place}"
+            );
+        }
+        let sql = format!(
+            "SELECT id, created_at, deadline FROM runs
+             WHERE id IN (
+                 SELECT run FROM purges
+                 WHERE account = $1 AND kind = $2 AND state IN ('planned', 'submitting') AND cdn = $3)
+             {untold} ORDER BY id"
+        );
+        let rows = self.database.read(&sql, values).await?;
+        let in_line = rows.iter().map(|row| {
+            Ok(RunInLine {
+                id: RunId(row.text("id")?),
+                created_at: timestamp(row.int("created_at")?)?,
+                deadline: timestamp(row.int("deadline")?)?,
+            })
+        });
+        in_line.collect()
     }
 }
 

@@ -34,6 +34,12 @@ const COLUMNS: &str =
     bases, held_version, state, step,
     summary, proof, problems, created_at, deadline, ended_at, observed, notes";
 
+/// The ids of the runs that left their work to the run `$1`, or to one that did.
+const COVERED: &str = "WITH RECURSIVE covered (id) AS (
+    SELECT runs.id FROM runs WHERE runs.covered_by = $1
+    UNION
+    SELECT runs.id FROM runs JOIN covered ON runs.covered_by = covered.id)";
+
 impl Store {
     /// A run by its id.
     pub async fn run(&self, id: &RunId) -> Result<Option<Run>, StoreError> {
@@ -168,15 +174,12 @@ impl Store {
         rows.iter().map(|row| row.text("commit_id")).collect()
     }
 
-    /// The runs whose work another run does along with its own.
+    /// The runs whose work another run does along with its own: those that left it to that run, and to these.
     pub async fn covered_by(&self, id: &RunId) -> Result<Vec<Run>, StoreError> {
-        let rows = self
-            .database
-            .read(
-                &format!("SELECT {COLUMNS} FROM runs WHERE covered_by = $1 ORDER BY id"),
-                params![&id.0],
-            )
-            .await?;
+        let sql = format!(
+            "{COVERED} SELECT {COLUMNS} FROM runs WHERE id IN (SELECT covered.id FROM covered) ORDER BY id"
+        );
+        let rows = self.database.read(&sql, params![&id.0]).await?;
         rows.iter().map(run).collect()
     }
 
@@ -310,6 +313,16 @@ pub(super) async fn insert(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
         ],
     )
     .await?;
+    Ok(())
+}
+
+/// Makes a run the one that covers all that left their work to it in the end.
+pub(super) async fn cover(tx: &mut dyn Transaction, id: &RunId) -> Result<(), StoreError> {
+    let sql = format!(
+        "{COVERED} UPDATE runs SET covered_by = $1
+         WHERE id IN (SELECT covered.id FROM covered) AND covered_by <> $1"
+    );
+    tx.execute(&sql, params![&id.0]).await?;
     Ok(())
 }
 

@@ -18,6 +18,8 @@ use crate::run::{Run, RunId, StatusState};
 pub enum Write {
     /// How a run stands now.
     Run(Run),
+    /// A run covers all that left their work to it in the end, from now on at first hand.
+    Cover(RunId),
     /// What a run found changed.
     Changes(RunId, BTreeMap<FilePath, ChangeKind>),
     /// A run's plan: each purge with its account and the state it starts in.
@@ -104,6 +106,7 @@ fn makes_work(write: &Write, now: Timestamp) -> bool {
         | Write::WishLanes(_)
         | Write::NewRun(_) => true,
         Write::Run(_)
+        | Write::Cover(_)
         | Write::Changes(_, _)
         | Write::Purges(_, _)
         | Write::Update(_)
@@ -138,6 +141,7 @@ async fn keep_in_order(
             // A new run's items are nobody else's yet; a run's lanes are only known once it is written.
             Write::NewRun(_)
             | Write::Run(_)
+            | Write::Cover(_)
             | Write::Changes(_, _)
             | Write::Purges(_, _)
             | Write::Update(_)
@@ -168,6 +172,7 @@ pub(super) async fn apply(
 ) -> Result<(), StoreError> {
     match write {
         Write::Run(run) => runs::update(tx, run).await,
+        Write::Cover(run) => runs::cover(tx, run).await,
         Write::Changes(run, files) => {
             tx.execute(
                 "INSERT INTO run_changes (run, files) VALUES ($1, $2)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use purgehook::purge::PurgeKind;
 use purgehook::run::{RunId, RunState};
 use purgehook::sandbox::{Call, Change, Fault, Often, Repository, Service};
 use purgehook::store::WorkKey;
@@ -313,4 +314,37 @@ async fn a_lost_batch_is_looked_for_again_and_again_however_often_it_was_not_tak
     assert_eq!(sites.world.run(&run).await.state, RunState::Succeeded);
     assert_eq!(faults.pending(), 0);
     assert_eq!(sites.world.sandbox.tencent_cdn().purged().len(), 1);
+}
+
+#[tokio::test]
+async fn pushes_without_end_while_a_forge_is_away_leave_no_more_behind_than_can_be_told_apart() {
+    let sites = Sites::new().await;
+    let faults = sites.world.sandbox.faults();
+    faults.add(Service::GitLab, "*", Often::Always, Fault::DropBefore);
+    let mut commits = Vec::new();
+    for n in 0..230 {
+        let (commit, _) = sites.push(&sites.docs, &format!("{n}")).await;
+        commits.push(commit);
+        sites.world.time.pass(Duration::from_millis(100));
+        sites.world.engine.drain().await.unwrap();
+    }
+
+    let held = sites.world.store().held("two", sites.world.clock.now());
+    let held = held.await.unwrap().commits;
+    assert!(held.len() < 100, "{held:?}");
+    faults.clear();
+    sites.world.settle().await;
+
+    let purged = sites.world.sandbox.huawei_cdn();
+    let purged = purged.purged_urls(PurgeKind::Directory);
+    assert!(purged.contains(&"https://www.example.com/".to_owned()));
+    for commit in commits {
+        assert_eq!(last_status(&sites.docs, &commit).0, "success");
+    }
+    // Once all that is over, it is known again what differs.
+    sites.world.time.pass(HOUR);
+    let (_, run) = sites.push(&sites.docs, "in the end").await;
+    sites.world.settle().await;
+    let run = sites.world.run(&run).await;
+    assert_eq!(run.summary, "Purged 1 URL on huawei");
 }

@@ -18,6 +18,7 @@ on_both!(
     every_field_of_a_run_comes_back,
     changes_keep_paths_that_are_no_text,
     runs_are_counted_by_state,
+    a_run_covers_what_left_its_work_to_a_run_that_left_it_to_this_one,
 );
 
 async fn write(store: &Store, writes: Vec<Write>) {
@@ -235,4 +236,31 @@ async fn runs_are_counted_by_state(opened: Opened) {
     assert_eq!(counts, [(RunState::Failed, 1), (RunState::Pending, 2)]);
     let pending = store.pending_purges().await.unwrap();
     assert_eq!((pending.len(), pending[0].count), (1, 1));
+}
+
+async fn a_run_covers_what_left_its_work_to_a_run_that_left_it_to_this_one(opened: Opened) {
+    let store = &opened.store;
+    let left_to = |n, by: Option<u32>| Run {
+        covered_by: by.map(run_id),
+        ..run(n)
+    };
+    let runs = [
+        left_to(1, Some(2)),
+        left_to(2, Some(4)),
+        left_to(3, Some(4)),
+        left_to(4, None),
+        left_to(5, None),
+    ];
+    write(store, runs.into_iter().map(Write::NewRun).collect()).await;
+    let covered = async |by| -> Vec<RunId> {
+        let runs = store.covered_by(&run_id(by)).await.unwrap();
+        runs.into_iter().map(|run| run.id).collect()
+    };
+    assert_eq!(covered(4).await, [run_id(1), run_id(2), run_id(3)]);
+
+    write(store, vec![Write::Cover(run_id(4))]).await;
+
+    assert_eq!(covered(4).await, [run_id(1), run_id(2), run_id(3)]);
+    assert_eq!(covered(2).await, []);
+    assert_eq!(covered(5).await, []);
 }
