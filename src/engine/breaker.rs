@@ -156,7 +156,7 @@ impl Engine {
     pub(super) async fn may_ask(&self, upstream: &Upstream) -> Result<(), StepError> {
         match self.left_alone(upstream).await? {
             None => Ok(()),
-            Some(left) => Err(StepError::LeftAlone(left.wait)),
+            Some(left) => Err(StepError::NotYet(left.wait)),
         }
     }
 

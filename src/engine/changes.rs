@@ -55,6 +55,7 @@ impl Engine {
         let upstream = Upstream::Forge(run.forge.clone());
         let mut links = Vec::with_capacity(bases.len());
         let chain = chain(bases, run);
+        let mut has_turn = false;
         for (base, next) in chain.iter().zip(chain.iter().skip(1)) {
             let pair = known::Pair {
                 forge: run.forge.clone(),
@@ -72,6 +73,10 @@ impl Engine {
             {
                 listed
             } else {
+                if !has_turn {
+                    self.begin_planning(run).await?;
+                    has_turn = true;
+                }
                 if let Some(left) = self.left_alone(&upstream).await? {
                     return Ok(Err(left.by_forge(&run.forge, None)));
                 }

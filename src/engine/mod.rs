@@ -120,9 +120,9 @@ enum StepError {
     /// Someone else has the work by now.
     #[error("the lease has passed on")]
     LeaseLost,
-    /// Whom it has to ask does not answer and is left alone for so long.
-    #[error("whom it asks has not answered lately")]
-    LeftAlone(Duration),
+    /// It has to wait for so long: whom it would ask does not answer, or another step comes first.
+    #[error("it has to wait")]
+    NotYet(Duration),
 }
 
 impl Engine {
@@ -375,7 +375,7 @@ impl Engine {
                     .await;
                 return;
             }
-            Ok(Err(StepError::LeftAlone(wait))) => {
+            Ok(Err(StepError::NotYet(wait))) => {
                 self.put_back(&lease, self.clock.now() + wait, attempts)
                     .await;
                 return;

@@ -89,6 +89,12 @@ impl Ground {
         bases
     }
 
+    /// Another run of the site that is finding out what changed at this moment.
+    pub fn planner(&self, run: &Run) -> Option<&RunId> {
+        let planner = self.real.planner.as_ref();
+        planner.filter(|planner| **planner != run.id)
+    }
+
     /// How many commits are held, if they are more than can be told apart.
     pub fn too_many(&self) -> Option<usize> {
         let count = self.commits().len();

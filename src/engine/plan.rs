@@ -28,6 +28,8 @@ const FORGE_TRIES: i64 = 15;
 /// How long the forge may take to list a commit's files: what the search for what changed leaves of the step, less
 /// room for the commit of its outcome.
 const COUNT_LIMIT: Duration = Duration::from_secs(STEP_LIMIT.as_secs() / 20);
+/// How soon a run looks again whether another of its site has found out what changed, and up to twice that.
+const TURN_LOOK: Duration = Duration::from_secs(2);
 /// Notes on a plan that are kept with its run.
 const MOST_NOTES: usize = 50;
 
@@ -45,6 +47,9 @@ impl Engine {
             return self.resolve(config, run, work).await;
         }
         let ground = self.ground(&run).await?;
+        if ground.planner(&run).is_some() {
+            return Err(self.not_its_turn());
+        }
         let everything = run.origin == EVERYTHING;
         let newer = self.store.newer_unplanned(&site.name, &run.id).await?;
         if let Some(newer) =
@@ -167,6 +172,20 @@ impl Engine {
         Ok(Outcome::again(writes, deadline, 0))
     }
 
+    /// Takes the site's turn to ask the forge what changed, or waits for it.
+    pub(super) async fn begin_planning(&self, run: &Run) -> Result<(), StepError> {
+        let now = self.clock.now();
+        match self.store.begin_planning(&run.site, &run.id, now).await? {
+            true => Ok(()),
+            false => Err(self.not_its_turn()),
+        }
+    }
+
+    /// Others of the site come first; a look at whether they are done.
+    fn not_its_turn(&self) -> StepError {
+        StepError::NotYet(TURN_LOOK.mul_f64(1.0 + self.clock.fraction()))
+    }
+
     /// What each CDN of a site may still be asked for today.
     async fn budgets(&self, site: &Site) -> Result<BTreeMap<String, Budget>, StoreError> {
         let mut allowances = BTreeMap::new();
@@ -211,7 +230,7 @@ impl Engine {
         site: &Site,
         run: &Run,
         plan: &Plan,
-    ) -> Result<Objects, StoreError> {
+    ) -> Result<Objects, StepError> {
         let estimated = |why: String| Ok(Objects::Estimated { why });
         let place = (
             config.forges.get(&run.forge),
@@ -222,6 +241,7 @@ impl Engine {
             return estimated(format!("the forge {} cannot be asked", run.forge));
         };
         let upstream = Upstream::Forge(run.forge.clone());
+        self.begin_planning(run).await?;
         if let Some(left) = self.left_alone(&upstream).await? {
             return estimated(has_not_answered(&run.forge, left.outage.since));
         }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::database::{Transaction, params};
-use super::{Store, StoreError, timestamp};
+use super::{Store, StoreError, timestamp, undisturbed};
+use crate::run::RunId;
 
 /// What a site's caches may hold, as of a version of that knowledge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +17,15 @@ pub struct Held {
     pub commits: Vec<String>,
     /// Until when, of those whose end is known.
     pub ends: BTreeMap<String, Timestamp>,
+    /// The run that has the turn to find out what changed, while it does; see [`Store::begin_planning`].
+    pub planner: Option<RunId>,
 }
+
+/// Whether the run `planner` of a row of `held_versions` is at the step in which it finds out what changed.
+const IS_PLANNING: &str = "EXISTS (
+    SELECT 1 FROM work JOIN runs ON runs.id = planner
+    WHERE work.id = 'run ' || planner AND work.lease_until > $2
+        AND runs.state = 'pending' AND runs.step = 'changes')";
 
 impl Store {
     /// The commits whose content a site's caches may hold at `now`.
@@ -25,11 +34,17 @@ impl Store {
         let rows = self
             .database
             .read(
-                "SELECT version FROM held_versions WHERE site = $1",
-                params![site],
+                &format!(
+                    "SELECT version, CASE WHEN {IS_PLANNING} THEN planner END AS planner
+                     FROM held_versions WHERE site = $1"
+                ),
+                params![site, now.as_millisecond()],
             )
             .await?;
-        let version = rows.first().map_or(Ok(0), |row| row.int("version"))?;
+        let (version, planner) = match rows.first() {
+            Some(row) => (row.int("version")?, row.maybe_text("planner")?.map(RunId)),
+            None => (0, None),
+        };
         let rows = self
             .database
             .read(
@@ -42,6 +57,7 @@ impl Store {
             version,
             commits: Vec::with_capacity(rows.len()),
             ends: BTreeMap::new(),
+            planner,
         };
         for row in &rows {
             let commit = row.text("commit_id")?;
@@ -51,6 +67,35 @@ impl Store {
             held.commits.push(commit);
         }
         Ok(held)
+    }
+
+    /// Gives a run the turn to find out what changed, for as long as its step takes: those of its
+    /// site that would plan, or leave their work to another, wait meanwhile, since what they write
+    /// would make its plan one of yesterday. False if another run has the turn.
+    pub async fn begin_planning(
+        &self,
+        site: &str,
+        run: &RunId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        undisturbed(|| async {
+            let mut tx = self.database.begin().await?;
+            let taken = tx
+                .execute(
+                    &format!(
+                        "INSERT INTO held_versions (site, version, planner) VALUES ($1, 0, $3)
+                         ON CONFLICT (site) DO UPDATE SET planner = $3
+                         WHERE held_versions.planner IS NULL OR held_versions.planner = $3
+                             OR NOT {}",
+                        IS_PLANNING.replace("planner", "held_versions.planner")
+                    ),
+                    params![site, now.as_millisecond(), &run.0],
+                )
+                .await?;
+            tx.commit().await?;
+            Ok(taken > 0)
+        })
+        .await
     }
 }
 
@@ -106,7 +151,8 @@ pub(super) async fn as_of(
 ) -> Result<(), StoreError> {
     let counted = if version == 0 {
         tx.execute(
-            "INSERT INTO held_versions (site, version) VALUES ($1, 1) ON CONFLICT (site) DO NOTHING",
+            "INSERT INTO held_versions (site, version) VALUES ($1, 1)
+             ON CONFLICT (site) DO UPDATE SET version = 1 WHERE held_versions.version = 0",
             params![site],
         )
         .await?

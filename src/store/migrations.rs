@@ -17,6 +17,7 @@ const VERSIONS: &[(i64, &str, &str)] = &[
     (4, "outages", include_str!("schema/0004_outages.sql")),
     (5, "removal", include_str!("schema/0005_removal.sql")),
     (6, "narrow", include_str!("schema/0006_narrow.sql")),
+    (7, "planner", include_str!("schema/0007_planner.sql")),
 ];
 
 /// The schema for SQLite.

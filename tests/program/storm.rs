@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use purgehook::sandbox::{Change, Service};
+use purgehook::sandbox::{Change, Fault, Often, Service};
 
 use crate::world::World;
 
@@ -70,4 +70,31 @@ async fn a_storm(mut world: World) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_of_pushes_to_one_repository_does_not_hold_up_another() {
     a_storm(World::new().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pushes_that_come_faster_than_the_forge_compares_do_not_keep_each_other_from_being_purged()
+{
+    let mut world = World::new().await;
+    world.start().await;
+    let docs = world.docs();
+    let slow = Fault::Slow(Duration::from_secs(1));
+    let faults = world.sandbox.faults();
+    faults.add(Service::GitLab, "GET compare", Often::Always, slow);
+    let batches = || world.sandbox.calls(Service::TencentCdn, "PurgeUrlsCache");
+    let mut commits = Vec::new();
+    for n in 0..24 {
+        let page = format!("docs/page-{n}.md");
+        commits.push(docs.commit("main", &[Change::write(page, "new")]));
+        world.accepted(&docs.push("main").unwrap()).await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+
+    let meanwhile = batches().len();
+    println!("{meanwhile} batches went out while pushes came in");
+    // A comparison takes longer than the next push: no plan may be thrown away for it.
+    assert!(meanwhile >= 3, "{meanwhile}");
+    for commit in &commits {
+        assert_eq!(world.shown(&docs, commit).await, "success", "{commit}");
+    }
 }

@@ -19,6 +19,7 @@ on_both!(
     changes_keep_paths_that_are_no_text,
     runs_are_counted_by_state,
     a_run_covers_what_left_its_work_to_a_run_that_left_it_to_this_one,
+    one_run_of_a_site_at_a_time_finds_out_what_changed,
 );
 
 async fn write(store: &Store, writes: Vec<Write>) {
@@ -263,4 +264,40 @@ async fn a_run_covers_what_left_its_work_to_a_run_that_left_it_to_this_one(opene
     assert_eq!(covered(4).await, [run_id(1), run_id(2), run_id(3)]);
     assert_eq!(covered(2).await, []);
     assert_eq!(covered(5).await, []);
+}
+
+async fn one_run_of_a_site_at_a_time_finds_out_what_changed(opened: Opened) {
+    let store = &opened.store;
+    let [one, two] = [run(1), run(2)];
+    let site = one.site.clone();
+    assert_eq!(site, two.site);
+    write(store, vec![Write::NewRun(one), Write::NewRun(two)]).await;
+    let lease = Duration::from_secs(60);
+    store.claim(at(1), lease, "planner", 100).await.unwrap();
+    let begins = async |run, time| {
+        let run = run_id(run);
+        store.begin_planning(&site, &run, at(time)).await.unwrap()
+    };
+    let planner = async |time| store.held(&site, at(time)).await.unwrap().planner;
+    assert_eq!(planner(1).await, None);
+
+    assert!(begins(1, 1).await);
+    assert!(!begins(2, 2).await);
+    assert!(begins(1, 3).await);
+    assert_eq!(planner(3).await, Some(run_id(1)));
+
+    // Whoever had the turn has died.
+    assert_eq!(planner(62).await, None);
+    assert!(begins(2, 62).await);
+    // Nothing of this is a change of what is held.
+    let hold = |version| {
+        let commits = vec!["a".repeat(40)];
+        vec![
+            Write::HeldAsOf(site.clone(), version),
+            Write::Hold(site.clone(), commits, version + 1),
+        ]
+    };
+    write(store, hold(0)).await;
+    write(store, hold(1)).await;
+    assert_eq!(store.held(&site, at(63)).await.unwrap().version, 2);
 }
