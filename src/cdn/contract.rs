@@ -2,7 +2,7 @@
 //!
 //! A new kind needs an entry in [`Bench::all`] and gets all of these tests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -152,6 +152,26 @@ async fn every_kind_of_purge_is_taken_and_confirmed() {
             assert_eq!(late, [TargetState::Done, TargetState::Done], "{what}");
             bench.clock.sleep(Duration::from_secs(600)).await;
         }
+    }
+}
+
+#[actix_web::test]
+async fn kinds_of_purges_share_an_action_where_the_api_has_one_for_both() {
+    for bench in Bench::all().await {
+        let mut called: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for kind in bench.cdn.limits().kinds.keys() {
+            bench.submit(one(*kind)).await;
+            let call = bench.sandbox.log().pop().unwrap();
+            let calls = called.entry(bench.cdn.action(*kind)).or_default();
+            calls.insert(call.action);
+        }
+
+        let distinct: BTreeSet<&String> = called.values().flatten().collect();
+        assert!(
+            called.values().all(|calls| calls.len() == 1) && distinct.len() == called.len(),
+            "{}: {called:?}",
+            bench.kind
+        );
     }
 }
 

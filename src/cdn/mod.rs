@@ -196,6 +196,13 @@ pub trait Cdn: Send + Sync {
     /// The documented limits, with what the configuration says over them.
     fn limits(&self) -> &Limits;
 
+    /// Names the API's action that takes purges of a kind: what its limit of requests a second is
+    /// counted by. Tencent has one for each kind (`PurgeUrlsCache`, `PurgePathCache`,
+    /// `PushUrlsCache`; `RefreshCdnUrl`, `RefreshCdnDir`, `CdnPusherV2`).
+    fn action(&self, kind: PurgeKind) -> &'static str {
+        kind.word()
+    }
+
     /// Hands a batch over; the CDN's task id when it took it. `Ok(None)` when it took it without giving an id.
     async fn submit(&self, batch: &Batch) -> Result<Option<String>, CdnError>;
 

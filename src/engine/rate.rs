@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use super::Engine;
 use crate::cdn::{CdnError, ErrorClass, Pace, Turns};
 use crate::clock::Clock;
-use crate::purge::PurgeKind;
 use crate::store::{Store, StoreError};
 
 /// In which as many requests go out as an account may be sent in a second. Somewhat more than that second:
@@ -78,14 +77,14 @@ impl Turns for Shared {
 }
 
 impl Engine {
-    /// Returns when an account may be sent the next request to purge.
+    /// Returns when an account may be sent the next request of an action that purges.
     pub(super) async fn keep_rate(
         &self,
         account: &str,
-        kind: PurgeKind,
+        action: &str,
         per_second: u32,
     ) -> Result<(), StoreError> {
-        let name = format!("submit {} {account}", kind.word());
+        let name = format!("submit {action} {account}");
         self.turns(name, per_second).wait().await
     }
 

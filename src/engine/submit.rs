@@ -110,7 +110,7 @@ impl Engine {
             mode: batch.mode,
             targets: targets(&batch.purges),
         };
-        self.keep_rate(account, kind, limit.requests_per_second)
+        self.keep_rate(account, cdn.action(kind), limit.requests_per_second)
             .await?;
         if let Some(left) = self.left_alone(&upstream).await? {
             return self.wait_for_answer(&left, kind, &next.cdn, work).await;

@@ -127,3 +127,30 @@ async fn a_site_on_a_service_and_on_the_one_it_moved_to_is_purged_on_both_entrie
     urls.dedup();
     assert_eq!(urls, ["https://www.example.com/index.html"]);
 }
+
+#[tokio::test]
+async fn what_one_action_of_a_cdn_takes_goes_out_at_one_rate() {
+    let limits = "limits: {urls_per_request: 1, directories_per_request: 1}";
+    let rules = rules("[huawei]").replace("${HUAWEI_URL}'", &format!("${{HUAWEI_URL}}', {limits}"));
+    let world = World::new(1, &rules).await;
+    let website = world.sandbox.github().create_repo("acme/website", "main");
+    website.commit("main", &[Change::write("index.html", "first")]);
+    website.push("main");
+    let changes: Vec<_> = (0..20)
+        .flat_map(|n| [format!("{n}.html"), format!("theme/{n}/dark.css")])
+        .map(|path| Change::write(path, "second"))
+        .collect();
+    website.commit("main", &changes);
+
+    let run = world.accepted(&website.push("main").unwrap()).await;
+    world.settle().await;
+
+    let run = world.run(&run).await;
+    assert_eq!(run.state, RunState::Succeeded, "{}", run.summary);
+    let calls = world
+        .sandbox
+        .calls(Service::HuaweiCdn, "POST refresh-tasks");
+    assert_eq!(calls.len(), 40, "files and directories");
+    let took = calls[39].at.duration_since(calls[0].at);
+    assert!(took.as_millis() >= 39 * 200, "{took:#} at 5 a second");
+}

@@ -220,6 +220,15 @@ impl Cdn for HuaweiCdn {
         &self.limits
     }
 
+    /// Files and directories are one action's, `CreateRefreshTasks`, whose body tells them apart;
+    /// prefetches are `CreatePreheatingTasks`'.
+    fn action(&self, kind: PurgeKind) -> &'static str {
+        match kind {
+            PurgeKind::Url | PurgeKind::Directory => "refresh",
+            PurgeKind::Prefetch => "preheating",
+        }
+    }
+
     async fn submit(&self, batch: &Batch) -> Result<Option<String>, CdnError> {
         let mut urls = batch.targets.clone();
         if self.options.zh_url_encode && batch.kind != PurgeKind::Prefetch {
