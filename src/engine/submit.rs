@@ -152,7 +152,7 @@ impl Engine {
             Ok(vendor_id) => {
                 info!(
                     cdn = %batch.cdn, task = vendor_id.as_deref().unwrap_or("?"), purges = batch.purges.len(),
-                    "{} took a batch of {}", batch.cdn, batch.purges.len()
+                    "{} took a batch of {}", batch.cdn, task.size
                 );
                 task.state = TaskState::Running;
                 task.vendor_id = vendor_id;
@@ -188,8 +188,9 @@ impl Engine {
         task.state = TaskState::Ended;
         task.ended_at = Some(now);
         let of_batch = Only::InTask(task.id.clone());
+        // Targets: one that several runs want cannot be halved.
+        let size = task.size;
         let mut writes = vec![Write::Task(task)];
-        let size = i64::try_from(batch.purges.len()).unwrap_or(i64::MAX);
         let put_back = |keys: Vec<PurgeKey>, tried: bool, cap: Option<i64>| {
             Write::Update(PurgeUpdate {
                 error: Some(message.clone()),

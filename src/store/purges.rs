@@ -14,6 +14,10 @@ use crate::run::RunId;
 const ROWS_PER_INSERT: usize = 500;
 /// Keys in one UPDATE.
 const KEYS_PER_UPDATE: usize = 1_000;
+/// Purges in one batch, however many runs want its targets: they are held in memory and written in one transaction.
+const PURGES_PER_BATCH: usize = 20_000;
+/// Stands for no `batch_cap` where caps are compared.
+const NO_CAP: i64 = i64::MAX;
 
 /// Names a purge: its run and its number there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -240,10 +244,12 @@ impl Store {
     }
 
     /// The planned purges that may go into one request with what is next in
-    /// line, at most `most`.
+    /// line, of at most `most` targets.
     ///
     /// Every run with something planned gets its share of the batch, so that a
-    /// large run does not hold up a small one.
+    /// large run does not hold up a small one. A target that goes out serves every
+    /// run that has planned it, so all its purges come along. Those with a smaller
+    /// cap do not: a refusal would set theirs anew, and might never find the bad one.
     pub async fn next_batch(
         &self,
         account: &str,
@@ -256,25 +262,43 @@ impl Store {
             .and_then(|cap| usize::try_from(cap).ok())
             .map_or(most, |cap| cap.min(most))
             .max(1);
-        // Numbered within their run, the first of each run come before the second of any.
+        // Numbered within their run, the first of each run come before the second of any; a target
+        // is where the first of its purges is. Sorted and not joined: no plan of it goes through
+        // the line once for each target.
         let rows = self
             .database
             .read(
-                "SELECT run, seq, target, attempts FROM (
-                     SELECT run, seq, target, attempts,
-                            ROW_NUMBER() OVER (PARTITION BY run ORDER BY seq) AS turn
-                     FROM purges
-                     WHERE account = $1 AND kind = $2 AND state = 'planned' AND cdn = $3
-                       AND COALESCE(mode, '') = $4 AND COALESCE(batch_cap, 0) = $5
-                 ) AS turns
-                 ORDER BY turn, run LIMIT $6",
+                &format!(
+                    "SELECT run, seq, target, attempts FROM (
+                         SELECT run, seq, target, attempts,
+                                DENSE_RANK() OVER (ORDER BY first_turn, first_run, target) AS place
+                         FROM (
+                             SELECT run, seq, target, attempts,
+                                    MIN(own_turn) OVER (PARTITION BY target) AS first_turn,
+                                    MIN(run) OVER (PARTITION BY target) AS first_run
+                             FROM (
+                                 SELECT run, seq, target, attempts,
+                                        CASE WHEN COALESCE(batch_cap, {NO_CAP}) = $5 THEN
+                                            ROW_NUMBER() OVER (PARTITION BY run ORDER BY seq)
+                                        END AS own_turn
+                                 FROM purges
+                                 WHERE account = $1 AND kind = $2 AND state = 'planned'
+                                   AND cdn = $3 AND COALESCE(mode, '') = $4
+                                   AND COALESCE(batch_cap, {NO_CAP}) >= $5
+                             ) AS turns
+                         ) AS wanted
+                         WHERE first_turn IS NOT NULL
+                     ) AS places
+                     WHERE place <= $6 ORDER BY place, run, seq LIMIT $7"
+                ),
                 params![
                     account,
                     kind.word(),
                     &next.cdn,
                     next.mode.map_or("", Mode::word),
-                    next.batch_cap.unwrap_or(0),
+                    next.batch_cap.unwrap_or(NO_CAP),
                     i64::try_from(most).unwrap_or(i64::MAX),
+                    i64::try_from(most.max(PURGES_PER_BATCH)).unwrap_or(i64::MAX),
                 ],
             )
             .await?;

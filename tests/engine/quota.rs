@@ -1,8 +1,9 @@
 //! A CDN's daily quota, over several days.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use purgehook::purge::PurgeKind;
+use purgehook::purge::{PurgeKind, PurgeState};
 use purgehook::run::RunState;
 use purgehook::sandbox::{Change, Repository, Service};
 
@@ -39,7 +40,7 @@ async fn twenty_five_thousand_urls_take_three_days_of_a_quota_of_ten_thousand() 
     let mut days: BTreeMap<String, usize> = BTreeMap::new();
     for purge in &purged {
         // Quota days are days in UTC+8.
-        let day = purge.at + std::time::Duration::from_secs(8 * 3_600);
+        let day = purge.at + Duration::from_secs(8 * 3_600);
         *days.entry(day.strftime("%F").to_string()).or_default() += 1;
     }
     let days: Vec<_> = days.iter().map(|(day, n)| (day.as_str(), *n)).collect();
@@ -187,4 +188,92 @@ sites:
         waits(&shop, &slow),
         ["Waiting until 2026-11-22 16:00 UTC for small's daily url quota"]
     );
+}
+
+/// A site whose quota of the day is used up.
+async fn used_up(rules: &str, per_day: usize) -> (World, Repository) {
+    let world = World::new(1, rules).await;
+    let website = world.sandbox.github().create_repo("acme/website", "main");
+    website.commit("main", &[Change::write("index.html", "first")]);
+    website.push("main");
+    let pages: Vec<_> = (0..per_day)
+        .map(|n| Change::write(format!("old/{n}.html"), "first"))
+        .collect();
+    website.commit("main", &pages);
+    world.accepted(&website.push("main").unwrap()).await;
+    world.settle().await;
+    // Caches have settled: nothing of this is purged again.
+    world.time.pass(Duration::from_secs(3_600));
+    world.engine.drain().await.unwrap();
+    (world, website)
+}
+
+#[tokio::test]
+async fn what_several_pushes_wait_to_purge_is_handed_over_once_for_all_of_them() {
+    let rules = RULES.replace("}'}", "}', limits: {urls_per_day: 60}}");
+    let (world, website) = used_up(&rules, 60).await;
+    let before = world.sandbox.tencent_cdn().purged().len();
+    assert_eq!(before, 60);
+    let mut runs = Vec::new();
+    for push in 0..12 {
+        // Nine pages of its own, and one that each of them changes.
+        let mut pages: Vec<_> = (0..9)
+            .map(|n| Change::write(format!("{push}/{n}.html"), "second"))
+            .collect();
+        pages.push(Change::write("index.html", format!("push {push}")));
+        website.commit("main", &pages);
+        runs.push(world.accepted(&website.push("main").unwrap()).await);
+        world.engine.drain().await.unwrap();
+    }
+    let planned = world.store().purges(&runs[0], 0, 100).await.unwrap();
+    assert!(!planned.is_empty(), "they wait with their plans");
+
+    world.settle().await;
+
+    for run in runs {
+        let run = world.run(&run).await;
+        assert_eq!(run.state, RunState::Succeeded, "{}", run.summary);
+    }
+    let purged = world.sandbox.tencent_cdn().purged();
+    let new = &purged[before..];
+    let distinct: BTreeSet<_> = new.iter().map(|purge| &purge.target).collect();
+    assert_eq!(distinct.len(), 109);
+    assert_eq!(new.len(), 109, "nothing is handed over twice");
+    let submissions = world.sandbox.calls(Service::TencentCdn, "PurgeUrlsCache");
+    assert_eq!(submissions.len(), 3, "one on each day");
+}
+
+#[tokio::test]
+async fn a_url_that_is_refused_fails_alone_however_many_runs_want_it() {
+    let rules = RULES
+        .replace("}'}", "}', limits: {urls_per_day: 12}}")
+        .replace(".com']", ".com', 'https://other.example.net']")
+        .replace("'/{path}'", "'https://www.example.com/{path}'")
+        .replace(
+            "rules: [",
+            "rules: [{match: ['bad.html'], urls: ['https://other.example.net/{path}'], last: true}, ",
+        );
+    let (world, website) = used_up(&rules, 12).await;
+    let before = world.sandbox.tencent_cdn().purged().len();
+    let mut runs = Vec::new();
+    for push in 0..3 {
+        let pages = ["bad.html", "a.html", "b.html", "c.html"]
+            .map(|page| Change::write(page, format!("push {push}")));
+        website.commit("main", &pages);
+        runs.push(world.accepted(&website.push("main").unwrap()).await);
+        world.engine.drain().await.unwrap();
+    }
+
+    world.settle().await;
+
+    for run in runs {
+        let purges = world.store().purges(&run, 0, 100).await.unwrap();
+        assert_eq!(purges.len(), 4);
+        for purge in purges {
+            let is_bad = purge.planned.target.ends_with("bad.html");
+            assert_eq!(purge.state == PurgeState::Failed, is_bad, "{purge:?}");
+        }
+    }
+    let purged = world.sandbox.tencent_cdn().purged();
+    assert_eq!(purged.len() - before, 3, "each of the others once");
 }

@@ -1,5 +1,6 @@
 //! Purges in line, in batches, and what became of them.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use purgehook::purge::{Mode, PlannedPurge, PurgeKind, PurgeState};
@@ -13,6 +14,9 @@ on_both!(
     a_batch_takes_from_every_run_in_turn,
     a_batch_holds_only_what_may_go_together,
     a_batch_cap_binds_the_batches_of_those_that_have_it,
+    a_target_goes_out_once_for_all_that_have_planned_it,
+    a_capped_batch_takes_along_what_no_smaller_cap_binds,
+    a_batch_is_bounded_however_many_want_its_targets,
     updates_say_how_purges_stand,
     a_plan_made_anew_stands_in_for_the_one_before,
     purges_that_move_are_planned_on_the_other_account,
@@ -192,6 +196,96 @@ async fn a_batch_cap_binds_the_batches_of_those_that_have_it(opened: Opened) {
     let done = update((1..=4).map(|seq| key(1, seq)).collect(), PurgeState::Done);
     write(store, &lease, vec![Write::Update(done)]).await;
     assert_eq!(next(store, PurgeKind::Url, 100).await.len(), 6);
+}
+
+async fn a_target_goes_out_once_for_all_that_have_planned_it(opened: Opened) {
+    let store = &opened.store;
+    let lease = lease(store).await;
+    let elsewhere = {
+        let (purge, account, state) = url("/a/");
+        let cdn = "the twin".to_owned();
+        (PlannedPurge { cdn, ..purge }, account, state)
+    };
+    write(
+        store,
+        &lease,
+        vec![
+            Write::Purges(run_id(1), vec![url("/a/"), url("/b/"), url("/c/")]),
+            Write::Purges(run_id(2), vec![url("/b/"), url("/d/")]),
+            Write::Purges(run_id(3), vec![url("/a/"), url("/d/"), elsewhere]),
+        ],
+    )
+    .await;
+
+    let batch = next(store, PurgeKind::Url, 2).await;
+    assert_eq!(batch, [key(1, 1), key(3, 1), key(1, 2), key(2, 1)]);
+    let done = update(batch, PurgeState::Done);
+    write(store, &lease, vec![Write::Update(done)]).await;
+    assert_eq!(
+        next(store, PurgeKind::Url, 2).await,
+        [key(1, 3), key(2, 2), key(3, 2)]
+    );
+}
+
+async fn a_capped_batch_takes_along_what_no_smaller_cap_binds(opened: Opened) {
+    let store = &opened.store;
+    let lease = lease(store).await;
+    let purges = || vec![url("/a/"), url("/b/"), url("/c/")];
+    let capped = |run, batch_cap| {
+        let keys = (1..=3).map(|seq| key(run, seq)).collect();
+        Write::Update(PurgeUpdate {
+            batch_cap: Some(batch_cap),
+            ..update(keys, PurgeState::Planned)
+        })
+    };
+    let mut writes: Vec<_> = (1..=4)
+        .map(|n| Write::Purges(run_id(n), purges()))
+        .collect();
+    writes.extend([capped(1, 2), capped(2, 1), capped(3, 4)]);
+    write(store, &lease, writes).await;
+
+    let batch = next(store, PurgeKind::Url, 100).await;
+
+    assert_eq!(
+        batch,
+        [
+            key(1, 1),
+            key(3, 1),
+            key(4, 1),
+            key(1, 2),
+            key(3, 2),
+            key(4, 2)
+        ]
+    );
+    let rest = [batch, vec![key(1, 3)]].concat();
+    let done = update(rest, PurgeState::Done);
+    write(store, &lease, vec![Write::Update(done)]).await;
+    assert_eq!(
+        next(store, PurgeKind::Url, 100).await,
+        [key(2, 1)],
+        "what is gone comes along no more"
+    );
+}
+
+async fn a_batch_is_bounded_however_many_want_its_targets(opened: Opened) {
+    let store = &opened.store;
+    let lease = lease(store).await;
+    let purges = || (0..1_000).map(|n| url(&format!("/{n}/"))).collect();
+    let runs = (1..=25).map(|n| Write::Purges(run_id(n), purges()));
+    write(store, &lease, runs.collect()).await;
+
+    let line = store.next_in_line(ACCOUNT, PurgeKind::Url).await.unwrap();
+    let batch = store
+        .next_batch(ACCOUNT, PurgeKind::Url, &line.unwrap(), 1_000)
+        .await
+        .unwrap();
+
+    let mut wanted: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, target, _) in &batch.purges {
+        *wanted.entry(target).or_default() += 1;
+    }
+    assert_eq!(wanted.len(), 800);
+    assert!(wanted.values().all(|runs| *runs == 25));
 }
 
 async fn updates_say_how_purges_stand(opened: Opened) {
