@@ -8,6 +8,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+
 use self::resolver::{Resolver, Unresolved};
 use crate::clock::Clock;
 use crate::quote::Quotes;
@@ -109,6 +113,30 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
     std::iter::successors(error.source(), |cause| (*cause).source())
 }
 
+/// The server's time, as it says in Date.
+pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    moment(headers, DATE)
+}
+
+/// How long a server asks to be left alone: so many seconds, or until a moment by its own clock
+/// (RFC 9110, "Retry-After"). Whoever asks decides how much of that to believe.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    if let Ok(seconds) = text(headers, RETRY_AFTER)?.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let wait = moment(headers, RETRY_AFTER)?.duration_since(date(headers)?);
+    Some(Duration::try_from(wait).unwrap_or_default())
+}
+
+fn moment(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
+    let date = rfc2822::parse(text(headers, name)?.trim()).ok()?;
+    Some(date.timestamp())
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
 /// Reads an answer's body, but never more than [`MAX_ANSWER`] bytes of it.
 pub async fn read_answer(mut response: reqwest::Response) -> Result<Vec<u8>, AnswerError> {
     let mut body = Vec::new();
@@ -135,6 +163,31 @@ pub enum AnswerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_is_in_seconds_or_until_a_moment_of_the_servers_clock() {
+        let (noon, ten_past) = (
+            "Sun, 22 Nov 2026 12:00:00 GMT",
+            "Sun, 22 Nov 2026 12:10:00 GMT",
+        );
+        let cases = [
+            ("120", noon, Some(120)),
+            (ten_past, noon, Some(600)),
+            (noon, ten_past, Some(0)),
+            (noon, "once", None),
+            ("soon", noon, None),
+            ("-1", noon, None),
+        ];
+        for (asked, date, seconds) in cases {
+            let headers = [(RETRY_AFTER, asked), (DATE, date)];
+            let headers = headers.map(|(name, text)| (name, text.parse().unwrap()));
+
+            let wait = retry_after(&HeaderMap::from_iter(headers));
+
+            assert_eq!(wait, seconds.map(Duration::from_secs), "{asked} at {date}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
 
     #[tokio::test]
     async fn a_request_anywhere_in_some_work_counts_and_one_of_other_work_does_not() {

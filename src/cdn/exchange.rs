@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::fmt::rfc2822;
 use reqwest::StatusCode;
-use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use url::Url;
 
 use super::{CdnError, ErrorClass};
-use crate::http::{AnswerError, execute, read_answer, unresolved, why};
+use crate::http::{self, AnswerError, execute, read_answer, unresolved, why};
 use crate::quote::Quotes;
 
 /// The longest that a CDN is left alone because it asked for it: nobody minds a request every
@@ -35,7 +34,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// The server's time, from its Date header.
     pub date: Option<Timestamp>,
-    /// How long to leave the server alone: what it asked for in Retry-After, in seconds, up to [`LONGEST_WAIT`].
+    /// How long to leave the server alone: what it asked for in Retry-After, up to [`LONGEST_WAIT`].
     pub retry_after: Option<Duration>,
     /// The API's name for the request, where it gives one in a header (`X-Request-Id`).
     pub request_id: Option<String>,
@@ -54,12 +53,8 @@ impl Asking {
             .await
             .map_err(|error| self.lost(error))?;
         let status = response.status();
-        let date = header(response.headers(), DATE)
-            .and_then(|text| rfc2822::parse(text).ok())
-            .map(|date| date.timestamp());
-        let retry_after = header(response.headers(), RETRY_AFTER)
-            .and_then(|text| text.trim().parse().ok())
-            .map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT));
+        let date = http::date(response.headers());
+        let retry_after = http::retry_after(response.headers()).map(|wait| wait.min(LONGEST_WAIT));
         let request_id =
             header(response.headers(), HeaderName::from_static("x-request-id")).map(str::to_owned);
         let body = read_answer(response).await.map_err(|error| match error {

@@ -20,14 +20,19 @@ use url::{Url, form_urlencoded};
 use super::ForgeError;
 use crate::clock::Clock;
 use crate::event::RepoPath;
-use crate::http::{AnswerError, Outside, execute, read_answer, why};
+use crate::http::{self, AnswerError, Outside, execute, read_answer, why};
 use crate::quote::Quotes;
 
 /// How long to wait when a forge says "too fast" but not for how long.
 /// GitHub asks for at least a minute ("Rate limits for the REST API").
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);
-/// The longest wait that is believed; a reset further away than a day is a mistake.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest that a rate limit is waited for: each forge counts by the hour or the minute, so
+/// what is further away is a mistake. Asking too early costs one refused request; to believe it
+/// would cost the work of all that is pushed meanwhile its knowledge of what changed.
+const LONGEST_LIMIT: Duration = Duration::from_secs(60 * 60);
+/// The longest that a server in trouble is left alone because it asked for it: as long as one
+/// that does not answer at all, since neither knows when its trouble is over.
+const LONGEST_TROUBLE: Duration = Duration::from_secs(5 * 60);
 
 /// The most answers that are kept for questions that are asked again.
 const MAX_KEPT: usize = 500;
@@ -262,7 +267,7 @@ impl Api {
         }
         let reset = i64::try_from(number(answer.headers.get(&self.rate.reset))?).ok()?;
         let seconds = u64::try_from(reset.saturating_sub(self.now())).unwrap_or(0);
-        Some(Duration::from_secs(seconds.max(1)).min(LONGEST_WAIT))
+        Some(Duration::from_secs(seconds.max(1)).min(LONGEST_LIMIT))
     }
 
     /// Whether the forge says that no requests are left.
@@ -270,17 +275,17 @@ impl Api {
         number(answer.headers.get(&self.rate.remaining)) == Some(0)
     }
 
-    /// How long the forge asks to be left alone: by `Retry-After`, and until its limit
-    /// resets where nothing is left. GitHub says "should not" to either.
-    fn wait(&self, answer: &Answer) -> Option<Duration> {
-        let asked = number(answer.headers.get(reqwest::header::RETRY_AFTER));
-        let asked = asked.map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT));
+    /// How long the forge asks to be left alone: by `Retry-After`, of which no more than
+    /// `longest` is believed, and until its limit resets where nothing is left. GitHub says
+    /// "should not" to either.
+    fn wait(&self, answer: &Answer, longest: Duration) -> Option<Duration> {
+        let asked = http::retry_after(&answer.headers).map(|wait| wait.min(longest));
         asked.max(self.reset_in(answer))
     }
 
     /// "Too fast", with the wait the forge asks for or a minute. Until then, nothing else is asked either.
     pub fn too_fast(&self, answer: &Answer) -> ForgeError {
-        let wait = self.wait(answer).unwrap_or(DEFAULT_WAIT);
+        let wait = self.wait(answer, LONGEST_LIMIT).unwrap_or(DEFAULT_WAIT);
         let until = self.timestamp() + wait;
         if self.is_out_of_requests(answer) {
             self.shut_until(&answer.account, until);
@@ -311,7 +316,7 @@ impl Api {
             429 => self.too_fast(answer),
             408 | 409 | 425 | 500..=599 => ForgeError::Later {
                 message: sentence,
-                retry_after: self.wait(answer),
+                retry_after: self.wait(answer, LONGEST_TROUBLE),
             },
             _ => ForgeError::Refused(sentence),
         }

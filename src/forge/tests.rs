@@ -120,6 +120,15 @@ fn limits() -> Vec<(Reply, i64)> {
             Reply::text(429, "Retry later\n").with("retry-after", 120),
             120,
         ),
+        (
+            reply(429)
+                .with("date", "Sun, 22 Nov 2026 12:00:00 GMT")
+                .with("retry-after", "Sun, 22 Nov 2026 12:10:00 GMT"),
+            600,
+        ),
+        // No limit lasts longer than an hour.
+        (reply(429).with("retry-after", 31_536_000), 3_600),
+        (until(reply(429), 99_999_999_999_999), 3_600),
     ]
 }
 
@@ -155,6 +164,28 @@ async fn after_one_refusal_nothing_is_asked_until_the_forge_said_look_ups_and_st
                 assert!(is_answered, "{} {what}: {error}", kind.name);
             }
             assert!(tried.asked() > 3, "{} {limit:?}", kind.name);
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_server_in_trouble_is_left_alone_for_five_minutes_at_most_however_long_it_asks_for() {
+    for kind in KINDS {
+        for (asked, seconds) in [(30, 30), (31_536_000, 300)] {
+            let trouble = Reply::text(503, "").with("retry-after", asked);
+            let tried = Tried::new(kind, trouble);
+
+            let error = tried.forge.branch_head(&repo("acme/website"), "main").await;
+
+            let Err(ForgeError::Later { retry_after, .. }) = error else {
+                panic!("{}: {error:?}", kind.name);
+            };
+            assert_eq!(
+                retry_after,
+                Some(Duration::from_secs(seconds)),
+                "{}",
+                kind.name
+            );
         }
     }
 }
