@@ -297,6 +297,49 @@ async fn a_cdn_that_wants_to_be_left_alone_for_a_day_is_asked_again_after_a_quar
 }
 
 #[tokio::test]
+async fn a_forge_that_wants_to_be_left_alone_for_a_year_is_asked_within_the_hour_what_changed() {
+    for (status, most) in [(429, 61), (503, 6)] {
+        let sites = Sites::new().await;
+        sites.push(&sites.docs, "second").await;
+        sites.world.settle().await;
+        sites.world.time.pass(HOUR);
+        let faults = sites.world.sandbox.faults();
+        let away = Fault::Http(status, Some(31_536_000));
+        faults.add(Service::GitLab, "GET compare", Often::Times(1), away);
+        let purged = sites.world.sandbox.huawei_cdn();
+        let before = purged.purged().len();
+
+        let (commit, run) = sites.push(&sites.docs, "third").await;
+        sites.world.settle().await;
+
+        assert_eq!(faults.pending(), 0);
+        let run = sites.world.run(&run).await;
+        assert_eq!(run.state, RunState::Succeeded, "{}", run.summary);
+        let took = run.ended_at.unwrap().duration_since(run.created_at);
+        assert!(took.as_secs() < most * 60, "{status}: {took}");
+        assert_eq!(last_status(&sites.docs, &commit).0, "success");
+        assert!(purged.purged_urls(PurgeKind::Directory).is_empty());
+        assert_eq!(purged.purged().len(), before + 1);
+    }
+}
+
+#[tokio::test]
+async fn on_gitlab_a_run_that_waits_shows_one_text_more_than_that_it_began() {
+    let sites = Sites::new().await;
+    let faults = sites.world.sandbox.faults();
+    faults.add(Service::HuaweiCdn, "*", Often::Always, Fault::DropBefore);
+
+    let (commit, _) = sites.push(&sites.docs, "second").await;
+    sites.pass(HOUR).await;
+    faults.clear();
+    sites.world.settle().await;
+
+    let shown = sites.docs.statuses(&commit);
+    let states: Vec<_> = shown.iter().map(|status| status.state.as_str()).collect();
+    assert_eq!(states, ["pending", "running", "success"], "{shown:?}");
+}
+
+#[tokio::test]
 async fn a_lost_batch_is_looked_for_again_and_again_however_often_it_was_not_taken_before() {
     let sites = Sites::new().await;
     let faults = sites.world.sandbox.faults();

@@ -1,7 +1,8 @@
 //! Commit statuses on GitLab, where a status is a job in a pipeline.
 //!
-//! A job's states have an order, so posting what it shows already is refused;
-//! and a status goes to the pipeline that the push started, where there is one.
+//! A job's states have an order, so posting the state that it has already is refused,
+//! text and all: of what is pending GitLab shows two texts, the second one as running.
+//! And a status goes to the pipeline that the push started, where there is one.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::GitLab;
 use crate::event::{CommitId, RepoPath};
+use crate::forge::api::Answer;
 use crate::forge::{ForgeError, StatusPost, cut};
 use crate::run::StatusState;
 
@@ -75,7 +77,7 @@ pub(super) async fn post(
         Some(pipeline) => pipeline,
         None => find_pipeline(gitlab, repo, commit, status).await?,
     };
-    let body = Body {
+    let mut body = Body {
         state: state(status.state),
         name: &status.context,
         ref_name: &status.ref_name,
@@ -87,20 +89,25 @@ pub(super) async fn post(
         pipeline_id,
     };
     let path = ["statuses", commit.as_str()];
-    let request = gitlab.request(Method::POST, repo, &path, &[]).json(&body);
     let what = format!(
         "post the status `{}` on {} in {repo}",
         status.context,
         commit.short()
     );
-    let answer = gitlab.send(request, &what).await?;
+    let request = gitlab.request(Method::POST, repo, &path, &[]).json(&body);
+    let mut answer = gitlab.send(request, &what).await?;
+    if status.state == StatusState::Pending && refused_from(&answer).as_deref() == Some("pending") {
+        body.state = "running";
+        let request = gitlab.request(Method::POST, repo, &path, &[]).json(&body);
+        answer = gitlab.send(request, &what).await?;
+    }
     if answer.status.is_success() {
         // An answer that cannot be read costs the memory of the pipeline, not the status.
         let shown_in = answer.json::<Posted>().ok().and_then(|p| p.pipeline_id);
         gitlab.remember(place, shown_in.or(pipeline_id));
         return Ok(());
     }
-    if answer.status == StatusCode::BAD_REQUEST && shows_already(status.state, &answer.words()) {
+    if refused_from(&answer).is_some_and(|from| is_state(status.state, &from)) {
         return Ok(());
     }
     Err(gitlab.error(&answer))
@@ -125,23 +132,26 @@ fn description(status: &StatusPost) -> String {
     }
 }
 
-/// Whether a refusal means that the status stands where it should already. GitLab
-/// says "Cannot transition status via :enqueue from :pending", and the like.
-fn shows_already(wanted: StatusState, words: &str) -> bool {
-    let Some((_, transition)) = words.split_once("Cannot transition status via :") else {
-        return false;
-    };
-    let Some((_, from)) = transition.split_once(" from :") else {
-        return false;
-    };
-    let from: &str = from
-        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .next()
-        .unwrap_or_default();
+/// The state that a status could not be moved from. GitLab says "Cannot transition
+/// status via :enqueue from :pending", and the like.
+fn refused_from(answer: &Answer) -> Option<String> {
+    if answer.status != StatusCode::BAD_REQUEST {
+        return None;
+    }
+    let words = answer.words();
+    let (_, transition) = words.split_once("Cannot transition status via :")?;
+    let (_, from) = transition.split_once(" from :")?;
+    let mut words = from.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.next().map(str::to_owned)
+}
+
+/// Whether a status that stands where GitLab says stands where it should. Its text may be an
+/// earlier one: GitLab takes no other until the run has ended.
+fn is_state(wanted: StatusState, stands: &str) -> bool {
     match wanted {
-        StatusState::Pending => from == "pending" || from == "running",
-        StatusState::Success => from == "success",
-        StatusState::Failure | StatusState::Error => from == "failed",
+        StatusState::Pending => stands == "pending" || stands == "running",
+        StatusState::Success => stands == "success",
+        StatusState::Failure | StatusState::Error => stands == "failed",
     }
 }
 

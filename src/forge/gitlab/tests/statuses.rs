@@ -173,6 +173,54 @@ async fn a_status_that_stands_where_it_should_is_no_error() {
 }
 
 #[actix_web::test]
+async fn of_a_run_that_goes_on_two_texts_are_shown_and_then_how_it_ended() {
+    let taken = Arc::new(Mutex::new(Vec::<(String, String)>::new()));
+    let shown = Arc::clone(&taken);
+    let api = Scripted::new(move |asked| {
+        if asked.method == "GET" {
+            return none();
+        }
+        let body = asked.json();
+        let word = |field: &str| body[field].as_str().unwrap().to_owned();
+        let mut shown = shown.lock().unwrap();
+        let from = shown.last().map(|(state, _)| state.clone());
+        let event = match (word("state").as_str(), from.as_deref()) {
+            ("pending", Some("pending" | "running")) => "enqueue",
+            ("running", Some("running")) => "run",
+            _ => {
+                shown.push((word("state"), word("description")));
+                return created();
+            }
+        };
+        let from = from.unwrap();
+        let words = format!(
+            "Cannot transition status via :{event} from :{from} (Reason(s): Status cannot transition via \"{event}\")"
+        );
+        Reply::json(400, json!({"message": words}))
+    });
+    let forge = gitlab(&api.url);
+
+    for text in ["Finding out", "Waiting", "Waiting still"] {
+        let pending = status(StatusState::Pending, text);
+        post(&forge, &pending).await.unwrap();
+    }
+    let purged = status(StatusState::Success, "Purged");
+    post(&forge, &purged).await.unwrap();
+
+    let shown = taken.lock().unwrap().clone();
+    let shown: Vec<_> = shown
+        .iter()
+        .map(|(s, t)| (s.as_str(), t.as_str()))
+        .collect();
+    let expected = [
+        ("pending", "Finding out"),
+        ("running", "Waiting"),
+        ("success", "Purged"),
+    ];
+    assert_eq!(shown, expected);
+}
+
+#[actix_web::test]
 async fn refusals_are_told_apart() {
     let taken = json!({"message": {"name": ["has already been taken"]}});
     let cases = [
