@@ -1,12 +1,9 @@
-//! Purges: planned, next in line, and what became of them.
+//! Purges: planned, and what became of them.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-
-use jiff::Timestamp;
 
 use super::database::{Row, Transaction, params};
-use super::{Store, StoreError, Value, timestamp};
+use super::{Store, StoreError, Value};
 use crate::purge::{Mode, PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::run::RunId;
 
@@ -14,11 +11,6 @@ use crate::run::RunId;
 const ROWS_PER_INSERT: usize = 500;
 /// Keys in one UPDATE.
 const KEYS_PER_UPDATE: usize = 1_000;
-/// Purges in one batch, however many runs want its targets: they are held in memory and written in one transaction.
-const PURGES_PER_BATCH: usize = 20_000;
-/// Stands for no `batch_cap` where caps are compared.
-const NO_CAP: i64 = i64::MAX;
-
 /// Names a purge: its run and its number there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PurgeKey {
@@ -26,17 +18,6 @@ pub struct PurgeKey {
     pub run: RunId,
     /// The number in the run.
     pub seq: i64,
-}
-
-/// A run that has purges in a line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunInLine {
-    /// The run.
-    pub id: RunId,
-    /// When it came about.
-    pub created_at: Timestamp,
-    /// When it ends if nothing else ends it.
-    pub deadline: Timestamp,
 }
 
 /// What became of some purges.
@@ -97,28 +78,6 @@ pub struct Move {
     pub to: String,
     /// The account of that one.
     pub account: String,
-}
-
-/// What is next in an account's line.
-#[derive(Clone, Debug)]
-pub struct InLine {
-    /// The CDN, by its name under `cdns:`.
-    pub cdn: String,
-    /// For directories: how.
-    pub mode: Option<Mode>,
-    /// The largest batch it may be sent in.
-    pub batch_cap: Option<i64>,
-}
-
-/// Planned purges that fit into one request.
-#[derive(Clone, Debug)]
-pub struct NextBatch {
-    /// The CDN, by its name under `cdns:`.
-    pub cdn: String,
-    /// For directories: how.
-    pub mode: Option<Mode>,
-    /// Key, target and attempts so far of each.
-    pub purges: Vec<(PurgeKey, String, i64)>,
 }
 
 /// How many purges of a run stand how.
@@ -199,120 +158,6 @@ impl Store {
             .map(PurgeCounts)
     }
 
-    /// What is next in an account's line of one kind: purges go into one
-    /// request only with others of the same CDN, mode and cap.
-    pub async fn next_in_line(
-        &self,
-        account: &str,
-        kind: PurgeKind,
-    ) -> Result<Option<InLine>, StoreError> {
-        self.next_in_line_besides(account, kind, &[]).await
-    }
-
-    /// What is next in an account's line of one kind, passing over what is for these CDNs.
-    pub async fn next_in_line_besides(
-        &self,
-        account: &str,
-        kind: PurgeKind,
-        cdns: &[String],
-    ) -> Result<Option<InLine>, StoreError> {
-        let mut values = params![account, kind.word()];
-        let besides: String = (0..cdns.len())
-            .map(|n| format!(" AND cdn <> ${}", n + 3))
-            .collect();
-        values.extend(cdns.iter().map(|cdn| Value::from(cdn.as_str())));
-        let rows = self
-            .database
-            .read(
-                &format!(
-                    "SELECT cdn, mode, batch_cap FROM purges
-                     WHERE account = $1 AND kind = $2 AND state = 'planned'{besides}
-                     ORDER BY run, seq LIMIT 1"
-                ),
-                values,
-            )
-            .await?;
-        rows.first()
-            .map(|row| {
-                Ok(InLine {
-                    cdn: row.text("cdn")?,
-                    mode: mode(row)?,
-                    batch_cap: row.maybe_int("batch_cap")?,
-                })
-            })
-            .transpose()
-    }
-
-    /// The planned purges that may go into one request with what is next in
-    /// line, of at most `most` targets.
-    ///
-    /// Every run with something planned gets its share of the batch, so that a
-    /// large run does not hold up a small one. A target that goes out serves every
-    /// run that has planned it, so all its purges come along. Those with a smaller
-    /// cap do not: a refusal would set theirs anew, and might never find the bad one.
-    pub async fn next_batch(
-        &self,
-        account: &str,
-        kind: PurgeKind,
-        next: &InLine,
-        most: usize,
-    ) -> Result<NextBatch, StoreError> {
-        let most = next
-            .batch_cap
-            .and_then(|cap| usize::try_from(cap).ok())
-            .map_or(most, |cap| cap.min(most))
-            .max(1);
-        // Numbered within their run, the first of each run come before the second of any; a target
-        // is where the first of its purges is. Sorted and not joined: no plan of it goes through
-        // the line once for each target.
-        let rows = self
-            .database
-            .read(
-                &format!(
-                    "SELECT run, seq, target, attempts FROM (
-                         SELECT run, seq, target, attempts,
-                                DENSE_RANK() OVER (ORDER BY first_turn, first_run, target) AS place
-                         FROM (
-                             SELECT run, seq, target, attempts,
-                                    MIN(own_turn) OVER (PARTITION BY target) AS first_turn,
-                                    MIN(run) OVER (PARTITION BY target) AS first_run
-                             FROM (
-                                 SELECT run, seq, target, attempts,
-                                        CASE WHEN COALESCE(batch_cap, {NO_CAP}) = $5 THEN
-                                            ROW_NUMBER() OVER (PARTITION BY run ORDER BY seq)
-                                        END AS own_turn
-                                 FROM purges
-                                 WHERE account = $1 AND kind = $2 AND state = 'planned'
-                                   AND cdn = $3 AND COALESCE(mode, '') = $4
-                                   AND COALESCE(batch_cap, {NO_CAP}) >= $5
-                             ) AS turns
-                         ) AS wanted
-                         WHERE first_turn IS NOT NULL
-                     ) AS places
-                     WHERE place <= $6 ORDER BY place, run, seq LIMIT $7"
-                ),
-                params![
-                    account,
-                    kind.word(),
-                    &next.cdn,
-                    next.mode.map_or("", Mode::word),
-                    next.batch_cap.unwrap_or(NO_CAP),
-                    i64::try_from(most).unwrap_or(i64::MAX),
-                    i64::try_from(most.max(PURGES_PER_BATCH)).unwrap_or(i64::MAX),
-                ],
-            )
-            .await?;
-        let mut purges = Vec::with_capacity(rows.len());
-        for row in &rows {
-            purges.push((key(row)?, row.text("target")?, row.int("attempts")?));
-        }
-        Ok(NextBatch {
-            cdn: next.cdn.clone(),
-            mode: next.mode,
-            purges,
-        })
-    }
-
     /// The purges of a task that are not over yet: key, target and attempts.
     pub async fn purges_of_task(
         &self,
@@ -354,106 +199,6 @@ impl Store {
         }
         Ok(by_task)
     }
-
-    /// The keys of everything planned of one kind that belongs to runs of some sites.
-    pub async fn planned_of_sites(
-        &self,
-        account: &str,
-        kind: PurgeKind,
-        sites: &[&str],
-    ) -> Result<Vec<PurgeKey>, StoreError> {
-        if sites.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut values = params![account, kind.word()];
-        let places: Vec<String> = (0..sites.len()).map(|n| format!("${}", n + 3)).collect();
-        values.extend(sites.iter().map(|site| Value::from(*site)));
-        let rows = self
-            .database
-            .read(
-                &format!(
-                    "SELECT p.run, p.seq FROM purges p JOIN runs r ON r.id = p.run
-                     WHERE p.account = $1 AND p.kind = $2 AND p.state = 'planned'
-                       AND r.site IN ({})",
-                    places.join(", ")
-                ),
-                values,
-            )
-            .await?;
-        rows.iter().map(key).collect()
-    }
-
-    /// The keys of everything planned of one kind on one CDN of an account.
-    pub async fn planned_keys(
-        &self,
-        account: &str,
-        kind: PurgeKind,
-        cdn: &str,
-    ) -> Result<Vec<PurgeKey>, StoreError> {
-        let rows = self
-            .database
-            .read(
-                "SELECT run, seq FROM purges
-                 WHERE account = $1 AND kind = $2 AND state = 'planned' AND cdn = $3",
-                params![account, kind.word(), cdn],
-            )
-            .await?;
-        rows.iter().map(key).collect()
-    }
-
-    /// The runs that have something planned or on its way in a line on a CDN, and whose summaries begin
-    /// with none of `told`.
-    pub async fn runs_in_line(
-        &self,
-        account: &str,
-        kind: PurgeKind,
-        cdn: &str,
-        told: &[String],
-    ) -> Result<Vec<RunInLine>, StoreError> {
-        let mut values = params![account, kind.word(), cdn];
-        let mut untold = String::new();
-        for beginning in told {
-            values.push(beginning.into());
-            let place = values.len();
-            let _ = write!(
-                untold,
-                " AND substr(summary, 1, length(${place})) <> ${place}"
-            );
-        }
-        let sql = format!(
-            "SELECT id, created_at, deadline FROM runs
-             WHERE id IN (
-                 SELECT run FROM purges
-                 WHERE account = $1 AND kind = $2 AND state IN ('planned', 'submitting') AND cdn = $3)
-             {untold} ORDER BY id"
-        );
-        let rows = self.database.read(&sql, values).await?;
-        let in_line = rows.iter().map(|row| {
-            Ok(RunInLine {
-                id: RunId(row.text("id")?),
-                created_at: timestamp(row.int("created_at")?)?,
-                deadline: timestamp(row.int("deadline")?)?,
-            })
-        });
-        in_line.collect()
-    }
-}
-
-/// The accounts and kinds of which a run has something planned.
-pub(super) async fn planned_lanes(
-    tx: &mut dyn Transaction,
-    run: &RunId,
-) -> Result<Vec<(String, PurgeKind)>, StoreError> {
-    let rows = tx
-        .query(
-            "SELECT DISTINCT account, kind FROM purges
-             WHERE run = $1 AND state = 'planned' ORDER BY account, kind",
-            params![&run.0],
-        )
-        .await?;
-    rows.iter()
-        .map(|row| Ok((row.text("account")?, row.word("kind", PurgeKind::parse)?)))
-        .collect()
 }
 
 pub(super) async fn insert(
@@ -581,7 +326,7 @@ fn by_run(keys: &[PurgeKey]) -> Vec<(&RunId, String)> {
     lists
 }
 
-fn key(row: &Row) -> Result<PurgeKey, StoreError> {
+pub(super) fn key(row: &Row) -> Result<PurgeKey, StoreError> {
     Ok(PurgeKey {
         run: RunId(row.text("run")?),
         seq: row.int("seq")?,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::database::{Transaction, Value, params};
-use super::{Store, StoreError, purges, timestamp, undisturbed};
+use super::{Store, StoreError, line, timestamp, undisturbed};
 use crate::purge::PurgeKind;
 use crate::run::RunId;
 
@@ -431,7 +431,7 @@ pub(super) async fn wish_lanes(
     run: &RunId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    for (account, kind) in purges::planned_lanes(tx, run).await? {
+    for (account, kind) in line::planned_lanes(tx, run).await? {
         wish(tx, &WorkKey::Submit { account, kind }, now).await?;
     }
     Ok(())
