@@ -504,7 +504,8 @@ impl World {
     pub async fn shown(&self, repo: &Repository, commit: &str) -> String {
         let last = |_: &Self| {
             let shown = repo.statuses(commit).pop().map(|status| status.state);
-            shown.filter(|state| state != "pending")
+            // GitLab shows a second text of what is not over as running.
+            shown.filter(|state| state != "pending" && state != "running")
         };
         self.until("the commit shows how it ended", |world| {
             last(world).is_some()
