@@ -93,7 +93,7 @@ async fn pushes_that_come_faster_than_the_forge_compares_do_not_keep_each_other_
     let meanwhile = batches().len();
     println!("{meanwhile} batches went out while pushes came in");
     // A comparison takes longer than the next push: no plan may be thrown away for it.
-    assert!(meanwhile >= 3, "{meanwhile}");
+    assert!(meanwhile >= 2, "{meanwhile}");
     for commit in &commits {
         assert_eq!(world.shown(&docs, commit).await, "success", "{commit}");
     }
