@@ -277,7 +277,7 @@ async fn used_today(
     let mut used = BTreeMap::new();
     for (name, cdn) in &config.cdns {
         for kind in cdn.limits().kinds.keys() {
-            let handed_over = store.handed_over(&cdn.account(), *kind, began).await?;
+            let handed_over = store.submitted_since(&cdn.account(), *kind, began).await?;
             used.insert((name.clone(), *kind), handed_over);
         }
     }

@@ -84,7 +84,7 @@ async fn serve(
     let store = tokio::select! {
         store = async {
             let store = open_store(&config).await?;
-            store.free_leases().await?;
+            store.release_all_leases().await?;
             anyhow::Ok(store)
         } => store?,
         _ = stopping.wait_for(|stop| *stop) => return Ok(ExitCode::SUCCESS),

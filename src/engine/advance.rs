@@ -10,7 +10,7 @@ use super::{Engine, Outcome, RUN_LIMIT, StepError, describe, jumps, observe, pre
 use crate::config::Trigger;
 use crate::purge::{Purge, PurgeState};
 use crate::run::{Run, RunId, RunState, StatusState, Step};
-use crate::store::{Only, PurgeKey, PurgeUpdate, StoreError, Work, Write};
+use crate::store::{Precondition, PurgeKey, PurgeUpdate, StoreError, Work, Write};
 
 /// Purges read at once.
 const PAGE: u32 = 1_000;
@@ -92,7 +92,7 @@ impl Engine {
         // First of all: what this run leaves behind, it leaves closed.
         let closed = PurgeUpdate {
             error: Some(why.to_owned()),
-            ..PurgeUpdate::new(open, PurgeState::Failed, Only::Open)
+            ..PurgeUpdate::new(open, PurgeState::Failed, Precondition::Open)
         };
         outcome.writes.insert(0, Write::Update(closed));
         Ok(outcome)
@@ -205,7 +205,7 @@ impl Engine {
                 .bases
                 .iter()
                 .filter(|base| **base != run.commit && !newer.contains(base));
-            writes.push(Write::LetGo {
+            writes.push(Write::ReleaseHeld {
                 site: observe::held_by(&run),
                 commits: gone.cloned().collect(),
                 version,

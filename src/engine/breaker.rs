@@ -16,7 +16,7 @@ use crate::cdn::CdnError;
 use crate::config::Config;
 use crate::forge::ForgeError;
 use crate::http;
-use crate::store::{Outage, StoreError, Upstream};
+use crate::store::{OpenCircuit, StoreError, Upstream};
 
 /// Requests in a row that nobody answers before an upstream is left alone.
 const THRESHOLD: i64 = 5;
@@ -71,7 +71,7 @@ impl Unanswered for ForgeError {
 /// An upstream is to be left alone.
 pub(super) struct LeftAlone {
     /// Since when, and why.
-    pub outage: Outage,
+    pub outage: OpenCircuit,
     /// For how long. Some more than that, so that not everybody comes back at once.
     pub wait: Duration,
 }
@@ -112,7 +112,7 @@ impl Engine {
     /// The upstreams that do not answer and are left alone for now.
     pub async fn silent(&self) -> Result<Vec<Silent>, StoreError> {
         let config = self.config();
-        let outages = self.store.outages().await?;
+        let outages = self.store.circuits().await?;
         let silent = outages.into_iter().filter_map(|outage| {
             Some(Silent {
                 who: name(&config, &outage.upstream)?,
@@ -134,7 +134,12 @@ impl Engine {
             return Ok(None);
         };
         let now = self.clock.now();
-        if until <= now && self.store.probe(upstream, now, now + PROBE_LIMIT).await? {
+        if until <= now
+            && self
+                .store
+                .acquire_probe(upstream, now, now + PROBE_LIMIT)
+                .await?
+        {
             return Ok(None);
         }
         Ok(Some(self.leave(outage, until, now)))
@@ -161,15 +166,18 @@ impl Engine {
     }
 
     /// An upstream's outage, if it is one after which it is left alone, and until when.
-    async fn pause(&self, upstream: &Upstream) -> Result<Option<(Outage, Timestamp)>, StoreError> {
-        let Some(outage) = self.store.outage(upstream).await? else {
+    async fn pause(
+        &self,
+        upstream: &Upstream,
+    ) -> Result<Option<(OpenCircuit, Timestamp)>, StoreError> {
+        let Some(outage) = self.store.circuit(upstream).await? else {
             return Ok(None);
         };
         self.suspects.add(upstream);
         Ok(outage.until.map(|until| (outage, until)))
     }
 
-    fn leave(&self, outage: Outage, until: Timestamp, now: Timestamp) -> LeftAlone {
+    fn leave(&self, outage: OpenCircuit, until: Timestamp, now: Timestamp) -> LeftAlone {
         let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
         // Whose time is up is being tried by somebody else, as is one that is being tried.
         let wait = if outage.probing || left.is_zero() {
@@ -203,7 +211,7 @@ impl Engine {
         if !self.suspects.has(upstream) {
             return;
         }
-        if let Err(error) = self.store.unprobed(upstream, self.clock.now()).await {
+        if let Err(error) = self.store.release_probe(upstream, self.clock.now()).await {
             error!("cannot leave it to others to try {upstream}: {error}");
         }
     }
@@ -215,9 +223,9 @@ impl Engine {
         let words = failure.to_string();
         let noted = self
             .store
-            .unanswered(upstream, &words, now, |failures| pause(failures, fraction));
+            .record_failure(upstream, &words, now, |failures| pause(failures, fraction));
         match noted.await {
-            Ok(Some(Outage {
+            Ok(Some(OpenCircuit {
                 failures,
                 until: Some(until),
                 ..
@@ -234,7 +242,7 @@ impl Engine {
         if !self.suspects.remove(upstream) {
             return;
         }
-        match self.store.answered(upstream).await {
+        match self.store.record_success(upstream).await {
             Ok(true) => info!(upstream = %upstream, "{upstream} answers again"),
             Ok(false) => {}
             Err(error) => {

@@ -13,7 +13,8 @@ use crate::config::Config;
 use crate::purge::{PurgeKind, PurgeState};
 use crate::run::RunId;
 use crate::store::{
-    Only, PurgeKey, PurgeUpdate, StoreError, StoredTask, TaskState, Upstream, Work, WorkKey, Write,
+    Precondition, PurgeKey, PurgeUpdate, StoreError, StoredTask, TaskState, Upstream, Work,
+    WorkKey, Write,
 };
 
 /// Submissions of one purge: a CDN that failed at it is asked once more.
@@ -65,7 +66,9 @@ impl Engine {
                     open.iter().map(|_| Report::default()).collect()
                 }
                 Err(Trouble::Operator(why)) => {
-                    writes.extend(give_up(open, now, |keys| fail(keys, &why, Only::Open, now)));
+                    writes.extend(give_up(open, now, |keys| {
+                        fail(keys, &why, Precondition::Open, now)
+                    }));
                     continue;
                 }
                 Err(Trouble::Migrated(why)) => {
@@ -268,7 +271,7 @@ fn judge(open: Open, report: &Report, now: Timestamp) -> (Vec<Write>, bool) {
     }
 
     let runs: BTreeSet<RunId> = done.iter().map(|key: &PurgeKey| key.run.clone()).collect();
-    let of_task = Only::InTask(task.id.clone());
+    let of_task = Precondition::InTask(task.id.clone());
     let mut writes = Vec::new();
     if !done.is_empty() {
         writes.push(Write::Update(PurgeUpdate::new(
@@ -279,7 +282,7 @@ fn judge(open: Open, report: &Report, now: Timestamp) -> (Vec<Write>, bool) {
     }
     writes.extend(
         runs.into_iter()
-            .map(|run| Write::Wish(WorkKey::Run(run), now)),
+            .map(|run| Write::Enqueue(WorkKey::Run(run), now)),
     );
     for (why, keys) in again {
         writes.push(Write::Update(PurgeUpdate {
@@ -290,7 +293,7 @@ fn judge(open: Open, report: &Report, now: Timestamp) -> (Vec<Write>, bool) {
             account: task.account.clone(),
             kind: task.kind,
         };
-        writes.push(Write::Wish(submit, now));
+        writes.push(Write::Enqueue(submit, now));
     }
     for (why, keys) in failed {
         writes.extend(fail(keys, &why, of_task.clone(), now));

@@ -48,7 +48,7 @@ pub use quota::quota_day;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::run::RunId;
-use crate::store::{After, Lease, Room, Store, StoreError, Work, WorkKey, Write};
+use crate::store::{ClaimLimits, Disposition, Lease, Store, StoreError, Work, WorkKey, Write};
 
 /// How long a claimed step may go without a sign of life before someone else may do it.
 const LEASE: Duration = Duration::from_secs(60);
@@ -93,21 +93,21 @@ pub struct Engine {
 /// What a step came to, to be committed.
 struct Outcome {
     writes: Vec<Write>,
-    after: After,
+    after: Disposition,
 }
 
 impl Outcome {
     fn done(writes: Vec<Write>) -> Self {
         Self {
             writes,
-            after: After::Done,
+            after: Disposition::Complete,
         }
     }
 
     fn again(writes: Vec<Write>, at: Timestamp, attempts: i64) -> Self {
         Self {
             writes,
-            after: After::Again { at, attempts },
+            after: Disposition::Reschedule { at, attempts },
         }
     }
 }
@@ -255,7 +255,7 @@ impl Engine {
     async fn listen(&self) {
         let mut failures = 0;
         loop {
-            match self.store.announced().await {
+            match self.store.notified().await {
                 Ok(()) => failures = 0,
                 Err(error) => {
                     warn!(
@@ -278,7 +278,7 @@ impl Engine {
         cut: &watch::Sender<bool>,
     ) -> Duration {
         while in_hand.try_join_next().is_some() {}
-        let room = Room {
+        let room = ClaimLimits {
             most: STEPS_AT_ONCE.saturating_sub(in_hand.len()),
             of_crowd: STEPS_OF_CROWD,
             in_hand: crowds.in_hand(),
@@ -296,7 +296,7 @@ impl Engine {
         for work in claimed {
             let engine = Arc::clone(self);
             let mut cut = cut.subscribe();
-            let place = crowds.join(work.crowd.clone());
+            let place = crowds.join(work.concurrency_key.clone());
             in_hand.spawn(async move {
                 let _place = place;
                 let lease = work.lease.clone();
@@ -338,7 +338,7 @@ impl Engine {
     }
 
     /// What is due, as far as there is room, and as of when.
-    async fn claim(&self, room: Room) -> Result<(Timestamp, Vec<Work>), StoreError> {
+    async fn claim(&self, room: ClaimLimits) -> Result<(Timestamp, Vec<Work>), StoreError> {
         let now = self.look_at_clock().await?;
         let token = self.clock.new_id();
         let claimed = self.store.claim(now, LEASE, &token, room).await?;
@@ -390,7 +390,7 @@ impl Engine {
     }
 
     async fn put_back(&self, lease: &Lease, at: Timestamp, attempts: i64) {
-        let after = After::Again { at, attempts };
+        let after = Disposition::Reschedule { at, attempts };
         if let Err(error) = self.store.commit(lease, &[], after, self.clock.now()).await {
             // The lease runs out by itself, and the step is due again then.
             error!("cannot put a step back: {error}");
@@ -428,7 +428,12 @@ impl Engine {
         self.commit(work, &outcome.writes, outcome.after).await
     }
 
-    async fn commit(&self, work: &Work, writes: &[Write], after: After) -> Result<(), StepError> {
+    async fn commit(
+        &self,
+        work: &Work,
+        writes: &[Write],
+        after: Disposition,
+    ) -> Result<(), StepError> {
         if self
             .store
             .commit(&work.lease, writes, after, self.clock.now())

@@ -20,7 +20,7 @@ use crate::event::CommitId;
 use crate::plan::Plan;
 use crate::purge::{PurgeKind, PurgeState};
 use crate::run::{Run, RunId, RunState, UNKNOWN_COMMIT};
-use crate::store::{Held, Only, PurgeKey, PurgeUpdate, StoreError, WorkKey, Write};
+use crate::store::{HeldCommits, Precondition, PurgeKey, PurgeUpdate, StoreError, WorkKey, Write};
 
 /// Commits that are held, beyond which it counts as unknown what caches hold: each costs a
 /// comparison, all of them once at the worst, when a new process takes over.
@@ -46,9 +46,9 @@ pub(super) fn held_by(run: &Run) -> String {
 /// What a plan starts from.
 pub(super) struct Ground {
     /// What the site's caches may really hold.
-    real: Held,
+    real: HeldCommits,
     /// The same, as far as an observed run is concerned.
-    pretended: Held,
+    pretended: HeldCommits,
     observed: bool,
     /// Whether the run is the first of its site, and does not say what was live before.
     is_first: bool,
@@ -56,7 +56,7 @@ pub(super) struct Ground {
 
 impl Ground {
     /// What is held, as far as the run is concerned.
-    fn held(&self) -> &Held {
+    fn held(&self) -> &HeldCommits {
         // The first observed run stands where a live one would have stood.
         if self.observed && !self.pretended.commits.is_empty() {
             &self.pretended
@@ -129,7 +129,7 @@ impl Ground {
         let site = run.site.as_str();
         let named = run.before.iter().chain([&run.commit]);
         let named = named.filter(|id| CommitId::parse(id).is_some()).cloned();
-        // Held like a commit, so that it is not forgotten before everything was purged once.
+        // HeldCommits like a commit, so that it is not forgotten before everything was purged once.
         let unknown = self.begins_unknown(run) || self.too_many().is_some();
         let unknown = unknown.then(|| UNKNOWN_COMMIT.to_owned());
         let commits: Vec<String> = unknown.into_iter().chain(named).collect();
@@ -143,8 +143,11 @@ impl Ground {
             writes.extend(held_as_of(&shadow, &self.pretended, all));
         } else if !self.pretended.commits.is_empty() {
             // What was pretended once is of no use to the next who observes.
-            writes.push(Write::HeldAsOf(shadow.clone(), self.pretended.version));
-            writes.push(Write::LetGo {
+            writes.push(Write::ExpectHeldVersion(
+                shadow.clone(),
+                self.pretended.version,
+            ));
+            writes.push(Write::ReleaseHeld {
                 site: shadow,
                 commits: self.pretended.commits.clone(),
                 version: self.pretended.version,
@@ -156,15 +159,15 @@ impl Ground {
     }
 }
 
-fn held_as_of(site: &str, held: &Held, mut commits: Vec<String>) -> Vec<Write> {
-    let mut writes = vec![Write::HeldAsOf(site.to_owned(), held.version)];
+fn held_as_of(site: &str, held: &HeldCommits, mut commits: Vec<String>) -> Vec<Write> {
+    let mut writes = vec![Write::ExpectHeldVersion(site.to_owned(), held.version)];
     if held.commits.len() > MOST_HELD {
         // The unknown stands for all of them from now on, so that they do not become ever more.
         if !commits.iter().any(|commit| commit == UNKNOWN_COMMIT) {
             commits.push(UNKNOWN_COMMIT.to_owned());
         }
         let stood_for = held.commits.iter().filter(|held| !commits.contains(held));
-        writes.push(Write::LetGo {
+        writes.push(Write::ReleaseHeld {
             site: site.to_owned(),
             commits: stood_for.cloned().collect(),
             version: held.version,
@@ -233,11 +236,11 @@ impl Engine {
         let mut writes = vec![Write::Update(PurgeUpdate::new(
             keys,
             PurgeState::Observed,
-            Only::Planned,
+            Precondition::Planned,
         ))];
         writes.extend(
             runs.into_iter()
-                .map(|run| Write::Wish(WorkKey::Run(run), now)),
+                .map(|run| Write::Enqueue(WorkKey::Run(run), now)),
         );
         Ok(writes)
     }

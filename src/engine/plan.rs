@@ -165,7 +165,7 @@ impl Engine {
             run.summary.clone(),
         ));
         // It may take long: nobody leaves work to it any more.
-        writes.push(Write::Cover(run.id.clone()));
+        writes.push(Write::AdoptSuperseded(run.id.clone()));
         writes.extend(begin_purging(live, &run, plan, now));
         let deadline = run.deadline;
         writes.push(Write::Run(run));
@@ -435,7 +435,7 @@ fn begin_purging(
     }
     let mut writes = vec![Write::Purges(run.id.clone(), rows)];
     for (account, kind) in lanes {
-        writes.push(Write::Wish(WorkKey::Submit { account, kind }, now));
+        writes.push(Write::Enqueue(WorkKey::Submit { account, kind }, now));
     }
     writes
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::advance::key;
 use crate::purge::{PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::run::RunId;
-use crate::store::{Only, PurgeUpdate, Write};
+use crate::store::{Precondition, PurgeUpdate, Write};
 
 /// The purges of a run by what they cover.
 pub(super) struct Covers<'p, S> {
@@ -70,17 +70,17 @@ pub(super) fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
     if !failed.is_empty() {
         writes.push(Write::Update(PurgeUpdate {
             error: Some("not prefetched: the purge of this URL failed".to_owned()),
-            ..PurgeUpdate::new(failed, PurgeState::Failed, Only::Waiting)
+            ..PurgeUpdate::new(failed, PurgeState::Failed, Precondition::Waiting)
         }));
     }
     if !observed.is_empty() {
-        let update = PurgeUpdate::new(observed, PurgeState::Observed, Only::Waiting);
+        let update = PurgeUpdate::new(observed, PurgeState::Observed, Precondition::Waiting);
         writes.push(Write::Update(update));
     }
     if !planned.is_empty() {
-        let update = PurgeUpdate::new(planned, PurgeState::Planned, Only::Waiting);
+        let update = PurgeUpdate::new(planned, PurgeState::Planned, Precondition::Waiting);
         writes.push(Write::Update(update));
-        writes.push(Write::WishLanes(run.clone()));
+        writes.push(Write::EnqueueSubmits(run.clone()));
     }
     writes
 }

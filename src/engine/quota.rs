@@ -51,12 +51,12 @@ impl Engine {
         let asked = self.quota_of(cdn, account, now).await?;
         let own = asked.said.get(&kind).copied();
         let since_asked = match own {
-            Some(_) => self.store.handed_over(account, kind, asked.at).await?,
+            Some(_) => self.store.submitted_since(account, kind, asked.at).await?,
             None => 0,
         };
         let today = self
             .store
-            .handed_over(account, kind, quota_day(now).0)
+            .submitted_since(account, kind, quota_day(now).0)
             .await?;
         Ok(left(limit, own, since_asked, today))
     }

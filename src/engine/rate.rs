@@ -34,7 +34,7 @@ impl Shared {
             let asked = self.clock.now();
             let turn = self
                 .store
-                .take_turn(&self.name, asked + lead, self.interval);
+                .reserve_slot(&self.name, asked + lead, self.interval);
             let turn = turn.await?;
             let now = self.clock.now();
             match Duration::try_from(turn.duration_since(now)) {

@@ -17,7 +17,7 @@ use crate::config::{Config, Site, Trigger};
 use crate::event::{CommitId, GitRef};
 use crate::forge::{Forge, ForgeError};
 use crate::run::{Run, RunState};
-use crate::store::{Held, StoreError, Upstream, Work, WorkKey, Write};
+use crate::store::{HeldCommits, StoreError, Upstream, Work, WorkKey, Write};
 
 /// A run this young may be newer than what the forge just said: its replicas lag.
 const YOUNG: Duration = Duration::from_secs(60);
@@ -101,7 +101,7 @@ impl Engine {
                 site.repo,
                 first.join(", ")
             );
-            writes.push(Write::HeldAsOf(site.name.clone(), held.version));
+            writes.push(Write::ExpectHeldVersion(site.name.clone(), held.version));
             writes.push(Write::Hold(site.name.clone(), first, held.version + 1));
         }
         let next = self.clock.now() + config.server.reconcile;
@@ -135,7 +135,7 @@ impl Engine {
         site: &Site,
         git_ref: &str,
         head: &CommitId,
-        held: &Held,
+        held: &HeldCommits,
     ) -> Result<Option<Run>, StoreError> {
         let now = self.clock.now();
         let is_known = match self.store.newest_run(&site.name, Some(git_ref)).await? {

@@ -10,7 +10,7 @@ use super::{Engine, Outcome, StepError, retry};
 use crate::event::{CommitId, GitRef, RepoPath};
 use crate::forge::{ForgeError, StatusPost};
 use crate::run::{Run, RunId, StatusState};
-use crate::store::{After, StoreError, StoredStatus, Upstream, Work, Write};
+use crate::store::{Disposition, StoreError, StoredStatus, Upstream, Work, Write};
 
 /// How long a status is offered to a forge that can't be reached.
 const OFFER_LIMIT: Duration = Duration::from_secs(48 * 60 * 60);
@@ -115,7 +115,7 @@ impl Engine {
             Err(error @ ForgeError::Refused(_)) if now < wanted.wanted_at + OFFER_LIMIT => {
                 warn!(run = %id, "a status was not posted: {error}");
                 let mut outcome = posted(None, Some(error.to_string()));
-                outcome.after = After::Again {
+                outcome.after = Disposition::Reschedule {
                     at: now + OFFER_AGAIN,
                     attempts: 0,
                 };

@@ -16,8 +16,8 @@ use crate::config::Config;
 use crate::purge::{PurgeKind, PurgeState};
 use crate::run::RunId;
 use crate::store::{
-    After, Move, NextBatch, Only, PurgeKey, PurgeUpdate, StoreError, StoredTask, TaskState,
-    Upstream, Work, WorkKey, Write,
+    Disposition, Migration, NextBatch, Precondition, PurgeKey, PurgeUpdate, StoreError, StoredTask,
+    TaskState, Upstream, Work, WorkKey, Write,
 };
 
 /// Tries at a batch that a CDN answers with an error of its own.
@@ -59,7 +59,7 @@ impl Engine {
         if !observed.is_empty() {
             return Ok(Outcome::again(observed, now, 0));
         }
-        let Some(mut next) = self.store.next_in_line(account, kind).await? else {
+        let Some(mut next) = self.store.queue_head(account, kind).await? else {
             return Ok(Outcome::done(Vec::new()));
         };
         // Entries that may not hand over more today. Others of the account may, where their limits are wider.
@@ -77,7 +77,11 @@ impl Engine {
                     kind.word()
                 );
                 let now = self.clock.now();
-                return Ok(Outcome::again(fail(all, &why, Only::Open, now), now, 0));
+                return Ok(Outcome::again(
+                    fail(all, &why, Precondition::Open, now),
+                    now,
+                    0,
+                ));
             };
             if let Some(left) = self.left_alone_for_now(&upstream).await? {
                 return self.wait_for_answer(&left, kind, &next.cdn, work).await;
@@ -87,7 +91,7 @@ impl Engine {
                 break (cdn, limit, room);
             }
             used_up.push(next.cdn);
-            let other = self.store.next_in_line_besides(account, kind, &used_up);
+            let other = self.store.queue_head_besides(account, kind, &used_up);
             next = match other.await? {
                 Some(other) => other,
                 None => {
@@ -140,11 +144,11 @@ impl Engine {
             Write::Task(task.clone()),
             Write::Update(PurgeUpdate {
                 task: Some(task.id.clone()),
-                ..PurgeUpdate::new(keys(&batch), PurgeState::Submitting, Only::Planned)
+                ..PurgeUpdate::new(keys(&batch), PurgeState::Submitting, Precondition::Planned)
             }),
         ];
         intent.extend(self.tell_of_quotas(account, kind, &used_up).await?);
-        self.commit(work, &intent, After::Keep).await?;
+        self.commit(work, &intent, Disposition::Continue).await?;
 
         let answer = self.heard(&upstream, cdn.submit(&request)).await;
         let now = self.clock.now();
@@ -187,7 +191,7 @@ impl Engine {
 
         task.state = TaskState::Ended;
         task.ended_at = Some(now);
-        let of_batch = Only::InTask(task.id.clone());
+        let of_batch = Precondition::InTask(task.id.clone());
         // Targets: one that several runs want cannot be halved.
         let size = task.size;
         let mut writes = vec![Write::Task(task)];
@@ -258,7 +262,7 @@ impl Engine {
             ErrorClass::Operator => {
                 // The next batch would be refused in the same way, and some CDNs lock keys that keep trying.
                 let all = self.line_with(&account, kind, batch).await?;
-                writes.extend(fail(all, &message, Only::Open, now));
+                writes.extend(fail(all, &message, Precondition::Open, now));
                 Ok(Outcome::again(writes, now, 0))
             }
             ErrorClass::Migrated => {
@@ -307,7 +311,7 @@ impl Engine {
             lost.state = TaskState::Ended;
             lost.ended_at = Some(now);
             let why = format!("the CDN {} is no longer configured", lost.cdn);
-            let mut writes = fail(keys, &why, Only::InTask(lost.id.clone()), now);
+            let mut writes = fail(keys, &why, Precondition::InTask(lost.id.clone()), now);
             writes.push(Write::Task(lost));
             return Ok(Outcome::again(writes, now, 0));
         };
@@ -326,7 +330,10 @@ impl Engine {
         // the history shows all of them.
         let named = lost.submitted_at + HISTORY_LAG * 2;
         if (lost.submitted_at..named).contains(&now)
-            && self.store.has_nameless(&lost.account, lost.kind).await?
+            && self
+                .store
+                .has_unidentified(&lost.account, lost.kind)
+                .await?
         {
             return Ok(Outcome::again(Vec::new(), named, work.attempts));
         }
@@ -364,7 +371,7 @@ impl Engine {
             Ok(None) | Err(_) => {
                 lost.state = TaskState::Ended;
                 lost.ended_at = Some(now);
-                let of_batch = Only::InTask(lost.id.clone());
+                let of_batch = Precondition::InTask(lost.id.clone());
                 let again = PurgeUpdate::new(keys, PurgeState::Planned, of_batch);
                 Ok(Outcome::again(
                     vec![Write::Task(lost), Write::Update(again)],
@@ -402,7 +409,7 @@ fn taken(mut task: StoredTask, keys: Vec<PurgeKey>, now: Timestamp) -> Vec<Write
         account: task.account.clone(),
         kind: task.kind,
     };
-    let of_batch = Only::InTask(task.id.clone());
+    let of_batch = Precondition::InTask(task.id.clone());
     let update = Write::Update(PurgeUpdate {
         task: Some(task.id.clone()),
         tried: true,
@@ -412,12 +419,17 @@ fn taken(mut task: StoredTask, keys: Vec<PurgeKey>, now: Timestamp) -> Vec<Write
     vec![
         Write::Task(task),
         update,
-        Write::Wish(follow, now + FIRST_LOOK),
+        Write::Enqueue(follow, now + FIRST_LOOK),
     ]
 }
 
 /// The writes for purges that failed for good.
-pub(super) fn fail(keys: Vec<PurgeKey>, why: &str, only: Only, now: Timestamp) -> Vec<Write> {
+pub(super) fn fail(
+    keys: Vec<PurgeKey>,
+    why: &str,
+    only: Precondition,
+    now: Timestamp,
+) -> Vec<Write> {
     if keys.is_empty() {
         return Vec::new();
     }
@@ -428,7 +440,7 @@ pub(super) fn fail(keys: Vec<PurgeKey>, why: &str, only: Only, now: Timestamp) -
     })];
     writes.extend(
         runs.into_iter()
-            .map(|run| Write::Wish(WorkKey::Run(run), now)),
+            .map(|run| Write::Enqueue(WorkKey::Run(run), now)),
     );
     writes
 }
@@ -472,19 +484,19 @@ pub(super) fn migrate(
                 account: account.clone(),
                 kind,
             };
-            let to = Move {
+            let to = Migration {
                 keys,
                 from: from.to_owned(),
                 to: name,
                 account,
             };
-            vec![Write::Move(to), Write::Wish(submit, now)]
+            vec![Write::Migrate(to), Write::Enqueue(submit, now)]
         }
         None => {
             let why = format!(
                 "{message}. The service has moved: add the CDN it moved to under `cdns:` and name it in `migrated_to:` of {from}"
             );
-            fail(keys, &why, Only::Open, now)
+            fail(keys, &why, Precondition::Open, now)
         }
     }
 }

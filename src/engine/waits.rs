@@ -43,7 +43,7 @@ impl Engine {
         let mut writes = Vec::new();
         let mut told = BTreeSet::new();
         for cdn in used_up {
-            let untold = self.store.runs_in_line(account, kind, cdn, &said).await?;
+            let untold = self.store.queued_runs(account, kind, cdn, &said).await?;
             for run in untold {
                 if !told.insert(run.id.clone()) {
                     continue;
@@ -83,7 +83,7 @@ impl Engine {
         let mut writes = Vec::new();
         let mut told = BTreeSet::new();
         for cdn in names {
-            let untold = self.store.runs_in_line(account, kind, cdn, &said).await?;
+            let untold = self.store.queued_runs(account, kind, cdn, &said).await?;
             for run in untold {
                 if told.insert(run.id.clone()) {
                     let since = has_not_answered(cdn, left.outage.since);
@@ -101,7 +101,7 @@ impl Engine {
         let (_, reset) = quota_day(self.clock.now());
         let mut reasons = vec![until(reset)];
         let config = self.config();
-        for outage in self.store.outages().await? {
+        for outage in self.store.circuits().await? {
             let Upstream::Cdn(account) = &outage.upstream else {
                 continue;
             };

@@ -187,7 +187,7 @@ fn registry(
 
 /// Those that are left alone since they do not answer.
 async fn silent(store: &Store) -> Result<Vec<Upstream>, StoreError> {
-    let outages = store.outages().await?.into_iter();
+    let outages = store.circuits().await?.into_iter();
     let left_alone = outages.filter(|outage| outage.until.is_some());
     Ok(left_alone.map(|outage| outage.upstream).collect())
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::database::{Row, Transaction, params};
-use super::work::{self, WorkKey};
-use super::writes::{self, Write};
-use super::{Store, StoreError, Value, runs, statuses, timestamp, undisturbed};
+use super::step_commit::{self, Write};
+use super::work_queue::{self, WorkKey};
+use super::{Store, StoreError, Value, retry_on_conflict, runs, statuses, timestamp};
 use crate::clock;
 use crate::run::{Run, RunId, RunState, StatusState, Step};
 
@@ -114,7 +114,7 @@ pub enum Accepted {
 impl Store {
     /// Takes in deliveries, all in one commit: they are on disk when this returns.
     pub async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Accepted>, StoreError> {
-        undisturbed(|| self.accept_at_once(deliveries)).await
+        retry_on_conflict(|| self.accept_at_once(deliveries)).await
     }
 
     async fn accept_at_once(
@@ -126,7 +126,7 @@ impl Store {
         let streams = deliveries
             .iter()
             .map(|new| format!("{} {}", new.forge, new.stream));
-        tx.take_turns(streams.collect()).await?;
+        tx.advisory_lock(streams.collect()).await?;
         let mut outcomes = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
             outcomes.push(accept_one(&mut *tx, delivery).await?);
@@ -184,7 +184,7 @@ impl Store {
 
     /// Starts a run that no delivery asked for.
     pub async fn start(&self, run: &Run, now: Timestamp) -> Result<(), StoreError> {
-        undisturbed(|| async {
+        retry_on_conflict(|| async {
             let mut tx = self.database.begin().await?;
             runs::insert(&mut *tx, run).await?;
             begin(&mut *tx, run, now).await?;
@@ -200,7 +200,7 @@ impl Store {
         now: Timestamp,
         deadline: Timestamp,
     ) -> Result<Option<bool>, StoreError> {
-        undisturbed(|| self.retry_at_once(id, now, deadline)).await
+        retry_on_conflict(|| self.retry_at_once(id, now, deadline)).await
     }
 
     async fn retry_at_once(
@@ -350,9 +350,9 @@ pub(super) async fn begin(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     statuses::want(tx, &run.id, StatusState::Pending, &run.summary, now).await?;
-    work::wish(tx, &WorkKey::Run(run.id.clone()), now).await?;
-    work::wish(tx, &WorkKey::Status(run.id.clone()), now).await?;
-    tx.announce().await
+    work_queue::enqueue(tx, &WorkKey::Run(run.id.clone()), now).await?;
+    work_queue::enqueue(tx, &WorkKey::Status(run.id.clone()), now).await?;
+    tx.notify().await
 }
 
 /// Puts a failed run back to work: what was confirmed stays so, what failed is planned again.
@@ -383,7 +383,7 @@ async fn retry_run(
         run.problems.clear();
     }
     run.deadline = deadline;
-    writes::apply(tx, &Write::Run(run.clone()), now).await?;
-    work::wish_lanes(tx, &run.id, now).await?;
+    step_commit::apply(tx, &Write::Run(run.clone()), now).await?;
+    work_queue::enqueue_submits(tx, &run.id, now).await?;
     begin(tx, &run, now).await
 }

@@ -162,7 +162,7 @@ pub trait Database: Send + Sync {
     /// Returns once another process has announced work, or may have while nobody
     /// listened: the first call returns as soon as it listens. For ever pending
     /// where no other process works on the store. One caller at a time.
-    async fn announced(&self) -> Result<(), StoreError>;
+    async fn notified(&self) -> Result<(), StoreError>;
 }
 
 /// A transaction under way.
@@ -175,13 +175,13 @@ pub trait Transaction: Send {
     async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError>;
 
     /// What a SELECT appends so that its rows stay as they are until this transaction is over.
-    fn keep_rows(&self) -> &'static str;
+    fn for_update(&self) -> &'static str;
 
     /// Waits for other transactions that took the same names, and holds up those that do so later, until this one is over.
-    async fn take_turns(&mut self, names: BTreeSet<String>) -> Result<(), StoreError>;
+    async fn advisory_lock(&mut self, names: BTreeSet<String>) -> Result<(), StoreError>;
 
     /// Tells other processes, once this is committed, that there is work to do now.
-    async fn announce(&mut self) -> Result<(), StoreError>;
+    async fn notify(&mut self) -> Result<(), StoreError>;
 
     /// Makes everything durable at once: on disk when this returns.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;

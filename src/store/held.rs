@@ -1,17 +1,17 @@
-//! Held commits: per site, the commits whose content a cache may still hold.
+//! HeldCommits commits: per site, the commits whose content a cache may still hold.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
 use super::database::{Transaction, params};
-use super::{Store, StoreError, timestamp, undisturbed};
+use super::{Store, StoreError, retry_on_conflict, timestamp};
 use crate::run::RunId;
 
 /// What a site's caches may hold, as of a version of that knowledge.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// For [`Write::HeldAsOf`](super::Write::HeldAsOf).
+pub struct HeldCommits {
+    /// For [`Write::ExpectHeldVersion`](super::Write::ExpectHeldVersion).
     pub version: i64,
     /// The commits whose content a cache may hold.
     pub commits: Vec<String>,
@@ -29,7 +29,7 @@ const IS_PLANNING: &str = "EXISTS (
 
 impl Store {
     /// The commits whose content a site's caches may hold at `now`.
-    pub async fn held(&self, site: &str, now: Timestamp) -> Result<Held, StoreError> {
+    pub async fn held(&self, site: &str, now: Timestamp) -> Result<HeldCommits, StoreError> {
         // The version first: a change in between is then seen as one that came after.
         let rows = self
             .database
@@ -53,7 +53,7 @@ impl Store {
                 params![site, now.as_millisecond()],
             )
             .await?;
-        let mut held = Held {
+        let mut held = HeldCommits {
             version,
             commits: Vec::with_capacity(rows.len()),
             ends: BTreeMap::new(),
@@ -78,7 +78,7 @@ impl Store {
         run: &RunId,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        undisturbed(|| async {
+        retry_on_conflict(|| async {
             let mut tx = self.database.begin().await?;
             let taken = tx
                 .execute(

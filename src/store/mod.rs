@@ -6,51 +6,51 @@
 //! To add a database, write a [`Database`] and its line in [`Store::open`].
 
 mod accept;
+mod circuits;
+#[cfg(debug_assertions)]
+mod crash_injection;
 mod database;
 mod errors;
 mod held;
-mod line;
 mod migrations;
-#[cfg(debug_assertions)]
-mod mortal;
-mod opening;
-mod outages;
-mod overview;
+mod open_errors;
 mod postgres;
+mod purge_queue;
 mod purges;
-mod rates;
-mod removal;
+mod rate_limits;
+mod retention;
 mod runs;
 mod sqlite;
+mod stats;
 mod statuses;
+mod step_commit;
 mod tasks;
-mod work;
-mod writes;
+mod work_queue;
 
 use std::future::Future;
 
 use jiff::Timestamp;
 
 pub use accept::{Accepted, NewDelivery, Source, StoredDelivery};
+pub use circuits::{OpenCircuit, Upstream};
 pub use database::{Database, Row, Transaction, Value};
 pub use errors::StoreError;
-pub use held::Held;
-pub use line::{InLine, NextBatch, RunInLine};
-pub use outages::{Outage, Upstream};
-pub use overview::{CdnCount, PendingPurges};
-pub use purges::{Move, Only, PurgeCounts, PurgeKey, PurgeUpdate};
-pub use removal::Removed;
+pub use held::HeldCommits;
+pub use purge_queue::{NextBatch, QueueHead, QueuedRun};
+pub use purges::{Migration, Precondition, PurgeCounts, PurgeKey, PurgeUpdate};
+pub use retention::Removed;
 pub use runs::RunFilter;
+pub use stats::{CdnCount, PendingPurges};
 pub use statuses::StoredStatus;
+pub use step_commit::Write;
 pub use tasks::{StoredTask, TaskState};
-pub use work::{After, Lease, Room, Work, WorkKey};
-pub use writes::Write;
+pub use work_queue::{ClaimLimits, Disposition, Lease, Work, WorkKey};
 
 /// Tries at a transaction that others get in the way of.
 const TRIES: u32 = 5;
 
 /// Does a transaction, anew where others got in its way.
-async fn undisturbed<T, F>(transaction: impl Fn() -> F) -> Result<T, StoreError>
+async fn retry_on_conflict<T, F>(transaction: impl Fn() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
@@ -81,7 +81,7 @@ impl Store {
             ));
         };
         #[cfg(debug_assertions)]
-        let database = mortal::as_chosen(database)?;
+        let database = crash_injection::from_environment(database)?;
         Ok(Self::on(database))
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 use super::StoreError;
 use super::database::{Database, Row, Transaction, Value};
-use super::opening;
+use super::open_errors;
 
 /// Connections a replica holds at most, besides the one that listens.
 const CONNECTIONS: u32 = 10;
@@ -82,13 +82,13 @@ impl PostgresDatabase {
             })
             .connect_with(options.clone())
             .await
-            .map_err(|error| opening::server(&options, &error))?;
+            .map_err(|error| open_errors::server(&options, &error))?;
         super::migrations::postgres()
             .run(&pool)
             .await
             .map_err(|error| {
                 let name = options.get_database().unwrap_or(options.get_username());
-                opening::tables(name, &error)
+                open_errors::tables(name, &error)
             })?;
         let name: String =
             limited(sqlx::query_scalar("SELECT gen_random_uuid()::text").fetch_one(&pool)).await?;
@@ -124,7 +124,7 @@ async fn greet(options: &PgConnectOptions) -> Result<(), StoreError> {
             || matches!(&error, sqlx::Error::Io(error) if error.kind() != io::ErrorKind::TimedOut);
         tries += 1;
         if !may_come || tries >= GREETINGS {
-            return Err(opening::server(options, &error));
+            return Err(open_errors::server(options, &error));
         }
         tokio::time::sleep(GREETING_PAUSE).await;
     }
@@ -175,7 +175,7 @@ impl Database for PostgresDatabase {
         true
     }
 
-    async fn announced(&self) -> Result<(), StoreError> {
+    async fn notified(&self) -> Result<(), StoreError> {
         let mut listener = self.listener.lock().await;
         let Some(open) = listener.as_mut() else {
             let mut open = limited(PgListener::connect_with(&self.pool)).await?;
@@ -220,11 +220,11 @@ impl Transaction for PostgresTransaction {
         rows.iter().map(row).collect()
     }
 
-    fn keep_rows(&self) -> &'static str {
+    fn for_update(&self) -> &'static str {
         "FOR UPDATE"
     }
 
-    async fn take_turns(&mut self, names: BTreeSet<String>) -> Result<(), StoreError> {
+    async fn advisory_lock(&mut self, names: BTreeSet<String>) -> Result<(), StoreError> {
         // In the set's order, so that two that want the same names do not wait for each other.
         for name in names {
             let turn = sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
@@ -235,7 +235,7 @@ impl Transaction for PostgresTransaction {
         Ok(())
     }
 
-    async fn announce(&mut self) -> Result<(), StoreError> {
+    async fn notify(&mut self) -> Result<(), StoreError> {
         if !self.announced {
             let notice = sqlx::query("SELECT pg_notify($1, $2)")
                 .bind(CHANNEL)

@@ -36,12 +36,12 @@ pub struct PurgeUpdate {
     /// The largest batch they may be sent in from now on; none leaves it as it is, zero takes it away.
     pub batch_cap: Option<i64>,
     /// Which of them it is true of still.
-    pub only: Only,
+    pub only: Precondition,
 }
 
 impl PurgeUpdate {
     /// A change of state and nothing else.
-    pub fn new(keys: Vec<PurgeKey>, state: PurgeState, only: Only) -> Self {
+    pub fn new(keys: Vec<PurgeKey>, state: PurgeState, only: Precondition) -> Self {
         Self {
             keys,
             state,
@@ -56,7 +56,7 @@ impl PurgeUpdate {
 
 /// Which purges an update is true of: others moved on while it was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Only {
+pub enum Precondition {
     /// Those that are planned. All must be, or nothing is written.
     Planned,
     /// Those that wait for another purge.
@@ -69,7 +69,7 @@ pub enum Only {
 
 /// Purges that go to another CDN.
 #[derive(Clone, Debug)]
-pub struct Move {
+pub struct Migration {
     /// Which, of those that are not over.
     pub keys: Vec<PurgeKey>,
     /// The CDN they leave, by its name.
@@ -249,10 +249,10 @@ pub(super) async fn update(
     update: &PurgeUpdate,
 ) -> Result<(), StoreError> {
     let (condition, of_task) = match &update.only {
-        Only::Planned => ("state = 'planned'", None),
-        Only::Waiting => ("state = 'waiting'", None),
-        Only::Open => ("state NOT IN ('done', 'failed', 'observed')", None),
-        Only::InTask(task) => (
+        Precondition::Planned => ("state = 'planned'", None),
+        Precondition::Waiting => ("state = 'waiting'", None),
+        Precondition::Open => ("state NOT IN ('done', 'failed', 'observed')", None),
+        Precondition::InTask(task) => (
             "state IN ('submitting', 'running') AND task = $7",
             Some(task),
         ),
@@ -281,14 +281,14 @@ pub(super) async fn update(
             .await?;
     }
     let all = u64::try_from(update.keys.len()).unwrap_or(u64::MAX);
-    if update.only == Only::Planned && touched < all {
+    if update.only == Precondition::Planned && touched < all {
         return Err(StoreError::Outdated);
     }
     Ok(())
 }
 
 /// Plans purges anew on another CDN, and takes the prefetches along that wait for them.
-pub(super) async fn move_to(tx: &mut dyn Transaction, to: &Move) -> Result<(), StoreError> {
+pub(super) async fn migrate(tx: &mut dyn Transaction, to: &Migration) -> Result<(), StoreError> {
     for (run, numbers) in by_run(&to.keys) {
         tx.execute(
             &format!(

@@ -375,7 +375,7 @@ pub(super) async fn find(tx: &mut dyn Transaction, id: &RunId) -> Result<Option<
         .query(
             &format!(
                 "SELECT {COLUMNS} FROM runs WHERE id = $1 {}",
-                tx.keep_rows()
+                tx.for_update()
             ),
             params![&id.0],
         )
@@ -404,7 +404,7 @@ pub(super) async fn of_delivery(
         .query(
             &format!(
                 "SELECT {COLUMNS} FROM runs WHERE delivery = $1 ORDER BY id {}",
-                tx.keep_rows()
+                tx.for_update()
             ),
             params![delivery],
         )

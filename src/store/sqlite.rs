@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Column, Row as _, Sqlite, SqlitePool, TypeInfo, ValueR
 use self::group::{Part, Writer};
 use super::StoreError;
 use super::database::{Database, Row, Transaction, Value};
-use super::opening;
+use super::open_errors;
 
 /// How long a writer waits for another process's lock, such as a backup's.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ pub struct SqliteDatabase {
 impl SqliteDatabase {
     /// Opens the file, makes it if it isn't there, and brings its schema up to date.
     pub async fn open(path: &str) -> Result<Self, StoreError> {
-        if let Some(error) = opening::no_file(path) {
+        if let Some(error) = open_errors::no_file(path) {
             return Err(error);
         }
         let options = SqliteConnectOptions::new()
@@ -72,7 +72,7 @@ impl SqliteDatabase {
             tokio::time::sleep(LOCKED_PAUSE).await;
             opened = connect().await;
         }
-        let prepares = opened.map_err(|error| opening::file(path, &error))?;
+        let prepares = opened.map_err(|error| open_errors::file(path, &error))?;
         // The migrator has no lock for SQLite: of programs that start at once, one
         // makes the tables and the others find them at their next try.
         let mut prepared = super::migrations::sqlite().run(&prepares).await;
@@ -82,13 +82,13 @@ impl SqliteDatabase {
             }
             prepared = super::migrations::sqlite().run(&prepares).await;
         }
-        prepared.map_err(|error| opening::tables(path, &error))?;
+        prepared.map_err(|error| open_errors::tables(path, &error))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options.clone().read_only(true))
             .await
-            .map_err(|error| opening::file(path, &error))?;
+            .map_err(|error| open_errors::file(path, &error))?;
         let writer = prepares.acquire().await?.detach();
         let writer = Writer::new(writer, options);
         Ok(Self { writer, readers })
@@ -114,7 +114,7 @@ impl Database for SqliteDatabase {
         false
     }
 
-    async fn announced(&self) -> Result<(), StoreError> {
+    async fn notified(&self) -> Result<(), StoreError> {
         std::future::pending().await
     }
 }
@@ -134,17 +134,17 @@ impl Transaction for SqliteTransaction {
         rows.iter().map(row).collect()
     }
 
-    fn keep_rows(&self) -> &'static str {
+    fn for_update(&self) -> &'static str {
         // Nobody else writes meanwhile.
         ""
     }
 
-    async fn take_turns(&mut self, _: BTreeSet<String>) -> Result<(), StoreError> {
+    async fn advisory_lock(&mut self, _: BTreeSet<String>) -> Result<(), StoreError> {
         // There is one turn for everyone, and its place in the group is its turn.
         Ok(())
     }
 
-    async fn announce(&mut self) -> Result<(), StoreError> {
+    async fn notify(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
 

@@ -100,7 +100,11 @@ impl Store {
     }
 
     /// Whether an account has tasks under way of which the CDN told no id.
-    pub async fn has_nameless(&self, account: &str, kind: PurgeKind) -> Result<bool, StoreError> {
+    pub async fn has_unidentified(
+        &self,
+        account: &str,
+        kind: PurgeKind,
+    ) -> Result<bool, StoreError> {
         let rows = self
             .database
             .read(
@@ -132,7 +136,7 @@ impl Store {
 
     /// How many targets of one kind an account was handed since a moment, and
     /// may have taken.
-    pub async fn handed_over(
+    pub async fn submitted_since(
         &self,
         account: &str,
         kind: PurgeKind,

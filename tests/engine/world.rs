@@ -168,7 +168,7 @@ impl World {
         let path = self.folder.path().join("purgehook.db");
         let store = Store::open(&format!("sqlite://{}", path.display())).await;
         self.store = Arc::new(store.unwrap());
-        self.store.free_leases().await.unwrap();
+        self.store.release_all_leases().await.unwrap();
         self.engine = Engine::new(
             self.config.subscribe(),
             Arc::clone(&self.store),

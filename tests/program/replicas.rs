@@ -152,7 +152,7 @@ async fn stream(
         let path = format!("content/{page}.md");
         let commit = website.commit("main", &[Change::write(path, "text")]);
         let delivery = website.push("main").unwrap();
-        turned_away += take_turns(&bases, pushed.len(), &delivery).await;
+        turned_away += advisory_lock(&bases, pushed.len(), &delivery).await;
         pushed.push((commit, page));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -160,7 +160,7 @@ async fn stream(
 }
 
 /// Offers a delivery to one replica and the other until one has taken it: how often none did.
-async fn take_turns(bases: &[String; 2], first: usize, delivery: &Delivery) -> usize {
+async fn advisory_lock(bases: &[String; 2], first: usize, delivery: &Delivery) -> usize {
     for turn in 0..100 {
         match delivery.send(&bases[(first + turn) % 2]).await {
             Ok((200 | 202, _)) => return turn,

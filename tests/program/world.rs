@@ -235,9 +235,10 @@ impl World {
     /// Starts the program to die at a commit, `before:N` or `after:N`. Returns once it answers or is dead.
     pub async fn start_to_die(&mut self, at: &str) {
         self.variables
-            .push(("PURGEHOOK_DIE".to_owned(), at.to_owned()));
+            .push(("PURGEHOOK_CRASH_AT".to_owned(), at.to_owned()));
         self.spawn(0);
-        self.variables.retain(|(name, _)| name != "PURGEHOOK_DIE");
+        self.variables
+            .retain(|(name, _)| name != "PURGEHOOK_CRASH_AT");
         let started = Instant::now();
         // Readiness is a write, and would count.
         while !self.has_died() && self.get("/healthz").await.is_none() {

@@ -316,7 +316,7 @@ impl Database for Opened {
     }
 
     /// Nobody announces: each process finds what others left when it next looks.
-    async fn announced(&self) -> Result<(), StoreError> {
+    async fn notified(&self) -> Result<(), StoreError> {
         std::future::pending().await
     }
 }
@@ -370,15 +370,15 @@ impl Transaction for Open {
         self.disk.on(|connection| query(connection, sql, params))
     }
 
-    fn keep_rows(&self) -> &'static str {
+    fn for_update(&self) -> &'static str {
         ""
     }
 
-    async fn take_turns(&mut self, _: BTreeSet<String>) -> Result<(), StoreError> {
+    async fn advisory_lock(&mut self, _: BTreeSet<String>) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn announce(&mut self) -> Result<(), StoreError> {
+    async fn notify(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
 

@@ -211,7 +211,7 @@ impl World {
             process: Arc::clone(&process),
             promises: Some(self.promises.clone()),
         })));
-        if store.free_leases().await.is_err() {
+        if store.release_all_leases().await.is_err() {
             // The disk has trouble; whoever looks after the program starts it again later.
             return;
         }

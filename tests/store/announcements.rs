@@ -11,7 +11,7 @@ use purgehook::engine::Engine;
 use purgehook::http::Outside;
 use purgehook::run::StatusState;
 use purgehook::settings::Environment;
-use purgehook::store::{After, Store, Work, WorkKey, Write};
+use purgehook::store::{Disposition, Store, Work, WorkKey, Write};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::sync::watch;
 
@@ -47,7 +47,7 @@ async fn claim_one(store: &Store) -> Work {
 }
 
 async fn is_announced(store: &Store) -> bool {
-    match tokio::time::timeout(SOON, store.announced()).await {
+    match tokio::time::timeout(SOON, store.notified()).await {
         Ok(announced) => {
             announced.unwrap();
             true
@@ -75,7 +75,7 @@ async fn whatever_makes_work_that_is_due_is_announced_to_others() {
     let work = claim_one(store).await;
     let status = Write::Status(run_id(2), StatusState::Pending, "so it stands".to_owned());
     store
-        .commit(&work.lease, &[status], After::Keep, at(1))
+        .commit(&work.lease, &[status], Disposition::Continue, at(1))
         .await
         .unwrap();
     assert!(is_announced(&listener).await, "a status to post");
@@ -89,9 +89,9 @@ async fn nobody_is_told_of_work_for_later_or_of_their_own() {
     assert!(is_announced(&listener).await);
     let work = claim_one(store).await;
 
-    let later = [Write::Wish(item(2), at(600))];
+    let later = [Write::Enqueue(item(2), at(600))];
     store
-        .commit(&work.lease, &later, After::Done, at(1))
+        .commit(&work.lease, &later, Disposition::Complete, at(1))
         .await
         .unwrap();
     listener.ask(&item(3), at(0)).await.unwrap();

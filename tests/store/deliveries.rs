@@ -1,7 +1,7 @@
 //! Deliveries: new, again, and again after a failure.
 
 use purgehook::run::{Run, RunState, Step};
-use purgehook::store::{Accepted, After, NewDelivery, Store, WorkKey, Write};
+use purgehook::store::{Accepted, Disposition, NewDelivery, Store, WorkKey, Write};
 
 use crate::databases::{Opened, at, delivery, on_both, run_id, url};
 
@@ -42,7 +42,7 @@ async fn end(store: &Store, number: u32, state: RunState) {
         };
         assert!(
             store
-                .commit(&work.lease, &writes, After::Done, at(1))
+                .commit(&work.lease, &writes, Disposition::Complete, at(1))
                 .await
                 .unwrap()
         );
@@ -195,7 +195,7 @@ async fn fail_half(store: &Store) {
         };
         assert!(
             store
-                .commit(&work.lease, &writes, After::Done, at(1))
+                .commit(&work.lease, &writes, Disposition::Complete, at(1))
                 .await
                 .unwrap()
         );

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use purgehook::purge::{Mode, PlannedPurge, PurgeKind, PurgeState};
 use purgehook::store::{
-    After, Lease, Move, Only, PurgeKey, PurgeUpdate, Store, StoredTask, TaskState, WorkKey, Write,
+    Disposition, Lease, Migration, Precondition, PurgeKey, PurgeUpdate, Store, StoredTask,
+    TaskState, WorkKey, Write,
 };
 
 use crate::databases::{Opened, at, on_both, planned, run_id, url};
@@ -44,7 +45,7 @@ async fn lease(store: &Store) -> Lease {
 async fn write(store: &Store, lease: &Lease, writes: Vec<Write>) {
     assert!(
         store
-            .commit(lease, &writes, After::Keep, at(0))
+            .commit(lease, &writes, Disposition::Continue, at(0))
             .await
             .unwrap()
     );
@@ -58,12 +59,12 @@ fn key(run: u32, seq: i64) -> PurgeKey {
 }
 
 fn update(keys: Vec<PurgeKey>, state: PurgeState) -> PurgeUpdate {
-    PurgeUpdate::new(keys, state, Only::Open)
+    PurgeUpdate::new(keys, state, Precondition::Open)
 }
 
 /// Keys of the next batch of at most `most`.
 async fn next(store: &Store, kind: PurgeKind, most: usize) -> Vec<PurgeKey> {
-    let next = store.next_in_line(ACCOUNT, kind).await.unwrap().unwrap();
+    let next = store.queue_head(ACCOUNT, kind).await.unwrap().unwrap();
     let batch = store.next_batch(ACCOUNT, kind, &next, most).await.unwrap();
     batch.purges.into_iter().map(|(key, _, _)| key).collect()
 }
@@ -99,14 +100,14 @@ async fn a_batch_takes_from_every_run_in_turn(opened: Opened) {
     assert_eq!(next(store, PurgeKind::Url, 1_000).await.len(), 53);
     assert!(
         store
-            .next_in_line("another", PurgeKind::Url)
+            .queue_head("another", PurgeKind::Url)
             .await
             .unwrap()
             .is_none()
     );
     assert!(
         store
-            .next_in_line(ACCOUNT, PurgeKind::Directory)
+            .queue_head(ACCOUNT, PurgeKind::Directory)
             .await
             .unwrap()
             .is_none()
@@ -159,7 +160,7 @@ async fn a_batch_holds_only_what_may_go_together(opened: Opened) {
     let done = update(vec![key(1, 1), key(1, 5)], PurgeState::Done);
     write(store, &lease, vec![Write::Update(done)]).await;
     let line = store
-        .next_in_line(ACCOUNT, PurgeKind::Directory)
+        .queue_head(ACCOUNT, PurgeKind::Directory)
         .await
         .unwrap()
         .unwrap();
@@ -274,7 +275,7 @@ async fn a_batch_is_bounded_however_many_want_its_targets(opened: Opened) {
     let runs = (1..=25).map(|n| Write::Purges(run_id(n), purges()));
     write(store, &lease, runs.collect()).await;
 
-    let line = store.next_in_line(ACCOUNT, PurgeKind::Url).await.unwrap();
+    let line = store.queue_head(ACCOUNT, PurgeKind::Url).await.unwrap();
     let batch = store
         .next_batch(ACCOUNT, PurgeKind::Url, &line.unwrap(), 1_000)
         .await
@@ -382,7 +383,7 @@ async fn purges_that_move_are_planned_on_the_other_account(opened: Opened) {
         &lease,
         vec![
             Write::Purges(run_id(1), vec![url("/a/"), url("/b/")]),
-            Write::Move(Move {
+            Write::Migrate(Migration {
                 keys: vec![key(1, 2)],
                 from: CDN.to_owned(),
                 to: "edgeone".to_owned(),
@@ -393,7 +394,7 @@ async fn purges_that_move_are_planned_on_the_other_account(opened: Opened) {
     .await;
 
     let line = store
-        .next_in_line("another", PurgeKind::Url)
+        .queue_head("another", PurgeKind::Url)
         .await
         .unwrap()
         .unwrap();
@@ -461,14 +462,29 @@ async fn tasks_are_kept_and_found_by_their_state(opened: Opened) {
             "{account} {kind:?} {since}: {found:?}"
         );
     }
-    assert!(!store.has_nameless(ACCOUNT, PurgeKind::Url).await.unwrap());
+    assert!(
+        !store
+            .has_unidentified(ACCOUNT, PurgeKind::Url)
+            .await
+            .unwrap()
+    );
     let nameless = StoredTask {
         state: TaskState::Running,
         ..task("t-2", 5, 1)
     };
     write(store, &lease, vec![Write::Task(nameless)]).await;
-    assert!(store.has_nameless(ACCOUNT, PurgeKind::Url).await.unwrap());
-    assert!(!store.has_nameless("another", PurgeKind::Url).await.unwrap());
+    assert!(
+        store
+            .has_unidentified(ACCOUNT, PurgeKind::Url)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .has_unidentified("another", PurgeKind::Url)
+            .await
+            .unwrap()
+    );
 }
 
 async fn the_quota_counts_what_was_handed_over_and_may_have_been_taken(opened: Opened) {
@@ -488,11 +504,13 @@ async fn the_quota_counts_what_was_handed_over_and_may_have_been_taken(opened: O
     let writes = [task("t-1", 1, 0), task("t-2", 10, 10), taken, refused];
     write(store, &lease, writes.into_iter().map(Write::Task).collect()).await;
 
-    let since = |second| store.handed_over(ACCOUNT, PurgeKind::Url, at(second));
+    let since = |second| store.submitted_since(ACCOUNT, PurgeKind::Url, at(second));
     assert_eq!(since(0).await.unwrap(), 111);
     assert_eq!(since(10).await.unwrap(), 110);
     assert_eq!(since(21).await.unwrap(), 0);
-    let prefetches = store.handed_over(ACCOUNT, PurgeKind::Prefetch, at(0)).await;
+    let prefetches = store
+        .submitted_since(ACCOUNT, PurgeKind::Prefetch, at(0))
+        .await;
     assert_eq!(prefetches.unwrap(), 0);
 }
 

@@ -7,8 +7,8 @@ use purgehook::changes::{ChangeKind, FilePath};
 use purgehook::purge::{PurgeKind, PurgeState};
 use purgehook::run::{Run, RunId, RunState, StatusState, Step};
 use purgehook::store::{
-    Accepted, After, NewDelivery, Only, PurgeKey, PurgeUpdate, Removed, RunFilter, Store,
-    StoredTask, TaskState, WorkKey, Write,
+    Accepted, Disposition, NewDelivery, Precondition, PurgeKey, PurgeUpdate, Removed, RunFilter,
+    Store, StoredTask, TaskState, WorkKey, Write,
 };
 
 use crate::databases::{Opened, at, delivery, on_both, run, run_id, url};
@@ -59,7 +59,7 @@ async fn ended_with(
     let file = (FilePath::new(format!("{number}.md")), ChangeKind::Modified);
     let done = PurgeUpdate {
         task: Some(task.id.clone()),
-        ..PurgeUpdate::new(keys.collect(), PurgeState::Done, Only::Open)
+        ..PurgeUpdate::new(keys.collect(), PurgeState::Done, Precondition::Open)
     };
     let writes = [
         Write::Changes(run.id.clone(), [file].into()),
@@ -112,7 +112,9 @@ async fn write(store: &Store, writes: &[Write]) {
     let lease = Duration::from_secs(60);
     let claimed = store.claim(at(-100), lease, "writing", 1).await.unwrap();
     let lease = &claimed.first().unwrap().lease;
-    let written = store.commit(lease, writes, After::Done, at(0)).await;
+    let written = store
+        .commit(lease, writes, Disposition::Complete, at(0))
+        .await;
     assert!(written.unwrap());
 }
 
@@ -120,7 +122,7 @@ async fn write(store: &Store, writes: &[Write]) {
 async fn finish(store: &Store, second: i64) {
     let lease = Duration::from_secs(60);
     for work in store.claim(at(second), lease, "ending", 100).await.unwrap() {
-        let after = After::Done;
+        let after = Disposition::Complete;
         store
             .commit(&work.lease, &[], after, at(second))
             .await
@@ -328,7 +330,7 @@ async fn what_counts_against_a_quota_or_tells_a_batch_stays(opened: Opened) {
     assert_eq!(removed.tasks, 1);
     let known = known_tasks(store).await;
     assert!(known.contains("v-1") && known.contains("v-2"), "{known:?}");
-    let counted = store.handed_over("an account", PurgeKind::Url, at(500));
+    let counted = store.submitted_since("an account", PurgeKind::Url, at(500));
     assert_eq!(counted.await.unwrap(), 3);
 }
 
@@ -338,7 +340,10 @@ async fn what_a_site_holds_stays(opened: Opened) {
     ended(store, 2, 200, |_| {}).await;
     let site = || "www".to_owned();
     let commits = vec![run(1).commit, run(2).commit];
-    let writes = [Write::HeldAsOf(site(), 0), Write::Hold(site(), commits, 1)];
+    let writes = [
+        Write::ExpectHeldVersion(site(), 0),
+        Write::Hold(site(), commits, 1),
+    ];
     write(store, &writes).await;
     let before = store.held("www", at(200)).await.unwrap();
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use purgehook::changes::{ChangeKind, FilePath};
 use purgehook::clock::first_id_of;
 use purgehook::run::{Run, RunId, RunState, Step};
-use purgehook::store::{After, RunFilter, Store, WorkKey, Write};
+use purgehook::store::{Disposition, RunFilter, Store, WorkKey, Write};
 
 use crate::databases::{Opened, at, on_both, run, run_id};
 
@@ -34,7 +34,7 @@ async fn write(store: &Store, writes: Vec<Write>) {
     let work = works.into_iter().find(|work| work.key == key).unwrap();
     assert!(
         store
-            .commit(&work.lease, &writes, After::Done, at(0))
+            .commit(&work.lease, &writes, Disposition::Complete, at(0))
             .await
             .unwrap()
     );
@@ -259,7 +259,7 @@ async fn a_run_covers_what_left_its_work_to_a_run_that_left_it_to_this_one(opene
     };
     assert_eq!(covered(4).await, [run_id(1), run_id(2), run_id(3)]);
 
-    write(store, vec![Write::Cover(run_id(4))]).await;
+    write(store, vec![Write::AdoptSuperseded(run_id(4))]).await;
 
     assert_eq!(covered(4).await, [run_id(1), run_id(2), run_id(3)]);
     assert_eq!(covered(2).await, []);
@@ -293,7 +293,7 @@ async fn one_run_of_a_site_at_a_time_finds_out_what_changed(opened: Opened) {
     let hold = |version| {
         let commits = vec!["a".repeat(40)];
         vec![
-            Write::HeldAsOf(site.clone(), version),
+            Write::ExpectHeldVersion(site.clone(), version),
             Write::Hold(site.clone(), commits, version + 1),
         ]
     };

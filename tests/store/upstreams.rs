@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use purgehook::run::RunState;
-use purgehook::store::{Outage, Room, Store, Upstream, WorkKey};
+use purgehook::store::{ClaimLimits, OpenCircuit, Store, Upstream, WorkKey};
 
 use crate::databases::{Opened, at, delivery, on_both};
 
@@ -32,9 +32,9 @@ fn pause(failures: i64) -> Option<Duration> {
     (failures >= 3).then_some(60 * SECOND)
 }
 
-async fn fail(store: &Store, second: i64) -> Option<Outage> {
+async fn fail(store: &Store, second: i64) -> Option<OpenCircuit> {
     let forge = forge();
-    let noted = store.unanswered(&forge, "it hangs", at(second), pause);
+    let noted = store.record_failure(&forge, "it hangs", at(second), pause);
     noted.await.unwrap()
 }
 
@@ -46,12 +46,12 @@ async fn failures_in_a_row_are_counted_over_all_processes(opened: Opened) {
         assert!(noted.is_some());
     }
 
-    let outage = two.outage(&forge()).await.unwrap().unwrap();
+    let outage = two.circuit(&forge()).await.unwrap().unwrap();
     assert_eq!((outage.failures, outage.since), (3, at(0)));
     assert_eq!(outage.until, Some(at(62)));
     assert_eq!(outage.error, "it hangs");
     let other = Upstream::Cdn("github".to_owned());
-    assert_eq!(two.outage(&other).await.unwrap(), None);
+    assert_eq!(two.circuit(&other).await.unwrap(), None);
 }
 
 async fn who_answers_is_known_as_answering(opened: Opened) {
@@ -60,10 +60,10 @@ async fn who_answers_is_known_as_answering(opened: Opened) {
         fail(one, second).await;
     }
 
-    assert!(two.answered(&forge()).await.unwrap());
+    assert!(two.record_success(&forge()).await.unwrap());
 
-    assert!(!one.answered(&forge()).await.unwrap(), "it was known");
-    assert_eq!(one.outages().await.unwrap(), []);
+    assert!(!one.record_success(&forge()).await.unwrap(), "it was known");
+    assert_eq!(one.circuits().await.unwrap(), []);
     let noted = fail(one, 9).await;
     assert_eq!(noted.unwrap().failures, 1, "counted anew");
 }
@@ -74,15 +74,15 @@ async fn after_a_pause_one_try_is_made_by_one_process(opened: Opened) {
         fail(one, second).await;
     }
 
-    assert!(!two.probe(&forge(), at(61), at(121)).await.unwrap());
-    assert!(two.probe(&forge(), at(62), at(122)).await.unwrap());
-    assert!(!one.probe(&forge(), at(62), at(122)).await.unwrap());
+    assert!(!two.acquire_probe(&forge(), at(61), at(121)).await.unwrap());
+    assert!(two.acquire_probe(&forge(), at(62), at(122)).await.unwrap());
+    assert!(!one.acquire_probe(&forge(), at(62), at(122)).await.unwrap());
 
     // Its failure begins another pause; one that is never heard of leaves it to the next.
     let noted = fail(&two, 70).await;
     assert_eq!(noted.unwrap().until, Some(at(130)));
-    assert!(one.probe(&forge(), at(130), at(190)).await.unwrap());
-    assert!(two.probe(&forge(), at(190), at(250)).await.unwrap());
+    assert!(one.acquire_probe(&forge(), at(130), at(190)).await.unwrap());
+    assert!(two.acquire_probe(&forge(), at(190), at(250)).await.unwrap());
 }
 
 async fn what_fails_during_a_pause_does_not_make_it_longer(opened: Opened) {
@@ -97,7 +97,7 @@ async fn what_fails_during_a_pause_does_not_make_it_longer(opened: Opened) {
         assert_eq!(noted, None);
     }
 
-    let outage = store.outage(&forge()).await.unwrap().unwrap();
+    let outage = store.circuit(&forge()).await.unwrap().unwrap();
     assert_eq!((outage.failures, outage.until), (3, Some(at(62))));
 }
 
@@ -105,11 +105,11 @@ async fn turns_keep_their_distance_whoever_takes_them(opened: Opened) {
     let stores = [&opened.store, &opened.another().await];
     let mut turns = BTreeSet::new();
 
-    let takers = (0..20).map(|n| stores[n % 2].take_turn("submit url a", at(0), SECOND / 30));
+    let takers = (0..20).map(|n| stores[n % 2].reserve_slot("submit url a", at(0), SECOND / 30));
     for turn in futures_util::future::join_all(takers).await {
         turns.insert(turn.unwrap());
     }
-    let other = stores[0].take_turn("submit url b", at(0), SECOND / 30);
+    let other = stores[0].reserve_slot("submit url b", at(0), SECOND / 30);
 
     assert_eq!(turns.len(), 20, "each has a turn of its own");
     assert_eq!(other.await.unwrap(), at(0));
@@ -121,12 +121,12 @@ async fn turns_keep_their_distance_whoever_takes_them(opened: Opened) {
         let late = turn.duration_since(exact);
         assert!(!late.is_negative() && late.as_millis() <= 1, "{n}: {late}");
     }
-    let later = stores[1].take_turn("submit url a", at(5), SECOND / 30);
+    let later = stores[1].reserve_slot("submit url a", at(5), SECOND / 30);
     assert_eq!(later.await.unwrap(), at(5), "idle turns are not saved up");
 }
 
 async fn turns_of_a_clock_that_was_set_back_are_not_waited_for(opened: Opened) {
-    let turn = |second| opened.store.take_turn("query a", at(second), SECOND);
+    let turn = |second| opened.store.reserve_slot("query a", at(second), SECOND);
     turn(3_600).await.unwrap();
 
     assert_eq!(turn(0).await.unwrap(), at(0));
@@ -149,8 +149,8 @@ async fn crowded(opened: &Opened) -> WorkKey {
     calm
 }
 
-fn room() -> Room {
-    Room {
+fn room() -> ClaimLimits {
+    ClaimLimits {
         most: 64,
         of_crowd: 16,
         in_hand: [("forge github".to_owned(), 10)].into(),
@@ -166,16 +166,21 @@ async fn only_so_many_steps_wait_for_one_forge(opened: Opened) {
         .await
         .unwrap();
 
-    let of = |crowd: &str| {
-        let crowd = Some(format!("forge {crowd}"));
-        works.iter().filter(|work| work.crowd == crowd).count()
+    let of = |concurrency_key: &str| {
+        let concurrency_key = Some(format!("forge {concurrency_key}"));
+        works
+            .iter()
+            .filter(|work| work.concurrency_key == concurrency_key)
+            .count()
     };
     assert_eq!((of("github"), of("gitlab")), (6, 2), "{works:?}");
     assert!(works.iter().any(|work| work.key == calm));
 
     // A run that waits for its purges waits for no forge.
     let run = works.iter().find_map(|work| match &work.key {
-        WorkKey::Run(id) if work.crowd == Some("forge github".to_owned()) => Some(id.clone()),
+        WorkKey::Run(id) if work.concurrency_key == Some("forge github".to_owned()) => {
+            Some(id.clone())
+        }
         _ => None,
     });
     let mut run = opened.store.run(&run.unwrap()).await.unwrap().unwrap();
@@ -184,7 +189,7 @@ async fn only_so_many_steps_wait_for_one_forge(opened: Opened) {
     let work = works
         .iter()
         .find(|work| work.key == WorkKey::Run(run.id.clone()));
-    let again = purgehook::store::After::Again {
+    let again = purgehook::store::Disposition::Reschedule {
         at: at(100),
         attempts: 0,
     };
@@ -197,7 +202,7 @@ async fn only_so_many_steps_wait_for_one_forge(opened: Opened) {
             .await
             .unwrap()
     );
-    let full = Room {
+    let full = ClaimLimits {
         in_hand: [("forge github".to_owned(), 16)].into(),
         ..room()
     };
@@ -213,7 +218,7 @@ async fn only_so_many_steps_wait_for_one_forge(opened: Opened) {
 async fn what_there_is_no_room_for_is_not_due(opened: Opened) {
     crowded(&opened).await;
     let full = ["forge github".to_owned()];
-    let free = Room {
+    let free = ClaimLimits {
         in_hand: [("forge github".to_owned(), 16)].into(),
         ..room()
     };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use purgehook::purge::PurgeKind;
 use purgehook::run::StatusState;
-use purgehook::store::{After, Store, StoreError, Work, WorkKey, Write};
+use purgehook::store::{Disposition, Store, StoreError, Work, WorkKey, Write};
 
 use crate::databases::{Opened, at, delivery, on_both, run, run_id};
 
@@ -129,9 +129,9 @@ async fn a_lease_that_passed_on_writes_nothing(opened: Opened) {
     let status = |text: &str| Write::Status(run_id(1), StatusState::Success, text.to_owned());
 
     for after in [
-        After::Keep,
-        After::Done,
-        After::Again {
+        Disposition::Continue,
+        Disposition::Complete,
+        Disposition::Reschedule {
             at: at(99),
             attempts: 0,
         },
@@ -143,7 +143,12 @@ async fn a_lease_that_passed_on_writes_nothing(opened: Opened) {
     }
     assert!(
         other
-            .commit(&fresh.lease, &[status("fresh")], After::Done, at(62))
+            .commit(
+                &fresh.lease,
+                &[status("fresh")],
+                Disposition::Complete,
+                at(62)
+            )
             .await
             .unwrap()
     );
@@ -154,7 +159,12 @@ async fn a_lease_that_passed_on_writes_nothing(opened: Opened) {
     // A lease that is done with is one that passed on.
     assert!(
         !other
-            .commit(&fresh.lease, &[status("again")], After::Keep, at(62))
+            .commit(
+                &fresh.lease,
+                &[status("again")],
+                Disposition::Continue,
+                at(62)
+            )
             .await
             .unwrap()
     );
@@ -186,14 +196,14 @@ async fn a_wish_made_while_work_is_in_hand_is_not_lost(opened: Opened) {
 
     assert!(
         store
-            .commit(&work.lease, &[], After::Done, at(2))
+            .commit(&work.lease, &[], Disposition::Complete, at(2))
             .await
             .unwrap()
     );
 
     let again = claim_one(store, 2, "two").await;
     store.ask(&item(1), at(3)).await.unwrap();
-    let later = After::Again {
+    let later = Disposition::Reschedule {
         at: at(500),
         attempts: 0,
     };
@@ -201,7 +211,7 @@ async fn a_wish_made_while_work_is_in_hand_is_not_lost(opened: Opened) {
     let last = claim_one(store, 4, "three").await;
     assert!(
         store
-            .commit(&last.lease, &[], After::Done, at(5))
+            .commit(&last.lease, &[], Disposition::Complete, at(5))
             .await
             .unwrap()
     );
@@ -213,7 +223,7 @@ async fn a_wish_does_not_shorten_a_wait_after_a_failure(opened: Opened) {
     store.ask(&item(1), at(0)).await.unwrap();
     let work = claim_one(store, 0, "one").await;
     store.ask(&item(1), at(1)).await.unwrap();
-    let later = After::Again {
+    let later = Disposition::Reschedule {
         at: at(30),
         attempts: 3,
     };
@@ -280,7 +290,7 @@ async fn commits_that_wish_for_each_others_work_all_go_through(opened: Opened) {
                 for work in store.claim(at(1), LEASE, &token, 2).await.unwrap() {
                     let mut wishes: Vec<Write> = keys
                         .iter()
-                        .map(|key| Write::Wish(key.clone(), at(1)))
+                        .map(|key| Write::Enqueue(key.clone(), at(1)))
                         .collect();
                     wishes.rotate_left((replica + round) % 5);
                     wishes.push(Write::Status(
@@ -288,7 +298,7 @@ async fn commits_that_wish_for_each_others_work_all_go_through(opened: Opened) {
                         StatusState::Pending,
                         token.clone(),
                     ));
-                    let again = After::Again {
+                    let again = Disposition::Reschedule {
                         at: at(1),
                         attempts: 0,
                     };
@@ -317,7 +327,7 @@ async fn statuses_are_numbered_without_gaps_however_many_want_one(opened: Opened
         writers.push(tokio::spawn(async move {
             let status = Write::Status(run_id(1), StatusState::Pending, "so it stands".to_owned());
             store
-                .commit(&work.lease, &[status], After::Done, at(1))
+                .commit(&work.lease, &[status], Disposition::Complete, at(1))
                 .await
         }));
     }
@@ -334,7 +344,12 @@ async fn statuses_are_numbered_without_gaps_however_many_want_one(opened: Opened
     let work = claim_one(&opened.store, 2, "two").await;
     let done = opened
         .store
-        .commit(&work.lease, &[posted, refused], After::Done, at(7))
+        .commit(
+            &work.lease,
+            &[posted, refused],
+            Disposition::Complete,
+            at(7),
+        )
         .await;
     assert!(done.unwrap());
     let shown = opened.store.statuses(&run_id(1)).await.unwrap();
@@ -358,14 +373,14 @@ async fn a_plan_on_outdated_knowledge_is_not_written(opened: Opened) {
     let plan = |version, commit: &str| {
         [
             Write::Hold("www".to_owned(), vec![commit.to_owned()], version + 1),
-            Write::HeldAsOf("www".to_owned(), version),
+            Write::ExpectHeldVersion("www".to_owned(), version),
         ]
     };
 
     let (one, two) = (plan(known.version, "a"), plan(known.version, "b"));
     let (first, second) = tokio::join!(
-        store.commit(&works[0].lease, &one, After::Done, at(1)),
-        other.commit(&works[1].lease, &two, After::Done, at(1)),
+        store.commit(&works[0].lease, &one, Disposition::Complete, at(1)),
+        other.commit(&works[1].lease, &two, Disposition::Complete, at(1)),
     );
 
     let outdated = [&first, &second]
@@ -379,11 +394,11 @@ async fn a_plan_on_outdated_knowledge_is_not_written(opened: Opened) {
     let anew = plan(before, "c");
     assert!(
         store
-            .commit(&works[2].lease, &anew, After::Done, at(3))
+            .commit(&works[2].lease, &anew, Disposition::Complete, at(3))
             .await
             .unwrap()
     );
-    let let_go = Write::LetGo {
+    let let_go = Write::ReleaseHeld {
         site: "www".to_owned(),
         commits: held.commits,
         version: before,
@@ -398,7 +413,7 @@ async fn a_plan_on_outdated_knowledge_is_not_written(opened: Opened) {
         .unwrap();
     assert!(
         store
-            .commit(&work.lease, &[let_go], After::Keep, at(3))
+            .commit(&work.lease, &[let_go], Disposition::Continue, at(3))
             .await
             .unwrap()
     );
@@ -414,7 +429,7 @@ async fn a_write_that_fails_leaves_nothing_of_its_commit(opened: Opened) {
 
     assert!(
         store
-            .commit(&work.lease, &writes, After::Done, at(1))
+            .commit(&work.lease, &writes, Disposition::Complete, at(1))
             .await
             .is_err()
     );
@@ -422,7 +437,7 @@ async fn a_write_that_fails_leaves_nothing_of_its_commit(opened: Opened) {
     assert!(store.run(&run_id(1)).await.unwrap().is_none());
     assert!(
         store
-            .commit(&work.lease, &writes[..1], After::Done, at(1))
+            .commit(&work.lease, &writes[..1], Disposition::Complete, at(1))
             .await
             .unwrap()
     );

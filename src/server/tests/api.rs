@@ -45,7 +45,7 @@ async fn a_run_carries_what_changed_what_is_purged_and_what_the_commit_shows() {
         error: None,
         tried: true,
         batch_cap: None,
-        only: crate::store::Only::Open,
+        only: crate::store::Precondition::Open,
     };
     let planned = Run {
         proof: Some("payload".to_owned()),

@@ -33,7 +33,7 @@ use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
 use crate::run::{Run, RunId, RunState, Step};
 use crate::settings::Environment;
 use crate::store::{
-    After, Database, NewDelivery, PurgeKey, PurgeUpdate, Row, Source, Store, StoreError,
+    Database, Disposition, NewDelivery, PurgeKey, PurgeUpdate, Row, Source, Store, StoreError,
     Transaction, Value, WorkKey, Write,
 };
 
@@ -175,7 +175,7 @@ impl Database for OutOfOrder {
         false
     }
 
-    async fn announced(&self) -> Result<(), StoreError> {
+    async fn notified(&self) -> Result<(), StoreError> {
         std::future::pending().await
     }
 }
@@ -350,7 +350,7 @@ impl Server {
             .unwrap();
         let mut written = false;
         for work in claimed {
-            let after = After::Again {
+            let after = Disposition::Reschedule {
                 at: now,
                 attempts: 0,
             };
@@ -409,7 +409,7 @@ fn became(run: &RunId, seq: i64, state: PurgeState, error: Option<&str>) -> Writ
         error: error.map(str::to_owned),
         tried: true,
         batch_cap: None,
-        only: crate::store::Only::Open,
+        only: crate::store::Precondition::Open,
     })
 }
 

@@ -105,7 +105,7 @@ async fn who_does_not_answer_is_named_on_the_page_and_in_the_metrics() {
     let up = r#"purgehook_upstream_up{kind="cdn",name="tencent"} 1"#;
 
     for said in [false, true] {
-        let noted = store.unanswered(&silent, "it hangs <b>", now, pause);
+        let noted = store.record_failure(&silent, "it hangs <b>", now, pause);
         noted.await.unwrap();
 
         let page = server.page("/").await;

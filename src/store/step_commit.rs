@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::database::{Transaction, Value, params};
-use super::purges::{Move, PurgeUpdate};
+use super::purges::{Migration, PurgeUpdate};
 use super::tasks::StoredTask;
-use super::work::{After, Lease, WorkKey, settle, wish, wish_lanes};
-use super::{Store, StoreError, accept, held, purges, runs, statuses, tasks, undisturbed};
+use super::work_queue::{Disposition, Lease, WorkKey, apply_disposition, enqueue, enqueue_submits};
+use super::{Store, StoreError, accept, held, purges, retry_on_conflict, runs, statuses, tasks};
 use crate::changes::{ChangeKind, FilePath};
 use crate::purge::{PlannedPurge, PurgeState};
 use crate::run::{Run, RunId, StatusState};
@@ -19,7 +19,7 @@ pub enum Write {
     /// How a run stands now.
     Run(Run),
     /// A run covers all that left their work to it in the end, from now on at first hand.
-    Cover(RunId),
+    AdoptSuperseded(RunId),
     /// What a run found changed.
     Changes(RunId, BTreeMap<FilePath, ChangeKind>),
     /// A run's plan: each purge with its account and the state it starts in.
@@ -27,12 +27,12 @@ pub enum Write {
     /// What became of purges.
     Update(PurgeUpdate),
     /// Purges that go to another CDN from now on.
-    Move(Move),
+    Migrate(Migration),
     /// A run waits for something outside: its summary and deadline change and
     /// its commit says so, unless the run has ended meanwhile.
     Waiting(RunId, String, Timestamp),
     /// Something was planned in a run: whoever hands over its purges is to look.
-    WishLanes(RunId),
+    EnqueueSubmits(RunId),
     /// A batch, new or changed.
     Task(StoredTask),
     /// What a commit should show from now on.
@@ -40,12 +40,12 @@ pub enum Write {
     /// The forge took a status (with the time), or did not (with the reason).
     Posted(RunId, i64, Option<Timestamp>, Option<String>),
     /// Nothing is written unless what a site holds is as of this version still.
-    HeldAsOf(String, i64),
+    ExpectHeldVersion(String, i64),
     /// Caches of this site may hold these commits, as of this version on.
     Hold(String, Vec<String>, i64),
     /// A run purged what these commits of a site differ in: they are held until
     /// the moment only, unless they were held anew after the version.
-    LetGo {
+    ReleaseHeld {
         /// The site.
         site: String,
         /// The commits.
@@ -58,7 +58,7 @@ pub enum Write {
     /// A new run, to be taken up at once.
     NewRun(Run),
     /// Something is to be done, at this time or, if it is due earlier already, then.
-    Wish(WorkKey, Timestamp),
+    Enqueue(WorkKey, Timestamp),
 }
 
 impl Store {
@@ -68,29 +68,29 @@ impl Store {
         &self,
         lease: &Lease,
         writes: &[Write],
-        after: After,
+        after: Disposition,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        undisturbed(|| self.commit_at_once(lease, writes, after, now)).await
+        retry_on_conflict(|| self.commit_at_once(lease, writes, after, now)).await
     }
 
     async fn commit_at_once(
         &self,
         lease: &Lease,
         writes: &[Write],
-        after: After,
+        after: Disposition,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let mut tx = self.database.begin().await?;
         keep_in_order(&mut *tx, lease, writes).await?;
-        if !settle(&mut *tx, lease, after, now).await? {
+        if !apply_disposition(&mut *tx, lease, after, now).await? {
             return Ok(false);
         }
         for write in writes {
             apply(&mut *tx, write, now).await?;
         }
         if writes.iter().any(|write| makes_work(write, now)) {
-            tx.announce().await?;
+            tx.notify().await?;
         }
         tx.commit().await?;
         Ok(true)
@@ -100,22 +100,22 @@ impl Store {
 /// Whether a write leaves something to do at `now`. (What a run's line has planned is wished for, too.)
 fn makes_work(write: &Write, now: Timestamp) -> bool {
     match write {
-        Write::Wish(_, at) => *at <= now,
+        Write::Enqueue(_, at) => *at <= now,
         Write::Status(_, _, _)
         | Write::Waiting(_, _, _)
-        | Write::WishLanes(_)
+        | Write::EnqueueSubmits(_)
         | Write::NewRun(_) => true,
         Write::Run(_)
-        | Write::Cover(_)
+        | Write::AdoptSuperseded(_)
         | Write::Changes(_, _)
         | Write::Purges(_, _)
         | Write::Update(_)
-        | Write::Move(_)
+        | Write::Migrate(_)
         | Write::Task(_)
         | Write::Posted(_, _, _, _)
-        | Write::HeldAsOf(_, _)
+        | Write::ExpectHeldVersion(_, _)
         | Write::Hold(_, _, _)
-        | Write::LetGo { .. } => false,
+        | Write::ReleaseHeld { .. } => false,
     }
 }
 
@@ -126,13 +126,13 @@ async fn keep_in_order(
     lease: &Lease,
     writes: &[Write],
 ) -> Result<(), StoreError> {
-    if tx.keep_rows().is_empty() {
+    if tx.for_update().is_empty() {
         return Ok(());
     }
     let mut items = BTreeSet::from([lease.key.text()]);
     for write in writes {
         match write {
-            Write::Wish(key, _) => {
+            Write::Enqueue(key, _) => {
                 items.insert(key.text());
             }
             Write::Status(run, _, _) | Write::Waiting(run, _, _) => {
@@ -141,24 +141,24 @@ async fn keep_in_order(
             // A new run's items are nobody else's yet; a run's lanes are only known once it is written.
             Write::NewRun(_)
             | Write::Run(_)
-            | Write::Cover(_)
+            | Write::AdoptSuperseded(_)
             | Write::Changes(_, _)
             | Write::Purges(_, _)
             | Write::Update(_)
-            | Write::Move(_)
-            | Write::WishLanes(_)
+            | Write::Migrate(_)
+            | Write::EnqueueSubmits(_)
             | Write::Task(_)
             | Write::Posted(_, _, _, _)
-            | Write::HeldAsOf(_, _)
+            | Write::ExpectHeldVersion(_, _)
             | Write::Hold(_, _, _)
-            | Write::LetGo { .. } => {}
+            | Write::ReleaseHeld { .. } => {}
         }
     }
     let places: Vec<String> = (1..=items.len()).map(|n| format!("${n}")).collect();
     let sql = format!(
         "SELECT id FROM work WHERE id IN ({}) ORDER BY id {}",
         places.join(", "),
-        tx.keep_rows()
+        tx.for_update()
     );
     tx.query(&sql, items.into_iter().map(Value::from).collect())
         .await?;
@@ -172,7 +172,7 @@ pub(super) async fn apply(
 ) -> Result<(), StoreError> {
     match write {
         Write::Run(run) => runs::update(tx, run).await,
-        Write::Cover(run) => runs::cover(tx, run).await,
+        Write::AdoptSuperseded(run) => runs::cover(tx, run).await,
         Write::Changes(run, files) => {
             tx.execute(
                 "INSERT INTO run_changes (run, files) VALUES ($1, $2)
@@ -184,27 +184,27 @@ pub(super) async fn apply(
         }
         Write::Purges(run, planned) => purges::insert(tx, run, planned).await,
         Write::Update(update) => purges::update(tx, update).await,
-        Write::Move(to) => purges::move_to(tx, to).await,
+        Write::Migrate(to) => purges::migrate(tx, to).await,
         Write::Waiting(run, summary, deadline) => {
             if runs::wait(tx, run, summary, *deadline).await? {
                 statuses::want(tx, run, StatusState::Pending, summary, now).await?;
-                wish(tx, &WorkKey::Status(run.clone()), now).await?;
+                enqueue(tx, &WorkKey::Status(run.clone()), now).await?;
             }
             Ok(())
         }
-        Write::WishLanes(run) => wish_lanes(tx, run, now).await,
+        Write::EnqueueSubmits(run) => enqueue_submits(tx, run, now).await,
         Write::Task(task) => tasks::put_task(tx, task).await,
         Write::Status(run, state, description) => {
             statuses::want(tx, run, *state, description, now).await?;
-            wish(tx, &WorkKey::Status(run.clone()), now).await
+            enqueue(tx, &WorkKey::Status(run.clone()), now).await
         }
         Write::Posted(run, seq, posted_at, error) => {
             statuses::posted(tx, run, *seq, *posted_at, error.as_deref()).await
         }
-        Write::Wish(key, at) => wish(tx, key, *at).await,
-        Write::HeldAsOf(site, version) => held::as_of(tx, site, *version).await,
+        Write::Enqueue(key, at) => enqueue(tx, key, *at).await,
+        Write::ExpectHeldVersion(site, version) => held::as_of(tx, site, *version).await,
         Write::Hold(site, commits, version) => held::hold(tx, site, commits, *version, now).await,
-        Write::LetGo {
+        Write::ReleaseHeld {
             site,
             commits,
             version,

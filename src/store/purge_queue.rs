@@ -17,7 +17,7 @@ const NO_CAP: i64 = i64::MAX;
 
 /// What is next in an account's line.
 #[derive(Clone, Debug)]
-pub struct InLine {
+pub struct QueueHead {
     /// The CDN, by its name under `cdns:`.
     pub cdn: String,
     /// For directories: how.
@@ -39,7 +39,7 @@ pub struct NextBatch {
 
 /// A run that has purges in a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunInLine {
+pub struct QueuedRun {
     /// The run.
     pub id: RunId,
     /// When it came about.
@@ -51,21 +51,21 @@ pub struct RunInLine {
 impl Store {
     /// What is next in an account's line of one kind: purges go into one
     /// request only with others of the same CDN, mode and cap.
-    pub async fn next_in_line(
+    pub async fn queue_head(
         &self,
         account: &str,
         kind: PurgeKind,
-    ) -> Result<Option<InLine>, StoreError> {
-        self.next_in_line_besides(account, kind, &[]).await
+    ) -> Result<Option<QueueHead>, StoreError> {
+        self.queue_head_besides(account, kind, &[]).await
     }
 
     /// What is next in an account's line of one kind, passing over what is for these CDNs.
-    pub async fn next_in_line_besides(
+    pub async fn queue_head_besides(
         &self,
         account: &str,
         kind: PurgeKind,
         cdns: &[String],
-    ) -> Result<Option<InLine>, StoreError> {
+    ) -> Result<Option<QueueHead>, StoreError> {
         let mut values = params![account, kind.word()];
         let besides: String = (0..cdns.len())
             .map(|n| format!(" AND cdn <> ${}", n + 3))
@@ -84,7 +84,7 @@ impl Store {
             .await?;
         rows.first()
             .map(|row| {
-                Ok(InLine {
+                Ok(QueueHead {
                     cdn: row.text("cdn")?,
                     mode: mode(row)?,
                     batch_cap: row.maybe_int("batch_cap")?,
@@ -104,7 +104,7 @@ impl Store {
         &self,
         account: &str,
         kind: PurgeKind,
-        next: &InLine,
+        next: &QueueHead,
         most: usize,
     ) -> Result<NextBatch, StoreError> {
         let most = next
@@ -211,13 +211,13 @@ impl Store {
 
     /// The runs that have something planned or on its way in a line on a CDN, and whose summaries begin
     /// with none of `told`.
-    pub async fn runs_in_line(
+    pub async fn queued_runs(
         &self,
         account: &str,
         kind: PurgeKind,
         cdn: &str,
         told: &[String],
-    ) -> Result<Vec<RunInLine>, StoreError> {
+    ) -> Result<Vec<QueuedRun>, StoreError> {
         let mut values = params![account, kind.word(), cdn];
         let mut untold = String::new();
         for beginning in told {
@@ -237,7 +237,7 @@ impl Store {
         );
         let rows = self.database.read(&sql, values).await?;
         let in_line = rows.iter().map(|row| {
-            Ok(RunInLine {
+            Ok(QueuedRun {
                 id: RunId(row.text("id")?),
                 created_at: timestamp(row.int("created_at")?)?,
                 deadline: timestamp(row.int("deadline")?)?,
@@ -248,7 +248,7 @@ impl Store {
 }
 
 /// The accounts and kinds of which a run has something planned.
-pub(super) async fn planned_lanes(
+pub(super) async fn planned_queues(
     tx: &mut dyn Transaction,
     run: &RunId,
 ) -> Result<Vec<(String, PurgeKind)>, StoreError> {

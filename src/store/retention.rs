@@ -9,7 +9,7 @@
 use jiff::Timestamp;
 
 use super::database::{Row, Transaction, Value, params};
-use super::{Store, StoreError, undisturbed};
+use super::{Store, StoreError, retry_on_conflict};
 use crate::run::RunId;
 
 /// Runs that go in one transaction, each with a handful of other rows.
@@ -68,7 +68,7 @@ impl Store {
         before: Timestamp,
         keep: &[RunId],
     ) -> Result<Removed, StoreError> {
-        undisturbed(|| self.remove_at_once(before, keep)).await
+        retry_on_conflict(|| self.remove_at_once(before, keep)).await
     }
 
     async fn remove_at_once(
@@ -213,7 +213,7 @@ async fn runs(
         .query(
             &format!(
                 "SELECT id, delivery FROM runs WHERE id IN ({listed}) AND state <> 'pending' ORDER BY id {}",
-                tx.keep_rows()
+                tx.for_update()
             ),
             values,
         )

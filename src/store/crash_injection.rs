@@ -13,7 +13,7 @@ use super::database::{Database, Row, Transaction, Value};
 
 /// `before:7` or `after:7`: the process kills itself right before the seventh commit that
 /// changes something, or right after it is on disk and before anybody heard of it.
-const VARIABLE: &str = "PURGEHOOK_DIE";
+const VARIABLE: &str = "PURGEHOOK_CRASH_AT";
 
 /// Where it dies.
 #[derive(Clone, Copy)]
@@ -36,7 +36,9 @@ impl Point {
 }
 
 /// The database as it is, or one under which the process dies where the environment says so.
-pub(super) fn as_chosen(database: Box<dyn Database>) -> Result<Box<dyn Database>, StoreError> {
+pub(super) fn from_environment(
+    database: Box<dyn Database>,
+) -> Result<Box<dyn Database>, StoreError> {
     let Ok(text) = std::env::var(VARIABLE) else {
         return Ok(database);
     };
@@ -45,23 +47,23 @@ pub(super) fn as_chosen(database: Box<dyn Database>) -> Result<Box<dyn Database>
             "{VARIABLE} is no `before:N` or `after:N`: {text:?}"
         ))
     })?;
-    Ok(Box::new(Mortal {
+    Ok(Box::new(CrashingDatabase {
         database,
         point,
         commits: Arc::default(),
     }))
 }
 
-struct Mortal {
+struct CrashingDatabase {
     database: Box<dyn Database>,
     point: Point,
     commits: Arc<AtomicU64>,
 }
 
 #[async_trait]
-impl Database for Mortal {
+impl Database for CrashingDatabase {
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
-        Ok(Box::new(MortalTransaction {
+        Ok(Box::new(CrashingTransaction {
             tx: self.database.begin().await?,
             wrote: false,
             point: self.point,
@@ -81,12 +83,12 @@ impl Database for Mortal {
         self.database.is_shared()
     }
 
-    async fn announced(&self) -> Result<(), StoreError> {
-        self.database.announced().await
+    async fn notified(&self) -> Result<(), StoreError> {
+        self.database.notified().await
     }
 }
 
-struct MortalTransaction {
+struct CrashingTransaction {
     tx: Box<dyn Transaction>,
     wrote: bool,
     point: Point,
@@ -94,7 +96,7 @@ struct MortalTransaction {
 }
 
 #[async_trait]
-impl Transaction for MortalTransaction {
+impl Transaction for CrashingTransaction {
     async fn execute(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
         let touched = self.tx.execute(sql, params).await?;
         self.wrote |= touched > 0;
@@ -107,16 +109,16 @@ impl Transaction for MortalTransaction {
         Ok(rows)
     }
 
-    fn keep_rows(&self) -> &'static str {
-        self.tx.keep_rows()
+    fn for_update(&self) -> &'static str {
+        self.tx.for_update()
     }
 
-    async fn take_turns(&mut self, names: BTreeSet<String>) -> Result<(), StoreError> {
-        self.tx.take_turns(names).await
+    async fn advisory_lock(&mut self, names: BTreeSet<String>) -> Result<(), StoreError> {
+        self.tx.advisory_lock(names).await
     }
 
-    async fn announce(&mut self) -> Result<(), StoreError> {
-        self.tx.announce().await
+    async fn notify(&mut self) -> Result<(), StoreError> {
+        self.tx.notify().await
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {

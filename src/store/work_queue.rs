@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::database::{Transaction, Value, params};
-use super::{Store, StoreError, line, timestamp, undisturbed};
+use super::{Store, StoreError, purge_queue, retry_on_conflict, timestamp};
 use crate::purge::PurgeKind;
 use crate::run::RunId;
 
@@ -99,25 +99,25 @@ pub struct Work {
     pub due_at: Timestamp,
     /// How often in a row it has failed.
     pub attempts: i64,
-    /// What it waits in one line with: only so many of a crowd are in hand at once. None for what waits for nobody.
-    pub crowd: Option<String>,
+    /// What it waits in one line with: only so many of a concurrency_key are in hand at once. None for what waits for nobody.
+    pub concurrency_key: Option<String>,
     /// The right to do it.
     pub lease: Lease,
 }
 
 /// How much may be claimed.
 #[derive(Clone, Debug)]
-pub struct Room {
+pub struct ClaimLimits {
     /// Items in all.
     pub most: usize,
-    /// Items of one crowd, those in hand included.
+    /// Items of one concurrency_key, those in hand included.
     pub of_crowd: usize,
-    /// Items in hand, by crowd.
+    /// Items in hand, by concurrency_key.
     pub in_hand: BTreeMap<String, usize>,
 }
 
-impl From<usize> for Room {
-    /// Room for so many of whatever crowds.
+impl From<usize> for ClaimLimits {
+    /// ClaimLimits for so many of whatever crowds.
     fn from(most: usize) -> Self {
         Self {
             most,
@@ -132,7 +132,7 @@ const RUN_OF_WORK: &str = "CASE
     WHEN work.id LIKE 'run %' THEN substr(work.id, 5)
     WHEN work.id LIKE 'status %' THEN substr(work.id, 8) END";
 
-/// A work item's crowd: what asks one forge is one, and so are the looks at sites. A run
+/// A work item's concurrency_key: what asks one forge is one, and so are the looks at sites. A run
 /// that waits for its purges asks nobody, and a CDN's account has a handful of items at most.
 const CROWD: &str = "CASE
     WHEN work.id LIKE 'reconcile %' THEN 'reconcile'
@@ -146,13 +146,13 @@ const DUE: &str = "CASE
 
 /// What becomes of a work item when its step is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
+pub enum Disposition {
     /// The step goes on; the lease is kept, and what failed before counts no more.
-    Keep,
+    Continue,
     /// There is nothing more to do for now.
-    Done,
+    Complete,
     /// It is due again.
-    Again {
+    Reschedule {
         /// When.
         at: Timestamp,
         /// How often in a row it has failed; zero after a success.
@@ -169,7 +169,7 @@ impl Store {
         now: Timestamp,
         lease: Duration,
         token: &str,
-        room: impl Into<Room>,
+        room: impl Into<ClaimLimits>,
     ) -> Result<Vec<Work>, StoreError> {
         // Most looks find nothing: they are to write nothing, and to wait for no lock.
         if self.next_due(&[]).await?.is_none_or(|due| due > now) {
@@ -186,11 +186,11 @@ impl Store {
             whole(room.of_crowd)
         ];
         let mut left = String::from("$5");
-        for (crowd, in_hand) in &room.in_hand {
-            params.push(crowd.into());
+        for (concurrency_key, in_hand) in &room.in_hand {
+            params.push(concurrency_key.into());
             params.push(whole(room.of_crowd.saturating_sub(*in_hand)).into());
             left = format!(
-                "CASE WHEN crowd = ${} THEN ${} ELSE {left} END",
+                "CASE WHEN concurrency_key = ${} THEN ${} ELSE {left} END",
                 params.len() - 1,
                 params.len()
             );
@@ -201,21 +201,21 @@ impl Store {
                     // MATERIALIZED: PostgreSQL may look more than once for what is only a
                     // subquery, skip what it has just locked, and claim more than the limit.
                     "WITH free AS (
-                         SELECT work.id, work.due_at, {CROWD} AS crowd, ROW_NUMBER() OVER (
+                         SELECT work.id, work.due_at, {CROWD} AS concurrency_key, ROW_NUMBER() OVER (
                              PARTITION BY COALESCE(runs.site, work.id)
                              ORDER BY work.due_at, work.id) AS turn
                          FROM work LEFT JOIN runs ON runs.id = {RUN_OF_WORK}
                          WHERE work.due_at <= $3
                              AND (work.lease IS NULL OR work.lease_until <= $3)),
                      lined_up AS (
-                         SELECT id, crowd, turn, ROW_NUMBER() OVER (
-                             PARTITION BY crowd ORDER BY turn, due_at, id) AS place
+                         SELECT id, concurrency_key, turn, ROW_NUMBER() OVER (
+                             PARTITION BY concurrency_key ORDER BY turn, due_at, id) AS place
                          FROM free),
                      due AS MATERIALIZED (
                          SELECT work.id FROM work JOIN lined_up ON lined_up.id = work.id
                          WHERE work.due_at <= $3
                              AND (work.lease IS NULL OR work.lease_until <= $3)
-                             AND (crowd IS NULL OR place <= {left})
+                             AND (concurrency_key IS NULL OR place <= {left})
                          ORDER BY lined_up.turn, work.due_at
                          LIMIT $4
                          {})
@@ -223,7 +223,7 @@ impl Store {
                      WHERE id IN (SELECT id FROM due)
                      RETURNING id, due_at, attempts, wishes, (
                          SELECT {CROWD} FROM (SELECT 1) AS one
-                         LEFT JOIN runs ON runs.id = {RUN_OF_WORK}) AS crowd",
+                         LEFT JOIN runs ON runs.id = {RUN_OF_WORK}) AS concurrency_key",
                     self.database.skip_locked()
                 ),
                 params,
@@ -246,7 +246,7 @@ impl Store {
                 key,
                 due_at: timestamp(row.int("due_at")?)?,
                 attempts: row.int("attempts")?,
-                crowd: row.maybe_text("crowd")?,
+                concurrency_key: row.maybe_text("concurrency_key")?,
                 lease,
             });
         }
@@ -257,18 +257,18 @@ impl Store {
 
     /// Asks for something to be done, outside any step.
     pub async fn ask(&self, key: &WorkKey, at: Timestamp) -> Result<(), StoreError> {
-        undisturbed(|| async {
+        retry_on_conflict(|| async {
             let mut tx = self.database.begin().await?;
-            wish(&mut *tx, key, at).await?;
-            tx.announce().await?;
+            enqueue(&mut *tx, key, at).await?;
+            tx.notify().await?;
             tx.commit().await
         })
         .await
     }
 
-    /// Returns once another process may have made work that is due; see [`Database::announced`](super::Database::announced).
-    pub async fn announced(&self) -> Result<(), StoreError> {
-        self.database.announced().await
+    /// Returns once another process may have made work that is due; see [`Database::notified`](super::Database::notified).
+    pub async fn notified(&self) -> Result<(), StoreError> {
+        self.database.notified().await
     }
 
     /// When the next work is due, leased work when its lease ends. What is of one of
@@ -341,7 +341,7 @@ impl Store {
 
     /// Frees the leases that a process left behind when it died. Only for a
     /// store that no other process works on.
-    pub async fn free_leases(&self) -> Result<(), StoreError> {
+    pub async fn release_all_leases(&self) -> Result<(), StoreError> {
         if self.database.is_shared() {
             return Ok(());
         }
@@ -356,15 +356,15 @@ impl Store {
 }
 
 /// Does with the work item what `after` says. False if the lease has passed on.
-pub(super) async fn settle(
+pub(super) async fn apply_disposition(
     tx: &mut dyn Transaction,
     lease: &Lease,
-    after: After,
+    after: Disposition,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let id = lease.key.text();
     let (due_at, attempts) = match after {
-        After::Keep => {
+        Disposition::Continue => {
             let held = tx
                 .execute(
                     "UPDATE work SET attempts = 0 WHERE id = $1 AND lease = $2",
@@ -373,7 +373,7 @@ pub(super) async fn settle(
                 .await?;
             return Ok(held > 0);
         }
-        After::Done => {
+        Disposition::Complete => {
             let removed = tx
                 .execute(
                     "DELETE FROM work WHERE id = $1 AND lease = $2 AND wishes = $3",
@@ -385,7 +385,7 @@ pub(super) async fn settle(
             }
             (now, 0)
         }
-        After::Again { at, attempts } => (at, attempts),
+        Disposition::Reschedule { at, attempts } => (at, attempts),
     };
     // Wished for in the meantime: due now, unless it has to wait after a failure.
     let held = tx
@@ -408,7 +408,7 @@ pub(super) async fn settle(
 
 /// Asks for an item to be worked on at `at`, or earlier if it is due earlier
 /// already. One that waits after a failure goes on waiting.
-pub(super) async fn wish(
+pub(super) async fn enqueue(
     tx: &mut dyn Transaction,
     key: &WorkKey,
     at: Timestamp,
@@ -426,13 +426,13 @@ pub(super) async fn wish(
 }
 
 /// Asks for a look at every line in which a run has something planned.
-pub(super) async fn wish_lanes(
+pub(super) async fn enqueue_submits(
     tx: &mut dyn Transaction,
     run: &RunId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    for (account, kind) in line::planned_lanes(tx, run).await? {
-        wish(tx, &WorkKey::Submit { account, kind }, now).await?;
+    for (account, kind) in purge_queue::planned_queues(tx, run).await? {
+        enqueue(tx, &WorkKey::Submit { account, kind }, now).await?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::database::{Row, params};
-use super::{Store, StoreError, timestamp, undisturbed};
+use super::{Store, StoreError, retry_on_conflict, timestamp};
 
 /// Someone whom purgehook calls.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,7 +38,7 @@ impl fmt::Display for Upstream {
 
 /// An upstream that has not answered since.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outage {
+pub struct OpenCircuit {
     /// Who.
     pub upstream: Upstream,
     /// Requests in a row that came to nothing.
@@ -55,33 +55,33 @@ pub struct Outage {
 
 impl Store {
     /// Whether an upstream has not answered lately, and since when.
-    pub async fn outage(&self, upstream: &Upstream) -> Result<Option<Outage>, StoreError> {
+    pub async fn circuit(&self, upstream: &Upstream) -> Result<Option<OpenCircuit>, StoreError> {
         let sql = format!("{SELECT} WHERE upstream = $1");
         let rows = self
             .database
             .read(&sql, params![upstream.to_string()])
             .await?;
-        rows.first().map(outage).transpose()
+        rows.first().map(circuit).transpose()
     }
 
     /// Every upstream that has not answered lately.
-    pub async fn outages(&self) -> Result<Vec<Outage>, StoreError> {
+    pub async fn circuits(&self) -> Result<Vec<OpenCircuit>, StoreError> {
         let sql = format!("{SELECT} ORDER BY upstream");
         let rows = self.database.read(&sql, Vec::new()).await?;
-        rows.iter().map(outage).collect()
+        rows.iter().map(circuit).collect()
     }
 
     /// Notes a request to which nobody answered. `pause` says for how long the upstream
     /// is left alone after so many in a row. What went out before it was left alone and
     /// fails while it is counts for nothing; the try after a pause does.
-    pub async fn unanswered(
+    pub async fn record_failure(
         &self,
         upstream: &Upstream,
         error: &str,
         now: Timestamp,
         pause: impl Fn(i64) -> Option<Duration> + Send + Sync,
-    ) -> Result<Option<Outage>, StoreError> {
-        undisturbed(|| async {
+    ) -> Result<Option<OpenCircuit>, StoreError> {
+        retry_on_conflict(|| async {
             let mut tx = self.database.begin().await?;
             let rows = tx
                 .query(
@@ -96,7 +96,7 @@ impl Store {
             let Some(row) = rows.first() else {
                 return Ok(None);
             };
-            let mut noted = outage(row)?;
+            let mut noted = circuit(row)?;
             noted.probing = false;
             noted.until = pause(noted.failures).map(|pause| now + pause);
             tx.execute(
@@ -115,13 +115,13 @@ impl Store {
 
     /// Takes it upon oneself to try, until `until`, whether an upstream answers again.
     /// False if it is to be left alone still, by another's try or by its pause.
-    pub async fn probe(
+    pub async fn acquire_probe(
         &self,
         upstream: &Upstream,
         now: Timestamp,
         until: Timestamp,
     ) -> Result<bool, StoreError> {
-        undisturbed(|| async {
+        retry_on_conflict(|| async {
             let mut tx = self.database.begin().await?;
             let taken = tx
                 .execute(
@@ -140,8 +140,12 @@ impl Store {
     }
 
     /// Leaves it to somebody else, from `now` on, to try whether an upstream answers again.
-    pub async fn unprobed(&self, upstream: &Upstream, now: Timestamp) -> Result<(), StoreError> {
-        undisturbed(|| async {
+    pub async fn release_probe(
+        &self,
+        upstream: &Upstream,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        retry_on_conflict(|| async {
             let mut tx = self.database.begin().await?;
             tx.execute(
                 "UPDATE outages SET until = $2, probing = 0 WHERE upstream = $1 AND probing = 1",
@@ -154,8 +158,8 @@ impl Store {
     }
 
     /// Notes that an upstream answers. True if it had not before.
-    pub async fn answered(&self, upstream: &Upstream) -> Result<bool, StoreError> {
-        undisturbed(|| async {
+    pub async fn record_success(&self, upstream: &Upstream) -> Result<bool, StoreError> {
+        retry_on_conflict(|| async {
             let mut tx = self.database.begin().await?;
             let ended = tx
                 .execute(
@@ -172,8 +176,8 @@ impl Store {
 
 const SELECT: &str = "SELECT upstream, failures, since, until, probing, error FROM outages";
 
-fn outage(row: &Row) -> Result<Outage, StoreError> {
-    Ok(Outage {
+fn circuit(row: &Row) -> Result<OpenCircuit, StoreError> {
+    Ok(OpenCircuit {
         upstream: row.word("upstream", Upstream::parse)?,
         failures: row.int("failures")?,
         since: timestamp(row.int("since")?)?,

@@ -5,21 +5,21 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::database::params;
-use super::{Store, StoreError, timestamp, undisturbed};
+use super::{Store, StoreError, retry_on_conflict, timestamp};
 
 /// A turn further away than this was taken by a clock that has been set back since.
 const FARTHEST: i64 = 60 * 1_000_000;
 
 impl Store {
     /// Takes the next turn at what is named, of which there is one every `interval`: when it is.
-    pub async fn take_turn(
+    pub async fn reserve_slot(
         &self,
         name: &str,
         now: Timestamp,
         interval: Duration,
     ) -> Result<Timestamp, StoreError> {
         let interval = i64::try_from(interval.as_micros()).unwrap_or(FARTHEST);
-        let after = undisturbed(|| async {
+        let after = retry_on_conflict(|| async {
             let mut tx = self.database.begin().await?;
             let rows = tx
                 .query(
