@@ -5,31 +5,20 @@
 //! process that dies between two commits leaves work that is due, and whoever
 //! comes next takes it up.
 
-mod accept;
-mod advance;
-mod breaker;
-mod by_hand;
-mod changes;
-mod crowd;
-mod decide;
-mod describe;
-mod follow;
-mod jumps;
-mod known;
-mod observe;
-mod plan;
-mod prefetch;
-mod quota;
-mod rate;
-mod reconcile;
-mod recover;
-mod removal;
-mod report;
-mod retry;
-mod submit;
-#[cfg(test)]
-mod tests;
-mod waits;
+mod baseline;
+mod change_set;
+mod clock_jumps;
+mod concurrency;
+mod diff_cache;
+mod dry_run;
+mod intake;
+mod leases;
+mod manual;
+mod policy;
+mod receive;
+mod steps;
+mod upstream;
+mod wait_reasons;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,11 +28,11 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-pub use accept::{ReceiveError, Received};
-pub use breaker::Silent;
-pub use by_hand::only_branch;
-pub use plan::{budgets, capabilities};
-pub use quota::quota_day;
+pub use manual::only_branch;
+pub use receive::{ReceiveError, Received};
+pub use steps::plan::{budgets, capabilities};
+pub use upstream::breaker::Silent;
+pub use upstream::quota::quota_day;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -80,14 +69,15 @@ pub struct Engine {
     store: Arc<Store>,
     clock: Clock,
     /// Rung when there may be work that is due.
-    bell: Arc<Notify>,
-    accept: accept::Queue,
-    quotas: quota::Quotas,
-    known: known::Known,
-    suspects: breaker::Suspects,
-    jumps: jumps::Jumps,
-    logs: recover::Logs,
-    removed: removal::Tally,
+    work_available: Arc<Notify>,
+    intake: intake::Intake,
+    quotas: upstream::quota::Quotas,
+    diffs: diff_cache::DiffCache,
+    suspects: upstream::breaker::Suspects,
+    jumps: clock_jumps::ClockJumps,
+    leases: leases::Leases,
+    logs: steps::missed_deliveries::Logs,
+    removed: steps::retention::Tally,
 }
 
 /// What a step came to, to be committed.
@@ -128,20 +118,21 @@ enum StepError {
 impl Engine {
     /// An engine on a store. Takes in deliveries at once; does steps when [`run`](Self::run) or [`drain`](Self::drain) is called.
     pub fn new(config: watch::Receiver<Arc<Config>>, store: Arc<Store>, clock: Clock) -> Arc<Self> {
-        let bell = Arc::new(Notify::new());
-        let accept = accept::Queue::start(Arc::clone(&store), Arc::clone(&bell));
+        let work_available = Arc::new(Notify::new());
+        let intake = intake::Intake::start(Arc::clone(&store), Arc::clone(&work_available));
         Arc::new(Self {
             config,
             store,
             clock,
-            bell,
-            accept,
-            quotas: quota::Quotas::default(),
-            known: known::Known::default(),
-            suspects: breaker::Suspects::default(),
-            jumps: jumps::Jumps::default(),
-            logs: recover::Logs::default(),
-            removed: removal::Tally::default(),
+            work_available,
+            intake,
+            quotas: upstream::quota::Quotas::default(),
+            diffs: diff_cache::DiffCache::default(),
+            suspects: upstream::breaker::Suspects::default(),
+            jumps: clock_jumps::ClockJumps::default(),
+            leases: leases::Leases::default(),
+            logs: steps::missed_deliveries::Logs::default(),
+            removed: steps::retention::Tally::default(),
         })
     }
 
@@ -164,7 +155,7 @@ impl Engine {
     pub async fn retry(&self, id: &RunId) -> Result<Option<bool>, StoreError> {
         let now = self.clock.now();
         let again = self.store.retry(id, now, now + RUN_LIMIT).await?;
-        self.bell.notify_one();
+        self.work_available.notify_one();
         Ok(again)
     }
 
@@ -180,17 +171,17 @@ impl Engine {
         let cut = watch::Sender::new(false);
         let mut config = self.config.clone();
         let mut in_hand = JoinSet::new();
-        let crowds = crowd::Crowds::default();
+        let limits = concurrency::ConcurrencyLimits::default();
         let listening = self.listen();
         tokio::pin!(listening);
         loop {
             // Listen before looking, or a wish made in between would wait for the next look.
-            let bell = Arc::clone(&self.bell);
-            let rung = bell.notified();
+            let work_available = Arc::clone(&self.work_available);
+            let rung = work_available.notified();
             let began = self.clock.now();
             let wait = tokio::select! {
                 biased;
-                wait = self.take_up(&mut in_hand, &crowds, &cut) => wait,
+                wait = self.take_up(&mut in_hand, &limits, &cut) => wait,
                 () = stopped(&mut stop, LAST_LOOK) => break,
             };
             let looked = Duration::try_from(self.clock.now().duration_since(began));
@@ -251,7 +242,7 @@ impl Engine {
         reconciling.is_ok() && removing.is_ok()
     }
 
-    /// Rings the bell when another process announces work. Never returns.
+    /// Rings the work_available when another process announces work. Never returns.
     async fn listen(&self) {
         let mut failures = 0;
         loop {
@@ -261,12 +252,12 @@ impl Engine {
                     warn!(
                         "cannot hear of other replicas' work, looking for it every few seconds: {error}"
                     );
-                    let wait = retry::backoff(failures, self.clock.fraction());
+                    let wait = policy::backoff::backoff(failures, self.clock.fraction());
                     failures += 1;
                     self.clock.sleep(wait).await;
                 }
             }
-            self.bell.notify_one();
+            self.work_available.notify_one();
         }
     }
 
@@ -274,14 +265,14 @@ impl Engine {
     async fn take_up(
         self: &Arc<Self>,
         in_hand: &mut JoinSet<()>,
-        crowds: &crowd::Crowds,
+        limits: &concurrency::ConcurrencyLimits,
         cut: &watch::Sender<bool>,
     ) -> Duration {
         while in_hand.try_join_next().is_some() {}
         let room = ClaimLimits {
             most: STEPS_AT_ONCE.saturating_sub(in_hand.len()),
             of_crowd: STEPS_OF_CROWD,
-            in_hand: crowds.in_hand(),
+            in_hand: limits.running(),
         };
         if room.most == 0 {
             return LOOK_AGAIN;
@@ -296,9 +287,9 @@ impl Engine {
         for work in claimed {
             let engine = Arc::clone(self);
             let mut cut = cut.subscribe();
-            let place = crowds.join(work.concurrency_key.clone());
+            let permit = limits.acquire(work.concurrency_key.clone());
             in_hand.spawn(async move {
-                let _place = place;
+                let _permit = permit;
                 let lease = work.lease.clone();
                 tokio::select! {
                     biased;
@@ -310,8 +301,8 @@ impl Engine {
         if in_hand.len() >= STEPS_AT_ONCE {
             return LOOK_AGAIN;
         }
-        let full: Vec<String> = crowds
-            .in_hand()
+        let full: Vec<String> = limits
+            .running()
             .into_iter()
             .filter(|(_, in_hand)| *in_hand >= STEPS_OF_CROWD)
             .map(|(crowd, _)| crowd)
@@ -351,7 +342,7 @@ impl Engine {
         let lease = work.lease.clone();
         let key = work.key.clone();
         let attempts = work.attempts;
-        let _held = self.jumps.hold(&lease);
+        let _held = self.leases.hold(&lease);
         let result = tokio::select! {
             biased;
             result = tokio::time::timeout(STEP_LIMIT, self.step(&work)) => result,
@@ -362,7 +353,7 @@ impl Engine {
         };
         let failure = match result {
             Ok(Ok(())) => {
-                self.bell.notify_one();
+                self.work_available.notify_one();
                 return;
             }
             Ok(Err(StepError::LeaseLost)) => {
@@ -370,7 +361,7 @@ impl Engine {
                 return;
             }
             Ok(Err(StepError::Store(StoreError::Outdated))) => {
-                let wait = retry::backoff(attempts, self.clock.fraction());
+                let wait = policy::backoff::backoff(attempts, self.clock.fraction());
                 self.put_back(&lease, self.clock.now() + wait, attempts + 1)
                     .await;
                 return;
@@ -385,7 +376,7 @@ impl Engine {
         };
         error!(work = ?key, "a step failed and will be tried again: {failure}");
         let now = self.clock.now();
-        let at = now + retry::backoff(attempts, self.clock.fraction());
+        let at = now + policy::backoff::backoff(attempts, self.clock.fraction());
         self.put_back(&lease, at, attempts + 1).await;
     }
 
@@ -395,7 +386,7 @@ impl Engine {
             // The lease runs out by itself, and the step is due again then.
             error!("cannot put a step back: {error}");
         }
-        self.bell.notify_one();
+        self.work_available.notify_one();
     }
 
     /// Leaves a step that was cut off to others, soon.

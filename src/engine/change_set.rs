@@ -8,7 +8,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Engine, STEP_LIMIT, StepError, known};
+use super::diff_cache::{CommitPair, Difference};
+use super::{Engine, STEP_LIMIT, StepError};
 use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
 use crate::config::Config;
 use crate::event::{CommitId, Event, RepoPath};
@@ -57,13 +58,13 @@ impl Engine {
         let chain = chain(bases, run);
         let mut has_turn = false;
         for (base, next) in chain.iter().zip(chain.iter().skip(1)) {
-            let pair = known::Pair {
+            let pair = CommitPair {
                 forge: run.forge.clone(),
                 repo: run.repo.clone(),
                 from: CommitId::parse(base).ok_or_else(corrupt)?,
                 to: CommitId::parse(next).ok_or_else(corrupt)?,
             };
-            if let Some(link) = self.known.get(&pair) {
+            if let Some(link) = self.diffs.get(&pair) {
                 links.push(link);
                 continue;
             }
@@ -89,7 +90,7 @@ impl Engine {
             };
             match changes {
                 ChangeSet::Complete { proof, files } => {
-                    links.push(self.known.put(pair, known::Difference { proof, files }));
+                    links.push(self.diffs.put(pair, Difference { proof, files }));
                 }
                 unknown @ ChangeSet::Unknown { .. } => return Ok(Ok(unknown)),
             }

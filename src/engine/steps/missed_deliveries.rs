@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use tracing::{debug, info, warn};
 use url::Url;
 
-use super::accept::Came;
-use super::{Engine, ReceiveError, Received, StepError};
 use crate::config::{Config, Site};
+use crate::engine::receive::Came;
+use crate::engine::{Engine, ReceiveError, Received, StepError};
 use crate::event::{Event, RepoPath};
 use crate::forge::{DeliveryLog, Forge, ForgeError, LoggedDelivery};
 use crate::store::{Source, Upstream};
@@ -34,7 +34,7 @@ const MOST_LOOKED_AT: usize = 20_000;
 
 /// What is known of the logs. It only saves requests and repeated words in purgehook's own log.
 #[derive(Default)]
-pub(super) struct Logs(Mutex<Known>);
+pub(in crate::engine) struct Logs(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
@@ -57,7 +57,7 @@ impl Logs {
 impl Engine {
     /// Takes in what the webhook of a site's repository should have brought and did not.
     /// A forge that cannot be asked is no failure: it will be asked again.
-    pub(super) async fn take_missed(
+    pub(in crate::engine) async fn take_missed(
         &self,
         config: &Config,
         site: &Site,

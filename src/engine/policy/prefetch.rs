@@ -5,13 +5,13 @@
 
 use std::collections::HashMap;
 
-use super::advance::key;
+use crate::engine::steps::settle::key;
 use crate::purge::{PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::run::RunId;
 use crate::store::{Precondition, PurgeUpdate, Write};
 
 /// The purges of a run by what they cover.
-pub(super) struct Covers<'p, S> {
+pub(in crate::engine) struct Covers<'p, S> {
     urls: HashMap<(&'p str, &'p str), S>,
     directories: Vec<(&'p str, &'p str, S)>,
 }
@@ -50,7 +50,7 @@ impl<'p, S: Copy> Covers<'p, S> {
 }
 
 /// Lets prefetches go whose purges are over: planned where all were confirmed, failed where one was not.
-pub(super) fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
+pub(in crate::engine) fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
     let covers = Covers::new(purges.iter().map(|purge| (&purge.planned, purge.state)));
     let (mut planned, mut failed, mut observed) = (Vec::new(), Vec::new(), Vec::new());
     for prefetch in purges

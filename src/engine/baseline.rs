@@ -1,33 +1,21 @@
-//! Sites that are only observed: everything is found out and shown, nothing is purged, no status is posted.
+//! The baseline of a plan: the commits whose content a site's caches may hold.
 //!
-//! An observed site's plan has nothing in its hands that could purge
-//! ([`Reach::Observed`](crate::config::Reach) holds no client), and its purges come into being as `observed`,
-//! a state that no line of submissions reads and nothing leads out of.
-//!
-//! What its caches hold is kept twice. Under the site's own name stands what they may really hold: an
-//! observed run adds to it and never lets go, so that the first live run purges all that
-//! was not. Under [`pretended`] stands what they would hold had the observed runs
-//! purged, from which each observed run finds out what a live one would have purged.
-
-use std::collections::BTreeSet;
+//! It is kept twice. Under the site's own name stands what its caches may really hold: a dry run
+//! adds to it and never releases anything, so that the first live run purges all that was not. Under
+//! [`pretended`] stands what they would hold had the dry runs purged, from which each dry
+//! run finds out what a live one would have purged.
 
 use jiff::Timestamp;
 
-use super::accept::PUSH;
-use super::{Engine, Outcome, StepError, describe};
-use crate::config::Config;
+use super::Engine;
+use super::receive::PUSH;
 use crate::event::CommitId;
-use crate::plan::Plan;
-use crate::purge::{PurgeKind, PurgeState};
-use crate::run::{Run, RunId, RunState, UNKNOWN_COMMIT};
-use crate::store::{HeldCommits, Precondition, PurgeKey, PurgeUpdate, StoreError, WorkKey, Write};
+use crate::run::{Run, RunId, UNKNOWN_COMMIT};
+use crate::store::{HeldCommits, StoreError, Write};
 
 /// Commits that are held, beyond which it counts as unknown what caches hold: each costs a
 /// comparison, all of them once at the worst, when a new process takes over.
 const MOST_HELD: usize = 200;
-
-/// Why a status is not posted.
-pub(super) const NOT_POSTED: &str = "not posted: the site is only observed";
 
 /// The name under which it is kept what an observed site's caches would hold. No site can be called so.
 fn pretended(site: &str) -> String {
@@ -188,60 +176,5 @@ impl Engine {
             observed: run.observed,
             is_first: run.before.is_none() && self.store.is_first(run).await?,
         })
-    }
-
-    /// Ends an observed run with what it would have purged.
-    pub(super) async fn end_observed(
-        &self,
-        run: Run,
-        plan: Plan,
-        now: Timestamp,
-    ) -> Result<Outcome, StepError> {
-        let would = describe::purges(&plan.purges);
-        let (state, summary) = match plan.problems.first() {
-            None => (RunState::Succeeded, format!("Would have purged {would}")),
-            Some(problem) => {
-                let targets = describe::targets(plan.problems.len());
-                let summary =
-                    format!("Would have purged {would}, but {targets} could not be: {problem}");
-                (RunState::Failed, summary)
-            }
-        };
-        let rows = plan.purges.into_iter();
-        let rows = rows.map(|purge| (purge, String::new(), PurgeState::Observed));
-        let purges = Write::Purges(run.id.clone(), rows.collect());
-        let mut outcome = self.end(run, state, summary, now).await?;
-        outcome.writes.insert(0, purges);
-        Ok(outcome)
-    }
-
-    /// What an account's line holds of sites that are only observed by now: it is not to be handed over.
-    pub(super) async fn observed_in_line(
-        &self,
-        config: &Config,
-        account: &str,
-        kind: PurgeKind,
-        now: Timestamp,
-    ) -> Result<Vec<Write>, StoreError> {
-        let sites = config.sites.values();
-        let sites: Vec<&str> = sites
-            .filter(|site| site.reach.is_observed())
-            .map(|site| site.name.as_str())
-            .collect();
-        let keys = self.store.planned_of_sites(account, kind, &sites).await?;
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let runs: BTreeSet<RunId> = keys.iter().map(|key: &PurgeKey| key.run.clone()).collect();
-        let mut writes = vec![Write::Update(PurgeUpdate::new(
-            keys,
-            PurgeState::Observed,
-            Precondition::Planned,
-        ))];
-        writes.extend(
-            runs.into_iter()
-                .map(|run| Write::Enqueue(WorkKey::Run(run), now)),
-        );
-        Ok(writes)
     }
 }

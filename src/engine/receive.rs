@@ -1,33 +1,20 @@
 //! From a request to a stored delivery with its runs: verify, understand, decide, store, answer.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use jiff::Timestamp;
-use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::info;
 
-use super::{Engine, RUN_LIMIT, decide, reconcile};
+use super::policy::match_sites;
+use super::steps::reconcile;
+use super::{Engine, RUN_LIMIT};
 use crate::clock::Clock;
 use crate::config::{Config, Site};
 use crate::event::{Deployed, Event, Push, RepoPath};
 use crate::forge::{Headers, Malformed, Refusal, Verified};
 use crate::run::{Run, RunId, RunState, Step};
-use crate::store::{Accepted, NewDelivery, Source, Store, StoreError};
-
-/// Deliveries that share one commit at most.
-const GROUP: usize = 256;
-/// Bytes of bodies that share one commit at most, so that small deliveries don't wait for a stack of large ones.
-const GROUP_BYTES: usize = 16 * 1024 * 1024;
-/// Deliveries that may wait for the disk before new ones are turned away with 503.
-const WAITING: usize = 1_024;
+use crate::store::{Accepted, NewDelivery, Source, StoreError};
 
 /// How a run came about that a push asked for.
 pub(super) const PUSH: &str = "push";
-
-/// How long a delivery may take to be stored: GitHub and GitLab give up on it
-/// after ten seconds, and are to read that it was not taken in.
-const STORE_LIMIT: Duration = Duration::from_secs(8);
 
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,11 +104,11 @@ impl Engine {
             Event::Other { why, .. } => return Ok(Received::Ignored { why: why.clone() }),
             Event::Push(push) => (
                 Asked::by_push(push),
-                decide::for_push(config, forge_name, push),
+                match_sites::for_push(config, forge_name, push),
             ),
             Event::Deployed(deployed) => (
                 Asked::by_deployed(deployed),
-                decide::for_deployed(config, forge_name, deployed),
+                match_sites::for_deployed(config, forge_name, deployed),
             ),
         };
         let sites = match sites {
@@ -158,7 +145,7 @@ impl Engine {
             runs,
         };
         let source = came.source;
-        let outcome = self.accept.put(new).await?;
+        let outcome = self.intake.put(new).await?;
         info!(
             delivery = %delivery, forge = forge_name, source = source.word(), repo = %asked.repo, git_ref = %asked.git_ref, outcome = ?outcome,
             "a delivery of {} came in", asked.repo
@@ -300,93 +287,6 @@ pub(super) fn new_run(
         created_at: now,
         deadline: now + RUN_LIMIT,
         ended_at: None,
-    }
-}
-
-/// Deliveries on their way to the disk. Those that wait at the same time share one commit.
-pub(super) struct Queue {
-    sender: mpsc::Sender<Waiting>,
-}
-
-struct Waiting {
-    delivery: NewDelivery,
-    answer: oneshot::Sender<Result<Accepted, StoreError>>,
-}
-
-impl Queue {
-    pub(super) fn start(store: Arc<Store>, bell: Arc<Notify>) -> Self {
-        let (sender, receiver) = mpsc::channel(WAITING);
-        tokio::spawn(write(store, bell, receiver));
-        Self { sender }
-    }
-
-    /// Returns when the delivery is on disk.
-    async fn put(&self, delivery: NewDelivery) -> Result<Accepted, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        self.sender
-            .try_send(Waiting { delivery, answer })
-            .map_err(|_| {
-                StoreError::Unreachable(format!(
-                    "{WAITING} deliveries are waiting for the disk already"
-                ))
-            })?;
-        match tokio::time::timeout(STORE_LIMIT, answered).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(StoreError::Unreachable(
-                "the program is stopping".to_owned(),
-            )),
-            Err(_) => Err(StoreError::Unreachable(format!(
-                "it was not on disk within {} s",
-                STORE_LIMIT.as_secs()
-            ))),
-        }
-    }
-}
-
-async fn write(store: Arc<Store>, bell: Arc<Notify>, mut receiver: mpsc::Receiver<Waiting>) {
-    while let Some(first) = receiver.recv().await {
-        if first.answer.is_closed() {
-            // It was told already that it was not stored in time.
-            continue;
-        }
-        let mut bytes = first.delivery.body.len();
-        let (mut deliveries, mut answers) = (vec![first.delivery], vec![first.answer]);
-        while deliveries.len() < GROUP && bytes < GROUP_BYTES {
-            let Ok(next) = receiver.try_recv() else { break };
-            if next.answer.is_closed() {
-                continue;
-            }
-            bytes += next.delivery.body.len();
-            deliveries.push(next.delivery);
-            answers.push(next.answer);
-        }
-        match store.accept(&deliveries).await {
-            Ok(outcomes) => {
-                for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                    // Whoever asked may have hung up; the delivery is stored all the same.
-                    let _ = answer.send(Ok(outcome));
-                }
-                bell.notify_one();
-            }
-            Err(error) if error.is_outage() => {
-                // Out of order for everyone: another try each would only keep those behind waiting.
-                for answer in answers {
-                    let _ = answer.send(Err(error.clone()));
-                }
-            }
-            Err(_) => {
-                // One delivery's trouble must not be everyone's: each by itself.
-                for (answer, delivery) in answers.into_iter().zip(deliveries) {
-                    let outcome = store.accept(std::slice::from_ref(&delivery)).await;
-                    let _ = answer.send(outcome.and_then(|outcomes| {
-                        outcomes.into_iter().next().ok_or_else(|| {
-                            StoreError::Corrupt("a delivery had no outcome".to_owned())
-                        })
-                    }));
-                }
-                bell.notify_one();
-            }
-        }
     }
 }
 

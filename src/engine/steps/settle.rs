@@ -5,9 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::info;
 
-use super::describe::short;
-use super::{Engine, Outcome, RUN_LIMIT, StepError, describe, jumps, observe, prefetch};
 use crate::config::Trigger;
+use crate::engine::baseline;
+use crate::engine::clock_jumps::came_late;
+use crate::engine::policy::prefetch;
+use crate::engine::policy::summary::{self as sentences, short};
+use crate::engine::{Engine, Outcome, RUN_LIMIT, StepError};
 use crate::purge::{Purge, PurgeState};
 use crate::run::{Run, RunId, RunState, StatusState, Step};
 use crate::store::{Precondition, PurgeKey, PurgeUpdate, StoreError, Work, Write};
@@ -18,7 +21,11 @@ const PAGE: u32 = 1_000;
 const LATE: Duration = Duration::from_secs(15 * 60);
 
 impl Engine {
-    pub(super) async fn advance(&self, id: &RunId, work: &Work) -> Result<Outcome, StepError> {
+    pub(in crate::engine) async fn advance(
+        &self,
+        id: &RunId,
+        work: &Work,
+    ) -> Result<Outcome, StepError> {
         let now = self.clock.now();
         let Some(mut run) = self.store.run(id).await? else {
             return Ok(Outcome::done(Vec::new()));
@@ -26,7 +33,7 @@ impl Engine {
         if run.state.is_final() {
             return Ok(Outcome::done(Vec::new()));
         }
-        if now >= run.deadline && jumps::came_late(work, now) {
+        if now >= run.deadline && came_late(work, now) {
             run.deadline = now + RUN_LIMIT;
             return Ok(Outcome::again(vec![Write::Run(run)], now, 0));
         }
@@ -114,8 +121,9 @@ impl Engine {
             .partition(|purge| purge.state == PurgeState::Observed);
         let (state, summary) = match (failed.first(), run.problems.first()) {
             (None, _) if !observed.is_empty() => {
-                let of =
-                    |purges: &[&Purge]| describe::purges(purges.iter().map(|purge| &purge.planned));
+                let of = |purges: &[&Purge]| {
+                    sentences::purges(purges.iter().map(|purge| &purge.planned))
+                };
                 let stopped = format!(
                     "The site is only observed by now: {} would have been purged",
                     of(&observed)
@@ -132,18 +140,18 @@ impl Engine {
                 let all = u64::try_from(purges.len()).unwrap_or(u64::MAX);
                 (
                     RunState::Failed,
-                    describe::failure(failed.len(), all, &first.planned, why),
+                    sentences::failure(failed.len(), all, &first.planned, why),
                 )
             }
             (None, Some(problem)) => {
-                let targets = describe::targets(run.problems.len());
+                let targets = sentences::targets(run.problems.len());
                 (
                     RunState::Failed,
                     format!("{targets} could not be purged: {problem}"),
                 )
             }
             (None, None) => {
-                let done = describe::purges(purges.iter().map(|purge| &purge.planned));
+                let done = sentences::purges(purges.iter().map(|purge| &purge.planned));
                 (RunState::Succeeded, format!("Purged {done}"))
             }
         };
@@ -152,7 +160,7 @@ impl Engine {
 
     /// Ends a run, shows so on its commit and on those it covers, and after a
     /// success lets go of the commits whose differences it purged.
-    pub(super) async fn end(
+    pub(in crate::engine) async fn end(
         &self,
         mut run: Run,
         state: RunState,
@@ -206,7 +214,7 @@ impl Engine {
                 .iter()
                 .filter(|base| **base != run.commit && !newer.contains(base));
             writes.push(Write::ReleaseHeld {
-                site: observe::held_by(&run),
+                site: baseline::held_by(&run),
                 commits: gone.cloned().collect(),
                 version,
                 until: now + settle,
@@ -241,7 +249,7 @@ fn order_known_after(trigger: &Trigger) -> Duration {
     }
 }
 
-pub(super) fn key(purge: &Purge) -> PurgeKey {
+pub(in crate::engine) fn key(purge: &Purge) -> PurgeKey {
     PurgeKey {
         run: purge.run.clone(),
         seq: purge.id,

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The first wait after a failure.
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest wait between two tries.
-pub(super) const LONGEST: Duration = Duration::from_secs(60);
+pub(in crate::engine) const LONGEST: Duration = Duration::from_secs(60);
 
 /// How long to wait after the failure that follows `attempts` others: doubling
 /// from one second to one minute, of which a random half is taken off

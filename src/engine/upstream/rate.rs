@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Engine;
 use crate::cdn::{CdnError, ErrorClass, Pace, Turns};
 use crate::clock::Clock;
+use crate::engine::Engine;
 use crate::store::{Store, StoreError};
 
 /// In which as many requests go out as an account may be sent in a second. Somewhat more than that second:
@@ -78,7 +78,7 @@ impl Turns for Shared {
 
 impl Engine {
     /// Returns when an account may be sent the next request of an action that purges.
-    pub(super) async fn keep_rate(
+    pub(in crate::engine) async fn keep_rate(
         &self,
         account: &str,
         action: &str,
@@ -89,7 +89,7 @@ impl Engine {
     }
 
     /// The pace of questions to an account: one for all of them, whatever they are about.
-    pub(super) fn pace(&self, account: &str, per_second: u32) -> Pace {
+    pub(in crate::engine) fn pace(&self, account: &str, per_second: u32) -> Pace {
         Pace::by(Arc::new(self.turns(format!("query {account}"), per_second)))
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::info;
 
-use super::by_hand::is_pattern;
-use super::{Engine, Outcome, StepError};
 use crate::config::{Config, Trigger};
+use crate::engine::manual::is_pattern;
+use crate::engine::{Engine, Outcome, StepError};
 use crate::event::GitRef;
 use crate::run::RunId;
 use crate::store::{Removed, StoreError, WorkKey};
@@ -22,7 +22,7 @@ const AT_ONCE: usize = 20;
 
 /// What this process has removed, for the metrics.
 #[derive(Default)]
-pub(super) struct Tally(Mutex<Removed>);
+pub(in crate::engine) struct Tally(Mutex<Removed>);
 
 impl Engine {
     /// What was removed since this process began, for its age.
@@ -35,7 +35,7 @@ impl Engine {
     }
 
     /// Asks for a first look at what is old, unless everything is kept.
-    pub(super) async fn begin_removing(&self) -> Result<(), StoreError> {
+    pub(in crate::engine) async fn begin_removing(&self) -> Result<(), StoreError> {
         if self.config().server.retention.is_zero() {
             return Ok(());
         }
@@ -43,7 +43,7 @@ impl Engine {
     }
 
     /// Removes some of what is old. There is one such step at a time, over all replicas.
-    pub(super) async fn remove_old(&self) -> Result<Outcome, StepError> {
+    pub(in crate::engine) async fn remove_old(&self) -> Result<Outcome, StepError> {
         let config = self.config();
         let retention = config.server.retention;
         if retention.is_zero() {

@@ -10,9 +10,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::{Engine, Outcome, StepError, retry};
 use crate::cdn::{Batch, CdnError, ErrorClass, InFlight};
 use crate::config::Config;
+use crate::engine::policy::backoff;
+use crate::engine::{Engine, Outcome, StepError};
 use crate::purge::{PurgeKind, PurgeState};
 use crate::run::RunId;
 use crate::store::{
@@ -36,7 +37,7 @@ const PREFETCH_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 impl Engine {
-    pub(super) async fn submit(
+    pub(in crate::engine) async fn submit(
         &self,
         account: &str,
         kind: PurgeKind,
@@ -180,7 +181,8 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Outcome, StepError> {
         let message = error.to_string();
-        let wait = retry::backoff_at_least(work.attempts, self.clock.fraction(), error.retry_after);
+        let wait =
+            backoff::backoff_at_least(work.attempts, self.clock.fraction(), error.retry_after);
         let (account, kind) = (task.account.clone(), task.kind);
         task.error = Some(message.clone());
         if error.maybe_done {
@@ -360,7 +362,7 @@ impl Engine {
             )),
             Err(error) if error.class != ErrorClass::Operator && work.attempts < HISTORY_TRIES => {
                 warn!(cdn = %lost.cdn, "cannot ask the history: {error}");
-                let wait = retry::backoff_at_least(
+                let wait = backoff::backoff_at_least(
                     work.attempts,
                     self.clock.fraction(),
                     error.retry_after,
@@ -384,7 +386,7 @@ impl Engine {
 
     /// What is known to be other batches' in the history where a batch may be: its like that went
     /// out shortly before purged something else.
-    pub(super) async fn tasks_of_others(
+    pub(in crate::engine) async fn tasks_of_others(
         &self,
         lost: &StoredTask,
     ) -> Result<BTreeSet<String>, StoreError> {
@@ -397,7 +399,7 @@ impl Engine {
 
 /// Whether the history may not show a batch yet. One from the future went out by a clock that has
 /// been set back since.
-pub(super) fn is_too_early(task: &StoredTask, now: Timestamp) -> bool {
+pub(in crate::engine) fn is_too_early(task: &StoredTask, now: Timestamp) -> bool {
     task.submitted_at <= now && now < task.submitted_at + HISTORY_LAG
 }
 
@@ -424,7 +426,7 @@ fn taken(mut task: StoredTask, keys: Vec<PurgeKey>, now: Timestamp) -> Vec<Write
 }
 
 /// The writes for purges that failed for good.
-pub(super) fn fail(
+pub(in crate::engine) fn fail(
     keys: Vec<PurgeKey>,
     why: &str,
     only: Precondition,
@@ -446,7 +448,7 @@ pub(super) fn fail(
 }
 
 /// The targets of purges, each once: two runs may want the same URL.
-pub(super) fn targets(purges: &[(PurgeKey, String, i64)]) -> Vec<String> {
+pub(in crate::engine) fn targets(purges: &[(PurgeKey, String, i64)]) -> Vec<String> {
     let distinct: BTreeSet<&String> = purges.iter().map(|(_, target, _)| target).collect();
     distinct.into_iter().cloned().collect()
 }
@@ -457,7 +459,7 @@ fn keys(batch: &NextBatch) -> Vec<PurgeKey> {
 
 /// What becomes of purges on a CDN whose service says that it has moved: they
 /// go to the entry that `migrated_to:` names, or fail with words that say what to do.
-pub(super) fn migrate(
+pub(in crate::engine) fn migrate(
     config: &Config,
     from: &str,
     kind: PurgeKind,

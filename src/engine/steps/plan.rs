@@ -7,15 +7,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::breaker::has_not_answered;
-use super::by_hand::EVERYTHING;
-use super::describe::{self, short};
-use super::observe::Ground;
-use super::prefetch::Covers;
-use super::{Engine, Outcome, STEP_LIMIT, StepError, retry};
 use crate::cdn::Cdn;
 use crate::changes::ChangeSet;
 use crate::config::{Config, Reach, Site, WhenUnknown};
+use crate::engine::baseline::Ground;
+use crate::engine::manual::EVERYTHING;
+use crate::engine::policy::backoff;
+use crate::engine::policy::prefetch::Covers;
+use crate::engine::policy::summary::{self as sentences, short};
+use crate::engine::upstream::breaker::has_not_answered;
+use crate::engine::{Engine, Outcome, STEP_LIMIT, StepError};
 use crate::event::{CommitId, GitRef, RepoPath};
 use crate::forge::ForgeError;
 use crate::plan::{self, Allowance, Budget, Capability, Cover, Objects, Plan};
@@ -35,7 +36,7 @@ const MOST_NOTES: usize = 50;
 
 impl Engine {
     /// Finds out what changed and plans the purges.
-    pub(super) async fn plan(
+    pub(in crate::engine) async fn plan(
         &self,
         config: &Config,
         site: &Site,
@@ -100,7 +101,7 @@ impl Engine {
                         plan.covered(budgets, objects)
                     }
                 };
-                let what = describe::files(files.len());
+                let what = sentences::files(files.len());
                 writes.push(Write::Changes(run.id.clone(), files));
                 (plan, what)
             }
@@ -158,7 +159,7 @@ impl Engine {
             Reach::Live(cdns) => cdns,
         };
         run.step = Step::Purging;
-        run.summary = format!("Purging {}: {what}", describe::purges(&plan.purges));
+        run.summary = format!("Purging {}: {what}", sentences::purges(&plan.purges));
         writes.push(Write::Status(
             run.id.clone(),
             StatusState::Pending,
@@ -173,7 +174,7 @@ impl Engine {
     }
 
     /// Takes the site's turn to ask the forge what changed, or waits for it.
-    pub(super) async fn begin_planning(&self, run: &Run) -> Result<(), StepError> {
+    pub(in crate::engine) async fn begin_planning(&self, run: &Run) -> Result<(), StepError> {
         let now = self.clock.now();
         match self.store.begin_planning(&run.site, &run.id, now).await? {
             true => Ok(()),
@@ -336,7 +337,7 @@ impl Engine {
     /// The same step again, after a while.
     fn ask_again(&self, run: Run, work: &Work, why: &str, asked: Option<Duration>) -> Outcome {
         warn!(run = %run.id, "the forge cannot be asked yet: {why}");
-        let wait = retry::backoff_at_least(work.attempts, self.clock.fraction(), asked);
+        let wait = backoff::backoff_at_least(work.attempts, self.clock.fraction(), asked);
         Outcome::again(
             vec![Write::Run(run)],
             self.clock.now() + wait,
@@ -359,7 +360,7 @@ fn wait_until_known(mut run: Run, known: Timestamp) -> Outcome {
 /// Whether a run can wait for the forge: not for ever, and not past its deadline,
 /// where nothing could be purged any more.
 fn may_wait(run: &Run, work: &Work, asked: Option<Duration>, now: Timestamp) -> bool {
-    let wait = asked.unwrap_or_default().max(retry::LONGEST);
+    let wait = asked.unwrap_or_default().max(backoff::LONGEST);
     work.attempts < FORGE_TRIES && now + wait < run.deadline
 }
 

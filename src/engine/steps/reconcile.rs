@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::accept::new_run;
-use super::by_hand::is_pattern;
-use super::describe::short;
-use super::{Engine, Outcome, StepError};
 use crate::config::{Config, Site, Trigger};
+use crate::engine::manual::is_pattern;
+use crate::engine::policy::summary::short;
+use crate::engine::receive::new_run;
+use crate::engine::{Engine, Outcome, StepError};
 use crate::event::{CommitId, GitRef};
 use crate::forge::{Forge, ForgeError};
 use crate::run::{Run, RunState};
@@ -25,14 +25,14 @@ const YOUNG: Duration = Duration::from_secs(60);
 /// for its answer ("Best practices for using webhooks"), as GitLab does.
 const ON_ITS_WAY: Duration = Duration::from_secs(10);
 /// How a run came about that reconciliation found to be missing.
-pub(super) const ORIGIN: &str = "reconciliation";
+pub(in crate::engine) const ORIGIN: &str = "reconciliation";
 
 /// Branches, or an environment without a name, and where each stands.
 type Heads = Vec<(String, Result<Option<CommitId>, ForgeError>)>;
 
 impl Engine {
     /// Asks for a first look at every site.
-    pub(super) async fn begin_reconciling(&self) -> Result<(), StoreError> {
+    pub(in crate::engine) async fn begin_reconciling(&self) -> Result<(), StoreError> {
         let config = self.config();
         if config.server.reconcile.is_zero() {
             return Ok(());
@@ -45,7 +45,11 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) async fn reconcile(&self, name: &str, work: &Work) -> Result<Outcome, StepError> {
+    pub(in crate::engine) async fn reconcile(
+        &self,
+        name: &str,
+        work: &Work,
+    ) -> Result<Outcome, StepError> {
         let config = self.config();
         let Some(site) = config
             .sites

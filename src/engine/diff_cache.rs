@@ -16,7 +16,7 @@ const MOST_PAIRS: usize = 2_000;
 
 /// Two commits of one repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Pair {
+pub(super) struct CommitPair {
     pub forge: String,
     pub repo: String,
     pub from: CommitId,
@@ -32,19 +32,19 @@ pub(super) struct Difference {
 
 /// What is known of differences.
 #[derive(Default)]
-pub(super) struct Known(Mutex<Kept>);
+pub(super) struct DiffCache(Mutex<Kept>);
 
 #[derive(Default)]
 struct Kept {
-    pairs: HashMap<Pair, (u64, Arc<Difference>)>,
+    pairs: HashMap<CommitPair, (u64, Arc<Difference>)>,
     paths: usize,
     /// Counts the uses, so that the pair that was not used for longest is known.
     uses: u64,
 }
 
-impl Known {
+impl DiffCache {
     /// What two commits differ in, if it was found before.
-    pub fn get(&self, pair: &Pair) -> Option<Arc<Difference>> {
+    pub fn get(&self, pair: &CommitPair) -> Option<Arc<Difference>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.uses += 1;
         let uses = kept.uses;
@@ -54,7 +54,7 @@ impl Known {
     }
 
     /// Keeps what two commits differ in, unless it is too much by itself.
-    pub fn put(&self, pair: Pair, difference: Difference) -> Arc<Difference> {
+    pub fn put(&self, pair: CommitPair, difference: Difference) -> Arc<Difference> {
         let difference = Arc::new(difference);
         let paths = difference.files.len();
         if paths > MOST_PATHS / 4 {
@@ -84,8 +84,8 @@ impl Known {
 mod tests {
     use super::*;
 
-    fn pair(n: usize) -> Pair {
-        Pair {
+    fn pair(n: usize) -> CommitPair {
+        CommitPair {
             forge: "github".to_owned(),
             repo: "acme/website".to_owned(),
             from: CommitId::parse(&format!("{:040x}", n + 1)).unwrap(),
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn what_is_not_used_makes_room_for_what_is() {
-        let known = Known::default();
+        let known = DiffCache::default();
         known.put(pair(0), of_paths(10_000));
         for n in 1..20 {
             known.put(pair(n), of_paths(10_000));
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_same_pair_again_takes_no_more_room() {
-        let known = Known::default();
+        let known = DiffCache::default();
         for _ in 0..50 {
             known.put(pair(1), of_paths(20_000));
         }
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_difference_that_is_too_much_by_itself_is_handed_back_and_not_kept() {
-        let known = Known::default();
+        let known = DiffCache::default();
 
         let difference = known.put(pair(1), of_paths(MOST_PATHS / 2));
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::breaker::{LeftAlone, has_not_answered};
-use super::quota::quota_day;
+use super::upstream::breaker::{LeftAlone, has_not_answered};
+use super::upstream::quota::quota_day;
 use super::{Engine, Outcome, RUN_LIMIT, StepError};
 use crate::purge::PurgeKind;
 use crate::store::{StoreError, Upstream, Work, Write};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{debug, warn};
 
-use super::observe::NOT_POSTED;
-use super::{Engine, Outcome, StepError, retry};
+use crate::engine::policy::backoff;
+use crate::engine::{Engine, Outcome, StepError};
 use crate::event::{CommitId, GitRef, RepoPath};
 use crate::forge::{ForgeError, StatusPost};
 use crate::run::{Run, RunId, StatusState};
@@ -14,11 +14,17 @@ use crate::store::{Disposition, StoreError, StoredStatus, Upstream, Work, Write}
 
 /// How long a status is offered to a forge that can't be reached.
 const OFFER_LIMIT: Duration = Duration::from_secs(48 * 60 * 60);
+/// Why a status of a dry run is not posted.
+const NOT_POSTED: &str = "not posted: the site is only observed";
 /// How often a status is offered again to a forge that refused it.
 const OFFER_AGAIN: Duration = Duration::from_secs(10 * 60);
 
 impl Engine {
-    pub(super) async fn report(&self, id: &RunId, work: &Work) -> Result<Outcome, StepError> {
+    pub(in crate::engine) async fn report(
+        &self,
+        id: &RunId,
+        work: &Work,
+    ) -> Result<Outcome, StepError> {
         let now = self.clock.now();
         let Some(run) = self.store.run(id).await? else {
             return Ok(Outcome::done(Vec::new()));
@@ -108,7 +114,7 @@ impl Engine {
             }) if now < wanted.wanted_at + OFFER_LIMIT => {
                 warn!(run = %id, "cannot post a status yet: {message}");
                 let wait =
-                    retry::backoff_at_least(work.attempts, self.clock.fraction(), retry_after);
+                    backoff::backoff_at_least(work.attempts, self.clock.fraction(), retry_after);
                 Ok(Outcome::again(Vec::new(), now + wait, work.attempts + 1))
             }
             // A token that ended or lacks a right may be mended: offered now and then, and shown meanwhile.

@@ -11,9 +11,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{error, info, warn};
 
-use super::{Engine, StepError};
 use crate::cdn::CdnError;
 use crate::config::Config;
+use crate::engine::{Engine, StepError};
 use crate::forge::ForgeError;
 use crate::http;
 use crate::store::{OpenCircuit, StoreError, Upstream};
@@ -29,7 +29,7 @@ const PROBE_LOOK: Duration = Duration::from_secs(5);
 
 /// Upstreams that the store may know as not answering. It only saves a write for each answer.
 #[derive(Default)]
-pub(super) struct Suspects(Mutex<BTreeSet<Upstream>>);
+pub(in crate::engine) struct Suspects(Mutex<BTreeSet<Upstream>>);
 
 impl Suspects {
     fn add(&self, upstream: &Upstream) {
@@ -51,7 +51,7 @@ impl Suspects {
 }
 
 /// An error that tells whether anybody answered.
-pub(super) trait Unanswered: std::fmt::Display {
+pub(in crate::engine) trait Unanswered: std::fmt::Display {
     /// Whether nobody did, or nobody who knew what to say.
     fn is_outage(&self) -> bool;
 }
@@ -69,7 +69,7 @@ impl Unanswered for ForgeError {
 }
 
 /// An upstream is to be left alone.
-pub(super) struct LeftAlone {
+pub(in crate::engine) struct LeftAlone {
     /// Since when, and why.
     pub outage: OpenCircuit,
     /// For how long. Some more than that, so that not everybody comes back at once.
@@ -88,7 +88,7 @@ impl LeftAlone {
 }
 
 /// "GitHub has not answered since 12:04 UTC", the same for as long as it lasts.
-pub(super) fn has_not_answered(who: &str, since: Timestamp) -> String {
+pub(in crate::engine) fn has_not_answered(who: &str, since: Timestamp) -> String {
     format!(
         "{who} has not answered since {}",
         since.strftime("%H:%M UTC")
@@ -126,7 +126,7 @@ impl Engine {
 
     /// Whether an upstream is to be left alone. Where it is not and has not answered lately,
     /// the next request is the try that decides: to be asked right before [`heard`](Self::heard) only.
-    pub(super) async fn left_alone(
+    pub(in crate::engine) async fn left_alone(
         &self,
         upstream: &Upstream,
     ) -> Result<Option<LeftAlone>, StoreError> {
@@ -147,7 +147,7 @@ impl Engine {
 
     /// Whether an upstream is to be left alone at this moment, for who does not know yet whether
     /// there is anything to ask it.
-    pub(super) async fn left_alone_for_now(
+    pub(in crate::engine) async fn left_alone_for_now(
         &self,
         upstream: &Upstream,
     ) -> Result<Option<LeftAlone>, StoreError> {
@@ -158,7 +158,7 @@ impl Engine {
     }
 
     /// As [`left_alone`](Self::left_alone), for a step that can only wait until then.
-    pub(super) async fn may_ask(&self, upstream: &Upstream) -> Result<(), StepError> {
+    pub(in crate::engine) async fn may_ask(&self, upstream: &Upstream) -> Result<(), StepError> {
         match self.left_alone(upstream).await? {
             None => Ok(()),
             Some(left) => Err(StepError::NotYet(left.wait)),
@@ -192,7 +192,7 @@ impl Engine {
 
     /// Asks an upstream, and notes whether it answered. What was found out without a request (the
     /// kind knows of no such thing, there is no token, its rate limit is known to be used up) says nothing of that.
-    pub(super) async fn heard<T, E: Unanswered>(
+    pub(in crate::engine) async fn heard<T, E: Unanswered>(
         &self,
         upstream: &Upstream,
         asking: impl Future<Output = Result<T, E>>,

@@ -4,10 +4,14 @@ use crate::config::{Config, Site, Trigger};
 use crate::event::{Deployed, GitRef, Push, RepoPath, Signal};
 
 /// The sites that want a run, at least one; or why none does, in words for whoever looks at the forge's log.
-pub(super) type Decision<'a> = Result<Vec<&'a Site>, String>;
+pub(in crate::engine) type Decision<'a> = Result<Vec<&'a Site>, String>;
 
 /// The sites that a push is for.
-pub(super) fn for_push<'a>(config: &'a Config, forge: &str, push: &Push) -> Decision<'a> {
+pub(in crate::engine) fn for_push<'a>(
+    config: &'a Config,
+    forge: &str,
+    push: &Push,
+) -> Decision<'a> {
     let sites = of_repo(config, forge, &push.repo)?;
     let branch = match &push.git_ref {
         GitRef::Branch(branch) => branch,
@@ -31,7 +35,7 @@ pub(super) fn for_push<'a>(config: &'a Config, forge: &str, push: &Push) -> Deci
 ///
 /// A deployment or a release says by itself that the site has changed; a
 /// workflow, a pipeline or a build of pages does so only on the site's branches.
-pub(super) fn for_deployed<'a>(
+pub(in crate::engine) fn for_deployed<'a>(
     config: &'a Config,
     forge: &str,
     deployed: &Deployed,

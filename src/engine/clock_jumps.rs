@@ -1,14 +1,14 @@
-//! Clocks that are set while the program runs, and databases that are away: what was put off
-//! stays off for as long as was meant, and steps in hand stay in hand.
+//! Wall clocks that are set while the program runs, and databases that are away: what was put off
+//! stays put off for as long as was meant, and running steps keep their leases.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::warn;
 
 use super::{Engine, LEASE};
-use crate::store::{Lease, StoreError, Work};
+use crate::store::{StoreError, Work};
 
 /// From here on it is a clock that was set back, and no unevenness of it.
 const BACK: Duration = Duration::from_secs(2);
@@ -25,38 +25,16 @@ pub(super) fn came_late(work: &Work, now: Timestamp) -> bool {
     now > work.due_at + ABSENCE
 }
 
-/// When work was last looked for with success, and what is in hand.
+/// When work was last looked for with success.
 #[derive(Default)]
-pub(super) struct Jumps {
+pub(super) struct ClockJumps {
     last: Mutex<Option<Timestamp>>,
-    in_hand: Arc<Mutex<Vec<Lease>>>,
 }
 
-/// A lease that is in hand, until this is dropped.
-pub(super) struct Held {
-    in_hand: Arc<Mutex<Vec<Lease>>>,
-    lease: Lease,
-}
-
-impl Jumps {
-    pub fn hold(&self, lease: &Lease) -> Held {
-        let in_hand = Arc::clone(&self.in_hand);
-        lock(&in_hand).push(lease.clone());
-        Held {
-            in_hand,
-            lease: lease.clone(),
-        }
-    }
-
+impl ClockJumps {
     /// Work was looked for at `now`. A look that failed does not count: leases ran on meanwhile.
     pub fn looked(&self, now: Timestamp) {
         *lock(&self.last) = Some(now);
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        lock(&self.in_hand).retain(|lease| *lease != self.lease);
     }
 }
 
@@ -89,8 +67,7 @@ impl Engine {
 
     /// Renews every lease in hand, before this process claims for a second time what it is at already.
     async fn keep_in_hand(&self, now: Timestamp) -> Result<(), StoreError> {
-        let in_hand = lock(&self.jumps.in_hand).clone();
-        for lease in in_hand {
+        for lease in self.leases.running() {
             // False where another replica has it by now; the step in hand learns that by itself.
             self.store.renew(&lease, now, LEASE).await?;
         }

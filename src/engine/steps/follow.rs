@@ -7,9 +7,11 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::submit::{fail, is_too_early, migrate, targets};
-use super::{Engine, Outcome, StepError, jumps, retry};
 use crate::cdn::{Batch, ErrorClass, InFlight, Report, TargetState};
 use crate::config::Config;
+use crate::engine::clock_jumps::came_late;
+use crate::engine::policy::backoff;
+use crate::engine::{Engine, Outcome, StepError};
 use crate::purge::{PurgeKind, PurgeState};
 use crate::run::RunId;
 use crate::store::{
@@ -31,7 +33,7 @@ struct Open {
 }
 
 impl Engine {
-    pub(super) async fn follow(
+    pub(in crate::engine) async fn follow(
         &self,
         account: &str,
         kind: PurgeKind,
@@ -79,7 +81,7 @@ impl Engine {
             };
             for (mut open, report) in open.into_iter().zip(reports) {
                 let submitted_at = open.task.submitted_at;
-                if now >= open.task.deadline && jumps::came_late(work, now) {
+                if now >= open.task.deadline && came_late(work, now) {
                     let limit = open.task.deadline.duration_since(submitted_at);
                     open.task.deadline = now + limit;
                     writes.push(Write::Task(open.task.clone()));
@@ -96,7 +98,7 @@ impl Engine {
         }
         let now = self.clock.now();
         if let Some(retry_after) = trouble {
-            let wait = retry::backoff_at_least(work.attempts, self.clock.fraction(), retry_after);
+            let wait = backoff::backoff_at_least(work.attempts, self.clock.fraction(), retry_after);
             return Ok(Outcome::again(writes, now + wait, work.attempts + 1));
         }
         match left.into_iter().max() {

@@ -11,8 +11,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::debug;
 
-use super::Engine;
 use crate::cdn::{Cdn, Limit, Quota};
+use crate::engine::Engine;
 use crate::purge::PurgeKind;
 use crate::store::{StoreError, Upstream};
 
@@ -21,7 +21,7 @@ const FRESH: Duration = Duration::from_secs(600);
 
 /// What accounts said of their quotas, and when. Only saves requests: it may be lost.
 #[derive(Default)]
-pub(super) struct Quotas(Mutex<HashMap<String, Asked>>);
+pub(in crate::engine) struct Quotas(Mutex<HashMap<String, Asked>>);
 
 #[derive(Clone)]
 struct Asked {
@@ -31,7 +31,7 @@ struct Asked {
 
 /// What may be handed over now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Room {
+pub(in crate::engine) struct Room {
     /// Targets in one request.
     pub per_request: usize,
     /// Targets left today.
@@ -40,7 +40,7 @@ pub(super) struct Room {
 
 impl Engine {
     /// What an account may be handed now.
-    pub(super) async fn room(
+    pub(in crate::engine) async fn room(
         &self,
         cdn: &dyn Cdn,
         account: &str,
@@ -62,7 +62,7 @@ impl Engine {
     }
 
     /// Whether an account says, asked anew, that so many targets are still free today.
-    pub(super) async fn says_free(
+    pub(in crate::engine) async fn says_free(
         &self,
         cdn: &dyn Cdn,
         kind: PurgeKind,
@@ -76,7 +76,7 @@ impl Engine {
     }
 
     /// Forgets what an account said: it turned out otherwise, or a new day began.
-    pub(super) fn forget_quota(&self, account: &str) {
+    pub(in crate::engine) fn forget_quota(&self, account: &str) {
         self.quotas
             .0
             .lock()

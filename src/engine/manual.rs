@@ -1,7 +1,7 @@
 //! Runs that a person asks for.
 
 use super::Engine;
-use super::accept::new_run;
+use super::receive::new_run;
 use crate::config::Site;
 use crate::event::GitRef;
 use crate::rules::Glob;
@@ -26,7 +26,7 @@ impl Engine {
         let git_ref = GitRef::Branch(branch.to_owned()).to_string();
         let run = new_run(&self.clock, site, origin, &git_ref, branch);
         self.store.start(&run, self.clock.now()).await?;
-        self.bell.notify_one();
+        self.work_available.notify_one();
         Ok(run.id)
     }
 }

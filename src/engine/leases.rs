@@ -1,0 +1,41 @@
+//! The leases of the steps that this process is running.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::store::Lease;
+
+/// The leases of all running steps.
+#[derive(Clone, Default)]
+pub(super) struct Leases(Arc<Mutex<Vec<Lease>>>);
+
+/// A running step's lease; dropped, it counts as running no longer.
+pub(super) struct LeaseGuard {
+    leases: Leases,
+    lease: Lease,
+}
+
+impl Leases {
+    /// Counts a lease as running until the guard is dropped.
+    pub fn hold(&self, lease: &Lease) -> LeaseGuard {
+        self.lock().push(lease.clone());
+        LeaseGuard {
+            leases: self.clone(),
+            lease: lease.clone(),
+        }
+    }
+
+    /// The leases of the steps that run now.
+    pub fn running(&self) -> Vec<Lease> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Lease>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for LeaseGuard {
+    fn drop(&mut self) {
+        self.leases.lock().retain(|lease| *lease != self.lease);
+    }
+}
