@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
+
+use strum::{EnumString, IntoStaticStr};
 
 /// A file's path inside its repository. Git's paths are bytes, and so are these.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,15 +35,18 @@ impl fmt::Debug for FilePath {
 }
 
 /// What happened to a path between the two commits. A rename is a removal and an addition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum ChangeKind {
     /// It is there now and was not before.
     Added,
     /// Its content differs.
+    #[strum(serialize = "changed")]
     Modified,
     /// It was there and is gone.
     Removed,
     /// New against one of several commits, different against another: whatever is for either is for it.
+    #[strum(serialize = "added and changed")]
     AddedAndModified,
 }
 
@@ -49,13 +55,8 @@ impl ChangeKind {
     pub const ALL: [ChangeKind; 3] = [Self::Added, Self::Modified, Self::Removed];
 
     /// The word in rules.yaml, for those that stand there.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Added => "added",
-            Self::Modified => "changed",
-            Self::Removed => "removed",
-            Self::AddedAndModified => "added and changed",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// Whether what is for these kinds is for this one.
@@ -67,16 +68,23 @@ impl ChangeKind {
             }
         }
     }
+}
 
-    /// The kind a word stands for.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.word() == word)
+impl FromStr for ChangeKind {
+    type Err = strum::ParseError;
+
+    /// Reads a word of rules.yaml: one of those of [`ALL`](Self::ALL).
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        let mut kinds = Self::ALL.into_iter();
+        let kind = kinds.find(|kind| kind.as_str() == word);
+        kind.ok_or(strum::ParseError::VariantNotFound)
     }
 }
 
 /// Who said which paths differ, and thereby how far it can be trusted to be all.
 /// In order of how far one has to go for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Proof {
     /// The delivery's own lists, under every limit at which the forge cuts them off.
     Payload,
@@ -88,12 +96,8 @@ pub enum Proof {
 
 impl Proof {
     /// The word in the API and on the pages.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Payload => "payload",
-            Self::Compare => "compare",
-            Self::Trees => "trees",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -186,8 +186,8 @@ enum Command {
 
 /// A change by its word in the rules file.
 fn change_kind(word: &str) -> Result<ChangeKind, String> {
-    let words = ChangeKind::ALL.map(ChangeKind::word).join(", ");
-    ChangeKind::parse(word).ok_or_else(|| format!("it takes {words}"))
+    let words = ChangeKind::ALL.map(ChangeKind::as_str).join(", ");
+    word.parse().map_err(|_| format!("it takes {words}"))
 }
 
 /// Does what the command line says.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use strum::IntoStaticStr;
+
 use crate::changes::ChangeSet;
 
 /// The full path of a repository on its forge: `acme/website`, `group/sub/project`.
@@ -251,7 +253,8 @@ impl fmt::Display for Signal {
 }
 
 /// The kinds of [`Signal`]. Not every forge sends each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum SignalKind {
     /// [`Signal::Deployment`]
     Deployment,
@@ -267,14 +270,8 @@ pub enum SignalKind {
 
 impl SignalKind {
     /// The word for it under `trigger:`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Deployment => "deployment",
-            Self::Workflow => "workflow",
-            Self::Pipeline => "pipeline",
-            Self::Release => "release",
-            Self::PageBuild => "page_build",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -301,7 +298,7 @@ impl Deployed {
     pub fn meaning(&self) -> String {
         format!(
             "{} {} {} {}",
-            self.signal.kind().word(),
+            self.signal.kind().as_str(),
             self.repo,
             self.id,
             self.commit
@@ -313,7 +310,7 @@ impl Deployed {
         format!(
             "{} {} {}",
             self.repo.as_str().to_ascii_lowercase(),
-            self.signal.kind().word(),
+            self.signal.kind().as_str(),
             self.id
         )
     }

@@ -1,9 +1,24 @@
 //! A purge: one URL or one directory to invalidate on one CDN, or one URL to fill.
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
 use crate::run::RunId;
 
 /// What is to be done with the target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum PurgeKind {
     /// Invalidate one URL.
     Url,
@@ -14,26 +29,15 @@ pub enum PurgeKind {
 }
 
 impl PurgeKind {
-    /// Every kind.
-    pub const ALL: [PurgeKind; 3] = [Self::Url, Self::Directory, Self::Prefetch];
-
     /// The word in the API and the database.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Url => "url",
-            Self::Directory => "directory",
-            Self::Prefetch => "prefetch",
-        }
-    }
-
-    /// The kind a word stands for.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
 /// How a directory is purged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Mode {
     /// Only what changed at the origin.
     Flush,
@@ -43,18 +47,8 @@ pub enum Mode {
 
 impl Mode {
     /// The word in rules.yaml and the database.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Flush => "flush",
-            Self::Delete => "delete",
-        }
-    }
-
-    /// The mode a word stands for.
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Flush, Self::Delete]
-            .into_iter()
-            .find(|mode| mode.word() == word)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -63,7 +57,8 @@ impl Mode {
 /// `Waiting -> Planned -> Submitting -> Running -> Done | Failed`; a batch that
 /// was not accepted goes back from `Submitting` to `Planned`. Where the site is
 /// only observed, it is `Observed` and nothing else ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum PurgeState {
     /// A prefetch whose purge is not done yet.
     Waiting,
@@ -82,33 +77,9 @@ pub enum PurgeState {
 }
 
 impl PurgeState {
-    /// Every state, in the order of a purge's life.
-    pub const ALL: [PurgeState; 7] = [
-        Self::Waiting,
-        Self::Planned,
-        Self::Submitting,
-        Self::Running,
-        Self::Done,
-        Self::Failed,
-        Self::Observed,
-    ];
-
     /// The word in the API and the database.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Planned => "planned",
-            Self::Submitting => "submitting",
-            Self::Running => "running",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Observed => "observed",
-        }
-    }
-
-    /// The state a word stands for.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.word() == word)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// Whether nothing more will happen to it by itself.

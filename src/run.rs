@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// Names a run in links, the API and the database; sorts by creation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,7 +16,8 @@ impl fmt::Display for RunId {
 }
 
 /// How a run stands. The words are those of the API and the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum RunState {
     /// Under way.
     Pending,
@@ -32,31 +34,9 @@ pub enum RunState {
 }
 
 impl RunState {
-    /// Every state, for pages that offer a choice.
-    pub const ALL: [RunState; 6] = [
-        Self::Pending,
-        Self::Succeeded,
-        Self::Failed,
-        Self::Errored,
-        Self::Superseded,
-        Self::Cancelled,
-    ];
-
     /// The word for it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Errored => "errored",
-            Self::Superseded => "superseded",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// The state a word stands for.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.word() == word)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// Whether nothing more will happen unless someone retries it.
@@ -71,7 +51,8 @@ impl RunState {
 }
 
 /// Where a pending run is on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Step {
     /// Finding out what changed, then planning.
     Changes,
@@ -83,19 +64,8 @@ pub enum Step {
 
 impl Step {
     /// The word in the database.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Changes => "changes",
-            Self::Purging => "purging",
-            Self::Ended => "ended",
-        }
-    }
-
-    /// The step a word stands for.
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Changes, Self::Purging, Self::Ended]
-            .into_iter()
-            .find(|step| step.word() == word)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -154,7 +124,8 @@ pub struct Run {
 }
 
 /// What a commit shows for a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum StatusState {
     /// Under way.
     Pending,
@@ -168,19 +139,7 @@ pub enum StatusState {
 
 impl StatusState {
     /// The word in the API and the database.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Success => "success",
-            Self::Failure => "failure",
-            Self::Error => "error",
-        }
-    }
-
-    /// The state a word stands for.
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Pending, Self::Success, Self::Failure, Self::Error]
-            .into_iter()
-            .find(|state| state.word() == word)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }

@@ -200,7 +200,7 @@ pub trait Cdn: Send + Sync {
     /// counted by. Tencent has one for each kind (`PurgeUrlsCache`, `PurgePathCache`,
     /// `PushUrlsCache`; `RefreshCdnUrl`, `RefreshCdnDir`, `CdnPusherV2`).
     fn action(&self, kind: PurgeKind) -> &'static str {
-        kind.word()
+        kind.as_str()
     }
 
     /// Hands a batch over; the CDN's task id when it took it. `Ok(None)` when it took it without giving an id.

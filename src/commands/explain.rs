@@ -100,7 +100,7 @@ fn rules_json(site: &Site, path: &FilePath, change: ChangeKind) -> Vec<Value> {
         .map(|explained| {
             let targets = explained.mapped.targets.iter();
             let targets: Vec<String> = targets
-                .map(|target| format!("{} {}", target.kind.word(), target.url))
+                .map(|target| format!("{} {}", target.kind.as_str(), target.url))
                 .collect();
             let unmappable = explained.mapped.unmappable.iter();
             let unmappable: Vec<Value> = unmappable
@@ -122,7 +122,7 @@ fn rules_text(site: &Site, path: &FilePath, change: ChangeKind) -> String {
     for explained in site.rules.explain(path, change) {
         text.push_str(&format!("  {}: {}\n", explained.rule, explained.verdict));
         for target in &explained.mapped.targets {
-            text.push_str(&format!("    {} {}\n", target.kind.word(), target.url));
+            text.push_str(&format!("    {} {}\n", target.kind.as_str(), target.url));
         }
         for unmappable in &explained.mapped.unmappable {
             text.push_str(&format!(
@@ -191,11 +191,11 @@ fn outcome_text(site: &Site, path: &FilePath, change: ChangeKind) -> String {
         text.push_str(&format!("    nothing: {why}\n"));
     }
     for purge in &plan.purges {
-        let mode = purge.mode.map(|mode| format!(" ({})", mode.word()));
+        let mode = purge.mode.map(|mode| format!(" ({})", mode.as_str()));
         text.push_str(&format!(
             "    {}: {}{} {}\n",
             purge.cdn,
-            purge.kind.word(),
+            purge.kind.as_str(),
             mode.unwrap_or_default(),
             purge.target
         ));
@@ -222,7 +222,7 @@ fn origins_json(site: &Site, url: &str) -> Vec<Value> {
             json!({
                 "site": site.name,
                 "rule": origin.rule,
-                "kind": origin.kind.word(),
+                "kind": origin.kind.as_str(),
                 "template": origin.template,
                 "paths": origin.paths,
             })

@@ -50,7 +50,7 @@ impl DeliveryFacts {
             event,
             content_type,
             bytes: body.len(),
-            source: source.word(),
+            source: source.as_str(),
             received_at: received_at.to_string(),
         }
     }
@@ -93,9 +93,9 @@ impl From<StoredTask> for TaskItem {
         Self {
             task: vendor_id,
             cdn,
-            kind: kind.word(),
-            mode: mode.map(Mode::word),
-            state: state.word(),
+            kind: kind.as_str(),
+            mode: mode.map(Mode::as_str),
+            state: state.as_str(),
             size,
             error,
             submitted_at: submitted_at.to_string(),
@@ -199,7 +199,7 @@ async fn write_files(
         if written.is_ok() {
             let item = FileItem {
                 path: path.to_string(),
-                change: kind.word(),
+                change: kind.as_str(),
             };
             let begun = if list.is_begun {
                 Ok(())

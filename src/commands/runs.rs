@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use comfy_table::{Table, presets};
 use serde_json::json;
+use strum::VariantArray;
 
 use super::{load, open_store};
 use crate::cli::ServerOptions;
@@ -44,8 +45,12 @@ pub async fn run(
 }
 
 fn parse_state(word: &str) -> anyhow::Result<RunState> {
-    RunState::parse(word).with_context(|| {
-        let words = RunState::ALL.map(RunState::word).join(", ");
+    word.parse().with_context(|| {
+        let words = RunState::VARIANTS
+            .iter()
+            .map(|state| state.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
         format!("{word:?} is not a state; the states are {words}")
     })
 }
@@ -57,7 +62,7 @@ fn as_json(run: &Run) -> serde_json::Value {
         "repo": format!("{}:{}", run.forge, run.repo),
         "ref": run.git_ref,
         "commit": run.commit,
-        "state": run.state.word(),
+        "state": run.state.as_str(),
         "mode": if run.observed { "observe" } else { "live" },
         "summary": run.summary,
         "created_at": run.created_at.to_string(),
@@ -80,7 +85,7 @@ fn table(runs: &[Run]) -> Table {
             run.id.0.as_str(),
             &run.site,
             run.commit.get(..8).unwrap_or(&run.commit),
-            run.state.word(),
+            run.state.as_str(),
             &run.created_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
             &visible(&run.summary),
         ]);

@@ -51,15 +51,18 @@ fn to_text(site: &str, case: &Case, differences: &[Difference<'_>]) -> String {
     } else {
         "FAIL"
     };
-    let mut text = format!("{word} {site}: {} ({})\n", case.path, case.change.word());
+    let mut text = format!("{word} {site}: {} ({})\n", case.path, case.change.as_str());
     for difference in differences {
         text.push_str(&match difference {
             Difference::Missing { kind, target } => {
-                format!("     - {} {target}   (no rule asks for it)\n", kind.word())
+                format!(
+                    "     - {} {target}   (no rule asks for it)\n",
+                    kind.as_str()
+                )
             }
             Difference::Unexpected { kind, target, rule } => format!(
                 "     + {} {target}   (the rule `{rule}` asks for it)\n",
-                kind.word()
+                kind.as_str()
             ),
         });
     }
@@ -72,17 +75,17 @@ fn to_json(site: &str, case: &Case, differences: &[Difference<'_>]) -> Value {
     for difference in differences {
         match difference {
             Difference::Missing { kind, target } => {
-                missing.push(json!({ "kind": kind.word(), "target": target }));
+                missing.push(json!({ "kind": kind.as_str(), "target": target }));
             }
             Difference::Unexpected { kind, target, rule } => {
-                unexpected.push(json!({ "kind": kind.word(), "target": target, "rule": rule }));
+                unexpected.push(json!({ "kind": kind.as_str(), "target": target, "rule": rule }));
             }
         }
     }
     json!({
         "site": site,
         "path": case.path.to_string(),
-        "change": case.change.word(),
+        "change": case.change.as_str(),
         "ok": differences.is_empty(),
         "missing": missing,
         "unexpected": unexpected,

@@ -27,8 +27,8 @@ fn read(section: &mut Section, base_urls: Option<&[BaseUrl]>) -> Option<Case> {
         );
     }
     let change = section
-        .word("change", &ChangeKind::ALL.map(ChangeKind::word))
-        .and_then(|word| ChangeKind::parse(&word.value));
+        .word("change", &ChangeKind::ALL.map(ChangeKind::as_str))
+        .and_then(|word| word.value.parse().ok());
     let mut targets = BTreeSet::new();
     for (key, kind) in [
         ("urls", PurgeKind::Url),

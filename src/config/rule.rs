@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use super::pointless;
 use super::site::globs;
 use crate::changes::ChangeKind;
-use crate::purge::Mode;
 use crate::rules::{BaseUrl, Glob, PathRegex, Rule, RuleError, Template};
 use crate::settings::{Section, did_you_mean};
 
@@ -129,7 +128,7 @@ fn read(name: String, section: &mut Section, site: &Site<'_>) -> Option<Rule> {
         urls,
         directories,
         prefetch,
-        mode: mode.and_then(|mode| Mode::parse(&mode.value)),
+        mode: mode.and_then(|mode| mode.value.parse().ok()),
         last,
     };
     (section.errors() == errors).then_some(rule)
@@ -148,11 +147,11 @@ fn read_regex(section: &mut Section) -> Option<PathRegex> {
 
 /// Reads `on:`, every change where nothing is given.
 fn read_changes(section: &mut Section) -> Vec<ChangeKind> {
-    let words = ChangeKind::ALL.map(ChangeKind::word);
+    let words = ChangeKind::ALL.map(ChangeKind::as_str);
     let given: Vec<ChangeKind> = section
         .words("on", &words)
         .iter()
-        .filter_map(|word| ChangeKind::parse(&word.value))
+        .filter_map(|word| word.value.parse().ok())
         .collect();
     if given.is_empty() {
         ChangeKind::ALL.to_vec()

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use strum::VariantNames;
+
 use super::clients::{Clients, check_form};
 use super::{MODES, Reach, Site, Trigger, WhenUnknown};
 use super::{case, rule};
@@ -78,14 +80,14 @@ fn read(
         Some(_) | None => WhenUnknown::Everything,
     };
     let cover = section
-        .word("cover", &Cover::ALL.map(Cover::word))
-        .and_then(|word| Cover::parse(&word.value))
+        .word("cover", Cover::VARIANTS)
+        .and_then(|word| word.value.parse().ok())
         .unwrap_or_default();
     let settle = section.duration("settle").map(|settle| settle.value);
     let ignore = globs(&mut section, "ignore");
     let unmatched = section
-        .word("unmatched", &Unmatched::ALL.map(Unmatched::word))
-        .and_then(|word| Unmatched::parse(&word.value));
+        .word("unmatched", Unmatched::VARIANTS)
+        .and_then(|word| word.value.parse().ok());
     let index = read_index(&mut section);
     let rules = rule::read_all(
         &mut section,
@@ -229,7 +231,7 @@ fn check_trigger(
     if client.signals().contains(&wanted) {
         return;
     }
-    let can = client.signals().iter().map(|signal| signal.word());
+    let can = client.signals().iter().map(|signal| signal.as_str());
     let can = std::iter::once("push")
         .chain(can)
         .collect::<Vec<_>>()
@@ -239,7 +241,7 @@ fn check_trigger(
         at,
         format!(
             "the forge `{forge}` sends nothing that could trigger `{}`: it is of the kind `{}`",
-            wanted.word(),
+            wanted.as_str(),
             client.kind()
         ),
         Some(format!("its kind can trigger by `{can}`")),

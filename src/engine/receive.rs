@@ -147,7 +147,7 @@ impl Engine {
         let source = came.source;
         let outcome = self.intake.put(new).await?;
         info!(
-            delivery = %delivery, forge = forge_name, source = source.word(), repo = %asked.repo, git_ref = %asked.git_ref, outcome = ?outcome,
+            delivery = %delivery, forge = forge_name, source = source.as_str(), repo = %asked.repo, git_ref = %asked.git_ref, outcome = ?outcome,
             "a delivery of {} came in", asked.repo
         );
         Ok(match outcome {
@@ -239,7 +239,7 @@ impl<'a> Asked<'a> {
             git_ref: deployed.ref_text(),
             before: None,
             commit: deployed.commit.to_string(),
-            origin: deployed.signal.kind().word(),
+            origin: deployed.signal.kind().as_str(),
             stream: deployed.stream(),
             meaning: deployed.meaning(),
         }

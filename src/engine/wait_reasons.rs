@@ -51,7 +51,7 @@ impl Engine {
                 // A quota that never comes back must not keep a run pending for ever.
                 let last = run.created_at + QUOTA_PATIENCE;
                 let deadline = run.deadline.max((reset + RUN_LIMIT).min(last));
-                let summary = format!("{until}{cdn}'s daily {} quota", kind.word());
+                let summary = format!("{until}{cdn}'s daily {} quota", kind.as_str());
                 writes.push(Write::Waiting(run.id, summary, deadline));
             }
         }

@@ -13,6 +13,8 @@ mod tree;
 
 use std::collections::{BTreeMap, HashSet};
 
+use strum::{EnumString, IntoStaticStr, VariantNames};
+
 use crate::purge::{Mode, PlannedPurge, PurgeKind};
 use tree::Tree;
 
@@ -29,7 +31,8 @@ pub const REQUEST: u64 = 10_000;
 pub const UNCOUNTED_OBJECTS: u64 = 100;
 
 /// Whether a site's purges are taken as its rules say, or made cheaper: the `cover:` of a site.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum Cover {
     /// As the rules say, always. What is over the day's quotas waits for the next day.
     #[default]
@@ -41,21 +44,9 @@ pub enum Cover {
 }
 
 impl Cover {
-    /// Every one.
-    pub const ALL: [Cover; 3] = [Self::Exact, Self::OverQuota, Self::Cheapest];
-
     /// The word in rules.yaml.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Exact => "exact",
-            Self::OverQuota => "over_quota",
-            Self::Cheapest => "cheapest",
-        }
-    }
-
-    /// The one a word stands for.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|cover| cover.word() == word)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -50,11 +50,11 @@ impl<'p> Entry<'p> {
         } = purge;
         Self {
             cdn,
-            kind: kind.word(),
+            kind: kind.as_str(),
             target,
             rule,
             path: path.as_deref(),
-            mode: mode.map(|mode| mode.word()),
+            mode: mode.map(|mode| mode.as_str()),
         }
     }
 }
@@ -110,11 +110,11 @@ const WIDEST: usize = 200;
 const HEADER: [&str; 5] = ["CDN", "kind", "target", "rule", "path"];
 
 fn cells(purge: &PlannedPurge) -> [Cow<'_, str>; 5] {
-    let kind = purge.kind.word();
+    let kind = purge.kind.as_str();
     [
         printable(&purge.cdn),
         match purge.mode {
-            Some(mode) => format!("{kind} ({})", mode.word()).into(),
+            Some(mode) => format!("{kind} ({})", mode.as_str()).into(),
             None => kind.into(),
         },
         printable(&purge.target),

@@ -125,7 +125,7 @@ pub fn loads_to_json(loads: &[Load], reset: Timestamp) -> Value {
             let wait = load.wait(reset);
             json!({
                 "cdn": load.cdn,
-                "kind": load.kind.word(),
+                "kind": load.kind.as_str(),
                 "targets": load.targets,
                 "requests": load.requests,
                 "per_day": load.per_day,

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::json;
+use strum::VariantArray;
 
 use super::*;
 use crate::rules::{BaseUrl, Glob, Rule, Template};
@@ -21,7 +22,7 @@ fn rule(name: &str, glob: &str, mode: Option<Mode>, templates: &[(&str, &str)]) 
         };
         templates
             .iter()
-            .filter(|(word, _)| *word == kind.word())
+            .filter(|(word, _)| *word == kind.as_str())
             .map(|(_, text)| parse(text, &base_urls(), &[]).unwrap())
             .collect()
     };
@@ -43,7 +44,7 @@ fn rules(rules: Vec<Rule>) -> Rules {
 fn able(cdn: &str) -> Capability {
     Capability {
         cdn: cdn.to_owned(),
-        kinds: PurgeKind::ALL.to_vec(),
+        kinds: PurgeKind::VARIANTS.to_vec(),
         url_length: None,
     }
 }
@@ -59,11 +60,11 @@ fn lines(plan: &Plan) -> Vec<String> {
         .iter()
         .map(|purge| {
             let target = purge.target.strip_prefix(AT).unwrap();
-            let mode = purge.mode.map(|mode| format!(" {}", mode.word()));
+            let mode = purge.mode.map(|mode| format!(" {}", mode.as_str()));
             format!(
                 "{} {} {target}{} < {}: {}",
                 purge.cdn,
-                purge.kind.word(),
+                purge.kind.as_str(),
                 mode.unwrap_or_default(),
                 purge.rule,
                 purge.path.as_deref().unwrap_or("-")

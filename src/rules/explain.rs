@@ -66,7 +66,7 @@ impl fmt::Display for Verdict<'_> {
             Self::OtherChange { by, change } => write!(
                 f,
                 "does not fire: matched by `{by}`, but `on:` leaves out `{}`",
-                change.word()
+                change.as_str()
             ),
             Self::NotFound { glob, regex } => write!(
                 f,

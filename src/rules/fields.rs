@@ -3,9 +3,11 @@
 use std::fmt;
 
 use regex::bytes::Captures;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// A part of a path, by its name in a template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Field {
     /// The path after `strip`.
     Path,
@@ -22,37 +24,15 @@ pub enum Field {
 }
 
 impl Field {
-    /// Every field, in the order in which messages list them.
-    pub const ALL: [Field; 6] = [
-        Self::Path,
-        Self::Dir,
-        Self::Name,
-        Self::Stem,
-        Self::Ext,
-        Self::Page,
-    ];
-
     /// The word between the braces.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Path => "path",
-            Self::Dir => "dir",
-            Self::Name => "name",
-            Self::Stem => "stem",
-            Self::Ext => "ext",
-            Self::Page => "page",
-        }
-    }
-
-    /// The field a word stands for.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|field| field.word() == word)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{{{}}}", self.word())
+        write!(f, "{{{}}}", self.as_str())
     }
 }
 
@@ -129,7 +109,7 @@ mod tests {
 
     fn value(path: &str, strip: &str, field: &str) -> String {
         let fields = Fields::of(path.as_bytes(), strip);
-        let field = Field::parse(field).unwrap();
+        let field = field.parse::<Field>().unwrap();
         let slash = if fields.slash_after(field) { "/" } else { "" };
         format!("{}{slash}", String::from_utf8_lossy(fields.value(field)))
     }

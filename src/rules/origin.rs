@@ -166,7 +166,7 @@ mod tests {
         rules
             .origins(url)
             .iter()
-            .map(|o| format!("{} {} {}", o.rule, o.kind.word(), o.template))
+            .map(|o| format!("{} {} {}", o.rule, o.kind.as_str(), o.template))
             .collect()
     }
 

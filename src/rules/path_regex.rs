@@ -30,9 +30,12 @@ impl PathRegex {
             .flatten()
             .map(str::to_owned)
             .collect();
-        if let Some(field) = groups.iter().find_map(|group| Field::parse(group)) {
+        if let Some(field) = groups.iter().find_map(|group| group.parse::<Field>().ok()) {
             return Err(RuleError::new(
-                format!("the group `{}` would hide the field {field}", field.word()),
+                format!(
+                    "the group `{}` would hide the field {field}",
+                    field.as_str()
+                ),
                 "give the group another name",
             ));
         }

@@ -1,5 +1,7 @@
 //! One rule: which changes it is for, and what it asks for then.
 
+use strum::{EnumString, IntoStaticStr, VariantNames};
+
 use super::{Glob, PathRegex, Template};
 use crate::changes::ChangeKind;
 use crate::purge::Mode;
@@ -55,7 +57,8 @@ impl Default for Rule {
 }
 
 /// What a changed path does that no rule is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum Unmatched {
     /// Nothing.
     #[default]
@@ -67,20 +70,8 @@ pub enum Unmatched {
 }
 
 impl Unmatched {
-    /// Every answer.
-    pub const ALL: [Unmatched; 3] = [Self::Ignore, Self::Warn, Self::Everything];
-
     /// The word in rules.yaml.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ignore => "ignore",
-            Self::Warn => "warn",
-            Self::Everything => "everything",
-        }
-    }
-
-    /// The answer a word stands for.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|answer| answer.word() == word)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }

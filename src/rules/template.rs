@@ -1,5 +1,7 @@
 //! Templates: URLs with fields to fill in.
 
+use strum::VariantArray;
+
 use super::base_url::after_scheme;
 use super::encode::{Part, has_control, is_dots, push_literal, push_value};
 use super::fields::Fields;
@@ -347,13 +349,13 @@ impl Reader<'_> {
     }
 
     fn field(&self, name: &str, at: usize) -> Result<Piece, RuleError> {
-        if let Some(field) = Field::parse(name) {
+        if let Ok(field) = name.parse::<Field>() {
             return Ok(Piece::Field(field));
         }
         if self.groups.iter().any(|group| group == name) {
             return Ok(Piece::Group(name.to_owned()));
         }
-        let fields = Field::ALL.iter().map(Field::to_string);
+        let fields = Field::VARIANTS.iter().map(Field::to_string);
         let groups = self.groups.iter().map(|group| format!("{{{group}}}"));
         let all = fields.chain(groups).collect::<Vec<_>>().join(", ");
         let advice = match closest(name) {
@@ -421,8 +423,8 @@ fn closest(name: &str) -> Option<Field> {
         _ => None,
     };
     alias.or_else(|| {
-        let distance = |field: &Field| strsim::damerau_levenshtein(&name, field.word());
-        let nearest = Field::ALL.into_iter().min_by_key(distance)?;
+        let distance = |field: &Field| strsim::damerau_levenshtein(&name, field.as_str());
+        let nearest = Field::VARIANTS.iter().copied().min_by_key(distance)?;
         (distance(&nearest) <= 1 || (distance(&nearest) == 2 && name.chars().count() > 3))
             .then_some(nearest)
     })

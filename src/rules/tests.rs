@@ -40,7 +40,7 @@ fn asked(rules: &Rules, path: &str, kind: ChangeKind) -> Vec<String> {
     mapped
         .targets
         .iter()
-        .map(|target| format!("{} {} {}", target.rule, target.kind.word(), target.url))
+        .map(|target| format!("{} {} {}", target.rule, target.kind.as_str(), target.url))
         .collect()
 }
 

@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, tz};
+use strum::{EnumString, IntoStaticStr};
 
 use super::Often;
 use crate::purge::{Mode, PurgeKind};
 
 /// Where a domain is accelerated, or a purge is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Area {
     /// The Chinese mainland.
     Mainland,
@@ -23,18 +25,8 @@ pub enum Area {
 
 impl Area {
     /// The word in Tencent's API.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Mainland => "mainland",
-            Self::Overseas => "overseas",
-            Self::Global => "global",
-        }
-    }
-
-    pub(super) fn parse(word: &str) -> Option<Self> {
-        [Self::Mainland, Self::Overseas, Self::Global]
-            .into_iter()
-            .find(|area| area.word() == word)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The areas that count by themselves.

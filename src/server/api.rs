@@ -123,7 +123,7 @@ impl RunHead {
             git_ref,
             commit,
             before,
-            state: state.word(),
+            state: state.as_str(),
             summary,
             problems,
             notes,
@@ -143,14 +143,14 @@ impl From<Purge> for PurgeItem {
         let planned = purge.planned;
         Self {
             cdn: planned.cdn,
-            kind: planned.kind.word(),
+            kind: planned.kind.as_str(),
             target: planned.target,
-            state: purge.state.word(),
+            state: purge.state.as_str(),
             task: purge.task,
             error: purge.error,
             rule: planned.rule,
             path: planned.path,
-            mode: planned.mode.map(Mode::word),
+            mode: planned.mode.map(Mode::as_str),
             attempts: purge.attempts,
         }
     }
@@ -159,7 +159,7 @@ impl From<Purge> for PurgeItem {
 impl From<StoredStatus> for StatusItem {
     fn from(status: StoredStatus) -> Self {
         Self {
-            state: status.state.word(),
+            state: status.state.as_str(),
             description: status.description,
             wanted_at: status.wanted_at.to_string(),
             posted_at: status.posted_at.map(|at| at.to_string()),

@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use strum::VariantArray;
 use tracing::error;
 
 use super::Shared;
@@ -171,7 +172,7 @@ fn registry(
         add(&mut registry, &runs, &purges);
         let by_kind = Family::<ObservedLabels, Gauge>::default();
         for (cdn, kind, count) in observed {
-            let kind = kind.word();
+            let kind = kind.as_str();
             by_kind
                 .get_or_create(&ObservedLabels { cdn, kind })
                 .set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -268,12 +269,12 @@ fn add_reloads(registry: &mut Registry, reloads: &Reloads) {
 
 fn add(registry: &mut Registry, runs: &[(RunState, u64)], purges: &[PendingPurges]) {
     let by_state = Family::<RunLabels, Gauge>::default();
-    for state in RunState::ALL {
+    for &state in RunState::VARIANTS {
         let count = runs
             .iter()
             .find(|(of, _)| *of == state)
             .map_or(0, |(_, n)| *n);
-        let state = state.word();
+        let state = state.as_str();
         by_state
             .get_or_create(&RunLabels { state })
             .set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -284,8 +285,8 @@ fn add(registry: &mut Registry, runs: &[(RunState, u64)], purges: &[PendingPurge
         pending
             .get_or_create(&PurgeLabels {
                 cdn: purges.cdn.clone(),
-                kind: purges.kind.word(),
-                state: purges.state.word(),
+                kind: purges.kind.as_str(),
+                state: purges.state.as_str(),
             })
             .set(i64::try_from(purges.count).unwrap_or(i64::MAX));
     }

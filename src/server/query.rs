@@ -2,6 +2,8 @@
 
 use url::form_urlencoded;
 
+use strum::VariantArray;
+
 use crate::event::CommitId;
 use crate::run::{Run, RunId, RunState};
 use crate::store::{RunFilter, Store, StoreError};
@@ -76,8 +78,11 @@ fn site(text: &str) -> Result<String, String> {
 }
 
 fn state(text: &str) -> Result<RunState, String> {
-    RunState::parse(text).ok_or_else(|| {
-        let words: Vec<&str> = RunState::ALL.iter().map(|state| state.word()).collect();
+    text.parse().map_err(|_| {
+        let words: Vec<&str> = RunState::VARIANTS
+            .iter()
+            .map(|state| state.as_str())
+            .collect();
         format!("{text:?} is not a state; there are {}", words.join(", "))
     })
 }

@@ -44,7 +44,7 @@ impl From<RunState> for Badge {
             RunState::Superseded => ("↷", "quiet"),
             RunState::Cancelled => ("–", "quiet"),
         };
-        let word = state.word();
+        let word = state.as_str();
         Self { word, sign, tone }
     }
 }
@@ -58,7 +58,7 @@ impl From<PurgeState> for Badge {
             PurgeState::Failed => ("✕", "bad"),
             PurgeState::Observed => ("◌", "quiet"),
         };
-        let word = state.word();
+        let word = state.as_str();
         Self { word, sign, tone }
     }
 }
@@ -71,7 +71,7 @@ impl From<StatusState> for Badge {
             StatusState::Failure => ("✕", "bad"),
             StatusState::Error => ("!", "bad"),
         };
-        let word = state.word();
+        let word = state.as_str();
         Self { word, sign, tone }
     }
 }

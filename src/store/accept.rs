@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use strum::{EnumString, IntoStaticStr};
 
 use super::database::{Row, Transaction, params};
 use super::step_commit::{self, Write};
@@ -16,7 +17,8 @@ use crate::run::{Run, RunId, RunState, StatusState, Step};
 const IDS_AT_ONCE: usize = 200;
 
 /// How a delivery reached purgehook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Source {
     /// As a webhook request, whose signature fitted its body.
     Webhook,
@@ -28,17 +30,8 @@ pub enum Source {
 
 impl Source {
     /// The word for it in the database.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Webhook => "webhook",
-            Self::Log => "log",
-        }
-    }
-
-    fn parse(word: &str) -> Option<Self> {
-        [Self::Webhook, Self::Log]
-            .into_iter()
-            .find(|source| source.word() == word)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -152,7 +145,7 @@ impl Store {
                     event: row.text("event")?,
                     content_type: row.text("content_type")?,
                     body: row.bytes("body")?,
-                    source: row.word("source", Source::parse)?,
+                    source: row.word("source")?,
                     received_at: timestamp(row.int("received_at")?)?,
                 })
             })
@@ -267,7 +260,7 @@ async fn accept_one(tx: &mut dyn Transaction, new: &NewDelivery) -> Result<Accep
             &new.meaning,
             &new.content_type,
             new.body.clone(),
-            new.source.word(),
+            new.source.as_str(),
             new.received_at.as_millisecond(),
         ],
     )

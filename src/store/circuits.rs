@@ -1,6 +1,7 @@
 //! Upstreams that do not answer: a row each while it lasts, for all processes.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,12 +18,14 @@ pub enum Upstream {
     Forge(String),
 }
 
-impl Upstream {
-    fn parse(text: &str) -> Option<Self> {
-        match text.split_once(' ')? {
-            ("cdn", account) => Some(Self::Cdn(account.to_owned())),
-            ("forge", name) => Some(Self::Forge(name.to_owned())),
-            _ => None,
+impl FromStr for Upstream {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(' ') {
+            Some(("cdn", account)) => Ok(Self::Cdn(account.to_owned())),
+            Some(("forge", name)) => Ok(Self::Forge(name.to_owned())),
+            _ => Err(StoreError::Corrupt(format!("{text:?} is no upstream"))),
         }
     }
 }
@@ -178,7 +181,7 @@ const SELECT: &str = "SELECT upstream, failures, since, until, probing, error FR
 
 fn circuit(row: &Row) -> Result<OpenCircuit, StoreError> {
     Ok(OpenCircuit {
-        upstream: row.word("upstream", Upstream::parse)?,
+        upstream: row.word("upstream")?,
         failures: row.int("failures")?,
         since: timestamp(row.int("since")?)?,
         until: row.maybe_int("until")?.map(timestamp).transpose()?,

@@ -4,6 +4,7 @@
 //! 64-bit integers (times are milliseconds since 1970), text, and bytes.
 
 use std::collections::BTreeSet;
+use std::str::FromStr;
 
 use async_trait::async_trait;
 
@@ -137,10 +138,10 @@ impl Row {
     }
 
     /// A TEXT holding one of our own words.
-    pub fn word<T>(&self, column: &str, parse: fn(&str) -> Option<T>) -> Result<T, StoreError> {
+    pub fn word<T: FromStr>(&self, column: &str) -> Result<T, StoreError> {
         let word = self.text(column)?;
-        parse(&word)
-            .ok_or_else(|| StoreError::Corrupt(format!("{column} holds the unknown word {word:?}")))
+        word.parse()
+            .map_err(|_| StoreError::Corrupt(format!("{column} holds the unknown word {word:?}")))
     }
 }
 

@@ -129,7 +129,7 @@ impl Store {
             .read(
                 "SELECT run, seq, cdn, kind, mode, target, rule, path, error
                  FROM purges WHERE run = $1 AND state = $2 ORDER BY seq",
-                params![&run.0, state.word()],
+                params![&run.0, state.as_str()],
             )
             .await?;
         rows.iter()
@@ -149,8 +149,8 @@ impl Store {
         rows.iter()
             .map(|row| {
                 Ok((
-                    row.word("kind", PurgeKind::parse)?,
-                    row.word("state", PurgeState::parse)?,
+                    row.word("kind")?,
+                    row.word("state")?,
                     u64::try_from(row.int("n")?).unwrap_or(0),
                 ))
             })
@@ -189,7 +189,7 @@ impl Store {
                  WHERE task IN (
                      SELECT id FROM tasks WHERE account = $1 AND kind = $2 AND state = 'running'
                  ) AND state IN ('submitting', 'running') ORDER BY run, seq",
-                params![account, kind.word()],
+                params![account, kind.as_str()],
             )
             .await?;
         let mut by_task: BTreeMap<String, Vec<_>> = BTreeMap::new();
@@ -223,12 +223,12 @@ pub(super) async fn insert(
                 seq,
                 &purge.cdn,
                 account,
-                purge.kind.word(),
-                purge.mode.map(Mode::word),
+                purge.kind.as_str(),
+                purge.mode.map(Mode::as_str),
                 &purge.target,
                 &purge.rule,
                 purge.path.clone(),
-                state.word(),
+                state.as_str(),
             ]);
         }
         tx.execute(
@@ -261,7 +261,7 @@ pub(super) async fn update(
     for (run, numbers) in by_run(&update.keys) {
         let mut values = params![
             &run.0,
-            update.state.word(),
+            update.state.as_str(),
             update.task.clone(),
             update.error.clone(),
             i64::from(update.tried),
@@ -336,14 +336,14 @@ pub(super) fn key(row: &Row) -> Result<PurgeKey, StoreError> {
 pub(super) fn mode(row: &Row) -> Result<Option<Mode>, StoreError> {
     match row.maybe_text("mode")? {
         None => Ok(None),
-        Some(_) => row.word("mode", Mode::parse).map(Some),
+        Some(_) => row.word("mode").map(Some),
     }
 }
 
 fn planned(row: &Row) -> Result<PlannedPurge, StoreError> {
     Ok(PlannedPurge {
         cdn: row.text("cdn")?,
-        kind: row.word("kind", PurgeKind::parse)?,
+        kind: row.word("kind")?,
         target: row.text("target")?,
         mode: mode(row)?,
         rule: row.text("rule")?,
@@ -356,7 +356,7 @@ pub(super) fn purge(row: &Row) -> Result<Purge, StoreError> {
         id: row.int("seq")?,
         run: RunId(row.text("run")?),
         planned: planned(row)?,
-        state: row.word("state", PurgeState::parse)?,
+        state: row.word("state")?,
         task: row.maybe_text("vendor_id")?,
         error: row.maybe_text("error")?,
         attempts: row.int("attempts")?,

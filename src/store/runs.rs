@@ -12,7 +12,7 @@ use super::database::{Row, Transaction, params};
 use super::{Store, StoreError, Value, timestamp};
 use crate::changes::{ChangeKind, FilePath};
 use crate::clock;
-use crate::run::{Run, RunId, RunState, Step};
+use crate::run::{Run, RunId, RunState};
 
 /// Which runs to list. Everything unset: all of them.
 #[derive(Clone, Debug, Default)]
@@ -67,7 +67,7 @@ impl Store {
         narrow(
             &mut sql,
             "state =",
-            filter.state.map(|state| state.word().to_owned()),
+            filter.state.map(|state| state.as_str().to_owned()),
         );
         narrow(&mut sql, "commit_id =", filter.commit.clone());
         narrow(
@@ -300,8 +300,8 @@ pub(super) async fn insert(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
             run.covered_by.as_ref().map(|id| id.0.clone()),
             serde_json::json!(run.bases).to_string(),
             run.held_version,
-            run.state.word(),
-            run.step.word(),
+            run.state.as_str(),
+            run.step.as_str(),
             &run.summary,
             run.proof.clone(),
             serde_json::json!(run.problems).to_string(),
@@ -334,8 +334,8 @@ pub(super) async fn update(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
          WHERE id = $1",
         params![
             &run.id.0,
-            run.state.word(),
-            run.step.word(),
+            run.state.as_str(),
+            run.step.as_str(),
             &run.summary,
             run.proof.clone(),
             run.deadline.as_millisecond(),
@@ -426,8 +426,8 @@ fn run(row: &Row) -> Result<Run, StoreError> {
         covered_by: row.maybe_text("covered_by")?.map(RunId),
         bases: list(row, "bases")?,
         held_version: row.maybe_int("held_version")?,
-        state: row.word("state", RunState::parse)?,
-        step: row.word("step", Step::parse)?,
+        state: row.word("state")?,
+        step: row.word("step")?,
         summary: row.text("summary")?,
         proof: row.maybe_text("proof")?,
         problems: list(row, "problems")?,

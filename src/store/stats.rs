@@ -40,7 +40,7 @@ impl Store {
             )
             .await?;
         rows.iter()
-            .map(|row| Ok((row.word("state", RunState::parse)?, count(row.int("n")?))))
+            .map(|row| Ok((row.word("state")?, count(row.int("n")?))))
             .collect()
     }
 
@@ -60,8 +60,8 @@ impl Store {
             .map(|row| {
                 Ok(PendingPurges {
                     cdn: row.text("cdn")?,
-                    kind: row.word("kind", PurgeKind::parse)?,
-                    state: row.word("state", PurgeState::parse)?,
+                    kind: row.word("kind")?,
+                    state: row.word("state")?,
                     count: count(row.int("n")?),
                 })
             })
@@ -81,13 +81,7 @@ impl Store {
             )
             .await?;
         rows.iter()
-            .map(|row| {
-                Ok((
-                    row.text("cdn")?,
-                    row.word("kind", PurgeKind::parse)?,
-                    count(row.int("n")?),
-                ))
-            })
+            .map(|row| Ok((row.text("cdn")?, row.word("kind")?, count(row.int("n")?))))
             .collect()
     }
 
@@ -107,7 +101,7 @@ impl Store {
             .map(|row| {
                 Ok(CdnCount {
                     cdn: row.text("cdn")?,
-                    state: row.word("state", PurgeState::parse)?,
+                    state: row.word("state")?,
                     count: count(row.int("n")?),
                 })
             })

@@ -62,7 +62,7 @@ impl Store {
 fn status(row: &Row) -> Result<StoredStatus, StoreError> {
     Ok(StoredStatus {
         seq: row.int("seq")?,
-        state: row.word("state", StatusState::parse)?,
+        state: row.word("state")?,
         description: row.text("description")?,
         wanted_at: timestamp(row.int("wanted_at")?)?,
         posted_at: row.maybe_int("posted_at")?.map(timestamp).transpose()?,
@@ -81,7 +81,7 @@ pub(super) async fn want(
     tx.execute(
         "INSERT INTO statuses (run, seq, state, description, wanted_at)
          SELECT $1, COALESCE(MAX(seq), 0) + 1, $2, $3, $4 FROM statuses WHERE run = $1",
-        params![&run.0, state.word(), description, now.as_millisecond()],
+        params![&run.0, state.as_str(), description, now.as_millisecond()],
     )
     .await?;
     Ok(())

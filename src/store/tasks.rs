@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use strum::{EnumString, IntoStaticStr};
 
 use super::database::{Row, Transaction, params};
 use super::purges::mode;
@@ -11,7 +12,8 @@ use crate::purge::{Mode, PurgeKind};
 use crate::run::RunId;
 
 /// How a batch stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum TaskState {
     /// On its way; whether the CDN took it is not known yet.
     Submitting,
@@ -23,18 +25,8 @@ pub enum TaskState {
 
 impl TaskState {
     /// The word for it in the database and in an export.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Submitting => "submitting",
-            Self::Running => "running",
-            Self::Ended => "ended",
-        }
-    }
-
-    fn parse(word: &str) -> Option<Self> {
-        [Self::Submitting, Self::Running, Self::Ended]
-            .into_iter()
-            .find(|state| state.word() == word)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -80,7 +72,7 @@ impl Store {
             .read(
                 "SELECT id, account, cdn, kind, mode, state, vendor_id, error, size, submitted_at, deadline, ended_at
                  FROM tasks WHERE account = $1 AND kind = $2 AND state = $3 ORDER BY id",
-                params![account, kind.word(), state.word()],
+                params![account, kind.as_str(), state.as_str()],
             )
             .await?;
         rows.iter().map(task).collect()
@@ -110,7 +102,7 @@ impl Store {
             .read(
                 "SELECT id FROM tasks
                  WHERE account = $1 AND kind = $2 AND state = $3 AND vendor_id IS NULL LIMIT 1",
-                params![account, kind.word(), TaskState::Running.word()],
+                params![account, kind.as_str(), TaskState::Running.as_str()],
             )
             .await?;
         Ok(!rows.is_empty())
@@ -128,7 +120,7 @@ impl Store {
             .read(
                 "SELECT vendor_id FROM tasks
                  WHERE account = $1 AND kind = $2 AND submitted_at >= $3 AND vendor_id IS NOT NULL",
-                params![account, kind.word(), since.as_millisecond()],
+                params![account, kind.as_str(), since.as_millisecond()],
             )
             .await?;
         rows.iter().map(|row| row.text("vendor_id")).collect()
@@ -148,7 +140,7 @@ impl Store {
                 "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) AS n FROM tasks
                  WHERE account = $1 AND kind = $2 AND submitted_at >= $3
                    AND (vendor_id IS NOT NULL OR state <> 'ended' OR error IS NULL)",
-                params![account, kind.word(), since.as_millisecond()],
+                params![account, kind.as_str(), since.as_millisecond()],
             )
             .await?;
         match rows.first() {
@@ -173,9 +165,9 @@ pub(super) async fn put_task(
             &task.id,
             &task.account,
             &task.cdn,
-            task.kind.word(),
-            task.mode.map(Mode::word),
-            task.state.word(),
+            task.kind.as_str(),
+            task.mode.map(Mode::as_str),
+            task.state.as_str(),
             task.vendor_id.clone(),
             task.error.clone(),
             task.size,
@@ -193,9 +185,9 @@ fn task(row: &Row) -> Result<StoredTask, StoreError> {
         id: row.text("id")?,
         account: row.text("account")?,
         cdn: row.text("cdn")?,
-        kind: row.word("kind", PurgeKind::parse)?,
+        kind: row.word("kind")?,
         mode: mode(row)?,
-        state: row.word("state", TaskState::parse)?,
+        state: row.word("state")?,
         vendor_id: row.maybe_text("vendor_id")?,
         error: row.maybe_text("error")?,
         size: row.int("size")?,

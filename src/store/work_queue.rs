@@ -55,8 +55,8 @@ impl WorkKey {
             Self::Status(run) => format!("status {run}"),
             Self::Reconcile { site } => format!("reconcile {site}"),
             Self::Remove => REMOVE.to_owned(),
-            Self::Submit { account, kind } => format!("submit {} {account}", kind.word()),
-            Self::Follow { account, kind } => format!("follow {} {account}", kind.word()),
+            Self::Submit { account, kind } => format!("submit {} {account}", kind.as_str()),
+            Self::Follow { account, kind } => format!("follow {} {account}", kind.as_str()),
         }
     }
 
@@ -67,7 +67,7 @@ impl WorkKey {
         let (verb, rest) = text.split_once(' ')?;
         let lane = || {
             let (kind, account) = rest.split_once(' ')?;
-            Some((PurgeKind::parse(kind)?, account.to_owned()))
+            Some((kind.parse().ok()?, account.to_owned()))
         };
         match verb {
             "run" => Some(Self::Run(RunId(rest.to_owned()))),

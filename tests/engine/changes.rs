@@ -383,7 +383,7 @@ async fn what_the_forges_find_is_what_git_finds() {
                 let word = match found(&world, client, &ids[*from], &ids[*to]).await {
                     ChangeSet::Complete { files, proof } => {
                         assert_eq!(files, *expected, "{what}");
-                        proof.word()
+                        proof.as_str()
                     }
                     // What JSON cannot say is said to be unknown, and nothing else is.
                     ChangeSet::Unknown { why } => {
@@ -489,7 +489,7 @@ async fn what_the_forges_find_in_real_repositories_is_what_git_finds() {
                 match found(&world, client, &ids[*from], &ids[*to]).await {
                     ChangeSet::Complete { files, proof } => {
                         assert_eq!(files, *expected, "{name}, from {from} to {to}");
-                        *proofs.entry(proof.word()).or_default() += 1;
+                        *proofs.entry(proof.as_str()).or_default() += 1;
                     }
                     ChangeSet::Unknown { why } => panic!("{name}, from {from} to {to}: {why}"),
                 }

@@ -451,7 +451,7 @@ impl History {
                                 .as_ref()
                                 .map(|id| id.get(..7).unwrap().to_owned()),
                             run.commit,
-                            run.state.word(),
+                            run.state.as_str(),
                             run.bases.iter().map(|id| &id[..7]).collect::<Vec<_>>(),
                             run.summary
                         ));

@@ -174,7 +174,7 @@ impl Account {
             if spent as u64 + size > total {
                 found.push(format!(
                     "{spent} + {size} {} purges in a day, and {total} are allowed",
-                    kind.word()
+                    kind.as_str()
                 ));
             }
         }
@@ -237,7 +237,7 @@ impl Account {
         drop(books);
         if in_a_second > most as usize {
             let name = &self.nature.name;
-            let kind = kind.map_or("query", PurgeKind::word);
+            let kind = kind.map_or("query", PurgeKind::as_str);
             self.broken(&format!(
                 "{name} got {in_a_second} {kind} requests in a second, and {most} are allowed"
             ));
@@ -315,7 +315,7 @@ impl Account {
             &format!(
                 "{} takes {id}: {} {:?}",
                 self.nature.name,
-                batch.kind.word(),
+                batch.kind.as_str(),
                 batch.targets
             ),
         );
@@ -492,7 +492,7 @@ impl Cdn for Client {
 
     async fn submit(&self, batch: &Batch) -> Result<Option<String>, CdnError> {
         self.account.watch(batch);
-        let what = format!("purge {} {:?}", batch.kind.word(), batch.targets);
+        let what = format!("purge {} {:?}", batch.kind.as_str(), batch.targets);
         let sent = self.account.time.now();
         let answer = self.call(&what, || self.account.take(batch, sent)).await?;
         if let Ok(Some(id)) = &answer {

@@ -87,7 +87,7 @@ impl Host {
                 let files = difference(&state.commits[before], &state.commits[to]);
                 let list: Vec<Value> = files
                     .iter()
-                    .map(|(path, kind)| json!([kind.word(), path.to_string()]))
+                    .map(|(path, kind)| json!([kind.as_str(), path.to_string()]))
                     .collect();
                 list
             });
@@ -155,7 +155,7 @@ impl Host {
     fn take(&self, commit: &CommitId, status: &StatusPost) {
         let page = status.target_url.as_deref().unwrap_or_default();
         let run = RunId(page.rsplit('/').next().unwrap_or_default().to_owned());
-        let shown = status.state.word();
+        let shown = status.state.as_str();
         let (context, description) = (&status.context, &status.description);
         let now = self.time.now();
         self.trace.tell(
@@ -246,7 +246,7 @@ impl Forge for Client {
                 files: list
                     .iter()
                     .filter_map(|file| {
-                        let kind = ChangeKind::parse(file[0].as_str()?)?;
+                        let kind = file[0].as_str()?.parse().ok()?;
                         Some((FilePath::new(file[1].as_str()?.as_bytes()), kind))
                     })
                     .collect(),
@@ -292,7 +292,7 @@ impl Forge for Client {
         commit: &CommitId,
         status: &StatusPost,
     ) -> Result<(), ForgeError> {
-        let what = format!("status {} {}", commit.short(), status.state.word());
+        let what = format!("status {} {}", commit.short(), status.state.as_str());
         self.call(&what, || self.host.take(commit, status)).await
     }
 }

@@ -100,12 +100,12 @@ impl Promises {
         let had_succeeded = watch.noted.lock().unwrap().successes.contains(run);
         if shown == StatusState::Success {
             if came_to.state != RunState::Succeeded {
-                let state = came_to.state.word();
+                let state = came_to.state.as_str();
                 watch.broken(&format!("{run} shows success, and is {state}"));
             }
             watch.noted.lock().unwrap().successes.insert(run.clone());
         } else if had_succeeded && !watch.has_stops {
-            let shown = shown.word();
+            let shown = shown.as_str();
             watch.broken(&format!("{run} showed success, and now {shown}"));
         }
     }
@@ -120,10 +120,10 @@ struct Outcome {
 impl Watch {
     /// A run's state changed. Whether it has ended.
     fn run_moved(&self, id: &RunId, from: &str, to: &str) -> bool {
-        let from = RunState::parse(from).unwrap();
-        let to = RunState::parse(to).unwrap();
+        let from = from.parse::<RunState>().unwrap();
+        let to = to.parse::<RunState>().unwrap();
         let now = self.time.now();
-        let (a, b) = (from.word(), to.word());
+        let (a, b) = (from.as_str(), to.as_str());
         self.trace.tell(now, &format!("{id} is {b}"));
         if from.is_final() && !(from.can_be_retried() && to == RunState::Pending) {
             self.broken(&format!("{id} was {a}, and now is {b}"));
@@ -202,7 +202,7 @@ impl Watch {
             run = self.run(&RunId(cover));
         }
         Outcome {
-            state: run.word("state", RunState::parse).unwrap(),
+            state: run.word("state").unwrap(),
             ended_at: run.maybe_int("ended_at").unwrap(),
         }
     }

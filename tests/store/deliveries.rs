@@ -156,7 +156,7 @@ async fn a_retry_keeps_what_was_confirmed(opened: Opened) {
         .await
         .unwrap()
         .iter()
-        .map(|purge| purge.state.word())
+        .map(|purge| purge.state.as_str())
         .collect();
     assert_eq!(states, ["done", "planned"]);
     assert_eq!(

@@ -9,6 +9,7 @@ use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use strum::VariantArray;
 
 use super::client::{Answered, Client};
 use crate::cdn::history::written_after;
@@ -66,7 +67,7 @@ pub async fn follow(
     requests: &mut Paced<'_>,
 ) -> Result<Vec<Report>, CdnError> {
     let mut reports = vec![Report::default(); tasks.len()];
-    for kind in PurgeKind::ALL {
+    for &kind in PurgeKind::VARIANTS {
         let mut of_kind: Vec<(&InFlight, &mut Report)> = tasks
             .iter()
             .zip(&mut reports)

@@ -31,5 +31,5 @@ pub const NAMES: Names = Names {
 
 /// `FlushType` of a directory purge. It is required and has no default: the milder way where no rule says otherwise.
 fn flush_type(batch: &Batch) -> &'static str {
-    batch.mode.unwrap_or(Mode::Flush).word()
+    batch.mode.unwrap_or(Mode::Flush).as_str()
 }

@@ -87,7 +87,7 @@ impl Engine {
         let cdns = capabilities(site);
         let (plan, what) = match changes {
             ChangeSet::Complete { proof, files } => {
-                run.proof = Some(proof.word().to_owned());
+                run.proof = Some(proof.as_str().to_owned());
                 let plan = plan::plan(&site.rules, &cdns, &files);
                 let plan = match site.cover {
                     Cover::Exact => plan,

@@ -96,7 +96,7 @@ impl Engine {
         };
         match answer {
             Ok(()) => {
-                debug!(run = %id, state = wanted.state.word(), "posted a status on {}", commit.short());
+                debug!(run = %id, state = wanted.state.as_str(), "posted a status on {}", commit.short());
                 let mut outcome = posted(Some(self.clock.now()), None);
                 // While it was on its way another run may have told the commit something newer,
                 // and the forge may have taken that first.

@@ -174,7 +174,7 @@ impl Engine {
                 StatusState::Error
             }
         };
-        info!(run = %run.id, site = %run.site, state = state.word(), "run {} ended: {summary}", run.id);
+        info!(run = %run.id, site = %run.site, state = state.as_str(), "run {} ended: {summary}", run.id);
         run.state = state;
         run.step = Step::Ended;
         run.summary.clone_from(&summary);

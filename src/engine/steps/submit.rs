@@ -75,7 +75,7 @@ impl Engine {
                 let why = format!(
                     "the CDN {} is no longer configured for {}",
                     next.cdn,
-                    kind.word()
+                    kind.as_str()
                 );
                 let now = self.clock.now();
                 return Ok(Outcome::again(

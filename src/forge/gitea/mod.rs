@@ -268,7 +268,7 @@ impl Forge for Gitea {
             ));
         }
         let body = StatusBody {
-            state: status.state.word(),
+            state: status.state.as_str(),
             context: &status.context,
             description: cut(&status.description, MAX_DESCRIPTION),
             target_url: status.target_url.as_deref(),

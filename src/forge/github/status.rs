@@ -32,7 +32,7 @@ pub(super) async fn post(
         ));
     }
     let body = Body {
-        state: status.state.word(),
+        state: status.state.as_str(),
         context: &status.context,
         description: cut(&status.description, MAX_DESCRIPTION),
         target_url: status.target_url.as_deref(),

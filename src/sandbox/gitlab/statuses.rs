@@ -1,7 +1,10 @@
 //! Commit statuses: a status is a CI job of stage `external`, and moves as jobs do.
 
+use std::str::FromStr;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use strum::{EnumString, IntoStaticStr};
 
 use super::super::exchange::{Answer, Request};
 use super::super::forge::PostedStatus;
@@ -10,7 +13,8 @@ use super::{GitLab, error, message, parameters, time};
 /// Characters in a name, a description or a target URL.
 const MAX_TEXT: usize = 255;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 enum State {
     Pending,
     Running,
@@ -21,27 +25,8 @@ enum State {
 }
 
 impl State {
-    fn parse(word: &str) -> Option<Self> {
-        match word {
-            "pending" => Some(Self::Pending),
-            "running" => Some(Self::Running),
-            "success" => Some(Self::Success),
-            "failed" => Some(Self::Failed),
-            "canceled" => Some(Self::Canceled),
-            "skipped" => Some(Self::Skipped),
-            _ => None,
-        }
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Running => "running",
-            Self::Success => "success",
-            Self::Failed => "failed",
-            Self::Canceled => "canceled",
-            Self::Skipped => "skipped",
-        }
+    fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The name of the event that leads to it, and whether it may come from `from`.
@@ -91,7 +76,7 @@ impl Status {
             "id": self.id,
             "sha": self.sha,
             "ref": self.ref_name,
-            "status": self.state.word(),
+            "status": self.state.as_str(),
             "name": self.name,
             "target_url": self.target_url,
             "description": self.description,
@@ -134,7 +119,7 @@ impl GitLab {
         let Some(word) = get("state") else {
             return error("state is missing, state does not have a valid value");
         };
-        let Some(state) = State::parse(&word) else {
+        let Ok(state) = State::from_str(&word) else {
             return error("state does not have a valid value");
         };
         let name = get("name")
@@ -199,7 +184,7 @@ impl GitLab {
         if let Some(status) = open {
             let (event, allowed) = state.event(status.state);
             if !allowed {
-                let from = status.state.word();
+                let from = status.state.as_str();
                 return message(
                     400,
                     &format!(

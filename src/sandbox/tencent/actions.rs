@@ -30,7 +30,7 @@ impl Desk<'_> {
             Product::Cdn => {
                 let area = parameters.word("Area", &["mainland", "overseas"])?;
                 let encoded = parameters.flag("UrlEncode")?.unwrap_or(false);
-                Ok((area.as_deref().and_then(Area::parse), encoded))
+                Ok((area.as_deref().and_then(|area| area.parse().ok()), encoded))
             }
         }
     }
@@ -129,7 +129,7 @@ fn push_urls(desk: &mut Desk<'_>, parameters: &mut Parameters) -> Result<Fields,
     let area = parameters
         .word("Area", &["mainland", "overseas", "global"])?
         .as_deref()
-        .and_then(Area::parse)
+        .and_then(|area| area.parse().ok())
         .unwrap_or(Area::Mainland);
     parameters.text("UserAgent")?;
     parameters.word("Layer", &["middle", ""])?;
@@ -251,9 +251,10 @@ fn check(
         ));
     }
     match area {
-        Some(area) if !domain.area.covers(area) => {
-            Err(bad(format!("{host} is not accelerated in {}", area.word())))
-        }
+        Some(area) if !domain.area.covers(area) => Err(bad(format!(
+            "{host} is not accelerated in {}",
+            area.as_str()
+        ))),
         Some(_) | None => Ok(domain.area),
     }
 }
@@ -294,7 +295,7 @@ fn quota(desk: &Desk<'_>, kind: PurgeKind) -> Value {
             let areas = Area::Global.parts().iter();
             let line = |area: &Area| {
                 json!({
-                    "Area": area.word(),
+                    "Area": area.as_str(),
                     "Batch": batch,
                     "Total": total,
                     "Available": left(*area),

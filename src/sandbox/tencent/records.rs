@@ -34,7 +34,7 @@ pub(super) fn describe_purges(
                 "Url": target.url,
                 "Status": account.words.write(example_word(target, now)),
                 "PurgeType": if task.kind == PurgeKind::Url { "url" } else { "path" },
-                "FlushType": task.mode.map_or("flush", Mode::word),
+                "FlushType": task.mode.map_or("flush", Mode::as_str),
                 "CreateTime": beijing_time(task.at),
             })
         })
@@ -63,7 +63,7 @@ pub(super) fn describe_pushes(
                 "Status": account.words.write(example_word(target, now)),
                 "Percent": if ended.is_some() { 100 } else { percent(task, target, now) },
                 "CreateTime": beijing_time(task.at),
-                "Area": task.area.word(),
+                "Area": task.area.as_str(),
                 "UpdateTime": ended.map(|_| beijing_time(target.ends_at())),
             })
         })
@@ -139,7 +139,7 @@ impl Query {
             Product::Ecdn => None,
             Product::Cdn => parameters.word("Area", &["mainland", "overseas", "global"])?,
         };
-        let area = area.as_deref().and_then(Area::parse);
+        let area = area.as_deref().and_then(|area| area.parse().ok());
         let size = |number: Option<i64>, or: usize| match number {
             None => Ok(or),
             Some(number) => usize::try_from(number).map_err(|_| bad("a negative number")),

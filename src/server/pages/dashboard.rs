@@ -265,7 +265,7 @@ fn narrowing(filter: &RunFilter) -> String {
         query.append_pair("site", site);
     }
     if let Some(state) = filter.state {
-        query.append_pair("state", state.word());
+        query.append_pair("state", state.as_str());
     }
     if let Some(commit) = &filter.commit {
         query.append_pair("commit", commit);
@@ -282,7 +282,7 @@ fn in_words(filter: &RunFilter) -> Option<String> {
         words.push(format!("of {site}"));
     }
     if let Some(state) = filter.state {
-        words.push(format!("that are {}", state.word()));
+        words.push(format!("that are {}", state.as_str()));
     }
     if let Some(commit) = &filter.commit {
         words.push(format!("at commit {}", short(commit)));

@@ -211,7 +211,7 @@ fn progress(counts: &[CdnCount]) -> Vec<Progress> {
                 if count == 0 {
                     continue;
                 }
-                words.push(counted(count, state.word(), state.word()));
+                words.push(counted(count, state.as_str(), state.as_str()));
                 let start = before * 1_000 / total;
                 before += count;
                 let end = before * 1_000 / total;
@@ -236,7 +236,7 @@ fn purge_row(purge: Purge) -> PurgeRow {
         kind: match planned.mode {
             Some(Mode::Flush) => "directory, flush",
             Some(Mode::Delete) => "directory, delete",
-            None => planned.kind.word(),
+            None => planned.kind.as_str(),
         },
         target: planned.target,
         cdn: planned.cdn,

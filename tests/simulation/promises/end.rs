@@ -72,8 +72,8 @@ impl Watch {
                 .filter(|(ended_at, _)| Some(*ended_at) == last);
             let shown = host.shown(&commit, self.site(&site).context);
             if newest.clone().all(|(_, state)| Some(*state) != shown) {
-                let wanted: Vec<&str> = newest.map(|(_, state)| state.word()).collect();
-                let shown = shown.map(StatusState::word);
+                let wanted: Vec<&str> = newest.map(|(_, state)| state.as_str()).collect();
+                let shown = shown.map(StatusState::as_str);
                 self.broken(&format!(
                     "{commit} shows {shown:?} for {site}, and its runs came to {wanted:?}"
                 ));
@@ -118,7 +118,7 @@ impl Watch {
                 continue;
             }
             for (target, item) in &batch.items {
-                let key = (batch.kind.word().to_owned(), target.clone());
+                let key = (batch.kind.as_str().to_owned(), target.clone());
                 // What the CDN failed at it is asked for once more.
                 *wanted.entry(key.clone()).or_default() += usize::from(item.fate == Fate::Failed);
                 *taken.entry(key).or_default() += 1;
