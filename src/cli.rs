@@ -1,13 +1,13 @@
 //! The command line: verbs, their options, and where each is done.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::changes::ChangeKind;
 use crate::commands;
+use crate::commands::options::{RulesFile, ServerOptions};
 
 /// Keeps CDNs in step with a git repository: signed push webhooks become purges
 /// of exactly what changed, and a status on the commit.
@@ -20,33 +20,6 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 fine, 1 it failed or found problems, 2 wrong usage.\n\
     First time here? `purgehook demo` shows everything at work, without any account.";
-
-/// Where the rules file is.
-#[derive(Clone, Debug, Args)]
-pub struct RulesFile {
-    /// The rules file
-    #[arg(long, value_name = "PATH", env = "PURGEHOOK_RULES", default_value = crate::config::DEFAULT_PATH)]
-    pub rules: PathBuf,
-}
-
-/// What wins over the `server:` part of the rules file.
-#[derive(Clone, Default, Args)]
-pub struct ServerOptions {
-    /// Where to listen, e.g. 0.0.0.0:8080 [default: `server.listen`, else 127.0.0.1:8080]
-    #[arg(long, value_name = "HOST:PORT", env = "PURGEHOOK_LISTEN")]
-    pub listen: Option<String>,
-    /// `sqlite://PATH` or `postgres://...` [default: `server.database`, else `sqlite://purgehook.db`]
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        env = "PURGEHOOK_DATABASE",
-        hide_env_values = true
-    )]
-    pub database: Option<String>,
-    /// The address that links in statuses start with [default: `server.public_url`]
-    #[arg(long, value_name = "URL", env = "PURGEHOOK_PUBLIC_URL")]
-    pub public_url: Option<url::Url>,
-}
 
 #[derive(Subcommand)]
 enum Command {

@@ -8,7 +8,7 @@
 //! - [`quote`]: someone else's words, fit to be shown.
 //! - [`http`]: the one client for outgoing requests, with its limits.
 //! - [`settings`]: a YAML file as located values, and the reader that collects every problem in it.
-//! - [`event`], [`changes`], [`run`], [`purge`]: the words as types.
+//! - [`changes`], [`event`], [`run`], [`purge`]: the domain as types.
 //! - [`rules`]: globs, templates, URL building: a path in, targets out.
 //! - [`plan`]: targets to purges.
 //! - [`forge`]: the git hosts that send webhooks and take statuses.
@@ -18,7 +18,8 @@
 //! - [`engine`]: the durable steps that carry a run from delivery to status.
 //! - [`server`]: hooks, pages, API, health.
 //! - [`sandbox`]: the stand-in for the outside world, for `demo` and the tests.
-//! - [`cli`], [`commands`]: one verb each, wiring only.
+//! - [`commands`]: one verb each, wiring only.
+//! - [`cli`]: the command line.
 
 #![forbid(unsafe_code)]
 

@@ -7,21 +7,28 @@
 //!
 //! [`File::root`] gives the outermost section, [`File::problems`] all that was found.
 
+mod document;
+mod environment;
 mod file;
-mod meant;
+mod findings;
+mod flaw;
 mod problem;
+mod secret_heuristics;
 mod secrets;
 mod section;
+mod source;
+mod span;
 mod substitution;
-mod suspects;
+mod suggest;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod values;
 mod yaml;
 
-pub use file::{Environment, File};
-pub use meant::did_you_mean;
+pub use environment::Environment;
+pub use file::File;
 pub use problem::{Problem, Problems, Severity};
 pub use section::Section;
-pub use tree::{Located, Span};
+pub use span::{Located, Span};
+pub use suggest::did_you_mean;

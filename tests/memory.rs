@@ -55,7 +55,7 @@ fn globs_take_no_more_memory_than_they_say() {
         let matcher = Matcher::new(&globs);
         let change = region.change();
         let held = change.bytes_allocated - change.bytes_deallocated;
-        let said: usize = globs.iter().map(Glob::memory).sum();
+        let said: usize = globs.iter().map(Matcher::memory_of).sum();
 
         println!(
             "{what}: {} bytes a glob of {} said",

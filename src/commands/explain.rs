@@ -10,9 +10,9 @@ use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::options::ServerOptions;
 use super::{load, sites};
 use crate::changes::{ChangeKind, FilePath};
-use crate::cli::ServerOptions;
 use crate::config::Site;
 use crate::engine::capabilities;
 use crate::plan::{Plan, plan, read_path};

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use serde::Serialize;
 
+use super::options::ServerOptions;
 use super::{load, open_store};
 use crate::changes::FilePath;
-use crate::cli::ServerOptions;
 use crate::config::Config;
 use crate::purge::Mode;
 use crate::run::{Run, RunId};

@@ -6,6 +6,7 @@ pub mod explain;
 pub mod export;
 mod git;
 pub mod healthcheck;
+pub mod options;
 pub mod plan;
 mod reload;
 pub mod retry;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::ServerOptions;
+use self::options::ServerOptions;
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Site};
 use crate::http::Outside;

@@ -9,9 +9,9 @@ use anyhow::{Context, bail};
 use clap::Args;
 use jiff::Timestamp;
 
+use super::options::ServerOptions;
 use super::{git, load, open_store, sites};
 use crate::changes::{ChangeKind, FilePath};
-use crate::cli::ServerOptions;
 use crate::clock::Clock;
 use crate::config::{Config, Site, WhenUnknown};
 use crate::engine::{budgets, capabilities, quota_day};

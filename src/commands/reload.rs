@@ -9,8 +9,8 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::options::ServerOptions;
 use super::overridden;
-use crate::cli::ServerOptions;
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Reloads, Started, fingerprint};
 use crate::http::Outside;

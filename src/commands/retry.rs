@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::bail;
 use tokio::sync::watch;
 
+use super::options::ServerOptions;
 use super::{load, open_store};
-use crate::cli::ServerOptions;
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::run::RunId;

@@ -8,8 +8,8 @@ use comfy_table::{Table, presets};
 use serde_json::json;
 use strum::VariantArray;
 
+use super::options::ServerOptions;
 use super::{load, open_store};
-use crate::cli::ServerOptions;
 use crate::quote::visible;
 use crate::run::{Run, RunState};
 use crate::store::RunFilter;

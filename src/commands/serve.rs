@@ -10,9 +10,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use super::options::ServerOptions;
 use super::reload::Reloader;
 use super::{load_with, open_store, start_logging};
-use crate::cli::ServerOptions;
 use crate::clock::Clock;
 use crate::config::{Loaded, Reloads, Started, fingerprint};
 use crate::engine::Engine;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::options::ServerOptions;
 use super::{load, sites};
-use crate::cli::ServerOptions;
 use crate::rules::{Case, Difference};
 
 /// Runs the cases of one site or of all; exit code 1 if the rules do something else than one says.

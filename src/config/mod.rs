@@ -25,6 +25,7 @@ use crate::settings::{Environment, File, Problems, Section};
 pub(crate) mod bad_files;
 mod case;
 mod clients;
+mod globs;
 mod overlaps;
 mod pointless;
 mod reload;

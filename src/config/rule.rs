@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
+use super::globs::globs;
 use super::pointless;
-use super::site::globs;
 use crate::changes::ChangeKind;
-use crate::rules::{BaseUrl, Glob, PathRegex, Rule, RuleError, Template};
+use crate::rules::{BaseUrl, Glob, Matcher, PathRegex, Rule, RuleError, Template};
 use crate::settings::{Section, did_you_mean};
 
-/// Bytes of memory that one site's globs may take ([`Glob::memory`]): enough for some 15,000 globs as they usually are.
+/// Bytes of memory that one site's globs may take ([`Matcher::memory_of`]): enough for some 15,000 globs as they usually are.
 const MOST_MEMORY: usize = 512 << 20;
 
 /// What a site's rules are read against.
@@ -31,7 +31,7 @@ pub(super) fn read_all(section: &mut Section, site: &Site<'_>) -> Vec<Rule> {
     }
     let mut names = HashMap::new();
     let mut rules: Vec<Rule> = Vec::new();
-    let mut memory: usize = site.ignore.iter().map(Glob::memory).sum();
+    let mut memory: usize = site.ignore.iter().map(Matcher::memory_of).sum();
     for (i, mut section) in sections.into_iter().enumerate() {
         // What follows would only take more.
         if memory > MOST_MEMORY {
@@ -50,7 +50,7 @@ pub(super) fn read_all(section: &mut Section, site: &Site<'_>) -> Vec<Rule> {
         }
         if let Some(rule) = read(name, &mut section, site) {
             let globs = rule.matches.iter().chain(&rule.except);
-            memory += globs.map(Glob::memory).sum::<usize>();
+            memory += globs.map(Matcher::memory_of).sum::<usize>();
             if memory > MOST_MEMORY {
                 let at = section.at();
                 section.problem(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use strum::VariantNames;
 
 use super::clients::{Clients, check_form};
+use super::globs::{glob, globs};
 use super::{MODES, Reach, Site, Trigger, WhenUnknown};
 use super::{case, rule};
 use crate::cdn::Cdn;
@@ -361,23 +362,4 @@ fn read_context(section: &mut Section) -> Option<Located<String>> {
         );
     }
     Some(context)
-}
-
-/// Reads a list of globs.
-pub(super) fn globs(section: &mut Section, key: &str) -> Vec<Glob> {
-    section
-        .texts(key)
-        .iter()
-        .filter_map(|text| glob(section, text))
-        .collect()
-}
-
-fn glob(section: &mut Section, text: &Located<String>) -> Option<Glob> {
-    match Glob::parse(&text.value) {
-        Ok(glob) => Some(glob),
-        Err(error) => {
-            section.problem(text.at.clone(), error.message, error.advice);
-            None
-        }
-    }
 }

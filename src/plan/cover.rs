@@ -5,8 +5,9 @@
 //! Which directories are worth it is decided by the prices below and by what is
 //! left of the day's quotas, exactly and not by a threshold.
 
-mod bound;
-mod front;
+mod lagrangian;
+mod pareto;
+mod point;
 #[cfg(test)]
 mod tests;
 mod tree;

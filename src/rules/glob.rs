@@ -5,7 +5,7 @@ use std::str::Chars;
 
 use globset::{ErrorKind, GlobBuilder, GlobSet};
 
-use super::{RuleError, matcher};
+use super::RuleError;
 
 /// Bytes in one glob. Paths are no longer on any system git runs on, and a glob this long always compiles.
 const LONGEST: usize = 4_096;
@@ -58,11 +58,9 @@ impl Glob {
         self.alone.is_match_candidate(&path)
     }
 
-    /// Bytes of memory that it takes at most, here and in a [`Matcher`](super::Matcher), without what regular
-    /// expressions cache while they match (at most 2 MB for each, and none for globs that a tree holds).
-    /// `tests/memory.rs` holds it to that.
-    pub fn memory(&self) -> usize {
-        COMPILED + COMPILED_BYTE * self.text.len() + matcher::memory(self)
+    /// Bytes of memory that the glob itself takes at most, without what a matcher adds.
+    pub(super) fn compiled_memory(&self) -> usize {
+        COMPILED + COMPILED_BYTE * self.text.len()
     }
 
     /// The glob as globset has it.

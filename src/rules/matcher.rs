@@ -28,7 +28,7 @@ pub type Matches = SmallVec<[usize; 8]>;
 
 /// Many globs, each known by its place in the list it was built from.
 ///
-/// Memory: with the globs themselves, at most what [`Glob::memory`] says of each. Time for a path: each of its
+/// Memory: with the globs themselves, at most what [`Matcher::memory_of`] says of each. Time for a path: each of its
 /// segments is looked up at the nodes that are still possible there, of which there are at most as many as pieces
 /// of globs, and tried with those nodes' wildcards; in practice a few nodes. Nothing is built while matching.
 #[derive(Clone, Debug)]
@@ -67,6 +67,13 @@ impl Matcher {
         }
     }
 
+    /// Bytes of memory that a glob takes at most, by itself and in a matcher, without what regular
+    /// expressions cache while they match (at most 2 MB for each, and none for globs that the tree holds).
+    /// `tests/memory.rs` holds it to that.
+    pub fn memory_of(glob: &Glob) -> usize {
+        glob.compiled_memory() + ATOM_MEMORY * atoms::written_size(glob.compiled().glob())
+    }
+
     /// The places of the globs that match a path. Allocates nothing while they are few.
     pub fn matches(&self, path: &[u8]) -> Matches {
         let mut places = Matches::new();
@@ -87,11 +94,6 @@ impl Matcher {
         }
         places
     }
-}
-
-/// Bytes that a glob takes in a matcher at most.
-pub(super) fn memory(glob: &Glob) -> usize {
-    ATOM_MEMORY * atoms::written_size(glob.compiled().glob())
 }
 
 /// A glob as sequences of segments, of which a path must fit one.

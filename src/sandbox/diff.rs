@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::repo::{Entry, Files};
+use super::tree::{Entry, Files};
 
 /// How a path differs between two trees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,8 @@ pub(super) fn diff(old: &Files, new: &Files) -> Vec<FileDiff> {
 mod tests {
     use jiff::Timestamp;
 
-    use super::super::repo::{Change, EXECUTABLE, Repo, text};
+    use super::super::repo::{Change, Repo};
+    use super::super::tree::{EXECUTABLE, text};
     use super::*;
 
     #[test]

@@ -14,7 +14,8 @@ use sha2::Sha256;
 use super::exchange::{Answer, Api, Request, form_pairs};
 use super::forge::{Delivery, Happening, Host, Moved, PostedStatus, Project, Projects};
 use super::lists::{Lists, Renames};
-use super::repo::{Commit, Repo, ZERO, text};
+use super::repo::{Commit, Repo, ZERO};
+use super::tree::text;
 
 /// The one token the sandbox's Gitee knows.
 pub(super) const TOKEN: &str = "gitee0123456789abcdef0123456789ab";

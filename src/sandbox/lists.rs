@@ -1,7 +1,8 @@
 //! The three lists of a commit in a push: what it added, removed and modified.
 
 use super::diff::Difference;
-use super::repo::{Commit, Repo, text};
+use super::repo::{Commit, Repo};
+use super::tree::text;
 
 /// Where a forge puts a moved file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

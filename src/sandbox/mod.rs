@@ -19,11 +19,11 @@ mod gitlab;
 mod huawei;
 mod lists;
 mod qcloud;
-
 mod repo;
 mod tencent;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,7 +34,8 @@ pub use self::account::{Area, Fate, Purged, Words};
 pub use self::cdn::CdnAccount;
 pub use self::faults::{Fault, Often};
 pub use self::forge::{Delivery, Forge, Happening, PostedStatus, Repository};
-pub use self::repo::{Change, EXECUTABLE, FILE, SUBMODULE, SYMLINK, ZERO};
+pub use self::repo::{Change, ZERO};
+pub use self::tree::{EXECUTABLE, FILE, SUBMODULE, SYMLINK};
 use crate::clock::Clock;
 
 /// A service of the outside world.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tracing::error;
 use tracing_actix_web::RequestId;
 
-use super::{Shared, pages};
+use super::Shared;
 use crate::store::StoreError;
 
 /// Seconds after which a request that met a store out of order may come again.
@@ -70,21 +70,6 @@ pub(super) async fn method_not_allowed(allowed: &'static str) -> HttpResponse {
         .headers_mut()
         .insert(header::ALLOW, HeaderValue::from_static(allowed));
     answer
-}
-
-/// 404: as JSON for programs, as a page for people.
-pub(super) async fn not_found(request: HttpRequest) -> HttpResponse {
-    let path = request.path();
-    if path.starts_with("/api/") || path.starts_with("/hooks/") {
-        refused(StatusCode::NOT_FOUND, "there is nothing at this address")
-    } else {
-        pages::message(
-            &request,
-            StatusCode::NOT_FOUND,
-            "Nothing here",
-            "There is no page at this address.",
-        )
-    }
 }
 
 /// Cuts words that quote something long.

@@ -32,8 +32,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -239,7 +240,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(answer::readable("/metrics", metrics::scrape))
         .service(answer::readable(assets::STYLE_PATH, assets::style))
         .service(answer::readable(assets::ICON_PATH, assets::icon))
-        .default_service(web::to(answer::not_found));
+        .default_service(web::to(not_found));
 }
 
 /// Where a run's page is: absolute if a public address is configured.
@@ -250,4 +251,19 @@ fn run_url(config: &Config, id: &RunId) -> String {
         .as_ref()
         .map_or("", |url| url.as_str().trim_end_matches('/'));
     format!("{root}/runs/{id}")
+}
+
+/// 404: as JSON for programs, as a page for people.
+async fn not_found(request: HttpRequest) -> HttpResponse {
+    let path = request.path();
+    if path.starts_with("/api/") || path.starts_with("/hooks/") {
+        answer::refused(StatusCode::NOT_FOUND, "there is nothing at this address")
+    } else {
+        pages::message(
+            &request,
+            StatusCode::NOT_FOUND,
+            "Nothing here",
+            "There is no page at this address.",
+        )
+    }
 }

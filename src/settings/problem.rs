@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
-use super::Span;
+use super::span::Span;
 
 /// How bad a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -167,18 +167,6 @@ impl fmt::Debug for Problems {
 
 impl std::error::Error for Problems {}
 
-/// The line and the column (in characters) of a byte, both from 1.
-pub(super) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
-    let before = text.get(..byte).unwrap_or(text);
-    // A byte order mark takes up no column.
-    let start = text.chars().next().filter(|c| *c == '\u{feff}');
-    let start = start.map_or(0, char::len_utf8).min(before.len());
-    let line_start = before.rfind('\n').map_or(start, |i| i + 1);
-    (
-        before.matches('\n').count() + 1,
-        before[line_start..].chars().count() + 1,
-    )
-}
 /// Text without the control characters U+0080 to U+009F. The renderer leaves them as they stand, and some
 /// terminals take them for the beginning of a command.
 fn without_c1(text: &str) -> String {

@@ -111,7 +111,7 @@ impl Section {
         let key = format!("{key}_file");
         let mut secrets = Vec::new();
         for path in self.texts(&key) {
-            let full = self.file.directory().join(&path.value);
+            let full = self.file.source().directory().join(&path.value);
             self.file.reads(full.clone());
             match std::fs::read_to_string(&full) {
                 Ok(text) => {

@@ -4,10 +4,11 @@
 use secrecy::SecretString;
 
 use super::file::File;
-use super::meant::{closest, did_you_mean};
 use super::problem::Severity;
-use super::suspects::names_a_secret;
-use super::tree::{Entry, Located, Node, Scalar, Span, Value};
+use super::secret_heuristics::names_a_secret;
+use super::span::{Located, Span};
+use super::suggest::{closest, did_you_mean};
+use super::tree::{Entry, Node, Scalar, Value};
 
 /// A mapping of the file that is being read.
 ///

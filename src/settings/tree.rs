@@ -4,24 +4,12 @@
 //! flag's text is what stands in the file, so that `1.10` stays `1.10`.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
-use serde_yaml::{Location, Spanned};
+use serde_yaml::Spanned;
 
-use super::problem::line_and_column;
+use super::flaw::Flaw;
+use super::span::{Located, Span, line_and_column, place};
 use super::yaml::{self, Content};
-
-/// A place in the file, as bytes.
-pub type Span = Range<usize>;
-
-/// A value with its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Located<T> {
-    /// The value.
-    pub value: T,
-    /// Where it stands.
-    pub at: Span,
-}
 
 /// A value of the file, with its place.
 #[derive(Clone)]
@@ -54,28 +42,24 @@ pub(super) struct Scalar {
     pub shown: String,
 }
 
+/// Characters of a scalar that messages show.
+const MAX_EXCERPT: usize = 60;
+
+impl Scalar {
+    /// What messages show of it: its beginning, where it is long.
+    pub fn excerpt(&self) -> String {
+        match self.shown.char_indices().nth(MAX_EXCERPT) {
+            Some((cut, _)) => format!("{}...", &self.shown[..cut]),
+            None => self.shown.clone(),
+        }
+    }
+}
+
 /// A key and its value.
 #[derive(Clone)]
 pub(super) struct Entry {
     pub key: Located<String>,
     pub value: Node,
-}
-
-/// Something that is wrong with the text as YAML.
-pub(super) struct Flaw {
-    pub at: Span,
-    pub message: String,
-    pub advice: Option<String>,
-}
-
-impl Flaw {
-    pub(super) fn new(at: Span, message: impl Into<String>, advice: Option<&str>) -> Self {
-        Self {
-            at,
-            message: message.into(),
-            advice: advice.map(str::to_owned),
-        }
-    }
 }
 
 /// Reads the text. None when it stops being YAML somewhere; the last flaw then says where.
@@ -90,35 +74,6 @@ pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Flaw>) {
     // What could not be read at all is what the parser stopped at, so it comes last.
     flaws.splice(0..0, builder.flaws);
     (root, flaws)
-}
-
-/// A place of the parser in bytes. Some errors know no more than line and column.
-pub(super) fn place(text: &str, location: Location) -> Span {
-    let span = location.span();
-    let number = |n: u64| usize::try_from(n).ok();
-    match span.byte_offset().and_then(number) {
-        Some(start) => {
-            let start = start.min(text.len());
-            let length = span.byte_len().and_then(number).unwrap_or(0);
-            start..start.saturating_add(length).min(text.len())
-        }
-        None => {
-            let number = |n: u64| number(n.saturating_sub(1)).unwrap_or(usize::MAX);
-            let start = byte_at(text, number(location.line()), number(location.column()));
-            start..start
-        }
-    }
-}
-
-/// The byte at a line and a column (in characters), both from 0.
-fn byte_at(text: &str, line: usize, column: usize) -> usize {
-    let mut start = 0;
-    for each in text.split_inclusive('\n').take(line) {
-        start += each.len();
-    }
-    let rest = text.get(start..).unwrap_or_default();
-    let within = rest.char_indices().nth(column).map(|(i, _)| i);
-    start + within.unwrap_or(rest.len())
 }
 
 /// Makes located values of what the parser read.

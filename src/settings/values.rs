@@ -6,10 +6,9 @@ use std::time::Duration;
 use jiff::SpanRelativeTo;
 use url::Url;
 
-use super::file::File;
-use super::meant::did_you_mean;
 use super::section::Section;
-use super::tree::Located;
+use super::span::Located;
+use super::suggest::did_you_mean;
 
 impl Section {
     /// An absolute http or https URL without query, fragment or credentials.
@@ -36,7 +35,7 @@ impl Section {
             }
             Ok(url) => return Some(Located { value: url, at }),
         };
-        let shown = File::shown(&scalar);
+        let shown = scalar.excerpt();
         self.problem(
             at,
             format!("`{key}` {wrong} (`{shown}`)"),
@@ -55,7 +54,7 @@ impl Section {
                 at,
             });
         }
-        let message = format!("`{key}` cannot be `{}`", File::shown(&scalar));
+        let message = format!("`{key}` cannot be `{}`", scalar.excerpt());
         let advice = did_you_mean(&scalar.text, allowed.iter().copied(), "it takes");
         self.problem(at, message, Some(advice));
         None
@@ -97,7 +96,7 @@ impl Section {
                     u64::MAX => format!("of at least {from}"),
                     to => format!("from {from} to {to}"),
                 };
-                let shown = File::shown(&scalar);
+                let shown = scalar.excerpt();
                 let message = format!("`{key}` must be a whole number {bounds}, not `{shown}`");
                 self.problem(at, message, None);
                 None
@@ -120,7 +119,7 @@ impl Section {
                 };
                 let message = format!(
                     "`{key}` must be `true` or `false`, not `{}`",
-                    File::shown(&scalar)
+                    scalar.excerpt()
                 );
                 self.problem(at, message, advice);
                 None
@@ -137,10 +136,7 @@ impl Section {
         match span.and_then(|span| Duration::try_from(span).ok()) {
             Some(value) => Some(Located { value, at }),
             None => {
-                let message = format!(
-                    "`{key}` must be a time span, not `{}`",
-                    File::shown(&scalar)
-                );
+                let message = format!("`{key}` must be a time span, not `{}`", scalar.excerpt());
                 let advice = "write a number and its unit, e.g. `30s`, `1h 30m` or `90d`";
                 self.problem(at, message, Some(advice.to_owned()));
                 None

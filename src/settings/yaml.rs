@@ -8,7 +8,8 @@ use serde_yaml::budget::BudgetBreach;
 use serde_yaml::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_yaml::{Error, Options, Spanned};
 
-use super::tree::{Flaw, Span, place};
+use super::flaw::Flaw;
+use super::span::{Span, place};
 
 /// The most nodes a file may have, aliases expanded. A rules file for a
 /// thousand sites has about 30,000; an alias bomb has no end.

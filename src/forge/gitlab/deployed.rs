@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::payload::{Project, check_kind};
+use super::envelope::{Project, check_kind};
 use crate::event::{
     CommitId, CommitName, Deployed, Event, GitRef, PIPELINE_ENDS, RepoPath, Signal,
 };

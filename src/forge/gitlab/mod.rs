@@ -23,6 +23,7 @@ use crate::settings::Section;
 
 mod changes;
 mod deployed;
+mod envelope;
 mod payload;
 mod resolve;
 mod status;

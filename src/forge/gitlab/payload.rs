@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::deployed;
+use super::envelope::{Envelope, Project, check_kind, no_object_kind, take};
 use crate::changes::ChangeSet;
-use crate::event::{CommitId, Event, GitRef, Push, RepoPath};
+use crate::event::{CommitId, Event, GitRef, Push};
 use crate::forge::Malformed;
 use crate::forge::body::{self, Text, wrong};
 
@@ -23,9 +24,7 @@ pub(super) fn understand(event: &str, body: &[u8]) -> Result<Event, Malformed> {
         "Pipeline Hook" => deployed::pipeline(take(&body::read_loosely(body)?)?),
         "Release Hook" => deployed::release(take(&body::read_loosely(body)?)?),
         _ => Ok(Event::Other {
-            repo: body::read::<Envelope>(body)?
-                .project
-                .and_then(|project| RepoPath::parse(project.path_with_namespace?.as_str())),
+            repo: body::read::<Envelope>(body)?.repo(),
             why: why_not(event),
         }),
     }
@@ -41,20 +40,6 @@ fn why_not(event: &str) -> String {
     }
 }
 
-/// What most events have.
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow)]
-    object_kind: Option<Text<'a>>,
-    project: Option<EnvelopeProject<'a>>,
-}
-
-#[derive(Deserialize)]
-struct EnvelopeProject<'a> {
-    #[serde(borrow)]
-    path_with_namespace: Option<Text<'a>>,
-}
-
 #[derive(Deserialize)]
 struct PushBody<'a> {
     #[serde(borrow)]
@@ -67,38 +52,6 @@ struct PushBody<'a> {
     project: Project<'a>,
     commits: Option<Vec<IgnoredAny>>,
     total_commits_count: Option<u64>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Project<'a> {
-    #[serde(borrow)]
-    path_with_namespace: Text<'a>,
-}
-
-impl Project<'_> {
-    pub(super) fn path(&self) -> Result<RepoPath, Malformed> {
-        body::repo(
-            "project.path_with_namespace",
-            self.path_with_namespace.as_str(),
-        )
-    }
-}
-
-/// Takes an event out of a body.
-fn take<'a, T: Deserialize<'a>>(json: &'a serde_json::Value) -> Result<T, Malformed> {
-    body::take(json).map_err(|error| match json.get("object_kind") {
-        Some(_) => error,
-        None => no_object_kind(),
-    })
-}
-
-/// Checks that a body is of the kind that its header names.
-pub(super) fn check_kind(object_kind: &Option<Text<'_>>, kind: &str) -> Result<(), Malformed> {
-    match object_kind {
-        Some(word) if word.as_str() == kind => Ok(()),
-        Some(_) => Err(wrong("object_kind", &format!("is not `{kind}`"))),
-        None => Err(no_object_kind()),
-    }
 }
 
 fn push(json: &[u8], kind: &str) -> Result<Push, Malformed> {
@@ -137,13 +90,6 @@ fn push(json: &[u8], kind: &str) -> Result<Push, Malformed> {
         commit,
         forced: false,
     })
-}
-
-fn no_object_kind() -> Malformed {
-    wrong(
-        "object_kind",
-        "is missing; if the webhook on GitLab has a custom template, remove it",
-    )
 }
 
 /// Why a push's own lists of files are not known to be all that changed.

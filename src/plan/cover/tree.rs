@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::bound::{Bound, Item, Quotas};
-use super::front::{Binding, Choice, Choices, Front, Point};
+use super::lagrangian::{Bound, Item, Quotas};
+use super::pareto::{Binding, Front};
+use super::point::{Choice, Choices, Point};
 use super::{
     Allowance, Budget, Counts, DIRECTORY, OBJECT, Price, UNCOUNTED_OBJECTS, URL, directories_above,
     over, share,

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::exchange::{Answer, Api, Request};
 use super::forge::{Delivery, Happening, Host, Moved, PostedStatus, Projects};
-use super::repo::{Commit, Repo, text};
+use super::repo::{Commit, Repo};
+use super::tree::text;
 
 /// The one token the sandbox's Gitea knows.
 pub(super) const TOKEN: &str = "0123456789abcdef0123456789abcdef01234567";

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::super::forge::{Host, Moved};
-use super::super::repo::{Change, EXECUTABLE, ZERO};
+use super::super::repo::{Change, ZERO};
+use super::super::tree::EXECUTABLE;
 use super::*;
 
 const PATH: &str = "acme/www";

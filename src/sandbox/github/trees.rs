@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::super::diff::{Difference, FileDiff, diff};
 use super::super::exchange::{Answer, Request};
-use super::super::repo::{Commit, Repo, text};
+use super::super::repo::{Commit, Repo};
+use super::super::tree::text;
 use super::{GitHub, not_found, problem, time};
 
 /// Entries in a recursive tree, after which it says `truncated`.

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::super::diff::{Difference, FileDiff, diff};
 use super::super::exchange::{Answer, Request};
-use super::super::repo::{Commit, Entry, Repo, text};
+use super::super::repo::{Commit, Repo};
+use super::super::tree::{Entry, text};
 use super::{GitLab, error, message, time};
 
 /// Files in a comparison, after which only `compare_timeout` tells that there are more.

@@ -1,40 +1,18 @@
 //! The actions: three that submit, two that list, two that tell quotas.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use url::Url;
 
 use super::super::account::{Account, Area};
 use super::Product;
+use super::desk::{Desk, Fields, bad};
 use super::parameters::{Parameters, missing};
 use super::records::{describe_purges, describe_pushes};
 use super::signature::Refused;
 use crate::purge::{Mode, PurgeKind};
 
-/// The fields of an answer.
-pub(super) type Fields = Map<String, Value>;
 type Run = fn(&mut Desk<'_>, &mut Parameters) -> Result<Fields, Refused>;
-
-/// What an action works on.
-pub(super) struct Desk<'a> {
-    pub account: &'a mut Account,
-    pub product: Product,
-    pub now: Timestamp,
-}
-
-impl Desk<'_> {
-    /// The parameters that only the CDN has: where, and whether non-ASCII characters are the service's to encode.
-    fn place(&self, parameters: &mut Parameters) -> Result<(Option<Area>, bool), Refused> {
-        match self.product {
-            Product::Ecdn => Ok((None, false)),
-            Product::Cdn => {
-                let area = parameters.word("Area", &["mainland", "overseas"])?;
-                let encoded = parameters.flag("UrlEncode")?.unwrap_or(false);
-                Ok((area.as_deref().and_then(|area| area.parse().ok()), encoded))
-            }
-        }
-    }
-}
 
 /// Bytes of a URL. There is an error for longer ones; the length itself is in no document.
 const MAX_URL: usize = 8_192;
@@ -77,10 +55,6 @@ fn over(kind: PurgeKind, what: &str) -> Refused {
         &format!("LimitExceeded.{name}Exceed{what}Limit"),
         "The number of targets is over the limit.",
     )
-}
-
-pub(super) fn bad(message: impl Into<String>) -> Refused {
-    Refused::new("InvalidParameter.CdnParamError", message)
 }
 
 fn purge_urls(desk: &mut Desk<'_>, parameters: &mut Parameters) -> Result<Fields, Refused> {

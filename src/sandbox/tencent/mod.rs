@@ -2,6 +2,7 @@
 //! from Tencent's pages of the purge and prefetch actions and of the signature methods.
 
 mod actions;
+mod desk;
 mod parameters;
 mod records;
 pub(in crate::sandbox) mod signature;
@@ -11,7 +12,7 @@ mod tests;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use self::actions::Desk;
+use self::desk::Desk;
 use self::parameters::Parameters;
 use self::signature::{Keys, Refused, check_time, verify_tc3, verify_v1};
 use super::account::{Account, Allowance};

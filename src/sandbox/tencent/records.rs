@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::account::{Account, Area, Fate, Target, Task, beijing_time, parse_beijing_time};
 use super::Product;
-use super::actions::{Desk, Fields, bad};
+use super::desk::{Desk, Fields, bad};
 use super::parameters::Parameters;
 use super::signature::Refused;
 use crate::purge::{Mode, PurgeKind};

@@ -1,4 +1,4 @@
-//! What a misspelt word was probably meant to be.
+//! Suggests the known word that a misspelt one was probably meant to be.
 
 /// Advice for a word that is not among the known ones: the nearest, then all of them behind `lead`.
 pub fn did_you_mean<'a>(

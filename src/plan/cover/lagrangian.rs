@@ -1,11 +1,11 @@
-//! Bounds: which ways to cover a part can still be part of the cheapest cover of all.
+//! Lagrangian relaxation: which ways to cover a part can still be part of the cheapest cover of all.
 //!
-//! With a toll on each URL and each directory instead of quotas, the cheapest cover is found by looking at each
-//! directory once, and what it costs above the tolls for the whole quota is a lower bound for what can be had within
-//! it (Lagrangian relaxation). A way that costs more above the best of its part than lies between that bound and a
-//! cover that is known already cannot be part of anything cheaper.
+//! With a multiplier (a price) on each URL and each directory instead of quotas, the cheapest cover is found by
+//! looking at each directory once. What it costs above the price of the whole quota is a lower bound for the cost
+//! of any cover within the quotas. A way that costs more above the best of its part than lies between that bound
+//! and a cover that is known already cannot be part of anything cheaper.
 
-use super::front::Point;
+use super::point::Point;
 
 /// A directory among those that could be deleted. Each comes after the one it is in.
 #[derive(Clone, Copy, Debug)]
@@ -31,14 +31,14 @@ impl Quotas {
     }
 }
 
-/// Tolls on top of the cost.
+/// Prices on top of the cost, in the unit of [`super::OBJECT`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tolls {
+struct Multipliers {
     url: u64,
     directory: u64,
 }
 
-impl Tolls {
+impl Multipliers {
     fn with(self, point: &Point) -> u128 {
         u128::from(point.cost)
             + u128::from(point.urls) * u128::from(self.url)
@@ -46,10 +46,10 @@ impl Tolls {
     }
 }
 
-/// Tolls, and how far above the best of a part a way may be.
+/// Multipliers, and how far above the best of a part a way may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bound {
-    tolls: Tolls,
+    multipliers: Multipliers,
     /// No cover costs less.
     lower: i128,
     slack: u128,
@@ -65,17 +65,17 @@ impl Bound {
         }
     }
 
-    /// A way's cost with the tolls.
-    pub(super) fn tolled(&self, point: &Point) -> u128 {
-        self.tolls.with(point)
+    /// A way's cost with the multipliers.
+    pub(super) fn priced(&self, point: &Point) -> u128 {
+        self.multipliers.with(point)
     }
 
     /// Whether a way may be part of the cheapest cover, given the least that any way to cover its part comes to.
     pub(super) fn allows(&self, point: &Point, least: u128) -> bool {
-        self.tolled(point) <= least.saturating_add(self.slack)
+        self.priced(point) <= least.saturating_add(self.slack)
     }
 
-    /// The bound that the best tolls found give. None where no cover keeps both quotas, as far as was seen.
+    /// The bound that the best multipliers found give. None where no cover keeps both quotas, as far as was seen.
     pub(super) fn find(items: &[Item], outside: &Point, quotas: Quotas) -> Option<Self> {
         let mut search = Search {
             items,
@@ -83,16 +83,16 @@ impl Bound {
             quotas,
             open: Vec::new(),
             cheapest: None,
-            best: (i128::MIN, Tolls::default()),
+            best: (i128::MIN, Multipliers::default()),
         };
-        least_toll(|url| {
+        least_multiplier(|url| {
             search
-                .try_with_url_toll(url)
+                .try_with_url_multiplier(url)
                 .is_some_and(|point| point.urls <= quotas.urls)
         });
-        let (lower, tolls) = search.best;
+        let (lower, multipliers) = search.best;
         let bound = Self {
-            tolls,
+            multipliers,
             lower,
             slack: u128::MAX,
         };
@@ -100,23 +100,23 @@ impl Bound {
     }
 }
 
-/// Tolls are tried up to here; some rounds beyond any price that matters.
-const HIGHEST_TOLL: u64 = 1 << 44;
+/// Multipliers are tried up to here; some rounds beyond any price that matters.
+const MAX_MULTIPLIER: u64 = 1 << 44;
 
-/// About the least toll that is enough. `is_enough` turns true once, as the toll rises.
-fn least_toll(mut is_enough: impl FnMut(u64) -> bool) -> Option<u64> {
+/// About the least multiplier that is enough. `is_enough` turns true once, as the multiplier rises.
+fn least_multiplier(mut is_enough: impl FnMut(u64) -> bool) -> Option<u64> {
     if is_enough(0) {
         return Some(0);
     }
     let (mut low, mut high) = (0, 256);
     while !is_enough(high) {
-        if high >= HIGHEST_TOLL {
+        if high >= MAX_MULTIPLIER {
             return None;
         }
         low = high;
         high *= 4;
     }
-    // A toll that is one part in a thousand off makes no difference that counts.
+    // A multiplier that is one part in a thousand off makes no difference that counts.
     while high - low > 1 + low / 1_024 {
         let middle = low + (high - low) / 2;
         if is_enough(middle) {
@@ -136,16 +136,16 @@ struct Search<'i> {
     open: Vec<(u128, Point)>,
     /// The least cost of a cover that keeps the quotas.
     cheapest: Option<u64>,
-    /// The highest lower bound, and its tolls.
-    best: (i128, Tolls),
+    /// The highest lower bound, and its multipliers.
+    best: (i128, Multipliers),
 }
 
 impl Search<'_> {
-    /// The cheapest cover with this toll on URLs, and one on directories that brings them under their quota.
-    fn try_with_url_toll(&mut self, url: u64) -> Option<Point> {
+    /// The cheapest cover with this multiplier on URLs, and one on directories that brings them under their quota.
+    fn try_with_url_multiplier(&mut self, url: u64) -> Option<Point> {
         let mut enough = None;
-        least_toll(|directory| {
-            let point = self.solve(Tolls { url, directory });
+        least_multiplier(|directory| {
+            let point = self.solve(Multipliers { url, directory });
             let is_enough = point.directories <= self.quotas.directories;
             if is_enough {
                 enough = Some(point);
@@ -155,46 +155,46 @@ impl Search<'_> {
         enough
     }
 
-    /// The cheapest cover with these tolls.
-    fn solve(&mut self, tolls: Tolls) -> Point {
+    /// The cheapest cover with these multipliers.
+    fn solve(&mut self, multipliers: Multipliers) -> Point {
         self.open.clear();
         self.open.extend(
             self.items
                 .iter()
-                .map(|item| (tolls.with(&item.keep), item.keep)),
+                .map(|item| (multipliers.with(&item.keep), item.keep)),
         );
-        let mut whole = (tolls.with(self.outside), *self.outside);
+        let mut whole = (multipliers.with(self.outside), *self.outside);
         for item in self.items.iter().rev() {
             let Some(mut best) = self.open.pop() else {
                 break;
             };
             match &item.delete {
                 Some(delete) => {
-                    let tolled = tolls.with(delete);
-                    if tolled < best.0 {
-                        best = (tolled, *delete);
+                    let priced = multipliers.with(delete);
+                    if priced < best.0 {
+                        best = (priced, *delete);
                     }
                 }
-                None => best = (tolls.with(&item.keep), item.keep),
+                None => best = (multipliers.with(&item.keep), item.keep),
             }
             let into = item.parent.and_then(|parent| self.open.get_mut(parent));
             let into = into.unwrap_or(&mut whole);
             into.0 += best.0;
             into.1 = into.1.and(&best.1);
         }
-        let (tolled, point) = whole;
+        let (priced, point) = whole;
         if self.quotas.hold(&point) {
             self.cheapest = Some(
                 self.cheapest
                     .map_or(point.cost, |least| least.min(point.cost)),
             );
         }
-        let paid = u128::from(self.quotas.urls) * u128::from(tolls.url)
-            + u128::from(self.quotas.directories) * u128::from(tolls.directory);
+        let paid = u128::from(self.quotas.urls) * u128::from(multipliers.url)
+            + u128::from(self.quotas.directories) * u128::from(multipliers.directory);
         let lower =
-            i128::try_from(tolled).unwrap_or(i128::MAX) - i128::try_from(paid).unwrap_or(i128::MAX);
+            i128::try_from(priced).unwrap_or(i128::MAX) - i128::try_from(paid).unwrap_or(i128::MAX);
         if lower > self.best.0 {
-            self.best = (lower, tolls);
+            self.best = (lower, multipliers);
         }
         point
     }

@@ -1,6 +1,6 @@
-//! What may be a secret in a text that is not YAML, so that nobody knows which words are keys and which are values.
+//! Guesses which parts of a text may be secrets where the text is not YAML, so that keys and values cannot be told apart.
 
-use super::Span;
+use super::span::Span;
 
 /// Words that are in the keys of secrets.
 const WORDS: [&str; 4] = ["secret", "token", "password", "key"];

@@ -1,75 +1,7 @@
-//! Fronts: of all ways to cover a subtree, those of which none is better in every respect.
+//! Pareto fronts: of all ways to cover a subtree, those of which none is better in every respect.
 
-use super::bound::Bound;
-
-/// One way to cover a subtree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Point {
-    /// Directories it purges, wanted or chosen.
-    pub(super) directories: u64,
-    /// URLs it purges.
-    pub(super) urls: u64,
-    /// In the unit of [`super::OBJECT`].
-    pub(super) cost: u64,
-    /// The directories it chooses.
-    pub(super) choice: Option<Choice>,
-}
-
-impl Point {
-    /// Both, of two different parts. The choice is left open.
-    pub(super) fn and(&self, other: &Self) -> Self {
-        Self {
-            directories: self.directories + other.directories,
-            urls: self.urls + other.urls,
-            cost: self.cost + other.cost,
-            choice: None,
-        }
-    }
-}
-
-/// A set of chosen directories, by its place in [`Choices`].
-pub(super) type Choice = usize;
-
-/// Sets of directories that share their parts.
-#[derive(Debug, Default)]
-pub(super) struct Choices(Vec<Made>);
-
-#[derive(Clone, Copy, Debug)]
-enum Made {
-    Delete(usize),
-    Both(Choice, Choice),
-}
-
-impl Choices {
-    pub(super) fn delete(&mut self, directory: usize) -> Choice {
-        self.0.push(Made::Delete(directory));
-        self.0.len() - 1
-    }
-
-    fn both(&mut self, one: Option<Choice>, other: Option<Choice>) -> Option<Choice> {
-        match (one, other) {
-            (Some(one), Some(other)) => {
-                self.0.push(Made::Both(one, other));
-                Some(self.0.len() - 1)
-            }
-            (one, other) => one.or(other),
-        }
-    }
-
-    /// The directories of a set.
-    pub(super) fn places(&self, choice: Option<Choice>) -> Vec<usize> {
-        let mut places = Vec::new();
-        let mut open: Vec<Choice> = choice.into_iter().collect();
-        while let Some(made) = open.pop().and_then(|choice| self.0.get(choice)) {
-            match *made {
-                Made::Delete(place) => places.push(place),
-                Made::Both(one, other) => open.extend([one, other]),
-            }
-        }
-        places.sort_unstable();
-        places
-    }
-}
+use super::lagrangian::Bound;
+use super::point::{Choices, Point};
 
 /// Which of the quotas can run out, and so must be kept apart from the cost.
 #[derive(Clone, Copy, Debug)]
@@ -85,8 +17,8 @@ pub(super) struct Binding {
 }
 
 impl Binding {
-    fn tolled(&self, point: &Point) -> u128 {
-        self.bound.map_or(0, |bound| bound.tolled(point))
+    fn priced(&self, point: &Point) -> u128 {
+        self.bound.map_or(0, |bound| bound.priced(point))
     }
 
     fn allows(&self, point: &Point, least: u128) -> bool {
@@ -96,11 +28,11 @@ impl Binding {
     }
 }
 
-/// Points in order of cost.
+/// A Pareto front: points in order of cost.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Front {
     points: Vec<Point>,
-    /// The least that any way comes to with the bound's tolls, also of those that were dropped.
+    /// The least that any way comes to with the bound's multipliers, also of those that were dropped.
     least: u128,
 }
 
@@ -108,7 +40,7 @@ impl Front {
     pub(super) fn of(point: Point, binding: &Binding) -> Self {
         Self {
             points: vec![point],
-            least: binding.tolled(&point),
+            least: binding.priced(&point),
         }
     }
 
@@ -118,7 +50,7 @@ impl Front {
 
     /// Adds one more way to cover the same part.
     pub(super) fn add(&mut self, point: Point, binding: &Binding) {
-        self.least = self.least.min(binding.tolled(&point));
+        self.least = self.least.min(binding.priced(&point));
         self.points.push(point);
         self.points
             .retain(|point| binding.allows(point, self.least));

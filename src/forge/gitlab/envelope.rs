@@ -1,0 +1,69 @@
+//! What all of GitLab's webhook bodies have: their kind and their project.
+
+use serde::Deserialize;
+
+use crate::event::RepoPath;
+use crate::forge::Malformed;
+use crate::forge::body::{self, Text, wrong};
+
+/// What most events have.
+#[derive(Deserialize)]
+pub(super) struct Envelope<'a> {
+    #[serde(borrow)]
+    pub object_kind: Option<Text<'a>>,
+    project: Option<EnvelopeProject<'a>>,
+}
+
+impl Envelope<'_> {
+    /// The repository, where the event names one.
+    pub fn repo(self) -> Option<RepoPath> {
+        RepoPath::parse(self.project?.path_with_namespace?.as_str())
+    }
+}
+
+#[derive(Deserialize)]
+struct EnvelopeProject<'a> {
+    #[serde(borrow)]
+    path_with_namespace: Option<Text<'a>>,
+}
+
+/// The repository that an event is about.
+#[derive(Deserialize)]
+pub(super) struct Project<'a> {
+    #[serde(borrow)]
+    path_with_namespace: Text<'a>,
+}
+
+impl Project<'_> {
+    pub(super) fn path(&self) -> Result<RepoPath, Malformed> {
+        body::repo(
+            "project.path_with_namespace",
+            self.path_with_namespace.as_str(),
+        )
+    }
+}
+
+/// Takes an event out of a body.
+pub(super) fn take<'a, T: Deserialize<'a>>(json: &'a serde_json::Value) -> Result<T, Malformed> {
+    body::take(json).map_err(|error| match json.get("object_kind") {
+        Some(_) => error,
+        None => no_object_kind(),
+    })
+}
+
+/// Checks that a body is of the kind that its header names.
+pub(super) fn check_kind(object_kind: &Option<Text<'_>>, kind: &str) -> Result<(), Malformed> {
+    match object_kind {
+        Some(word) if word.as_str() == kind => Ok(()),
+        Some(_) => Err(wrong("object_kind", &format!("is not `{kind}`"))),
+        None => Err(no_object_kind()),
+    }
+}
+
+/// The error for a body that says of no kind that it is of it.
+pub(super) fn no_object_kind() -> Malformed {
+    wrong(
+        "object_kind",
+        "is missing; if the webhook on GitLab has a custom template, remove it",
+    )
+}

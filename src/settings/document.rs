@@ -1,0 +1,130 @@
+//! Parses a settings file, fills in its variables, and hands out its outermost section.
+
+use super::file::File;
+use super::problem::Severity;
+use super::secret_heuristics;
+use super::section::Section;
+use super::span::Span;
+use super::substitution::{Piece, pieces};
+use super::tree::{self, Node, Value};
+
+impl File {
+    /// The file's outermost mapping. None if it is not YAML or something else
+    /// than a mapping, which is noted.
+    pub fn root(&self) -> Option<Section> {
+        let (root, flaws) = tree::parse(&self.source().text);
+        for flaw in flaws {
+            self.note(Severity::Error, flaw.at, flaw.message, flaw.advice);
+        }
+        let Some(mut root) = root else {
+            for at in secret_heuristics::places(&self.source().text) {
+                self.mask(at);
+            }
+            return None;
+        };
+        self.substitute(&mut root);
+        match root.value {
+            Value::Map(entries) => Some(Section::new(self.clone(), 0..0, String::new(), entries)),
+            Value::Null => Some(Section::new(self.clone(), 0..0, String::new(), Vec::new())),
+            Value::Broken => None,
+            Value::Scalar(_) | Value::List(_) => {
+                self.note(
+                    Severity::Error,
+                    // At its start, and not the file as a whole.
+                    root.at.start..root.at.end.max(root.at.start + 1),
+                    "the file must hold keys with values".to_owned(),
+                    Some("start with `forges:`, `cdns:` and `sites:`".to_owned()),
+                );
+                None
+            }
+        }
+    }
+
+    /// Puts the environment's values into every scalar.
+    fn substitute(&self, node: &mut Node) {
+        match &mut node.value {
+            Value::Null | Value::Broken => {}
+            Value::List(items) => items.iter_mut().for_each(|item| self.substitute(item)),
+            Value::Map(entries) => {
+                for entry in entries {
+                    if entry.key.value.contains("${") {
+                        self.note(
+                            Severity::Error,
+                            entry.key.at.clone(),
+                            "a key cannot come from the environment".to_owned(),
+                            Some("write the key out; values may hold `${NAME}`".to_owned()),
+                        );
+                    }
+                    self.substitute(&mut entry.value);
+                }
+            }
+            Value::Scalar(scalar) => {
+                if scalar.text.contains("${") {
+                    match self.fill(&scalar.text, &node.at) {
+                        // The getters take an empty value for one that is not there.
+                        Some(text) => scalar.text = text,
+                        None => node.value = Value::Broken,
+                    }
+                }
+            }
+        }
+    }
+
+    /// A text with its variables filled in. None if one cannot be, which is noted.
+    fn fill(&self, text: &str, at: &Span) -> Option<String> {
+        let mut filled = Some(String::new());
+        let mut from = at.start;
+        for piece in pieces(text) {
+            let value = match piece {
+                Piece::Text(text) => Some(text.to_owned()),
+                Piece::Escape => Some("${".to_owned()),
+                Piece::Variable {
+                    source,
+                    name,
+                    default,
+                } => {
+                    let place = self.source().find(source, from, at);
+                    from = place.end.min(at.end);
+                    match (self.variable(name, source), default) {
+                        (Some(value), None) => Some(value),
+                        (Some(value), Some(_)) if !value.is_empty() => Some(value),
+                        (_, Some(default)) => Some(default.to_owned()),
+                        (None, None) => {
+                            self.note_missing_variable(name, place);
+                            None
+                        }
+                    }
+                }
+                Piece::Malformed(source) => {
+                    self.note(
+                        Severity::Error,
+                        self.source().find(source, from, at),
+                        format!("`{source}` is no variable"),
+                        Some(
+                            "write `${NAME}` or `${NAME:-default}`, and `$${` for a literal `${`"
+                                .to_owned(),
+                        ),
+                    );
+                    None
+                }
+            };
+            match (&mut filled, value) {
+                (Some(filled), Some(value)) => filled.push_str(&value),
+                (filled, _) => *filled = None,
+            }
+        }
+        filled
+    }
+
+    fn note_missing_variable(&self, name: &str, at: Span) {
+        self.note(
+            Severity::Error,
+            at,
+            format!("the environment variable `{name}` is not set"),
+            Some(format!(
+                "set {name}, or write `${{{name}:-default}}` if there is a good default"
+            )),
+        );
+        self.note_unset(name);
+    }
+}

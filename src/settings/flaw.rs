@@ -1,0 +1,20 @@
+//! What is wrong with a settings file as YAML.
+
+use super::span::Span;
+
+/// Something that is wrong with the text as YAML.
+pub(super) struct Flaw {
+    pub at: Span,
+    pub message: String,
+    pub advice: Option<String>,
+}
+
+impl Flaw {
+    pub(super) fn new(at: Span, message: impl Into<String>, advice: Option<&str>) -> Self {
+        Self {
+            at,
+            message: message.into(),
+            advice: advice.map(str::to_owned),
+        }
+    }
+}
