@@ -14,7 +14,7 @@
 
 #[path = "retention/database.rs"]
 mod database;
-mod served;
+mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,8 +26,9 @@ use futures_util::future::join_all;
 use purgehook::clock::Clock;
 use purgehook::http::Outside;
 use purgehook::sandbox::{Area, Change, Repository, Sandbox};
-use served::Server;
-use served::webhook::{Push, SECRET};
+use support::figures::Times;
+use support::server::{self, Server};
+use support::webhook::{Push, SECRET};
 use tokio::sync::watch;
 
 /// Between two pushes of the site that purges nothing.
@@ -42,13 +43,13 @@ const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 #[tokio::main]
 async fn main() {
-    served::pin();
-    let runs = served::number("RETENTION_RUNS", 50_000);
-    let time = Duration::from_secs(served::number("RETENTION_SECONDS", 20));
+    support::pin();
+    let runs = support::number("RETENTION_RUNS", 50_000);
+    let time = Duration::from_secs(support::number("RETENTION_SECONDS", 20));
     let world = World::new().await;
     world.first_run().await;
     let mut database = Database::open(&world.database, "www").await;
-    println!("{}", served::program().display());
+    println!("{}", server::program().display());
 
     database.copy_run(runs).await;
     println!(
@@ -79,20 +80,6 @@ async fn main() {
 
     database.copy_run(runs).await;
     println!("as many again: {}", world.size(&mut database).await);
-}
-
-/// The times of something that happened often.
-#[derive(Default)]
-struct Times(Vec<Duration>);
-
-impl std::fmt::Display for Times {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut sorted = self.0.clone();
-        sorted.sort_unstable();
-        let ms =
-            |part: f64| sorted[((sorted.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
-        write!(f, "{:.1} / {:.1} / {:.1} ms", ms(0.5), ms(0.99), ms(1.0))
-    }
 }
 
 /// Everything but the program.
@@ -235,14 +222,14 @@ sites:
         let push = Push::default();
         let busy = push.repeat(&server.address, first, "202", PACE, ended);
         let looks = async {
-            let mut pages: BTreeMap<&str, Times> = BTreeMap::new();
+            let mut pages: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
             for page in PAGES.iter().cycle() {
                 if began.elapsed() > time {
                     break;
                 }
                 let asked = Instant::now();
                 self.get(&server, page).await;
-                pages.entry(page).or_default().0.push(asked.elapsed());
+                pages.entry(page).or_default().push(asked.elapsed());
                 tokio::time::sleep(LOOKS).await;
             }
             over.send_replace(true);
@@ -256,11 +243,11 @@ sites:
             removed as f64 / seconds,
             cpu.as_secs_f64() / seconds * 100.0,
         );
-        println!("  {:<16} {}", "push answered", Times(answers));
+        println!("  {:<16} {}", "push answered", Times::from(answers));
         for (page, times) in pages {
-            println!("  {page:<16} {times}");
+            println!("  {page:<16} {}", Times::from(times));
         }
-        println!("  {:<16} {}\n", "push to success", Times(ends));
+        println!("  {:<16} {}\n", "push to success", Times::from(ends));
         server
     }
 

@@ -11,7 +11,7 @@
     reason = "a bench that cannot go on should say where"
 )]
 
-mod served;
+mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use served::Server;
-use served::webhook::{Push, SECRET, read_answer};
+use support::server::{self, Server};
+use support::webhook::{Push, Request, SECRET, read_answer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -60,7 +60,7 @@ impl Strain {
     }
 
     /// Requests that take their time to be made.
-    fn requests(self) -> Vec<Vec<u8>> {
+    fn requests(self) -> Vec<Request> {
         let branch = match self {
             Self::None | Self::Idle | Self::Slow => return Vec::new(),
             Self::LargeIgnored => "elsewhere",
@@ -77,7 +77,7 @@ impl Strain {
     }
 
     /// Puts it on the program until it is over; what is to be said of it.
-    async fn put_on(self, address: &str, requests: &[Vec<u8>]) -> String {
+    async fn put_on(self, address: &str, requests: &[Request]) -> String {
         match self {
             Self::None => {
                 sleep(HELD).await;
@@ -91,14 +91,9 @@ impl Strain {
 }
 
 fn main() {
-    // Cargo puts `--bench` among the arguments.
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with("--"))
-        .collect();
     raise_open_files();
-    served::pin();
-    println!("{}\n", served::program().display());
+    support::pin();
+    println!("{}\n", server::program().display());
     println!(
         "{:<34} pushes   median ms   longest ms   memory MB",
         "strain"
@@ -110,11 +105,11 @@ fn main() {
         Strain::LargeIgnored,
         Strain::LargeKept,
     ] {
-        if !wanted.is_empty() && !wanted.iter().any(|part| strain.name().contains(part)) {
+        if !support::is_wanted(&strain.name()) {
             continue;
         }
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("rules.yaml"), served::rules(SECRET)).unwrap();
+        fs::write(directory.path().join("rules.yaml"), server::rules(SECRET)).unwrap();
         let server = Server::purgehook(directory.path(), "sqlite://purgehook.db");
         let requests = strain.requests();
         let (over, ended) = watch::channel(false);
@@ -125,11 +120,11 @@ fn main() {
                 branch: "elsewhere",
                 ..Push::default()
             };
-            block_on(push.repeat(&address, 0, "200", PACE, ended))
+            support::block_on(push.repeat(&address, 0, "200", PACE, ended))
         });
         // The connection of the pushes is there first, as a forge's may be.
         std::thread::sleep(PACE * 10);
-        let said = block_on(strain.put_on(&server.address, &requests));
+        let said = support::block_on(strain.put_on(&server.address, &requests));
         over.send_replace(true);
         let mut latencies = pushing.join().unwrap();
         latencies.sort_unstable();
@@ -143,11 +138,6 @@ fn main() {
             server.memory_kb("VmHWM") / 1_024,
         );
     }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.enable_all().build().unwrap().block_on(future)
 }
 
 /// Connections on which one request was answered, and no other comes.
@@ -177,7 +167,7 @@ async fn idle(address: &str) -> String {
 
 /// Half of them are slow in the head of the request, and half in its body.
 async fn slow(address: &str) -> String {
-    let request = Push::default().request(0);
+    let request = Push::default().request(0).bytes();
     let head = request
         .windows(4)
         .position(|end| end == b"\r\n\r\n")
@@ -217,11 +207,11 @@ async fn trickle(address: &str, request: &[u8], at_once: usize) -> Duration {
 }
 
 /// The largest bodies, all at once.
-async fn large(address: &str, requests: &[Vec<u8>]) -> String {
+async fn large(address: &str, requests: &[Request]) -> String {
     let began = Instant::now();
     let senders = requests.iter().map(async |request| {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(request).await.unwrap();
+        request.send(&mut stream).await;
         let mut answer = vec![0; 16 * 1024];
         let answer = read_answer(&mut stream, &mut answer).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();

@@ -1,7 +1,7 @@
 /* What the system does to the program under test, for as long as a file says so: loaded before libc (LD_PRELOAD),
  * ordered about by files in the folder that PURGEHOOK_SURROUNDINGS names.
  *
- *   sync        how many milliseconds each fsync takes
+ *   sync        how many milliseconds each fsync takes, such as 0.15
  *   read-only   files cannot be written to at a place (as databases are), cut, or opened for writing
  *   name-HOST   "again" or "none": the name has no addresses; a number: they take so many milliseconds
  *
@@ -36,8 +36,8 @@ static int ordered(const char *name, char text[32]) {
     return 1;
 }
 
-static void wait_ms(long ms) {
-    struct timespec left = {ms / 1000, ms % 1000 * 1000000};
+static void wait_ms(double ms) {
+    struct timespec left = {ms / 1000, (long)(ms * 1000000) % 1000000000};
     while (nanosleep(&left, &left) && errno == EINTR)
         ;
 }
@@ -45,7 +45,7 @@ static void wait_ms(long ms) {
 static void wait_as_ordered(void) {
     char text[32];
     if (ordered("sync", text))
-        wait_ms(atol(text));
+        wait_ms(atof(text));
 }
 
 int fsync(int file) {

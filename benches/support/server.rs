@@ -1,11 +1,8 @@
-//! The real program, as the benches start it: alone on the first core, so that those who ask it have the other.
-
-#![allow(dead_code, reason = "each bench uses a part of it")]
-
-pub mod webhook;
+//! Programs that serve, as the benches start them: alone on the first core, so that those who ask have the other.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::ops::Sub;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -17,12 +14,7 @@ const TICKS: f64 = 100.0;
 pub fn program() -> PathBuf {
     let program = std::env::var("PURGEHOOK_BIN")
         .unwrap_or_else(|_| env!("CARGO_BIN_EXE_purgehook").to_owned());
-    fs::canonicalize(program).unwrap()
-}
-
-/// A whole number from the environment.
-pub fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+    fs::canonicalize(&program).unwrap_or_else(|error| panic!("{program}: {error}"))
 }
 
 /// A program that serves, until it is stopped.
@@ -31,9 +23,39 @@ pub struct Server {
     pub address: String,
 }
 
+/// What a process used.
+#[derive(Clone, Copy, Default)]
+pub struct Usage {
+    /// CPU time of the whole process, of the kernel on its behalf too.
+    pub cpu: Duration,
+    /// Bytes given to `write` and its like, for files and for sockets (`wchar` of `proc_pid_io(5)`).
+    pub written: u64,
+}
+
+impl Sub for Usage {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            cpu: self.cpu - before.cpu,
+            written: self.written - before.written,
+        }
+    }
+}
+
 impl Server {
     /// purgehook with the rules file `rules.yaml` of a directory, and a database.
     pub fn purgehook(directory: &Path, database: &str) -> Self {
+        Self::purgehook_of(&program(), directory, database, |command| command)
+    }
+
+    /// The same, of another build, and with more to its command.
+    pub fn purgehook_of(
+        program: &Path,
+        directory: &Path,
+        database: &str,
+        more: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
         let arguments = [
             "serve",
             "--listen",
@@ -43,7 +65,9 @@ impl Server {
             "--database",
             database,
         ];
-        Self::start(directory, |command| command.arg(program()).args(arguments))
+        Self::start(directory, |command| {
+            more(command.arg(program).args(arguments))
+        })
     }
 
     /// A program that logs its address as purgehook does.
@@ -61,14 +85,14 @@ impl Server {
             .spawn()
             .expect("taskset (util-linux) must be there");
         let mut log = BufReader::new(process.stderr.take().unwrap());
-        let mut line = String::new();
+        let mut lines = String::new();
         let address = loop {
-            line.clear();
+            let end = lines.len();
             assert!(
-                log.read_line(&mut line).unwrap() > 0,
-                "the program did not start"
+                log.read_line(&mut lines).unwrap() > 0,
+                "the program did not start:\n{lines}"
             );
-            if let Some((_, rest)) = line.split_once("listening on http://") {
+            if let Some((_, rest)) = lines[end..].split_once("listening on http://") {
                 break rest.split('"').next().unwrap().trim().to_owned();
             }
         };
@@ -77,9 +101,22 @@ impl Server {
         Self { process, address }
     }
 
+    /// The id of the process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it used so far.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            cpu: self.cpu(),
+            written: self.written(),
+        }
+    }
+
     /// CPU time of the whole process so far, of the kernel on its behalf too.
     pub fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
+        let stat = self.told("stat");
         // Behind the name, which may hold anything: fields 14 and 15 of proc(5).
         let fields = stat.rsplit(')').next().unwrap().split_whitespace();
         let ticks: f64 = fields
@@ -90,9 +127,15 @@ impl Server {
         Duration::from_secs_f64(ticks / TICKS)
     }
 
+    fn written(&self) -> u64 {
+        let io = self.told("io");
+        let line = io.lines().find_map(|line| line.strip_prefix("wchar: "));
+        line.unwrap().parse().unwrap()
+    }
+
     /// A figure of `/proc/PID/status` in kB, such as `VmRSS`, or `VmHWM`: the most that was resident at one time.
     pub fn memory_kb(&self, name: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let status = self.told("status");
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -103,9 +146,14 @@ impl Server {
             .unwrap()
     }
 
+    /// What Linux tells of the process.
+    fn told(&self, file: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{file}", self.id())).unwrap()
+    }
+
     /// Stops it, as a service manager does.
     pub fn stop(mut self) {
-        let id = self.process.id().to_string();
+        let id = self.id().to_string();
         assert!(Command::new("kill").arg(id).status().unwrap().success());
         assert!(self.process.wait().unwrap().success());
     }
@@ -135,16 +183,4 @@ sites:
       - {{match: ['content/**/*.md'], strip: content/, urls: ['/{{page}}']}}
 "
     )
-}
-
-/// Keeps whoever measures on the second core.
-pub fn pin() {
-    let done = Command::new("taskset")
-        .args(["--cpu-list", "--pid", "1", &std::process::id().to_string()])
-        .stdout(Stdio::null())
-        .status();
-    assert!(
-        done.is_ok_and(|status| status.success()),
-        "it takes two cores, and taskset (util-linux)"
-    );
 }
