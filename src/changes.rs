@@ -101,6 +101,38 @@ impl Proof {
     }
 }
 
+/// Whether it is known what changed for a run, and by whose word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completeness {
+    /// All that changed is known.
+    Proven(Proof),
+    /// It could not be known what changed.
+    Unknown,
+}
+
+impl Completeness {
+    const UNKNOWN: &str = "unknown";
+
+    /// The word in the API and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Proven(proof) => proof.as_str(),
+            Self::Unknown => Self::UNKNOWN,
+        }
+    }
+}
+
+impl FromStr for Completeness {
+    type Err = strum::ParseError;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            Self::UNKNOWN => Ok(Self::Unknown),
+            proof => proof.parse().map(Self::Proven),
+        }
+    }
+}
+
 /// The paths that differ between two commits: all of them, or an honest "unknown".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeSet {

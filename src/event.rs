@@ -196,7 +196,7 @@ pub struct Deployed {
     /// The branch or tag, where the payload says one. [`GitRef::Other`] if it does not say which of the two.
     pub git_ref: Option<GitRef>,
     /// The commit that was deployed.
-    pub commit: CommitName,
+    pub commit: CommitRef,
 }
 
 /// What happened, as far as triggers tell it apart.
@@ -275,21 +275,49 @@ impl SignalKind {
     }
 }
 
-/// How a payload names a commit.
+/// How a payload, or a person, names a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CommitName {
+pub enum CommitRef {
     /// By its full id.
     Id(CommitId),
     /// By something that only the forge can turn into an id: a tag, a branch, the first digits of an id.
-    Name(String),
+    Unresolved(String),
 }
 
-impl fmt::Display for CommitName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl CommitRef {
+    /// Takes a full id for one, and anything else for a name.
+    pub fn parse(text: &str) -> Self {
+        CommitId::parse(text).map_or_else(|| Self::Unresolved(text.to_owned()), Self::Id)
+    }
+
+    /// The commit's id, where it is known.
+    pub fn id(&self) -> Option<&CommitId> {
         match self {
-            Self::Id(id) => id.fmt(f),
-            Self::Name(name) => f.write_str(name),
+            Self::Id(id) => Some(id),
+            Self::Unresolved(_) => None,
         }
+    }
+
+    /// The id or the name.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Id(id) => id.as_str(),
+            Self::Unresolved(name) => name,
+        }
+    }
+
+    /// The first eight digits of the id, or the name, for people.
+    pub fn short(&self) -> &str {
+        match self {
+            Self::Id(id) => id.short(),
+            Self::Unresolved(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for CommitRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -314,14 +342,6 @@ impl Deployed {
             self.id
         )
     }
-
-    /// The full ref, as far as it is known. Empty where the payload names none.
-    pub fn ref_text(&self) -> String {
-        self.git_ref
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default()
-    }
 }
 
 #[cfg(test)]
@@ -336,7 +356,7 @@ mod tests {
             },
             id: id.to_owned(),
             git_ref: None,
-            commit: CommitName::Name("v1".to_owned()),
+            commit: CommitRef::Unresolved("v1".to_owned()),
         }
     }
 

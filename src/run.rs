@@ -5,6 +5,9 @@ use std::fmt;
 use jiff::Timestamp;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
+use crate::changes::Completeness;
+use crate::event::{CommitId, CommitRef, GitRef, RepoPath, SignalKind};
+
 /// Names a run in links, the API and the database; sorts by creation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub String);
@@ -69,8 +72,87 @@ impl Step {
     }
 }
 
-/// Stands among the commits that caches may hold for whatever they held before anybody told of it.
-pub const UNKNOWN_COMMIT: &str = "unknown";
+/// How a run came about. The words are those of the API and the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Origin {
+    /// A branch moved.
+    Push,
+    /// A deployment succeeded.
+    Deployment,
+    /// A workflow succeeded.
+    Workflow,
+    /// A pipeline ended.
+    Pipeline,
+    /// A release was published.
+    Release,
+    /// GitHub Pages serves a new build.
+    PageBuild,
+    /// The forge has a commit that no run was for.
+    Reconciliation,
+    /// A person asked for what changed to be purged.
+    #[strum(serialize = "by hand")]
+    Manual,
+    /// A person asked for everything to be purged.
+    #[strum(serialize = "everything by hand")]
+    ManualEverything,
+}
+
+impl Origin {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+impl From<SignalKind> for Origin {
+    fn from(kind: SignalKind) -> Self {
+        match kind {
+            SignalKind::Deployment => Self::Deployment,
+            SignalKind::Workflow => Self::Workflow,
+            SignalKind::Pipeline => Self::Pipeline,
+            SignalKind::Release => Self::Release,
+            SignalKind::PageBuild => Self::PageBuild,
+        }
+    }
+}
+
+/// What a cache may hold, and a change set starts from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Base {
+    /// A commit's content.
+    Commit(CommitId),
+    /// Whatever was live before any event told of it.
+    Unknown,
+}
+
+impl Base {
+    const UNKNOWN: &str = "unknown";
+
+    /// The commit, where it is known.
+    pub fn commit(&self) -> Option<&CommitId> {
+        match self {
+            Self::Commit(id) => Some(id),
+            Self::Unknown => None,
+        }
+    }
+
+    /// The commit's id, or the word for the unknown, in an export and the database.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Commit(id) => id.as_str(),
+            Self::Unknown => Self::UNKNOWN,
+        }
+    }
+
+    /// Reads what [`as_str`](Self::as_str) wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            Self::UNKNOWN => Some(Self::Unknown),
+            id => CommitId::parse(id).map(Self::Commit),
+        }
+    }
+}
 
 /// The work for one site at one commit.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,23 +164,22 @@ pub struct Run {
     /// The forge, by its name under `forges:`.
     pub forge: String,
     /// The repository's path on that forge.
-    pub repo: String,
-    /// The full ref that moved or was deployed, e.g. `refs/heads/main`. A bare name where the forge does
-    /// not say what it names, empty where it says nothing.
-    pub git_ref: String,
+    pub repo: RepoPath,
+    /// The branch or tag that moved or was deployed, where the forge says so.
+    pub git_ref: Option<GitRef>,
     /// Where the ref stood before, if anywhere.
-    pub before: Option<String>,
+    pub before: Option<CommitId>,
     /// The commit the run brings the CDNs to, and that its statuses are posted on. Until the
-    /// first step has resolved it, it may be a tag's or branch's name or the first digits of the id.
-    pub commit: String,
+    /// first step has resolved it, it may be a name.
+    pub commit: CommitRef,
     /// The delivery that made it, if one did.
     pub delivery: Option<String>,
-    /// How it came about: `push`, `deployment`, ..., `reconciliation`.
-    pub origin: String,
+    /// How it came about.
+    pub origin: Origin,
     /// The newer run that does this one's work along with its own.
     pub covered_by: Option<RunId>,
-    /// The commits its change set starts from: those that caches might have held, or [`UNKNOWN_COMMIT`].
-    pub bases: Vec<String>,
+    /// What its change set starts from: the commits that caches might have held.
+    pub bases: Vec<Base>,
     /// The version of the site's held commits that its plan made.
     pub held_version: Option<i64>,
     /// How it stands.
@@ -107,8 +188,8 @@ pub struct Run {
     pub step: Step,
     /// One sentence on how it stands or ended.
     pub summary: String,
-    /// Who proved the change set complete (`payload`, `compare`, `trees`), or `unknown`; none until it was sought.
-    pub proof: Option<String>,
+    /// Whether its change set is complete; none until it was sought.
+    pub proof: Option<Completeness>,
     /// What should be purged but cannot be, in sentences: the run fails for it.
     pub problems: Vec<String>,
     /// What else there is to know about its plan, in sentences: what stands for what, what no rule is for.

@@ -83,7 +83,9 @@ pub fn understand(forge: &dyn Forge, verified: &Verified, content_type: &str, bo
             check_repo(&deployed.repo);
             check_name(&deployed.meaning());
             check_name(&deployed.stream());
-            check_name(&deployed.ref_text());
+            if let Some(git_ref) = &deployed.git_ref {
+                check_name(&git_ref.to_string());
+            }
             check_name(&deployed.signal.to_string());
         }
     }

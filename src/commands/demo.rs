@@ -287,11 +287,11 @@ impl Stage {
                 purge.planned.target, purge.planned.rule
             );
         }
-        for status in repo.statuses(&run.commit) {
+        for status in repo.statuses(run.commit.as_str()) {
             let description = status.description.unwrap_or_default();
             println!(
                 "  status on {}: {} - {description}",
-                run.commit.get(..8).unwrap_or_default(),
+                run.commit.short(),
                 status.state
             );
         }

@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use super::options::ServerOptions;
 use super::{load, open_store};
-use crate::changes::FilePath;
+use crate::changes::{Completeness, FilePath};
 use crate::config::Config;
 use crate::purge::Mode;
-use crate::run::{Run, RunId};
+use crate::run::{Base, Run, RunId};
 use crate::server::{PurgeItem, RunHead, StatusItem};
 use crate::store::{Store, StoreError, StoredDelivery, StoredTask};
 
@@ -140,7 +140,8 @@ async fn write(
     run: Run,
 ) -> anyhow::Result<()> {
     let id = run.id.clone();
-    let (proof, bases) = (run.proof.clone(), run.bases.clone());
+    let (proof, bases) = (run.proof.map(Completeness::as_str), run.bases.clone());
+    let bases: Vec<&str> = bases.iter().map(Base::as_str).collect();
     let delivery = match &run.delivery {
         Some(delivery) => store
             .delivery(delivery)

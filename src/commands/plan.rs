@@ -253,7 +253,7 @@ async fn found_by_delivery<'c>(
     if let Some(changed) = store.changes(&run.id).await? {
         return Ok((site, Some(changed)));
     }
-    match (run.proof.as_deref(), site.when_unknown) {
+    match (run.proof, site.when_unknown) {
         (None, _) => bail!("run {} has not found out what changed yet", run.id),
         (Some(_), WhenUnknown::Everything) => {
             eprintln!("note: run {}: {}", run.id, visible(&run.summary));

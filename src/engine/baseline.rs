@@ -8,9 +8,7 @@
 use jiff::Timestamp;
 
 use super::Engine;
-use super::receive::PUSH;
-use crate::event::CommitId;
-use crate::run::{Run, RunId, UNKNOWN_COMMIT};
+use crate::run::{Base, Origin, Run, RunId};
 use crate::store::{HeldCommits, StoreError, Write};
 
 /// Commits that are held, beyond which it counts as unknown what caches hold: each costs a
@@ -54,26 +52,25 @@ impl Ground {
     }
 
     /// The commits that are held.
-    fn commits(&self) -> &[String] {
+    fn commits(&self) -> &[Base] {
         &self.held().commits
     }
 
     /// Until when it is held as unknown what the caches have, once everything was purged.
     pub fn unknown_until(&self) -> Option<Timestamp> {
-        self.held().ends.get(UNKNOWN_COMMIT).copied()
+        self.held().ends.get(&Base::Unknown).copied()
     }
 
     /// The commits that a run's change set starts from. What was live before its push may be
     /// cached even if nobody told of it then.
-    pub fn bases(&self, run: &Run) -> Vec<String> {
+    pub fn bases(&self, run: &Run) -> Vec<Base> {
         let mut bases = match self.too_many() {
             None => self.commits().to_vec(),
-            Some(_) => vec![UNKNOWN_COMMIT.to_owned()],
+            Some(_) => vec![Base::Unknown],
         };
-        bases.extend(self.begins_unknown(run).then(|| UNKNOWN_COMMIT.to_owned()));
-        let before = run.before.iter().filter(|before| !bases.contains(before));
-        let before: Vec<String> = before.cloned().collect();
-        bases.extend(before);
+        bases.extend(self.begins_unknown(run).then_some(Base::Unknown));
+        let before = run.before.clone().map(Base::Commit);
+        bases.extend(before.filter(|before| !bases.contains(before)));
         bases
     }
 
@@ -94,7 +91,9 @@ impl Ground {
         let says_nothing = match self.commits() {
             [] => true,
             // Reconciliation saw the branch before its delivery came, and took it for one that stood there.
-            [only] => self.is_first && run.origin == PUSH && *only == run.commit,
+            [only] => {
+                self.is_first && run.origin == Origin::Push && only.commit() == run.commit.id()
+            }
             _ => false,
         };
         says_nothing && run.before.is_none()
@@ -115,12 +114,12 @@ impl Ground {
     /// still under way would let go of it otherwise.
     pub fn hold(&self, run: &Run) -> Vec<Write> {
         let site = run.site.as_str();
-        let named = run.before.iter().chain([&run.commit]);
-        let named = named.filter(|id| CommitId::parse(id).is_some()).cloned();
+        let named = run.before.iter().chain(run.commit.id());
+        let named = named.cloned().map(Base::Commit);
         // HeldCommits like a commit, so that it is not forgotten before everything was purged once.
         let unknown = self.begins_unknown(run) || self.too_many().is_some();
-        let unknown = unknown.then(|| UNKNOWN_COMMIT.to_owned());
-        let commits: Vec<String> = unknown.into_iter().chain(named).collect();
+        let unknown = unknown.then_some(Base::Unknown);
+        let commits: Vec<Base> = unknown.into_iter().chain(named).collect();
         let shadow = pretended(site);
         let mut writes = Vec::with_capacity(4);
         if self.observed {
@@ -147,12 +146,12 @@ impl Ground {
     }
 }
 
-fn held_as_of(site: &str, held: &HeldCommits, mut commits: Vec<String>) -> Vec<Write> {
+fn held_as_of(site: &str, held: &HeldCommits, mut commits: Vec<Base>) -> Vec<Write> {
     let mut writes = vec![Write::ExpectHeldVersion(site.to_owned(), held.version)];
     if held.commits.len() > MOST_HELD {
         // The unknown stands for all of them from now on, so that they do not become ever more.
-        if !commits.iter().any(|commit| commit == UNKNOWN_COMMIT) {
-            commits.push(UNKNOWN_COMMIT.to_owned());
+        if !commits.contains(&Base::Unknown) {
+            commits.push(Base::Unknown);
         }
         let stood_for = held.commits.iter().filter(|held| !commits.contains(held));
         writes.push(Write::ReleaseHeld {

@@ -12,21 +12,24 @@ use super::diff_cache::{CommitPair, Difference};
 use super::{Engine, STEP_LIMIT, StepError};
 use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
 use crate::config::Config;
-use crate::event::{CommitId, Event, RepoPath};
+use crate::event::{CommitId, Event};
 use crate::forge::{Forge, ForgeError, Verified};
-use crate::run::{Run, UNKNOWN_COMMIT};
-use crate::store::{StoreError, Upstream};
+use crate::run::{Base, Run};
+use crate::store::Upstream;
 
 impl Engine {
-    /// The paths that differ between any of `bases`, in the order in which they were live, and the run's commit.
+    /// The paths that differ between any of `bases`, in the order in which they were live, and the
+    /// run's `commit`.
     pub(super) async fn changes(
         &self,
         config: &Config,
         run: &Run,
-        bases: &[String],
+        commit: &CommitId,
+        bases: &[Base],
     ) -> Result<Result<ChangeSet, ForgeError>, StepError> {
         // Leaves room in the step for the commit of its outcome.
-        match tokio::time::timeout(STEP_LIMIT * 9 / 10, self.compared(config, run, bases)).await {
+        let compared = self.compared(config, run, commit, bases);
+        match tokio::time::timeout(STEP_LIMIT * 9 / 10, compared).await {
             Ok(changes) => changes,
             Err(_) => Ok(Ok(ChangeSet::unknown(
                 "comparing the commits took too long",
@@ -38,38 +41,36 @@ impl Engine {
         &self,
         config: &Config,
         run: &Run,
-        bases: &[String],
+        commit: &CommitId,
+        bases: &[Base],
     ) -> Result<Result<ChangeSet, ForgeError>, StepError> {
-        if bases.iter().any(|base| base == UNKNOWN_COMMIT) {
+        let bases: Option<Vec<&CommitId>> = bases.iter().map(Base::commit).collect();
+        let Some(bases) = bases else {
             return Ok(Ok(ChangeSet::unknown(
                 "it is not known what the caches hold",
             )));
-        }
+        };
         let Some(forge) = config.forges.get(&run.forge) else {
             let why = format!("the forge {} is no longer configured", run.forge);
             return Ok(Err(ForgeError::Refused(why)));
         };
-        let corrupt =
-            || StoreError::Corrupt(format!("the repository or a commit of run {}", run.id));
-        let repo = RepoPath::parse(&run.repo).ok_or_else(corrupt)?;
-
         let upstream = Upstream::Forge(run.forge.clone());
         let mut links = Vec::with_capacity(bases.len());
-        let chain = chain(bases, run);
+        let chain = chain(&bases, run.before.as_ref(), commit);
         let mut has_turn = false;
         for (base, next) in chain.iter().zip(chain.iter().skip(1)) {
             let pair = CommitPair {
                 forge: run.forge.clone(),
                 repo: run.repo.clone(),
-                from: CommitId::parse(base).ok_or_else(corrupt)?,
-                to: CommitId::parse(next).ok_or_else(corrupt)?,
+                from: (*base).clone(),
+                to: (*next).clone(),
             };
             if let Some(link) = self.diffs.get(&pair) {
                 links.push(link);
                 continue;
             }
-            let changes = if run.before.as_deref() == Some(*base)
-                && *next == run.commit
+            let changes = if run.before.as_ref() == Some(*base)
+                && *next == commit
                 && let Some(listed) = self.listed(forge.as_ref(), run).await?
             {
                 listed
@@ -81,7 +82,7 @@ impl Engine {
                 if let Some(left) = self.left_alone(&upstream).await? {
                     return Ok(Err(left.by_forge(&run.forge, None)));
                 }
-                let found = forge.changes(&repo, &pair.from, &pair.to);
+                let found = forge.changes(&run.repo, &pair.from, &pair.to);
                 match self.heard(&upstream, found).await {
                     Ok(changes) => changes,
                     Err(ForgeError::Gone(why)) => ChangeSet::unknown(why),
@@ -124,13 +125,16 @@ impl Engine {
 /// The commits from the one that was live first to the run's own, in which neighbours differ.
 ///
 /// What was live before the run's push comes last but one: the delivery may tell that link by itself.
-fn chain<'a>(bases: &'a [String], run: &'a Run) -> Vec<&'a str> {
-    let is_before = |base: &&str| run.before.as_deref() == Some(*base);
-    let bases = bases.iter().map(String::as_str);
+fn chain<'a>(
+    bases: &[&'a CommitId],
+    before: Option<&CommitId>,
+    commit: &'a CommitId,
+) -> Vec<&'a CommitId> {
+    let is_before = |base: &CommitId| before == Some(base);
+    let bases = bases.iter().copied().filter(|base| *base != commit);
     let others = bases.clone().filter(|base| !is_before(base));
-    let others = others.filter(|base| *base != run.commit);
-    let before = bases.filter(|base| is_before(base) && *base != run.commit);
-    others.chain(before).chain([run.commit.as_str()]).collect()
+    let before = bases.filter(|base| is_before(base));
+    others.chain(before).chain([commit]).collect()
 }
 
 /// What a path is in the run's commit, and was in those that caches may hold.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::changes::{ChangeKind, FilePath, Proof};
-use crate::event::CommitId;
+use crate::event::{CommitId, RepoPath};
 
 /// Paths that are kept at most, over all differences.
 const MOST_PATHS: usize = 100_000;
@@ -18,7 +18,7 @@ const MOST_PAIRS: usize = 2_000;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct CommitPair {
     pub forge: String,
-    pub repo: String,
+    pub repo: RepoPath,
     pub from: CommitId,
     pub to: CommitId,
 }
@@ -87,7 +87,7 @@ mod tests {
     fn pair(n: usize) -> CommitPair {
         CommitPair {
             forge: "github".to_owned(),
-            repo: "acme/website".to_owned(),
+            repo: RepoPath::parse("acme/website").unwrap(),
             from: CommitId::parse(&format!("{:040x}", n + 1)).unwrap(),
             to: CommitId::parse(&"f".repeat(40)).unwrap(),
         }

@@ -3,15 +3,10 @@
 use super::Engine;
 use super::receive::new_run;
 use crate::config::Site;
-use crate::event::GitRef;
+use crate::event::{CommitRef, GitRef};
 use crate::rules::Glob;
-use crate::run::RunId;
+use crate::run::{Origin, RunId};
 use crate::store::StoreError;
-
-/// How a run came about that a person asked for.
-const ORIGIN: &str = "by hand";
-/// How a run came about that purges everything because a person asked for it.
-pub(super) const EVERYTHING: &str = "everything by hand";
 
 impl Engine {
     /// Starts a run for a site at the head of `branch`: of what changed since
@@ -22,9 +17,14 @@ impl Engine {
         branch: &str,
         everything: bool,
     ) -> Result<RunId, StoreError> {
-        let origin = if everything { EVERYTHING } else { ORIGIN };
-        let git_ref = GitRef::Branch(branch.to_owned()).to_string();
-        let run = new_run(&self.clock, site, origin, &git_ref, branch);
+        let origin = if everything {
+            Origin::ManualEverything
+        } else {
+            Origin::Manual
+        };
+        let git_ref = GitRef::Branch(branch.to_owned());
+        let head = CommitRef::Unresolved(branch.to_owned());
+        let run = new_run(&self.clock, site, origin, Some(git_ref), head);
         self.store.start(&run, self.clock.now()).await?;
         self.work_available.notify_one();
         Ok(run.id)

@@ -4,17 +4,13 @@ use jiff::Timestamp;
 use tracing::info;
 
 use super::policy::match_sites;
-use super::steps::reconcile;
 use super::{Engine, RUN_LIMIT};
 use crate::clock::Clock;
 use crate::config::{Config, Site};
-use crate::event::{Deployed, Event, Push, RepoPath};
+use crate::event::{CommitId, CommitRef, Deployed, Event, GitRef, Push, RepoPath};
 use crate::forge::{Headers, Malformed, Refusal, Verified};
-use crate::run::{Run, RunId, RunState, Step};
+use crate::run::{Origin, Run, RunId, RunState, Step};
 use crate::store::{Accepted, NewDelivery, Source, StoreError};
-
-/// How a run came about that a push asked for.
-pub(super) const PUSH: &str = "push";
 
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,17 +99,24 @@ impl Engine {
             Event::Ping => return Ok(Received::Pong),
             Event::Other { why, .. } => return Ok(Received::Ignored { why: why.clone() }),
             Event::Push(push) => (
-                Asked::by_push(push),
+                push.commit
+                    .as_ref()
+                    .map(|commit| Asked::by_push(push, commit)),
                 match_sites::for_push(config, forge_name, push),
             ),
             Event::Deployed(deployed) => (
-                Asked::by_deployed(deployed),
+                Some(Asked::by_deployed(deployed)),
                 match_sites::for_deployed(config, forge_name, deployed),
             ),
         };
         let sites = match sites {
             Ok(sites) => sites,
             Err(why) => return Ok(Received::Ignored { why }),
+        };
+        // A push without a commit deletes the ref, and is for no site.
+        let Some(asked) = asked else {
+            let why = "the ref was deleted".to_owned();
+            return Ok(Received::Ignored { why });
         };
         // Before the id, by which a delivery is looked for at its time.
         let received_at = self.now();
@@ -147,7 +150,7 @@ impl Engine {
         let source = came.source;
         let outcome = self.intake.put(new).await?;
         info!(
-            delivery = %delivery, forge = forge_name, source = source.as_str(), repo = %asked.repo, git_ref = %asked.git_ref, outcome = ?outcome,
+            delivery = %delivery, forge = forge_name, source = source.as_str(), repo = %asked.repo, git_ref = asked.git_ref.as_ref().map(tracing::field::display), outcome = ?outcome,
             "a delivery of {} came in", asked.repo
         );
         Ok(match outcome {
@@ -170,7 +173,7 @@ impl Engine {
         sent_at: Timestamp,
     ) -> Result<Vec<Run>, StoreError> {
         let git_ref = match event {
-            Event::Push(_) => Some(asked.git_ref.as_str()),
+            Event::Push(_) => asked.git_ref.as_ref(),
             Event::Deployed(_) | Event::Ping | Event::Other { .. } => None,
         };
         let mut runs = Vec::new();
@@ -183,9 +186,9 @@ impl Engine {
                 runs.push(new_run(
                     &self.clock,
                     site,
-                    reconcile::ORIGIN,
-                    &newest.git_ref,
-                    &newest.commit,
+                    Origin::Reconciliation,
+                    newest.git_ref,
+                    newest.commit,
                 ));
             }
         }
@@ -205,28 +208,22 @@ pub(super) struct Came<'a> {
 /// What an event asks for, of whichever sites it is for.
 struct Asked<'a> {
     repo: &'a RepoPath,
-    git_ref: String,
-    before: Option<String>,
-    /// The commit's id, or a name that the run resolves first.
-    commit: String,
+    git_ref: Option<GitRef>,
+    before: Option<CommitId>,
+    commit: CommitRef,
     stream: String,
     meaning: String,
-    origin: &'static str,
+    origin: Origin,
 }
 
 impl<'a> Asked<'a> {
-    fn by_push(push: &'a Push) -> Self {
+    fn by_push(push: &'a Push, commit: &CommitId) -> Self {
         Self {
             repo: &push.repo,
-            git_ref: push.git_ref.to_string(),
-            before: push.before.as_ref().map(ToString::to_string),
-            // A push without a commit deletes the ref, and is for no site.
-            commit: push
-                .commit
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
-            origin: PUSH,
+            git_ref: Some(push.git_ref.clone()),
+            before: push.before.clone(),
+            commit: CommitRef::Id(commit.clone()),
+            origin: Origin::Push,
             stream: push.stream(),
             meaning: push.meaning(),
         }
@@ -236,10 +233,10 @@ impl<'a> Asked<'a> {
     fn by_deployed(deployed: &'a Deployed) -> Self {
         Self {
             repo: &deployed.repo,
-            git_ref: deployed.ref_text(),
+            git_ref: deployed.git_ref.clone(),
             before: None,
-            commit: deployed.commit.to_string(),
-            origin: deployed.signal.kind().as_str(),
+            commit: deployed.commit.clone(),
+            origin: deployed.signal.kind().into(),
             stream: deployed.stream(),
             meaning: deployed.meaning(),
         }
@@ -250,7 +247,13 @@ impl<'a> Asked<'a> {
         Run {
             before: self.before.clone(),
             delivery: Some(delivery.to_owned()),
-            ..new_run(clock, site, self.origin, &self.git_ref, &self.commit)
+            ..new_run(
+                clock,
+                site,
+                self.origin,
+                self.git_ref.clone(),
+                self.commit.clone(),
+            )
         }
     }
 }
@@ -259,21 +262,21 @@ impl<'a> Asked<'a> {
 pub(super) fn new_run(
     clock: &Clock,
     site: &Site,
-    origin: &str,
-    git_ref: &str,
-    commit: &str,
+    origin: Origin,
+    git_ref: Option<GitRef>,
+    commit: CommitRef,
 ) -> Run {
     let now = clock.now();
     Run {
         id: RunId(clock.new_id()),
         site: site.name.clone(),
         forge: site.forge.clone(),
-        repo: site.repo.to_string(),
-        git_ref: git_ref.to_owned(),
+        repo: site.repo.clone(),
+        git_ref,
         before: None,
-        commit: commit.to_owned(),
+        commit,
         delivery: None,
-        origin: origin.to_owned(),
+        origin,
         covered_by: None,
         bases: Vec::new(),
         held_version: None,
@@ -293,7 +296,7 @@ pub(super) fn new_run(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{CommitName, GitRef, Signal};
+    use crate::event::Signal;
 
     #[test]
     fn a_deployment_asks_for_its_commit_by_the_name_it_has_and_from_wherever_the_site_stands() {
@@ -304,13 +307,13 @@ mod tests {
             },
             id: "4 v1".to_owned(),
             git_ref: Some(GitRef::Tag("v1".to_owned())),
-            commit: CommitName::Name("v1".to_owned()),
+            commit: CommitRef::Unresolved("v1".to_owned()),
         };
 
         let asked = Asked::by_deployed(&deployed);
 
-        assert_eq!(asked.commit, "v1");
-        assert_eq!(asked.git_ref, "refs/tags/v1");
+        assert_eq!(asked.commit, CommitRef::Unresolved("v1".to_owned()));
+        assert_eq!(asked.git_ref, Some(GitRef::Tag("v1".to_owned())));
         assert_eq!(asked.before, None);
         assert_eq!(asked.stream, "acme/website release 4 v1");
         assert_eq!(asked.meaning, "release Acme/website 4 v1 v1");

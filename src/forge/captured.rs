@@ -15,7 +15,7 @@ use super::gitlab::{GitLab, Trust};
 use super::scripted::unplugged;
 use super::{Forge, Verified, gitea, gitee, github, gitlab};
 use crate::changes::{ChangeKind, ChangeSet, FilePath};
-use crate::event::{CommitId, CommitName, Deployed, Event, GitRef, Push, Signal, is_zero_id};
+use crate::event::{CommitId, CommitRef, Deployed, Event, GitRef, Push, Signal, is_zero_id};
 
 #[derive(Deserialize)]
 struct Captured {
@@ -146,8 +146,8 @@ fn check_deployed(captured: &Captured, deployed: &Deployed) {
     let id = facts.sha.as_ref().or(facts.commit.as_ref());
     let id = id.or(facts.head_sha.as_ref());
     let commit = match (id, facts.tag.as_ref().and_then(|tag| tag.as_str())) {
-        (Some(id), _) => CommitName::Id(CommitId::parse(id).unwrap()),
-        (None, Some(tag)) => CommitName::Name(tag.to_owned()),
+        (Some(id), _) => CommitRef::Id(CommitId::parse(id).unwrap()),
+        (None, Some(tag)) => CommitRef::Unresolved(tag.to_owned()),
         (None, None) => panic!("{file}"),
     };
     assert_eq!(deployed.commit, commit, "{file}");

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::Malformed;
 use super::body::{self, Text, wrong};
-use crate::event::{CommitId, CommitName, Deployed, Event, GitRef, RepoPath, Signal};
+use crate::event::{CommitId, CommitRef, Deployed, Event, GitRef, RepoPath, Signal};
 
 /// What all events have.
 #[derive(Deserialize)]
@@ -120,6 +120,6 @@ pub(super) fn release(body: ReleaseBody<'_>, published: &[&str]) -> Result<Event
         signal: Signal::Release { tag: tag.clone() },
         id: format!("{} {tag}", release.id),
         git_ref: Some(GitRef::Tag(tag.clone())),
-        commit: CommitName::Name(tag),
+        commit: CommitRef::Unresolved(tag),
     }))
 }

@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
 use super::{Shared, answer, query, run_url};
+use crate::changes::Completeness;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::purge::{Mode, Purge};
@@ -43,7 +44,7 @@ pub(crate) struct RunHead {
     deadline: String,
     delivery: Option<String>,
     url: String,
-    origin: String,
+    origin: &'static str,
     covered_by: Option<String>,
 }
 
@@ -60,7 +61,7 @@ struct WholeRun {
 #[derive(Serialize)]
 struct Changes {
     /// None until the change set was sought.
-    proof: Option<String>,
+    proof: Option<&'static str>,
     paths: Vec<String>,
 }
 
@@ -120,9 +121,9 @@ impl RunHead {
             id: id.0,
             site,
             repo: format!("{forge}:{repo}"),
-            git_ref,
-            commit,
-            before,
+            git_ref: git_ref.map_or_else(String::new, |git_ref| git_ref.to_string()),
+            commit: commit.to_string(),
+            before: before.map(|id| id.to_string()),
             state: state.as_str(),
             summary,
             problems,
@@ -132,7 +133,7 @@ impl RunHead {
             ended_at: ended_at.map(|at| at.to_string()),
             deadline: deadline.to_string(),
             delivery,
-            origin,
+            origin: origin.as_str(),
             covered_by: covered_by.map(|id| id.0),
         }
     }
@@ -232,7 +233,7 @@ async fn whole_run(engine: Arc<Engine>, id: RunId) -> Result<Option<WholeRun>, S
     let statuses = store.statuses(&id).await?;
     Ok(Some(WholeRun {
         changes: Changes {
-            proof: run.proof.clone(),
+            proof: run.proof.map(Completeness::as_str),
             paths: files.keys().map(ToString::to_string).collect(),
         },
         head: RunHead::new(&engine.config(), run),

@@ -87,9 +87,8 @@ fn state(text: &str) -> Result<RunState, String> {
     })
 }
 
-fn commit(text: &str) -> Result<String, String> {
+fn commit(text: &str) -> Result<CommitId, String> {
     CommitId::parse(&text.to_ascii_lowercase())
-        .map(|id| id.to_string())
         .ok_or_else(|| format!("{text:?} is not a full commit id, which has 40 or 64 hex digits"))
 }
 
@@ -125,7 +124,7 @@ mod tests {
 
         assert_eq!(filter.site.as_deref(), Some("www"));
         assert_eq!(filter.state, Some(RunState::Failed));
-        assert_eq!(filter.commit.as_deref(), Some(COMMIT));
+        assert_eq!(filter.commit.as_ref().map(CommitId::as_str), Some(COMMIT));
         assert_eq!(filter.limit, 200);
         assert_eq!(
             filter.before,

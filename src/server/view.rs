@@ -2,6 +2,7 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
+use crate::event::GitRef;
 use crate::purge::PurgeState;
 use crate::run::{RunState, StatusState};
 
@@ -104,17 +105,9 @@ pub(super) fn counted(n: u64, one: &str, many: &str) -> String {
     format!("{grouped} {}", if n == 1 { one } else { many })
 }
 
-/// A commit id's first digits, for people.
-pub(super) fn short(commit: &str) -> &str {
-    commit.get(..8).unwrap_or(commit)
-}
-
-/// A branch's or tag's name without `refs/...`.
-pub(super) fn ref_name(git_ref: &str) -> &str {
-    git_ref
-        .strip_prefix("refs/heads/")
-        .or_else(|| git_ref.strip_prefix("refs/tags/"))
-        .unwrap_or(git_ref)
+/// A branch's or tag's name; empty where there is none.
+pub(super) fn ref_name(git_ref: Option<&GitRef>) -> &str {
+    git_ref.map_or("", GitRef::name)
 }
 
 #[cfg(test)]

@@ -139,9 +139,17 @@ impl Row {
 
     /// A TEXT holding one of our own words.
     pub fn word<T: FromStr>(&self, column: &str) -> Result<T, StoreError> {
-        let word = self.text(column)?;
-        word.parse()
-            .map_err(|_| StoreError::Corrupt(format!("{column} holds the unknown word {word:?}")))
+        self.maybe_word(column)?
+            .ok_or_else(|| StoreError::Corrupt(format!("{column} is null")))
+    }
+
+    /// The same, where it may be null.
+    pub fn maybe_word<T: FromStr>(&self, column: &str) -> Result<Option<T>, StoreError> {
+        let Some(word) = self.maybe_text(column)? else {
+            return Ok(None);
+        };
+        let known = word.parse().map(Some);
+        known.map_err(|_| StoreError::Corrupt(format!("{column} holds the unknown word {word:?}")))
     }
 }
 

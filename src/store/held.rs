@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::database::{Transaction, params};
-use super::{Store, StoreError, retry_on_conflict, timestamp};
-use crate::run::RunId;
+use super::{Store, StoreError, parsed, retry_on_conflict, timestamp};
+use crate::run::{Base, RunId};
 
 /// What a site's caches may hold, as of a version of that knowledge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,9 +14,9 @@ pub struct HeldCommits {
     /// For [`Write::ExpectHeldVersion`](super::Write::ExpectHeldVersion).
     pub version: i64,
     /// The commits whose content a cache may hold.
-    pub commits: Vec<String>,
+    pub commits: Vec<Base>,
     /// Until when, of those whose end is known.
-    pub ends: BTreeMap<String, Timestamp>,
+    pub ends: BTreeMap<Base, Timestamp>,
     /// The run that has the turn to find out what changed, while it does; see [`Store::begin_planning`].
     pub planner: Option<RunId>,
 }
@@ -60,7 +60,7 @@ impl Store {
             planner,
         };
         for row in &rows {
-            let commit = row.text("commit_id")?;
+            let commit = parsed("commit_id", &row.text("commit_id")?, Base::parse)?;
             if let Some(until) = row.maybe_int("until")? {
                 held.ends.insert(commit.clone(), timestamp(until)?);
             }
@@ -103,7 +103,7 @@ impl Store {
 pub(super) async fn hold(
     tx: &mut dyn Transaction,
     site: &str,
-    commits: &[String],
+    commits: &[Base],
     version: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -117,7 +117,7 @@ pub(super) async fn hold(
             "INSERT INTO held (site, commit_id, added_at, version) VALUES ($1, $2, $3, $4)
              ON CONFLICT (site, commit_id) DO UPDATE SET
                  added_at = excluded.added_at, version = excluded.version, until = NULL",
-            params![site, commit, now.as_millisecond(), version],
+            params![site, commit.as_str(), now.as_millisecond(), version],
         )
         .await?;
     }
@@ -128,7 +128,7 @@ pub(super) async fn hold(
 pub(super) async fn let_go(
     tx: &mut dyn Transaction,
     site: &str,
-    commits: &[String],
+    commits: &[Base],
     version: i64,
     until: Timestamp,
 ) -> Result<(), StoreError> {
@@ -136,7 +136,7 @@ pub(super) async fn let_go(
         tx.execute(
             "UPDATE held SET until = $4
              WHERE site = $1 AND commit_id = $2 AND version <= $3 AND until IS NULL",
-            params![site, commit, version, until.as_millisecond()],
+            params![site, commit.as_str(), version, until.as_millisecond()],
         )
         .await?;
     }

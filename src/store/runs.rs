@@ -1,7 +1,7 @@
 //! Runs, and what they found changed.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
@@ -9,10 +9,11 @@ use serde::Deserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 
 use super::database::{Row, Transaction, params};
-use super::{Store, StoreError, Value, timestamp};
-use crate::changes::{ChangeKind, FilePath};
+use super::{Store, StoreError, Value, parsed, timestamp};
+use crate::changes::{ChangeKind, Completeness, FilePath};
 use crate::clock;
-use crate::run::{Run, RunId, RunState};
+use crate::event::{CommitId, CommitRef, GitRef, RepoPath};
+use crate::run::{Base, Run, RunId, RunState};
 
 /// Which runs to list. Everything unset: all of them.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +23,7 @@ pub struct RunFilter {
     /// In this state.
     pub state: Option<RunState>,
     /// Of this commit.
-    pub commit: Option<String>,
+    pub commit: Option<CommitId>,
     /// Only runs made before this one.
     pub before: Option<RunId>,
     /// At most so many.
@@ -69,7 +70,11 @@ impl Store {
             "state =",
             filter.state.map(|state| state.as_str().to_owned()),
         );
-        narrow(&mut sql, "commit_id =", filter.commit.clone());
+        narrow(
+            &mut sql,
+            "commit_id =",
+            filter.commit.as_ref().map(ToString::to_string),
+        );
         narrow(
             &mut sql,
             "id <",
@@ -110,15 +115,15 @@ impl Store {
         Ok((!known.is_empty()).then_some(runs))
     }
 
-    /// The newest run of a site, or of a site at one ref. An empty ref, such as an environment's, is any.
+    /// The newest run of a site, or of a site at one ref.
     pub async fn newest_run(
         &self,
         site: &str,
-        git_ref: Option<&str>,
+        git_ref: Option<&GitRef>,
     ) -> Result<Option<Run>, StoreError> {
         let (of_ref, values) = match git_ref {
-            Some(git_ref) if !git_ref.is_empty() => ("AND git_ref = $2", params![site, git_ref]),
-            Some(_) | None => ("", params![site]),
+            Some(git_ref) => ("AND git_ref = $2", params![site, git_ref.to_string()]),
+            None => ("", params![site]),
         };
         let sql =
             format!("SELECT {COLUMNS} FROM runs WHERE site = $1 {of_ref} ORDER BY id DESC LIMIT 1");
@@ -154,13 +159,13 @@ impl Store {
         rows.first().map(run).transpose()
     }
 
-    /// The commits of a site's runs that came after the run `id`, or after `since`.
+    /// The commits of a site's runs that came after the run `id`, or after `since`, as far as they are known.
     pub async fn commits_since(
         &self,
         site: &str,
         id: &RunId,
         since: Timestamp,
-    ) -> Result<Vec<String>, StoreError> {
+    ) -> Result<BTreeSet<CommitId>, StoreError> {
         // A run gets its id after its time, so none of these is before both.
         let first = clock::first_id_of(since).min(id.0.clone());
         let rows = self
@@ -171,7 +176,11 @@ impl Store {
                 params![site, first, &id.0, since.as_millisecond()],
             )
             .await?;
-        rows.iter().map(|row| row.text("commit_id")).collect()
+        let mut commits = BTreeSet::new();
+        for row in &rows {
+            commits.extend(CommitId::parse(&row.text("commit_id")?));
+        }
+        Ok(commits)
     }
 
     /// The runs whose work another run does along with its own: those that left it to that run, and to these.
@@ -291,19 +300,19 @@ pub(super) async fn insert(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
             &run.id.0,
             &run.site,
             &run.forge,
-            &run.repo,
-            &run.git_ref,
-            run.before.clone(),
-            &run.commit,
+            run.repo.as_str(),
+            run.git_ref.as_ref().map_or_else(String::new, ToString::to_string),
+            run.before.as_ref().map(ToString::to_string),
+            run.commit.as_str(),
             run.delivery.clone(),
-            &run.origin,
+            run.origin.as_str(),
             run.covered_by.as_ref().map(|id| id.0.clone()),
-            serde_json::json!(run.bases).to_string(),
+            bases_text(&run.bases),
             run.held_version,
             run.state.as_str(),
             run.step.as_str(),
             &run.summary,
-            run.proof.clone(),
+            run.proof.map(Completeness::as_str),
             serde_json::json!(run.problems).to_string(),
             run.created_at.as_millisecond(),
             run.deadline.as_millisecond(),
@@ -337,13 +346,13 @@ pub(super) async fn update(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
             run.state.as_str(),
             run.step.as_str(),
             &run.summary,
-            run.proof.clone(),
+            run.proof.map(Completeness::as_str),
             run.deadline.as_millisecond(),
             run.ended_at.map(Timestamp::as_millisecond),
             serde_json::json!(run.problems).to_string(),
-            &run.commit,
+            run.commit.as_str(),
             run.covered_by.as_ref().map(|id| id.0.clone()),
-            serde_json::json!(run.bases).to_string(),
+            bases_text(&run.bases),
             run.held_version,
             i64::from(run.observed),
             serde_json::json!(run.notes).to_string(),
@@ -417,19 +426,27 @@ fn run(row: &Row) -> Result<Run, StoreError> {
         id: RunId(row.text("id")?),
         site: row.text("site")?,
         forge: row.text("forge")?,
-        repo: row.text("repo")?,
-        git_ref: row.text("git_ref")?,
-        before: row.maybe_text("before_id")?,
-        commit: row.text("commit_id")?,
+        repo: parsed("repo", &row.text("repo")?, RepoPath::parse)?,
+        git_ref: Some(row.text("git_ref")?)
+            .filter(|text| !text.is_empty())
+            .map(|text| GitRef::parse(&text)),
+        before: row
+            .maybe_text("before_id")?
+            .map(|id| parsed("before_id", &id, CommitId::parse))
+            .transpose()?,
+        commit: CommitRef::parse(&row.text("commit_id")?),
         delivery: row.maybe_text("delivery")?,
-        origin: row.text("origin")?,
+        origin: row.word("origin")?,
         covered_by: row.maybe_text("covered_by")?.map(RunId),
-        bases: list(row, "bases")?,
+        bases: list(row, "bases")?
+            .iter()
+            .map(|text| parsed("bases", text, Base::parse))
+            .collect::<Result<_, _>>()?,
         held_version: row.maybe_int("held_version")?,
         state: row.word("state")?,
         step: row.word("step")?,
         summary: row.text("summary")?,
-        proof: row.maybe_text("proof")?,
+        proof: row.maybe_word("proof")?,
         problems: list(row, "problems")?,
         notes: list(row, "notes")?,
         observed: row.int("observed")? != 0,
@@ -437,6 +454,12 @@ fn run(row: &Row) -> Result<Run, StoreError> {
         deadline: timestamp(row.int("deadline")?)?,
         ended_at: row.maybe_int("ended_at")?.map(timestamp).transpose()?,
     })
+}
+
+/// What a run starts from, in the form in which it is kept.
+fn bases_text(bases: &[Base]) -> String {
+    let texts: Vec<&str> = bases.iter().map(Base::as_str).collect();
+    serde_json::json!(texts).to_string()
 }
 
 /// A column that holds a JSON list of texts.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::database::{Row, Transaction, params};
 use super::{Store, StoreError, timestamp};
+use crate::event::CommitId;
 use crate::run::{RunId, StatusState};
 
 /// A status of a run: wanted, and posted or not.
@@ -41,7 +42,7 @@ impl Store {
     pub async fn statuses_on(
         &self,
         site: &str,
-        commit: &str,
+        commit: &CommitId,
     ) -> Result<Vec<(RunId, StoredStatus)>, StoreError> {
         let rows = self
             .database
@@ -50,7 +51,7 @@ impl Store {
                  FROM statuses JOIN runs ON runs.id = statuses.run
                  WHERE commit_id = $1 AND site = $2
                  ORDER BY wanted_at, run, seq",
-                params![commit, site],
+                params![commit.as_str(), site],
             )
             .await?;
         rows.iter()

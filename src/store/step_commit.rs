@@ -11,7 +11,7 @@ use super::work_queue::{Disposition, Lease, WorkKey, apply_disposition, enqueue,
 use super::{Store, StoreError, accept, held, purges, retry_on_conflict, runs, statuses, tasks};
 use crate::changes::{ChangeKind, FilePath};
 use crate::purge::{PlannedPurge, PurgeState};
-use crate::run::{Run, RunId, StatusState};
+use crate::run::{Base, Run, RunId, StatusState};
 
 /// A change to what is kept.
 #[derive(Clone, Debug)]
@@ -42,14 +42,14 @@ pub enum Write {
     /// Nothing is written unless what a site holds is as of this version still.
     ExpectHeldVersion(String, i64),
     /// Caches of this site may hold these commits, as of this version on.
-    Hold(String, Vec<String>, i64),
+    Hold(String, Vec<Base>, i64),
     /// A run purged what these commits of a site differ in: they are held until
     /// the moment only, unless they were held anew after the version.
     ReleaseHeld {
         /// The site.
         site: String,
         /// The commits.
-        commits: Vec<String>,
+        commits: Vec<Base>,
         /// The version that the run's plan made.
         version: i64,
         /// When they may be forgotten.

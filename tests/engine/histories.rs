@@ -447,12 +447,13 @@ impl History {
                         runs.push_str(&format!(
                             "\n  {} {:?} -> {:.7}: {} from {:?}: {}",
                             run.created_at,
-                            run.before
-                                .as_ref()
-                                .map(|id| id.get(..7).unwrap().to_owned()),
+                            run.before.as_ref().map(|id| id.short().to_owned()),
                             run.commit,
                             run.state.as_str(),
-                            run.bases.iter().map(|id| &id[..7]).collect::<Vec<_>>(),
+                            run.bases
+                                .iter()
+                                .map(|base| &base.as_str()[..7])
+                                .collect::<Vec<_>>(),
                             run.summary
                         ));
                     }

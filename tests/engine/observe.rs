@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use purgehook::purge::PurgeState;
-use purgehook::run::{Run, RunState};
+use purgehook::run::{Origin, Run, RunState};
 use purgehook::sandbox::{Change, Repository, Service};
 
 use crate::world::World;
@@ -101,7 +101,7 @@ async fn the_first_live_run_purges_all_that_was_only_observed() {
     world.settle().await;
 
     let live = world.runs().await.remove(0);
-    assert_eq!(live.origin, "reconciliation");
+    assert_eq!(live.origin, Origin::Reconciliation);
     assert!(!live.observed);
     assert_eq!(live.summary, "Purged 2 URLs and 2 prefetches on tencent",);
     // Back to observing, it starts from what is held now.
@@ -149,6 +149,9 @@ async fn a_run_that_waits_when_its_site_becomes_observed_is_stopped_and_says_so(
     world.reconcile(&["www"]).await;
     world.settle().await;
     let again = world.runs().await.remove(0);
-    assert_eq!((again.state, again.commit), (RunState::Succeeded, commit));
+    assert_eq!(
+        (again.state, again.commit.as_str()),
+        (RunState::Succeeded, &*commit)
+    );
     assert!(world.sandbox.tencent_cdn().purged().len() > 3);
 }

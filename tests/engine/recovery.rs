@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use purgehook::engine::Received;
 use purgehook::purge::PurgeKind;
-use purgehook::run::{Run, RunState};
+use purgehook::run::{Origin, Run, RunState};
 use purgehook::sandbox::{Change, Delivery, Fault, Happening, Often, Repository, Service};
 use purgehook::store::Source;
 
-use crate::world::World;
+use crate::world::{World, base};
 
 const RULES: &str = "
 server: {public_url: 'https://purge.example.com'}
@@ -106,7 +106,7 @@ async fn a_workflow_and_a_release_of_which_nobody_told_are_found_in_githubs_log(
         (run.commit.as_str(), run.state),
         (&*id, RunState::Succeeded)
     );
-    assert_eq!(run.origin, "workflow");
+    assert_eq!(run.origin, Origin::Workflow);
     let kept = world.store().delivery(run.delivery.as_deref().unwrap());
     let kept = kept.await.unwrap().unwrap();
     assert_eq!(kept.source, Source::Log);
@@ -116,8 +116,8 @@ async fn a_workflow_and_a_release_of_which_nobody_told_are_found_in_githubs_log(
     );
     let released = newest_of(&world, "manual").await;
     assert_eq!(
-        (released.origin.as_str(), &released.commit),
-        ("release", &id)
+        (released.origin, released.commit.as_str()),
+        (Origin::Release, &*id)
     );
     let purged = world.sandbox.tencent_cdn().purged_urls(PurgeKind::Url);
     assert!(purged.contains(&"https://www.example.com/pages/a".to_owned()));
@@ -170,7 +170,7 @@ async fn what_was_overtaken_before_it_was_told_of_is_purged_and_what_is_live_is_
         .held("pages", world.clock.now())
         .await
         .unwrap();
-    assert_eq!(held.commits, [lost, live]);
+    assert_eq!(held.commits, [base(&lost), base(&live)]);
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn workflows_whose_deliveries_change_places_leave_nothing_stale() {
     // After that, the order is clear again.
     world.time.pass(Duration::from_secs(5_000));
     let held = world.store().held("pages", world.clock.now()).await;
-    assert_eq!(held.unwrap().commits, [next]);
+    assert_eq!(held.unwrap().commits, [base(&next)]);
 }
 
 #[tokio::test]
@@ -236,7 +236,7 @@ async fn a_log_of_many_pages_is_read_to_the_end_and_only_once() {
     look(&world).await;
     world.settle().await;
 
-    assert_eq!(newest_of(&world, "pages").await.commit, id);
+    assert_eq!(newest_of(&world, "pages").await.commit.as_str(), id);
     // Three pages, once for both sites.
     assert_eq!(calls(&world, "GET deliveries"), 3);
     assert_eq!(calls(&world, "GET delivery"), 1);
@@ -322,7 +322,7 @@ async fn branches_that_have_not_moved_are_looked_up_for_nothing() {
     world.sandbox.set_github_hook("https://elsewhere.example/");
     world.time.pass(Duration::from_secs(300));
     look(&world).await;
-    assert_eq!(newest_of(&world, "manual").await.commit, id);
+    assert_eq!(newest_of(&world, "manual").await.commit.as_str(), id);
 }
 
 #[tokio::test]
@@ -344,7 +344,7 @@ async fn a_head_whose_delivery_is_on_its_way_is_left_to_it() {
 
     assert_eq!(world.runs().await.len(), known + 1);
     let run = newest_of(&world, "manual").await;
-    assert_eq!((&*run.origin, run.state), ("push", RunState::Succeeded));
+    assert_eq!((run.origin, run.state), (Origin::Push, RunState::Succeeded));
 }
 
 #[tokio::test]

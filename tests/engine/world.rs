@@ -11,7 +11,7 @@ use purgehook::config::{self, ALL_KINDS, Config};
 use purgehook::engine::{Engine, ReceiveError, Received};
 use purgehook::forge::Headers;
 use purgehook::http::Outside;
-use purgehook::run::{Run, RunId, RunState};
+use purgehook::run::{Base, Run, RunId, RunState};
 use purgehook::sandbox::{Area, Delivery, Sandbox};
 use purgehook::settings::Environment;
 use purgehook::store::{RunFilter, Store, WorkKey};
@@ -279,6 +279,11 @@ impl World {
     pub async fn run(&self, id: &RunId) -> Run {
         self.store.run(id).await.unwrap().unwrap()
     }
+}
+
+/// A commit as caches hold it.
+pub fn base(commit: &str) -> Base {
+    Base::parse(commit).unwrap()
 }
 
 /// The rules, with the sandbox's addresses and keys.

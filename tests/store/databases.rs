@@ -1,8 +1,9 @@
 //! The databases a test runs on, and what tests put into them.
 
 use jiff::Timestamp;
+use purgehook::event::{CommitRef, GitRef, RepoPath};
 use purgehook::purge::{Mode, PlannedPurge, PurgeKind, PurgeState};
-use purgehook::run::{Run, RunId, RunState, Step};
+use purgehook::run::{Base, Origin, Run, RunId, RunState, Step};
 use purgehook::store::{NewDelivery, Source, Store};
 use tempfile::TempDir;
 
@@ -93,18 +94,28 @@ pub fn run_id(number: u32) -> RunId {
     RunId(format!("R{number:04}"))
 }
 
+/// The branch that the tests' runs are of.
+pub fn main_branch() -> GitRef {
+    GitRef::Branch("main".to_owned())
+}
+
+/// A held commit, by the digit that its id repeats.
+pub fn base(digit: char) -> Base {
+    Base::parse(&digit.to_string().repeat(40)).unwrap()
+}
+
 /// A run as it begins.
 pub fn run(number: u32) -> Run {
     Run {
         id: run_id(number),
         site: "www".to_owned(),
         forge: "github".to_owned(),
-        repo: "acme/website".to_owned(),
-        git_ref: "refs/heads/main".to_owned(),
+        repo: RepoPath::parse("acme/website").unwrap(),
+        git_ref: Some(main_branch()),
         before: None,
-        commit: format!("{number:040x}"),
+        commit: CommitRef::parse(&format!("{number:040x}")),
         delivery: None,
-        origin: "push".to_owned(),
+        origin: Origin::Push,
         covered_by: None,
         bases: Vec::new(),
         held_version: None,

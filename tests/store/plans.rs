@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{Connection, Executor, PgConnection};
 
-use crate::databases::Opened;
+use crate::databases::{Opened, main_branch};
 
 /// Runs of one site at one ref, and statistics that know of no others.
 const PAST: &str = "
@@ -25,7 +25,8 @@ async fn a_statement_is_planned_for_what_is_asked_however_often_it_was_asked_bef
     connection.execute(PAST).await.unwrap();
 
     let read = loop {
-        let newest = opened.store.newest_run("www", Some("refs/heads/main"));
+        let main = main_branch();
+        let newest = opened.store.newest_run("www", Some(&main));
         assert!(newest.await.unwrap().is_none());
         let (looks, read): (i64, i64) = sqlx::query_as(
             "SELECT seq_scan + idx_scan, seq_tup_read + idx_tup_fetch

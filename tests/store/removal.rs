@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use purgehook::changes::{ChangeKind, FilePath};
+use purgehook::event::GitRef;
 use purgehook::purge::{PurgeKind, PurgeState};
-use purgehook::run::{Run, RunId, RunState, StatusState, Step};
+use purgehook::run::{Base, Run, RunId, RunState, StatusState, Step};
 use purgehook::store::{
     Accepted, Disposition, NewDelivery, Precondition, PurgeKey, PurgeUpdate, Removed, RunFilter,
     Store, StoredTask, TaskState, WorkKey, Write,
@@ -213,7 +214,7 @@ async fn a_run_of_many_purges_vanishes_at_once_and_its_purges_follow_some_at_a_t
 async fn the_newest_run_of_a_site_and_those_named_stay_with_what_is_theirs(opened: Opened) {
     let store = &opened.store;
     ended(store, 1, 100, |run| {
-        run.git_ref = "refs/heads/old".to_owned()
+        run.git_ref = Some(GitRef::Branch("old".to_owned()))
     })
     .await;
     ended(store, 2, 110, |_| {}).await;
@@ -339,7 +340,8 @@ async fn what_a_site_holds_stays(opened: Opened) {
     ended(store, 1, 100, |_| {}).await;
     ended(store, 2, 200, |_| {}).await;
     let site = || "www".to_owned();
-    let commits = vec![run(1).commit, run(2).commit];
+    let base = |run: Run| Base::Commit(run.commit.id().unwrap().clone());
+    let commits = vec![base(run(1)), base(run(2))];
     let writes = [
         Write::ExpectHeldVersion(site(), 0),
         Write::Hold(site(), commits, 1),

@@ -7,7 +7,7 @@ use purgehook::purge::PurgeKind;
 use purgehook::run::StatusState;
 use purgehook::store::{Disposition, Store, StoreError, Work, WorkKey, Write};
 
-use crate::databases::{Opened, at, delivery, on_both, run, run_id};
+use crate::databases::{Opened, at, base, delivery, on_both, run, run_id};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -370,14 +370,14 @@ async fn a_plan_on_outdated_knowledge_is_not_written(opened: Opened) {
     }
     let works = store.claim(at(0), LEASE, "one", 3).await.unwrap();
     let known = store.held("www", at(0)).await.unwrap();
-    let plan = |version, commit: &str| {
+    let plan = |version, commit| {
         [
-            Write::Hold("www".to_owned(), vec![commit.to_owned()], version + 1),
+            Write::Hold("www".to_owned(), vec![base(commit)], version + 1),
             Write::ExpectHeldVersion("www".to_owned(), version),
         ]
     };
 
-    let (one, two) = (plan(known.version, "a"), plan(known.version, "b"));
+    let (one, two) = (plan(known.version, 'a'), plan(known.version, 'b'));
     let (first, second) = tokio::join!(
         store.commit(&works[0].lease, &one, Disposition::Complete, at(1)),
         other.commit(&works[1].lease, &two, Disposition::Complete, at(1)),
@@ -391,7 +391,7 @@ async fn a_plan_on_outdated_knowledge_is_not_written(opened: Opened) {
     let held = store.held("www", at(2)).await.unwrap();
     assert_eq!((held.version, held.commits.len()), (known.version + 1, 1));
     let before = held.version;
-    let anew = plan(before, "c");
+    let anew = plan(before, 'c');
     assert!(
         store
             .commit(&works[2].lease, &anew, Disposition::Complete, at(3))
@@ -418,7 +418,10 @@ async fn a_plan_on_outdated_knowledge_is_not_written(opened: Opened) {
             .unwrap()
     );
     assert_eq!(store.held("www", at(9)).await.unwrap().commits.len(), 2);
-    assert_eq!(store.held("www", at(10)).await.unwrap().commits, ["c"]);
+    assert_eq!(
+        store.held("www", at(10)).await.unwrap().commits,
+        [base('c')]
+    );
 }
 
 async fn a_write_that_fails_leaves_nothing_of_its_commit(opened: Opened) {

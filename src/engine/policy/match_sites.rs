@@ -138,7 +138,7 @@ mod tests {
     use crate::changes::ChangeSet;
     use crate::clock::Clock;
     use crate::config::{ALL_KINDS, Loaded, read};
-    use crate::event::{CommitId, CommitName};
+    use crate::event::{CommitId, CommitRef};
     use crate::http::Outside;
     use crate::settings::Environment;
 
@@ -224,7 +224,7 @@ sites:
             signal,
             id: "1".to_owned(),
             git_ref: git_ref.map(GitRef::parse),
-            commit: CommitName::Name("v1".to_owned()),
+            commit: CommitRef::Unresolved("v1".to_owned()),
         }
     }
 

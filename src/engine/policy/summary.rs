@@ -69,11 +69,6 @@ pub fn failure(failed: usize, all: u64, first: &PlannedPurge, why: &str) -> Stri
     format!("{what}: {} on {}: {why}", first.target, first.cdn)
 }
 
-/// The first eight digits of a commit's id.
-pub fn short(commit: &str) -> &str {
-    commit.get(..8).unwrap_or(commit)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,20 +8,19 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use crate::cdn::Cdn;
-use crate::changes::ChangeSet;
+use crate::changes::{ChangeSet, Completeness};
 use crate::config::{Config, Reach, Site, WhenUnknown};
 use crate::engine::baseline::Ground;
-use crate::engine::manual::EVERYTHING;
 use crate::engine::policy::backoff;
 use crate::engine::policy::prefetch::Covers;
-use crate::engine::policy::summary::{self as sentences, short};
+use crate::engine::policy::summary as sentences;
 use crate::engine::upstream::breaker::has_not_answered;
 use crate::engine::{Engine, Outcome, STEP_LIMIT, StepError};
-use crate::event::{CommitId, GitRef, RepoPath};
+use crate::event::{CommitId, CommitRef, GitRef};
 use crate::forge::ForgeError;
 use crate::plan::{self, Allowance, Budget, Capability, Cover, Objects, Plan};
 use crate::purge::{PurgeKind, PurgeState};
-use crate::run::{Run, RunState, StatusState, Step};
+use crate::run::{Origin, Run, RunState, StatusState, Step};
 use crate::store::{StoreError, Upstream, Work, WorkKey, Write};
 
 /// Tries to learn something from the forge, over about ten minutes, before it counts as unknown.
@@ -44,18 +43,20 @@ impl Engine {
         work: &Work,
     ) -> Result<Outcome, StepError> {
         run.observed = site.reach.is_observed();
-        if CommitId::parse(&run.commit).is_none() {
-            return self.resolve(config, run, work).await;
-        }
+        let commit = match &run.commit {
+            CommitRef::Id(id) => id.clone(),
+            CommitRef::Unresolved(name) => {
+                let name = name.clone();
+                return self.resolve(config, run, &name, work).await;
+            }
+        };
         let ground = self.ground(&run).await?;
         if ground.planner(&run).is_some() {
             return Err(self.not_its_turn());
         }
-        let everything = run.origin == EVERYTHING;
+        let everything = run.origin == Origin::ManualEverything;
         let newer = self.store.newer_unplanned(&site.name, &run.id).await?;
-        if let Some(newer) =
-            newer.filter(|newer| !everything && CommitId::parse(&newer.commit).is_some())
-        {
+        if let Some(newer) = newer.filter(|newer| !everything && newer.commit.id().is_some()) {
             return Ok(self.fold(run, &newer, &ground));
         }
 
@@ -66,7 +67,7 @@ impl Engine {
             let why = format!("the caches may hold any of {count} commits");
             Ok(ChangeSet::unknown(why))
         } else {
-            self.changes(config, &run, &bases).await?
+            self.changes(config, &run, &commit, &bases).await?
         };
         let changes = match found {
             Ok(changes) => changes,
@@ -87,14 +88,14 @@ impl Engine {
         let cdns = capabilities(site);
         let (plan, what) = match changes {
             ChangeSet::Complete { proof, files } => {
-                run.proof = Some(proof.as_str().to_owned());
+                run.proof = Some(Completeness::Proven(proof));
                 let plan = plan::plan(&site.rules, &cdns, &files);
                 let plan = match site.cover {
                     Cover::Exact => plan,
                     Cover::OverQuota | Cover::Cheapest => {
                         let budgets = self.budgets(site).await?;
                         let objects = if plan.may_be_covered(&budgets) {
-                            self.objects(config, site, &run, &plan).await?
+                            self.objects(config, site, &run, &commit, &plan).await?
                         } else {
                             Objects::Unasked
                         };
@@ -106,7 +107,7 @@ impl Engine {
                 (plan, what)
             }
             ChangeSet::Unknown { why } => {
-                run.proof = Some("unknown".to_owned());
+                run.proof = Some(Completeness::Unknown);
                 match site.when_unknown {
                     WhenUnknown::Fail if !everything => {
                         let known = ground.unknown_until();
@@ -230,15 +231,11 @@ impl Engine {
         config: &Config,
         site: &Site,
         run: &Run,
+        commit: &CommitId,
         plan: &Plan,
     ) -> Result<Objects, StepError> {
         let estimated = |why: String| Ok(Objects::Estimated { why });
-        let place = (
-            config.forges.get(&run.forge),
-            RepoPath::parse(&run.repo),
-            CommitId::parse(&run.commit),
-        );
-        let (Some(forge), Some(repo), Some(commit)) = place else {
+        let Some(forge) = config.forges.get(&run.forge) else {
             return estimated(format!("the forge {} cannot be asked", run.forge));
         };
         let upstream = Upstream::Forge(run.forge.clone());
@@ -246,7 +243,7 @@ impl Engine {
         if let Some(left) = self.left_alone(&upstream).await? {
             return estimated(has_not_answered(&run.forge, left.outage.since));
         }
-        let files = self.heard(&upstream, forge.files(&repo, &commit));
+        let files = self.heard(&upstream, forge.files(&run.repo, commit));
         match tokio::time::timeout(COUNT_LIMIT, files).await {
             Ok(Ok(Some(files))) => Ok(Objects::count(&site.rules, &files, plan)),
             Ok(Ok(None)) => estimated(format!(
@@ -268,24 +265,20 @@ impl Engine {
         &self,
         config: &Config,
         mut run: Run,
+        name: &str,
         work: &Work,
     ) -> Result<Outcome, StepError> {
         let now = self.clock.now();
-        let repo = RepoPath::parse(&run.repo)
-            .ok_or_else(|| StoreError::Corrupt(format!("the repository of run {}", run.id)))?;
         let upstream = Upstream::Forge(run.forge.clone());
         let resolved = match config.forges.get(&run.forge) {
-            Some(forge) => match (
-                self.left_alone(&upstream).await?,
-                GitRef::parse(&run.git_ref),
-            ) {
+            Some(forge) => match (self.left_alone(&upstream).await?, &run.git_ref) {
                 (Some(left), _) => Err(left.by_forge(&run.forge, None)),
-                (None, GitRef::Branch(branch)) if branch == run.commit => {
-                    let head = forge.branch_head(&repo, &branch);
+                (None, Some(GitRef::Branch(branch))) if branch == name => {
+                    let head = forge.branch_head(&run.repo, branch);
                     self.heard(&upstream, head).await
                 }
-                (None, GitRef::Branch(_) | GitRef::Tag(_) | GitRef::Other(_)) => {
-                    let commit = forge.resolve(&repo, &run.commit);
+                (None, Some(GitRef::Branch(_) | GitRef::Tag(_) | GitRef::Other(_)) | None) => {
+                    let commit = forge.resolve(&run.repo, name);
                     self.heard(&upstream, commit).await
                 }
             },
@@ -296,7 +289,7 @@ impl Engine {
         };
         match resolved {
             Ok(commit) => {
-                run.commit = commit.to_string();
+                run.commit = CommitRef::Id(commit);
                 let shown =
                     Write::Status(run.id.clone(), StatusState::Pending, run.summary.clone());
                 Ok(Outcome::again(vec![Write::Run(run), shown], now, 0))
@@ -309,7 +302,7 @@ impl Engine {
                 Ok(self.ask_again(run, work, &message, retry_after))
             }
             Err(error) => {
-                let summary = format!("Cannot find the commit {}: {error}", run.commit);
+                let summary = format!("Cannot find the commit {name}: {error}");
                 self.end(run, RunState::Errored, summary, now).await
             }
         }
@@ -324,7 +317,7 @@ impl Engine {
         run.step = Step::Ended;
         run.ended_at = Some(now);
         run.covered_by = Some(newer.id.clone());
-        run.summary = format!("Covered by {}, which is under way", short(&newer.commit));
+        run.summary = format!("Covered by {}, which is under way", newer.commit.short());
         writes.push(Write::Status(
             run.id.clone(),
             StatusState::Pending,

@@ -11,12 +11,11 @@ use tracing::{info, warn};
 
 use crate::config::{Config, Site, Trigger};
 use crate::engine::manual::is_pattern;
-use crate::engine::policy::summary::short;
 use crate::engine::receive::new_run;
 use crate::engine::{Engine, Outcome, StepError};
-use crate::event::{CommitId, GitRef};
+use crate::event::{CommitId, CommitRef, GitRef};
 use crate::forge::{Forge, ForgeError};
-use crate::run::{Run, RunState};
+use crate::run::{Base, Origin, Run, RunState};
 use crate::store::{HeldCommits, StoreError, Upstream, Work, WorkKey, Write};
 
 /// A run this young may be newer than what the forge just said: its replicas lag.
@@ -24,11 +23,9 @@ const YOUNG: Duration = Duration::from_secs(60);
 /// How long the webhook that tells of a new head may be on its way: GitHub waits 10 seconds
 /// for its answer ("Best practices for using webhooks"), as GitLab does.
 const ON_ITS_WAY: Duration = Duration::from_secs(10);
-/// How a run came about that reconciliation found to be missing.
-pub(in crate::engine) const ORIGIN: &str = "reconciliation";
 
-/// Branches, or an environment without a name, and where each stands.
-type Heads = Vec<(String, Result<Option<CommitId>, ForgeError>)>;
+/// Branches, or an environment, which is no ref, and where each stands.
+type Heads = Vec<(Option<GitRef>, Result<Option<CommitId>, ForgeError>)>;
 
 impl Engine {
     /// Asks for a first look at every site.
@@ -72,13 +69,15 @@ impl Engine {
             match head {
                 // What was live before a deployment nobody can say once it is done; a push says it itself.
                 Ok(Some(_)) if is_new && site.trigger != Trigger::Push => {}
-                Ok(Some(head)) if is_new => first.push(head.to_string()),
-                Ok(Some(head)) => missing.extend(self.compare(site, &git_ref, &head, &held).await?),
+                Ok(Some(head)) if is_new => first.push(head),
+                Ok(Some(head)) => missing.extend(self.compare(site, git_ref, head, &held).await?),
                 Ok(None) => {}
                 Err(error) => {
                     warn!(
                         site = name,
-                        "cannot see where {git_ref} of {} stands: {error}", site.repo
+                        "cannot see where {} of {} stands: {error}",
+                        git_ref.map_or_else(String::new, |git_ref| git_ref.to_string()),
+                        site.repo
                     );
                 }
             }
@@ -93,7 +92,7 @@ impl Engine {
                 site = name,
                 "{} stands at {} and no run has seen to it",
                 site.repo,
-                short(&run.commit)
+                run.commit.short()
             );
             writes.push(Write::NewRun(run));
         }
@@ -103,9 +102,14 @@ impl Engine {
                 site = name,
                 "{} stands at {} to begin with",
                 site.repo,
-                first.join(", ")
+                first
+                    .iter()
+                    .map(CommitId::as_str)
+                    .collect::<Vec<_>>()
+                    .join(", ")
             );
             writes.push(Write::ExpectHeldVersion(site.name.clone(), held.version));
+            let first = first.into_iter().map(Base::Commit).collect();
             writes.push(Write::Hold(site.name.clone(), first, held.version + 1));
         }
         let next = self.clock.now() + config.server.reconcile;
@@ -124,7 +128,7 @@ impl Engine {
                 self.may_ask(&upstream).await?;
                 let head = forge.environment_head(&site.repo, environment);
                 let head = self.heard(&upstream, head).await;
-                Ok(vec![(String::new(), head)])
+                Ok(vec![(None, head)])
             }
             // That a branch moved does not say that its workflow, pipeline or release came to an end.
             Trigger::Workflow(_) | Trigger::Pipeline(_) | Trigger::Release | Trigger::PageBuild => {
@@ -137,22 +141,23 @@ impl Engine {
     async fn compare(
         &self,
         site: &Site,
-        git_ref: &str,
-        head: &CommitId,
+        git_ref: Option<GitRef>,
+        head: CommitId,
         held: &HeldCommits,
     ) -> Result<Option<Run>, StoreError> {
         let now = self.clock.now();
-        let is_known = match self.store.newest_run(&site.name, Some(git_ref)).await? {
-            Some(run) if run.commit == head.as_str() => !is_owed(&run, site),
+        let newest = self.store.newest_run(&site.name, git_ref.as_ref()).await?;
+        let is_known = match newest {
+            Some(run) if run.commit.id() == Some(&head) => !is_owed(&run, site),
             Some(run) => now < run.created_at + YOUNG,
             // It stands where it stood when purgehook came to it.
-            None => held.commits.iter().any(|commit| commit == head.as_str()),
+            None => held.commits.contains(&Base::Commit(head.clone())),
         };
         if is_known {
             return Ok(None);
         }
-        let run = new_run(&self.clock, site, ORIGIN, git_ref, head.as_str());
-        Ok(Some(run))
+        let (origin, head) = (Origin::Reconciliation, CommitRef::Id(head));
+        Ok(Some(new_run(&self.clock, site, origin, git_ref, head)))
     }
 
     /// Branches that are named, not matched by a pattern: only these can be asked for.
@@ -166,7 +171,7 @@ impl Engine {
             self.may_ask(&upstream).await?;
             let head = forge.branch_head(&site.repo, branch);
             let head = self.heard(&upstream, head).await.map(Some);
-            heads.push((GitRef::Branch(branch.to_owned()).to_string(), head));
+            heads.push((Some(GitRef::Branch(branch.to_owned())), head));
         }
         Ok(heads)
     }

@@ -7,10 +7,10 @@ use tracing::{debug, warn};
 
 use crate::engine::policy::backoff;
 use crate::engine::{Engine, Outcome, StepError};
-use crate::event::{CommitId, GitRef, RepoPath};
+use crate::event::GitRef;
 use crate::forge::{ForgeError, StatusPost};
 use crate::run::{Run, RunId, StatusState};
-use crate::store::{Disposition, StoreError, StoredStatus, Upstream, Work, Write};
+use crate::store::{Disposition, StoredStatus, Upstream, Work, Write};
 
 /// How long a status is offered to a forge that can't be reached.
 const OFFER_LIMIT: Duration = Duration::from_secs(48 * 60 * 60);
@@ -40,9 +40,7 @@ impl Engine {
 
         let posted =
             |at, error| Outcome::done(vec![Write::Posted(id.clone(), wanted.seq, at, error)]);
-        let repo = RepoPath::parse(&run.repo)
-            .ok_or_else(|| StoreError::Corrupt(format!("the repository of run {id}")))?;
-        let Some(commit) = CommitId::parse(&run.commit) else {
+        let Some(commit) = run.commit.id() else {
             // A branch, a tag or a short id still: the run's first step finds the commit.
             return Ok(if run.state.is_final() {
                 posted(None, Some("there is no commit to show it on".to_owned()))
@@ -58,7 +56,7 @@ impl Engine {
         if observed && !(was_shown && run.state.is_final()) {
             return Ok(posted(None, Some(NOT_POSTED.to_owned())));
         }
-        let on_commit = self.store.statuses_on(&run.site, &run.commit).await?;
+        let on_commit = self.store.statuses_on(&run.site, commit).await?;
         if is_outdated(id, &wanted, &on_commit) {
             let why = "a newer run speaks for the commit by now";
             return Ok(posted(None, Some(why.to_owned())));
@@ -84,13 +82,13 @@ impl Engine {
             ),
             description: wanted.description.clone(),
             target_url: self.page_of(&run),
-            ref_name: GitRef::parse(&run.git_ref).name().to_owned(),
+            ref_name: run.git_ref.as_ref().map_or("", GitRef::name).to_owned(),
         };
         let upstream = Upstream::Forge(run.forge.clone());
         let answer = match self.left_alone(&upstream).await? {
             Some(left) => Err(left.by_forge(&run.forge, Some(left.wait))),
             None => {
-                let post = forge.post_status(&repo, &commit, &status);
+                let post = forge.post_status(&run.repo, commit, &status);
                 self.heard(&upstream, post).await
             }
         };
@@ -100,7 +98,7 @@ impl Engine {
                 let mut outcome = posted(Some(self.clock.now()), None);
                 // While it was on its way another run may have told the commit something newer,
                 // and the forge may have taken that first.
-                let on_commit = self.store.statuses_on(&run.site, &run.commit).await?;
+                let on_commit = self.store.statuses_on(&run.site, commit).await?;
                 if let Some((newer, status)) = newest_besides(id, &wanted, &on_commit) {
                     let again =
                         Write::Status(newer.clone(), status.state, status.description.clone());

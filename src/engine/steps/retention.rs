@@ -101,7 +101,7 @@ impl Engine {
                 if is_pattern(branch) {
                     continue;
                 }
-                let git_ref = GitRef::Branch(branch.to_owned()).to_string();
+                let git_ref = GitRef::Branch(branch.to_owned());
                 let run = self.store.newest_run(&site.name, Some(&git_ref)).await?;
                 newest.extend(run.map(|run| run.id));
             }

@@ -9,10 +9,10 @@ use crate::config::Trigger;
 use crate::engine::baseline;
 use crate::engine::clock_jumps::came_late;
 use crate::engine::policy::prefetch;
-use crate::engine::policy::summary::{self as sentences, short};
+use crate::engine::policy::summary as sentences;
 use crate::engine::{Engine, Outcome, RUN_LIMIT, StepError};
 use crate::purge::{Purge, PurgeState};
-use crate::run::{Run, RunId, RunState, StatusState, Step};
+use crate::run::{Base, Run, RunId, RunState, StatusState, Step};
 use crate::store::{Precondition, PurgeKey, PurgeUpdate, StoreError, Work, Write};
 
 /// Purges read at once.
@@ -193,7 +193,7 @@ impl Engine {
         for mut covered in covered {
             covered.observed = run.observed;
             covered.covered_by = Some(run.id.clone());
-            covered.summary = format!("Covered by {}: {}", short(&run.commit), run.summary);
+            covered.summary = format!("Covered by {}: {}", run.commit.short(), run.summary);
             writes.push(Write::Status(
                 covered.id.clone(),
                 shown,
@@ -209,10 +209,11 @@ impl Engine {
             // What a newer run brings is not this one's to let go, nor what may be newer.
             let since = run.created_at - order;
             let newer = self.store.commits_since(&run.site, &run.id, since).await?;
-            let gone = run
-                .bases
-                .iter()
-                .filter(|base| **base != run.commit && !newer.contains(base));
+            let stays = |base: &Base| {
+                let commit = base.commit();
+                commit.is_some_and(|id| run.commit.id() == Some(id) || newer.contains(id))
+            };
+            let gone = run.bases.iter().filter(|base| !stays(base));
             writes.push(Write::ReleaseHeld {
                 site: baseline::held_by(&run),
                 commits: gone.cloned().collect(),

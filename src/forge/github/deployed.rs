@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use crate::event::{CommitId, CommitName, Deployed, Event, GitRef, Signal};
+use crate::event::{CommitId, CommitRef, Deployed, Event, GitRef, Signal};
 use crate::forge::Malformed;
 use crate::forge::body::{self, Text, wrong};
 use crate::forge::shapes::Repository;
@@ -60,7 +60,7 @@ pub(super) fn deployment(body: DeploymentStatusBody<'_>) -> Result<Event, Malfor
         signal: Signal::Deployment { environment },
         id: format!("{}/{}", deployment.id, status.id),
         git_ref: deployment.git_ref.and_then(|name| named(name.as_str())),
-        commit: CommitName::Id(body::commit_id("deployment.sha", deployment.sha.as_str())?),
+        commit: CommitRef::Id(body::commit_id("deployment.sha", deployment.sha.as_str())?),
     }))
 }
 
@@ -143,7 +143,7 @@ pub(super) fn workflow(body: WorkflowRunBody<'_>) -> Result<Event, Malformed> {
         signal: Signal::Workflow { file },
         id: format!("{}/{}", run.id, run.run_attempt.unwrap_or(1)),
         git_ref: branch,
-        commit: CommitName::Id(body::commit_id(
+        commit: CommitRef::Id(body::commit_id(
             "workflow_run.head_sha",
             run.head_sha.as_str(),
         )?),
@@ -188,6 +188,6 @@ pub(super) fn page_build(body: PageBuildBody<'_>) -> Result<Event, Malformed> {
         signal: Signal::PageBuild,
         id: id.to_string(),
         git_ref: None,
-        commit: CommitName::Id(body::commit_id("build.commit", commit.as_str())?),
+        commit: CommitRef::Id(body::commit_id("build.commit", commit.as_str())?),
     }))
 }

@@ -3,9 +3,7 @@
 use serde::Deserialize;
 
 use super::envelope::{Project, check_kind};
-use crate::event::{
-    CommitId, CommitName, Deployed, Event, GitRef, PIPELINE_ENDS, RepoPath, Signal,
-};
+use crate::event::{CommitId, CommitRef, Deployed, Event, GitRef, PIPELINE_ENDS, RepoPath, Signal};
 use crate::forge::Malformed;
 use crate::forge::body::{self, Text, wrong};
 
@@ -56,23 +54,21 @@ pub(super) fn deployment(body: DeploymentBody<'_>) -> Result<Event, Malformed> {
 }
 
 /// The full id stands at the end of the commit's address. The address itself is never asked for anything.
-fn deployed_commit(body: &DeploymentBody<'_>) -> Result<CommitName, Malformed> {
+fn deployed_commit(body: &DeploymentBody<'_>) -> Result<CommitRef, Malformed> {
     let end = body.commit_url.as_ref().and_then(|url| {
         let end = url.as_str().rsplit('/').next()?;
         CommitId::parse(end)
     });
     match (end, &body.short_sha) {
-        (Some(id), Some(short)) if id.as_str().starts_with(short.as_str()) => {
-            Ok(CommitName::Id(id))
-        }
+        (Some(id), Some(short)) if id.as_str().starts_with(short.as_str()) => Ok(CommitRef::Id(id)),
         (_, Some(short)) => {
             let short = short.as_str();
             if short.len() < 7 || !short.bytes().all(|b| b.is_ascii_hexdigit()) {
                 return Err(wrong("short_sha", "is not the start of a commit id"));
             }
-            Ok(CommitName::Name(short.to_owned()))
+            Ok(CommitRef::Unresolved(short.to_owned()))
         }
-        (Some(id), None) => Ok(CommitName::Id(id)),
+        (Some(id), None) => Ok(CommitRef::Id(id)),
         (None, None) => Err(wrong("short_sha", "is missing")),
     }
 }
@@ -160,7 +156,7 @@ pub(super) fn pipeline(body: PipelineBody<'_>) -> Result<Event, Malformed> {
         id: format!("{id} {status}"),
         signal: Signal::Pipeline { status },
         git_ref: Some(git_ref),
-        commit: CommitName::Id(body::commit_id(
+        commit: CommitRef::Id(body::commit_id(
             "object_attributes.sha",
             pipeline.sha.as_str(),
         )?),
@@ -198,8 +194,8 @@ pub(super) fn release(body: ReleaseBody<'_>) -> Result<Event, Malformed> {
         );
     }
     let commit = match &body.commit {
-        Some(commit) => CommitName::Id(body::commit_id("commit.id", commit.id.as_str())?),
-        None => CommitName::Name(tag.clone()),
+        Some(commit) => CommitRef::Id(body::commit_id("commit.id", commit.id.as_str())?),
+        None => CommitRef::Unresolved(tag.clone()),
     };
     Ok(Event::Deployed(Deployed {
         repo,

@@ -9,7 +9,7 @@ use askama::Template;
 use jiff::Timestamp;
 use url::form_urlencoded::Serializer;
 
-use super::super::view::{Badge, Moment, duration, ref_name, short};
+use super::super::view::{Badge, Moment, duration, ref_name};
 use super::super::{Shared, query};
 use super::{Frame, message, render, store_failed};
 use crate::config::{Refused, Reloads};
@@ -131,9 +131,9 @@ impl RunRow {
             state: run.state.into(),
             observed: run.observed,
             summary: run.summary.clone(),
-            ref_name: ref_name(&run.git_ref).to_owned(),
-            commit: run.commit.clone(),
-            short: short(&run.commit).to_owned(),
+            ref_name: ref_name(run.git_ref.as_ref()).to_owned(),
+            commit: run.commit.to_string(),
+            short: run.commit.short().to_owned(),
             created: run.created_at.into(),
             took: duration(run.created_at, run.ended_at.unwrap_or(now)),
         }
@@ -268,7 +268,7 @@ fn narrowing(filter: &RunFilter) -> String {
         query.append_pair("state", state.as_str());
     }
     if let Some(commit) = &filter.commit {
-        query.append_pair("commit", commit);
+        query.append_pair("commit", commit.as_str());
     }
     if let Some(before) = &filter.before {
         query.append_pair("cursor", &before.0);
@@ -285,7 +285,7 @@ fn in_words(filter: &RunFilter) -> Option<String> {
         words.push(format!("that are {}", state.as_str()));
     }
     if let Some(commit) = &filter.commit {
-        words.push(format!("at commit {}", short(commit)));
+        words.push(format!("at commit {}", commit.short()));
     }
     (!words.is_empty()).then(|| words.join(" "))
 }

@@ -9,10 +9,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use jiff::Timestamp;
 
-use super::super::view::{Badge, Moment, counted, duration, ref_name, short};
+use super::super::view::{Badge, Moment, counted, duration, ref_name};
 use super::super::{Shared, query};
 use super::{Frame, message, render, store_failed};
-use crate::changes::{ChangeKind, FilePath};
+use crate::changes::{ChangeKind, Completeness, FilePath, Proof};
 use crate::engine::Engine;
 use crate::purge::{Mode, Purge, PurgeState};
 use crate::run::{Run, RunId, RunState};
@@ -137,14 +137,14 @@ fn page(request: &HttpRequest, found: Found, now: Timestamp) -> RunPage {
     RunPage {
         frame: Frame::new(request, refresh),
         state: run.state.into(),
-        short: short(&run.commit).to_owned(),
-        ref_name: ref_name(&run.git_ref).to_owned(),
+        short: run.commit.short().to_owned(),
+        ref_name: ref_name(run.git_ref.as_ref()).to_owned(),
         created: run.created_at.into(),
         ended: run.ended_at.map(Moment::from),
         deadline: run.deadline.into(),
         took: duration(run.created_at, run.ended_at.unwrap_or(now)),
         can_be_retried: run.state.can_be_retried(),
-        proof: proof_in_words(run.proof.as_deref()),
+        proof: proof_in_words(run.proof),
         files_counted: counted(number(files.len()), "file", "files"),
         more_files: files.len() > MOST_FILES,
         files: files.iter().take(MOST_FILES).map(file).collect(),
@@ -161,13 +161,17 @@ fn number(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 
-fn proof_in_words(proof: Option<&str>) -> &'static str {
+fn proof_in_words(proof: Option<Completeness>) -> &'static str {
     match proof {
         None => "It is not known yet which files changed.",
-        Some("payload") => "The delivery's own lists name all of them.",
-        Some("compare") => "The forge's comparison of the commits names all of them.",
-        Some("trees") => "Both commits' trees were walked: that is all of them.",
-        Some(_) => "It could not be known which files changed.",
+        Some(Completeness::Proven(Proof::Payload)) => "The delivery's own lists name all of them.",
+        Some(Completeness::Proven(Proof::Compare)) => {
+            "The forge's comparison of the commits names all of them."
+        }
+        Some(Completeness::Proven(Proof::Trees)) => {
+            "Both commits' trees were walked: that is all of them."
+        }
+        Some(Completeness::Unknown) => "It could not be known which files changed.",
     }
 }
 

@@ -48,7 +48,7 @@ async fn a_run_carries_what_changed_what_is_purged_and_what_the_commit_shows() {
         only: crate::store::Precondition::Open,
     };
     let planned = Run {
-        proof: Some("payload".to_owned()),
+        proof: Some(Completeness::Proven(Proof::Payload)),
         ..run.clone()
     };
     server

@@ -20,17 +20,17 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::{Limits, Running, start_with};
-use crate::changes::{ChangeKind, ChangeSet, FilePath};
+use crate::changes::{ChangeKind, ChangeSet, Completeness, FilePath, Proof};
 use crate::clock::Clock;
 use crate::config::{self, Kinds};
 use crate::engine::Engine;
-use crate::event::{CommitId, Event, GitRef, Push, RepoPath, SignalKind};
+use crate::event::{CommitId, CommitRef, Event, GitRef, Push, RepoPath, SignalKind};
 use crate::forge::{
     Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
 };
 use crate::http::Outside;
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
-use crate::run::{Run, RunId, RunState, Step};
+use crate::run::{Origin, Run, RunId, RunState, Step};
 use crate::settings::Environment;
 use crate::store::{
     Database, Disposition, NewDelivery, PurgeKey, PurgeUpdate, Row, Source, Store, StoreError,
@@ -301,12 +301,12 @@ impl Server {
             id: RunId(self.clock.new_id()),
             site: "www".to_owned(),
             forge: "trusting".to_owned(),
-            repo: "acme/website".to_owned(),
-            git_ref: format!("refs/heads/{branch}"),
+            repo: RepoPath::parse("acme/website").unwrap(),
+            git_ref: Some(GitRef::Branch(branch.to_owned())),
             before: None,
-            commit: COMMIT.to_owned(),
+            commit: CommitRef::parse(COMMIT),
             delivery: Some(delivery.clone()),
-            origin: "push".to_owned(),
+            origin: Origin::Push,
             covered_by: None,
             bases: Vec::new(),
             held_version: None,
@@ -325,7 +325,7 @@ impl Server {
             forge: "trusting".to_owned(),
             forge_delivery: Some(delivery.clone()),
             event: "push".to_owned(),
-            stream: format!("acme/website {}", run.git_ref),
+            stream: format!("acme/website refs/heads/{branch}"),
             meaning: delivery.clone(),
             content_type: "application/json".to_owned(),
             body: b"{}".to_vec(),

@@ -14,7 +14,7 @@ async fn whatever_comes_from_outside_is_text_on_every_page() {
     };
     let known = Run {
         summary: HOSTILE.to_owned(),
-        proof: Some("payload".to_owned()),
+        proof: Some(Completeness::Proven(Proof::Payload)),
         ..run.clone()
     };
     let writes = [

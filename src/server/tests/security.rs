@@ -184,8 +184,8 @@ async fn hostile_words_stay_words_wherever_they_stand() {
         let run = server.run(words).await;
         let known = Run {
             summary: words.to_owned(),
-            repo: words.to_owned(),
-            proof: Some("payload".to_owned()),
+            commit: CommitRef::Unresolved(words.to_owned()),
+            proof: Some(Completeness::Proven(Proof::Payload)),
             problems: vec![words.to_owned()],
             notes: vec![words.to_owned()],
             ..run.clone()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use purgehook::run::UNKNOWN_COMMIT;
+use purgehook::run::Base;
 
 use super::Watch;
 use crate::caches::{Stale, Stint, path_of};
@@ -133,7 +133,7 @@ fn is_known(page: &Stale, stints: &[Stint], known: &Known, now: Timestamp) -> bo
     let has_it = |commit: &str| {
         let mut stints = stints.iter().filter(|stint| stint.commit == commit);
         // What is unknown may be anything.
-        commit == UNKNOWN_COMMIT
+        commit == Base::Unknown.as_str()
             || stints.any(|stint| stint.tree.get(path_of(&page.url)) == page.content.as_ref())
     };
     if !stints_of(page, stints).any(|stint| known.was_told_of(stint)) {

@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::event::{CommitName, GitRef, Push, Signal};
+use crate::event::{CommitRef, GitRef, Push, Signal};
 
 const ZERO: &str = "0000000000000000000000000000000000000000";
 
@@ -88,8 +88,8 @@ fn a_release_counts_when_it_is_published() {
             tag: "v1.0".to_owned()
         }
     );
-    assert_eq!(published.commit, CommitName::Name("v1.0".to_owned()));
-    assert_eq!(published.ref_text(), "refs/tags/v1.0");
+    assert_eq!(published.commit, CommitRef::Unresolved("v1.0".to_owned()));
+    assert_eq!(published.git_ref, Some(GitRef::Tag("v1.0".to_owned())));
 
     for (body, words) in [
         (with(&release(), "/action", json!("updated")), "is updated"),

@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::event::{CommitName, Deployed, GitRef, Signal};
+use crate::event::{CommitRef, Deployed, GitRef, Signal};
 
 fn understand(event: &str, body: &Value) -> Result<Event, Malformed> {
     let verified = Verified {
@@ -82,7 +82,7 @@ fn a_deployment_that_succeeded_names_its_environment_and_commit() {
         },
         id: "7/9".to_owned(),
         git_ref: Some(GitRef::Other("main".to_owned())),
-        commit: CommitName::Id(id('2')),
+        commit: CommitRef::Id(id('2')),
     };
     assert_eq!(
         deployed("deployment_status", &deployment_status()),
@@ -140,7 +140,7 @@ fn a_workflow_that_succeeded_is_named_by_its_file() {
         },
         id: "5/2".to_owned(),
         git_ref: Some(GitRef::Branch("main".to_owned())),
-        commit: CommitName::Id(id('2')),
+        commit: CommitRef::Id(id('2')),
     };
     for path in [
         ".github/workflows/deploy.yml",
@@ -198,7 +198,7 @@ fn a_build_of_pages_counts_when_it_is_built() {
     let build = deployed("page_build", &page_build());
     assert_eq!(build.signal, Signal::PageBuild);
     assert_eq!((build.id.as_str(), build.git_ref), ("3", None));
-    assert_eq!(build.commit, CommitName::Id(id('2')));
+    assert_eq!(build.commit, CommitRef::Id(id('2')));
 
     let broken = with(&page_build(), "/build/status", json!("errored"));
     assert_eq!(
@@ -213,7 +213,7 @@ fn a_release_is_published_once_however_often_it_is_told() {
     let released = deployed("release", &with(&release(), "/action", json!("released")));
 
     assert_eq!(published.meaning(), released.meaning());
-    assert_eq!(published.commit, CommitName::Name("v1.0".to_owned()));
+    assert_eq!(published.commit, CommitRef::Unresolved("v1.0".to_owned()));
     assert_eq!(published.git_ref, Some(GitRef::Tag("v1.0".to_owned())));
     for (body, words) in [
         (with(&release(), "/action", json!("created")), "is created"),

@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::event::{CommitName, Deployed, GitRef, Signal};
+use crate::event::{CommitRef, Deployed, GitRef, Signal};
 
 fn understand(event: &str, body: &Value) -> Result<Event, Malformed> {
     let verified = Verified {
@@ -90,10 +90,10 @@ fn a_deployment_takes_its_commit_from_the_end_of_an_address_that_is_never_asked(
             },
             id: "15".to_owned(),
             git_ref: Some(GitRef::Other("main".to_owned())),
-            commit: CommitName::Id(id('2')),
+            commit: CommitRef::Id(id('2')),
         }
     );
-    let short = CommitName::Name("22222222".to_owned());
+    let short = CommitRef::Unresolved("22222222".to_owned());
     for url in [
         json!(null),
         json!("https://git.example/acme"),
@@ -143,7 +143,7 @@ fn a_pipeline_that_ended_says_how_and_on_which_ref() {
         assert_eq!(pipeline.id, format!("31 {status}"));
         assert_eq!(pipeline.signal, Signal::Pipeline { status });
         assert_eq!(pipeline.git_ref, Some(GitRef::Branch("main".to_owned())));
-        assert_eq!(pipeline.commit, CommitName::Id(id('2')));
+        assert_eq!(pipeline.commit, CommitRef::Id(id('2')));
     }
     let tag = with(&pipeline(), "/object_attributes/tag", json!(true));
     assert_eq!(
@@ -199,13 +199,13 @@ fn a_release_counts_when_it_is_created() {
             tag: "v1.0".to_owned()
         }
     );
-    assert_eq!(created.commit, CommitName::Id(id('2')));
+    assert_eq!(created.commit, CommitRef::Id(id('2')));
     assert_eq!(created.git_ref, Some(GitRef::Tag("v1.0".to_owned())));
 
     let no_commit = with(&release(), "/commit", Value::Null);
     assert_eq!(
         deployed("Release Hook", &no_commit).commit,
-        CommitName::Name("v1.0".to_owned())
+        CommitRef::Unresolved("v1.0".to_owned())
     );
     for action in ["update", "delete"] {
         let why = why("Release Hook", &with(&release(), "/action", json!(action)));
