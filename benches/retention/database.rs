@@ -1,6 +1,6 @@
 //! A database with many runs of a month ago, all copies of one that is in it.
 
-use sqlx::{AssertSqlSafe, Column, Connection, Executor, PgConnection, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Column, Connection, Executor, PgConnection, Row};
 
 /// Tables with what a run leaves behind, and what tells one copy's row from another's.
 const TABLES: [(&str, &[&str]); 6] = [
@@ -21,17 +21,16 @@ const FIRST: u64 = 100_000_000_000;
 
 /// Another connection than the program's.
 pub enum Database {
-    Sqlite(SqliteConnection),
+    Sqlite(rusqlite::Connection),
     Postgres(PgConnection),
 }
 
 impl Database {
     /// Where one run of a site has ended well.
     pub async fn open(url: &str, site: &str) -> Self {
-        let mut database = if url.starts_with("sqlite:") {
-            Self::Sqlite(SqliteConnection::connect(url).await.unwrap())
-        } else {
-            Self::Postgres(PgConnection::connect(url).await.unwrap())
+        let mut database = match url.strip_prefix("sqlite://") {
+            Some(path) => Self::Sqlite(rusqlite::Connection::open(path).unwrap()),
+            None => Self::Postgres(PgConnection::connect(url).await.unwrap()),
         };
         let run =
             format!("(SELECT MAX(id) FROM runs WHERE site = '{site}' AND state = 'succeeded')");
@@ -95,37 +94,45 @@ impl Database {
     }
 
     async fn execute(&mut self, sql: &str) {
-        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
         match self {
-            Self::Sqlite(connection) => drop(connection.execute(sql).await.unwrap()),
-            Self::Postgres(connection) => drop(connection.execute(sql).await.unwrap()),
+            Self::Sqlite(connection) => connection.execute_batch(sql).unwrap(),
+            Self::Postgres(connection) => {
+                let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+                drop(connection.execute(sql).await.unwrap());
+            }
         }
     }
 
     async fn number(&mut self, sql: &str) -> i64 {
-        let sql = AssertSqlSafe(sql.to_owned());
         match self {
-            Self::Sqlite(connection) => {
-                sqlx::query_scalar(sql).fetch_one(connection).await.unwrap()
-            }
+            Self::Sqlite(connection) => connection.query_row(sql, (), |row| row.get(0)).unwrap(),
             Self::Postgres(connection) => {
+                let sql = AssertSqlSafe(sql.to_owned());
                 sqlx::query_scalar(sql).fetch_one(connection).await.unwrap()
             }
         }
     }
 
     async fn columns(&mut self, table: &str) -> Vec<String> {
-        let sql = AssertSqlSafe(format!("SELECT * FROM {table} LIMIT 1"));
-        fn names<R: Row>(row: &R) -> Vec<String> {
-            let columns = row.columns().iter();
-            columns.map(|column| column.name().to_owned()).collect()
-        }
+        let sql = format!("SELECT * FROM {table} LIMIT 1");
         match self {
             Self::Sqlite(connection) => {
-                names(&sqlx::query(sql).fetch_one(connection).await.unwrap())
+                let statement = connection.prepare(&sql).unwrap();
+                statement
+                    .column_names()
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect()
             }
             Self::Postgres(connection) => {
-                names(&sqlx::query(sql).fetch_one(connection).await.unwrap())
+                let row = sqlx::query(AssertSqlSafe(sql))
+                    .fetch_one(connection)
+                    .await
+                    .unwrap();
+                row.columns()
+                    .iter()
+                    .map(|column| column.name().to_owned())
+                    .collect()
             }
         }
     }

@@ -141,7 +141,7 @@ impl Engine {
             meaning: asked.meaning,
             content_type: came.content_type.to_owned(),
             // Gitee sends its password in the body, too, and no secret is kept.
-            body: config.quotes.body_without_secrets(came.body),
+            body: config.quotes.body_without_secrets(came.body).into(),
             source: came.source,
             sent_at: came.sent_at,
             received_at,

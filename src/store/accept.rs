@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use strum::{EnumString, IntoStaticStr};
 
@@ -53,7 +54,7 @@ pub struct NewDelivery {
     /// The body's content type, without parameters.
     pub content_type: String,
     /// The body as it came.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// How it came.
     pub source: Source,
     /// When the forge sent it, as far as that is known.
@@ -76,7 +77,7 @@ pub struct StoredDelivery {
     /// The body's content type.
     pub content_type: String,
     /// The body as it came.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// How it came.
     pub source: Source,
     /// When it came.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 
 use super::StoreError;
-use super::database::{Database, Row, Transaction, Value};
+use super::database::{Database, Dialect, Row, Transaction, Value};
 
 /// `before:7` or `after:7`: the process kills itself right before the seventh commit that
 /// changes something, or right after it is on disk and before anybody heard of it.
@@ -75,8 +75,12 @@ impl Database for CrashingDatabase {
         self.database.read(sql, params).await
     }
 
-    fn skip_locked(&self) -> &'static str {
-        self.database.skip_locked()
+    async fn scan(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        self.database.scan(sql, params).await
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.database.dialect()
     }
 
     fn is_shared(&self) -> bool {
@@ -109,8 +113,8 @@ impl Transaction for CrashingTransaction {
         Ok(rows)
     }
 
-    fn for_update(&self) -> &'static str {
-        self.tx.for_update()
+    fn dialect(&self) -> Dialect {
+        self.tx.dialect()
     }
 
     async fn advisory_lock(&mut self, names: BTreeSet<String>) -> Result<(), StoreError> {
@@ -122,8 +126,7 @@ impl Transaction for CrashingTransaction {
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        let is_last =
-            self.wrote && self.commits.fetch_add(1, Ordering::SeqCst) + 1 == self.point.commit;
+        let is_last = self.is_last();
         if is_last && !self.point.after {
             die();
         }
@@ -132,6 +135,25 @@ impl Transaction for CrashingTransaction {
             die();
         }
         Ok(())
+    }
+
+    async fn commit_soon(self: Box<Self>) -> Result<(), StoreError> {
+        let is_last = self.is_last();
+        if is_last && !self.point.after {
+            die();
+        }
+        self.tx.commit_soon().await?;
+        if is_last {
+            die();
+        }
+        Ok(())
+    }
+}
+
+impl CrashingTransaction {
+    /// Whether its commit is the one at which the process dies.
+    fn is_last(&self) -> bool {
+        self.wrote && self.commits.fetch_add(1, Ordering::SeqCst) + 1 == self.point.commit
     }
 }
 

@@ -5,8 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::StoreError;
 
@@ -17,8 +19,8 @@ pub enum Value {
     Int(Option<i64>),
     /// A TEXT.
     Text(Option<String>),
-    /// A BLOB or BYTEA.
-    Bytes(Vec<u8>),
+    /// A BLOB or BYTEA. Cloning it copies nothing.
+    Bytes(Bytes),
 }
 
 impl From<i64> for Value {
@@ -38,6 +40,15 @@ fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
+/// The same of a text that is nobody else's: without a NUL, it is not copied.
+fn storable_string(text: String) -> String {
+    if text.contains('\0') {
+        storable(&text)
+    } else {
+        text
+    }
+}
+
 impl From<&str> for Value {
     fn from(value: &str) -> Self {
         Self::Text(Some(storable(value)))
@@ -46,7 +57,7 @@ impl From<&str> for Value {
 
 impl From<String> for Value {
     fn from(value: String) -> Self {
-        Self::Text(Some(storable(&value)))
+        Self::Text(Some(storable_string(value)))
     }
 }
 
@@ -58,7 +69,7 @@ impl From<&String> for Value {
 
 impl From<Option<String>> for Value {
     fn from(value: Option<String>) -> Self {
-        Self::Text(value.as_deref().map(storable))
+        Self::Text(value.map(storable_string))
     }
 }
 
@@ -68,8 +79,8 @@ impl From<Option<&str>> for Value {
     }
 }
 
-impl From<Vec<u8>> for Value {
-    fn from(value: Vec<u8>) -> Self {
+impl From<Bytes> for Value {
+    fn from(value: Bytes) -> Self {
         Self::Bytes(value)
     }
 }
@@ -80,16 +91,24 @@ macro_rules! params {
 }
 pub(crate) use params;
 
-/// One row of an answer.
+/// One row of an answer. The rows of one answer share the names of their columns.
 #[derive(Clone, Debug)]
-pub struct Row(pub Vec<(String, Value)>);
+pub struct Row {
+    columns: Arc<[String]>,
+    values: Vec<Value>,
+}
 
 impl Row {
+    /// A row with a value for each column.
+    pub fn new(columns: Arc<[String]>, values: Vec<Value>) -> Self {
+        Self { columns, values }
+    }
+
     fn value(&self, column: &str) -> Result<&Value, StoreError> {
-        self.0
+        self.columns
             .iter()
-            .find(|(name, _)| name == column)
-            .map(|(_, value)| value)
+            .position(|name| name == column)
+            .and_then(|at| self.values.get(at))
             .ok_or_else(|| StoreError::Corrupt(format!("an answer lacks the column {column}")))
     }
 
@@ -128,7 +147,7 @@ impl Row {
     }
 
     /// A BLOB or BYTEA.
-    pub fn bytes(&self, column: &str) -> Result<Vec<u8>, StoreError> {
+    pub fn bytes(&self, column: &str) -> Result<Bytes, StoreError> {
         match self.value(column)? {
             Value::Bytes(value) => Ok(value.clone()),
             Value::Int(_) | Value::Text(_) => {
@@ -159,16 +178,21 @@ pub trait Database: Send + Sync {
     /// Starts a transaction that may write. Dropped without a commit, it leaves nothing behind.
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
 
-    /// Reads outside any transaction, as of the last commit.
+    /// Reads outside any transaction, as of the last commit: a few rows, found by an index.
     async fn read(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError>;
 
-    /// What a claim appends to skip rows that another replica is just claiming.
-    fn skip_locked(&self) -> &'static str;
+    /// As [`read`](Self::read), for a statement that may go through many rows: nothing else waits for it.
+    async fn scan(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        self.read(sql, params).await
+    }
+
+    /// What differs between the databases that statements are written for.
+    fn dialect(&self) -> Dialect;
 
     /// Whether other processes may be working on the same store.
     fn is_shared(&self) -> bool;
 
-    /// Returns once another process has announced work, or may have while nobody
+    /// Returns once another process has notified of work, or may have while nobody
     /// listened: the first call returns as soon as it listens. For ever pending
     /// where no other process works on the store. One caller at a time.
     async fn notified(&self) -> Result<(), StoreError>;
@@ -183,8 +207,8 @@ pub trait Transaction: Send {
     /// Runs a statement that answers with rows.
     async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError>;
 
-    /// What a SELECT appends so that its rows stay as they are until this transaction is over.
-    fn for_update(&self) -> &'static str;
+    /// What differs between the databases that statements are written for.
+    fn dialect(&self) -> Dialect;
 
     /// Waits for other transactions that took the same names, and holds up those that do so later, until this one is over.
     async fn advisory_lock(&mut self, names: BTreeSet<String>) -> Result<(), StoreError>;
@@ -194,4 +218,35 @@ pub trait Transaction: Send {
 
     /// Makes everything durable at once: on disk when this returns.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
+
+    /// Makes everything visible to later transactions at once, and durable soon: with the next commit,
+    /// or within some milliseconds. For what may be lost in a crash without harm.
+    async fn commit_soon(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// What differs between the databases that statements are written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// One transaction writes at a time.
+    Sqlite,
+    /// Many transactions write at the same time.
+    Postgres,
+}
+
+impl Dialect {
+    /// What a SELECT appends so that its rows stay as they are until the transaction is over.
+    pub fn for_update(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => "FOR UPDATE",
+        }
+    }
+
+    /// What a SELECT from `work` appends to skip rows that another replica is just claiming.
+    pub fn skip_locked(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => "FOR UPDATE OF work SKIP LOCKED",
+        }
+    }
 }

@@ -63,20 +63,22 @@ impl From<sqlx::Error> for StoreError {
                 _ => format!("the database failed: {words}"),
             });
         };
-        let code = database.code().unwrap_or_default();
-        if database
-            .try_downcast_ref::<sqlx::sqlite::SqliteError>()
-            .is_some()
-        {
-            by_sqlite_code(&code, words)
-        } else {
-            by_sqlstate(&code, words)
+        by_sqlstate(&database.code().unwrap_or_default(), words)
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let words = error.to_string();
+        match error.sqlite_error() {
+            Some(failure) => by_sqlite_code(failure.extended_code, words),
+            None => Self::Refused(words),
         }
     }
 }
 
 /// By SQLite's result codes (its page "Result and Error Codes"); an extended code's lowest byte is the primary one.
-fn by_sqlite_code(code: &str, words: String) -> StoreError {
+fn by_sqlite_code(code: i32, words: String) -> StoreError {
     const BUSY: i32 = 5;
     const LOCKED: i32 = 6;
     const READONLY: i32 = 8;
@@ -86,7 +88,7 @@ fn by_sqlite_code(code: &str, words: String) -> StoreError {
     const CONSTRAINT: i32 = 19;
     const MISMATCH: i32 = 20;
     const NOT_A_DATABASE: i32 = 26;
-    match code.parse::<i32>().unwrap_or_default() & 0xff {
+    match code & 0xff {
         BUSY | LOCKED => StoreError::Locked(words),
         READONLY => StoreError::ReadOnly(words),
         FULL => StoreError::Full(words),
@@ -125,17 +127,14 @@ mod tests {
     fn a_code_tells_what_the_operator_is_to_see_to() {
         let short = |error: StoreError| error.in_short();
 
-        assert_eq!(
-            short(by_sqlite_code("13", String::new())),
-            "its disk is full"
-        );
+        assert_eq!(short(by_sqlite_code(13, String::new())), "its disk is full");
         // SQLITE_READONLY_DBMOVED, an extended code.
         assert_eq!(
-            short(by_sqlite_code("1032", String::new())),
+            short(by_sqlite_code(1032, String::new())),
             "it is read-only"
         );
         assert_eq!(
-            short(by_sqlite_code("5", String::new())),
+            short(by_sqlite_code(5, String::new())),
             "another program holds its lock"
         );
         assert_eq!(
@@ -148,7 +147,7 @@ mod tests {
         );
         // SQLITE_IOERR_WRITE; admin_shutdown.
         assert_eq!(
-            short(by_sqlite_code("778", String::new())),
+            short(by_sqlite_code(778, String::new())),
             "it does not answer, or its disk fails"
         );
         assert_eq!(
@@ -159,7 +158,7 @@ mod tests {
 
     #[test]
     fn one_statements_trouble_is_no_outage() {
-        assert!(!by_sqlite_code("18", String::new()).is_outage());
+        assert!(!by_sqlite_code(18, String::new()).is_outage());
         assert!(!by_sqlstate("22021", String::new()).is_outage());
         assert!(!by_sqlstate("40P01", String::new()).is_outage());
         assert!(by_sqlstate("57P03", String::new()).is_outage());

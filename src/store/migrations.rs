@@ -2,43 +2,41 @@
 
 use std::borrow::Cow;
 
+use rusqlite::Connection;
+use rusqlite_migration::{M, Migrations};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
-/// Number, name and statements of each version, in SQLite's words.
-const VERSIONS: &[(i64, &str, &str)] = &[
-    (1, "first", include_str!("schema/0001_first.sql")),
-    (
-        2,
-        "delivery source",
-        include_str!("schema/0002_delivery_source.sql"),
-    ),
-    (3, "observe", include_str!("schema/0003_observe.sql")),
-    (4, "outages", include_str!("schema/0004_outages.sql")),
-    (5, "removal", include_str!("schema/0005_removal.sql")),
-    (6, "narrow", include_str!("schema/0006_narrow.sql")),
-    (7, "planner", include_str!("schema/0007_planner.sql")),
-];
-
-/// The schema for SQLite.
-pub fn sqlite() -> Migrator {
-    migrator(|sql| sql.to_owned())
+/// One version: its number, and its statements for each database.
+struct Version {
+    number: i64,
+    sqlite: &'static str,
+    postgres: &'static str,
 }
 
-/// The schema for PostgreSQL, whose only other word is that for bytes.
+/// Every version, oldest first.
+const VERSIONS: &[Version] = &[Version {
+    number: 1,
+    sqlite: include_str!("schema/sqlite/0001.sql"),
+    postgres: include_str!("schema/postgres/0001.sql"),
+}];
+
+/// Brings a SQLite file up to date. Its version is the file's `user_version`.
+pub fn sqlite(connection: &mut Connection) -> Result<(), rusqlite_migration::Error> {
+    let versions = VERSIONS.iter().map(|version| M::up(version.sqlite));
+    Migrations::from_iter(versions).to_latest(connection)
+}
+
+/// What brings a PostgreSQL database up to date.
 pub fn postgres() -> Migrator {
-    migrator(|sql| sql.replace(" BLOB", " BYTEA"))
-}
-
-fn migrator(dialect: fn(&str) -> String) -> Migrator {
     let migrations: Vec<Migration> = VERSIONS
         .iter()
-        .map(|(version, name, sql)| {
+        .map(|version| {
             Migration::new(
-                *version,
-                Cow::Borrowed(*name),
+                version.number,
+                Cow::Borrowed("schema"),
                 MigrationType::Simple,
-                AssertSqlSafe(dialect(sql)).into_sql_str(),
+                AssertSqlSafe(version.postgres).into_sql_str(),
                 false,
             )
         })

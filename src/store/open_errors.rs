@@ -21,13 +21,13 @@ pub(super) fn no_file(path: &str) -> Option<StoreError> {
 }
 
 /// A SQLite file that does not open.
-pub(super) fn file(path: &str, error: &sqlx::Error) -> StoreError {
+pub(super) fn file(path: &str, error: &rusqlite::Error) -> StoreError {
     let file = Path::new(path);
     let folder = match file.parent() {
         Some(folder) if folder != Path::new("") => folder,
         Some(_) | None => Path::new("."),
     };
-    let words = driver_words(error);
+    let words = error.to_string();
     let advice = if file.is_dir() {
         "it is a directory; name a file in it".to_owned()
     } else if !folder.is_dir() {
@@ -71,13 +71,23 @@ pub(super) fn server(options: &PgConnectOptions, error: &sqlx::Error) -> StoreEr
     ))
 }
 
-/// A database whose tables are not what they should be.
-pub(super) fn tables(name: &str, error: &MigrateError) -> StoreError {
+/// A SQLite file whose tables are not what they should be.
+pub(super) fn tables(path: &str, error: &rusqlite_migration::Error) -> StoreError {
+    use rusqlite_migration::{Error, MigrationDefinitionError};
     let words = match error {
-        MigrateError::VersionMissing(version) => format!(
-            "its tables are of version {version}, which a newer purgehook made; \
-             start that one, or name another database"
-        ),
+        Error::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => {
+            NEWER.to_owned()
+        }
+        Error::RusqliteError { err, .. } => format!("{err}; {FOREIGN}"),
+        other => format!("{other}; {FOREIGN}"),
+    };
+    unprepared(path, &words)
+}
+
+/// A PostgreSQL database whose tables are not what they should be.
+pub(super) fn server_tables(name: &str, error: &MigrateError) -> StoreError {
+    let words = match error {
+        MigrateError::VersionMissing(_) => NEWER.to_owned(),
         MigrateError::VersionMismatch(version) => format!(
             "its tables of version {version} were made by another build; name another database"
         ),
@@ -95,11 +105,18 @@ pub(super) fn tables(name: &str, error: &MigrateError) -> StoreError {
                 Some("25006") => {
                     "it takes no writes: name the primary server, or see to its `default_transaction_read_only`"
                 }
-                Some(_) | None => "is it another program's?",
+                Some(_) | None => FOREIGN,
             };
             format!("{words}; {advice}")
         }
     };
+    unprepared(name, &words)
+}
+
+const NEWER: &str = "its tables are of a newer purgehook; start that one, or name another database";
+const FOREIGN: &str = "is it another program's?";
+
+fn unprepared(name: &str, words: &str) -> StoreError {
     StoreError::Unreachable(format!("cannot prepare the database {name}: {words}"))
 }
 

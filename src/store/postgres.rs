@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Column, Connection, PgPool, Postgres, Row as _, TypeIn
 use tokio::sync::Mutex;
 
 use super::StoreError;
-use super::database::{Database, Row, Transaction, Value};
+use super::database::{Database, Dialect, Row, Transaction, Value};
 use super::open_errors;
 
 /// Connections a replica holds at most, besides the one that listens.
@@ -42,6 +42,10 @@ const SESSION: &str = "
     SET plan_cache_mode = 'force_custom_plan';
     SELECT set_config('synchronous_commit', 'on', false)
     WHERE current_setting('synchronous_commit') = 'off'";
+
+/// Has this transaction's commit not wait for the disk. A later one that waits makes it durable, too: PostgreSQL
+/// writes commits to its log in their order.
+const COMMIT_SOON: &str = "SET LOCAL synchronous_commit = off";
 
 /// The channel on which replicas tell each other of work. Their names are the payload.
 const CHANNEL: &str = "purgehook_work";
@@ -88,7 +92,7 @@ impl PostgresDatabase {
             .await
             .map_err(|error| {
                 let name = options.get_database().unwrap_or(options.get_username());
-                open_errors::tables(name, &error)
+                open_errors::server_tables(name, &error)
             })?;
         let name: String =
             limited(sqlx::query_scalar("SELECT gen_random_uuid()::text").fetch_one(&pool)).await?;
@@ -163,12 +167,11 @@ impl Database for PostgresDatabase {
     }
 
     async fn read(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        let rows = limited(bind(sql, params).fetch_all(&self.pool)).await?;
-        rows.iter().map(row).collect()
+        rows(&limited(bind(sql, params).fetch_all(&self.pool)).await?)
     }
 
-    fn skip_locked(&self) -> &'static str {
-        "FOR UPDATE OF work SKIP LOCKED"
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
     }
 
     fn is_shared(&self) -> bool {
@@ -216,12 +219,11 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        let rows = limited(bind(sql, params).fetch_all(&mut *self.tx)).await?;
-        rows.iter().map(row).collect()
+        rows(&limited(bind(sql, params).fetch_all(&mut *self.tx)).await?)
     }
 
-    fn for_update(&self) -> &'static str {
-        "FOR UPDATE"
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
     }
 
     async fn advisory_lock(&mut self, names: BTreeSet<String>) -> Result<(), StoreError> {
@@ -250,6 +252,11 @@ impl Transaction for PostgresTransaction {
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
         limited(self.tx.commit()).await
     }
+
+    async fn commit_soon(mut self: Box<Self>) -> Result<(), StoreError> {
+        limited(sqlx::raw_sql(COMMIT_SOON).execute(&mut *self.tx)).await?;
+        limited(self.tx.commit()).await
+    }
 }
 
 type Query = sqlx::query::Query<'static, Postgres, sqlx::postgres::PgArguments>;
@@ -261,23 +268,40 @@ fn bind(sql: &str, params: Vec<Value>) -> Query {
         query = match param {
             Value::Int(value) => query.bind(value),
             Value::Text(value) => query.bind(value),
-            Value::Bytes(value) => query.bind(value),
+            Value::Bytes(value) => query.bind(value.to_vec()),
         };
     }
     query
 }
 
-fn row(row: &PgRow) -> Result<Row, StoreError> {
+/// The rows of one answer.
+fn rows(rows: &[PgRow]) -> Result<Vec<Row>, StoreError> {
+    let Some(first) = rows.first() else {
+        return Ok(Vec::new());
+    };
+    let columns: Arc<[String]> = first
+        .columns()
+        .iter()
+        .map(|column| column.name().to_owned())
+        .collect();
+    let row = |row: &PgRow| Ok(Row::new(Arc::clone(&columns), values(row)?));
+    rows.iter().map(row).collect()
+}
+
+fn values(row: &PgRow) -> Result<Vec<Value>, StoreError> {
     let mut values = Vec::with_capacity(row.columns().len());
     for column in row.columns() {
         let at = column.ordinal();
         let raw = row.try_get_raw(at)?;
-        let value = match raw.type_info().name() {
+        values.push(match raw.type_info().name() {
             "INT8" => Value::Int(row.try_get(at)?),
-            "BYTEA" => Value::Bytes(row.try_get::<Option<Vec<u8>>, _>(at)?.unwrap_or_default()),
+            "BYTEA" => Value::Bytes(
+                row.try_get::<Option<Vec<u8>>, _>(at)?
+                    .unwrap_or_default()
+                    .into(),
+            ),
             _ => Value::Text(row.try_get(at)?),
-        };
-        values.push((column.name().to_owned(), value));
+        });
     }
-    Ok(Row(values))
+    Ok(values)
 }

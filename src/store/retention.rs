@@ -213,7 +213,7 @@ async fn runs(
         .query(
             &format!(
                 "SELECT id, delivery FROM runs WHERE id IN ({listed}) AND state <> 'pending' ORDER BY id {}",
-                tx.for_update()
+                tx.dialect().for_update()
             ),
             values,
         )

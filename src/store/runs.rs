@@ -384,7 +384,7 @@ pub(super) async fn find(tx: &mut dyn Transaction, id: &RunId) -> Result<Option<
         .query(
             &format!(
                 "SELECT {COLUMNS} FROM runs WHERE id = $1 {}",
-                tx.for_update()
+                tx.dialect().for_update()
             ),
             params![&id.0],
         )
@@ -413,7 +413,7 @@ pub(super) async fn of_delivery(
         .query(
             &format!(
                 "SELECT {COLUMNS} FROM runs WHERE delivery = $1 ORDER BY id {}",
-                tx.for_update()
+                tx.dialect().for_update()
             ),
             params![delivery],
         )

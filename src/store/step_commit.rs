@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::database::{Transaction, Value, params};
+use super::database::{Dialect, Transaction, Value, params};
 use super::purges::{Migration, PurgeUpdate};
 use super::tasks::StoredTask;
 use super::work_queue::{Disposition, Lease, WorkKey, apply_disposition, enqueue, enqueue_submits};
@@ -126,7 +126,7 @@ async fn keep_in_order(
     lease: &Lease,
     writes: &[Write],
 ) -> Result<(), StoreError> {
-    if tx.for_update().is_empty() {
+    if tx.dialect() == Dialect::Sqlite {
         return Ok(());
     }
     let mut items = BTreeSet::from([lease.key.text()]);
@@ -158,7 +158,7 @@ async fn keep_in_order(
     let sql = format!(
         "SELECT id FROM work WHERE id IN ({}) ORDER BY id {}",
         places.join(", "),
-        tx.for_update()
+        tx.dialect().for_update()
     );
     tx.query(&sql, items.into_iter().map(Value::from).collect())
         .await?;

@@ -224,7 +224,7 @@ impl Store {
                      RETURNING id, due_at, attempts, wishes, (
                          SELECT {CROWD} FROM (SELECT 1) AS one
                          LEFT JOIN runs ON runs.id = {RUN_OF_WORK}) AS concurrency_key",
-                    self.database.skip_locked()
+                    self.database.dialect().skip_locked()
                 ),
                 params,
             )

@@ -5,9 +5,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use purgehook::store::{Database, Row, StoreError, Transaction, Value};
+use purgehook::store::{Database, Dialect, Row, StoreError, Transaction, Value};
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, StatementStatus};
@@ -23,6 +24,9 @@ thread_local! {
     /// What stores ask of their databases on this thread, where somebody wants to know.
     static ASKED: RefCell<Option<Statements>> = const { RefCell::new(None) };
 }
+
+/// How long what nobody waits for may take until it is durable.
+const SOON: Duration = Duration::from_millis(20);
 
 /// Statements, with some of what was bound to each.
 pub type Statements = BTreeMap<String, Vec<Vec<Value>>>;
@@ -82,13 +86,13 @@ CREATE TEMP TABLE past AS
         UNION ALL SELECT printf('00%024d', id + 1), at + 1000 FROM past LIMIT 500)
     SELECT id, at FROM past;
 INSERT INTO deliveries
-    (id, forge, forge_delivery, event, stream, meaning, content_type, body, received_at)
-    SELECT id, 'host', id, 'push', 'acme/website refs/heads/main', id, '', '', at FROM past;
+    (id, forge, forge_delivery, event, stream, meaning, content_type, body, source, received_at)
+    SELECT id, 'host', id, 'push', 'acme/website refs/heads/main', id, '', '', 'webhook', at FROM past;
 INSERT INTO runs
-    (id, site, forge, repo, git_ref, commit_id, delivery, origin, bases, state, step, summary, problems,
+    (id, site, forge, repo, git_ref, commit_id, delivery, origin, bases, state, step, summary, problems, notes, observed,
      created_at, deadline, ended_at)
     SELECT id, 'www', 'host', 'acme/website', 'refs/heads/old', id, id, 'push', '[]', 'succeeded', 'ended',
-        '', '[]', at, at, at FROM past;
+        '', '[]', '[]', 0, at, at, at FROM past;
 INSERT INTO purges (run, seq, cdn, account, kind, target, rule, state, task, attempts)
     SELECT id, 1, 'edge', 'edge', 'url', 'https://www.example.com/a.html', 'pages', 'done', id, 1 FROM past;
 INSERT INTO tasks (id, account, cdn, kind, state, vendor_id, size, submitted_at, deadline, ended_at)
@@ -145,6 +149,8 @@ pub struct Disk {
     trouble: Mutex<u32>,
     /// Transactions that failed at their end.
     failures: Mutex<usize>,
+    /// Whose writes are visible and not durable yet, as its process asked for: they are gone if it dies.
+    soon: Mutex<Option<Arc<Process>>>,
     chance: Chance,
 }
 
@@ -159,6 +165,7 @@ impl Disk {
             time,
             trouble: Mutex::new(0),
             failures: Mutex::new(0),
+            soon: Mutex::new(None),
             chance: Chance::new(chance.seed()),
         })
     }
@@ -195,11 +202,27 @@ impl Disk {
     /// Does something with the connection. Nobody waits meanwhile.
     fn on<T>(&self, work: impl FnOnce(&Connection) -> T) -> T {
         let connection = self.connection.lock().unwrap();
-        work(
-            connection
-                .as_ref()
-                .expect("it is given back at the end only"),
-        )
+        let connection = connection
+            .as_ref()
+            .expect("it is given back at the end only");
+        let mut soon = self.soon.lock().unwrap();
+        if soon.as_ref().is_some_and(|process| process.is_dead()) {
+            connection.execute_batch("ROLLBACK").unwrap();
+            *soon = None;
+        }
+        drop(soon);
+        work(connection)
+    }
+
+    /// Makes durable what was to be so soon, or loses it to a failing disk.
+    fn commit_what_is_soon(&self) {
+        let in_trouble = self.is_in_trouble();
+        self.on(|connection| {
+            if self.soon.lock().unwrap().take().is_some() {
+                let how = if in_trouble { "ROLLBACK" } else { "COMMIT" };
+                connection.execute_batch(how).unwrap();
+            }
+        });
     }
 
     fn is_in_trouble(&self) -> bool {
@@ -210,7 +233,11 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        LEFT_BEHIND.set(self.connection.get_mut().unwrap().take());
+        let connection = self.connection.get_mut().unwrap().take();
+        if let (Some(connection), Some(_)) = (&connection, self.soon.get_mut().unwrap().take()) {
+            connection.execute_batch("ROLLBACK").unwrap();
+        }
+        LEFT_BEHIND.set(connection);
     }
 }
 
@@ -260,7 +287,7 @@ fn emptied(connection: &Connection) {
 
 /// The versions of the schema, oldest first.
 fn schema() -> Vec<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/schema");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/schema/sqlite");
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -289,7 +316,10 @@ impl Database for Opened {
         }
         // Nothing waits for anything until the end of a transaction, so there is one at a time.
         let changes = self.disk.on(|connection| {
-            connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+            if self.disk.soon.lock().unwrap().is_none() {
+                connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+            }
+            connection.execute_batch("SAVEPOINT part").unwrap();
             connection.total_changes()
         });
         Ok(Box::new(Open {
@@ -307,8 +337,8 @@ impl Database for Opened {
         self.disk.on(|connection| query(connection, sql, params))
     }
 
-    fn skip_locked(&self) -> &'static str {
-        ""
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
     }
 
     fn is_shared(&self) -> bool {
@@ -337,18 +367,40 @@ impl Open {
         }
     }
 
-    fn end(&mut self, how: &str) {
-        self.disk
-            .on(|connection| connection.execute_batch(how))
-            .unwrap();
+    /// Ends it; what others want durable soon goes with it if it is kept.
+    fn end(&mut self, how: End) {
+        self.disk.on(|connection| {
+            let mut soon = self.disk.soon.lock().unwrap();
+            if how == End::Undone {
+                connection.execute_batch("ROLLBACK TO part").unwrap();
+            }
+            connection.execute_batch("RELEASE part").unwrap();
+            match how {
+                End::Durable => {
+                    connection.execute_batch("COMMIT").unwrap();
+                    *soon = None;
+                }
+                End::Undone if soon.is_none() => connection.execute_batch("COMMIT").unwrap(),
+                End::Undone => {}
+                End::Soon => *soon = Some(Arc::clone(&self.process)),
+            }
+        });
         self.over = true;
     }
+}
+
+/// How a transaction ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Durable,
+    Soon,
+    Undone,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         if !self.over {
-            self.end("ROLLBACK");
+            self.end(End::Undone);
         }
     }
 }
@@ -370,8 +422,8 @@ impl Transaction for Open {
         self.disk.on(|connection| query(connection, sql, params))
     }
 
-    fn for_update(&self) -> &'static str {
-        ""
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
     }
 
     async fn advisory_lock(&mut self, _: BTreeSet<String>) -> Result<(), StoreError> {
@@ -383,32 +435,68 @@ impl Transaction for Open {
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
-        let changed = self.disk.on(Connection::total_changes) - self.changes;
+        let changed = self.changed();
         if changed == 0 {
-            self.end("COMMIT");
+            self.end(End::Undone);
             return Ok(());
         }
         if self.process.dies("before a commit") {
-            self.end("ROLLBACK");
+            self.end(End::Undone);
             std::future::pending::<()>().await;
         }
         if self.disk.is_in_trouble() {
             // Half of them are on disk all the same: the connection broke off after the work.
             let done = self.disk.chance.one_in(2);
-            self.end(if done { "COMMIT" } else { "ROLLBACK" });
+            self.end(if done { End::Durable } else { End::Undone });
             *self.disk.failures.lock().unwrap() += 1;
             self.look();
             return Err(full());
         }
-        self.end("COMMIT");
+        self.end(End::Durable);
+        self.committed(changed).await;
+        Ok(())
+    }
+
+    async fn commit_soon(mut self: Box<Self>) -> Result<(), StoreError> {
+        let changed = self.changed();
+        if changed == 0 {
+            self.end(End::Undone);
+            return Ok(());
+        }
+        if self.process.dies("before a commit that nobody waits for") {
+            self.end(End::Undone);
+            std::future::pending::<()>().await;
+        }
+        // What one of several processes leaves to the database does not die with it.
+        if self.disk.is_shared {
+            self.end(End::Durable);
+        } else {
+            self.end(End::Soon);
+            let disk = Arc::clone(&self.disk);
+            tokio::spawn(async move {
+                tokio::time::sleep(SOON).await;
+                disk.commit_what_is_soon();
+            });
+        }
+        self.committed(changed).await;
+        Ok(())
+    }
+}
+
+impl Open {
+    /// Rows changed so far.
+    fn changed(&self) -> u64 {
+        self.disk.on(Connection::total_changes) - self.changes
+    }
+
+    async fn committed(&self, rows: u64) {
         let (now, name) = (self.disk.time.now(), &self.process.name);
         self.disk
             .trace
-            .tell(now, &format!("{name} commits {changed} rows"));
+            .tell(now, &format!("{name} commits {rows} rows"));
         self.look();
         self.process.point("after a commit").await;
         self.process.others().await;
-        Ok(())
     }
 }
 
@@ -423,7 +511,7 @@ fn failed(error: rusqlite::Error) -> StoreError {
 fn query(connection: &Connection, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
     let mut statement = connection.prepare_cached(sql).map_err(failed)?;
     bind(&mut statement, params)?;
-    let names: Vec<String> = statement
+    let names: Arc<[String]> = statement
         .column_names()
         .iter()
         .map(ToString::to_string)
@@ -439,12 +527,12 @@ fn query(connection: &Connection, sql: &str, params: Vec<Value>) -> Result<Vec<R
                 ValueRef::Text(text) => {
                     Value::Text(Some(String::from_utf8(text.to_vec()).unwrap()))
                 }
-                ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
+                ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec().into()),
                 ValueRef::Real(number) => panic!("{name} is the fraction {number}"),
             };
-            values.push((name.clone(), value));
+            values.push(value);
         }
-        found.push(Row(values));
+        found.push(Row::new(Arc::clone(&names), values));
     }
     Ok(found)
 }
@@ -457,7 +545,7 @@ fn bind(statement: &mut rusqlite::Statement<'_>, params: Vec<Value>) -> Result<(
         match &params[number - 1] {
             Value::Int(value) => statement.raw_bind_parameter(place, value),
             Value::Text(value) => statement.raw_bind_parameter(place, value),
-            Value::Bytes(value) => statement.raw_bind_parameter(place, value),
+            Value::Bytes(value) => statement.raw_bind_parameter(place, &value[..]),
         }
         .map_err(failed)?;
     }

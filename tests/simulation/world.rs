@@ -120,7 +120,7 @@ pub fn take_from_a_log() {
             stream: "acme/website refs/heads/main".to_owned(),
             meaning: "a to b".to_owned(),
             content_type: "application/json".to_owned(),
-            body: Vec::new(),
+            body: Vec::new().into(),
             source: Source::Log,
             sent_at: time.now(),
             received_at: time.now(),

@@ -1,5 +1,6 @@
 //! The databases a test runs on, and what tests put into them.
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use purgehook::event::{CommitRef, GitRef, RepoPath};
 use purgehook::purge::{Mode, PlannedPurge, PurgeKind, PurgeState};
@@ -83,7 +84,7 @@ pub fn delivery(number: u32, forge_delivery: &str, meaning: &str) -> NewDelivery
         stream: "acme/website refs/heads/main".to_owned(),
         meaning: meaning.to_owned(),
         content_type: "application/json".to_owned(),
-        body: b"{}".to_vec(),
+        body: Bytes::from_static(b"{}"),
         source: Source::Webhook,
         sent_at: at(0),
         received_at: at(0),

@@ -52,12 +52,12 @@ async fn end(store: &Store, number: u32, state: RunState) {
 async fn a_delivery_comes_back_as_it_was_put_in(opened: Opened) {
     let store = &opened.store;
     let mut new = delivery(1, "f-1", "A to B");
-    new.body = vec![0, 1, 0xff, b'{'];
+    new.body = vec![0, 1, 0xff, b'{'].into();
 
     assert_eq!(accept(store, new).await, Accepted::New);
 
     let kept = store.delivery("D0001").await.unwrap().unwrap();
-    assert_eq!(kept.body, [0, 1, 0xff, b'{']);
+    assert_eq!(kept.body[..], [0, 1, 0xff, b'{']);
     assert_eq!(kept.forge, "github");
     assert_eq!(kept.forge_delivery.as_deref(), Some("f-1"));
     assert_eq!(kept.event, "push");

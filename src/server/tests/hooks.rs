@@ -30,7 +30,7 @@ async fn a_push_is_accepted_with_its_delivery_and_links_to_its_runs() {
         format!("https://purge.example.com/hook/runs/{id}")
     );
     let delivery = server.engine.store().delivery(words(&body, "delivery"));
-    assert_eq!(delivery.await.unwrap().unwrap().body, b"main");
+    assert_eq!(delivery.await.unwrap().unwrap().body, b"main".as_slice());
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::{Method, RequestBuilder};
 use tempfile::TempDir;
@@ -33,8 +34,8 @@ use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
 use crate::run::{Origin, Run, RunId, RunState, Step};
 use crate::settings::Environment;
 use crate::store::{
-    Database, Disposition, NewDelivery, PurgeKey, PurgeUpdate, Row, Source, Store, StoreError,
-    Transaction, Value, WorkKey, Write,
+    Database, Dialect, Disposition, NewDelivery, PurgeKey, PurgeUpdate, Row, Source, Store,
+    StoreError, Transaction, Value, WorkKey, Write,
 };
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -167,8 +168,8 @@ impl Database for OutOfOrder {
         Err(StoreError::Unreachable("disk full at /var/lib".to_owned()))
     }
 
-    fn skip_locked(&self) -> &'static str {
-        ""
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
     }
 
     fn is_shared(&self) -> bool {
@@ -328,7 +329,7 @@ impl Server {
             stream: format!("acme/website refs/heads/{branch}"),
             meaning: delivery.clone(),
             content_type: "application/json".to_owned(),
-            body: b"{}".to_vec(),
+            body: Bytes::from_static(b"{}"),
             source: Source::Webhook,
             sent_at: now,
             received_at: now,

@@ -11,7 +11,10 @@ CREATE TABLE deliveries (
     -- What it says about it: the same twice is the same push.
     meaning        TEXT NOT NULL,
     content_type   TEXT NOT NULL,
-    body           BLOB NOT NULL,
+    body           BYTEA NOT NULL,
+    -- How it reached purgehook: as a 'webhook', whose signature fitted the body, or out of the
+    -- forge's own 'log', over an authenticated connection.
+    source         TEXT NOT NULL,
     received_at    BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX deliveries_by_forge_id ON deliveries (forge, forge_delivery);
@@ -37,6 +40,10 @@ CREATE TABLE runs (
     proof      TEXT,
     -- A JSON list of sentences.
     problems   TEXT NOT NULL,
+    -- A JSON list of sentences: what else there is to know about its plan.
+    notes      TEXT NOT NULL,
+    -- Whether the run only found out what it would purge.
+    observed   BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     deadline   BIGINT NOT NULL,
     ended_at   BIGINT
@@ -45,8 +52,10 @@ CREATE INDEX runs_by_site ON runs (site, id);
 CREATE INDEX runs_by_state ON runs (state, id);
 CREATE INDEX runs_by_commit ON runs (commit_id, id);
 CREATE INDEX runs_by_delivery ON runs (delivery);
-
 CREATE INDEX runs_by_cover ON runs (covered_by);
+CREATE INDEX runs_by_ref ON runs (site, git_ref, id);
+-- What is over, by when it ended: what is old enough is found without a look at the rest.
+CREATE INDEX runs_by_end ON runs (ended_at) WHERE ended_at IS NOT NULL;
 
 -- Per site: the commits whose content a cache may still hold, and, once a run
 -- has purged what they differ in, until when they are counted all the same.
@@ -63,7 +72,9 @@ CREATE TABLE held (
 -- Counts the changes to what a site holds, so that two runs can't plan on the same knowledge.
 CREATE TABLE held_versions (
     site    TEXT PRIMARY KEY,
-    version BIGINT NOT NULL
+    version BIGINT NOT NULL,
+    -- The run that is finding out what changed for the site, while the site's others wait.
+    planner TEXT
 );
 
 -- A run's change set, as a JSON list of [kind, path].
@@ -109,7 +120,8 @@ CREATE TABLE tasks (
     deadline     BIGINT NOT NULL,
     ended_at     BIGINT
 );
-CREATE INDEX tasks_by_account ON tasks (account, state, id);
+CREATE INDEX tasks_by_state ON tasks (account, kind, state, id);
+CREATE INDEX tasks_by_end ON tasks (ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX tasks_by_day ON tasks (account, kind, submitted_at);
 
 -- What commits should show, and what they were told.
@@ -135,3 +147,27 @@ CREATE TABLE work (
     lease_until BIGINT
 );
 CREATE INDEX work_by_due ON work (due_at);
+
+-- Upstreams (accounts with CDNs, forges) that have not answered since: one row while it lasts.
+CREATE TABLE outages (
+    upstream TEXT PRIMARY KEY,
+    -- Requests in a row that came to nothing.
+    failures BIGINT NOT NULL,
+    since    BIGINT NOT NULL,
+    -- Nothing is asked of it before this moment.
+    until    BIGINT,
+    -- Whether somebody is trying whether it answers again; `until` is when that counts as failed.
+    probing  BIGINT NOT NULL DEFAULT 0,
+    error    TEXT NOT NULL
+);
+
+-- When the next request of a kind may go out, in microseconds since 1970: all processes share one rate.
+CREATE TABLE rates (
+    name    TEXT PRIMARY KEY,
+    next_at BIGINT NOT NULL
+);
+
+-- Runs that were removed and whose purges still have to follow, some at a time.
+CREATE TABLE removals (
+    run TEXT PRIMARY KEY
+);

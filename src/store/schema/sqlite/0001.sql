@@ -1,0 +1,173 @@
+-- What is kept. Times are milliseconds since 1970; ids are ULIDs, which sort by time.
+
+-- Webhook requests that passed verification.
+CREATE TABLE deliveries (
+    id             TEXT PRIMARY KEY,
+    forge          TEXT NOT NULL,
+    forge_delivery TEXT,
+    event          TEXT NOT NULL,
+    -- Repository and ref: what the delivery is about.
+    stream         TEXT NOT NULL,
+    -- What it says about it: the same twice is the same push.
+    meaning        TEXT NOT NULL,
+    content_type   TEXT NOT NULL,
+    body           BLOB NOT NULL,
+    -- How it reached purgehook: as a 'webhook', whose signature fitted the body, or out of the
+    -- forge's own 'log', over an authenticated connection.
+    source         TEXT NOT NULL,
+    received_at    BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX deliveries_by_forge_id ON deliveries (forge, forge_delivery);
+CREATE INDEX deliveries_by_stream ON deliveries (forge, stream, id);
+
+CREATE TABLE runs (
+    id         TEXT PRIMARY KEY,
+    site       TEXT NOT NULL,
+    forge      TEXT NOT NULL,
+    repo       TEXT NOT NULL,
+    git_ref    TEXT NOT NULL,
+    before_id  TEXT,
+    commit_id  TEXT NOT NULL,
+    delivery   TEXT,
+    origin     TEXT NOT NULL,
+    covered_by TEXT,
+    -- A JSON list of commits.
+    bases      TEXT NOT NULL,
+    held_version BIGINT,
+    state      TEXT NOT NULL,
+    step       TEXT NOT NULL,
+    summary    TEXT NOT NULL,
+    proof      TEXT,
+    -- A JSON list of sentences.
+    problems   TEXT NOT NULL,
+    -- A JSON list of sentences: what else there is to know about its plan.
+    notes      TEXT NOT NULL,
+    -- Whether the run only found out what it would purge.
+    observed   BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    deadline   BIGINT NOT NULL,
+    ended_at   BIGINT
+);
+CREATE INDEX runs_by_site ON runs (site, id);
+CREATE INDEX runs_by_state ON runs (state, id);
+CREATE INDEX runs_by_commit ON runs (commit_id, id);
+CREATE INDEX runs_by_delivery ON runs (delivery);
+CREATE INDEX runs_by_cover ON runs (covered_by);
+CREATE INDEX runs_by_ref ON runs (site, git_ref, id);
+-- What is over, by when it ended: what is old enough is found without a look at the rest.
+CREATE INDEX runs_by_end ON runs (ended_at) WHERE ended_at IS NOT NULL;
+
+-- Per site: the commits whose content a cache may still hold, and, once a run
+-- has purged what they differ in, until when they are counted all the same.
+CREATE TABLE held (
+    site       TEXT NOT NULL,
+    commit_id  TEXT NOT NULL,
+    added_at   BIGINT NOT NULL,
+    -- The site's version at which it was held last.
+    version    BIGINT NOT NULL,
+    until      BIGINT,
+    PRIMARY KEY (site, commit_id)
+);
+
+-- Counts the changes to what a site holds, so that two runs can't plan on the same knowledge.
+CREATE TABLE held_versions (
+    site    TEXT PRIMARY KEY,
+    version BIGINT NOT NULL,
+    -- The run that is finding out what changed for the site, while the site's others wait.
+    planner TEXT
+);
+
+-- A run's change set, as a JSON list of [kind, path].
+CREATE TABLE run_changes (
+    run   TEXT PRIMARY KEY,
+    files TEXT NOT NULL
+);
+
+CREATE TABLE purges (
+    run      TEXT NOT NULL,
+    seq      BIGINT NOT NULL,
+    cdn      TEXT NOT NULL,
+    account  TEXT NOT NULL,
+    kind     TEXT NOT NULL,
+    mode     TEXT,
+    target   TEXT NOT NULL,
+    rule     TEXT NOT NULL,
+    path     TEXT,
+    state    TEXT NOT NULL,
+    task     TEXT,
+    error    TEXT,
+    attempts BIGINT NOT NULL,
+    -- The largest batch it may be sent in, while a bad one among others is being found.
+    batch_cap BIGINT,
+    PRIMARY KEY (run, seq)
+);
+CREATE INDEX purges_to_submit ON purges (account, kind, state, run, seq);
+CREATE INDEX purges_by_task ON purges (task);
+
+-- Batches that were handed to a CDN, or were about to be.
+CREATE TABLE tasks (
+    id           TEXT PRIMARY KEY,
+    account      TEXT NOT NULL,
+    cdn          TEXT NOT NULL,
+    kind         TEXT NOT NULL,
+    mode         TEXT,
+    state        TEXT NOT NULL,
+    vendor_id    TEXT,
+    error        TEXT,
+    -- How many targets were handed over.
+    size         BIGINT NOT NULL,
+    submitted_at BIGINT NOT NULL,
+    deadline     BIGINT NOT NULL,
+    ended_at     BIGINT
+);
+CREATE INDEX tasks_by_state ON tasks (account, kind, state, id);
+CREATE INDEX tasks_by_end ON tasks (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX tasks_by_day ON tasks (account, kind, submitted_at);
+
+-- What commits should show, and what they were told.
+CREATE TABLE statuses (
+    run         TEXT NOT NULL,
+    seq         BIGINT NOT NULL,
+    state       TEXT NOT NULL,
+    description TEXT NOT NULL,
+    wanted_at   BIGINT NOT NULL,
+    posted_at   BIGINT,
+    error       TEXT,
+    PRIMARY KEY (run, seq)
+);
+
+-- What is to be done next, and when. One row a subject; the row's life is the queue.
+CREATE TABLE work (
+    id          TEXT PRIMARY KEY,
+    due_at      BIGINT NOT NULL,
+    attempts    BIGINT NOT NULL,
+    -- Counts the times someone asked for it, so that a wish made while it is in hand is not lost.
+    wishes      BIGINT NOT NULL,
+    lease       TEXT,
+    lease_until BIGINT
+);
+CREATE INDEX work_by_due ON work (due_at);
+
+-- Upstreams (accounts with CDNs, forges) that have not answered since: one row while it lasts.
+CREATE TABLE outages (
+    upstream TEXT PRIMARY KEY,
+    -- Requests in a row that came to nothing.
+    failures BIGINT NOT NULL,
+    since    BIGINT NOT NULL,
+    -- Nothing is asked of it before this moment.
+    until    BIGINT,
+    -- Whether somebody is trying whether it answers again; `until` is when that counts as failed.
+    probing  BIGINT NOT NULL DEFAULT 0,
+    error    TEXT NOT NULL
+);
+
+-- When the next request of a kind may go out, in microseconds since 1970: all processes share one rate.
+CREATE TABLE rates (
+    name    TEXT PRIMARY KEY,
+    next_at BIGINT NOT NULL
+);
+
+-- Runs that were removed and whose purges still have to follow, some at a time.
+CREATE TABLE removals (
+    run TEXT PRIMARY KEY
+);

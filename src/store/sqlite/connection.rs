@@ -1,0 +1,184 @@
+//! Connections to one SQLite file, and statements on them.
+//!
+//! Statements run where they are called: a hop to another thread costs more than most of them do.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags, Statement};
+
+use super::super::StoreError;
+use super::super::database::{Row, Value};
+
+/// How long to wait for another program's lock, such as a backup's.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait between two attempts at a file that another program has locked.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+/// Idle connections for reading that are kept.
+const IDLE_READERS: usize = 4;
+/// Prepared statements that a connection keeps: more than the store has.
+const PREPARED_STATEMENTS: usize = 256;
+/// Pages in the log after which a commit copies them back into the file. SQLite's default is 1,000, which
+/// a busy second fills several times over with the same few pages.
+const CHECKPOINT_PAGES: u32 = 4_000;
+
+/// What a connection is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Write,
+    Read,
+}
+
+/// Opens a connection.
+pub(super) fn open(path: &str, access: Access) -> Result<Connection, rusqlite::Error> {
+    let flags = match access {
+        Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+    };
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    // Whoever finds the file locked waits without holding a thread (`patiently`).
+    connection.busy_timeout(Duration::ZERO)?;
+    connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
+    // Beyond 64 kB, a savepoint's journal would go to a file in a temporary folder, payloads and all.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    if access == Access::Write {
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    }
+    Ok(connection)
+}
+
+/// Opens the connection that writes, as soon as no other program holds the file.
+pub(super) async fn open_patiently(path: &str) -> Result<Connection, rusqlite::Error> {
+    let began = Instant::now();
+    loop {
+        match open(path, Access::Write) {
+            Err(error) if is_locked(&error) && began.elapsed() < BUSY_TIMEOUT => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+fn is_locked(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
+    )
+}
+
+/// Does something again and again while another program holds the file, for [`BUSY_TIMEOUT`] at most.
+pub(super) async fn patiently<T>(
+    mut attempt: impl FnMut() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let began = Instant::now();
+    loop {
+        match attempt() {
+            Err(StoreError::Locked(_)) if began.elapsed() < BUSY_TIMEOUT => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+/// Connections for reading, opened as they are needed.
+pub(super) struct Readers {
+    path: String,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    pub fn new(path: String) -> Self {
+        Self {
+            path,
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Reads as of the last commit.
+    pub fn query(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>, StoreError> {
+        let idle = self.lock().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => open(&self.path, Access::Read)?,
+        };
+        let rows = query(&connection, sql, params);
+        // After trouble with the file, the next reader opens it anew.
+        if rows.is_ok() {
+            let mut idle = self.lock();
+            if idle.len() < IDLE_READERS {
+                idle.push(connection);
+            }
+        }
+        rows
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs a statement; the number of rows it touched.
+pub(super) fn execute(
+    connection: &Connection,
+    sql: &str,
+    params: &[Value],
+) -> Result<u64, StoreError> {
+    let mut statement = connection.prepare_cached(&numbered(sql))?;
+    bind(&mut statement, params)?;
+    Ok(u64::try_from(statement.raw_execute()?).unwrap_or_default())
+}
+
+/// Runs a statement that answers with rows.
+pub(super) fn query(
+    connection: &Connection,
+    sql: &str,
+    params: &[Value],
+) -> Result<Vec<Row>, StoreError> {
+    let mut statement = connection.prepare_cached(&numbered(sql))?;
+    bind(&mut statement, params)?;
+    let columns: Arc<[String]> = statement
+        .column_names()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    let mut found = Vec::new();
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        let values = (0..columns.len()).map(|at| Ok(value(row.get_ref(at)?)));
+        let values = values.collect::<Result<_, rusqlite::Error>>()?;
+        found.push(Row::new(Arc::clone(&columns), values));
+    }
+    Ok(found)
+}
+
+/// To SQLite, `$7` is a name, numbered by where it stands first; `?7` is the seventh parameter.
+fn numbered(sql: &str) -> String {
+    sql.replace('$', "?")
+}
+
+fn bind(statement: &mut Statement<'_>, params: &[Value]) -> Result<(), rusqlite::Error> {
+    for (at, value) in (1..).zip(params) {
+        match value {
+            Value::Int(value) => statement.raw_bind_parameter(at, value)?,
+            Value::Text(value) => statement.raw_bind_parameter(at, value)?,
+            Value::Bytes(value) => statement.raw_bind_parameter(at, &value[..])?,
+        }
+    }
+    Ok(())
+}
+
+fn value(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Int(None),
+        ValueRef::Integer(value) => Value::Int(Some(value)),
+        // No column of ours is one, nor is any result.
+        ValueRef::Real(value) => Value::Text(Some(value.to_string())),
+        ValueRef::Text(text) => Value::Text(Some(String::from_utf8_lossy(text).into_owned())),
+        ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec().into()),
+    }
+}

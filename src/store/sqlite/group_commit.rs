@@ -1,0 +1,501 @@
+//! The one connection that writes, and transactions that share a commit.
+//!
+//! A commit waits for the disk, which may take long, and nobody else can write meanwhile. So
+//! transactions are savepoints of a larger one: a transaction that has ended lets those go on that
+//! wait for the connection already, and then makes all of it durable with one commit. Each is told
+//! when that is on disk; if it fails, every one of them has failed. However slow the disk, a
+//! transaction waits for two commits at most: the one under way, and its own.
+//!
+//! Statements, the ends of transactions among them, run where they are called. Only the commit, which waits for the
+//! disk, runs on a blocking thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
+use tracing::error;
+
+use super::super::StoreError;
+use super::connection::{Access, open, patiently};
+
+/// How long a transaction waits for the connection: a forge gives up on a delivery after ten seconds.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long what is to be durable soon waits for a commit that takes it along.
+const SOON: Duration = Duration::from_millis(20);
+
+/// IMMEDIATE takes the write lock at once: a later upgrade could fail half-way.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+const BEGIN_SAVEPOINT: &str = "SAVEPOINT part";
+const END_SAVEPOINT: &str = "RELEASE part";
+const UNDO_SAVEPOINT: &str = "ROLLBACK TO part";
+const COMMIT: &str = "COMMIT";
+
+/// The connection that writes.
+pub(super) struct Writer(Arc<Mutex<CommitGroup>>);
+
+/// Transactions that share a commit. Whoever holds the lock is the one that is under way.
+struct CommitGroup {
+    path: String,
+    /// None after trouble: SQLite may have ended the transaction by itself then (its page on
+    /// transactions, "Response To Errors Within A Transaction").
+    connection: Option<Connection>,
+    /// Whether a transaction is open for those that share it.
+    open: bool,
+    /// Whether somebody is about to commit what is to be durable soon.
+    due_soon: bool,
+    /// Why nothing of this can be committed any more.
+    broken: Option<StoreError>,
+    /// Those that have ended and wait for it to be durable.
+    waiting: Vec<oneshot::Sender<Result<(), StoreError>>>,
+}
+
+impl Writer {
+    pub fn new(connection: Connection, path: String) -> Self {
+        Self(Arc::new(Mutex::new(CommitGroup {
+            path,
+            connection: Some(connection),
+            open: false,
+            due_soon: false,
+            broken: None,
+            waiting: Vec::new(),
+        })))
+    }
+
+    /// Begins a transaction when those before it have ended.
+    pub async fn begin(&self) -> Result<Savepoint, StoreError> {
+        let lock = tokio::time::timeout(CONNECTION_TIMEOUT, Arc::clone(&self.0).lock_owned());
+        let group = lock.await.map_err(|_| {
+            StoreError::Unreachable(format!(
+                "the database's disk took longer than {} s for what others wrote",
+                CONNECTION_TIMEOUT.as_secs()
+            ))
+        })?;
+        let mut savepoint = Savepoint {
+            all: Arc::clone(&self.0),
+            group: Some(group),
+        };
+        patiently(|| savepoint.group()?.begin()).await?;
+        Ok(savepoint)
+    }
+}
+
+/// One transaction of those that share a commit. Dropped without one, it leaves nothing behind.
+pub(super) struct Savepoint {
+    all: Arc<Mutex<CommitGroup>>,
+    /// None once it has ended.
+    group: Option<OwnedMutexGuard<CommitGroup>>,
+}
+
+impl Savepoint {
+    fn group(&mut self) -> Result<&mut CommitGroup, StoreError> {
+        self.group.as_deref_mut().ok_or_else(ended)
+    }
+
+    /// Runs a statement of this transaction. After some errors all that share the commit may be gone.
+    pub fn run<T>(
+        &mut self,
+        statement: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let group = self.group()?;
+        if let Some(error) = &group.broken {
+            return Err(error.clone());
+        }
+        let result = statement(group.connection()?);
+        if let Err(error) = &result
+            && !leaves_transaction(error)
+        {
+            group.broken = Some(error.clone());
+        }
+        result
+    }
+
+    /// Ends the transaction; the group goes on.
+    fn end(&mut self) -> Result<OwnedMutexGuard<CommitGroup>, StoreError> {
+        let mut group = self.group.take().ok_or_else(ended)?;
+        match group.run(END_SAVEPOINT) {
+            Ok(()) => Ok(group),
+            Err(error) => {
+                finish_later(group);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes it durable, with whatever others have done meanwhile: on disk when this returns.
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        let mut group = self.end()?;
+        let (tell, mut told) = oneshot::channel();
+        group.waiting.push(tell);
+        drop(group);
+        // If nobody waits for it any longer, it is committed all the same: others may have a part in it.
+        let committing = Committing(Some(Arc::clone(&self.all)));
+        // The lock is handed on in the order in which it was asked for: those that wait already go first.
+        let group = Arc::clone(&self.all).lock_owned().await;
+        if let Ok(told) = told.try_recv() {
+            committing.is_done();
+            return told;
+        }
+        committing.is_done();
+        finish(group).await;
+        told.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Makes it visible to later transactions, and durable with the next commit or [`SOON`].
+    pub fn commit_soon(mut self) -> Result<(), StoreError> {
+        let mut group = self.end()?;
+        if group.due_soon {
+            return Ok(());
+        }
+        group.due_soon = true;
+        drop(group);
+        let all = Arc::clone(&self.all);
+        tokio::spawn(async move {
+            tokio::time::sleep(SOON).await;
+            let mut group = all.lock_owned().await;
+            group.due_soon = false;
+            finish(group).await;
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Savepoint {
+    fn drop(&mut self) {
+        let Some(mut group) = self.group.take() else {
+            return;
+        };
+        if !group.open && group.broken.is_none() {
+            return;
+        }
+        let undone = match group.broken {
+            Some(_) => false,
+            None => group
+                .run(UNDO_SAVEPOINT)
+                .and_then(|()| group.run(END_SAVEPOINT))
+                .is_ok(),
+        };
+        if !undone {
+            finish_later(group);
+        } else if !group.is_awaited() {
+            // Nothing is in it, so nothing waits for the disk.
+            group.finish();
+        }
+    }
+}
+
+/// Sees a commit through whose caller does not wait for it any longer.
+struct Committing(Option<Arc<Mutex<CommitGroup>>>);
+
+impl Committing {
+    fn is_done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Committing {
+    fn drop(&mut self) {
+        if let (Some(all), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(async move { finish(all.lock_owned().await).await });
+        }
+    }
+}
+
+/// Makes durable what is done, and tells those who wait.
+async fn finish(mut group: OwnedMutexGuard<CommitGroup>) {
+    if !group.open && group.broken.is_none() {
+        return;
+    }
+    // Fails only when the program ends, and the transaction with it.
+    let _ = tokio::task::spawn_blocking(move || group.finish()).await;
+}
+
+/// As [`finish`], from where nothing can be waited for.
+fn finish_later(mut group: OwnedMutexGuard<CommitGroup>) {
+    match Handle::try_current() {
+        Ok(runtime) => {
+            runtime.spawn(finish(group));
+        }
+        // The program ends; the transaction ends with the connection.
+        Err(_) => group.broken = Some(stopping()),
+    }
+}
+
+impl CommitGroup {
+    fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+        let connection = self.connection.as_mut();
+        connection.ok_or_else(|| StoreError::Unreachable("the connection is gone".to_owned()))
+    }
+
+    /// Runs one of the statements that transactions are made of. It does not fail unless something is wrong with all of it.
+    fn run(&mut self, statement: &'static str) -> Result<(), StoreError> {
+        let done = self.connection()?.prepare_cached(statement);
+        let done = done.and_then(|mut statement| statement.raw_execute());
+        match done {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let error = StoreError::from(error);
+                self.broken = Some(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// Begins a savepoint, and the transaction around it if none is open.
+    fn begin(&mut self) -> Result<(), StoreError> {
+        if self.broken.is_some() {
+            self.finish();
+        }
+        if self.connection.is_none() {
+            self.connection = Some(open(&self.path, Access::Write)?);
+        }
+        if !self.open {
+            match self.run(BEGIN) {
+                Ok(()) => self.open = true,
+                Err(error) => {
+                    if let StoreError::Locked(_) = &error {
+                        // Nothing has begun: it is tried again on this connection.
+                        self.broken = None;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        self.run(BEGIN_SAVEPOINT)
+    }
+
+    /// Whether something is in it that somebody will make durable.
+    fn is_awaited(&self) -> bool {
+        self.due_soon || !self.waiting.is_empty()
+    }
+
+    /// Makes durable what is done, and tells those who wait.
+    fn finish(&mut self) {
+        if !self.open && self.broken.is_none() {
+            return;
+        }
+        let done = match self.broken.clone() {
+            Some(error) => Err(error),
+            None => self.run(COMMIT),
+        };
+        self.open = false;
+        if self.broken.take().is_some() {
+            self.connection = None;
+        }
+        if let Err(error) = &done
+            && self.waiting.is_empty()
+        {
+            error!("what was to be durable soon is not: {error}");
+        }
+        for waiting in self.waiting.drain(..) {
+            // Whoever asked may not wait any longer.
+            let _ = waiting.send(done.clone());
+        }
+    }
+}
+
+/// Whether an error leaves the transaction as it was before the statement: constraints and limits do
+/// (SQLite's page "ON CONFLICT": ABORT is the default, and undoes the statement alone).
+fn leaves_transaction(error: &StoreError) -> bool {
+    match error {
+        StoreError::Refused(_) => true,
+        StoreError::Unreachable(_)
+        | StoreError::Full(_)
+        | StoreError::ReadOnly(_)
+        | StoreError::Locked(_)
+        | StoreError::Outdated
+        | StoreError::Contended(_)
+        | StoreError::Corrupt(_) => false,
+    }
+}
+
+fn ended() -> StoreError {
+    StoreError::Unreachable("the transaction is over".to_owned())
+}
+
+pub(super) fn stopping() -> StoreError {
+    StoreError::Unreachable("the program is stopping".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    use tempfile::TempDir;
+
+    use super::super::super::database::params;
+    use super::super::connection::{execute, query};
+    use super::*;
+
+    fn writer() -> (Writer, String, TempDir) {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("x.db").display().to_string();
+        let connection = open(&path, Access::Write).unwrap();
+        connection
+            .execute_batch("CREATE TABLE t (x TEXT NOT NULL)")
+            .unwrap();
+        (Writer::new(connection, path.clone()), path, folder)
+    }
+
+    fn put(savepoint: &mut Savepoint, value: Option<&str>) -> Result<u64, StoreError> {
+        savepoint
+            .run(|connection| execute(connection, "INSERT INTO t VALUES ($1)", &params![value]))
+    }
+
+    fn kept(path: &str) -> Vec<String> {
+        let reader = open(path, Access::Read).unwrap();
+        let rows = query(&reader, "SELECT x FROM t ORDER BY x", &[]).unwrap();
+        rows.iter().map(|row| row.text("x").unwrap()).collect()
+    }
+
+    /// Begins a transaction, and another that waits for its turn until the first is committed.
+    async fn two(writer: &Writer) -> (tokio::task::JoinHandle<Result<(), StoreError>>, Savepoint) {
+        let mut first = writer.begin().await.unwrap();
+        put(&mut first, Some("first")).unwrap();
+        let second = writer.begin();
+        tokio::pin!(second);
+        let waits = poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending()));
+        assert!(waits.await);
+        let first = tokio::spawn(first.commit());
+        let second = second.await.unwrap();
+        (first, second)
+    }
+
+    #[tokio::test]
+    async fn one_that_waits_for_its_turn_shares_the_commit_of_the_one_before() {
+        let (writer, path, _folder) = writer();
+        let (first, mut second) = two(&writer).await;
+
+        put(&mut second, Some("second")).unwrap();
+        assert!(!first.is_finished());
+        assert!(kept(&path).is_empty());
+        second.commit().await.unwrap();
+
+        first.await.unwrap().unwrap();
+        assert_eq!(kept(&path), ["first", "second"]);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_given_up_leaves_nothing_behind_and_takes_nothing_from_others() {
+        let (writer, path, _folder) = writer();
+        let (first, mut second) = two(&writer).await;
+
+        put(&mut second, Some("second")).unwrap();
+        drop(second);
+
+        first.await.unwrap().unwrap();
+        assert_eq!(kept(&path), ["first"]);
+        drop(writer.begin().await.unwrap());
+        let mut third = writer.begin().await.unwrap();
+        put(&mut third, Some("third")).unwrap();
+        third.commit().await.unwrap();
+        assert_eq!(kept(&path), ["first", "third"]);
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_is_refused_is_nobodys_trouble_but_its_own() {
+        let (writer, path, _folder) = writer();
+        let (first, mut second) = two(&writer).await;
+
+        let refused = put(&mut second, None);
+        assert!(matches!(refused, Err(StoreError::Refused(_))));
+        put(&mut second, Some("second")).unwrap();
+        second.commit().await.unwrap();
+
+        first.await.unwrap().unwrap();
+        assert_eq!(kept(&path), ["first", "second"]);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_fails_fails_all_that_share_the_commit_and_the_next_can_be_made() {
+        let (writer, path, _folder) = writer();
+        let (first, mut second) = two(&writer).await;
+
+        let too_much = second.run(|connection| {
+            connection.pragma_update(None, "max_page_count", 1)?;
+            execute(
+                connection,
+                "INSERT INTO t VALUES (hex(zeroblob(1000000)))",
+                &[],
+            )
+        });
+        assert!(matches!(too_much, Err(StoreError::Full(_))));
+        drop(second);
+
+        assert!(matches!(first.await.unwrap(), Err(StoreError::Full(_))));
+        assert!(kept(&path).is_empty());
+        let mut third = writer.begin().await.unwrap();
+        put(&mut third, Some("third")).unwrap();
+        third.commit().await.unwrap();
+        assert_eq!(kept(&path), ["third"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_to_be_durable_soon_goes_with_the_next_commit() {
+        let (writer, path, _folder) = writer();
+        let mut soon = writer.begin().await.unwrap();
+        put(&mut soon, Some("soon")).unwrap();
+        soon.commit_soon().unwrap();
+        assert!(kept(&path).is_empty());
+
+        let mut now = writer.begin().await.unwrap();
+        put(&mut now, Some("now")).unwrap();
+        now.commit().await.unwrap();
+
+        assert_eq!(kept(&path), ["now", "soon"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_to_be_durable_soon_is_so_without_another_commit() {
+        let (writer, path, _folder) = writer();
+        let mut soon = writer.begin().await.unwrap();
+        put(&mut soon, Some("soon")).unwrap();
+        soon.commit_soon().unwrap();
+        assert!(kept(&path).is_empty());
+
+        tokio::time::sleep(SOON * 2).await;
+        drop(writer.begin().await.unwrap());
+
+        assert_eq!(kept(&path), ["soon"]);
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_nobody_waits_for_any_longer_is_seen_through() {
+        let (writer, path, _folder) = writer();
+        let mut first = writer.begin().await.unwrap();
+        put(&mut first, Some("first")).unwrap();
+        {
+            let second = writer.begin();
+            tokio::pin!(second);
+            let waits = poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending()));
+            assert!(waits.await);
+            let commit = first.commit();
+            tokio::pin!(commit);
+            let waits = poll_fn(|context| Poll::Ready(commit.as_mut().poll(context).is_pending()));
+            assert!(waits.await);
+        }
+
+        let third = writer.begin().await.unwrap();
+        third.commit().await.unwrap();
+
+        assert_eq!(kept(&path), ["first"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_another_program_has_locked_is_waited_for() {
+        let (writer, path, _folder) = writer();
+        let other = open(&path, Access::Write).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let waits = tokio::time::timeout(Duration::from_millis(50), writer.begin()).await;
+        assert!(waits.is_err());
+        other.execute_batch("ROLLBACK").unwrap();
+
+        let mut first = writer.begin().await.unwrap();
+        put(&mut first, Some("first")).unwrap();
+        first.commit().await.unwrap();
+
+        assert_eq!(kept(&path), ["first"]);
+    }
+}

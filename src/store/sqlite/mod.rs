@@ -1,0 +1,120 @@
+//! SQLite: one file, no server, every commit on disk before it is reported.
+
+mod connection;
+mod group_commit;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::runtime::Handle;
+
+use self::connection::{Readers, open_patiently, patiently};
+use self::group_commit::{Savepoint, Writer};
+use super::database::{Database, Dialect, Row, Transaction, Value};
+use super::{StoreError, migrations, open_errors};
+
+/// Attempts at bringing the schema up to date.
+const MIGRATION_ATTEMPTS: u32 = 5;
+/// How long to wait between two of them: another program is preparing the file.
+const MIGRATION_PAUSE: Duration = Duration::from_millis(200);
+
+/// A SQLite file in WAL mode: one connection that writes, several that read.
+pub struct SqliteDatabase {
+    writer: Writer,
+    readers: Arc<Readers>,
+}
+
+impl SqliteDatabase {
+    /// Opens the file, makes it if it isn't there, and brings its schema up to date.
+    pub async fn open(path: &str) -> Result<Self, StoreError> {
+        if let Some(error) = open_errors::no_file(path) {
+            return Err(error);
+        }
+        let mut connection = open_patiently(path)
+            .await
+            .map_err(|error| open_errors::file(path, &error))?;
+        // Of programs that start at once, one makes the tables and the others find them at their next attempt.
+        let mut migrated = migrations::sqlite(&mut connection);
+        for _ in 1..MIGRATION_ATTEMPTS {
+            if migrated.is_ok() {
+                break;
+            }
+            tokio::time::sleep(MIGRATION_PAUSE).await;
+            migrated = migrations::sqlite(&mut connection);
+        }
+        migrated.map_err(|error| open_errors::tables(path, &error))?;
+        Ok(Self {
+            writer: Writer::new(connection, path.to_owned()),
+            readers: Arc::new(Readers::new(path.to_owned())),
+        })
+    }
+}
+
+#[async_trait]
+impl Database for SqliteDatabase {
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
+        Ok(Box::new(SqliteTransaction(self.writer.begin().await?)))
+    }
+
+    async fn read(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        patiently(|| self.readers.query(sql, &params)).await
+    }
+
+    async fn scan(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let (readers, sql) = (Arc::clone(&self.readers), sql.to_owned());
+        let read = tokio::task::spawn_blocking(move || {
+            Handle::current().block_on(patiently(|| readers.query(&sql, &params)))
+        });
+        read.await.unwrap_or_else(|_| Err(group_commit::stopping()))
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    async fn notified(&self) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
+}
+
+struct SqliteTransaction(Savepoint);
+
+#[async_trait]
+impl Transaction for SqliteTransaction {
+    async fn execute(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
+        self.0
+            .run(|connection| connection::execute(connection, sql, &params))
+    }
+
+    async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        self.0
+            .run(|connection| connection::query(connection, sql, &params))
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
+    async fn advisory_lock(&mut self, _: BTreeSet<String>) -> Result<(), StoreError> {
+        // One transaction writes at a time, so each already waits for all others.
+        Ok(())
+    }
+
+    async fn notify(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.0.commit().await
+    }
+
+    async fn commit_soon(self: Box<Self>) -> Result<(), StoreError> {
+        self.0.commit_soon()
+    }
+}
