@@ -242,7 +242,7 @@ impl Engine {
         reconciling.is_ok() && removing.is_ok()
     }
 
-    /// Rings the work_available when another process announces work. Never returns.
+    /// Wakes the loop when another process has made work available. Never returns.
     async fn listen(&self) {
         let mut failures = 0;
         loop {

@@ -1,4 +1,4 @@
-//! HeldCommits commits: per site, the commits whose content a cache may still hold.
+//! Held commits: per site, the commits whose content a cache may still hold.
 
 use std::collections::BTreeMap;
 

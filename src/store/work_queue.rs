@@ -99,7 +99,7 @@ pub struct Work {
     pub due_at: Timestamp,
     /// How often in a row it has failed.
     pub attempts: i64,
-    /// What it waits in one line with: only so many of a concurrency_key are in hand at once. None for what waits for nobody.
+    /// What it waits in one line with: only so many with one key run at once. None for what is not limited.
     pub concurrency_key: Option<String>,
     /// The right to do it.
     pub lease: Lease,

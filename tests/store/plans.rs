@@ -12,7 +12,7 @@ const PAST: &str = "
         (id, site, forge, repo, git_ref, commit_id, origin, bases, state, step, summary, problems, notes, observed,
          created_at, deadline, ended_at)
     SELECT 'R' || lpad(n::text, 9, '0'), 'www', 'github', 'acme/website', 'refs/heads/old', md5(n::text),
-        'push', '[]', 'succeeded', 'ended', '', '[]', n, n, n
+        'push', '[]', 'succeeded', 'ended', '', '[]', '[]', 0, n, n, n
     FROM generate_series(1, 20000) AS n;
     ANALYZE;
     SELECT pg_stat_reset();";

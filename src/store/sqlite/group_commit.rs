@@ -134,10 +134,10 @@ impl Savepoint {
         // The lock is handed on in the order in which it was asked for: those that wait already go first.
         let group = Arc::clone(&self.all).lock_owned().await;
         if let Ok(told) = told.try_recv() {
-            committing.is_done();
+            committing.end();
             return told;
         }
-        committing.is_done();
+        committing.end();
         finish(group).await;
         told.await.unwrap_or_else(|_| Err(stopping()))
     }
@@ -189,7 +189,7 @@ impl Drop for Savepoint {
 struct Committing(Option<Arc<Mutex<CommitGroup>>>);
 
 impl Committing {
-    fn is_done(mut self) {
+    fn end(mut self) {
         self.0 = None;
     }
 }
