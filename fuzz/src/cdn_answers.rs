@@ -99,7 +99,7 @@ fn check_id(answered: Result<Option<String>, CdnError>) {
 
 fn check_error(error: &CdnError) {
     check_words(&error.message);
-    check_words(&error.code);
+    check_words(&error.kind.to_string());
 }
 
 /// Whatever is answered, nothing but the API's own paths is asked for.

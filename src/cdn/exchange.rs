@@ -8,7 +8,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use url::Url;
 
-use super::{CdnError, ErrorClass};
+use super::{CdnError, ErrorClass, FailureKind};
 use crate::http::{self, AnswerError, execute, read_answer, unresolved, why};
 use crate::quote::Quotes;
 
@@ -84,7 +84,7 @@ impl Asking {
         }
         CdnError {
             class,
-            code,
+            kind: FailureKind::Vendor(code),
             message,
             retry_after: None,
             maybe_done: false,
@@ -105,7 +105,7 @@ impl Asking {
         };
         CdnError {
             class,
-            code: format!("http {}", answer.status.as_u16()),
+            kind: FailureKind::HttpStatus(answer.status.as_u16()),
             message: format!(
                 "{} answered {} with HTTP status {}{advice}",
                 self.cdn, self.what, answer.status
@@ -121,7 +121,7 @@ impl Asking {
     pub fn senseless(&self, status: StatusCode, why: &str) -> CdnError {
         CdnError {
             class: ErrorClass::Retry,
-            code: "answer".to_owned(),
+            kind: FailureKind::MalformedAnswer,
             message: format!(
                 "{} answered {} with something that makes no sense: {} (HTTP status {status})",
                 self.cdn,
@@ -137,7 +137,7 @@ impl Asking {
     pub fn impossible(&self) -> CdnError {
         CdnError {
             class: ErrorClass::Operator,
-            code: "unsupported".to_owned(),
+            kind: FailureKind::Unsupported,
             message: format!("{} has no way to {}", self.cdn, self.what),
             retry_after: None,
             maybe_done: false,
@@ -145,10 +145,10 @@ impl Asking {
     }
 
     fn lost(&self, error: reqwest::Error) -> CdnError {
-        let code = if error.is_timeout() {
-            "timeout"
+        let kind = if error.is_timeout() {
+            FailureKind::Timeout
         } else {
-            "connection"
+            FailureKind::Connection
         };
         // Without a connection, or a request to put on it, nothing was sent.
         let sent = !error.is_connect() && !error.is_builder();
@@ -170,7 +170,7 @@ impl Asking {
         };
         CdnError {
             class: ErrorClass::Retry,
-            code: code.to_owned(),
+            kind,
             message,
             retry_after: None,
             maybe_done: sent,

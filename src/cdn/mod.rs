@@ -23,6 +23,7 @@ mod fake;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,14 +150,48 @@ pub enum ErrorClass {
     Migrated,
 }
 
+/// How a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// There was no connection, or it ended before the answer did.
+    Connection,
+    /// No answer came in time.
+    Timeout,
+    /// The answer was an HTTP status alone, without an error of the API's in it.
+    HttpStatus(u16),
+    /// The answer was not what the API promises.
+    MalformedAnswer,
+    /// The CDN answered with an error of its own; its code means something to its own client only.
+    Vendor(String),
+    /// The CDN's API has no such call.
+    Unsupported,
+    /// purgehook could not find out when the request may go out, and sent nothing.
+    NoSlot,
+}
+
+/// A short code, for logs.
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connection => f.write_str("connection"),
+            Self::Timeout => f.write_str("timeout"),
+            Self::HttpStatus(status) => write!(f, "http {status}"),
+            Self::MalformedAnswer => f.write_str("answer"),
+            Self::Vendor(code) => f.write_str(code),
+            Self::Unsupported => f.write_str("unsupported"),
+            Self::NoSlot => f.write_str("no slot"),
+        }
+    }
+}
+
 /// A call that failed, and what that means.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct CdnError {
     /// What to do about it.
     pub class: ErrorClass,
-    /// The CDN's own code, or `timeout`, `connection`, `http 503`, `answer`.
-    pub code: String,
+    /// How it failed.
+    pub kind: FailureKind,
     /// What was attempted and what the CDN answered, for people.
     pub message: String,
     /// How long the CDN asked to be left alone.
@@ -168,8 +203,24 @@ pub struct CdnError {
 impl CdnError {
     /// Whether the CDN could not be reached or did not get to an answer of its own.
     pub fn is_outage(&self) -> bool {
-        matches!(self.code.as_str(), "timeout" | "connection" | "answer")
-            || self.code.starts_with("http 5")
+        match self.kind {
+            FailureKind::Connection | FailureKind::Timeout | FailureKind::MalformedAnswer => true,
+            FailureKind::HttpStatus(status) => status >= 500,
+            FailureKind::Vendor(_) | FailureKind::Unsupported | FailureKind::NoSlot => false,
+        }
+    }
+
+    /// The CDN's own code, where it answered with an error of its own.
+    fn vendor_code(&self) -> Option<&str> {
+        match &self.kind {
+            FailureKind::Vendor(code) => Some(code),
+            FailureKind::Connection
+            | FailureKind::Timeout
+            | FailureKind::HttpStatus(_)
+            | FailureKind::MalformedAnswer
+            | FailureKind::Unsupported
+            | FailureKind::NoSlot => None,
+        }
     }
 }
 
@@ -309,7 +360,7 @@ impl<'p> Paced<'p> {
         if self.made >= MOST_REQUESTS || held >= MOST_ENTRIES {
             return Err(CdnError {
                 class: ErrorClass::Retry,
-                code: "answer".to_owned(),
+                kind: FailureKind::MalformedAnswer,
                 message: format!(
                     "the CDN's history has no end: {} requests brought {held} entries, and more are said to come",
                     self.made
@@ -346,7 +397,9 @@ impl<'p> Paced<'p> {
                     self.pace.0.rest(rest.max(asked)).await;
                     rest = (rest * 2).min(LONGEST_REST);
                 }
-                Err(error) if error.code == "connection" && error.maybe_done && !broke_off => {
+                Err(error)
+                    if error.kind == FailureKind::Connection && error.maybe_done && !broke_off =>
+                {
                     broke_off = true;
                 }
                 answered => return answered,

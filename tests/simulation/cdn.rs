@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use purgehook::cdn::{
-    Batch, Cdn, CdnError, ErrorClass, InFlight, Limits, Pace, Quota, Report, TargetState,
+    Batch, Cdn, CdnError, ErrorClass, FailureKind, InFlight, Limits, Pace, Quota, Report,
+    TargetState,
 };
 use purgehook::purge::PurgeKind;
 
@@ -431,7 +432,7 @@ fn day(now: Timestamp) -> i64 {
 fn refused(class: ErrorClass, code: &str) -> CdnError {
     CdnError {
         class,
-        code: code.to_owned(),
+        kind: FailureKind::Vendor(code.to_owned()),
         message: format!("refused: {code}"),
         retry_after: None,
         maybe_done: false,
@@ -440,20 +441,25 @@ fn refused(class: ErrorClass, code: &str) -> CdnError {
 
 /// What a client of a real CDN makes of a mishap.
 fn error_of(mishap: Mishap) -> CdnError {
-    let (class, code, maybe_done) = match mishap {
+    let vendor = |code: &str| FailureKind::Vendor(code.to_owned());
+    let (class, kind, maybe_done) = match mishap {
         Mishap::None => unreachable!("nothing went wrong"),
-        Mishap::Unreachable => (ErrorClass::Retry, "connection", false),
-        Mishap::Dropped(_) => (ErrorClass::Retry, "connection", true),
-        Mishap::Hanging(_) => (ErrorClass::Retry, "timeout", true),
-        Mishap::Unavailable(_) => (ErrorClass::Retry, "http 503", true),
-        Mishap::Senseless(_) => (ErrorClass::Retry, "answer", true),
-        Mishap::Throttled(_) => (ErrorClass::RateLimited, "RequestLimitExceeded", false),
-        Mishap::Failed => (ErrorClass::Retry, "InternalError", false),
-        Mishap::Refused => (ErrorClass::Operator, "AuthFailure", false),
+        Mishap::Unreachable => (ErrorClass::Retry, FailureKind::Connection, false),
+        Mishap::Dropped(_) => (ErrorClass::Retry, FailureKind::Connection, true),
+        Mishap::Hanging(_) => (ErrorClass::Retry, FailureKind::Timeout, true),
+        Mishap::Unavailable(_) => (ErrorClass::Retry, FailureKind::HttpStatus(503), true),
+        Mishap::Senseless(_) => (ErrorClass::Retry, FailureKind::MalformedAnswer, true),
+        Mishap::Throttled(_) => (
+            ErrorClass::RateLimited,
+            vendor("RequestLimitExceeded"),
+            false,
+        ),
+        Mishap::Failed => (ErrorClass::Retry, vendor("InternalError"), false),
+        Mishap::Refused => (ErrorClass::Operator, vendor("AuthFailure"), false),
     };
     CdnError {
         class,
-        code: code.to_owned(),
+        kind,
         message: format!("{mishap:?}"),
         retry_after: match mishap {
             Mishap::Throttled(wait) => wait,

@@ -232,6 +232,12 @@ fn class(code: &str, status: StatusCode) -> ErrorClass {
     }
 }
 
+/// Whether the gateway, by either name of its codes, finds the signature wrong.
+pub(super) fn is_wrong_signature(error: &CdnError) -> bool {
+    let code = error.vendor_code();
+    code.is_some_and(|code| code.ends_with(".0301"))
+}
+
 fn is_expired(error: &CdnError) -> bool {
-    error.code.ends_with(".0301") && error.message.to_lowercase().contains("expired")
+    is_wrong_signature(error) && error.message.to_lowercase().contains("expired")
 }

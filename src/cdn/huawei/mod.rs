@@ -244,7 +244,7 @@ impl Cdn for HuaweiCdn {
         for urls in urls.chunks(per_request.max(1)) {
             match self.submit_urls(batch, urls).await {
                 Ok(id) => ids.push(id),
-                Err(error) if error.code == OVER_A_LIMIT => {
+                Err(error) if error.vendor_code() == Some(OVER_A_LIMIT) => {
                     return Err(self.which_limit(batch, error).await);
                 }
                 Err(error) => return Err(error),

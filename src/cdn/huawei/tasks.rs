@@ -12,10 +12,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::HuaweiCdn;
-use super::client::Call;
+use super::client::{Call, is_wrong_signature};
 use crate::cdn::history::logged_after;
 use crate::cdn::matching::{AnyId, Targets, note};
-use crate::cdn::{CdnError, ErrorClass, InFlight, Paced, Report, TargetState};
+use crate::cdn::{CdnError, ErrorClass, FailureKind, InFlight, Paced, Report, TargetState};
 use crate::purge::PurgeKind;
 
 /// Up to this many tasks it takes no more requests to ask for each by its id.
@@ -212,9 +212,14 @@ async fn detail(
     };
     match ask(cdn, "historytasks/detail", query, usize::MAX, requests).await {
         Ok(listed) => Ok(listed.unwrap_or_else(nothing)),
-        Err(error) if UNKNOWN_TASK.contains(&error.code.as_str()) => Ok(nothing()),
+        Err(error) if is_unknown_task(&error) => Ok(nothing()),
         Err(error) => Err(error),
     }
+}
+
+fn is_unknown_task(error: &CdnError) -> bool {
+    let code = error.vendor_code();
+    code.is_some_and(|code| UNKNOWN_TASK.contains(&code))
 }
 
 /// All tasks of a window.
@@ -286,8 +291,8 @@ async fn ask_url_tasks(
 
 /// A wrong signature is not among them: tried again on another path it counts towards the lock of the access key.
 fn means_not_allowed(error: &CdnError) -> bool {
-    let by_code = error.class == ErrorClass::Operator && !error.code.ends_with(".0301");
-    by_code || error.code == "http 403" || error.code == "http 404"
+    let by_code = error.class == ErrorClass::Operator && !is_wrong_signature(error);
+    by_code || matches!(error.kind, FailureKind::HttpStatus(403 | 404))
 }
 
 /// All entries of a query, page by page. None when that takes more pages than `most`.

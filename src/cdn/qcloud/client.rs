@@ -18,6 +18,10 @@ use crate::cdn::sign::v1;
 use crate::cdn::{Batch, CdnError, ErrorClass};
 use crate::http::Outside;
 
+/// The signature's time is too far from the server's.
+const CLOCK_IS_OFF: &str = "4200";
+/// The nonce was used before.
+const SENT_BEFORE: &str = "4500";
 /// The path of every call.
 const PATH: &str = "/v2/index.php";
 
@@ -127,8 +131,8 @@ impl Client {
         };
         let answer = self.send(&mut asking, action, parameters).await?;
         let again = match self.open(&asking, &answer) {
-            Err(error) if error.code == "4200" => self.clock.correct(&answer),
-            Err(error) if error.code == "4500" => {
+            Err(error) if error.vendor_code() == Some(CLOCK_IS_OFF) => self.clock.correct(&answer),
+            Err(error) if error.vendor_code() == Some(SENT_BEFORE) => {
                 self.clock.correct(&answer);
                 true
             }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::QCloud;
 use crate::cdn::fake::{Asked, FakeApi, Told, batch, in_flight, pace};
 use crate::cdn::sign::v1;
-use crate::cdn::{Cdn, ErrorClass, InFlight, TargetState};
+use crate::cdn::{Cdn, ErrorClass, FailureKind, InFlight, TargetState};
 use crate::purge::PurgeKind;
 
 const PAGE_A: &str = "http://www.test.com/a.html";
@@ -259,7 +259,11 @@ async fn the_modules_code_says_more_than_the_common_one() {
             .await
             .unwrap_err();
 
-        assert_eq!((error.class, error.code.as_str()), (class, code), "{error}");
+        assert_eq!(
+            (error.class, error.vendor_code()),
+            (class, Some(code)),
+            "{error}"
+        );
         assert!(!error.maybe_done, "{error}");
     }
 }
@@ -300,7 +304,7 @@ async fn the_documents_broken_example_is_no_answer() {
     let error = cdn(&api).follow(&[task], &pace()).await.unwrap_err();
 
     assert_eq!(
-        (error.class, error.code.as_str()),
-        (ErrorClass::Retry, "answer")
+        (error.class, error.kind),
+        (ErrorClass::Retry, FailureKind::MalformedAnswer)
     );
 }

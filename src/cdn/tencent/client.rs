@@ -172,7 +172,9 @@ impl Client {
         let mut asking = self.asking(action, of);
         let answer = self.send(&mut asking, action, parameters).await?;
         match self.open(&asking, &answer) {
-            Err(error) if error.code == CLOCK_IS_OFF && self.clock.correct(&answer) => {
+            Err(error)
+                if error.vendor_code() == Some(CLOCK_IS_OFF) && self.clock.correct(&answer) =>
+            {
                 let answer = self.send(&mut asking, action, parameters).await?;
                 self.open(&asking, &answer)
             }

@@ -14,7 +14,7 @@ use crate::cdn::fake::{
     Asked, FakeApi, Told, a_closed_port, a_port_that_hangs_up, batch, in_flight, pace,
 };
 use crate::cdn::sign::v1;
-use crate::cdn::{Cdn, ErrorClass, InFlight, Quota, TargetState};
+use crate::cdn::{Cdn, ErrorClass, FailureKind, InFlight, Quota, TargetState};
 use crate::purge::{Mode, PurgeKind};
 
 const PAGE_A: &str = "https://www.example.com/a.html";
@@ -207,20 +207,20 @@ async fn a_lost_answer_may_have_been_done_and_a_lost_request_not() {
     let trouble = told(Told::with(502, "<html>Bad Gateway</html>")).await;
     let missing = told(Told::with(404, "not here")).await;
 
-    for (url, code, maybe_done) in [
-        (a_port_that_hangs_up(), "connection", true),
-        (a_closed_port(), "connection", false),
-        (broken.url.clone(), "answer", true),
-        (no_task.url.clone(), "answer", true),
-        (trouble.url.clone(), "http 502", true),
-        (missing.url.clone(), "http 404", false),
+    for (url, kind, maybe_done) in [
+        (a_port_that_hangs_up(), FailureKind::Connection, true),
+        (a_closed_port(), FailureKind::Connection, false),
+        (broken.url.clone(), FailureKind::MalformedAnswer, true),
+        (no_task.url.clone(), FailureKind::MalformedAnswer, true),
+        (trouble.url.clone(), FailureKind::HttpStatus(502), true),
+        (missing.url.clone(), FailureKind::HttpStatus(404), false),
     ] {
         let error = cdn(&url).submit(&one).await.unwrap_err();
 
         assert_eq!(error.class, ErrorClass::Retry, "{error}");
         assert_eq!(
-            (error.code.as_str(), error.maybe_done),
-            (code, maybe_done),
+            (error.kind.clone(), error.maybe_done),
+            (kind, maybe_done),
             "{error}"
         );
         assert!(error.message.contains("PurgeUrlsCache (1 URL)"), "{error}");

@@ -173,7 +173,7 @@ impl Engine {
             Ok(reports) if reports.len() == open.len() => Ok(reports),
             Ok(_) => Err(Trouble::Later(None)),
             Err(error) => {
-                warn!(cdn = name, code = %error.code, "cannot see how tasks stand: {error}");
+                warn!(cdn = name, code = %error.kind, "cannot see how tasks stand: {error}");
                 Err(match error.class {
                     ErrorClass::Operator => {
                         Trouble::Operator(format!("it cannot be confirmed: {error}"))

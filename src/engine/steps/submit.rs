@@ -165,7 +165,7 @@ impl Engine {
                 Ok(Outcome::again(writes, now, 0))
             }
             Err(error) => {
-                warn!(cdn = %batch.cdn, code = %error.code, class = ?error.class, "a batch was not taken: {error}");
+                warn!(cdn = %batch.cdn, code = %error.kind, class = ?error.class, "a batch was not taken: {error}");
                 self.not_taken(task, &batch, &error, work, now).await
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::cdn::{CdnError, ErrorClass, Pace, Turns};
+use crate::cdn::{CdnError, ErrorClass, FailureKind, Pace, Turns};
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::store::{Store, StoreError};
@@ -64,7 +64,7 @@ impl Turns for Shared {
     async fn next(&self) -> Result<(), CdnError> {
         self.wait().await.map_err(|error| CdnError {
             class: ErrorClass::Retry,
-            code: "turn".to_owned(),
+            kind: FailureKind::NoSlot,
             message: format!("cannot take a turn at `{}`: {error}", self.name),
             retry_after: None,
             maybe_done: false,
