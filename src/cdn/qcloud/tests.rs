@@ -260,8 +260,8 @@ async fn the_modules_code_says_more_than_the_common_one() {
             .unwrap_err();
 
         assert_eq!(
-            (error.class, error.vendor_code()),
-            (class, Some(code)),
+            (error.class, error.kind.to_string()),
+            (class, code.to_owned()),
             "{error}"
         );
         assert!(!error.maybe_done, "{error}");
