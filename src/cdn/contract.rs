@@ -1,6 +1,6 @@
 //! What every kind of CDN must do, checked against the sandbox, which knows nothing of the clients.
 //!
-//! A new kind needs an entry in [`Bench::all`] and gets all of these tests.
+//! A new kind needs a stand-in in the sandbox and gets all of these tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use super::{Batch, Cdn, ErrorClass, InFlight, KINDS, Pace, TargetState};
 use crate::clock::{Clock, TimeSource};
 use crate::http::Outside;
 use crate::purge::PurgeKind;
-use crate::sandbox::{Area, CdnAccount, Fate, Fault, Often, Sandbox, Service};
+use crate::sandbox::{Area, CdnAccount, Fault, Sandbox, Service, TargetOutcome, When};
 
 /// A clock that moves only when it is told to, or slept on.
 struct Hand(Mutex<Timestamp>);
@@ -48,44 +48,17 @@ impl Bench {
             let hand = Arc::new(Hand(Mutex::new(now())));
             let clock = Clock::new(hand, fastrand::Rng::with_seed(1));
             let sandbox = Sandbox::start(clock.clone()).await.unwrap();
-            let (service, account, names) = match kind.name {
-                "tencent-cdn" => (
-                    Service::TencentCdn,
-                    sandbox.tencent_cdn(),
-                    ["secret_id", "secret_key"],
-                ),
-                "tencent-ecdn" => (
-                    Service::TencentEcdn,
-                    sandbox.tencent_ecdn(),
-                    ["secret_id", "secret_key"],
-                ),
-                "qcloud" => (
-                    Service::QCloud,
-                    sandbox.qcloud(),
-                    ["secret_id", "secret_key"],
-                ),
-                "huawei-cdn" => (
-                    Service::HuaweiCdn,
-                    sandbox.huawei_cdn(),
-                    ["access_key", "secret_key"],
-                ),
-                other => panic!("the sandbox plays no {other}"),
-            };
+            let account = sandbox
+                .cdn(kind.name)
+                .unwrap_or_else(|| panic!("no stand-in for {}", kind.name));
             account.add_domain("www.example.com", Area::Mainland);
-            let [id, key] = names;
-            let entry = format!(
-                "{id}: {}\n{key}: {}\nendpoint: {}\n",
-                account.secret_id(),
-                account.secret_key(),
-                account.url()
-            );
             let outside = Outside::new(clock.clone()).unwrap();
-            let (cdn, problems) = read_in(&outside, kind.name, &entry, &[]);
+            let (cdn, problems) = read_in(&outside, kind.name, &account.rules_entry(), &[]);
             let cdn = cdn.unwrap_or_else(|| panic!("{problems}"));
             all.push(Self {
                 kind: kind.name,
                 cdn,
-                service,
+                service: account.service(),
                 account,
                 sandbox,
                 clock,
@@ -178,7 +151,9 @@ async fn kinds_of_purges_share_an_action_where_the_api_has_one_for_both() {
 #[actix_web::test]
 async fn a_target_that_failed_is_never_done() {
     for bench in Bench::all().await {
-        bench.account.set_fate("a.html", Often::Always, Fate::Fail);
+        bench
+            .account
+            .set_outcome("a.html", When::Always, TargetOutcome::Fail);
         let task = bench.submit(one(PurgeKind::Url)).await;
 
         bench.clock.sleep(Duration::from_secs(60)).await;
@@ -219,7 +194,7 @@ async fn a_cdn_that_has_had_too_many_requests_is_asked_again_after_a_rest() {
         let task = bench.submit(one(PurgeKind::Url)).await;
         bench.clock.sleep(Duration::from_secs(60)).await;
         let faults = bench.sandbox.faults();
-        faults.add(bench.service, "*", Often::Times(2), Fault::Throttle);
+        faults.add(bench.service, "*", When::Times(2), Fault::Throttle);
         let asked = bench.clock.now();
 
         let states = bench.states(&[task]).await;
@@ -242,12 +217,12 @@ async fn a_question_whose_connection_ended_is_asked_once_more() {
         bench.clock.sleep(Duration::from_secs(60)).await;
         let faults = bench.sandbox.faults();
 
-        faults.add(bench.service, "*", Often::Times(1), Fault::DropBefore);
+        faults.add(bench.service, "*", When::Times(1), Fault::DropBefore);
         let states = bench.states(std::slice::from_ref(&task)).await;
 
         assert_eq!(states, vec![TargetState::Done; 2], "{}", bench.kind);
         // A CDN that hangs up each time is no good connection gone bad.
-        faults.add(bench.service, "*", Often::Always, Fault::DropBefore);
+        faults.add(bench.service, "*", When::Always, Fault::DropBefore);
         let before = bench.sandbox.log().len();
         let failed = bench.cdn.follow(&[task], &bench.pace()).await;
         assert!(failed.unwrap_err().is_outage(), "{}", bench.kind);
@@ -265,7 +240,7 @@ async fn a_lost_answer_is_found_in_the_history_if_the_work_was_done() {
                 bench
                     .sandbox
                     .faults()
-                    .add(bench.service, "*", Often::Times(1), fault);
+                    .add(bench.service, "*", When::Times(1), fault);
                 let mut lost = InFlight {
                     task: None,
                     submitted_at: bench.clock.now(),
@@ -317,7 +292,7 @@ async fn limits_are_told_apart() {
     for bench in Bench::all().await {
         let faults = bench.sandbox.faults();
         let two = one(PurgeKind::Url);
-        faults.add(bench.service, "*", Often::Times(1), Fault::Throttle);
+        faults.add(bench.service, "*", When::Times(1), Fault::Throttle);
 
         let throttled = bench.cdn.submit(&two).await.unwrap_err();
         bench.account.set_allowance(PurgeKind::Url, 1_000, 0);

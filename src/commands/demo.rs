@@ -21,7 +21,7 @@ use crate::http::Outside;
 use crate::purge::{PurgeKind, PurgeState};
 use crate::quote::Quotes;
 use crate::run::{RunId, RunState};
-use crate::sandbox::{Area, Change, Delivery, Fate, Often, Repository, Sandbox};
+use crate::sandbox::{Area, Change, Delivery, Repository, Sandbox, TargetOutcome, When};
 use crate::server;
 use crate::settings::Environment;
 use crate::store::Store;
@@ -119,7 +119,7 @@ async fn play(stage: &Stage, sandbox: &Sandbox) -> anyhow::Result<()> {
     let cdn = sandbox.tencent_cdn();
     cdn.add_domain("www.example.com", Area::Mainland);
     cdn.add_domain("docs.example.com", Area::Mainland);
-    cdn.set_fate("/broken", Often::Always, Fate::Fail);
+    cdn.set_outcome("/broken", When::Always, TargetOutcome::Fail);
 
     let website = sandbox.github().create_repo("acme/website", "main");
     website.commit(

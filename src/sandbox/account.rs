@@ -2,13 +2,15 @@
 //!
 //! What is the same at every CDN is here; the APIs in front of it are beside it.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, tz};
 use strum::{EnumString, IntoStaticStr};
 
-use super::Often;
+use super::exchange::Api;
+use super::faults::When;
 use crate::purge::{Mode, PurgeKind};
 
 /// Where a domain is accelerated, or a purge is wanted.
@@ -45,7 +47,7 @@ impl Area {
 
 /// How a target of a task ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum TargetOutcome {
     /// It is purged or filled.
     Done,
     /// The CDN fails at it.
@@ -96,7 +98,7 @@ pub struct Purged {
     /// When it was accepted.
     pub at: Timestamp,
     /// How it has ended by now; none while it runs.
-    pub ended: Option<Fate>,
+    pub ended: Option<TargetOutcome>,
 }
 
 /// How many targets a request and a day may hold.
@@ -117,14 +119,14 @@ pub(super) struct Target {
     /// Counts the account's targets.
     pub id: u64,
     pub url: String,
-    fate: Fate,
+    outcome: TargetOutcome,
     ends_at: Timestamp,
 }
 
 impl Target {
     /// How it has ended by `now`; none while it runs.
-    pub fn ended(&self, now: Timestamp) -> Option<Fate> {
-        (now >= self.ends_at && self.fate != Fate::Never).then_some(self.fate)
+    pub fn ended(&self, now: Timestamp) -> Option<TargetOutcome> {
+        (now >= self.ends_at && self.outcome != TargetOutcome::Never).then_some(self.outcome)
     }
 
     /// When it ended, or will.
@@ -141,6 +143,21 @@ pub(super) struct Task {
     pub area: Area,
     pub at: Timestamp,
     pub targets: Vec<Target>,
+}
+
+/// A CDN as the sandbox plays it: an API in front of an account.
+pub(super) trait CdnService: Api + Any {
+    /// The keys that requests are signed with.
+    fn keys(&self) -> KeyPair;
+    /// The account behind the API.
+    fn account(&mut self) -> &mut Account;
+}
+
+/// A pair of keys, and what a rules file calls them.
+pub(super) struct KeyPair {
+    pub names: [&'static str; 2],
+    pub id: &'static str,
+    pub secret: &'static str,
 }
 
 /// The account.
@@ -160,7 +177,7 @@ pub(super) struct Account {
     /// The session token that must come with the keys.
     pub token: Option<String>,
     pub duration: Duration,
-    fates: Vec<(String, Fate, Often)>,
+    outcomes: Vec<(String, TargetOutcome, When)>,
     calls: BTreeMap<String, Vec<Timestamp>>,
     target_count: u64,
     pub task_count: u64,
@@ -179,7 +196,7 @@ impl Account {
             migrated: false,
             token: None,
             duration: Duration::from_secs(2),
-            fates: Vec::new(),
+            outcomes: Vec::new(),
             calls: BTreeMap::new(),
             target_count: 8_992_600,
             task_count: 0,
@@ -230,12 +247,12 @@ impl Account {
         let ends_at = now + self.duration;
         let mut targets = Vec::with_capacity(urls.len());
         for url in urls {
-            let fate = self.fate_of(&url);
+            let outcome = self.outcome_of(&url);
             self.target_count += 1;
             targets.push(Target {
                 id: self.target_count,
                 url,
-                fate,
+                outcome,
                 ends_at,
             });
         }
@@ -250,26 +267,26 @@ impl Account {
     }
 
     /// Adds a rule for how targets end whose URL contains `part`.
-    pub fn told(&mut self, part: &str, often: Often, fate: Fate) {
-        self.fates.push((part.to_owned(), fate, often));
+    pub fn told(&mut self, part: &str, when: When, outcome: TargetOutcome) {
+        self.outcomes.push((part.to_owned(), outcome, when));
     }
 
-    fn fate_of(&mut self, url: &str) -> Fate {
-        for (pattern, fate, often) in &mut self.fates {
+    fn outcome_of(&mut self, url: &str) -> TargetOutcome {
+        for (pattern, outcome, when) in &mut self.outcomes {
             let applies = url.contains(pattern.as_str())
-                && match often {
-                    Often::Times(0) => false,
-                    Often::Times(left) => {
+                && match when {
+                    When::Times(0) => false,
+                    When::Times(left) => {
                         *left -= 1;
                         true
                     }
-                    Often::Chance(_) | Often::Always => true,
+                    When::Chance(_) | When::Always => true,
                 };
             if applies {
-                return *fate;
+                return *outcome;
             }
         }
-        Fate::Done
+        TargetOutcome::Done
     }
 }
 

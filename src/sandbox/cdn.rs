@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::account::{Account, Allowance, Area, Domain, Fate, Purged, Words};
-use super::{Often, Service, World};
+use super::account::{Account, Allowance, Area, Domain, Purged, TargetOutcome, Words};
+use super::faults::When;
+use super::service::Service;
+use super::world::World;
 use crate::purge::PurgeKind;
 
 /// A CDN of the sandbox, from its customer's and its operator's side.
@@ -15,6 +17,11 @@ pub struct CdnAccount {
 }
 
 impl CdnAccount {
+    /// The service, as faults and the record of calls name it.
+    pub fn service(&self) -> Service {
+        self.service
+    }
+
     /// The address of its API, as `endpoint:` takes it.
     pub fn url(&self) -> String {
         self.world.address(self.service)
@@ -22,35 +29,25 @@ impl CdnAccount {
 
     /// The public half of the key pair.
     pub fn secret_id(&self) -> &'static str {
-        match self.service {
-            Service::HuaweiCdn => super::huawei::ACCESS_KEY,
-            Service::GitHub
-            | Service::GitLab
-            | Service::Gitea
-            | Service::Gitee
-            | Service::TencentCdn
-            | Service::TencentEcdn
-            | Service::QCloud => super::tencent::SECRET_ID,
-        }
+        self.world.cdn(self.service, |cdn| cdn.keys().id)
     }
 
     /// The secret half of the key pair.
     pub fn secret_key(&self) -> &'static str {
-        match self.service {
-            Service::HuaweiCdn => super::huawei::SECRET_KEY,
-            Service::GitHub
-            | Service::GitLab
-            | Service::Gitea
-            | Service::Gitee
-            | Service::TencentCdn
-            | Service::TencentEcdn
-            | Service::QCloud => super::tencent::SECRET_KEY,
-        }
+        self.world.cdn(self.service, |cdn| cdn.keys().secret)
     }
 
-    /// Huawei's IAM token, which does instead of a signature.
-    pub fn iam_token(&self) -> &'static str {
-        super::huawei::IAM_TOKEN
+    /// The entry under `cdns:` of a rules file, less its `kind:`, with which this account is used.
+    pub fn rules_entry(&self) -> String {
+        let names = self.world.cdn(self.service, |cdn| cdn.keys().names);
+        format!(
+            "{}: {}\n{}: {}\nendpoint: {}\n",
+            names[0],
+            self.secret_id(),
+            names[1],
+            self.secret_key(),
+            self.url()
+        )
     }
 
     /// Adds a domain to the account. A purge for any other host is refused.
@@ -78,9 +75,9 @@ impl CdnAccount {
     }
 
     /// How targets end whose URL contains `part`, for tasks that are accepted from now on.
-    /// The first rule that matches counts; [`Often::Times`] counts targets.
-    pub fn set_fate(&self, part: &str, often: Often, fate: Fate) {
-        self.with(|account| account.told(part, often, fate));
+    /// The first rule that matches counts; [`When::Times`] counts targets.
+    pub fn set_outcome(&self, part: &str, when: When, outcome: TargetOutcome) {
+        self.with(|account| account.told(part, when, outcome));
     }
 
     /// How many targets a request and a day (per area) may hold.
@@ -154,6 +151,6 @@ impl CdnAccount {
     }
 
     fn with<T>(&self, use_it: impl FnOnce(&mut Account) -> T) -> T {
-        self.world.account(self.service, use_it)
+        self.world.cdn(self.service, |cdn| use_it(cdn.account()))
     }
 }

@@ -3,6 +3,9 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+/// Bytes of the longest body that the record shows.
+const MAX_SHOWN_BODY: usize = 2_000;
+
 /// A request as it came over the wire, nothing decoded.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Request {
@@ -46,6 +49,20 @@ impl Request {
             .into_iter()
             .find(|(n, _)| n == name)
             .map(|(_, value)| value)
+    }
+
+    /// One line for the record: method, path, query, and the body where it is short.
+    pub fn summary(&self) -> String {
+        let mut line = format!("{} {}", self.method, self.path);
+        if !self.query.is_empty() {
+            line.push('?');
+            line.push_str(&self.query);
+        }
+        if !self.body.is_empty() && self.body.len() <= MAX_SHOWN_BODY {
+            line.push(' ');
+            line.push_str(&String::from_utf8_lossy(&self.body));
+        }
+        line
     }
 
     /// The path's segments, decoded one by one, so that an encoded slash stays inside its segment.

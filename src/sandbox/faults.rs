@@ -1,8 +1,8 @@
-//! Misbehaviour by script: which calls go wrong, how often, and how.
+//! Misbehaviour by script: which calls go wrong, how when, and how.
 
 use std::time::Duration;
 
-use super::Service;
+use super::service::Service;
 
 /// How a call goes wrong.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +32,7 @@ pub enum Fault {
 
 /// How often a rule applies.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Often {
+pub enum When {
     /// The next so many calls that match.
     Times(u32),
     /// Each call that matches, with this probability in `0.0..=1.0`.
@@ -45,7 +45,7 @@ pub enum Often {
 struct Rule {
     service: Service,
     action: String,
-    often: Often,
+    when: When,
     fault: Fault,
 }
 
@@ -63,11 +63,11 @@ impl Script {
         }
     }
 
-    pub fn add(&mut self, service: Service, action: &str, often: Often, fault: Fault) {
+    pub fn add(&mut self, service: Service, action: &str, when: When, fault: Fault) {
         self.rules.push(Rule {
             service,
             action: action.to_owned(),
-            often,
+            when,
             fault,
         });
     }
@@ -84,9 +84,9 @@ impl Script {
     pub fn pending(&self) -> u32 {
         self.rules
             .iter()
-            .map(|rule| match rule.often {
-                Often::Times(left) => left,
-                Often::Chance(_) | Often::Always => 0,
+            .map(|rule| match rule.when {
+                When::Times(left) => left,
+                When::Chance(_) | When::Always => 0,
             })
             .sum()
     }
@@ -99,14 +99,14 @@ impl Script {
             if !matches {
                 continue;
             }
-            let applies = match &mut rule.often {
-                Often::Times(0) => false,
-                Often::Times(left) => {
+            let applies = match &mut rule.when {
+                When::Times(0) => false,
+                When::Times(left) => {
                     *left -= 1;
                     true
                 }
-                Often::Chance(chance) => random.f64() < *chance,
-                Often::Always => true,
+                When::Chance(chance) => random.f64() < *chance,
+                When::Always => true,
             };
             if applies {
                 return Some(rule.fault.clone());
@@ -123,30 +123,30 @@ mod tests {
     #[test]
     fn a_rule_with_a_count_applies_that_often_and_in_order() {
         let mut script = Script::new();
-        script.add(Service::GitHub, "*", Often::Times(1), Fault::Hang);
+        script.add(Service::GITHUB, "*", When::Times(1), Fault::Hang);
         script.add(
-            Service::GitHub,
+            Service::GITHUB,
             "GET compare",
-            Often::Times(2),
+            When::Times(2),
             Fault::Throttle,
         );
 
-        assert_eq!(script.take(Service::GitLab, "GET compare"), None);
+        assert_eq!(script.take(Service::GITLAB, "GET compare"), None);
         assert_eq!(
-            script.take(Service::GitHub, "GET compare"),
+            script.take(Service::GITHUB, "GET compare"),
             Some(Fault::Hang)
         );
         assert_eq!(script.pending(), 2);
-        assert_eq!(script.take(Service::GitHub, "POST statuses"), None);
+        assert_eq!(script.take(Service::GITHUB, "POST statuses"), None);
         assert_eq!(
-            script.take(Service::GitHub, "GET compare"),
+            script.take(Service::GITHUB, "GET compare"),
             Some(Fault::Throttle)
         );
         assert_eq!(
-            script.take(Service::GitHub, "GET compare"),
+            script.take(Service::GITHUB, "GET compare"),
             Some(Fault::Throttle)
         );
-        assert_eq!(script.take(Service::GitHub, "GET compare"), None);
+        assert_eq!(script.take(Service::GITHUB, "GET compare"), None);
     }
 
     #[test]
@@ -154,9 +154,9 @@ mod tests {
         let run = || {
             let mut script = Script::new();
             script.seed(7);
-            script.add(Service::GitHub, "*", Often::Chance(0.5), Fault::Throttle);
+            script.add(Service::GITHUB, "*", When::Chance(0.5), Fault::Throttle);
             (0..20)
-                .map(|_| script.take(Service::GitHub, "x").is_some())
+                .map(|_| script.take(Service::GITHUB, "x").is_some())
                 .collect::<Vec<_>>()
         };
 

@@ -11,18 +11,47 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use super::Sandbox;
 use super::exchange::{Answer, Api, Request, form_pairs};
-use super::forge::{Delivery, Happening, Host, Moved, PostedStatus, Project, Projects};
+use super::forge::Forge;
+use super::host::{Delivery, GitHost, Moved, PostedStatus, Project, Projects, WebhookEvent};
 use super::lists::{Lists, Renames};
 use super::repo::{Commit, Repo, ZERO};
+use super::service::Service;
+use super::stand_in::{Kind, StandIn};
 use super::tree::text;
 
 /// The one token the sandbox's Gitee knows.
-pub(super) const TOKEN: &str = "gitee0123456789abcdef0123456789ab";
+const TOKEN: &str = "gitee0123456789abcdef0123456789ab";
 /// The secret (or password) of every hook.
 const SECRET: &str = "sandbox-webhook-secret";
 /// The newest commits of a push that its list holds.
 const MAX_COMMITS: usize = 10;
+
+/// How it is registered.
+pub(super) const KIND: Kind = Kind {
+    service: Service::GITEE,
+    start: |_| StandIn::forge(Gitee::new()),
+};
+
+impl Service {
+    /// Gitee's API, version 5.
+    pub const GITEE: Self = Self::new("gitee");
+}
+
+impl Sandbox {
+    /// Gitee.
+    pub fn gitee(&self) -> Forge {
+        self.forge_at(Service::GITEE)
+    }
+
+    /// Gitee's webhooks carry their password itself rather than a signature.
+    pub fn send_gitee_password(&self, password: bool) {
+        self.world.state_of(Service::GITEE, |gitee: &mut Gitee| {
+            gitee.password = password
+        });
+    }
+}
 
 /// The state of Gitee.
 pub(super) struct Gitee {
@@ -262,7 +291,15 @@ impl Api for Gitee {
     }
 }
 
-impl Host for Gitee {
+impl GitHost for Gitee {
+    fn token(&self) -> &'static str {
+        TOKEN
+    }
+
+    fn api_path(&self) -> &'static str {
+        "/api/v5"
+    }
+
     fn projects(&mut self) -> &mut Projects {
         &mut self.projects
     }
@@ -272,18 +309,13 @@ impl Host for Gitee {
         Some(self.deliver(event, body, now))
     }
 
-    fn happened(
-        &mut self,
-        _path: &str,
-        happening: &Happening,
-        _now: Timestamp,
-    ) -> Option<Delivery> {
-        match happening {
-            Happening::Ping
-            | Happening::Deployment { .. }
-            | Happening::Workflow { .. }
-            | Happening::Pipeline { .. }
-            | Happening::Release { .. } => None,
+    fn webhook(&mut self, _path: &str, event: &WebhookEvent, _now: Timestamp) -> Option<Delivery> {
+        match event {
+            WebhookEvent::Ping
+            | WebhookEvent::Deployment { .. }
+            | WebhookEvent::Workflow { .. }
+            | WebhookEvent::Pipeline { .. }
+            | WebhookEvent::Release { .. } => None,
         }
     }
 

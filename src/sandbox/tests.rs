@@ -107,7 +107,7 @@ async fn a_dropped_connection_looks_like_a_reset_whether_the_work_was_done_or_no
         let id = with_a_commit(&sandbox);
         sandbox
             .faults()
-            .add(Service::GitHub, "POST statuses", Often::Times(1), fault);
+            .add(Service::GITHUB, "POST statuses", When::Times(1), fault);
 
         let url = format!("{}/repos/acme/www/statuses/{id}", sandbox.github().url());
         let error = client()
@@ -131,8 +131,8 @@ async fn an_answer_can_break_off_or_be_no_json() {
     let (sandbox, _) = start().await;
     with_a_commit(&sandbox);
     let faults = sandbox.faults();
-    faults.add(Service::GitHub, "*", Often::Times(1), Fault::Truncate);
-    faults.add(Service::GitHub, "*", Often::Times(1), Fault::WrongJson);
+    faults.add(Service::GITHUB, "*", When::Times(1), Fault::Truncate);
+    faults.add(Service::GITHUB, "*", When::Times(1), Fault::WrongJson);
 
     let cut = branch(&sandbox).await.unwrap_err();
     assert!(cut.is_body() || cut.is_decode(), "{cut:?}");
@@ -148,7 +148,7 @@ async fn a_hang_never_answers_and_does_not_keep_the_sandbox_from_stopping() {
     let (sandbox, _) = start().await;
     sandbox
         .faults()
-        .add(Service::GitHub, "*", Often::Always, Fault::Hang);
+        .add(Service::GITHUB, "*", When::Always, Fault::Hang);
 
     let call = client()
         .get(sandbox.github().url())
@@ -167,7 +167,7 @@ async fn a_slow_answer_takes_its_time_on_the_sandboxs_clock() {
     let slow = Fault::Slow(Duration::from_secs(40));
     sandbox
         .faults()
-        .add(Service::GitHub, "*", Often::Times(1), slow);
+        .add(Service::GITHUB, "*", When::Times(1), slow);
 
     assert_eq!(branch(&sandbox).await.unwrap().0, 200);
 
@@ -184,7 +184,7 @@ async fn an_http_error_in_front_of_a_service_may_say_when_to_come_back() {
     let fault = Fault::Http(503, Some(7));
     sandbox
         .faults()
-        .add(Service::TencentCdn, "*", Often::Times(1), fault);
+        .add(Service::TENCENT_CDN, "*", When::Times(1), fault);
 
     let answer = client().get(sandbox.tencent_cdn().url()).send().await;
     let answer = answer.unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use purgehook::purge::PurgeKind;
 use purgehook::run::{RunId, RunState};
-use purgehook::sandbox::{Change, Fault, Happening, Often, Repository, Service};
+use purgehook::sandbox::{Change, Fault, Repository, Service, WebhookEvent, When};
 
 use crate::world::World;
 
@@ -25,13 +25,13 @@ sites:
 async fn deploy(world: &World, website: &Repository, path: &str) -> RunId {
     let sha = website.commit("main", &[Change::write(path, "new")]);
     website.push("main");
-    let happening = Happening::Deployment {
+    let event = WebhookEvent::Deployment {
         sha,
         branch: "main".to_owned(),
         environment: "production".to_owned(),
         state: "success".to_owned(),
     };
-    world.accepted(&website.happen(&happening).unwrap()).await
+    world.accepted(&website.emit(&event).unwrap()).await
 }
 
 fn everything_was_purged(world: &World) -> bool {
@@ -48,7 +48,7 @@ async fn everything_is_purged_by_the_next_run_where_the_first_one_failed_to() {
     let website = world.sandbox.github().create_repo("acme/website", "main");
     let refusal = Fault::Code("AuthFailure.SecretIdNotFound".to_owned());
     let faults = world.sandbox.faults();
-    faults.add(Service::TencentCdn, "*", Often::Always, refusal);
+    faults.add(Service::TENCENT_CDN, "*", When::Always, refusal);
     let first = deploy(&world, &website, "a.html").await;
     world.settle().await;
     assert_eq!(world.run(&first).await.state, RunState::Failed);

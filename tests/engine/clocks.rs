@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use purgehook::purge::PurgeKind;
 use purgehook::run::{RunId, RunState};
-use purgehook::sandbox::{Change, Fault, Often, Repository, Service};
+use purgehook::sandbox::{Change, Fault, Repository, Service, When};
 use rusqlite::Connection;
 use tokio::task::JoinHandle;
 
@@ -64,7 +64,7 @@ async fn set_in_every_stage(by: SignedDuration) {
             let faults = world.sandbox.faults();
             if failing {
                 let down = Fault::Http(502, None);
-                faults.add(Service::TencentCdn, "*", Often::Always, down);
+                faults.add(Service::TENCENT_CDN, "*", When::Always, down);
             }
             for _ in 0..stage {
                 world.step().await;
@@ -100,7 +100,7 @@ async fn what_a_clock_a_year_ahead_put_off_is_done_after_a_restart_by_the_right_
     let (website, commit, run) = pushed(&world).await;
     let down = Fault::Http(502, None);
     let faults = world.sandbox.faults();
-    faults.add(Service::TencentCdn, "*", Often::Always, down);
+    faults.add(Service::TENCENT_CDN, "*", When::Always, down);
     for _ in 0..5 {
         world.step().await;
     }
@@ -117,7 +117,7 @@ async fn what_a_clock_a_year_ahead_put_off_is_done_after_a_restart_by_the_right_
 async fn on_its_way(world: &World, slow: Duration) -> JoinHandle<()> {
     let faults = world.sandbox.faults();
     let slow = Fault::Slow(slow);
-    faults.add(Service::TencentCdn, "PurgeUrlsCache", Often::Times(1), slow);
+    faults.add(Service::TENCENT_CDN, "PurgeUrlsCache", When::Times(1), slow);
     let engine = Arc::clone(&world.engine);
     let sending = tokio::spawn(async move {
         engine.drain().await.unwrap();

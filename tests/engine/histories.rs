@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use purgehook::purge::PurgeKind;
 use purgehook::run::RunState;
-use purgehook::sandbox::{CdnAccount, Change, Delivery, Fate, Fault, Often, Repository, Service};
+use purgehook::sandbox::{
+    CdnAccount, Change, Delivery, Fault, Repository, Service, TargetOutcome, When,
+};
 
 use crate::world::{World, number};
 
@@ -53,7 +55,7 @@ impl Cache {
     /// Lets purges have their effect: each when it is done, or (every other one) as soon as it is taken.
     fn catch_up(&mut self) {
         for (at, purge) in self.account.purged().into_iter().enumerate() {
-            let in_effect = purge.ended == Some(Fate::Done) || at % 2 == 0;
+            let in_effect = purge.ended == Some(TargetOutcome::Done) || at % 2 == 0;
             if !in_effect || !self.purged.insert(at) {
                 continue;
             }
@@ -172,7 +174,7 @@ impl History {
         history
     }
 
-    async fn happen(&mut self) {
+    async fn emit(&mut self) {
         self.world
             .time
             .pass(Duration::from_millis(self.random.u64(0..3)));
@@ -352,11 +354,11 @@ impl History {
 
     fn trouble(&mut self) {
         let (service, action) = match self.random.u8(0..5) {
-            0 => (Service::TencentCdn, "PurgeUrlsCache"),
-            1 => (Service::TencentCdn, "*"),
-            2 => (Service::HuaweiCdn, "POST refresh-tasks"),
-            3 => (Service::HuaweiCdn, "*"),
-            _ => (Service::GitHub, "*"),
+            0 => (Service::TENCENT_CDN, "PurgeUrlsCache"),
+            1 => (Service::TENCENT_CDN, "*"),
+            2 => (Service::HUAWEI_CDN, "POST refresh-tasks"),
+            3 => (Service::HUAWEI_CDN, "*"),
+            _ => (Service::GITHUB, "*"),
         };
         let fault = match self.random.u8(0..6) {
             0 => Fault::Throttle,
@@ -366,18 +368,20 @@ impl History {
             4 => Fault::Truncate,
             _ => {
                 let at = self.random.usize(..self.caches.len());
-                let often = Often::Times(self.random.u32(1..4));
-                self.caches[at].account.set_fate("/", often, Fate::Fail);
+                let when = When::Times(self.random.u32(1..4));
+                self.caches[at]
+                    .account
+                    .set_outcome("/", when, TargetOutcome::Fail);
                 self.tell("a CDN fails at its next targets".to_owned());
                 return;
             }
         };
-        let often = Often::Times(self.random.u32(1..4));
-        self.tell(format!("{service:?} {action}: {often:?} {fault:?}"));
+        let when = When::Times(self.random.u32(1..4));
+        self.tell(format!("{service:?} {action}: {when:?} {fault:?}"));
         self.world
             .sandbox
             .faults()
-            .add(service, action, often, fault);
+            .add(service, action, when, fault);
     }
 
     /// Time passes, and what is due in it is done when it is due.
@@ -504,7 +508,7 @@ async fn play(histories: u64, switches: bool) {
         let mut history = History::begin(seed).await;
         history.switches = switches;
         for _ in 0..HAPPENINGS {
-            history.happen().await;
+            history.emit().await;
         }
         history.come_to_rest().await;
         if let Some(why) = history.stale().await {

@@ -49,7 +49,7 @@ async fn push(world: &World, website: &Repository, paths: &[&str]) -> Run {
 fn changing_calls(world: &World) -> Vec<String> {
     let calls = world.sandbox.log().into_iter();
     let changing = calls
-        .filter(|call| call.service == Service::TencentCdn || !call.summary.starts_with("GET "));
+        .filter(|call| call.service == Service::TENCENT_CDN || !call.summary.starts_with("GET "));
     changing.map(|call| call.summary).collect()
 }
 

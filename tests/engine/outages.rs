@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use purgehook::purge::PurgeKind;
 use purgehook::run::{RunId, RunState};
-use purgehook::sandbox::{Call, Change, Fault, Often, Repository, Service};
+use purgehook::sandbox::{Call, Change, Fault, Repository, Service, When};
 use purgehook::store::WorkKey;
 
 use crate::world::World;
@@ -84,7 +84,7 @@ fn last_status(repository: &Repository, commit: &str) -> (String, String) {
 async fn a_cdn_that_is_away_for_an_hour_holds_up_nobody_else_and_gets_its_purges_then() {
     let sites = Sites::new().await;
     let faults = sites.world.sandbox.faults();
-    faults.add(Service::TencentCdn, "*", Often::Always, Fault::DropBefore);
+    faults.add(Service::TENCENT_CDN, "*", When::Always, Fault::DropBefore);
 
     let (commit, waiting) = sites.push(&sites.website, "second").await;
     sites.pass(HOUR / 2).await;
@@ -111,7 +111,7 @@ async fn a_cdn_that_is_away_for_an_hour_holds_up_nobody_else_and_gets_its_purges
     sites.pass(HOUR / 2).await;
     assert_eq!(sites.website.statuses(&commit).len(), shown, "said once");
     // Before each batch goes out its quota is asked for: two requests a try.
-    let asked = sites.calls(Service::TencentCdn).len();
+    let asked = sites.calls(Service::TENCENT_CDN).len();
     println!("{asked} requests in an hour");
     assert!((10..60).contains(&asked), "{asked} requests in an hour");
 
@@ -131,14 +131,14 @@ async fn a_forge_that_is_away_for_an_hour_gets_its_statuses_then_and_is_not_pres
     let faults = sites.world.sandbox.faults();
     // One push is planned from what its delivery proves, the others cannot be.
     let (first, _) = sites.push(&sites.website, "second").await;
-    faults.add(Service::GitHub, "*", Often::Always, Fault::Http(502, None));
+    faults.add(Service::GITHUB, "*", When::Always, Fault::Http(502, None));
     let mut commits = vec![first];
     for n in 0..20 {
         sites.world.step().await;
         commits.push(sites.push(&sites.website, &format!("more {n}")).await.0);
     }
     sites.pass(HOUR).await;
-    let asked = sites.calls(Service::GitHub).len();
+    let asked = sites.calls(Service::GITHUB).len();
     assert!(asked < 60, "{asked} requests in an hour");
     assert!(sites.website.statuses(&commits[0]).is_empty());
     let silent = sites.world.engine.silent().await.unwrap();
@@ -160,9 +160,9 @@ async fn a_forge_that_is_away_for_a_day_keeps_no_cache_stale_and_hears_of_every_
     sites.push(&sites.website, "second").await;
     sites.world.settle().await;
     let purged = || sites.world.sandbox.tencent_cdn().purged().len();
-    let (before, from) = (purged(), sites.calls(Service::GitHub).len());
+    let (before, from) = (purged(), sites.calls(Service::GITHUB).len());
 
-    faults.add(Service::GitHub, "*", Often::Always, Fault::DropBefore);
+    faults.add(Service::GITHUB, "*", When::Always, Fault::DropBefore);
     let mut commits = Vec::new();
     for hour in 0..24 {
         let (commit, run) = sites.push(&sites.website, &format!("at {hour}")).await;
@@ -171,7 +171,7 @@ async fn a_forge_that_is_away_for_a_day_keeps_no_cache_stale_and_hears_of_every_
         let run = sites.world.run(&run).await;
         assert_eq!(run.state, RunState::Succeeded, "{}", run.summary);
     }
-    let asked = sites.calls(Service::GitHub).len() - from;
+    let asked = sites.calls(Service::GITHUB).len() - from;
     // One try every two and a half to five minutes: 288 to 576.
     assert!((250..=600).contains(&asked), "{asked} requests in a day");
     assert_eq!(purged() - before, 24, "what each hour's push brought");
@@ -201,15 +201,15 @@ async fn who_answers_now_and_then_is_not_left_alone() {
     let sites = Sites::new().await;
     let faults = sites.world.sandbox.faults();
     faults.add(
-        Service::TencentCdn,
+        Service::TENCENT_CDN,
         "DescribeCdnTask",
-        Often::Always,
+        When::Always,
         Fault::Http(503, None),
     );
     for n in 0..4 {
-        let times = Often::Times(2);
+        let times = When::Times(2);
         faults.add(
-            Service::TencentCdn,
+            Service::TENCENT_CDN,
             "PurgeUrlsCache",
             times,
             Fault::DropBefore,
@@ -227,7 +227,7 @@ async fn a_forge_without_a_log_of_deliveries_does_not_count_as_answering_for_it(
     let rules = format!("server: {{public_url: 'https://purge.example.com'}}\n{RULES}");
     let sites = Sites::with(&rules).await;
     let faults = sites.world.sandbox.faults();
-    faults.add(Service::GitLab, "*", Often::Always, Fault::DropBefore);
+    faults.add(Service::GITLAB, "*", When::Always, Fault::DropBefore);
     sites.push(&sites.docs, "second").await;
     while sites.world.engine.silent().await.unwrap().is_empty() {
         sites.world.step().await;
@@ -255,7 +255,7 @@ async fn a_site_with_nothing_to_ask_takes_no_try_from_those_who_have() {
     );
     let sites = Sites::with(&rules).await;
     let faults = sites.world.sandbox.faults();
-    faults.add(Service::GitLab, "*", Often::Always, Fault::DropBefore);
+    faults.add(Service::GITLAB, "*", When::Always, Fault::DropBefore);
     let (_, run) = sites.push(&sites.docs, "second").await;
     while sites.world.engine.silent().await.unwrap().is_empty() {
         sites.world.step().await;
@@ -283,7 +283,7 @@ async fn a_cdn_that_wants_to_be_left_alone_for_a_day_is_asked_again_after_a_quar
     let faults = sites.world.sandbox.faults();
     for (action, seconds) in [("PurgeUrlsCache", 86_400), ("DescribePurgeTasks", u32::MAX)] {
         let away = Fault::Http(503, Some(seconds));
-        faults.add(Service::TencentCdn, action, Often::Times(1), away);
+        faults.add(Service::TENCENT_CDN, action, When::Times(1), away);
     }
 
     let (_, run) = sites.push(&sites.website, "second").await;
@@ -305,7 +305,7 @@ async fn a_forge_that_wants_to_be_left_alone_for_a_year_is_asked_within_the_hour
         sites.world.time.pass(HOUR);
         let faults = sites.world.sandbox.faults();
         let away = Fault::Http(status, Some(31_536_000));
-        faults.add(Service::GitLab, "GET compare", Often::Times(1), away);
+        faults.add(Service::GITLAB, "GET compare", When::Times(1), away);
         let purged = sites.world.sandbox.huawei_cdn();
         let before = purged.purged().len();
 
@@ -327,7 +327,7 @@ async fn a_forge_that_wants_to_be_left_alone_for_a_year_is_asked_within_the_hour
 async fn on_gitlab_a_run_that_waits_shows_one_text_more_than_that_it_began() {
     let sites = Sites::new().await;
     let faults = sites.world.sandbox.faults();
-    faults.add(Service::HuaweiCdn, "*", Often::Always, Fault::DropBefore);
+    faults.add(Service::HUAWEI_CDN, "*", When::Always, Fault::DropBefore);
 
     let (commit, _) = sites.push(&sites.docs, "second").await;
     sites.pass(HOUR).await;
@@ -348,7 +348,7 @@ async fn a_lost_batch_is_looked_for_again_and_again_however_often_it_was_not_tak
         ("PurgeUrlsCache", 1, Fault::DropAfter),
         ("DescribePurgeTasks", 3, Fault::Http(503, None)),
     ] {
-        faults.add(Service::TencentCdn, action, Often::Times(times), fault);
+        faults.add(Service::TENCENT_CDN, action, When::Times(times), fault);
     }
 
     let (_, run) = sites.push(&sites.website, "second").await;
@@ -363,7 +363,7 @@ async fn a_lost_batch_is_looked_for_again_and_again_however_often_it_was_not_tak
 async fn pushes_without_end_while_a_forge_is_away_leave_no_more_behind_than_can_be_told_apart() {
     let sites = Sites::new().await;
     let faults = sites.world.sandbox.faults();
-    faults.add(Service::GitLab, "*", Often::Always, Fault::DropBefore);
+    faults.add(Service::GITLAB, "*", When::Always, Fault::DropBefore);
     let mut commits = Vec::new();
     for n in 0..230 {
         let (commit, _) = sites.push(&sites.docs, &format!("{n}")).await;

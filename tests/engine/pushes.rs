@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use purgehook::purge::PurgeKind;
 use purgehook::run::RunState;
-use purgehook::sandbox::{Change, Fate, Fault, Often, Repository, Service};
+use purgehook::sandbox::{Change, Fault, Repository, Service, TargetOutcome, When};
 
 use crate::world::{World, base};
 
@@ -69,7 +69,7 @@ async fn a_covered_commit_fails_as_the_run_that_covers_it_fails() {
     world
         .sandbox
         .tencent_cdn()
-        .set_fate("b.html", Often::Always, Fate::Fail);
+        .set_outcome("b.html", When::Always, TargetOutcome::Fail);
 
     let (website, commits) = three_pushes(&world).await;
     world.settle().await;
@@ -92,11 +92,11 @@ async fn a_late_status_of_an_older_run_does_not_hide_what_a_newer_one_said_of_th
     let faults = world.sandbox.faults();
     let take_no_statuses = || {
         let down = Fault::Http(503, None);
-        faults.add(Service::GitHub, "POST statuses", Often::Always, down);
+        faults.add(Service::GITHUB, "POST statuses", When::Always, down);
     };
     take_no_statuses();
     let refusal = Fault::Code("AuthFailure.SecretIdNotFound".to_owned());
-    faults.add(Service::TencentCdn, "*", Often::Always, refusal);
+    faults.add(Service::TENCENT_CDN, "*", When::Always, refusal);
     let failed = world.accepted(&website.push("main").unwrap()).await;
     while world.run(&failed).await.state == RunState::Pending {
         world.step().await;
@@ -147,7 +147,7 @@ async fn what_went_live_again_stays_held_until_the_run_that_heard_of_it_has_purg
     website.push("main");
     website.commit("main", &[Change::write("c.html", "third")]);
     let tencent = world.sandbox.tencent_cdn();
-    tencent.set_fate("c.html", Often::Always, Fate::Fail);
+    tencent.set_outcome("c.html", When::Always, TargetOutcome::Fail);
     let third = world.accepted(&website.push("main").unwrap()).await;
 
     world.settle().await;
@@ -166,11 +166,11 @@ async fn a_status_that_was_long_on_its_way_does_not_stay_over_a_newer_one() {
     let commit = website.commit("main", &[Change::write("a.html", "new")]);
     let faults = world.sandbox.faults();
     let refusal = Fault::Code("AuthFailure.SecretIdNotFound".to_owned());
-    faults.add(Service::TencentCdn, "*", Often::Always, refusal);
+    faults.add(Service::TENCENT_CDN, "*", When::Always, refusal);
     faults.add(
-        Service::GitHub,
+        Service::GITHUB,
         "POST statuses",
-        Often::Always,
+        When::Always,
         Fault::Http(503, None),
     );
     let failed = world.accepted(&website.push("main").unwrap()).await;
@@ -179,7 +179,7 @@ async fn a_status_that_was_long_on_its_way_does_not_stay_over_a_newer_one() {
     }
     faults.clear();
     let slow = Fault::Slow(Duration::from_secs(50));
-    faults.add(Service::GitHub, "POST statuses", Often::Times(1), slow);
+    faults.add(Service::GITHUB, "POST statuses", When::Times(1), slow);
     world.time.pass(Duration::from_secs(60));
 
     let first = Arc::clone(&world.engine);

@@ -55,7 +55,7 @@ async fn twenty_five_thousand_urls_take_three_days_of_a_quota_of_ten_thousand() 
     let mut urls = world.sandbox.tencent_cdn().purged_urls(PurgeKind::Url);
     urls.dedup();
     assert_eq!(urls.len(), 25_000, "each once, none dropped");
-    let submissions = world.sandbox.calls(Service::TencentCdn, "PurgeUrlsCache");
+    let submissions = world.sandbox.calls(Service::TENCENT_CDN, "PurgeUrlsCache");
     assert_eq!(submissions.len(), 25);
     assert!(submissions.iter().all(|call| call.outcome == "ok"));
 
@@ -239,7 +239,7 @@ async fn what_several_pushes_wait_to_purge_is_handed_over_once_for_all_of_them()
     let distinct: BTreeSet<_> = new.iter().map(|purge| &purge.target).collect();
     assert_eq!(distinct.len(), 109);
     assert_eq!(new.len(), 109, "nothing is handed over twice");
-    let submissions = world.sandbox.calls(Service::TencentCdn, "PurgeUrlsCache");
+    let submissions = world.sandbox.calls(Service::TENCENT_CDN, "PurgeUrlsCache");
     assert_eq!(submissions.len(), 3, "one on each day");
 }
 

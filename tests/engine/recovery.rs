@@ -5,7 +5,7 @@ use std::time::Duration;
 use purgehook::engine::Received;
 use purgehook::purge::PurgeKind;
 use purgehook::run::{Origin, Run, RunState};
-use purgehook::sandbox::{Change, Delivery, Fault, Happening, Often, Repository, Service};
+use purgehook::sandbox::{Change, Delivery, Fault, Repository, Service, WebhookEvent, When};
 use purgehook::store::Source;
 
 use crate::world::{World, base};
@@ -42,14 +42,14 @@ async fn deliver(world: &World, delivery: &Delivery) -> Received {
 }
 
 fn deployed(website: &Repository, sha: &str) -> Delivery {
-    let happening = Happening::Workflow {
+    let event = WebhookEvent::Workflow {
         sha: sha.to_owned(),
         branch: "main".to_owned(),
         path: ".github/workflows/deploy.yml".to_owned(),
         event: "push".to_owned(),
         conclusion: "success".to_owned(),
     };
-    website.happen(&happening).unwrap()
+    website.emit(&event).unwrap()
 }
 
 /// A repository whose first commit was pushed, deployed, and purged for.
@@ -69,7 +69,7 @@ async fn look(world: &World) {
 }
 
 fn calls(world: &World, action: &str) -> usize {
-    world.sandbox.calls(Service::GitHub, action).len()
+    world.sandbox.calls(Service::GITHUB, action).len()
 }
 
 async fn newest_of(world: &World, site: &str) -> Run {
@@ -89,11 +89,11 @@ async fn a_workflow_and_a_release_of_which_nobody_told_are_found_in_githubs_log(
     deliver(&world, &website.push("main").unwrap()).await;
     let lost = deployed(&website, &id);
     website.push_tag("v1", &id, true);
-    let release = Happening::Release {
+    let release = WebhookEvent::Release {
         tag: "v1".to_owned(),
         sha: id.clone(),
     };
-    website.happen(&release).unwrap();
+    website.emit(&release).unwrap();
     world.time.pass(Duration::from_secs(300));
     let known = world.runs().await.len();
 
@@ -276,9 +276,9 @@ async fn a_token_that_may_not_read_webhooks_is_asked_for_them_now_and_then_only(
     let refusal = "403 Resource not accessible by personal access token".to_owned();
     let faults = world.sandbox.faults();
     faults.add(
-        Service::GitHub,
+        Service::GITHUB,
         "GET hooks",
-        Often::Always,
+        When::Always,
         Fault::Code(refusal),
     );
     let id = website.commit("main", &[Change::write("pages/a", "2")]);
@@ -310,12 +310,12 @@ async fn branches_that_have_not_moved_are_looked_up_for_nothing() {
     for _ in 0..10 {
         world.time.pass(Duration::from_secs(300));
         look(&world).await;
-        last = world.sandbox.calls(Service::GitHub, "GET commits").pop();
+        last = world.sandbox.calls(Service::GITHUB, "GET commits").pop();
     }
 
     assert_eq!(last.unwrap().status, 304);
     // So is the log to which nothing came.
-    let read = world.sandbox.calls(Service::GitHub, "GET deliveries");
+    let read = world.sandbox.calls(Service::GITHUB, "GET deliveries");
     assert_eq!(read.last().unwrap().status, 304);
     let id = website.commit("main", &[Change::write("manual/a", "2")]);
     website.push("main");

@@ -2,7 +2,7 @@
 
 use purgehook::purge::{PurgeKind, PurgeState};
 use purgehook::run::RunState;
-use purgehook::sandbox::{Change, Fault, Often, Service};
+use purgehook::sandbox::{Change, Fault, Service, When};
 
 use crate::world::World;
 
@@ -36,9 +36,9 @@ async fn one_cdn_that_refuses_does_not_stop_the_three_others() {
     website.commit("main", &[Change::write("index.html", "first")]);
     website.push("main");
     world.sandbox.faults().add(
-        Service::HuaweiCdn,
+        Service::HUAWEI_CDN,
         "POST refresh-tasks",
-        Often::Always,
+        When::Always,
         Fault::Code("CDN.0202".to_owned()),
     );
     let commit = website.commit(
@@ -103,7 +103,7 @@ async fn purges_of_a_service_that_has_moved_go_to_the_one_it_moved_to_once() {
             "https://www.example.com/index.html"
         ]
     );
-    let asked = world.sandbox.calls(Service::TencentEcdn, "PurgeUrlsCache");
+    let asked = world.sandbox.calls(Service::TENCENT_ECDN, "PurgeUrlsCache");
     assert_eq!(asked.len(), 1, "it says so once, that is enough");
     assert!(world.sandbox.tencent_ecdn().purged().is_empty());
     assert_eq!(website.statuses(&commit).last().unwrap().state, "success");
@@ -149,7 +149,7 @@ async fn what_one_action_of_a_cdn_takes_goes_out_at_one_rate() {
     assert_eq!(run.state, RunState::Succeeded, "{}", run.summary);
     let calls = world
         .sandbox
-        .calls(Service::HuaweiCdn, "POST refresh-tasks");
+        .calls(Service::HUAWEI_CDN, "POST refresh-tasks");
     assert_eq!(calls.len(), 40, "files and directories");
     let took = calls[39].at.duration_since(calls[0].at);
     assert!(took.as_millis() >= 39 * 200, "{took:#} at 5 a second");

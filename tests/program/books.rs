@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use purgehook::sandbox::{Fate, Purged};
+use purgehook::sandbox::{Purged, TargetOutcome};
 use serde_json::Value;
 
 /// A comparison of both.
@@ -21,7 +21,7 @@ impl Books {
     pub fn compare(runs: &[Value], purged: &[Purged]) -> Self {
         let done: BTreeSet<(&str, &str)> = purged
             .iter()
-            .filter(|purged| purged.ended == Some(Fate::Done))
+            .filter(|purged| purged.ended == Some(TargetOutcome::Done))
             .map(|purged| (purged.task.as_str(), purged.target.as_str()))
             .collect();
         let planned: Vec<&Value> = runs

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use purgehook::purge::PurgeKind;
-use purgehook::sandbox::{Change, Fault, Often, Service};
+use purgehook::sandbox::{Change, Fault, Service, When};
 
 use crate::world::{World, states};
 
@@ -45,9 +45,9 @@ async fn killed_between_handing_a_batch_over_and_noting_its_task_the_batch_is_fo
     let website = world.website();
     // The CDN does the work and answers only later: by then nobody is there to hear it.
     world.sandbox.faults().add(
-        Service::TencentCdn,
+        Service::TENCENT_CDN,
         "PurgeUrlsCache",
-        Often::Times(1),
+        When::Times(1),
         Fault::DropAfter,
     );
     website.commit("main", &[Change::write("content/about.md", "second")]);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use purgehook::purge::PurgeKind;
-use purgehook::sandbox::{Change, Fault, Often, Service};
+use purgehook::sandbox::{Change, Fault, Service, When};
 
 use crate::surroundings::Surroundings;
 use crate::world::World;
@@ -92,7 +92,7 @@ async fn a_disk_that_turns_read_only_is_said_to_be_so_and_costs_nothing_that_was
 async fn with_a_hanging_cdn() -> (World, String) {
     let world = World::serving().await;
     let faults = world.sandbox.faults();
-    faults.add(Service::TencentCdn, "*", Often::Times(1), Fault::Hang);
+    faults.add(Service::TENCENT_CDN, "*", When::Times(1), Fault::Hang);
     let website = world.website();
     website.commit("main", &[Change::write("content/about.md", "second")]);
     let run = world.accepted(&website.push("main").unwrap()).await;

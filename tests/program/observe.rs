@@ -46,7 +46,7 @@ async fn an_observing_server_shows_what_it_would_purge_and_changes_nothing_anywh
     assert!(
         calls
             .iter()
-            .all(|call| matches!(call.service, Service::GitHub | Service::GitLab)),
+            .all(|call| matches!(call.service, Service::GITHUB | Service::GITLAB)),
         "{calls:?}"
     );
     assert!(

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use purgehook::sandbox::{Change, Fault, Often, Service};
+use purgehook::sandbox::{Change, Fault, Service, When};
 
 use crate::world::{World, states};
 
@@ -12,7 +12,7 @@ async fn a_forge_that_hangs_under_a_storm_of_pushes_does_not_hold_up_another_for
     let website = world.website();
     let docs = world.docs();
     let faults = world.sandbox.faults();
-    faults.add(Service::GitHub, "*", Often::Always, Fault::Hang);
+    faults.add(Service::GITHUB, "*", When::Always, Fault::Hang);
     for n in 0..40 {
         website.commit(
             "main",
@@ -28,7 +28,7 @@ async fn a_forge_that_hangs_under_a_storm_of_pushes_does_not_hold_up_another_for
                 .sandbox
                 .log()
                 .iter()
-                .any(|call| call.service == Service::GitHub && call.summary.contains("/statuses/"))
+                .any(|call| call.service == Service::GITHUB && call.summary.contains("/statuses/"))
         })
         .await;
 

@@ -1,6 +1,6 @@
 //! What `purgehook plan` says a change would purge.
 
-use purgehook::sandbox::{Change, Delivery, Fault, Often, Service};
+use purgehook::sandbox::{Change, Delivery, Fault, Service, When};
 use serde_json::Value;
 
 use crate::world::World;
@@ -303,7 +303,7 @@ async fn a_delivery_is_planned_once_it_is_known_what_changed_by_whichever_run_do
     // What a forced push changed only the forge can say, which is away.
     let away = Fault::Http(503, Some(1));
     let faults = world.sandbox.faults();
-    faults.add(Service::GitHub, "*", Often::Always, away);
+    faults.add(Service::GITHUB, "*", When::Always, away);
     let forced = async |path: &str| {
         website.commit("main", &[Change::write("content/off.md", path)]);
         website.push("main");

@@ -1,7 +1,7 @@
 //! Pushes, from the webhook to the status on the commit.
 
 use purgehook::purge::PurgeKind;
-use purgehook::sandbox::{Change, Fate, Fault, Often, Service};
+use purgehook::sandbox::{Change, Fault, Service, TargetOutcome, When};
 
 use crate::world::{World, states, targets};
 
@@ -133,7 +133,7 @@ async fn a_purge_that_the_cdn_fails_at_twice_is_a_failure_that_names_it() {
     world
         .sandbox
         .tencent_cdn()
-        .set_fate("app.js", Often::Always, Fate::Fail);
+        .set_outcome("app.js", When::Always, TargetOutcome::Fail);
     let website = world.website();
 
     let commit = website.commit(
@@ -178,7 +178,7 @@ async fn the_same_delivery_again_is_a_duplicate_and_a_failed_run_is_tried_again(
     world
         .sandbox
         .tencent_cdn()
-        .set_fate("app.css", Often::Times(2), Fate::Fail);
+        .set_outcome("app.css", When::Times(2), TargetOutcome::Fail);
     let website = world.website();
     website.commit("main", &[Change::write("static/app.css", "second")]);
     let delivery = website.push("main").unwrap();
@@ -224,9 +224,9 @@ async fn a_branch_that_goes_there_and_back_and_there_again_makes_three_runs() {
 async fn a_throttling_cdn_is_waited_for() {
     let world = World::serving().await;
     world.sandbox.faults().add(
-        Service::TencentCdn,
+        Service::TENCENT_CDN,
         "PurgeUrlsCache",
-        Often::Times(2),
+        When::Times(2),
         Fault::Throttle,
     );
     let website = world.website();
@@ -241,9 +241,9 @@ async fn a_throttling_cdn_is_waited_for() {
 async fn a_batch_whose_answer_is_lost_is_found_in_the_history_and_not_sent_twice() {
     let world = World::serving().await;
     world.sandbox.faults().add(
-        Service::TencentCdn,
+        Service::TENCENT_CDN,
         "PurgeUrlsCache",
-        Often::Times(1),
+        When::Times(1),
         Fault::DropAfter,
     );
     let website = world.website();

@@ -26,7 +26,7 @@ async fn two_replicas_keep_an_accounts_rate_between_them() {
     assert_eq!(run["state"], "succeeded", "{run}");
     // Their answers take a while, too, so that the other replica may send what is next.
     for action in ["PurgeUrlsCache", "DescribePurgeTasks"] {
-        let calls = world.sandbox.calls(Service::TencentCdn, action);
+        let calls = world.sandbox.calls(Service::TENCENT_CDN, action);
         let gaps = calls.iter().zip(calls.iter().skip(1));
         let shortest = gaps.map(|(one, next)| next.at.duration_since(one.at));
         let shortest = Duration::try_from(shortest.min().unwrap()).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use purgehook::sandbox::{Change, Fault, Often, Repository, Service};
+use purgehook::sandbox::{Change, Fault, Repository, Service, When};
 use serde_json::Value;
 
 use crate::world::{World, targets};
@@ -103,9 +103,9 @@ async fn a_run_keeps_the_rules_it_was_planned_with() {
     let website = world.website();
     // It is planned, and cannot be handed over until the rules have changed.
     world.sandbox.faults().add(
-        Service::TencentCdn,
+        Service::TENCENT_CDN,
         "PurgeUrlsCache",
-        Often::Times(2),
+        When::Times(2),
         Fault::Throttle,
     );
     website.commit("main", &[Change::write("content/about.md", "1")]);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use purgehook::purge::PurgeKind;
-use purgehook::sandbox::{Change, Delivery, Fault, Often, Repository, Service};
+use purgehook::sandbox::{Change, Delivery, Fault, Repository, Service, When};
 
 use crate::books::Books;
 use crate::world::{World, states};
@@ -76,9 +76,9 @@ async fn stopped_in_the_middle() -> (World, Repository, String, String) {
     world.settle_at_once();
     world.start_replica(1).await;
     world.sandbox.faults().add(
-        Service::TencentCdn,
+        Service::TENCENT_CDN,
         "PurgeUrlsCache",
-        Often::Times(1),
+        When::Times(1),
         Fault::Slow(Duration::from_secs(2)),
     );
     let website = world.website();

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use purgehook::sandbox::{Area, CdnAccount, Change, Delivery, Fate};
+use purgehook::sandbox::{Area, CdnAccount, Change, Delivery, TargetOutcome};
 use serde_json::Value;
 
 use crate::world::World;
@@ -137,7 +137,7 @@ fn judge(outcome: &mut Outcome, runs: &[Value], name: &str, cdn: &CdnAccount) {
     let purged = cdn.purged();
     let done: BTreeSet<(String, String)> = purged
         .iter()
-        .filter(|purged| purged.ended == Some(Fate::Done))
+        .filter(|purged| purged.ended == Some(TargetOutcome::Done))
         .map(|purged| (purged.task.clone(), purged.target.clone()))
         .collect();
     let mut named = BTreeSet::new();

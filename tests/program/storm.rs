@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use purgehook::sandbox::{Change, Fault, Often, Service};
+use purgehook::sandbox::{Change, Fault, Service, When};
 
 use crate::world::World;
 
@@ -57,7 +57,7 @@ async fn a_storm(mut world: World) {
     }
     let batches = world
         .sandbox
-        .calls(Service::TencentCdn, "PurgeUrlsCache")
+        .calls(Service::TENCENT_CDN, "PurgeUrlsCache")
         .len();
     println!(
         "every commit has its last status after {:?}; {batches} batches",
@@ -80,8 +80,8 @@ async fn pushes_that_come_faster_than_the_forge_compares_do_not_keep_each_other_
     let docs = world.docs();
     let slow = Fault::Slow(Duration::from_secs(1));
     let faults = world.sandbox.faults();
-    faults.add(Service::GitLab, "GET compare", Often::Always, slow);
-    let batches = || world.sandbox.calls(Service::TencentCdn, "PurgeUrlsCache");
+    faults.add(Service::GITLAB, "GET compare", When::Always, slow);
+    let batches = || world.sandbox.calls(Service::TENCENT_CDN, "PurgeUrlsCache");
     let mut commits = Vec::new();
     for n in 0..24 {
         let page = format!("docs/page-{n}.md");

@@ -10,20 +10,61 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::Sandbox;
 use super::exchange::{Answer, Api, Request};
-use super::forge::{Delivery, Happening, Host, Moved, PostedStatus, Projects};
+use super::forge::Forge;
+use super::host::{Delivery, GitHost, Moved, PostedStatus, Projects, WebhookEvent};
 use super::repo::{Commit, Repo};
+use super::service::Service;
+use super::stand_in::{Kind, StandIn};
 use super::tree::text;
 
 /// The one token the sandbox's Gitea knows.
-pub(super) const TOKEN: &str = "0123456789abcdef0123456789abcdef01234567";
+const TOKEN: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// Entries of a tree on one page, and the most that can be asked for.
 const TREE_PAGE: usize = 1_000;
 
+/// How it is registered.
+pub(super) const KIND: Kind = Kind {
+    service: Service::GITEA,
+    start: |address| StandIn::forge(Gitea::new(address)),
+};
+
+impl Service {
+    /// Gitea's (or Forgejo's) API, version 1.
+    pub const GITEA: Self = Self::new("gitea");
+}
+
+impl Sandbox {
+    /// Gitea, or Forgejo after [`Sandbox::play_forgejo`].
+    pub fn gitea(&self) -> Forge {
+        self.forge_at(Service::GITEA)
+    }
+
+    /// Lists only so many entries on a page of Gitea's trees, as if 1,000 were `limit`.
+    pub fn limit_gitea_trees(&self, limit: usize) {
+        self.with_gitea(|gitea| gitea.tree_page = limit);
+    }
+
+    /// Gitea sends its webhooks as forms rather than JSON.
+    pub fn send_gitea_forms(&self, forms: bool) {
+        self.with_gitea(|gitea| gitea.forms = forms);
+    }
+
+    /// Gitea is Forgejo, which adds headers of its own.
+    pub fn play_forgejo(&self, forgejo: bool) {
+        self.with_gitea(|gitea| gitea.forgejo = forgejo);
+    }
+
+    fn with_gitea(&self, use_it: impl FnOnce(&mut Gitea)) {
+        self.world.state_of(Service::GITEA, use_it);
+    }
+}
+
 /// The state of Gitea.
 pub(super) struct Gitea {
-    pub address: String,
+    address: String,
     projects: Projects,
     /// By repository (lower case) and commit, oldest first.
     statuses: BTreeMap<(String, String), Vec<PostedStatus>>,
@@ -37,9 +78,9 @@ pub(super) struct Gitea {
 }
 
 impl Gitea {
-    pub fn new() -> Self {
+    pub fn new(address: &str) -> Self {
         Self {
-            address: String::new(),
+            address: address.to_owned(),
             projects: Projects::default(),
             statuses: BTreeMap::new(),
             delivery_count: 0,
@@ -105,7 +146,7 @@ impl Gitea {
         let Some(commit) = found.and_then(|p| p.repo.resolve(reference)) else {
             return not_found();
         };
-        let all = Host::statuses(self, path, &commit.id);
+        let all = GitHost::statuses(self, path, &commit.id);
         Answer::json(200, &all.iter().rev().map(status_json).collect())
     }
 
@@ -159,7 +200,7 @@ impl Api for Gitea {
     }
 
     fn summary(&self, request: &Request) -> String {
-        super::github::summary(request)
+        request.summary()
     }
 
     fn answer(&mut self, request: &Request, now: Timestamp) -> Answer {
@@ -188,7 +229,15 @@ impl Api for Gitea {
     }
 }
 
-impl Host for Gitea {
+impl GitHost for Gitea {
+    fn token(&self) -> &'static str {
+        TOKEN
+    }
+
+    fn api_path(&self) -> &'static str {
+        "/api/v1"
+    }
+
     fn projects(&mut self) -> &mut Projects {
         &mut self.projects
     }
@@ -198,8 +247,8 @@ impl Host for Gitea {
         Some(self.deliver("push", &body))
     }
 
-    fn happened(&mut self, path: &str, happening: &Happening, now: Timestamp) -> Option<Delivery> {
-        let (event, body) = webhooks::other(self.projects.find(path)?, happening, now)?;
+    fn webhook(&mut self, path: &str, event: &WebhookEvent, now: Timestamp) -> Option<Delivery> {
+        let (event, body) = webhooks::other(self.projects.find(path)?, event, now)?;
         Some(self.deliver(event, &body))
     }
 

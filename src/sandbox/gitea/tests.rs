@@ -45,7 +45,7 @@ fn ask(gitea: &mut Gitea, method: &str, path: &str, body: &str) -> (u16, Value) 
 
 #[test]
 fn a_push_lists_five_commits_newest_first_and_looks_like_githubs() {
-    let mut gitea = Gitea::new();
+    let mut gitea = Gitea::new("");
     let (after, delivery) = pushed(&mut gitea, 7);
 
     let body: Value = serde_json::from_slice(&delivery.body).unwrap();
@@ -65,7 +65,7 @@ fn a_push_lists_five_commits_newest_first_and_looks_like_githubs() {
 
 #[test]
 fn a_form_is_signed_as_json() {
-    let mut gitea = Gitea::new();
+    let mut gitea = Gitea::new("");
     let json = pushed(&mut gitea, 1).1;
     gitea.forms = true;
     gitea.forgejo = true;
@@ -83,7 +83,7 @@ fn a_form_is_signed_as_json() {
 
 #[test]
 fn a_tree_comes_in_pages() {
-    let mut gitea = Gitea::new();
+    let mut gitea = Gitea::new("");
     let (sha, _) = pushed(&mut gitea, 4);
     gitea.tree_page = 3;
 
@@ -110,7 +110,7 @@ fn a_tree_comes_in_pages() {
 
 #[test]
 fn statuses_have_a_warning_and_a_field_called_status() {
-    let mut gitea = Gitea::new();
+    let mut gitea = Gitea::new("");
     let (sha, _) = pushed(&mut gitea, 1);
     let path = format!("statuses/{sha}");
 
@@ -130,5 +130,5 @@ fn statuses_have_a_warning_and_a_field_called_status() {
         .0,
         404
     );
-    assert_eq!(Host::statuses(&gitea, PATH, &sha).len(), 1);
+    assert_eq!(GitHost::statuses(&gitea, PATH, &sha).len(), 1);
 }

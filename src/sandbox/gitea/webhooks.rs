@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::forge::{Delivery, Happening, Moved, Project};
 use super::super::github::webhooks::{sha1_mac, sha256_mac};
+use super::super::host::{Delivery, Moved, Project, WebhookEvent};
 use super::super::lists::{Lists, Renames};
 use super::super::repo::{Commit, ZERO};
 use super::Gitea;
@@ -92,11 +92,11 @@ pub(super) fn push(project: &Project, moved: &Moved) -> Value {
 /// test delivery is a push.
 pub(super) fn other(
     project: &Project,
-    happening: &Happening,
+    event: &WebhookEvent,
     now: Timestamp,
 ) -> Option<(&'static str, Value)> {
-    match happening {
-        Happening::Release { tag, sha: _ } => Some((
+    match event {
+        WebhookEvent::Release { tag, sha: _ } => Some((
             "release",
             json!({
                 "action": "published",
@@ -108,10 +108,10 @@ pub(super) fn other(
                 "sender": person(),
             }),
         )),
-        Happening::Ping
-        | Happening::Deployment { .. }
-        | Happening::Workflow { .. }
-        | Happening::Pipeline { .. } => None,
+        WebhookEvent::Ping
+        | WebhookEvent::Deployment { .. }
+        | WebhookEvent::Workflow { .. }
+        | WebhookEvent::Pipeline { .. } => None,
     }
 }
 

@@ -14,11 +14,15 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::Sandbox;
 use super::exchange::{Answer, Api, Request};
-use super::forge::{Delivery, Happening, Host, Moved, PostedStatus, Projects};
+use super::forge::Forge;
+use super::host::{Delivery, GitHost, Moved, PostedStatus, Projects, WebhookEvent};
+use super::service::Service;
+use super::stand_in::{Kind, StandIn};
 
 /// The one token the sandbox's GitHub knows. Long, as app tokens are since 2026.
-pub(super) const TOKEN: &str =
+const TOKEN: &str =
     "ghs_sandbox_0123456789abcdefghijklmnopqrstuvwxyz_0123456789abcdefghijklmnopqrstuvwxyz";
 
 /// Requests an hour with a token.
@@ -26,9 +30,55 @@ const HOURLY: u32 = 5_000;
 /// Writes a minute: GitHub's secondary limit on creating content, planned for as if it counted statuses.
 const WRITES_A_MINUTE: usize = 80;
 
+/// How it is registered.
+pub(super) const KIND: Kind = Kind {
+    service: Service::GITHUB,
+    start: |address| StandIn::forge(GitHub::new(address)),
+};
+
+impl Service {
+    /// GitHub's REST API.
+    pub const GITHUB: Self = Self::new("github");
+}
+
+impl Sandbox {
+    /// GitHub, API version 2022-11-28.
+    pub fn github(&self) -> Forge {
+        self.forge_at(Service::GITHUB)
+    }
+
+    /// Shows only a part of GitHub's recursive trees, as if 100,000 entries were `limit`.
+    pub fn limit_github_trees(&self, limit: usize) {
+        self.with_github(|github| github.tree_limit = limit);
+    }
+
+    /// Takes any number of requests and writes at GitHub, whose limits are far below what a test of a storm sends.
+    pub fn lift_github_limits(&self) {
+        self.with_github(|github| {
+            github.hourly = u32::MAX;
+            github.writes_a_minute = usize::MAX;
+        });
+    }
+
+    /// GitHub sends its webhooks as forms (its web page's default) rather than JSON.
+    pub fn send_github_forms(&self, forms: bool) {
+        self.with_github(|github| github.forms = forms);
+    }
+
+    /// Where the webhooks of GitHub's repositories go, as its API says when it is asked.
+    /// Before that, the repositories have none, and their logs are nowhere.
+    pub fn set_github_hook(&self, url: &str) {
+        self.with_github(|github| github.hook_url = Some(url.to_owned()));
+    }
+
+    fn with_github(&self, use_it: impl FnOnce(&mut GitHub)) {
+        self.world.state_of(Service::GITHUB, use_it);
+    }
+}
+
 /// The state of GitHub.
 pub(super) struct GitHub {
-    pub address: String,
+    address: String,
     projects: Projects,
     /// By repository (lower case) and commit, oldest first.
     statuses: BTreeMap<(String, String), Vec<statuses::Status>>,
@@ -53,9 +103,9 @@ pub(super) struct GitHub {
 }
 
 impl GitHub {
-    pub fn new() -> Self {
+    pub fn new(address: &str) -> Self {
         Self {
-            address: String::new(),
+            address: address.to_owned(),
             projects: Projects::default(),
             statuses: BTreeMap::new(),
             status_count: 0,
@@ -146,7 +196,7 @@ impl Api for GitHub {
     }
 
     fn summary(&self, request: &Request) -> String {
-        summary(request)
+        request.summary()
     }
 
     fn answer(&mut self, request: &Request, now: Timestamp) -> Answer {
@@ -219,7 +269,15 @@ impl Api for GitHub {
     }
 }
 
-impl Host for GitHub {
+impl GitHost for GitHub {
+    fn token(&self) -> &'static str {
+        TOKEN
+    }
+
+    fn api_path(&self) -> &'static str {
+        ""
+    }
+
     fn projects(&mut self) -> &mut Projects {
         &mut self.projects
     }
@@ -229,8 +287,8 @@ impl Host for GitHub {
         Some(self.deliver("push", &body, now))
     }
 
-    fn happened(&mut self, path: &str, happening: &Happening, now: Timestamp) -> Option<Delivery> {
-        let (event, body) = webhooks::other(self.projects.find(path)?, happening, now)?;
+    fn webhook(&mut self, path: &str, event: &WebhookEvent, now: Timestamp) -> Option<Delivery> {
+        let (event, body) = webhooks::other(self.projects.find(path)?, event, now)?;
         Some(self.deliver(event, &body, now))
     }
 
@@ -250,20 +308,6 @@ impl Host for GitHub {
         let taken = self.statuses.get(&key).map_or(&[][..], Vec::as_slice);
         taken.iter().map(statuses::Status::posted).collect()
     }
-}
-
-/// One line for the record: method, path, query, and the body where it is short.
-pub(super) fn summary(request: &Request) -> String {
-    let mut line = format!("{} {}", request.method, request.path);
-    if !request.query.is_empty() {
-        line.push('?');
-        line.push_str(&request.query);
-    }
-    if !request.body.is_empty() && request.body.len() <= 2_000 {
-        line.push(' ');
-        line.push_str(&String::from_utf8_lossy(&request.body));
-    }
-    line
 }
 
 fn problem(status: u16, message: &str) -> Answer {

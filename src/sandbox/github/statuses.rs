@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::exchange::Answer;
-use super::super::forge::PostedStatus;
+use super::super::host::PostedStatus;
 use super::{GitHub, invalid, not_found, problem, time};
 
 /// Statuses for one commit and one context, after which GitHub takes no more.

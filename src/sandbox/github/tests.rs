@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::forge::{Host, Moved};
+use super::super::host::{GitHost, Moved};
 use super::super::repo::{Change, ZERO};
 use super::super::tree::EXECUTABLE;
 use super::*;
@@ -14,7 +14,7 @@ fn now() -> Timestamp {
 }
 
 fn github() -> GitHub {
-    let mut github = GitHub::new();
+    let mut github = GitHub::new("");
     github.projects.create(PATH, "main");
     github
 }
@@ -136,7 +136,7 @@ fn the_newest_status_of_a_context_counts_whatever_its_case() {
         (&combined["state"], &combined["total_count"]),
         (&json!("success"), &json!(1))
     );
-    let posted = Host::statuses(&github, PATH, &sha);
+    let posted = GitHost::statuses(&github, PATH, &sha);
     assert_eq!(posted.len(), 2);
 }
 

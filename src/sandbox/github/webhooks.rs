@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha1::Sha1;
 use sha2::Sha256;
 
-use super::super::forge::{Delivery, Happening, Moved, Project};
+use super::super::host::{Delivery, Moved, Project, WebhookEvent};
 use super::super::lists::{Lists, Renames};
 use super::super::repo::{Commit, ZERO};
 use super::{GitHub, time};
@@ -161,12 +161,12 @@ fn commit_json(project: &Project, commit: &Commit, distinct: bool) -> Value {
 /// Bodies of the other events. GitHub has no pipelines.
 pub(super) fn other(
     project: &Project,
-    happening: &Happening,
+    event: &WebhookEvent,
     now: Timestamp,
 ) -> Option<(&'static str, Value)> {
     let repository = repository(project);
-    match happening {
-        Happening::Ping => Some((
+    match event {
+        WebhookEvent::Ping => Some((
             "ping",
             json!({
                 "zen": "Speak like a human.",
@@ -176,7 +176,7 @@ pub(super) fn other(
                 "sender": sender(),
             }),
         )),
-        Happening::Deployment {
+        WebhookEvent::Deployment {
             sha,
             branch,
             environment,
@@ -200,7 +200,7 @@ pub(super) fn other(
                 "sender": sender(),
             }),
         )),
-        Happening::Workflow {
+        WebhookEvent::Workflow {
             sha,
             branch,
             path,
@@ -222,7 +222,7 @@ pub(super) fn other(
                 "sender": sender(),
             }),
         )),
-        Happening::Release { tag, sha: _ } => Some((
+        WebhookEvent::Release { tag, sha: _ } => Some((
             "release",
             json!({
                 "action": "published",
@@ -234,7 +234,7 @@ pub(super) fn other(
                 "sender": sender(),
             }),
         )),
-        Happening::Pipeline { .. } => None,
+        WebhookEvent::Pipeline { .. } => None,
     }
 }
 

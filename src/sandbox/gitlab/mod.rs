@@ -14,11 +14,15 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::Sandbox;
 use super::exchange::{Answer, Api, Request};
-use super::forge::{Delivery, Happening, Host, Moved, PostedStatus, Project, Projects};
+use super::forge::Forge;
+use super::host::{Delivery, GitHost, Moved, PostedStatus, Project, Projects, WebhookEvent};
+use super::service::Service;
+use super::stand_in::{Kind, StandIn};
 
 /// The one token the sandbox's GitLab knows.
-pub(super) const TOKEN: &str = "glpat-sandbox0123456789ab";
+const TOKEN: &str = "glpat-sandbox0123456789ab";
 
 /// The key behind the signing token: 32 bytes.
 const SIGNING_KEY: &[u8; 32] = b"sandbox signing key, 32 bytes ok";
@@ -31,9 +35,51 @@ pub(super) fn signing_token() -> String {
     format!("whsec_{}", STANDARD.encode(SIGNING_KEY))
 }
 
+/// How it is registered.
+pub(super) const KIND: Kind = Kind {
+    service: Service::GITLAB,
+    start: |address| StandIn::forge(GitLab::new(address)),
+};
+
+impl Service {
+    /// GitLab's API, version 4.
+    pub const GITLAB: Self = Self::new("gitlab");
+}
+
+impl Sandbox {
+    /// GitLab, API version 4.
+    pub fn gitlab(&self) -> Forge {
+        self.forge_at(Service::GITLAB)
+    }
+
+    /// Lists only so many files in GitLab's comparisons, as if 1,000 were `limit`.
+    pub fn limit_gitlab_diffs(&self, limit: usize) {
+        self.with_gitlab(|gitlab| gitlab.diff_limit = limit);
+    }
+
+    /// Which of its tokens GitLab sends with its webhooks: (signing token, plain token). Both at first.
+    pub fn sign_gitlab_webhooks(&self, signed: bool, plain: bool) {
+        self.with_gitlab(|gitlab| {
+            gitlab.signed = signed;
+            gitlab.plain = plain;
+        });
+    }
+
+    fn with_gitlab(&self, use_it: impl FnOnce(&mut GitLab)) {
+        self.world.state_of(Service::GITLAB, use_it);
+    }
+}
+
+impl Forge {
+    /// GitLab's signing token (`whsec_...`).
+    pub fn signing_token(&self) -> String {
+        signing_token()
+    }
+}
+
 /// The state of GitLab.
 pub(super) struct GitLab {
-    pub address: String,
+    address: String,
     projects: Projects,
     statuses: Vec<statuses::Status>,
     pipelines: Vec<statuses::Pipeline>,
@@ -48,9 +94,9 @@ pub(super) struct GitLab {
 }
 
 impl GitLab {
-    pub fn new() -> Self {
+    pub fn new(address: &str) -> Self {
         Self {
-            address: String::new(),
+            address: address.to_owned(),
             projects: Projects::default(),
             statuses: Vec::new(),
             pipelines: Vec::new(),
@@ -122,7 +168,7 @@ impl Api for GitLab {
     }
 
     fn summary(&self, request: &Request) -> String {
-        super::github::summary(request)
+        request.summary()
     }
 
     fn answer(&mut self, request: &Request, now: Timestamp) -> Answer {
@@ -171,7 +217,15 @@ impl Api for GitLab {
     }
 }
 
-impl Host for GitLab {
+impl GitHost for GitLab {
+    fn token(&self) -> &'static str {
+        TOKEN
+    }
+
+    fn api_path(&self) -> &'static str {
+        "/api/v4"
+    }
+
     fn projects(&mut self) -> &mut Projects {
         &mut self.projects
     }
@@ -181,8 +235,8 @@ impl Host for GitLab {
         Some(self.deliver(event, &body, now))
     }
 
-    fn happened(&mut self, path: &str, happening: &Happening, now: Timestamp) -> Option<Delivery> {
-        let (event, body) = webhooks::other(self.projects.find(path)?, happening, now)?;
+    fn webhook(&mut self, path: &str, event: &WebhookEvent, now: Timestamp) -> Option<Delivery> {
+        let (event, body) = webhooks::other(self.projects.find(path)?, event, now)?;
         Some(self.deliver(event, &body, now))
     }
 

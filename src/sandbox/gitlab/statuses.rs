@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use strum::{EnumString, IntoStaticStr};
 
 use super::super::exchange::{Answer, Request};
-use super::super::forge::PostedStatus;
+use super::super::host::PostedStatus;
 use super::{GitLab, error, message, parameters, time};
 
 /// Characters in a name, a description or a target URL.

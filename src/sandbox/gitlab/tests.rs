@@ -12,7 +12,7 @@ fn now() -> Timestamp {
 }
 
 fn gitlab() -> GitLab {
-    let mut gitlab = GitLab::new();
+    let mut gitlab = GitLab::new("");
     gitlab.projects.create(PATH, "main");
     gitlab
 }

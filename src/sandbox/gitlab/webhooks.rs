@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::super::forge::{Delivery, Happening, Moved, Project};
+use super::super::host::{Delivery, Moved, Project, WebhookEvent};
 use super::super::lists::{Lists, Renames};
 use super::super::repo::{Commit, ZERO};
 use super::{GitLab, SIGNING_KEY, time};
@@ -136,12 +136,12 @@ pub(super) fn push(project: &Project, moved: &Moved) -> (&'static str, Value) {
 /// Events and bodies of the others. GitLab has no ping and no workflows.
 pub(super) fn other(
     project: &Project,
-    happening: &Happening,
+    event: &WebhookEvent,
     now: Timestamp,
 ) -> Option<(&'static str, Value)> {
     let project_json = project_json(project);
-    match happening {
-        Happening::Deployment {
+    match event {
+        WebhookEvent::Deployment {
             sha,
             branch,
             environment,
@@ -166,7 +166,7 @@ pub(super) fn other(
                 "commit_title": "A change",
             }),
         )),
-        Happening::Pipeline {
+        WebhookEvent::Pipeline {
             sha,
             branch,
             source,
@@ -186,7 +186,7 @@ pub(super) fn other(
                 "builds": [],
             }),
         )),
-        Happening::Release { tag, sha } => Some((
+        WebhookEvent::Release { tag, sha } => Some((
             "Release Hook",
             json!({
                 "object_kind": "release",
@@ -201,7 +201,7 @@ pub(super) fn other(
                 "commit": {"id": sha, "message": "A change", "timestamp": time(now)},
             }),
         )),
-        Happening::Ping | Happening::Workflow { .. } => None,
+        WebhookEvent::Ping | WebhookEvent::Workflow { .. } => None,
     }
 }
 

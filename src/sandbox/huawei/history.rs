@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::super::account::{Account, Fate, Target, Task, beijing};
+use super::super::account::{Account, Target, TargetOutcome, Task, beijing};
 use super::super::exchange::Request;
-use super::{Query, Trouble, too_often};
+use super::{Query, Trouble, over_rate};
 use crate::purge::{Mode, PurgeKind};
 
 /// Requests a second for a task's detail.
@@ -36,7 +36,7 @@ pub(super) fn detail(
     now: Timestamp,
 ) -> Result<Value, Trouble> {
     if !account.within_rate("detail", DETAIL_RATE, now) {
-        return Err(too_often(DETAIL_RATE));
+        return Err(over_rate(DETAIL_RATE));
     }
     let query = Query::read(
         request,
@@ -80,7 +80,10 @@ pub(super) fn detail(
         .skip((page - 1) * size)
         .take(size)
         .map(|target| {
-            let failed = matches!(target.ended(now), Some(Fate::Fail | Fate::Invalid));
+            let failed = matches!(
+                target.ended(now),
+                Some(TargetOutcome::Fail | TargetOutcome::Invalid)
+            );
             json!({
                 "id": target.id.to_string(),
                 "url": target.url,
@@ -165,7 +168,7 @@ pub(super) fn url_tasks(
     now: Timestamp,
 ) -> Result<Value, Trouble> {
     if !account.within_rate("url-tasks", URLS_RATE, now) {
-        return Err(too_often(URLS_RATE));
+        return Err(over_rate(URLS_RATE));
     }
     let query = Query::read(
         request,
@@ -270,16 +273,16 @@ fn today(now: Timestamp) -> (i64, i64) {
 }
 
 fn summary(task: &Task, now: Timestamp) -> Value {
-    let count = |wanted: fn(Option<Fate>) -> bool| {
+    let count = |wanted: fn(Option<TargetOutcome>) -> bool| {
         task.targets.iter().filter(|t| wanted(t.ended(now))).count()
     };
     json!({
         "id": task.id,
         "task_type": task_type(task),
         "status": task_status(task, now),
-        "processing": count(|fate| fate.is_none()),
-        "succeed": count(|fate| fate == Some(Fate::Done)),
-        "failed": count(|fate| matches!(fate, Some(Fate::Fail | Fate::Invalid))),
+        "processing": count(|outcome| outcome.is_none()),
+        "succeed": count(|outcome| outcome == Some(TargetOutcome::Done)),
+        "failed": count(|outcome| matches!(outcome, Some(TargetOutcome::Fail | TargetOutcome::Invalid))),
         "total": task.targets.len(),
         "create_time": task.at.as_millisecond(),
         "file_type": file_type(task),
@@ -295,9 +298,9 @@ fn is(task: &Task, target: &Target, status: &str, now: Timestamp) -> bool {
 /// The word for a target's state: it waits, is worked on, and ends.
 fn word(task: &Task, target: &Target, now: Timestamp) -> &'static str {
     match target.ended(now) {
-        Some(Fate::Done) => "succeed",
-        Some(Fate::Fail | Fate::Invalid) => "failed",
-        Some(Fate::Never) | None => {
+        Some(TargetOutcome::Done) => "succeed",
+        Some(TargetOutcome::Fail | TargetOutcome::Invalid) => "failed",
+        Some(TargetOutcome::Never) | None => {
             let half = (task.at.as_millisecond() + target.ends_at().as_millisecond()) / 2;
             match (now.as_millisecond() < half, task.kind) {
                 (true, _) => "waiting",

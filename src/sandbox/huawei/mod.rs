@@ -10,14 +10,43 @@ mod tests;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::account::{Account, Allowance};
+use super::Sandbox;
+use super::account::{Account, Allowance, CdnService, KeyPair};
+use super::cdn::CdnAccount;
 use super::exchange::{Answer, Api, Request};
+use super::service::Service;
+use super::stand_in::{Kind, StandIn};
 use crate::purge::PurgeKind;
 
-pub(super) const ACCESS_KEY: &str = "HWSANDBOX0123456789A";
-pub(super) const SECRET_KEY: &str = "HwSandboxSecretKey0123456789abcdefABCDEF";
+const ACCESS_KEY: &str = "HWSANDBOX0123456789A";
+const SECRET_KEY: &str = "HwSandboxSecretKey0123456789abcdefABCDEF";
 /// The IAM token that does instead of a signature.
-pub(super) const IAM_TOKEN: &str = "MIISandboxToken0123456789";
+const IAM_TOKEN: &str = "MIISandboxToken0123456789";
+
+/// How it is registered.
+pub(super) const KIND: Kind = Kind {
+    service: Service::HUAWEI_CDN,
+    start: |_| StandIn::cdn(Huawei::new()),
+};
+
+impl Service {
+    /// Huawei Cloud CDN, API v1.0.
+    pub const HUAWEI_CDN: Self = Self::new("huawei-cdn");
+}
+
+impl Sandbox {
+    /// Huawei Cloud CDN, API v1.0.
+    pub fn huawei_cdn(&self) -> CdnAccount {
+        self.cdn_at(Service::HUAWEI_CDN)
+    }
+}
+
+impl CdnAccount {
+    /// Huawei's IAM token, which does instead of a signature.
+    pub fn iam_token(&self) -> &'static str {
+        IAM_TOKEN
+    }
+}
 
 /// Failed signatures in a row, after which the access key is locked.
 const FAILURES: u32 = 5;
@@ -146,6 +175,20 @@ impl Huawei {
     }
 }
 
+impl CdnService for Huawei {
+    fn keys(&self) -> KeyPair {
+        KeyPair {
+            names: ["access_key", "secret_key"],
+            id: ACCESS_KEY,
+            secret: SECRET_KEY,
+        }
+    }
+
+    fn account(&mut self) -> &mut Account {
+        &mut self.account
+    }
+}
+
 impl Api for Huawei {
     fn action(&self, request: &Request) -> String {
         let segments = request.segments();
@@ -160,7 +203,7 @@ impl Api for Huawei {
     }
 
     fn summary(&self, request: &Request) -> String {
-        super::github::summary(request)
+        request.summary()
     }
 
     fn answer(&mut self, request: &Request, now: Timestamp) -> Answer {
@@ -178,7 +221,7 @@ impl Api for Huawei {
     }
 
     fn throttled(&self, _now: Timestamp) -> Answer {
-        self.trouble(&too_often(30))
+        self.trouble(&over_rate(30))
     }
 
     fn failure(&self, code: &str) -> Answer {
@@ -213,7 +256,7 @@ fn no_such_api() -> Trouble {
     Trouble::Gateway(404, "APIGW.0101", message.into())
 }
 
-fn too_often(limit: usize) -> Trouble {
+fn over_rate(limit: usize) -> Trouble {
     Trouble::Gateway(
         429,
         "APIGW.0308",

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::account::{Area, Domain, Fate};
-use super::super::faults::Often;
+use super::super::account::{Area, Domain, TargetOutcome};
+use super::super::faults::When;
 use super::*;
 
 fn noon() -> Timestamp {
@@ -73,7 +73,7 @@ fn business_errors_come_with_200_and_nested_parameters_with_400_and_flat() {
 #[test]
 fn a_task_goes_on_through_every_documented_word() {
     let mut api = huawei();
-    api.account.told("/bad", Often::Always, Fate::Fail);
+    api.account.told("/bad", When::Always, TargetOutcome::Fail);
     let urls = [
         "https://www.example.com/good",
         "https://www.example.com/bad",

@@ -6,7 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::super::account::{Account, Area, Fate, Target, Task, beijing_time, parse_beijing_time};
+use super::super::account::{
+    Account, Area, Target, TargetOutcome, Task, beijing_time, parse_beijing_time,
+};
 use super::{QCloud, Refused};
 use crate::purge::{Mode, PurgeKind};
 
@@ -139,7 +141,7 @@ fn submit(
         }
     }
     if urls.len() > account.left_today(kind, Area::Mainland, now) {
-        return Err(super::too_often());
+        return Err(super::over_rate());
     }
     account.task_count += 1;
     // Numbers beyond 2^53, which must not go through a float.
@@ -208,10 +210,14 @@ fn refresh_log(api: &QCloud, parameters: &Parameters, now: Timestamp) -> Result<
 
 /// 1 when all are done, negative when one has failed, 0 while one runs.
 fn number(targets: &[&Target], now: Timestamp) -> i64 {
-    let ended: Vec<Option<Fate>> = targets.iter().map(|target| target.ended(now)).collect();
+    let ended: Vec<Option<TargetOutcome>> =
+        targets.iter().map(|target| target.ended(now)).collect();
     if ended.contains(&None) {
         0
-    } else if ended.iter().all(|fate| *fate == Some(Fate::Done)) {
+    } else if ended
+        .iter()
+        .all(|outcome| *outcome == Some(TargetOutcome::Done))
+    {
         1
     } else {
         -1
@@ -259,9 +265,9 @@ fn push_log(api: &QCloud, parameters: &Parameters, now: Timestamp) -> Result<Val
         for target in &task.targets {
             let host = target.url.split('/').nth(2).unwrap_or_default();
             let status = match target.ended(now) {
-                Some(Fate::Done) => "done",
-                Some(Fate::Fail | Fate::Invalid) => "fail",
-                Some(Fate::Never) | None => "process",
+                Some(TargetOutcome::Done) => "done",
+                Some(TargetOutcome::Fail | TargetOutcome::Invalid) => "fail",
+                Some(TargetOutcome::Never) | None => "process",
             };
             let passes = (hosts.is_empty() || hosts.contains(&host))
                 && (statuses.is_empty() || statuses.contains(&status))

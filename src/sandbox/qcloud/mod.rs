@@ -10,11 +10,40 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::account::{Account, Allowance};
+use super::Sandbox;
+use super::account::{Account, Allowance, CdnService, KeyPair};
+use super::cdn::CdnAccount;
 use super::exchange::{Answer, Api, Request, form_pairs};
+use super::service::Service;
+use super::stand_in::{Kind, StandIn};
 use super::tencent::signature::verify_v1;
 use super::tencent::{SECRET_ID, SECRET_KEY};
 use crate::purge::PurgeKind;
+
+/// How it is registered.
+pub(super) const KIND: Kind = Kind {
+    service: Service::QCLOUD,
+    start: |_| StandIn::cdn(QCloud::new()),
+};
+
+impl Service {
+    /// QCloud API v2.
+    pub const QCLOUD: Self = Self::new("qcloud");
+}
+
+impl Sandbox {
+    /// QCloud API v2.
+    pub fn qcloud(&self) -> CdnAccount {
+        self.cdn_at(Service::QCLOUD)
+    }
+
+    /// QCloud answers ids and module codes as numbers rather than text.
+    pub fn answer_qcloud_numbers(&self, numbers: bool) {
+        self.world.state_of(Service::QCLOUD, |qcloud: &mut QCloud| {
+            qcloud.numbers = numbers
+        });
+    }
+}
 
 /// How far a request's time may be off, in seconds.
 const WINDOW: i64 = 2 * 3_600;
@@ -130,7 +159,7 @@ impl QCloud {
         self.calls
             .retain(|(_, at)| now.duration_since(*at) < SignedDuration::from_mins(1));
         if self.calls.iter().filter(|(a, _)| a == action).count() >= RATE {
-            return Err(too_often());
+            return Err(over_rate());
         }
         self.calls.push((action.to_owned(), now));
         if self.account.migrated {
@@ -171,8 +200,22 @@ fn pairs(request: &Request) -> Vec<(String, String)> {
     }
 }
 
-fn too_often() -> Refused {
+fn over_rate() -> Refused {
     Refused::new(4_400, "The request quota is exceeded")
+}
+
+impl CdnService for QCloud {
+    fn keys(&self) -> KeyPair {
+        KeyPair {
+            names: ["secret_id", "secret_key"],
+            id: SECRET_ID,
+            secret: SECRET_KEY,
+        }
+    }
+
+    fn account(&mut self) -> &mut Account {
+        &mut self.account
+    }
 }
 
 impl Api for QCloud {
@@ -184,7 +227,7 @@ impl Api for QCloud {
     }
 
     fn summary(&self, request: &Request) -> String {
-        super::github::summary(request)
+        request.summary()
     }
 
     fn answer(&mut self, request: &Request, now: Timestamp) -> Answer {
@@ -218,7 +261,7 @@ impl Api for QCloud {
     }
 
     fn throttled(&self, _now: Timestamp) -> Answer {
-        self.refusal(&too_often())
+        self.refusal(&over_rate())
     }
 
     fn failure(&self, code: &str) -> Answer {
@@ -233,6 +276,6 @@ impl Api for QCloud {
     }
 
     fn out_of_quota(&self, _action: &str) -> Answer {
-        self.refusal(&too_often())
+        self.refusal(&over_rate())
     }
 }

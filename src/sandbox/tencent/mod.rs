@@ -15,12 +15,48 @@ use serde_json::{Map, Value, json};
 use self::desk::Desk;
 use self::parameters::Parameters;
 use self::signature::{Keys, Refused, check_time, verify_tc3, verify_v1};
-use super::account::{Account, Allowance};
+use super::Sandbox;
+use super::account::{Account, Allowance, CdnService, KeyPair};
+use super::cdn::CdnAccount;
 use super::exchange::{Answer, Api, Request, form_pairs};
+use super::service::Service;
+use super::stand_in::{Kind, StandIn};
 use crate::purge::PurgeKind;
 
 pub(super) const SECRET_ID: &str = "AKIDsandbox0123456789abcdefghijklmnop";
 pub(super) const SECRET_KEY: &str = "sandboxSecretKey0123456789abcdef";
+
+/// How the CDN is registered.
+pub(super) const CDN: Kind = Kind {
+    service: Service::TENCENT_CDN,
+    start: |_| StandIn::cdn(Tencent::cdn()),
+};
+
+/// How ECDN is registered.
+pub(super) const ECDN: Kind = Kind {
+    service: Service::TENCENT_ECDN,
+    start: |_| StandIn::cdn(Tencent::ecdn()),
+};
+
+impl Service {
+    /// Tencent Cloud CDN, API 3.0, version 2018-06-06.
+    pub const TENCENT_CDN: Self = Self::new("tencent-cdn");
+
+    /// Tencent Cloud ECDN, API 3.0, version 2019-10-12.
+    pub const TENCENT_ECDN: Self = Self::new("tencent-ecdn");
+}
+
+impl Sandbox {
+    /// Tencent Cloud CDN, API 3.0, version 2018-06-06.
+    pub fn tencent_cdn(&self) -> CdnAccount {
+        self.cdn_at(Service::TENCENT_CDN)
+    }
+
+    /// Tencent Cloud ECDN, API 3.0, version 2019-10-12.
+    pub fn tencent_ecdn(&self) -> CdnAccount {
+        self.cdn_at(Service::TENCENT_ECDN)
+    }
+}
 
 /// Requests a second for each action.
 const RATE: usize = 20;
@@ -116,7 +152,7 @@ impl Tencent {
             ));
         };
         if !self.account.within_rate(&action, RATE, now) {
-            return Err(too_often());
+            return Err(over_rate());
         }
         if self.account.migrated {
             return Err(match self.product {
@@ -298,6 +334,20 @@ struct Common {
     version: Option<String>,
 }
 
+impl CdnService for Tencent {
+    fn keys(&self) -> KeyPair {
+        KeyPair {
+            names: ["secret_id", "secret_key"],
+            id: SECRET_ID,
+            secret: SECRET_KEY,
+        }
+    }
+
+    fn account(&mut self) -> &mut Account {
+        &mut self.account
+    }
+}
+
 impl Api for Tencent {
     fn action(&self, request: &Request) -> String {
         if let Some(action) = request.header("x-tc-action") {
@@ -312,7 +362,7 @@ impl Api for Tencent {
     }
 
     fn summary(&self, request: &Request) -> String {
-        super::github::summary(request)
+        request.summary()
     }
 
     fn answer(&mut self, request: &Request, now: Timestamp) -> Answer {
@@ -332,7 +382,7 @@ impl Api for Tencent {
     }
 
     fn throttled(&self, _now: Timestamp) -> Answer {
-        self.refusal(&too_often())
+        self.refusal(&over_rate())
     }
 
     fn failure(&self, code: &str) -> Answer {
@@ -376,7 +426,7 @@ fn ecdn_code(code: &str) -> String {
     }
 }
 
-fn too_often() -> Refused {
+fn over_rate() -> Refused {
     Refused::new(
         "RequestLimitExceeded",
         format!(

@@ -3,7 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::super::account::{Account, Area, Fate, Target, Task, beijing_time, parse_beijing_time};
+use super::super::account::{
+    Account, Area, Target, TargetOutcome, Task, beijing_time, parse_beijing_time,
+};
 use super::Product;
 use super::desk::{Desk, Fields, bad};
 use super::parameters::Parameters;
@@ -82,10 +84,10 @@ pub(super) fn describe_pushes(
 /// The word of the filter for a target's state.
 fn word(target: &Target, now: Timestamp) -> &'static str {
     match target.ended(now) {
-        None | Some(Fate::Never) => "process",
-        Some(Fate::Done) => "done",
-        Some(Fate::Fail) => "fail",
-        Some(Fate::Invalid) => "invalid",
+        None | Some(TargetOutcome::Never) => "process",
+        Some(TargetOutcome::Done) => "done",
+        Some(TargetOutcome::Fail) => "fail",
+        Some(TargetOutcome::Invalid) => "invalid",
     }
 }
 

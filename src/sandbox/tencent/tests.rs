@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::account::{Area, Domain, Fate, Words};
-use super::super::faults::Often;
+use super::super::account::{Area, Domain, TargetOutcome, Words};
+use super::super::faults::When;
 use super::signature::canonical_tc3;
 use super::*;
 
@@ -367,8 +367,8 @@ fn the_twenty_first_request_in_a_second_is_refused() {
 #[test]
 fn tasks_take_their_time_and_end_as_told() {
     let mut api = cdn();
-    api.account.told("/1", Often::Times(1), Fate::Fail);
-    api.account.told("/2", Often::Always, Fate::Never);
+    api.account.told("/1", When::Times(1), TargetOutcome::Fail);
+    api.account.told("/2", When::Always, TargetOutcome::Never);
     let id = call(&mut api, "PurgeUrlsCache", urls(3), noon())["TaskId"].clone();
     assert!(id.as_str().unwrap().parse::<u64>().unwrap() > 1 << 53);
 

@@ -16,26 +16,31 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::exchange::{Answer, Request};
-use super::{Call, Fault, Service, World};
+use super::faults::Fault;
+use super::service::Service;
+use super::stand_in::Kind;
+use super::world::{Call, World};
 use crate::clock::Clock;
 
 /// The largest body any service takes: TC3 POSTs of 10 MB, and room to refuse more in the service's own words.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
 /// Binds a port for each service and serves them from one thread.
-pub(super) fn start(clock: Clock) -> io::Result<(Arc<World>, ServerHandle)> {
+pub(super) fn start(clock: Clock, kinds: &[Kind]) -> io::Result<(Arc<World>, ServerHandle)> {
     let mut listeners = Vec::new();
-    let mut addresses = BTreeMap::new();
+    let mut stand_ins = Vec::new();
     let mut ports = BTreeMap::new();
-    for service in Service::ALL {
+    for kind in kinds {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
-        addresses.insert(service, format!("http://{address}"));
-        ports.insert(address.port(), service);
+        let url = format!("http://{address}");
+        let stand_in = (kind.start)(&url);
+        stand_ins.push((kind.service, url, stand_in));
+        ports.insert(address.port(), kind.service);
         listeners.push(listener);
     }
-    let world = Arc::new(World::new(clock, addresses));
-    let shared = web::Data::new(Front {
+    let world = Arc::new(World::new(clock, stand_ins));
+    let shared = web::Data::new(Server {
         world: Arc::clone(&world),
         ports,
     });
@@ -56,15 +61,16 @@ pub(super) fn start(clock: Clock) -> io::Result<(Arc<World>, ServerHandle)> {
     Ok((world, handle))
 }
 
-struct Front {
+/// What the handler knows.
+struct Server {
     world: Arc<World>,
     /// Which service a port belongs to.
     ports: BTreeMap<u16, Service>,
 }
 
-async fn handle(front: web::Data<Front>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
+async fn handle(server: web::Data<Server>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
     let port = http.app_config().local_addr().port();
-    let Some(service) = front.ports.get(&port).copied() else {
+    let Some(service) = server.ports.get(&port).copied() else {
         return HttpResponse::NotFound().finish();
     };
     let request = Request {
@@ -81,7 +87,7 @@ async fn handle(front: web::Data<Front>, http: HttpRequest, body: web::Bytes) ->
             .collect(),
         body: body.to_vec(),
     };
-    let world = &front.world;
+    let world = &server.world;
     let (action, fault) = {
         let mut state = world.lock();
         let action = state.api(service).action(&request);

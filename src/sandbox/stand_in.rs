@@ -1,0 +1,48 @@
+//! Stand-ins: the services that the sandbox plays, each registered by its kind.
+
+use std::any::Any;
+
+use super::account::CdnService;
+use super::exchange::Api;
+use super::host::GitHost;
+use super::service::Service;
+
+/// A service that the sandbox can play. To add one, write its module and add its `KIND` to [`super::KINDS`].
+pub(super) struct Kind {
+    pub service: Service,
+    /// Makes the stand-in that answers at an address.
+    pub start: fn(address: &str) -> StandIn,
+}
+
+/// What stands in for a service.
+pub(super) enum StandIn {
+    Forge(Box<dyn GitHost>),
+    Cdn(Box<dyn CdnService>),
+}
+
+impl StandIn {
+    pub fn forge(host: impl GitHost) -> Self {
+        Self::Forge(Box::new(host))
+    }
+
+    pub fn cdn(cdn: impl CdnService) -> Self {
+        Self::Cdn(Box::new(cdn))
+    }
+
+    /// The API, whatever the service is.
+    pub fn api(&mut self) -> &mut dyn Api {
+        match self {
+            Self::Forge(host) => &mut **host,
+            Self::Cdn(cdn) => &mut **cdn,
+        }
+    }
+
+    /// The state of a certain kind.
+    pub fn state<S: Any>(&mut self) -> Option<&mut S> {
+        let any: &mut dyn Any = match self {
+            Self::Forge(host) => &mut **host,
+            Self::Cdn(cdn) => &mut **cdn,
+        };
+        any.downcast_mut()
+    }
+}
