@@ -58,6 +58,8 @@ pub struct Scenario {
     pub name: &'static str,
     pub what: String,
     pub receivers: Vec<Receiver>,
+    /// More than so many are not worth their time.
+    pub most_rounds: u64,
     pub round: Round,
     /// Names of the further figures.
     pub more: &'static [&'static str],
@@ -68,7 +70,7 @@ impl Scenario {
     /// Measures all receivers in turn, as often as there are rounds, and prints what it came to.
     pub fn run(&self, rounds: u64) {
         let receivers = present(&self.receivers);
-        let rounds: Vec<Vec<Figures>> = (0..rounds)
+        let rounds: Vec<Vec<Figures>> = (0..rounds.min(self.most_rounds))
             .map(|_| {
                 let each = receivers.iter().map(|receiver| {
                     let folder = disk::folder();
@@ -122,6 +124,7 @@ impl Table<'_> {
         let mut columns = vec![
             "a second",
             "CPU us each",
+            "of node's",
             "p50 ms",
             "p99 ms",
             "RSS MB",
@@ -171,9 +174,11 @@ impl Table<'_> {
             }
             per_second
         };
+        let cpu = self.ratio(receiver, Receiver::Node, |figures| figures.cpu_us);
         let mut row = vec![
             shown(own(|figures| figures.per_second), 0),
             shown(own(|figures| figures.cpu_us), 0),
+            shown(cpu, 2),
             shown(own(|figures| figures.p50_ms), 2),
             shown(own(|figures| figures.p99_ms), 2),
             shown(own(|figures| figures.memory_mb), 0),

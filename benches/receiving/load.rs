@@ -54,6 +54,7 @@ pub fn scenarios(time: Duration) -> Vec<Scenario> {
         } else {
             REFUSERS.to_vec()
         },
+        most_rounds: u64::MAX,
         round: Box::new(move |receiver, folder: &Path| round(receiver, folder, case, time)),
         more: &[],
         bars,

@@ -3,10 +3,10 @@
 //! ```sh
 //! cargo bench --bench receiving                  # all of it
 //! cargo bench --bench receiving -- c64 observed  # those with such a word in their name:
-//!   # c64 c1 open slow64 slow1 200kb forged unknown observed live storm
+//!   # c64 c1 open slow64 slow1 200kb forged unknown observed live storm 24mb idle
 //! PURGEHOOK_BIN=...       # the build that is measured; otherwise the bench's own
 //! PURGEHOOK_BIN_BASE=...  # another one, measured in the same rounds
-//! RECEIVING_SECONDS=4 RECEIVING_ROUNDS=3         # for each receiver in each round, and how many rounds
+//! RECEIVING_SECONDS=3 RECEIVING_ROUNDS=3         # for each receiver in each round, and how many rounds
 //! RECEIVING_ONLY=purgehook,base                  # only these receivers
 //! RECEIVING_DISK=/dev/shm RECEIVING_FSYNC_US=150 # on memory whose fsync takes 150 us: a disk that no neighbour uses
 //! ```
@@ -27,6 +27,8 @@
 
 mod compare;
 mod disk;
+mod idle;
+mod large;
 mod load;
 mod node;
 mod plain;
@@ -45,7 +47,7 @@ fn main() {
         Some(other) => panic!("no receiver is called {other}"),
         None => {}
     }
-    let time = Duration::from_secs(support::number("RECEIVING_SECONDS", 4));
+    let time = Duration::from_secs(support::number("RECEIVING_SECONDS", 3));
     let rounds = support::number("RECEIVING_ROUNDS", 3);
     support::pin();
     println!(
@@ -53,7 +55,12 @@ fn main() {
         time.as_secs(),
         support::server::program().display()
     );
-    let scenarios = [load::scenarios(time), whole::scenarios(time)];
+    let scenarios = [
+        load::scenarios(time),
+        whole::scenarios(time),
+        large::scenarios(time),
+        idle::scenarios(),
+    ];
     for scenario in scenarios.into_iter().flatten() {
         if support::is_wanted(scenario.name) {
             scenario.run(rounds);

@@ -58,6 +58,7 @@ pub fn scenarios(time: Duration) -> Vec<Scenario> {
             name: "observed",
             what: format!("{OBSERVED_RATE} pushes a second that are only observed, until idle"),
             receivers: vec![Base, Purgehook],
+            most_rounds: u64::MAX,
             round: Box::new(move |receiver, folder: &Path| {
                 let load = paced(16, Some(OBSERVED_RATE));
                 block_on(observed_round(receiver, folder, load))
@@ -71,6 +72,7 @@ pub fn scenarios(time: Duration) -> Vec<Scenario> {
                 "{LIVE_RATE} pushes a second to {LIVE_SITES} sites, to their final status"
             ),
             receivers: vec![Base, Purgehook],
+            most_rounds: u64::MAX,
             round: Box::new(live),
             more: &["to CDN p50", "to end p50", "to end p99"],
             bars: vec![Bar::AtMost("CPU in us", |figures| figures.cpu_us, 1_500.0)],
@@ -81,6 +83,7 @@ pub fn scenarios(time: Duration) -> Vec<Scenario> {
                 "{STORM_PUSHES} pushes to {STORM_SITES} sites as fast as they are taken, to their final status"
             ),
             receivers: vec![Base, Purgehook],
+            most_rounds: u64::MAX,
             round: Box::new(storm),
             more: &["to CDN p50", "to end p50", "to end p99"],
             bars: vec![Bar::AtMost("CPU in us", |figures| figures.cpu_us, 600.0)],

@@ -147,10 +147,20 @@ impl<N: Fn() -> Request> Sender<'_, N> {
             let now = Instant::now();
             assert!(text.starts_with(&self.expected), "{text}");
             answered += 1;
+            if ends_connection(text) {
+                stream = connect(self.address).await;
+            }
             if since >= self.begins && now <= self.ends {
                 times.push(now - since);
             }
         }
         (answered, times)
     }
+}
+
+/// Whether an answer is the last on its connection.
+fn ends_connection(answer: &str) -> bool {
+    let head = answer.split("\r\n\r\n").next().unwrap_or_default();
+    head.lines()
+        .any(|line| line.eq_ignore_ascii_case("connection: close"))
 }
