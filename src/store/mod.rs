@@ -3,7 +3,7 @@
 //! Every durable step of the engine is one [`Store::commit`]: the rows that
 //! change, and what becomes of the work item that asked for the step, together
 //! or not at all. A commit is refused when the step's lease has passed on.
-//! To add a database, write a [`Database`] and its line in [`Store::open`].
+//! To add a database, write a [`Database`] and its line in [`Store::open_database`].
 
 mod accept;
 mod circuits;
@@ -71,6 +71,18 @@ pub struct Store {
 impl Store {
     /// Opens `sqlite://path` or `postgres://...` and brings its schema up to date.
     pub async fn open(address: &str) -> Result<Self, StoreError> {
+        let database = Self::open_database(address).await?;
+        #[cfg(debug_assertions)]
+        let database = crash_injection::from_environment(database)?;
+        Ok(Self::on(database))
+    }
+
+    /// The database alone, for a store that is to see it through something else.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::open`].
+    pub async fn open_database(address: &str) -> Result<Box<dyn Database>, StoreError> {
         let database: Box<dyn Database> = if let Some(path) = address.strip_prefix("sqlite://") {
             Box::new(sqlite::SqliteDatabase::open(path).await?)
         } else if address.starts_with("postgres://") || address.starts_with("postgresql://") {
@@ -80,9 +92,7 @@ impl Store {
                 "the database's address must start with sqlite:// or postgres://".to_owned(),
             ));
         };
-        #[cfg(debug_assertions)]
-        let database = crash_injection::from_environment(database)?;
-        Ok(Self::on(database))
+        Ok(database)
     }
 
     /// A store on a database that is open already.

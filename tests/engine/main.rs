@@ -9,10 +9,15 @@
 mod beginnings;
 mod changes;
 mod clocks;
+mod costs;
 mod covers;
 mod histories;
+#[path = "../costs/limits.rs"]
+mod limits;
 mod observe;
 mod outages;
+#[path = "../postgres/mod.rs"]
+mod postgres;
 mod pushes;
 mod quota;
 mod recovery;

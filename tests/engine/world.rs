@@ -101,6 +101,14 @@ impl World {
     /// A world under rules whose `{...}` the sandbox fills in: the `cdns:` and
     /// the `sites:` part of a rules file. All hosts are `www.example.com`.
     pub async fn new(seed: u64, rules: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("purgehook.db");
+        let store = Store::open(&format!("sqlite://{}", path.display())).await;
+        Self::on(seed, rules, store.unwrap(), folder).await
+    }
+
+    /// The same, on a store of one's own.
+    pub async fn on(seed: u64, rules: &str, store: Store, folder: TempDir) -> Self {
         let time = Driven::at("2026-11-22T04:00:00Z");
         let outsiders_ahead = watch::Sender::new(SignedDuration::ZERO);
         let outsiders = Outsiders {
@@ -126,10 +134,7 @@ impl World {
             fastrand::Rng::with_seed(seed),
         );
         let config = watch::Sender::new(Arc::new(read(&sandbox, &clock, rules)));
-        let folder = TempDir::new().unwrap();
-        let path = folder.path().join("purgehook.db");
-        let store = Store::open(&format!("sqlite://{}", path.display())).await;
-        let store = Arc::new(store.unwrap());
+        let store = Arc::new(store);
         let engine = Engine::new(config.subscribe(), Arc::clone(&store), clock.clone());
         Self {
             sandbox,

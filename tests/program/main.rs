@@ -11,11 +11,14 @@ mod books;
 mod canaries;
 mod check;
 mod commands;
+mod costs;
 mod crashes;
 mod database_away;
 mod explain;
 mod faults;
 mod hugo;
+#[path = "../costs/limits.rs"]
+mod limits;
 mod names;
 mod observe;
 mod outages;

@@ -7,6 +7,16 @@ use std::process::Command;
 
 use crate::world::World;
 
+/// What a program has done with its disk.
+#[derive(Clone, Copy)]
+pub struct Counts {
+    pub fsyncs: u64,
+    /// To files at a place of theirs, as databases are written to.
+    pub bytes_written: u64,
+    /// Of SQLite, beside the database or elsewhere.
+    pub temporary_files: u64,
+}
+
 /// The orders that hold for a program from its next start on.
 pub struct Surroundings(PathBuf);
 
@@ -30,6 +40,26 @@ impl Surroundings {
         world.set_variable("LD_PRELOAD", shim.to_str().unwrap());
         world.set_variable("PURGEHOOK_SURROUNDINGS", folder.to_str().unwrap());
         Self(folder)
+    }
+
+    /// Counts what the program does from its next start on.
+    pub fn count(&self) {
+        std::fs::write(self.0.join("counts"), [0; 24]).unwrap();
+    }
+
+    /// What it has done so far.
+    pub fn counts(&self) -> Counts {
+        let bytes = std::fs::read(self.0.join("counts")).unwrap();
+        let mut numbers = bytes.chunks_exact(8).map(|number| {
+            let number: [u8; 8] = number.try_into().unwrap();
+            u64::from_ne_bytes(number)
+        });
+        let mut next = || numbers.next().unwrap();
+        Counts {
+            fsyncs: next(),
+            bytes_written: next(),
+            temporary_files: next(),
+        }
     }
 
     /// From now on something misbehaves. What there is to order, `surroundings.c` says.

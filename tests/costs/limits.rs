@@ -1,0 +1,136 @@
+//! What a push may cost: counts that do not depend on the machine or on who else uses it, and their limits.
+
+/// Of what, by the way of a push, and how many there may be for each push on average: a tenth more than there
+/// were, a quarter where it depends on what happened to share a commit.
+const LIMITS: &[(&str, &[(&str, f64)])] = &[
+    (
+        "SQLite, accepted",
+        &[("statements", 7.7), ("transactions", 1.1), ("commits", 1.1)],
+    ),
+    (
+        "SQLite, live, to its end",
+        &[
+            ("statements", 109.0),
+            ("transactions", 22.0),
+            ("commits", 22.0),
+        ],
+    ),
+    (
+        "SQLite, observe, to its end",
+        &[
+            ("statements", 44.0),
+            ("transactions", 5.5),
+            ("commits", 5.5),
+        ],
+    ),
+    (
+        "SQLite, 64 at once, accepted",
+        &[
+            ("statements", 7.7),
+            ("transactions", 0.05),
+            ("commits", 0.05),
+        ],
+    ),
+    (
+        "SQLite, 64 at once, live, to their end",
+        &[
+            ("statements", 37.4),
+            ("transactions", 3.6),
+            ("commits", 3.6),
+        ],
+    ),
+    (
+        "SQLite, 64 at once, observe, to their end",
+        &[
+            ("statements", 29.9),
+            ("transactions", 2.3),
+            ("commits", 2.3),
+        ],
+    ),
+    (
+        "PostgreSQL, accepted",
+        &[("statements", 9.9), ("transactions", 1.1), ("commits", 1.1)],
+    ),
+    (
+        "PostgreSQL, live, to its end",
+        &[
+            ("statements", 123.0),
+            ("transactions", 22.0),
+            ("commits", 22.0),
+        ],
+    ),
+    (
+        "PostgreSQL, observe, to its end",
+        &[
+            ("statements", 48.0),
+            ("transactions", 5.5),
+            ("commits", 5.5),
+        ],
+    ),
+    (
+        "PostgreSQL, 64 at once, accepted",
+        &[
+            ("statements", 7.8),
+            ("transactions", 0.05),
+            ("commits", 0.05),
+        ],
+    ),
+    (
+        "PostgreSQL, 64 at once, live, to their end",
+        &[
+            ("statements", 42.0),
+            ("transactions", 3.6),
+            ("commits", 3.6),
+        ],
+    ),
+    (
+        "PostgreSQL, 64 at once, observe, to their end",
+        &[
+            ("statements", 33.2),
+            ("transactions", 2.3),
+            ("commits", 2.3),
+        ],
+    ),
+    (
+        "disk, live, accepted and to its end",
+        &[
+            ("fsyncs", 22.0),
+            ("kB written", 480.0),
+            ("temporary files", 0.0),
+        ],
+    ),
+    (
+        "disk, observe, accepted and to its end",
+        &[
+            ("fsyncs", 7.5),
+            ("kB written", 240.0),
+            ("temporary files", 0.0),
+        ],
+    ),
+];
+
+/// Holds what was counted to its limits, all of it at once.
+pub fn hold(counted: &[(&str, &str, f64)]) {
+    let mut over = Vec::new();
+    for (way, what, count) in counted {
+        let limits = LIMITS.iter().find(|(name, _)| name == way);
+        let limit = limits.and_then(|(_, limits)| limits.iter().find(|(name, _)| name == what));
+        let Some((_, limit)) = limit else {
+            over.push(format!("{way}: {count:.2} {what}, and there is no limit"));
+            continue;
+        };
+        println!("{way}: {count:.2} {what} for each push, of {limit}");
+        if count > limit {
+            over.push(format!(
+                "{way}: {count:.2} {what}, and the limit is {limit}"
+            ));
+        }
+    }
+    assert!(
+        over.is_empty(),
+        "A push costs more than it may:\n  {}\n\
+         What it was spent on is above. If the change is worth it, raise the limit in tests/costs/limits.rs and say \
+         why in the commit; what it costs in time, `cargo bench --bench receiving` tells with PURGEHOOK_BIN_BASE.",
+        over.join("\n  ")
+    );
+}
