@@ -1,5 +1,7 @@
 //! A purge: one URL or one directory to invalidate on one CDN, or one URL to fill.
 
+use std::fmt;
+
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::run::RunId;
@@ -105,6 +107,80 @@ pub struct PlannedPurge {
     pub path: Option<String>,
 }
 
+/// What a CDN calls one task of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TaskId {
+    /// The id that the CDN gave the task.
+    Vendor(String),
+    /// The id of the task's entry in the CDN's log, where the task itself has none.
+    LogEntry(String),
+}
+
+/// Stands in front of the id of a log's entry. No vendor's id holds a colon or a comma.
+const LOG_ENTRY: &str = "log:";
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vendor(id) => f.write_str(id),
+            Self::LogEntry(id) => write!(f, "{LOG_ENTRY}{id}"),
+        }
+    }
+}
+
+/// What a CDN calls a batch: one task usually, several where it splits a batch.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskIds(Vec<TaskId>);
+
+impl TaskIds {
+    /// The ids of a batch's tasks; none where there are none.
+    pub fn new(ids: impl IntoIterator<Item = TaskId>) -> Option<Self> {
+        let ids = Vec::from_iter(ids);
+        (!ids.is_empty()).then_some(Self(ids))
+    }
+
+    /// Reads what `Display` wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        let ids = text.split(',').filter(|id| !id.is_empty());
+        Self::new(ids.map(|id| match id.strip_prefix(LOG_ENTRY) {
+            Some(entry) => TaskId::LogEntry(entry.to_owned()),
+            None => TaskId::Vendor(id.to_owned()),
+        }))
+    }
+
+    /// Each id.
+    pub fn iter(&self) -> impl Iterator<Item = &TaskId> {
+        self.0.iter()
+    }
+
+    /// The ids that the CDN gave tasks.
+    pub fn vendor_ids(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|id| match id {
+            TaskId::Vendor(id) => Some(id.as_str()),
+            TaskId::LogEntry(_) => None,
+        })
+    }
+}
+
+impl From<TaskId> for TaskIds {
+    fn from(id: TaskId) -> Self {
+        Self(vec![id])
+    }
+}
+
+/// The form in the API and the database.
+impl fmt::Display for TaskIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, id) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str(",")?;
+            }
+            id.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
 /// A purge on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Purge {
@@ -116,10 +192,28 @@ pub struct Purge {
     pub planned: PlannedPurge,
     /// How it stands.
     pub state: PurgeState,
-    /// The CDN's task id, once it has one.
-    pub task: Option<String>,
+    /// What the CDN calls the batch it is in, once that is known.
+    pub task: Option<TaskIds>,
     /// Why it failed, or what its last try met with.
     pub error: Option<String>,
     /// How often it was submitted.
     pub attempts: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batchs_ids_come_back_as_they_were_written() {
+        let ids = [
+            TaskId::Vendor("1490877261".to_owned()),
+            TaskId::LogEntry("41".to_owned()),
+        ];
+        let ids = TaskIds::new(ids).unwrap();
+
+        assert_eq!(ids.to_string(), "1490877261,log:41");
+        assert_eq!(TaskIds::parse(&ids.to_string()), Some(ids));
+        assert_eq!(TaskIds::parse(""), None);
+    }
 }

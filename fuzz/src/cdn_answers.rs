@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use purgehook::cdn::{Batch, Cdn, CdnError, InFlight, Pace, TargetState};
-use purgehook::purge::{Mode, PurgeKind};
+use purgehook::purge::{Mode, PurgeKind, TaskIds};
 
 use super::answering::Answering;
 use super::surroundings::{NOW, check_words, clock};
@@ -65,7 +65,7 @@ fn batch(kind: PurgeKind) -> Batch {
 
 fn in_flight(kind: PurgeKind, task: Option<&str>) -> InFlight {
     InFlight {
-        task: task.map(str::to_owned),
+        task: task.and_then(TaskIds::parse),
         submitted_at: Timestamp::from_second(NOW).expect("a moment of this century"),
         batch: batch(kind),
     }
@@ -89,9 +89,9 @@ async fn check_follow(cdn: &dyn Cdn, tasks: &[InFlight], pace: &Pace) {
     }
 }
 
-fn check_id(answered: Result<Option<String>, CdnError>) {
+fn check_id(answered: Result<Option<TaskIds>, CdnError>) {
     match answered {
-        Ok(Some(id)) => check_words(&id),
+        Ok(Some(ids)) => check_words(&ids.to_string()),
         Ok(None) => {}
         Err(error) => check_error(&error),
     }

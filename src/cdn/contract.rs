@@ -257,7 +257,7 @@ async fn a_lost_answer_is_found_in_the_history_if_the_work_was_done() {
                 assert!(error.maybe_done, "{what}: {error}");
                 assert_eq!(found.is_some(), was_done, "{what}");
                 if let Some(id) = found {
-                    let others = BTreeSet::from([id.clone()]);
+                    let others = id.iter().cloned().collect();
                     let again = bench.cdn.find(&lost, &others, &bench.pace()).await;
                     assert_eq!(again.unwrap(), None, "{what}: it is another's");
                     lost.task = Some(id);

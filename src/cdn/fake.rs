@@ -16,7 +16,7 @@ use url::Url;
 use super::{Batch, InFlight, Pace};
 use crate::clock::{Clock, TimeSource};
 use crate::http::Outside;
-use crate::purge::PurgeKind;
+use crate::purge::{PurgeKind, TaskIds};
 
 /// A request as it came in.
 #[derive(Clone, Debug)]
@@ -210,10 +210,15 @@ pub fn batch(kind: PurgeKind, targets: &[&str]) -> Batch {
     }
 }
 
+/// What a CDN calls a batch.
+pub fn ids(text: &str) -> Option<TaskIds> {
+    TaskIds::parse(text)
+}
+
 /// A batch on its way, sent at [`now`].
 pub fn in_flight(task: Option<&str>, kind: PurgeKind, targets: &[&str]) -> InFlight {
     InFlight {
-        task: task.map(str::to_owned),
+        task: task.and_then(TaskIds::parse),
         submitted_at: now(),
         batch: batch(kind, targets),
     }

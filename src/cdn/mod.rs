@@ -31,7 +31,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::http::Outside;
-use crate::purge::{Mode, PurgeKind};
+use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
 use crate::settings::Section;
 
 /// A kind of CDN, as `kind:` names it.
@@ -101,8 +101,8 @@ impl Batch {
 /// A batch that was handed over.
 #[derive(Clone, Debug)]
 pub struct InFlight {
-    /// The CDN's id of it. None while it is not known whether the CDN took it.
-    pub task: Option<String>,
+    /// What the CDN calls it. None while it is not known whether the CDN took it.
+    pub task: Option<TaskIds>,
     /// When the request went out.
     pub submitted_at: Timestamp,
     /// What was handed over, less what is known to have ended.
@@ -254,22 +254,22 @@ pub trait Cdn: Send + Sync {
         kind.as_str()
     }
 
-    /// Hands a batch over; the CDN's task id when it took it. `Ok(None)` when it took it without giving an id.
-    async fn submit(&self, batch: &Batch) -> Result<Option<String>, CdnError>;
+    /// Hands a batch over; what the CDN calls it when it took it. `Ok(None)` when it took it without giving an id.
+    async fn submit(&self, batch: &Batch) -> Result<Option<TaskIds>, CdnError>;
 
     /// Asks how tasks stand, in as few requests as the API allows. One report a
     /// task, in the same order. `pace` is awaited before each request.
     async fn follow(&self, tasks: &[InFlight], pace: &Pace) -> Result<Vec<Report>, CdnError>;
 
-    /// Looks for a batch whose answer was lost in the CDN's history: the task id if it was taken.
-    /// `others` are the ids of tasks that are known to be other batches', as they were told. What may
+    /// Looks for a batch whose answer was lost in the CDN's history: what it is called there if it was taken.
+    /// `others` are the ids of tasks that are known to be other batches'. What may
     /// be one of these is not the batch: to purge twice costs quota, and not to purge a stale page.
     async fn find(
         &self,
         lost: &InFlight,
-        others: &BTreeSet<String>,
+        others: &BTreeSet<TaskId>,
         pace: &Pace,
-    ) -> Result<Option<String>, CdnError>;
+    ) -> Result<Option<TaskIds>, CdnError>;
 
     /// What is left of today's quotas, by kind. Empty where the API cannot say.
     async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError>;

@@ -91,7 +91,7 @@ impl From<StoredTask> for TaskItem {
             ended_at,
         } = task;
         Self {
-            task: vendor_id,
+            task: vendor_id.map(|ids| ids.to_string()),
             cdn,
             kind: kind.as_str(),
             mode: mode.map(Mode::as_str),

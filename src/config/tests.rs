@@ -17,7 +17,7 @@ use crate::forge::{
 };
 use crate::http::Outside;
 use crate::plan::Cover;
-use crate::purge::{Mode, PurgeKind};
+use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
 use crate::settings::{Environment, Problems, Section, Severity};
 
 /// A forge that is only ever configured.
@@ -82,7 +82,7 @@ impl Cdn for TestCdn {
     fn limits(&self) -> &Limits {
         &self.0
     }
-    async fn submit(&self, _: &Batch) -> Result<Option<String>, CdnError> {
+    async fn submit(&self, _: &Batch) -> Result<Option<TaskIds>, CdnError> {
         Ok(None)
     }
     async fn follow(&self, _: &[InFlight], _: &Pace) -> Result<Vec<Report>, CdnError> {
@@ -91,9 +91,9 @@ impl Cdn for TestCdn {
     async fn find(
         &self,
         _: &InFlight,
-        _: &BTreeSet<String>,
+        _: &BTreeSet<TaskId>,
         _: &Pace,
-    ) -> Result<Option<String>, CdnError> {
+    ) -> Result<Option<TaskIds>, CdnError> {
         Ok(None)
     }
     async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError> {

@@ -147,7 +147,7 @@ impl From<Purge> for PurgeItem {
             kind: planned.kind.as_str(),
             target: planned.target,
             state: purge.state.as_str(),
-            task: purge.task,
+            task: purge.task.map(|ids| ids.to_string()),
             error: purge.error,
             rule: planned.rule,
             path: planned.path,

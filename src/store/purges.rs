@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::database::{Row, Transaction, params};
+use super::tasks::task_ids;
 use super::{Store, StoreError, Value};
 use crate::purge::{Mode, PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::run::RunId;
@@ -357,7 +358,7 @@ pub(super) fn purge(row: &Row) -> Result<Purge, StoreError> {
         run: RunId(row.text("run")?),
         planned: planned(row)?,
         state: row.word("state")?,
-        task: row.maybe_text("vendor_id")?,
+        task: task_ids(row)?,
         error: row.maybe_text("error")?,
         attempts: row.int("attempts")?,
     })

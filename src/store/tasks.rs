@@ -7,8 +7,8 @@ use strum::{EnumString, IntoStaticStr};
 
 use super::database::{Row, Transaction, params};
 use super::purges::mode;
-use super::{Store, StoreError, timestamp};
-use crate::purge::{Mode, PurgeKind};
+use super::{Store, StoreError, parsed, timestamp};
+use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
 use crate::run::RunId;
 
 /// How a batch stands.
@@ -45,8 +45,8 @@ pub struct StoredTask {
     pub mode: Option<Mode>,
     /// How it stands.
     pub state: TaskState,
-    /// The CDN's id of it, once it is known.
-    pub vendor_id: Option<String>,
+    /// What the CDN calls it, once that is known.
+    pub vendor_id: Option<TaskIds>,
     /// What went wrong with it.
     pub error: Option<String>,
     /// How many targets were handed over.
@@ -114,7 +114,7 @@ impl Store {
         account: &str,
         kind: PurgeKind,
         since: Timestamp,
-    ) -> Result<BTreeSet<String>, StoreError> {
+    ) -> Result<BTreeSet<TaskId>, StoreError> {
         let rows = self
             .database
             .read(
@@ -123,7 +123,12 @@ impl Store {
                 params![account, kind.as_str(), since.as_millisecond()],
             )
             .await?;
-        rows.iter().map(|row| row.text("vendor_id")).collect()
+        let mut known = BTreeSet::new();
+        for row in &rows {
+            let ids = task_ids(row)?;
+            known.extend(ids.iter().flat_map(TaskIds::iter).cloned());
+        }
+        Ok(known)
     }
 
     /// How many targets of one kind an account was handed since a moment, and
@@ -168,7 +173,7 @@ pub(super) async fn put_task(
             task.kind.as_str(),
             task.mode.map(Mode::as_str),
             task.state.as_str(),
-            task.vendor_id.clone(),
+            task.vendor_id.as_ref().map(ToString::to_string),
             task.error.clone(),
             task.size,
             task.submitted_at.as_millisecond(),
@@ -180,6 +185,13 @@ pub(super) async fn put_task(
     Ok(())
 }
 
+/// What the CDN calls a batch.
+pub(super) fn task_ids(row: &Row) -> Result<Option<TaskIds>, StoreError> {
+    let text = row.maybe_text("vendor_id")?;
+    text.map(|text| parsed("vendor_id", &text, TaskIds::parse))
+        .transpose()
+}
+
 fn task(row: &Row) -> Result<StoredTask, StoreError> {
     Ok(StoredTask {
         id: row.text("id")?,
@@ -188,7 +200,7 @@ fn task(row: &Row) -> Result<StoredTask, StoreError> {
         kind: row.word("kind")?,
         mode: mode(row)?,
         state: row.word("state")?,
-        vendor_id: row.maybe_text("vendor_id")?,
+        vendor_id: task_ids(row)?,
         error: row.maybe_text("error")?,
         size: row.int("size")?,
         submitted_at: timestamp(row.int("submitted_at")?)?,

@@ -11,7 +11,7 @@ use purgehook::cdn::{
     Batch, Cdn, CdnError, ErrorClass, FailureKind, InFlight, Limits, Pace, Quota, Report,
     TargetState,
 };
-use purgehook::purge::PurgeKind;
+use purgehook::purge::{PurgeKind, TaskId, TaskIds};
 
 use crate::caches::{Caches, Effect};
 use crate::process::{Chance, Process, Time};
@@ -347,10 +347,10 @@ impl Account {
     fn report(&self, task: &InFlight) -> Report {
         let now = self.time.now();
         let books = self.books.lock().unwrap();
-        let taken = books
-            .taken
-            .iter()
-            .find(|taken| Some(&taken.id) == task.task.as_ref() && taken.logged <= now);
+        let taken = books.taken.iter().find(|taken| {
+            let id = TaskId::Vendor(taken.id.clone());
+            task.task == Some(id.into()) && taken.logged <= now
+        });
         let mut report = Report::default();
         let Some(taken) = taken else {
             return report;
@@ -372,7 +372,7 @@ impl Account {
         report
     }
 
-    fn look_for(&self, lost: &InFlight, others: &BTreeSet<String>) -> Option<String> {
+    fn look_for(&self, lost: &InFlight, others: &BTreeSet<TaskId>) -> Option<TaskIds> {
         let now = self.time.now();
         if self.nature.history == History::None {
             return None;
@@ -382,7 +382,7 @@ impl Account {
             .taken
             .iter()
             .filter(|taken| taken.kind == lost.batch.kind && taken.logged <= now)
-            .filter(|taken| !others.contains(&taken.id))
+            .filter(|taken| !others.contains(&TaskId::Vendor(taken.id.clone())))
             .filter(|taken| {
                 let mut targets = lost.batch.targets.iter();
                 targets.all(|target| taken.items.contains_key(target))
@@ -395,7 +395,8 @@ impl Account {
             })
             .collect();
         candidates.sort();
-        candidates.into_iter().next().map(|(_, id)| id)
+        let found = candidates.into_iter().next();
+        found.map(|(_, id)| TaskId::Vendor(id).into())
     }
 
     fn left(&self) -> BTreeMap<PurgeKind, Quota> {
@@ -496,7 +497,7 @@ impl Cdn for Client {
         &self.account.nature.limits
     }
 
-    async fn submit(&self, batch: &Batch) -> Result<Option<String>, CdnError> {
+    async fn submit(&self, batch: &Batch) -> Result<Option<TaskIds>, CdnError> {
         self.account.watch(batch);
         let what = format!("purge {} {:?}", batch.kind.as_str(), batch.targets);
         let sent = self.account.time.now();
@@ -507,7 +508,8 @@ impl Cdn for Client {
                 taken.heard = true;
             }
         }
-        answer.map(|id| id.filter(|_| self.account.nature.gives_ids))
+        let id = answer.map(|id| id.filter(|_| self.account.nature.gives_ids));
+        id.map(|id| id.map(|id| TaskId::Vendor(id).into()))
     }
 
     async fn follow(&self, tasks: &[InFlight], pace: &Pace) -> Result<Vec<Report>, CdnError> {
@@ -515,7 +517,10 @@ impl Cdn for Client {
         for some in tasks.chunks(3) {
             pace.next().await?;
             self.account.watch_rate(None);
-            let ids: Vec<_> = some.iter().map(|task| task.task.as_deref()).collect();
+            let ids: Vec<_> = some
+                .iter()
+                .map(|task| task.task.as_ref().map(ToString::to_string))
+                .collect();
             let ask =
                 || -> Vec<Report> { some.iter().map(|task| self.account.report(task)).collect() };
             reports.extend(self.call(&format!("follow {ids:?}"), ask).await?);
@@ -530,9 +535,9 @@ impl Cdn for Client {
     async fn find(
         &self,
         lost: &InFlight,
-        others: &BTreeSet<String>,
+        others: &BTreeSet<TaskId>,
         pace: &Pace,
-    ) -> Result<Option<String>, CdnError> {
+    ) -> Result<Option<TaskIds>, CdnError> {
         pace.next().await?;
         self.account.watch_rate(None);
         let what = format!("find {:?}", lost.batch.targets);

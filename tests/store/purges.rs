@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use purgehook::purge::{Mode, PlannedPurge, PurgeKind, PurgeState};
+use purgehook::purge::{Mode, PlannedPurge, PurgeKind, PurgeState, TaskIds};
 use purgehook::store::{
     Disposition, Lease, Migration, Precondition, PurgeKey, PurgeUpdate, Store, StoredTask,
     TaskState, WorkKey, Write,
@@ -435,7 +435,7 @@ async fn tasks_are_kept_and_found_by_their_state(opened: Opened) {
 
     let running = StoredTask {
         state: TaskState::Running,
-        vendor_id: Some("v-1".to_owned()),
+        vendor_id: TaskIds::parse("v-1"),
         ..task("t-1", 5, 0)
     };
     write(store, &lease, vec![Write::Task(running)]).await;
@@ -444,21 +444,21 @@ async fn tasks_are_kept_and_found_by_their_state(opened: Opened) {
     assert_eq!(of(TaskState::Submitting).await.unwrap()[0].id, "t-2");
     let found = of(TaskState::Running).await.unwrap();
     assert_eq!(found.len(), 1);
-    assert_eq!(found[0].vendor_id.as_deref(), Some("v-1"));
+    assert_eq!(found[0].vendor_id, TaskIds::parse("v-1"));
     assert_eq!(
         (found[0].submitted_at, found[0].deadline),
         (at(0), at(1_800))
     );
     assert!(of(TaskState::Ended).await.unwrap().is_empty());
     for (account, kind, since, known) in [
-        (ACCOUNT, PurgeKind::Url, 0, &["v-1"][..]),
-        (ACCOUNT, PurgeKind::Url, 1, &[]),
-        (ACCOUNT, PurgeKind::Directory, 0, &[]),
-        ("another", PurgeKind::Url, 0, &[]),
+        (ACCOUNT, PurgeKind::Url, 0, Some("v-1")),
+        (ACCOUNT, PurgeKind::Url, 1, None),
+        (ACCOUNT, PurgeKind::Directory, 0, None),
+        ("another", PurgeKind::Url, 0, None),
     ] {
         let found = store.known_tasks(account, kind, at(since)).await.unwrap();
         assert!(
-            found.iter().eq(known),
+            found.iter().map(ToString::to_string).eq(known),
             "{account} {kind:?} {since}: {found:?}"
         );
     }
@@ -497,7 +497,7 @@ async fn the_quota_counts_what_was_handed_over_and_may_have_been_taken(opened: O
     };
     let taken = StoredTask {
         state: TaskState::Ended,
-        vendor_id: Some("v".to_owned()),
+        vendor_id: TaskIds::parse("v"),
         error: Some("some failed".to_owned()),
         ..task("t-3", 100, 20)
     };

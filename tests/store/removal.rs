@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use purgehook::changes::{ChangeKind, FilePath};
 use purgehook::event::GitRef;
-use purgehook::purge::{PurgeKind, PurgeState};
+use purgehook::purge::{PurgeKind, PurgeState, TaskId};
 use purgehook::run::{Base, Run, RunId, RunState, StatusState, Step};
 use purgehook::store::{
     Accepted, Disposition, NewDelivery, Precondition, PurgeKey, PurgeUpdate, Removed, RunFilter,
@@ -87,7 +87,7 @@ fn task(number: u32, end: i64) -> StoredTask {
         kind: PurgeKind::Url,
         mode: None,
         state: TaskState::Ended,
-        vendor_id: Some(format!("v-{number}")),
+        vendor_id: Some(vendor_id(number).into()),
         error: None,
         size: 3,
         submitted_at: at(end - 5),
@@ -96,7 +96,12 @@ fn task(number: u32, end: i64) -> StoredTask {
     }
 }
 
-async fn known_tasks(store: &Store) -> BTreeSet<String> {
+/// What the CDN calls a task.
+fn vendor_id(number: u32) -> TaskId {
+    TaskId::Vendor(format!("v-{number}"))
+}
+
+async fn known_tasks(store: &Store) -> BTreeSet<TaskId> {
     let known = store.known_tasks("an account", PurgeKind::Url, at(0));
     known.await.unwrap()
 }
@@ -177,13 +182,13 @@ async fn an_old_run_goes_with_all_that_was_its_own(opened: Opened) {
     assert!(store.statuses(&gone).await.unwrap().is_empty());
     assert!(store.changes(&gone).await.unwrap().is_none());
     assert!(store.purges(&gone, 0, 10).await.unwrap().is_empty());
-    assert!(!known_tasks(store).await.contains("v-1"));
+    assert!(!known_tasks(store).await.contains(&vendor_id(1)));
     assert!(store.delivery("D0002").await.unwrap().is_some());
     assert_eq!(store.statuses(&kept).await.unwrap().len(), 2);
     assert_eq!(store.changes(&kept).await.unwrap().unwrap().len(), 1);
     let purges = store.purges(&kept, 0, 10).await.unwrap();
     assert_eq!(purges.len(), PURGES);
-    assert_eq!(purges[0].task.as_deref(), Some("v-2"));
+    assert_eq!(purges[0].task, Some(vendor_id(2).into()));
     assert_eq!(remove(store, 200, &[]).await.1, 0, "nothing more");
 }
 
@@ -330,7 +335,10 @@ async fn what_counts_against_a_quota_or_tells_a_batch_stays(opened: Opened) {
 
     assert_eq!(removed.tasks, 1);
     let known = known_tasks(store).await;
-    assert!(known.contains("v-1") && known.contains("v-2"), "{known:?}");
+    assert!(
+        known.contains(&vendor_id(1)) && known.contains(&vendor_id(2)),
+        "{known:?}"
+    );
     let counted = store.submitted_since("an account", PurgeKind::Url, at(500));
     assert_eq!(counted.await.unwrap(), 3);
 }

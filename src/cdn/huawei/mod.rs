@@ -25,7 +25,7 @@ use super::{
     limits,
 };
 use crate::http::Outside;
-use crate::purge::{Mode, PurgeKind};
+use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
 use crate::settings::Section;
 
 /// `kind: huawei-cdn`.
@@ -139,7 +139,7 @@ impl HuaweiCdn {
     }
 
     /// Submits URLs under one task.
-    async fn submit_urls(&self, batch: &Batch, urls: &[String]) -> Result<String, CdnError> {
+    async fn submit_urls(&self, batch: &Batch, urls: &[String]) -> Result<TaskId, CdnError> {
         let (call, field) = self.submission(batch, urls);
         let answered = self.client.call(&call).await?;
         let id = answered
@@ -147,7 +147,7 @@ impl HuaweiCdn {
             .get(field)
             .map(<AnyId as serde::Deserialize>::deserialize);
         match id {
-            Some(Ok(id)) if id.task().is_some() => Ok(id.0),
+            Some(Ok(id)) if id.task().is_some() => Ok(TaskId::Vendor(id.0)),
             Some(_) | None => {
                 let why = format!("its {field} is no id");
                 Err(self.client.senseless(&call, &answered, &why))
@@ -229,7 +229,7 @@ impl Cdn for HuaweiCdn {
         }
     }
 
-    async fn submit(&self, batch: &Batch) -> Result<Option<String>, CdnError> {
+    async fn submit(&self, batch: &Batch) -> Result<Option<TaskIds>, CdnError> {
         let mut urls = batch.targets.clone();
         if self.options.zh_url_encode && batch.kind != PurgeKind::Prefetch {
             urls.extend(batch.targets.iter().filter_map(|url| forms::raw(url)));
@@ -250,7 +250,7 @@ impl Cdn for HuaweiCdn {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Some(ids.join(",")))
+        Ok(TaskIds::new(ids))
     }
 
     async fn follow(&self, tasks: &[InFlight], pace: &Pace) -> Result<Vec<Report>, CdnError> {
@@ -260,9 +260,9 @@ impl Cdn for HuaweiCdn {
     async fn find(
         &self,
         lost: &InFlight,
-        others: &BTreeSet<String>,
+        others: &BTreeSet<TaskId>,
         pace: &Pace,
-    ) -> Result<Option<String>, CdnError> {
+    ) -> Result<Option<TaskIds>, CdnError> {
         tasks::find(self, lost, others, &mut Paced::new(pace)).await
     }
 

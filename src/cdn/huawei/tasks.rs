@@ -16,7 +16,7 @@ use super::client::{Call, is_wrong_signature};
 use crate::cdn::history::logged_after;
 use crate::cdn::matching::{AnyId, Targets, note};
 use crate::cdn::{CdnError, ErrorClass, FailureKind, InFlight, Paced, Report, TargetState};
-use crate::purge::PurgeKind;
+use crate::purge::{PurgeKind, TaskId, TaskIds};
 
 /// Up to this many tasks it takes no more requests to ask for each by its id.
 const FEW_TASKS: usize = 2;
@@ -137,24 +137,25 @@ async fn follow_window(
 pub(super) async fn find(
     cdn: &HuaweiCdn,
     lost: &InFlight,
-    others: &BTreeSet<String>,
+    others: &BTreeSet<TaskId>,
     requests: &mut Paced<'_>,
-) -> Result<Option<String>, CdnError> {
+) -> Result<Option<TaskIds>, CdnError> {
     let Some(first) = lost.batch.targets.first() else {
         return Ok(None);
     };
     let wanted = Targets::new(&lost.batch.targets);
-    let others: BTreeSet<&str> = others.iter().flat_map(|ids| ids.split(',')).collect();
-    let mut candidates = candidates(cdn, lost, first, requests).await?;
-    candidates.retain(|id| !others.contains(id.as_str()));
-    for id in candidates {
+    for id in candidates(cdn, lost, first, requests).await? {
+        let task = TaskId::Vendor(id.clone());
+        if others.contains(&task) {
+            continue;
+        }
         let listed = detail(cdn, &id, requests).await?;
         let urls = listed
             .entries
             .iter()
             .filter_map(|entry| entry.url.as_deref());
         if wanted.all_in(urls) {
-            return Ok(Some(id));
+            return Ok(Some(task.into()));
         }
     }
     Ok(None)
@@ -363,7 +364,7 @@ fn pair(name: &str, value: impl ToString) -> (String, String) {
 
 /// The ids of a batch's tasks: usually one.
 fn ids(task: &InFlight) -> impl Iterator<Item = &str> {
-    task.task.iter().flat_map(|ids| ids.split(','))
+    task.task.iter().flat_map(TaskIds::vendor_ids)
 }
 
 fn note_all<'e>(task: &InFlight, report: &mut Report, entries: impl Iterator<Item = &'e Entry>) {

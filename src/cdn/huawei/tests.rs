@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::HuaweiCdn;
 use super::client::Auth;
 use crate::cdn::credentials::Credentials;
-use crate::cdn::fake::{Asked, FakeApi, Told, batch, in_flight, now, pace};
+use crate::cdn::fake::{Asked, FakeApi, Told, batch, ids, in_flight, now, pace};
 use crate::cdn::sign::huawei;
 use crate::cdn::{Cdn, ErrorClass, InFlight, TargetState};
-use crate::purge::{Mode, PurgeKind};
+use crate::purge::{Mode, PurgeKind, TaskIds};
 
 const PAGE_A: &str = "https://www.example.com/a.html";
 const PAGE_B: &str = "https://www.example.com/b.html";
@@ -66,7 +66,7 @@ async fn urls_are_handed_over_in_one_signed_request() {
 
     let task = cdn.submit(&batch(PurgeKind::Url, &[PAGE_A, PAGE_B])).await;
 
-    assert_eq!(task.unwrap().as_deref(), Some("7620242"));
+    assert_eq!(task.unwrap(), ids("7620242"));
     let asked = &api.asked()[0];
     assert_eq!(asked.method, "POST");
     assert_eq!(asked.path, "/v1.0/cdn/content/refresh-tasks");
@@ -122,7 +122,7 @@ async fn directories_and_prefetches_have_their_own_bodies() {
             .unwrap(),
     );
 
-    let tasks: Vec<&str> = tasks.iter().flatten().map(String::as_str).collect();
+    let tasks: Vec<String> = tasks.iter().flatten().map(ToString::to_string).collect();
     assert_eq!(tasks, ["7", "7", "7", "8"]);
     let asked = api.asked();
     let bodies: Vec<Value> = asked.iter().map(Asked::json).collect();
@@ -416,13 +416,13 @@ async fn a_lost_batch_is_found_by_its_targets_and_its_time() {
         .unwrap();
 
     // Both forms of many URLs are two tasks.
-    let anothers = BTreeSet::from(["1,3".to_owned()]);
+    let anothers = ids("1,3").iter().flat_map(TaskIds::iter).cloned().collect();
     let none = cdn
         .find(&lost(&[PAGE_A, PAGE_B]), &anothers, &pace())
         .await
         .unwrap();
 
-    assert_eq!(both.as_deref(), Some("3"));
+    assert_eq!(both, ids("3"));
     assert_eq!((other, none), (None, None));
     assert_eq!(api.asked()[0].form()["url"], PAGE_A);
 }
@@ -445,7 +445,7 @@ async fn a_lost_batch_is_found_without_the_log_by_time_too() {
         .await
         .unwrap();
 
-    assert_eq!(found.as_deref(), Some("9"));
+    assert_eq!(found, ids("9"));
     let form = api.asked()[1].form();
     assert_eq!(form["file_type"], "directory");
     assert_eq!(form["task_type"], "refresh");

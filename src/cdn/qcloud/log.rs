@@ -16,14 +16,12 @@ use crate::cdn::history::written_after;
 use crate::cdn::local_time::{CHINA, written};
 use crate::cdn::matching::{AnyId, Targets, note};
 use crate::cdn::{CdnError, ErrorClass, InFlight, Paced, Report, TargetState};
-use crate::purge::PurgeKind;
+use crate::purge::{PurgeKind, TaskId, TaskIds};
 
 /// Up to this many tasks it takes no more requests to ask for each by its id.
 const FEW_TASKS: usize = 2;
 /// Entries of the prefetch log to ask for in one request; the purge log has no pages.
 const PAGE: usize = 100;
-/// How a task is called that is known by its log entry only.
-const BY_ENTRY: &str = "log:";
 
 /// One entry of either log.
 #[derive(Clone, Debug, Deserialize)]
@@ -55,7 +53,7 @@ struct Listed {
 }
 
 /// The task that a submission's answer tells of. A prefetch becomes a task for each host.
-pub fn task(data: &Value) -> Option<String> {
+pub fn task(data: &Value) -> Option<TaskIds> {
     let id = |value: &Value| {
         let id = AnyId::deserialize(value).ok()?;
         id.task().map(str::to_owned)
@@ -65,16 +63,14 @@ pub fn task(data: &Value) -> Option<String> {
         Some(task) => vec![task],
         None => Vec::new(),
     };
-    let ids: Vec<String> = tasks
+    let ids = tasks
         .into_iter()
-        .filter_map(|task| id(task.get("task_id").unwrap_or(task)))
-        .collect();
-    if !ids.is_empty() {
-        return Some(ids.join(","));
-    }
-    let task_id = data.get("task_id").and_then(id);
-    let log_id = || Some(format!("{BY_ENTRY}{}", data.get("log_id").and_then(id)?));
-    task_id.or_else(log_id)
+        .filter_map(|task| id(task.get("task_id").unwrap_or(task)));
+    TaskIds::new(ids.map(TaskId::Vendor)).or_else(|| {
+        let task_id = data.get("task_id").and_then(id).map(TaskId::Vendor);
+        let log_id = || data.get("log_id").and_then(id).map(TaskId::LogEntry);
+        task_id.or_else(log_id).map(TaskIds::from)
+    })
 }
 
 /// How tasks stand, one report a task. One without an id is looked for by its URLs and its time.
@@ -132,9 +128,9 @@ async fn follow_window(
 pub async fn find(
     client: &Client,
     lost: &InFlight,
-    others: &BTreeSet<String>,
+    told: &BTreeSet<TaskId>,
     requests: &mut Paced<'_>,
-) -> Result<Option<String>, CdnError> {
+) -> Result<Option<TaskIds>, CdnError> {
     let (from, to) = client.around(lost.submitted_at, lost.submitted_at);
     let mut query =
         json!({ "startDate": written(from, Offset::UTC), "endDate": written(to, CHINA) });
@@ -147,15 +143,14 @@ pub async fn find(
         query.insert(filter.to_owned(), json!(only));
     }
     let listed = list(client, lost.batch.kind, query, requests).await?;
-    let told: BTreeSet<String> = others
-        .iter()
-        .flat_map(|ids| ids.split(',').map(str::to_owned))
-        .collect();
-    let mut names = names_of_all(lost, &listed, &told);
+    let mut names = names_of_all(lost, &listed, told);
     // Entries that do not say whose they are may be another's: it is asked for them by its id.
-    if names.iter().any(|name| name.starts_with(BY_ENTRY)) {
+    if names.iter().any(|name| matches!(name, TaskId::LogEntry(_))) {
         let mut others = told.clone();
-        for id in told.iter().filter(|id| !id.starts_with(BY_ENTRY)) {
+        for id in told {
+            let TaskId::Vendor(id) = id else {
+                continue;
+            };
             let its = ask_for(client, lost, id, requests).await?;
             if its.entries.is_empty() {
                 return Ok(None);
@@ -164,11 +159,11 @@ pub async fn find(
         }
         names = names_of_all(lost, &listed, &others);
     }
-    Ok((!names.is_empty()).then(|| Vec::from_iter(names).join(",")))
+    Ok(TaskIds::new(names))
 }
 
 /// What the entries are called that fit a batch and are not others'; nothing unless all its targets are in them.
-fn names_of_all(lost: &InFlight, listed: &Listed, others: &BTreeSet<String>) -> BTreeSet<String> {
+fn names_of_all(lost: &InFlight, listed: &Listed, others: &BTreeSet<TaskId>) -> BTreeSet<TaskId> {
     let entries = nearest(lost, listed, others);
     let urls = entries.iter().flat_map(|entry| urls(entry));
     if !Targets::new(&lost.batch.targets).all_in(urls) {
@@ -179,7 +174,7 @@ fn names_of_all(lost: &InFlight, listed: &Listed, others: &BTreeSet<String>) -> 
 
 /// The entries that fit a batch's kind, URLs and time and are not others'; for each target those that
 /// are nearest in time.
-fn nearest<'l>(task: &InFlight, listed: &'l Listed, others: &BTreeSet<String>) -> Vec<&'l Entry> {
+fn nearest<'l>(task: &InFlight, listed: &'l Listed, others: &BTreeSet<TaskId>) -> Vec<&'l Entry> {
     let targets = Targets::new(&task.batch.targets);
     let mut fitting: Vec<(SignedDuration, &Entry)> = listed
         .entries
@@ -210,12 +205,15 @@ fn nearest<'l>(task: &InFlight, listed: &'l Listed, others: &BTreeSet<String>) -
 /// Notes what the log says of a task: by its ids, and without one by URLs and time.
 fn report_on(task: &InFlight, report: &mut Report, listed: &Listed) {
     let targets = Targets::new(&task.batch.targets);
-    let ids: Vec<&str> = task.task.iter().flat_map(|ids| ids.split(',')).collect();
+    let ids: Vec<&TaskId> = task.task.iter().flat_map(TaskIds::iter).collect();
     let named = |entry: &&Entry| {
-        let by_task = entry.task_id.as_ref().map(|id| id.0.as_str());
+        let by_task = entry
+            .task_id
+            .as_ref()
+            .map(|id| TaskId::Vendor(id.0.clone()));
         let by_entry = name(entry);
         ids.iter()
-            .any(|id| by_task == Some(id) || by_entry.as_deref() == Some(id))
+            .any(|id| by_task.as_ref() == Some(id) || by_entry.as_ref() == Some(id))
     };
     let by_id: Vec<&Entry> = listed.entries.iter().filter(named).collect();
     let known_by_task = listed.entries.iter().any(|entry| entry.task_id.is_some());
@@ -241,16 +239,15 @@ fn urls(entry: &Entry) -> impl Iterator<Item = &str> {
 }
 
 /// What an entry's task is called: by its own id, or by the entry's.
-fn name(entry: &Entry) -> Option<String> {
-    let task = entry.task_id.as_ref().and_then(AnyId::task);
-    let by_entry = || Some(format!("{BY_ENTRY}{}", entry.id.as_ref()?.task()?));
-    task.map(str::to_owned).or_else(by_entry)
+fn name(entry: &Entry) -> Option<TaskId> {
+    let id = |id: &Option<AnyId>| Some(id.as_ref()?.task()?.to_owned());
+    let by_entry = || id(&entry.id).map(TaskId::LogEntry);
+    id(&entry.task_id).map(TaskId::Vendor).or_else(by_entry)
 }
 
 /// The ids that the API itself gave the task.
 fn task_ids(task: &InFlight) -> impl Iterator<Item = &str> {
-    let ids = task.task.iter().flat_map(|ids| ids.split(','));
-    ids.filter(|id| !id.starts_with(BY_ENTRY))
+    task.task.iter().flat_map(TaskIds::vendor_ids)
 }
 
 /// Whether an entry is of a batch's kind, as far as it says.

@@ -23,7 +23,7 @@ use super::{
     Batch, Cdn, CdnError, CdnKind, InFlight, Limit, Limits, Pace, Paced, Quota, Report, limits,
 };
 use crate::http::Outside;
-use crate::purge::PurgeKind;
+use crate::purge::{PurgeKind, TaskId, TaskIds};
 use crate::settings::Section;
 
 /// `kind: qcloud`.
@@ -115,7 +115,7 @@ impl Cdn for QCloud {
         &self.limits
     }
 
-    async fn submit(&self, batch: &Batch) -> Result<Option<String>, CdnError> {
+    async fn submit(&self, batch: &Batch) -> Result<Option<TaskIds>, CdnError> {
         // A directory is always purged as a whole: API 2.0 knows no modes.
         let (action, parameters) = match batch.kind {
             PurgeKind::Url => ("RefreshCdnUrl", json!({ "urls": batch.targets })),
@@ -133,9 +133,9 @@ impl Cdn for QCloud {
     async fn find(
         &self,
         lost: &InFlight,
-        others: &BTreeSet<String>,
+        others: &BTreeSet<TaskId>,
         pace: &Pace,
-    ) -> Result<Option<String>, CdnError> {
+    ) -> Result<Option<TaskIds>, CdnError> {
         log::find(&self.client, lost, others, &mut Paced::new(pace)).await
     }
 

@@ -6,10 +6,10 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::QCloud;
-use crate::cdn::fake::{Asked, FakeApi, Told, batch, in_flight, pace};
+use crate::cdn::fake::{Asked, FakeApi, Told, batch, ids, in_flight, pace};
 use crate::cdn::sign::v1;
 use crate::cdn::{Cdn, ErrorClass, FailureKind, InFlight, TargetState};
-use crate::purge::PurgeKind;
+use crate::purge::{PurgeKind, TaskId};
 
 const PAGE_A: &str = "http://www.test.com/a.html";
 const PAGE_B: &str = "http://www.test.com/b.html";
@@ -52,7 +52,7 @@ async fn urls_are_handed_over_in_a_signed_form() {
 
     let mut tasks = Vec::new();
     for _ in 0..3 {
-        tasks.push(cdn.submit(&urls).await.unwrap().unwrap());
+        tasks.push(cdn.submit(&urls).await.unwrap().unwrap().to_string());
     }
 
     assert_eq!(
@@ -175,10 +175,10 @@ async fn a_prefetch_is_a_task_for_each_host_and_asked_for_with_its_dates() {
         .submit(&batch(PurgeKind::Prefetch, &[PAGE_A, other]))
         .await
         .unwrap();
-    let flying = in_flight(task.as_deref(), PurgeKind::Prefetch, &[PAGE_A, other]);
+    let flying = in_flight(Some("20860,20861"), PurgeKind::Prefetch, &[PAGE_A, other]);
     let reports = cdn.follow(&[flying], &pace()).await.unwrap();
 
-    assert_eq!(task.as_deref(), Some("20860,20861"));
+    assert_eq!(task, ids("20860,20861"));
     assert_eq!(reports[0].targets[PAGE_A], TargetState::Done);
     assert_eq!(reports[0].targets[other], TargetState::Running(None));
     let forms: Vec<_> = api.asked().iter().map(Asked::form).collect();
@@ -200,7 +200,7 @@ async fn a_lost_batch_is_found_by_its_urls_and_its_time() {
     let half = cdn.find(&lost, &BTreeSet::new(), &pace()).await.unwrap();
     let none = cdn.find(&lost, &BTreeSet::new(), &pace()).await.unwrap();
 
-    assert_eq!(whole.as_deref(), Some("log:41,log:42"));
+    assert_eq!(whole, ids("log:41,log:42"));
     assert_eq!((half, none), (None, None));
 }
 
@@ -220,13 +220,13 @@ async fn another_batch_of_the_same_urls_is_asked_which_entries_are_its_own() {
     .await;
     let cdn = cdn(&api);
     let lost = in_flight(None, PurgeKind::Url, &[PAGE_A]);
-    let known = BTreeSet::from(["1480069888795584532".to_owned()]);
+    let known = BTreeSet::from([TaskId::Vendor("1480069888795584532".to_owned())]);
 
     let taken = cdn.find(&lost, &known, &pace()).await.unwrap();
     let not_taken = cdn.find(&lost, &known, &pace()).await.unwrap();
     let in_doubt = cdn.find(&lost, &known, &pace()).await.unwrap();
 
-    assert_eq!(taken.as_deref(), Some("log:42"));
+    assert_eq!(taken, ids("log:42"));
     assert_eq!(not_taken, None);
     assert_eq!(in_doubt, None);
     assert_eq!(api.asked()[1].form()["taskId"], "1480069888795584532");
@@ -284,7 +284,7 @@ async fn a_replayed_or_expired_request_is_sent_once_more() {
     let replayed = cdn.submit(&one).await.unwrap();
     let expired = cdn.submit(&one).await.unwrap_err();
 
-    assert_eq!(replayed.as_deref(), Some("1"));
+    assert_eq!(replayed, ids("1"));
     assert_eq!(expired.class, ErrorClass::Operator);
     let forms: Vec<_> = api.asked().iter().map(Asked::form).collect();
     assert_ne!(forms[0]["Nonce"], forms[1]["Nonce"]);

@@ -18,7 +18,7 @@ use crate::cdn::{
     Batch, Cdn, CdnError, CdnKind, InFlight, Limit, Limits, Pace, Paced, Quota, Report, limits,
 };
 use crate::http::Outside;
-use crate::purge::PurgeKind;
+use crate::purge::{PurgeKind, TaskId, TaskIds};
 use crate::settings::Section;
 
 /// `kind: tencent-cdn`.
@@ -181,7 +181,7 @@ impl Cdn for TencentCdn {
         &self.limits
     }
 
-    async fn submit(&self, batch: &Batch) -> Result<Option<String>, CdnError> {
+    async fn submit(&self, batch: &Batch) -> Result<Option<TaskIds>, CdnError> {
         let (action, parameters) = self.submission(batch);
         self.client.submit(action, batch, &parameters).await
     }
@@ -193,9 +193,9 @@ impl Cdn for TencentCdn {
     async fn find(
         &self,
         lost: &InFlight,
-        others: &BTreeSet<String>,
+        others: &BTreeSet<TaskId>,
         pace: &Pace,
-    ) -> Result<Option<String>, CdnError> {
+    ) -> Result<Option<TaskIds>, CdnError> {
         log::find(&self.client, lost, others, &mut Paced::new(pace)).await
     }
 

@@ -18,6 +18,7 @@ use crate::cdn::server_clock::ServerClock;
 use crate::cdn::sign::{tc3, v1};
 use crate::cdn::{Batch, CdnError, ErrorClass};
 use crate::http::Outside;
+use crate::purge::{TaskId, TaskIds};
 use crate::settings::Section;
 
 /// The code for a timestamp more than five minutes off.
@@ -143,11 +144,11 @@ impl Client {
         action: &str,
         batch: &Batch,
         parameters: &Value,
-    ) -> Result<Option<String>, CdnError> {
+    ) -> Result<Option<TaskIds>, CdnError> {
         let of = batch.counted();
         let accepted: Answered<Accepted> = self.call(action, &of, parameters).await?;
         match accepted.response.task_id.task() {
-            Some(id) => Ok(Some(id.to_owned())),
+            Some(id) => Ok(Some(TaskId::Vendor(id.to_owned()).into())),
             None => {
                 let asking = self.asking(action, &of);
                 Err(asking.senseless(StatusCode::OK, "its TaskId is no id"))

@@ -16,7 +16,7 @@ use crate::cdn::{
     Batch, Cdn, CdnError, CdnKind, InFlight, Limit, Limits, Pace, Paced, Quota, Report, limits,
 };
 use crate::http::Outside;
-use crate::purge::PurgeKind;
+use crate::purge::{PurgeKind, TaskId, TaskIds};
 use crate::settings::Section;
 
 /// `kind: tencent-ecdn`.
@@ -106,7 +106,7 @@ impl Cdn for TencentEcdn {
         &self.limits
     }
 
-    async fn submit(&self, batch: &Batch) -> Result<Option<String>, CdnError> {
+    async fn submit(&self, batch: &Batch) -> Result<Option<TaskIds>, CdnError> {
         let (action, parameters) = match batch.kind {
             PurgeKind::Url => ("PurgeUrlsCache", json!({ "Urls": batch.targets })),
             PurgeKind::Directory => (
@@ -125,9 +125,9 @@ impl Cdn for TencentEcdn {
     async fn find(
         &self,
         lost: &InFlight,
-        others: &BTreeSet<String>,
+        others: &BTreeSet<TaskId>,
         pace: &Pace,
-    ) -> Result<Option<String>, CdnError> {
+    ) -> Result<Option<TaskIds>, CdnError> {
         log::find(&self.client, lost, others, &mut Paced::new(pace)).await
     }
 

@@ -16,7 +16,7 @@ use crate::cdn::history::written_after;
 use crate::cdn::local_time::{CHINA, written};
 use crate::cdn::matching::{AnyId, Targets, note};
 use crate::cdn::{CdnError, InFlight, Paced, Report, TargetState};
-use crate::purge::PurgeKind;
+use crate::purge::{PurgeKind, TaskId, TaskIds};
 
 /// Entries to ask for in one request. The documents name no maximum; a server that gives fewer is taken at its word.
 const PAGE: usize = 100;
@@ -89,10 +89,11 @@ async fn follow_each(
     requests: &mut Paced<'_>,
 ) -> Result<(), CdnError> {
     for (task, report) in tasks {
-        let Some(id) = &task.task else { continue };
-        let listed = list(client, kind, by_id(id), usize::MAX, requests).await?;
-        if let Some(listed) = listed {
-            report_on(task, report, &listed.entries);
+        for id in ids(task) {
+            let listed = list(client, kind, by_id(id), usize::MAX, requests).await?;
+            if let Some(listed) = listed {
+                report_on(task, report, &listed.entries);
+            }
         }
     }
     Ok(())
@@ -141,9 +142,9 @@ async fn follow_window(
 pub async fn find(
     client: &Client,
     lost: &InFlight,
-    others: &BTreeSet<String>,
+    others: &BTreeSet<TaskId>,
     requests: &mut Paced<'_>,
-) -> Result<Option<String>, CdnError> {
+) -> Result<Option<TaskIds>, CdnError> {
     let kind = lost.batch.kind;
     let Some(first) = lost.batch.targets.first() else {
         return Ok(None);
@@ -166,7 +167,7 @@ pub async fn find(
             let after = written_after(entry.create_time.as_deref()?, lost.submitted_at, ahead)?;
             Some((after, entry.task_id.as_ref()?.task()?))
         })
-        .filter(|(_, id)| !others.contains(*id))
+        .filter(|(_, id)| !others.contains(&TaskId::Vendor((*id).to_owned())))
         .collect();
     // A retry may have been sent since: the nearest is this one.
     candidates.sort_by_key(|(after, _)| after.abs());
@@ -175,7 +176,7 @@ pub async fn find(
         let task = list(client, kind, by_id(id), usize::MAX, requests).await?;
         let urls = task.iter().flat_map(|task| &task.entries);
         if wanted.all_in(urls.filter_map(|entry| entry.url.as_deref())) {
-            return Ok(Some(id.to_owned()));
+            return Ok(Some(TaskId::Vendor(id.to_owned()).into()));
         }
     }
     Ok(None)
@@ -240,6 +241,11 @@ fn repeats(listed: &[Entry], page: &[Entry]) -> bool {
     })
 }
 
+/// The ids of a batch's tasks: one.
+fn ids(task: &InFlight) -> impl Iterator<Item = &str> {
+    task.task.iter().flat_map(TaskIds::vendor_ids)
+}
+
 fn by_id(id: &str) -> Value {
     json!({ "TaskId": id })
 }
@@ -259,7 +265,8 @@ fn insert(query: &mut Value, key: &str, value: Value) {
 fn report_on(task: &InFlight, report: &mut Report, entries: &[Entry]) -> bool {
     let targets = Targets::new(&task.batch.targets);
     for entry in entries {
-        let of_task = entry.task_id.as_ref().map(|id| &id.0) == task.task.as_ref();
+        let id = entry.task_id.as_ref().map(|id| id.0.as_str());
+        let of_task = ids(task).any(|task| id == Some(task));
         let target = entry.url.as_deref().and_then(|url| targets.find(url));
         if let (true, Some(target)) = (of_task, target) {
             note(report, target, state(entry));

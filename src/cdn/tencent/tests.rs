@@ -11,7 +11,7 @@ use super::client::Signature;
 use super::ecdn::TencentEcdn;
 use crate::cdn::credentials::Credentials;
 use crate::cdn::fake::{
-    Asked, FakeApi, Told, a_closed_port, a_port_that_hangs_up, batch, in_flight, pace,
+    Asked, FakeApi, Told, a_closed_port, a_port_that_hangs_up, batch, ids, in_flight, pace,
 };
 use crate::cdn::sign::v1;
 use crate::cdn::{Cdn, ErrorClass, FailureKind, InFlight, Quota, TargetState};
@@ -64,7 +64,7 @@ async fn urls_are_handed_over_in_one_signed_request() {
         .await
         .unwrap();
 
-    assert_eq!(task.as_deref(), Some("1533045796-i60rfmzm"));
+    assert_eq!(task, ids("1533045796-i60rfmzm"));
     let asked = &api.asked()[0];
     assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/"));
     assert_eq!(asked.json(), json!({"Urls": [PAGE_A, PAGE_B]}));
@@ -407,7 +407,7 @@ async fn a_batch_whose_answer_was_lost_is_found_by_its_targets_and_its_time() {
         .await
         .unwrap();
 
-    assert_eq!(found.as_deref(), Some("mine"));
+    assert_eq!(found, ids("mine"));
     let query = api.asked()[0].json();
     assert_eq!(query["Keyword"], PAGE_A);
     assert_eq!(query["StartTime"], "2025-01-01 00:54:05");
@@ -483,7 +483,7 @@ async fn the_older_signature_sends_a_signed_form() {
 
     let task = cdn.submit(&batch(PurgeKind::Url, &[PAGE_A])).await.unwrap();
 
-    assert_eq!(task.as_deref(), Some("1533045796-i60rfmzm"));
+    assert_eq!(task, ids("1533045796-i60rfmzm"));
     let asked = &api.asked()[0];
     assert_eq!(
         asked.header("content-type"),

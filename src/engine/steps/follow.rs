@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::engine::clock_jumps::came_late;
 use crate::engine::policy::backoff;
 use crate::engine::{Engine, Outcome, StepError};
-use crate::purge::{PurgeKind, PurgeState};
+use crate::purge::{PurgeKind, PurgeState, TaskIds};
 use crate::run::RunId;
 use crate::store::{
     Precondition, PurgeKey, PurgeUpdate, StoreError, StoredTask, TaskState, Upstream, Work,
@@ -154,7 +154,8 @@ impl Engine {
                 // Taken without an id: the history knows it. Before it shows all of them, another
                 // that it shows already would be taken for this one.
                 let mut others = self.tasks_of_others(task).await?;
-                others.extend(in_flight.iter().filter_map(|other| other.task.clone()));
+                let told = in_flight.iter().filter_map(|other| other.task.as_ref());
+                others.extend(told.flat_map(TaskIds::iter).cloned());
                 let found = cdn.find(&flight, &others, &pace);
                 match self.heard(&upstream, found).await {
                     Ok(Some(id)) => {

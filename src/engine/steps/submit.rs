@@ -14,7 +14,7 @@ use crate::cdn::{Batch, CdnError, ErrorClass, InFlight};
 use crate::config::Config;
 use crate::engine::policy::backoff;
 use crate::engine::{Engine, Outcome, StepError};
-use crate::purge::{PurgeKind, PurgeState};
+use crate::purge::{PurgeKind, PurgeState, TaskId};
 use crate::run::RunId;
 use crate::store::{
     Disposition, Migration, NextBatch, Precondition, PurgeKey, PurgeUpdate, StoreError, StoredTask,
@@ -156,7 +156,7 @@ impl Engine {
         match answer {
             Ok(vendor_id) => {
                 info!(
-                    cdn = %batch.cdn, task = vendor_id.as_deref().unwrap_or("?"), purges = batch.purges.len(),
+                    cdn = %batch.cdn, task = vendor_id.as_ref().map(tracing::field::display), purges = batch.purges.len(),
                     "{} took a batch of {}", batch.cdn, task.size
                 );
                 task.state = TaskState::Running;
@@ -389,7 +389,7 @@ impl Engine {
     pub(in crate::engine) async fn tasks_of_others(
         &self,
         lost: &StoredTask,
-    ) -> Result<BTreeSet<String>, StoreError> {
+    ) -> Result<BTreeSet<TaskId>, StoreError> {
         let since = lost.submitted_at - NEAR;
         self.store
             .known_tasks(&lost.account, lost.kind, since)

@@ -246,7 +246,7 @@ fn purge_row(purge: Purge) -> PurgeRow {
         cdn: planned.cdn,
         rule: planned.rule,
         path: planned.path,
-        task: purge.task,
+        task: purge.task.map(|ids| ids.to_string()),
         error: purge.error,
         attempts: purge.attempts,
     }

@@ -28,7 +28,7 @@ async fn a_run_carries_what_changed_what_is_purged_and_what_the_commit_shows() {
         kind: PurgeKind::Url,
         mode: None,
         state: TaskState::Running,
-        vendor_id: Some("1490877261".to_owned()),
+        vendor_id: TaskIds::parse("1490877261"),
         error: None,
         size: 1,
         submitted_at: at("2026-11-22T07:10:05Z"),

@@ -30,7 +30,7 @@ use crate::forge::{
     Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
 };
 use crate::http::Outside;
-use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
+use crate::purge::{PlannedPurge, PurgeKind, PurgeState, TaskIds};
 use crate::run::{Origin, Run, RunId, RunState, Step};
 use crate::settings::Environment;
 use crate::store::{
