@@ -2,50 +2,60 @@
 //!
 //! It is kept twice. Under the site's own name stands what its caches may really hold: a dry run
 //! adds to it and never releases anything, so that the first live run purges all that was not. Under
-//! [`pretended`] stands what they would hold had the dry runs purged, from which each dry
+//! [`shadow`] stands what they would hold had the dry runs purged, from which each dry
 //! run finds out what a live one would have purged.
 
 use jiff::Timestamp;
 
-use super::Engine;
 use crate::run::{Base, Origin, Run, RunId};
-use crate::store::{HeldCommits, StoreError, Write};
+use crate::store::{HeldCommits, Store, StoreError, Write};
 
 /// Commits that are held, beyond which it counts as unknown what caches hold: each costs a
 /// comparison, all of them once at the worst, when a new process takes over.
-const MOST_HELD: usize = 200;
+const MAX_HELD_COMMITS: usize = 200;
 
 /// The name under which it is kept what an observed site's caches would hold. No site can be called so.
-fn pretended(site: &str) -> String {
+fn shadow(site: &str) -> String {
     format!("{site} (observed)")
 }
 
 /// The name under which it is kept what the caches hold that a run's plan starts from.
 pub(super) fn held_by(run: &Run) -> String {
     if run.observed {
-        pretended(&run.site)
+        shadow(&run.site)
     } else {
         run.site.clone()
     }
 }
 
-/// What a plan starts from.
-pub(super) struct Ground {
+/// The commits that the plan of one run starts from.
+pub(super) struct Baseline {
     /// What the site's caches may really hold.
     real: HeldCommits,
-    /// The same, as far as an observed run is concerned.
-    pretended: HeldCommits,
+    /// What they would hold had the dry runs purged.
+    shadow: HeldCommits,
     observed: bool,
     /// Whether the run is the first of its site, and does not say what was live before.
     is_first: bool,
 }
 
-impl Ground {
+impl Baseline {
+    /// What a run's site's caches may hold at `now`.
+    pub async fn load(store: &Store, run: &Run, now: Timestamp) -> Result<Self, StoreError> {
+        let site = run.site.as_str();
+        Ok(Self {
+            real: store.held(site, now).await?,
+            shadow: store.held(&shadow(site), now).await?,
+            observed: run.observed,
+            is_first: run.before.is_none() && store.is_first(run).await?,
+        })
+    }
+
     /// What is held, as far as the run is concerned.
     fn held(&self) -> &HeldCommits {
-        // The first observed run stands where a live one would have stood.
-        if self.observed && !self.pretended.commits.is_empty() {
-            &self.pretended
+        // The first dry run stands where a live one would have stood.
+        if self.observed && !self.shadow.commits.is_empty() {
+            &self.shadow
         } else {
             &self.real
         }
@@ -62,7 +72,7 @@ impl Ground {
     }
 
     /// The commits that a run's change set starts from. What was live before its push may be
-    /// cached even if nobody told of it then.
+    /// cached even if no delivery said so then.
     pub fn bases(&self, run: &Run) -> Vec<Base> {
         let mut bases = match self.too_many() {
             None => self.commits().to_vec(),
@@ -74,7 +84,7 @@ impl Ground {
         bases
     }
 
-    /// Another run of the site that is finding out what changed at this moment.
+    /// Another run of the site that is finding out what changed now.
     pub fn planner(&self, run: &Run) -> Option<&RunId> {
         let planner = self.real.planner.as_ref();
         planner.filter(|planner| **planner != run.id)
@@ -83,10 +93,10 @@ impl Ground {
     /// How many commits are held, if they are more than can be told apart.
     pub fn too_many(&self) -> Option<usize> {
         let count = self.commits().len();
-        (count > MOST_HELD).then_some(count)
+        (count > MAX_HELD_COMMITS).then_some(count)
     }
 
-    /// Whether nobody can say what the caches hold: the site is new, and its run's event does not tell.
+    /// Whether it is unknown what the caches hold: the site is new, and its run's event does not say.
     fn begins_unknown(&self, run: &Run) -> bool {
         let says_nothing = match self.commits() {
             [] => true,
@@ -102,53 +112,53 @@ impl Ground {
     /// The version that [`hold`](Self::hold) makes of what the plan starts from.
     pub fn next_version(&self) -> i64 {
         if self.observed {
-            self.pretended.version + 1
+            self.shadow.version + 1
         } else {
             self.real.version + 1
         }
     }
 
-    /// Counts a run's commits as held by its site, provided that nobody else has counted anything meanwhile.
+    /// Counts a run's commits as held by its site, provided that no other transaction has counted any meanwhile.
     ///
     /// What was live before is held anew even where it is held already: an older run that is
-    /// still under way would let go of it otherwise.
+    /// still under way would release it otherwise.
     pub fn hold(&self, run: &Run) -> Vec<Write> {
         let site = run.site.as_str();
         let named = run.before.iter().chain(run.commit.id());
         let named = named.cloned().map(Base::Commit);
-        // HeldCommits like a commit, so that it is not forgotten before everything was purged once.
+        // Held like a commit, so that it is not forgotten before everything was purged once.
         let unknown = self.begins_unknown(run) || self.too_many().is_some();
         let unknown = unknown.then_some(Base::Unknown);
         let commits: Vec<Base> = unknown.into_iter().chain(named).collect();
-        let shadow = pretended(site);
+        let shadow = shadow(site);
         let mut writes = Vec::with_capacity(4);
         if self.observed {
             let mut all = commits.clone();
-            if self.pretended.commits.is_empty() && self.too_many().is_none() {
+            if self.shadow.commits.is_empty() && self.too_many().is_none() {
                 all.extend(self.real.commits.iter().cloned());
             }
-            writes.extend(held_as_of(&shadow, &self.pretended, all));
-        } else if !self.pretended.commits.is_empty() {
-            // What was pretended once is of no use to the next who observes.
+            writes.extend(hold_as_of(&shadow, &self.shadow, all));
+        } else if !self.shadow.commits.is_empty() {
+            // The shadow of former dry runs is of no use to later ones.
             writes.push(Write::ExpectHeldVersion(
                 shadow.clone(),
-                self.pretended.version,
+                self.shadow.version,
             ));
             writes.push(Write::ReleaseHeld {
                 site: shadow,
-                commits: self.pretended.commits.clone(),
-                version: self.pretended.version,
+                commits: self.shadow.commits.clone(),
+                version: self.shadow.version,
                 until: Timestamp::UNIX_EPOCH,
             });
         }
-        writes.extend(held_as_of(site, &self.real, commits));
+        writes.extend(hold_as_of(site, &self.real, commits));
         writes
     }
 }
 
-fn held_as_of(site: &str, held: &HeldCommits, mut commits: Vec<Base>) -> Vec<Write> {
+fn hold_as_of(site: &str, held: &HeldCommits, mut commits: Vec<Base>) -> Vec<Write> {
     let mut writes = vec![Write::ExpectHeldVersion(site.to_owned(), held.version)];
-    if held.commits.len() > MOST_HELD {
+    if held.commits.len() > MAX_HELD_COMMITS {
         // The unknown stands for all of them from now on, so that they do not become ever more.
         if !commits.contains(&Base::Unknown) {
             commits.push(Base::Unknown);
@@ -163,17 +173,4 @@ fn held_as_of(site: &str, held: &HeldCommits, mut commits: Vec<Base>) -> Vec<Wri
     }
     writes.push(Write::Hold(site.to_owned(), commits, held.version + 1));
     writes
-}
-
-impl Engine {
-    /// What a run's site's caches hold.
-    pub(super) async fn ground(&self, run: &Run) -> Result<Ground, StoreError> {
-        let (site, now) = (run.site.as_str(), self.clock.now());
-        Ok(Ground {
-            real: self.store.held(site, now).await?,
-            pretended: self.store.held(&pretended(site), now).await?,
-            observed: run.observed,
-            is_first: run.before.is_none() && self.store.is_first(run).await?,
-        })
-    }
 }

@@ -1,270 +1,171 @@
-//! A run's change set: the union of the differences from every commit that caches may hold.
-//!
-//! It is found link by link: from the oldest held commit to the next, and so on to the
-//! run's own. A path that differs across a link differs from the run's commit at one end
-//! of it at least, and one that differs from the run's commit at a held one has to change
-//! on some link after it: the links come to exactly the union. Each is a small difference,
-//! where the oldest commit may be far behind, and all but the last are known from the run before.
+//! A run's change set: the union of the differences from every commit that caches may hold,
+//! found link by link of their chain ([`commit_chain`]).
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::context::StepContext;
 use super::diff_cache::{CommitPair, Difference};
-use super::{Engine, STEP_LIMIT, StepError};
-use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
+use super::outcome::StepError;
+use super::planner;
+use super::policy::commit_chain::{chain, union};
+use super::policy::deadlines::STEP_LIMIT;
+use super::upstream::ForgeHandle;
+use crate::changes::ChangeSet;
 use crate::config::Config;
 use crate::event::{CommitId, Event};
-use crate::forge::{Forge, ForgeError, Verified};
+use crate::forge::{ForgeError, Verified};
 use crate::run::{Base, Run};
-use crate::store::Upstream;
 
-impl Engine {
-    /// The paths that differ between any of `bases`, in the order in which they were live, and the
-    /// run's `commit`.
-    pub(super) async fn changes(
-        &self,
-        config: &Config,
-        run: &Run,
-        commit: &CommitId,
-        bases: &[Base],
-    ) -> Result<Result<ChangeSet, ForgeError>, StepError> {
-        // Leaves room in the step for the commit of its outcome.
-        let compared = self.compared(config, run, commit, bases);
-        match tokio::time::timeout(STEP_LIMIT * 9 / 10, compared).await {
-            Ok(changes) => changes,
-            Err(_) => Ok(Ok(ChangeSet::unknown(
-                "comparing the commits took too long",
-            ))),
+/// What the search for a run's change set came to.
+pub(super) enum Search {
+    /// It is known, or known to be unknown.
+    Found(ChangeSet),
+    /// The forge did not say.
+    Failed(ForgeError),
+}
+
+/// What the search for one link came to.
+enum Link {
+    Known(Arc<Difference>),
+    /// Without this one the rest is of no use.
+    End(Search),
+}
+
+impl From<ChangeSet> for Search {
+    fn from(changes: ChangeSet) -> Self {
+        Self::Found(changes)
+    }
+}
+
+/// The paths that differ between any of `bases`, in the order in which they were live, and the run's
+/// `commit`.
+pub(super) async fn find(
+    ctx: &StepContext,
+    config: &Config,
+    run: &Run,
+    commit: &CommitId,
+    bases: &[Base],
+) -> Result<Search, StepError> {
+    // Leaves time in the step for the commit of its outcome.
+    let limit = STEP_LIMIT * 9 / 10;
+    match tokio::time::timeout(limit, compare(ctx, config, run, commit, bases)).await {
+        Ok(search) => search,
+        Err(_) => Ok(ChangeSet::unknown("comparing the commits took too long").into()),
+    }
+}
+
+async fn compare(
+    ctx: &StepContext,
+    config: &Config,
+    run: &Run,
+    commit: &CommitId,
+    bases: &[Base],
+) -> Result<Search, StepError> {
+    let bases: Option<Vec<&CommitId>> = bases.iter().map(Base::commit).collect();
+    let Some(bases) = bases else {
+        return Ok(ChangeSet::unknown("it is not known what the caches hold").into());
+    };
+    let Some(forge) = ctx.upstreams.forge(config, &run.forge) else {
+        let why = format!("the forge {} is no longer configured", run.forge);
+        return Ok(Search::Failed(ForgeError::Refused(why)));
+    };
+    let mut comparison = Comparison {
+        ctx,
+        forge,
+        run,
+        commit,
+        is_planner: false,
+    };
+    let mut links = Vec::with_capacity(bases.len());
+    let chain = chain(&bases, run.before.as_ref(), commit);
+    for (from, to) in chain.iter().zip(chain.iter().skip(1)) {
+        match comparison.link(from, to).await? {
+            Link::Known(difference) => links.push(difference),
+            Link::End(search) => return Ok(search),
         }
     }
+    let links = links.iter().map(|link| (link.proof, &link.files));
+    Ok(union(links).into())
+}
 
-    async fn compared(
-        &self,
-        config: &Config,
-        run: &Run,
-        commit: &CommitId,
-        bases: &[Base],
-    ) -> Result<Result<ChangeSet, ForgeError>, StepError> {
-        let bases: Option<Vec<&CommitId>> = bases.iter().map(Base::commit).collect();
-        let Some(bases) = bases else {
-            return Ok(Ok(ChangeSet::unknown(
-                "it is not known what the caches hold",
-            )));
+/// The search for the links of one run's chain.
+struct Comparison<'a> {
+    ctx: &'a StepContext,
+    forge: ForgeHandle<'a>,
+    run: &'a Run,
+    commit: &'a CommitId,
+    /// Whether the run is the planner of its site already.
+    is_planner: bool,
+}
+
+impl Comparison<'_> {
+    /// What two neighbours of the chain differ in.
+    async fn link(&mut self, from: &CommitId, to: &CommitId) -> Result<Link, StepError> {
+        let Self { ctx, run, .. } = *self;
+        let pair = CommitPair {
+            forge: run.forge.clone(),
+            repo: run.repo.clone(),
+            from: from.clone(),
+            to: to.clone(),
         };
-        let Some(forge) = config.forges.get(&run.forge) else {
-            let why = format!("the forge {} is no longer configured", run.forge);
-            return Ok(Err(ForgeError::Refused(why)));
-        };
-        let upstream = Upstream::Forge(run.forge.clone());
-        let mut links = Vec::with_capacity(bases.len());
-        let chain = chain(&bases, run.before.as_ref(), commit);
-        let mut has_turn = false;
-        for (base, next) in chain.iter().zip(chain.iter().skip(1)) {
-            let pair = CommitPair {
-                forge: run.forge.clone(),
-                repo: run.repo.clone(),
-                from: (*base).clone(),
-                to: (*next).clone(),
-            };
-            if let Some(link) = self.diffs.get(&pair) {
-                links.push(link);
-                continue;
-            }
-            let changes = if run.before.as_ref() == Some(*base)
-                && *next == commit
-                && let Some(listed) = self.listed(forge.as_ref(), run).await?
-            {
-                listed
-            } else {
-                if !has_turn {
-                    self.begin_planning(run).await?;
-                    has_turn = true;
-                }
-                if let Some(left) = self.left_alone(&upstream).await? {
-                    return Ok(Err(left.by_forge(&run.forge, None)));
-                }
-                let found = forge.changes(&run.repo, &pair.from, &pair.to);
-                match self.heard(&upstream, found).await {
-                    Ok(changes) => changes,
-                    Err(ForgeError::Gone(why)) => ChangeSet::unknown(why),
-                    Err(error) => return Ok(Err(error)),
-                }
-            };
-            match changes {
-                ChangeSet::Complete { proof, files } => {
-                    links.push(self.diffs.put(pair, Difference { proof, files }));
-                }
-                unknown @ ChangeSet::Unknown { .. } => return Ok(Ok(unknown)),
-            }
+        if let Some(difference) = ctx.diffs.get(&pair) {
+            return Ok(Link::Known(difference));
         }
-        let links = links.iter().map(|link| (link.proof, &link.files));
-        Ok(Ok(union(links)))
+        let is_the_push = run.before.as_ref() == Some(from) && to == self.commit;
+        let listed = match is_the_push {
+            true => self.listed().await?,
+            false => None,
+        };
+        let changes = match listed {
+            Some(listed) => listed,
+            None => match self.ask(&pair).await? {
+                Search::Found(changes) => changes,
+                failed @ Search::Failed(_) => return Ok(Link::End(failed)),
+            },
+        };
+        Ok(match changes {
+            ChangeSet::Complete { proof, files } => {
+                Link::Known(ctx.diffs.put(pair, Difference { proof, files }))
+            }
+            unknown @ ChangeSet::Unknown { .. } => Link::End(unknown.into()),
+        })
+    }
+
+    /// What the forge says that two commits differ in.
+    async fn ask(&mut self, pair: &CommitPair) -> Result<Search, StepError> {
+        if !self.is_planner {
+            planner::acquire(self.ctx, self.run).await?;
+            self.is_planner = true;
+        }
+        match self.forge.changes(&pair.repo, &pair.from, &pair.to).await {
+            Ok(changes) => Ok(changes.into()),
+            Err(error) => Ok(match error.into_forge_error(self.forge.name)? {
+                ForgeError::Gone(why) => ChangeSet::unknown(why).into(),
+                error @ (ForgeError::Later { .. } | ForgeError::Refused(_)) => {
+                    Search::Failed(error)
+                }
+            }),
+        }
     }
 
     /// What the run's delivery itself says changed, where it proves that it is all.
-    async fn listed(&self, forge: &dyn Forge, run: &Run) -> Result<Option<ChangeSet>, StepError> {
-        let Some(id) = &run.delivery else {
+    async fn listed(&self) -> Result<Option<ChangeSet>, StepError> {
+        let Some(id) = &self.run.delivery else {
             return Ok(None);
         };
-        let Some(delivery) = self.store.delivery(id).await? else {
+        let Some(delivery) = self.ctx.store.delivery(id).await? else {
             return Ok(None);
         };
         let verified = Verified {
             delivery_id: delivery.forge_delivery,
             event: delivery.event,
         };
-        let event = forge.understand(&verified, &delivery.content_type, &delivery.body);
-        Ok(match event {
+        let (content_type, body) = (&delivery.content_type, &delivery.body);
+        Ok(match self.forge.understand(&verified, content_type, body) {
             Ok(Event::Push(push)) if matches!(push.listed, ChangeSet::Complete { .. }) => {
                 Some(push.listed)
             }
             Ok(_) | Err(_) => None,
         })
-    }
-}
-
-/// The commits from the one that was live first to the run's own, in which neighbours differ.
-///
-/// What was live before the run's push comes last but one: the delivery may tell that link by itself.
-fn chain<'a>(
-    bases: &[&'a CommitId],
-    before: Option<&CommitId>,
-    commit: &'a CommitId,
-) -> Vec<&'a CommitId> {
-    let is_before = |base: &CommitId| before == Some(base);
-    let bases = bases.iter().copied().filter(|base| *base != commit);
-    let others = bases.clone().filter(|base| !is_before(base));
-    let before = bases.filter(|base| is_before(base));
-    others.chain(before).chain([commit]).collect()
-}
-
-/// What a path is in the run's commit, and was in those that caches may hold.
-struct Seen {
-    is_there: bool,
-    was_there: bool,
-    was_missing: bool,
-}
-
-/// The union of the differences from each commit of a chain to its last one, from the chain's links.
-///
-/// A path that was there in one commit and missing in another is both: which of the two a
-/// cache holds nobody knows, and rules for either have to fire.
-fn union<'l, L>(links: L) -> ChangeSet
-where
-    L: DoubleEndedIterator<Item = (Proof, &'l BTreeMap<FilePath, ChangeKind>)>,
-{
-    let mut proof = None;
-    let mut seen: BTreeMap<&FilePath, Seen> = BTreeMap::new();
-    for (by, files) in links.rev() {
-        // The proof that went furthest is the one the union rests on.
-        proof = proof.max(Some(by));
-        for (path, kind) in files {
-            let (before, after) = match kind {
-                ChangeKind::Added => (false, true),
-                ChangeKind::Modified | ChangeKind::AddedAndModified => (true, true),
-                ChangeKind::Removed => (true, false),
-            };
-            let seen = seen.entry(path).or_insert(Seen {
-                is_there: after,
-                was_there: false,
-                was_missing: false,
-            });
-            seen.was_there |= before;
-            seen.was_missing |= !before;
-        }
-    }
-    let kind = |seen: Seen| match (seen.is_there, seen.was_there, seen.was_missing) {
-        (false, _, _) => ChangeKind::Removed,
-        (true, true, true) => ChangeKind::AddedAndModified,
-        (true, false, _) => ChangeKind::Added,
-        (true, true, false) => ChangeKind::Modified,
-    };
-    let files = seen
-        .into_iter()
-        .map(|(path, seen)| (path.clone(), kind(seen)))
-        .collect();
-    ChangeSet::Complete {
-        // Without a link, the caches hold this very commit and no other: one tree does not differ from itself.
-        proof: proof.unwrap_or(Proof::Trees),
-        files,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// A commit's files with their contents.
-    type Tree = BTreeMap<u8, u8>;
-
-    fn difference(from: &Tree, to: &Tree) -> BTreeMap<FilePath, ChangeKind> {
-        let paths = from.keys().chain(to.keys());
-        paths
-            .filter_map(|path| {
-                let kind = match (from.get(path), to.get(path)) {
-                    (a, b) if a == b => return None,
-                    (None, _) => ChangeKind::Added,
-                    (_, None) => ChangeKind::Removed,
-                    (Some(_), Some(_)) => ChangeKind::Modified,
-                };
-                Some((FilePath::new([*path]), kind))
-            })
-            .collect()
-    }
-
-    fn union_of(chain: &[Tree]) -> BTreeMap<FilePath, ChangeKind> {
-        let links: Vec<_> = chain
-            .iter()
-            .zip(chain.iter().skip(1))
-            .map(|(from, to)| difference(from, to))
-            .collect();
-        match union(links.iter().map(|files| (Proof::Compare, files))) {
-            ChangeSet::Complete { files, .. } => files,
-            unknown @ ChangeSet::Unknown { .. } => panic!("{unknown:?}"),
-        }
-    }
-
-    fn tree() -> impl Strategy<Value = Tree> {
-        prop::collection::btree_map(0..6u8, 0..3u8, 0..6)
-    }
-
-    proptest! {
-        #[test]
-        fn the_links_of_a_chain_come_to_the_union_of_the_differences_to_its_end(
-            chain in prop::collection::vec(tree(), 1..7),
-        ) {
-            let found = union_of(&chain);
-
-            let (last, bases) = chain.split_last().unwrap();
-            let differences: Vec<_> = bases.iter().map(|base| difference(base, last)).collect();
-            let paths: std::collections::BTreeSet<_> =
-                differences.iter().flat_map(BTreeMap::keys).collect();
-            prop_assert_eq!(found.keys().collect::<std::collections::BTreeSet<_>>(), paths);
-            // What is for a path's kind against any of the commits is for its kind in the union.
-            for (path, kind) in differences.iter().flatten() {
-                prop_assert!(found[path].is_among(&[*kind]), "{:?} is {:?}", path, found[path]);
-            }
-            // Nothing is new that was in all of them, and nothing is gone that is there.
-            for (path, kind) in &found {
-                let is_there = last.contains_key(&path.as_bytes()[0]);
-                prop_assert_eq!(*kind == ChangeKind::Removed, !is_there);
-                let was_everywhere = bases.iter().all(|base| base.contains_key(&path.as_bytes()[0]));
-                prop_assert!(!(was_everywhere && kind.is_among(&[ChangeKind::Added])));
-            }
-        }
-    }
-
-    #[test]
-    fn a_path_that_caches_hold_or_lack_is_both_new_and_changed() {
-        let there = |content| Tree::from([(1, content)]);
-
-        let found = union_of(&[there(1), Tree::new(), there(2)]);
-
-        assert_eq!(
-            found[&FilePath::new([1])],
-            ChangeKind::AddedAndModified,
-            "a list that lacks it and a page that has it are both stale"
-        );
     }
 }

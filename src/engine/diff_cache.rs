@@ -10,9 +10,9 @@ use crate::changes::{ChangeKind, FilePath, Proof};
 use crate::event::{CommitId, RepoPath};
 
 /// Paths that are kept at most, over all differences.
-const MOST_PATHS: usize = 100_000;
+const MAX_PATHS: usize = 100_000;
 /// Differences that are kept at most.
-const MOST_PAIRS: usize = 2_000;
+const MAX_PAIRS: usize = 2_000;
 
 /// Two commits of one repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,7 +57,7 @@ impl DiffCache {
     pub fn put(&self, pair: CommitPair, difference: Difference) -> Arc<Difference> {
         let difference = Arc::new(difference);
         let paths = difference.files.len();
-        if paths > MOST_PATHS / 4 {
+        if paths > MAX_PATHS / 4 {
             return difference;
         }
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +67,7 @@ impl DiffCache {
         if let Some((_, before)) = kept.pairs.insert(pair, entry) {
             kept.paths -= before.files.len();
         }
-        while kept.paths > MOST_PATHS || kept.pairs.len() > MOST_PAIRS {
+        while kept.paths > MAX_PATHS || kept.pairs.len() > MAX_PAIRS {
             let oldest = kept.pairs.iter().min_by_key(|(_, (used, _))| *used);
             let Some(oldest) = oldest.map(|(pair, _)| pair.clone()) else {
                 break;
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_used_makes_room_for_what_is() {
+    fn the_least_recently_used_difference_is_evicted_first() {
         let known = DiffCache::default();
         known.put(pair(0), of_paths(10_000));
         for n in 1..20 {
@@ -112,7 +112,7 @@ mod tests {
 
         assert_eq!(known.get(&pair(1)), None);
         assert_eq!(known.get(&pair(19)).unwrap().files.len(), 10_000);
-        assert!(known.0.lock().unwrap().paths <= MOST_PATHS);
+        assert!(known.0.lock().unwrap().paths <= MAX_PATHS);
     }
 
     #[test]
@@ -129,9 +129,9 @@ mod tests {
     fn a_difference_that_is_too_much_by_itself_is_handed_back_and_not_kept() {
         let known = DiffCache::default();
 
-        let difference = known.put(pair(1), of_paths(MOST_PATHS / 2));
+        let difference = known.put(pair(1), of_paths(MAX_PATHS / 2));
 
-        assert_eq!(difference.files.len(), MOST_PATHS / 2);
+        assert_eq!(difference.files.len(), MAX_PATHS / 2);
         assert_eq!(known.get(&pair(1)), None);
     }
 }

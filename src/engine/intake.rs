@@ -10,11 +10,11 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use crate::store::{Accepted, NewDelivery, Store, StoreError};
 
 /// Deliveries that share one commit at most.
-const GROUP: usize = 256;
+const MAX_DELIVERIES_PER_GROUP: usize = 256;
 /// Bytes of bodies that share one commit at most, so that small deliveries don't wait for a stack of large ones.
-const GROUP_BYTES: usize = 16 * 1024 * 1024;
+const MAX_BYTES_PER_GROUP: usize = 16 * 1024 * 1024;
 /// Deliveries that may wait for the disk before new ones are turned away with 503.
-const WAITING: usize = 1_024;
+const MAX_WAITING: usize = 1_024;
 
 /// How long a delivery may take to be stored: GitHub and GitLab give up on it
 /// after ten seconds, and are to read that it was not taken in.
@@ -32,7 +32,7 @@ struct Waiting {
 
 impl Intake {
     pub fn start(store: Arc<Store>, work_available: Arc<Notify>) -> Self {
-        let (sender, receiver) = mpsc::channel(WAITING);
+        let (sender, receiver) = mpsc::channel(MAX_WAITING);
         tokio::spawn(write(store, work_available, receiver));
         Self { sender }
     }
@@ -44,7 +44,7 @@ impl Intake {
             .try_send(Waiting { delivery, answer })
             .map_err(|_| {
                 StoreError::Unreachable(format!(
-                    "{WAITING} deliveries are waiting for the disk already"
+                    "{MAX_WAITING} deliveries are waiting for the disk already"
                 ))
             })?;
         match tokio::time::timeout(STORE_LIMIT, answered).await {
@@ -72,7 +72,7 @@ async fn write(
         }
         let mut bytes = first.delivery.body.len();
         let (mut deliveries, mut answers) = (vec![first.delivery], vec![first.answer]);
-        while deliveries.len() < GROUP && bytes < GROUP_BYTES {
+        while deliveries.len() < MAX_DELIVERIES_PER_GROUP && bytes < MAX_BYTES_PER_GROUP {
             let Ok(next) = receiver.try_recv() else { break };
             if next.answer.is_closed() {
                 continue;

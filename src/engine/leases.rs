@@ -1,8 +1,12 @@
 //! The leases of the steps that this process is running.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::store::Lease;
+
+/// How long a claimed step may go without a renewal before another process may do it.
+pub(super) const LEASE: Duration = Duration::from_secs(60);
 
 /// The leases of all running steps.
 #[derive(Clone, Default)]

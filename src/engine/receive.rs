@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 use tracing::info;
 
+use super::context::StepContext;
+use super::new_run::new_run;
 use super::policy::match_sites;
-use super::{Engine, RUN_LIMIT};
 use crate::clock::Clock;
 use crate::config::{Config, Site};
 use crate::event::{CommitId, CommitRef, Deployed, Event, GitRef, Push, RepoPath};
 use crate::forge::{Headers, Malformed, Refusal, Verified};
-use crate::run::{Origin, Run, RunId, RunState, Step};
+use crate::run::{Origin, Run, RunId};
 use crate::store::{Accepted, NewDelivery, Source, StoreError};
 
 /// What became of a request.
@@ -38,7 +39,7 @@ pub enum Received {
     },
 }
 
-/// Why a request was not taken in.
+/// Why a request was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
     /// No entry under `forges:` has this name.
@@ -58,146 +59,145 @@ pub enum ReceiveError {
     Store(#[from] StoreError),
 }
 
-impl Engine {
-    /// Takes in one webhook request. When this returns `Accepted`, it is on disk.
-    pub async fn receive(
-        &self,
-        forge_name: &str,
-        headers: &Headers,
-        content_type: &str,
-        body: Vec<u8>,
-    ) -> Result<Received, ReceiveError> {
-        let config = self.config();
-        let forge = config
-            .forges
-            .get(forge_name)
-            .ok_or_else(|| ReceiveError::UnknownForge(forge_name.to_owned()))?;
-        let verified = forge.verify(headers, &body)?;
-        if !forge.content_types().contains(&content_type) {
-            return Err(ReceiveError::ContentType(content_type.to_owned()));
-        }
-        let event = forge.understand(&verified, content_type, &body)?;
-        let came = Came {
-            verified,
-            content_type,
-            body,
-            source: Source::Webhook,
-            sent_at: self.now(),
-        };
-        self.take_in(&config, forge_name, &event, came).await
+/// Receives one webhook request. When this returns `Accepted`, it is on disk.
+pub(super) async fn receive(
+    ctx: &StepContext,
+    forge_name: &str,
+    headers: &Headers,
+    content_type: &str,
+    body: Vec<u8>,
+) -> Result<Received, ReceiveError> {
+    let config = ctx.config();
+    let forge = config
+        .forges
+        .get(forge_name)
+        .ok_or_else(|| ReceiveError::UnknownForge(forge_name.to_owned()))?;
+    let verified = forge.verify(headers, &body)?;
+    if !forge.content_types().contains(&content_type) {
+        return Err(ReceiveError::ContentType(content_type.to_owned()));
     }
+    let event = forge.understand(&verified, content_type, &body)?;
+    let incoming = IncomingDelivery {
+        verified,
+        content_type,
+        body,
+        source: Source::Webhook,
+        sent_at: ctx.now(),
+    };
+    accept(ctx, &config, forge_name, &event, incoming).await
+}
 
-    /// Takes in what an authentic delivery says. When this returns `Accepted`, it is on disk.
-    pub(super) async fn take_in(
-        &self,
-        config: &Config,
-        forge_name: &str,
-        event: &Event,
-        came: Came<'_>,
-    ) -> Result<Received, ReceiveError> {
-        let (asked, sites) = match event {
-            Event::Ping => return Ok(Received::Pong),
-            Event::Other { why, .. } => return Ok(Received::Ignored { why: why.clone() }),
-            Event::Push(push) => (
-                push.commit
-                    .as_ref()
-                    .map(|commit| Asked::by_push(push, commit)),
-                match_sites::for_push(config, forge_name, push),
-            ),
-            Event::Deployed(deployed) => (
-                Some(Asked::by_deployed(deployed)),
-                match_sites::for_deployed(config, forge_name, deployed),
-            ),
-        };
-        let sites = match sites {
-            Ok(sites) => sites,
-            Err(why) => return Ok(Received::Ignored { why }),
-        };
-        // A push without a commit deletes the ref, and is for no site.
-        let Some(asked) = asked else {
-            let why = "the ref was deleted".to_owned();
-            return Ok(Received::Ignored { why });
-        };
-        // Before the id, by which a delivery is looked for at its time.
-        let received_at = self.now();
-        let delivery = self.clock.new_id();
-        let mut runs: Vec<Run> = sites
-            .iter()
-            .map(|site| asked.run(site, &delivery, &self.clock))
-            .collect();
-        match came.source {
-            Source::Webhook => {}
-            Source::Log => {
-                runs.extend(self.overtaking(event, &asked, &sites, came.sent_at).await?);
-            }
+/// Accepts what an authentic delivery says. When this returns `Accepted`, it is on disk.
+pub(super) async fn accept(
+    ctx: &StepContext,
+    config: &Config,
+    forge_name: &str,
+    event: &Event,
+    incoming: IncomingDelivery<'_>,
+) -> Result<Received, ReceiveError> {
+    let (request, sites) = match wanted(config, forge_name, event) {
+        Ok(wanted) => wanted,
+        Err(unwanted) => return Ok(unwanted),
+    };
+    // Before the id, by which a delivery is looked for at its time.
+    let received_at = ctx.now();
+    let delivery = ctx.clock.new_id();
+    let mut runs: Vec<Run> = sites
+        .iter()
+        .map(|site| request.run(site, &delivery, &ctx.clock))
+        .collect();
+    match incoming.source {
+        Source::Webhook => {}
+        Source::Log => {
+            runs.extend(follow_ups(ctx, event, &request, &sites, incoming.sent_at).await?);
         }
-        let ids: Vec<RunId> = runs.iter().map(|run| run.id.clone()).collect();
-        let new = NewDelivery {
-            id: delivery.clone(),
-            forge: forge_name.to_owned(),
-            forge_delivery: came.verified.delivery_id,
-            event: came.verified.event,
-            stream: asked.stream,
-            meaning: asked.meaning,
-            content_type: came.content_type.to_owned(),
-            // Gitee sends its password in the body, too, and no secret is kept.
-            body: config.quotes.body_without_secrets(came.body).into(),
-            source: came.source,
-            sent_at: came.sent_at,
-            received_at,
-            runs,
-        };
-        let source = came.source;
-        let outcome = self.intake.put(new).await?;
-        info!(
-            delivery = %delivery, forge = forge_name, source = source.as_str(), repo = %asked.repo, git_ref = asked.git_ref.as_ref().map(tracing::field::display), outcome = ?outcome,
-            "a delivery of {} came in", asked.repo
-        );
-        Ok(match outcome {
-            Accepted::New => Received::Accepted {
-                delivery,
-                runs: ids,
-            },
-            Accepted::Retried { delivery, runs } => Received::Accepted { delivery, runs },
-            Accepted::Duplicate { delivery, runs } => Received::Duplicate { delivery, runs },
-        })
     }
+    let ids: Vec<RunId> = runs.iter().map(|run| run.id.clone()).collect();
+    let source = incoming.source;
+    let new = NewDelivery {
+        id: delivery.clone(),
+        forge: forge_name.to_owned(),
+        forge_delivery: incoming.verified.delivery_id,
+        event: incoming.verified.event,
+        stream: request.ordering_key,
+        meaning: request.dedup_key,
+        content_type: incoming.content_type.to_owned(),
+        // Gitee sends its password in the body, too, and no secret is kept.
+        body: config.quotes.body_without_secrets(incoming.body).into(),
+        source,
+        sent_at: incoming.sent_at,
+        received_at,
+        runs,
+    };
+    let outcome = ctx.intake.put(new).await?;
+    info!(
+        delivery = %delivery, forge = forge_name, source = source.as_str(), repo = %request.repo, git_ref = request.git_ref.as_ref().map(tracing::field::display), outcome = ?outcome,
+        "a delivery of {} came in", request.repo
+    );
+    Ok(match outcome {
+        Accepted::New => Received::Accepted {
+            delivery,
+            runs: ids,
+        },
+        Accepted::Retried { delivery, runs } => Received::Accepted { delivery, runs },
+        Accepted::Duplicate { delivery, runs } => Received::Duplicate { delivery, runs },
+    })
+}
 
-    /// What is told of this late may be live no longer. Caches may hold it; but what a site
-    /// serves is what its newest run was for, and that has to be what it comes to in the end.
-    async fn overtaking(
-        &self,
-        event: &Event,
-        asked: &Asked<'_>,
-        sites: &[&Site],
-        sent_at: Timestamp,
-    ) -> Result<Vec<Run>, StoreError> {
-        let git_ref = match event {
-            Event::Push(_) => asked.git_ref.as_ref(),
-            Event::Deployed(_) | Event::Ping | Event::Other { .. } => None,
-        };
-        let mut runs = Vec::new();
-        for site in sites {
-            let newest = self.store.newest_run(&site.name, git_ref).await?;
-            if let Some(newest) = newest
-                && newest.created_at > sent_at
-                && newest.commit != asked.commit
-            {
-                runs.push(new_run(
-                    &self.clock,
-                    site,
-                    Origin::Reconciliation,
-                    newest.git_ref,
-                    newest.commit,
-                ));
-            }
+/// What an event asks for and the sites that want it, or the answer where it asks for nothing here.
+fn wanted<'a>(
+    config: &'a Config,
+    forge: &str,
+    event: &'a Event,
+) -> Result<(RunRequest<'a>, Vec<&'a Site>), Received> {
+    let ignored = |why| Received::Ignored { why };
+    match event {
+        Event::Ping => Err(Received::Pong),
+        Event::Other { why, .. } => Err(ignored(why.clone())),
+        Event::Push(push) => {
+            let sites = match_sites::for_push(config, forge, push).map_err(ignored)?;
+            // A push without a commit deletes the ref, and is for no site.
+            let commit = push.commit.as_ref();
+            let commit = commit.ok_or_else(|| ignored("the ref was deleted".to_owned()))?;
+            Ok((RunRequest::of_push(push, commit), sites))
         }
-        Ok(runs)
+        Event::Deployed(deployed) => {
+            let sites = match_sites::for_deployed(config, forge, deployed).map_err(ignored)?;
+            Ok((RunRequest::of_deployed(deployed), sites))
+        }
     }
 }
 
+/// The runs that follow those of a late delivery. What it brings may be live no longer. Caches may hold
+/// it; but what a site serves is what its newest run was for, and its caches have to end up with that.
+async fn follow_ups(
+    ctx: &StepContext,
+    event: &Event,
+    request: &RunRequest<'_>,
+    sites: &[&Site],
+    sent_at: Timestamp,
+) -> Result<Vec<Run>, StoreError> {
+    let git_ref = match event {
+        Event::Push(_) => request.git_ref.as_ref(),
+        Event::Deployed(_) | Event::Ping | Event::Other { .. } => None,
+    };
+    let mut runs = Vec::new();
+    for site in sites {
+        let newest = ctx.store.newest_run(&site.name, git_ref).await?;
+        if let Some(newest) = newest
+            && newest.created_at > sent_at
+            && newest.commit != request.commit
+        {
+            let origin = Origin::Reconciliation;
+            let (git_ref, commit) = (newest.git_ref, newest.commit);
+            runs.push(new_run(&ctx.clock, site, origin, git_ref, commit));
+        }
+    }
+    Ok(runs)
+}
+
 /// A delivery as it came.
-pub(super) struct Came<'a> {
+pub(super) struct IncomingDelivery<'a> {
     pub verified: Verified,
     pub content_type: &'a str,
     pub body: Vec<u8>,
@@ -205,40 +205,40 @@ pub(super) struct Came<'a> {
     pub sent_at: Timestamp,
 }
 
-/// What an event asks for, of whichever sites it is for.
-struct Asked<'a> {
+/// What an event asks of the sites that it is for.
+struct RunRequest<'a> {
     repo: &'a RepoPath,
     git_ref: Option<GitRef>,
     before: Option<CommitId>,
     commit: CommitRef,
-    stream: String,
-    meaning: String,
+    ordering_key: String,
+    dedup_key: String,
     origin: Origin,
 }
 
-impl<'a> Asked<'a> {
-    fn by_push(push: &'a Push, commit: &CommitId) -> Self {
+impl<'a> RunRequest<'a> {
+    fn of_push(push: &'a Push, commit: &CommitId) -> Self {
         Self {
             repo: &push.repo,
             git_ref: Some(push.git_ref.clone()),
             before: push.before.clone(),
             commit: CommitRef::Id(commit.clone()),
             origin: Origin::Push,
-            stream: push.stream(),
-            meaning: push.meaning(),
+            ordering_key: push.stream(),
+            dedup_key: push.meaning(),
         }
     }
 
-    /// Nothing tells what was deployed before: only the site's held commits do.
-    fn by_deployed(deployed: &'a Deployed) -> Self {
+    /// No event says what was deployed before: only the site's held commits do.
+    fn of_deployed(deployed: &'a Deployed) -> Self {
         Self {
             repo: &deployed.repo,
             git_ref: deployed.git_ref.clone(),
             before: None,
             commit: deployed.commit.clone(),
             origin: deployed.signal.kind().into(),
-            stream: deployed.stream(),
-            meaning: deployed.meaning(),
+            ordering_key: deployed.stream(),
+            dedup_key: deployed.meaning(),
         }
     }
 
@@ -255,41 +255,6 @@ impl<'a> Asked<'a> {
                 self.commit.clone(),
             )
         }
-    }
-}
-
-/// A run that begins now.
-pub(super) fn new_run(
-    clock: &Clock,
-    site: &Site,
-    origin: Origin,
-    git_ref: Option<GitRef>,
-    commit: CommitRef,
-) -> Run {
-    let now = clock.now();
-    Run {
-        id: RunId(clock.new_id()),
-        site: site.name.clone(),
-        forge: site.forge.clone(),
-        repo: site.repo.clone(),
-        git_ref,
-        before: None,
-        commit,
-        delivery: None,
-        origin,
-        covered_by: None,
-        bases: Vec::new(),
-        held_version: None,
-        state: RunState::Pending,
-        step: Step::Changes,
-        summary: "Finding out what changed".to_owned(),
-        proof: None,
-        problems: Vec::new(),
-        notes: Vec::new(),
-        observed: site.reach.is_observed(),
-        created_at: now,
-        deadline: now + RUN_LIMIT,
-        ended_at: None,
     }
 }
 
@@ -310,12 +275,12 @@ mod tests {
             commit: CommitRef::Unresolved("v1".to_owned()),
         };
 
-        let asked = Asked::by_deployed(&deployed);
+        let request = RunRequest::of_deployed(&deployed);
 
-        assert_eq!(asked.commit, CommitRef::Unresolved("v1".to_owned()));
-        assert_eq!(asked.git_ref, Some(GitRef::Tag("v1".to_owned())));
-        assert_eq!(asked.before, None);
-        assert_eq!(asked.stream, "acme/website release 4 v1");
-        assert_eq!(asked.meaning, "release Acme/website 4 v1 v1");
+        assert_eq!(request.commit, CommitRef::Unresolved("v1".to_owned()));
+        assert_eq!(request.git_ref, Some(GitRef::Tag("v1".to_owned())));
+        assert_eq!(request.before, None);
+        assert_eq!(request.ordering_key, "acme/website release 4 v1");
+        assert_eq!(request.dedup_key, "release Acme/website 4 v1 v1");
     }
 }

@@ -21,6 +21,15 @@ pub struct PurgeKey {
     pub seq: i64,
 }
 
+impl From<&Purge> for PurgeKey {
+    fn from(purge: &Purge) -> Self {
+        Self {
+            run: purge.run.clone(),
+            seq: purge.id,
+        }
+    }
+}
+
 /// What became of some purges.
 #[derive(Clone, Debug)]
 pub struct PurgeUpdate {

@@ -104,9 +104,9 @@ async fn a_cdn_that_is_away_for_an_hour_holds_up_nobody_else_and_gets_its_purges
         words.starts_with("Waiting: tencent has not answered since 04:0"),
         "{words}"
     );
-    let silent = sites.world.engine.silent().await.unwrap();
+    let silent = sites.world.engine.unavailable_upstreams().await.unwrap();
     assert_eq!(silent.len(), 1);
-    assert_eq!(silent[0].who, "the CDN tencent");
+    assert_eq!(silent[0].name, "the CDN tencent");
     let shown = sites.website.statuses(&commit).len();
     sites.pass(HOUR / 2).await;
     assert_eq!(sites.website.statuses(&commit).len(), shown, "said once");
@@ -122,7 +122,10 @@ async fn a_cdn_that_is_away_for_an_hour_holds_up_nobody_else_and_gets_its_purges
     assert_eq!(run.state, RunState::Succeeded, "{}", run.summary);
     assert_eq!(last_status(&sites.website, &commit).0, "success");
     assert_eq!(sites.world.sandbox.tencent_cdn().purged().len(), 1);
-    assert_eq!(sites.world.engine.silent().await.unwrap(), []);
+    assert_eq!(
+        sites.world.engine.unavailable_upstreams().await.unwrap(),
+        []
+    );
 }
 
 #[tokio::test]
@@ -141,8 +144,8 @@ async fn a_forge_that_is_away_for_an_hour_gets_its_statuses_then_and_is_not_pres
     let asked = sites.calls(Service::GITHUB).len();
     assert!(asked < 60, "{asked} requests in an hour");
     assert!(sites.website.statuses(&commits[0]).is_empty());
-    let silent = sites.world.engine.silent().await.unwrap();
-    assert_eq!(silent[0].who, "the forge github");
+    let silent = sites.world.engine.unavailable_upstreams().await.unwrap();
+    assert_eq!(silent[0].name, "the forge github");
 
     faults.clear();
     sites.world.settle().await;
@@ -150,7 +153,10 @@ async fn a_forge_that_is_away_for_an_hour_gets_its_statuses_then_and_is_not_pres
     for commit in commits {
         assert_eq!(last_status(&sites.website, &commit).0, "success");
     }
-    assert_eq!(sites.world.engine.silent().await.unwrap(), []);
+    assert_eq!(
+        sites.world.engine.unavailable_upstreams().await.unwrap(),
+        []
+    );
 }
 
 #[tokio::test]
@@ -176,8 +182,8 @@ async fn a_forge_that_is_away_for_a_day_keeps_no_cache_stale_and_hears_of_every_
     assert!((250..=600).contains(&asked), "{asked} requests in a day");
     assert_eq!(purged() - before, 24, "what each hour's push brought");
     assert!(sites.website.statuses(&commits[0]).is_empty());
-    let silent = sites.world.engine.silent().await.unwrap();
-    assert_eq!(silent[0].who, "the forge github");
+    let silent = sites.world.engine.unavailable_upstreams().await.unwrap();
+    assert_eq!(silent[0].name, "the forge github");
     // The last push is one of which nobody told.
     let told_of_nobody = sites
         .website
@@ -193,7 +199,10 @@ async fn a_forge_that_is_away_for_a_day_keeps_no_cache_stale_and_hears_of_every_
     for commit in commits.iter().chain([&told_of_nobody]) {
         assert_eq!(last_status(&sites.website, commit).0, "success");
     }
-    assert_eq!(sites.world.engine.silent().await.unwrap(), []);
+    assert_eq!(
+        sites.world.engine.unavailable_upstreams().await.unwrap(),
+        []
+    );
 }
 
 #[tokio::test]
@@ -219,7 +228,10 @@ async fn who_answers_now_and_then_is_not_left_alone() {
         assert_eq!(sites.world.run(&run).await.state, RunState::Succeeded);
     }
 
-    assert_eq!(sites.world.engine.silent().await.unwrap(), []);
+    assert_eq!(
+        sites.world.engine.unavailable_upstreams().await.unwrap(),
+        []
+    );
 }
 
 #[tokio::test]
@@ -229,15 +241,22 @@ async fn a_forge_without_a_log_of_deliveries_does_not_count_as_answering_for_it(
     let faults = sites.world.sandbox.faults();
     faults.add(Service::GITLAB, "*", When::Always, Fault::DropBefore);
     sites.push(&sites.docs, "second").await;
-    while sites.world.engine.silent().await.unwrap().is_empty() {
+    while sites
+        .world
+        .engine
+        .unavailable_upstreams()
+        .await
+        .unwrap()
+        .is_empty()
+    {
         sites.world.step().await;
     }
-    let began = sites.world.engine.silent().await.unwrap()[0].since;
+    let began = sites.world.engine.unavailable_upstreams().await.unwrap()[0].since;
 
     sites.world.ask_to_reconcile("two").await;
     sites.pass(HOUR).await;
 
-    let silent = sites.world.engine.silent().await.unwrap();
+    let silent = sites.world.engine.unavailable_upstreams().await.unwrap();
     assert_eq!(silent.len(), 1, "{silent:?}");
     assert_eq!(silent[0].since, began);
 }
@@ -257,10 +276,17 @@ async fn a_site_with_nothing_to_ask_takes_no_try_from_those_who_have() {
     let faults = sites.world.sandbox.faults();
     faults.add(Service::GITLAB, "*", When::Always, Fault::DropBefore);
     let (_, run) = sites.push(&sites.docs, "second").await;
-    while sites.world.engine.silent().await.unwrap().is_empty() {
+    while sites
+        .world
+        .engine
+        .unavailable_upstreams()
+        .await
+        .unwrap()
+        .is_empty()
+    {
         sites.world.step().await;
     }
-    let over = sites.world.engine.silent().await.unwrap()[0].until;
+    let over = sites.world.engine.unavailable_upstreams().await.unwrap()[0].until;
 
     faults.clear();
     sites.world.time.move_to(over);

@@ -1,22 +1,24 @@
-//! When to try again. Pure: the randomness for the jitter is handed in.
+//! When to try again after a failure.
 
 use std::time::Duration;
 
 /// The first wait after a failure.
-const FIRST: Duration = Duration::from_secs(1);
+const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
 /// The longest wait between two tries.
-pub(in crate::engine) const LONGEST: Duration = Duration::from_secs(60);
+pub const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// How long to wait after the failure that follows `attempts` others: doubling
 /// from one second to one minute, of which a random half is taken off
-/// (`fraction` in `0.0..1.0`) so that many waiters do not come back at once.
+/// (`fraction` in `0.0..1.0`) so that many steps do not come back at once.
 pub fn backoff(attempts: i64, fraction: f64) -> Duration {
     let doublings = u32::try_from(attempts.clamp(0, 16)).unwrap_or(0);
-    let full = FIRST.saturating_mul(1 << doublings).min(LONGEST);
+    let full = INITIAL_BACKOFF
+        .saturating_mul(1 << doublings)
+        .min(MAX_BACKOFF);
     full.mul_f64(1.0 - fraction.clamp(0.0, 1.0) / 2.0)
 }
 
-/// As [`backoff`], but never earlier than the other side asked for.
+/// As [`backoff`], but never shorter than the upstream asked for.
 pub fn backoff_at_least(attempts: i64, fraction: f64, asked: Option<Duration>) -> Duration {
     backoff(attempts, fraction).max(asked.unwrap_or_default())
 }
@@ -39,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_comes_back_earlier_than_asked() {
+    fn a_wait_is_never_shorter_than_the_upstream_asked_for() {
         let asked = Some(Duration::from_secs(90));
 
         assert_eq!(backoff_at_least(0, 0.3, asked), Duration::from_secs(90));

@@ -1,17 +1,29 @@
-//! Which sites an event is for, or precisely why it is for none. Pure.
+//! Which sites an event is for, or precisely why it is for none.
 
 use crate::config::{Config, Site, Trigger};
 use crate::event::{Deployed, GitRef, Push, RepoPath, Signal};
+use crate::rules::Glob;
 
-/// The sites that want a run, at least one; or why none does, in words for whoever looks at the forge's log.
-pub(in crate::engine) type Decision<'a> = Result<Vec<&'a Site>, String>;
+/// The sites that want a run, at least one; or why none does, in words for the forge's log of deliveries.
+pub type Decision<'a> = Result<Vec<&'a Site>, String>;
+
+/// The branches that a site names without a pattern: only of these a forge can be asked where they stand.
+pub fn named_branches(site: &Site) -> impl Iterator<Item = &str> {
+    let globs = site.branches.iter().map(Glob::text);
+    globs.filter(|glob| !glob.contains(['*', '?', '[', '{']))
+}
+
+/// The branch of a site that needs no choosing: the only one that it names without a pattern.
+pub fn only_branch(site: &Site) -> Option<&str> {
+    let mut named = named_branches(site);
+    match (named.next(), named.next()) {
+        (Some(branch), None) => Some(branch),
+        _ => None,
+    }
+}
 
 /// The sites that a push is for.
-pub(in crate::engine) fn for_push<'a>(
-    config: &'a Config,
-    forge: &str,
-    push: &Push,
-) -> Decision<'a> {
+pub fn for_push<'a>(config: &'a Config, forge: &str, push: &Push) -> Decision<'a> {
     let sites = of_repo(config, forge, &push.repo)?;
     let branch = match &push.git_ref {
         GitRef::Branch(branch) => branch,
@@ -27,28 +39,24 @@ pub(in crate::engine) fn for_push<'a>(
             "the branch {branch} was deleted: nothing new is served from it"
         ));
     }
-    let waiting = that_wait_for(&sites, "a push", |trigger| *trigger == Trigger::Push)?;
-    that_follow(&waiting, &push.repo, branch)
+    let waiting = waiting_for(&sites, "a push", |trigger| *trigger == Trigger::Push)?;
+    following(&waiting, &push.repo, branch)
 }
 
 /// The sites that a sign of a deployment is for.
 ///
 /// A deployment or a release says by itself that the site has changed; a
 /// workflow, a pipeline or a build of pages does so only on the site's branches.
-pub(in crate::engine) fn for_deployed<'a>(
-    config: &'a Config,
-    forge: &str,
-    deployed: &Deployed,
-) -> Decision<'a> {
+pub fn for_deployed<'a>(config: &'a Config, forge: &str, deployed: &Deployed) -> Decision<'a> {
     let sites = of_repo(config, forge, &deployed.repo)?;
     let signal = &deployed.signal;
-    let waiting = that_wait_for(&sites, &signal.to_string(), |trigger| fits(trigger, signal))?;
+    let waiting = waiting_for(&sites, &signal.to_string(), |trigger| fits(trigger, signal))?;
     match signal {
         Signal::Deployment { .. } | Signal::Release { .. } => Ok(waiting),
         Signal::Workflow { .. } | Signal::Pipeline { .. } | Signal::PageBuild => {
             match &deployed.git_ref {
                 None => Ok(waiting),
-                Some(GitRef::Branch(branch)) => that_follow(&waiting, &deployed.repo, branch),
+                Some(GitRef::Branch(branch)) => following(&waiting, &deployed.repo, branch),
                 Some(GitRef::Tag(tag)) => Err(format!(
                     "{signal} was for the tag {tag}: sites follow branches"
                 )),
@@ -95,7 +103,7 @@ fn of_repo<'a>(config: &'a Config, forge: &str, repo: &RepoPath) -> Decision<'a>
     Ok(sites)
 }
 
-fn that_wait_for<'a>(
+fn waiting_for<'a>(
     sites: &[&'a Site],
     what: &str,
     fits: impl Fn(&Trigger) -> bool,
@@ -110,7 +118,7 @@ fn that_wait_for<'a>(
     Ok(waiting)
 }
 
-fn that_follow<'a>(sites: &[&'a Site], repo: &RepoPath, branch: &str) -> Decision<'a> {
+fn following<'a>(sites: &[&'a Site], repo: &RepoPath, branch: &str) -> Decision<'a> {
     let (following, others): (Vec<_>, Vec<_>) = sites.iter().partition(|site| {
         let mut globs = site.branches.iter();
         globs.any(|glob| glob.is_match(branch.as_bytes()))
@@ -241,7 +249,7 @@ sites:
     }
 
     #[test]
-    fn a_push_starts_the_sites_that_wait_for_one_and_no_others() {
+    fn a_push_starts_the_sites_waiting_for_one_and_no_others() {
         let config = config();
 
         assert_eq!(
@@ -306,7 +314,7 @@ sites:
     }
 
     #[test]
-    fn each_signal_starts_the_sites_that_wait_for_it() {
+    fn each_signal_starts_the_sites_waiting_for_it() {
         let config = config();
         let release = Signal::Release {
             tag: "v1".to_owned(),

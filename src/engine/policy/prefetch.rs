@@ -1,17 +1,16 @@
-//! Prefetches wait for the purges that cover them. Pure.
+//! Prefetches wait for the purges that cover them.
 //!
 //! Filling a cache with what is about to be purged is no use, and a CDN keeps
 //! what it has: a URL is filled only once its purge was confirmed.
 
 use std::collections::HashMap;
 
-use crate::engine::steps::settle::key;
 use crate::purge::{PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::run::RunId;
-use crate::store::{Precondition, PurgeUpdate, Write};
+use crate::store::{Precondition, PurgeKey, PurgeUpdate, Write};
 
 /// The purges of a run by what they cover.
-pub(in crate::engine) struct Covers<'p, S> {
+pub struct Covers<'p, S> {
     urls: HashMap<(&'p str, &'p str), S>,
     directories: Vec<(&'p str, &'p str, S)>,
 }
@@ -49,8 +48,8 @@ impl<'p, S: Copy> Covers<'p, S> {
     }
 }
 
-/// Lets prefetches go whose purges are over: planned where all were confirmed, failed where one was not.
-pub(in crate::engine) fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
+/// Releases the prefetches whose purges are over: planned where all were confirmed, failed where one was not.
+pub fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
     let covers = Covers::new(purges.iter().map(|purge| (&purge.planned, purge.state)));
     let (mut planned, mut failed, mut observed) = (Vec::new(), Vec::new(), Vec::new());
     for prefetch in purges
@@ -59,11 +58,11 @@ pub(in crate::engine) fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
     {
         let states = covers.of(&prefetch.planned);
         if states.contains(&PurgeState::Failed) {
-            failed.push(key(prefetch));
+            failed.push(PurgeKey::from(prefetch));
         } else if states.contains(&PurgeState::Observed) {
-            observed.push(key(prefetch));
+            observed.push(PurgeKey::from(prefetch));
         } else if states.iter().all(|state| *state == PurgeState::Done) {
-            planned.push(key(prefetch));
+            planned.push(PurgeKey::from(prefetch));
         }
     }
     let mut writes = Vec::new();

@@ -1,311 +1,219 @@
-//! Asking CDNs how their tasks stand, all of an account's at once.
+//! Asks CDNs how their tasks stand, all of an account's at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::submit::{fail, is_too_early, migrate, targets};
-use crate::cdn::{Batch, ErrorClass, InFlight, Report, TargetState};
+use super::Step;
+use super::recover_batch::tasks_of_others;
+use crate::cdn::{Batch, InFlight, Report};
 use crate::config::Config;
-use crate::engine::clock_jumps::came_late;
-use crate::engine::policy::backoff;
-use crate::engine::{Engine, Outcome, StepError};
-use crate::purge::{PurgeKind, PurgeState, TaskIds};
-use crate::run::RunId;
-use crate::store::{
-    Precondition, PurgeKey, PurgeUpdate, StoreError, StoredTask, TaskState, Upstream, Work,
-    WorkKey, Write,
+use crate::engine::context::StepContext;
+use crate::engine::outcome::{Outcome, StepError};
+use crate::engine::policy::backoff::backoff_at_least;
+use crate::engine::policy::batches::{self, is_too_early_for_history};
+use crate::engine::policy::deadlines::resumed_late;
+use crate::engine::policy::migration::migrate;
+use crate::engine::policy::task_reports::{
+    FollowTrouble, OpenTask, follow_interval, give_up, is_firm, judge,
 };
+use crate::engine::upstream::{CdnHandle, RequestError};
+use crate::purge::{PurgeKind, TaskIds};
+use crate::store::{Precondition, StoreError, TaskState, Work, Write};
 
-/// Submissions of one purge: a CDN that failed at it is asked once more.
-const SUBMISSIONS: i64 = 2;
-/// The shortest and the longest wait between two looks at an account's tasks.
-const LOOKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-
-/// A task with its purges that are not over.
-struct Open {
-    task: StoredTask,
-    purges: Vec<(PurgeKey, String, i64)>,
-    /// Whether its id was found in the history just now.
-    is_found: bool,
+/// The step that follows an account's tasks of one kind.
+pub struct Follow<'a> {
+    pub account: &'a str,
+    pub kind: PurgeKind,
 }
 
-impl Engine {
-    pub(in crate::engine) async fn follow(
+/// What the CDNs of an account said.
+#[derive(Default)]
+struct Followed {
+    writes: Vec<Write>,
+    /// When the tasks that are not over were submitted.
+    running: Vec<Timestamp>,
+    /// A CDN could not be asked.
+    delay: Option<Delay>,
+}
+
+/// How long a CDN asked to wait, if it said so.
+struct Delay(Option<Duration>);
+
+/// What one CDN said of its tasks.
+enum Answer {
+    /// One report a task.
+    Reports(Vec<Report>),
+    Trouble(FollowTrouble),
+}
+
+impl Step for Follow<'_> {
+    async fn run(self, ctx: &StepContext, work: &Work) -> Result<Outcome, StepError> {
+        let config = ctx.config();
+        let mut followed = Followed::default();
+        for (cdn, open) in self.open_tasks(ctx).await? {
+            self.follow(ctx, &config, work, &cdn, open, &mut followed)
+                .await?;
+        }
+        let Followed {
+            writes,
+            running,
+            delay,
+        } = followed;
+        let now = ctx.now();
+        if let Some(Delay(asked)) = delay {
+            let wait = backoff_at_least(work.attempts, ctx.clock.fraction(), asked);
+            return Ok(Outcome::retry(writes, now + wait, work.attempts + 1));
+        }
+        let Some(youngest) = running.into_iter().max() else {
+            return Ok(Outcome::complete(writes));
+        };
+        let wait = follow_interval(youngest, now);
+        Ok(if is_firm(wait) {
+            Outcome::retry(writes, now + wait, 1)
+        } else {
+            Outcome::reschedule(writes, now + wait)
+        })
+    }
+}
+
+impl Follow<'_> {
+    /// The account's tasks under way, by CDN.
+    async fn open_tasks(
         &self,
-        account: &str,
-        kind: PurgeKind,
-        work: &Work,
-    ) -> Result<Outcome, StepError> {
-        let config = self.config();
-        let mut by_cdn: BTreeMap<String, Vec<Open>> = BTreeMap::new();
-        let tasks = self.store.tasks(account, kind, TaskState::Running).await?;
-        let mut in_flight = self.store.purges_in_flight(account, kind).await?;
+        ctx: &StepContext,
+    ) -> Result<BTreeMap<String, Vec<OpenTask>>, StoreError> {
+        let Self { account, kind } = *self;
+        let tasks = ctx.store.tasks(account, kind, TaskState::Running).await?;
+        let mut by_cdn: BTreeMap<String, Vec<OpenTask>> = BTreeMap::new();
+        if tasks.is_empty() {
+            return Ok(by_cdn);
+        }
+        let mut purges = ctx.store.purges_in_flight(account, kind).await?;
         for task in tasks {
-            let purges = in_flight.remove(&task.id).unwrap_or_default();
-            by_cdn.entry(task.cdn.clone()).or_default().push(Open {
+            let purges = purges.remove(&task.id).unwrap_or_default();
+            by_cdn.entry(task.cdn.clone()).or_default().push(OpenTask {
                 task,
                 purges,
                 is_found: false,
             });
         }
-        if by_cdn.is_empty() {
-            return Ok(Outcome::done(Vec::new()));
-        }
-
-        let mut writes = Vec::new();
-        let mut left: Vec<Timestamp> = Vec::new();
-        let mut trouble: Option<Option<Duration>> = None;
-        for (name, mut open) in by_cdn {
-            let reports = self.ask(&config, account, &name, &mut open).await?;
-            let now = self.clock.now();
-            let reports = match reports {
-                Ok(reports) => reports,
-                Err(Trouble::Later(retry_after)) => {
-                    trouble = Some(retry_after);
-                    open.iter().map(|_| Report::default()).collect()
-                }
-                Err(Trouble::Operator(why)) => {
-                    writes.extend(give_up(open, now, |keys| {
-                        fail(keys, &why, Precondition::Open, now)
-                    }));
-                    continue;
-                }
-                Err(Trouble::Migrated(why)) => {
-                    let moved = |keys| migrate(&config, &name, kind, keys, &why, now);
-                    writes.extend(give_up(open, now, moved));
-                    continue;
-                }
-            };
-            for (mut open, report) in open.into_iter().zip(reports) {
-                let submitted_at = open.task.submitted_at;
-                if now >= open.task.deadline && came_late(work, now) {
-                    let limit = open.task.deadline.duration_since(submitted_at);
-                    open.task.deadline = now + limit;
-                    writes.push(Write::Task(open.task.clone()));
-                }
-                if open.is_found {
-                    writes.push(Write::Task(open.task.clone()));
-                }
-                let (more, is_over) = judge(open, &report, now);
-                writes.extend(more);
-                if !is_over {
-                    left.push(submitted_at);
-                }
-            }
-        }
-        let now = self.clock.now();
-        if let Some(retry_after) = trouble {
-            let wait = backoff::backoff_at_least(work.attempts, self.clock.fraction(), retry_after);
-            return Ok(Outcome::again(writes, now + wait, work.attempts + 1));
-        }
-        match left.into_iter().max() {
-            None => Ok(Outcome::done(writes)),
-            Some(youngest) => {
-                let wait = until_next_look(youngest, now);
-                // A short wait stands whatever is wished for meanwhile, or a line that submits
-                // many batches would have all of them looked at once for each.
-                let stands = i64::from(wait <= LOOKS.0 * 2);
-                Ok(Outcome::again(writes, now + wait, stands))
-            }
-        }
+        Ok(by_cdn)
     }
 
-    /// One report a task.
-    async fn ask(
+    /// Follows the tasks of one CDN.
+    async fn follow(
         &self,
+        ctx: &StepContext,
         config: &Config,
-        account: &str,
-        name: &str,
-        open: &mut [Open],
-    ) -> Result<Result<Vec<Report>, Trouble>, StoreError> {
-        let Some(cdn) = config.cdns.get(name) else {
-            return Ok(Err(Trouble::Operator(format!(
-                "the CDN {name} is no longer configured"
-            ))));
+        work: &Work,
+        cdn: &str,
+        mut open: Vec<OpenTask>,
+        followed: &mut Followed,
+    ) -> Result<(), StepError> {
+        let answer = match ctx.upstreams.cdn(config, cdn, self.account) {
+            Some(handle) => ask(ctx, &handle, cdn, &mut open).await?,
+            None => {
+                let why = format!("the CDN {cdn} is no longer configured");
+                Answer::Trouble(FollowTrouble::Operator(why))
+            }
         };
-        let upstream = Upstream::Cdn(account.to_owned());
-        if let Some(left) = self.left_alone(&upstream).await? {
-            return Ok(Err(Trouble::Later(Some(left.wait))));
+        let now = ctx.now();
+        let reports = match answer {
+            Answer::Reports(reports) => reports,
+            Answer::Trouble(FollowTrouble::Later(retry_after)) => {
+                followed.delay = Some(Delay(retry_after));
+                // Deadlines pass all the same.
+                open.iter().map(|_| Report::default()).collect()
+            }
+            Answer::Trouble(FollowTrouble::Operator(why)) => {
+                followed.writes.extend(give_up(open, now, |keys| {
+                    batches::fail(keys, &why, Precondition::Open, now)
+                }));
+                return Ok(());
+            }
+            Answer::Trouble(FollowTrouble::Migrated(why)) => {
+                let moved = |keys| migrate(config, cdn, self.kind, keys, &why, now);
+                followed.writes.extend(give_up(open, now, moved));
+                return Ok(());
+            }
+        };
+        for (mut open, report) in open.into_iter().zip(reports) {
+            let task = &mut open.task;
+            let submitted_at = task.submitted_at;
+            let begins_anew = now >= task.deadline && resumed_late(work, now);
+            if begins_anew {
+                task.deadline = now + task.deadline.duration_since(submitted_at);
+            }
+            if begins_anew || open.is_found {
+                followed.writes.push(Write::Task(open.task.clone()));
+            }
+            let (writes, is_over) = judge(open, &report, now);
+            followed.writes.extend(writes);
+            followed.running.extend((!is_over).then_some(submitted_at));
         }
-        let pace = self.pace(account, cdn.limits().queries_per_second);
-        let mut in_flight: Vec<InFlight> = Vec::with_capacity(open.len());
-        for Open {
-            task,
-            purges,
-            is_found,
-        } in open.iter_mut()
+        Ok(())
+    }
+}
+
+/// Asks one CDN how its tasks stand. Those without an id are looked for in its history first.
+async fn ask(
+    ctx: &StepContext,
+    cdn: &CdnHandle<'_>,
+    name: &str,
+    open: &mut [OpenTask],
+) -> Result<Answer, StoreError> {
+    let mut in_flight: Vec<InFlight> = Vec::with_capacity(open.len());
+    for open in open.iter_mut() {
+        let task = &open.task;
+        let mut flight = InFlight {
+            task: task.vendor_id.clone(),
+            submitted_at: task.submitted_at,
+            batch: Batch {
+                kind: task.kind,
+                mode: task.mode,
+                targets: batches::targets(&open.purges),
+            },
+        };
+        // Before the history shows all of them, another that it shows already would be taken for this one.
+        if flight.task.is_none()
+            && !flight.batch.targets.is_empty()
+            && !is_too_early_for_history(task, ctx.now())
         {
-            let mut flight = InFlight {
-                task: task.vendor_id.clone(),
-                submitted_at: task.submitted_at,
-                batch: Batch {
-                    kind: task.kind,
-                    mode: task.mode,
-                    targets: targets(purges),
-                },
-            };
-            if flight.task.is_none()
-                && !flight.batch.targets.is_empty()
-                && !is_too_early(task, self.clock.now())
-            {
-                // Taken without an id: the history knows it. Before it shows all of them, another
-                // that it shows already would be taken for this one.
-                let mut others = self.tasks_of_others(task).await?;
-                let told = in_flight.iter().filter_map(|other| other.task.as_ref());
-                others.extend(told.flat_map(TaskIds::iter).cloned());
-                let found = cdn.find(&flight, &others, &pace);
-                match self.heard(&upstream, found).await {
-                    Ok(Some(id)) => {
-                        flight.task = Some(id.clone());
-                        task.vendor_id = Some(id);
-                        *is_found = true;
-                    }
-                    Ok(None) => {}
-                    Err(error) => warn!(cdn = name, "cannot ask the history: {error}"),
+            let mut others = tasks_of_others(ctx, task).await?;
+            let identified = in_flight.iter().filter_map(|other| other.task.as_ref());
+            others.extend(identified.flat_map(TaskIds::iter).cloned());
+            match cdn.find(&flight, &others).await {
+                Ok(Some(id)) => {
+                    flight.task = Some(id.clone());
+                    open.task.vendor_id = Some(id);
+                    open.is_found = true;
+                }
+                Ok(None) => {}
+                Err(RequestError::Store(error)) => return Err(error),
+                Err(RequestError::CircuitOpen(rejection)) => {
+                    let later = FollowTrouble::Later(Some(rejection.wait));
+                    return Ok(Answer::Trouble(later));
+                }
+                Err(RequestError::Failed(error)) => {
+                    warn!(cdn = name, "cannot ask the history: {error}");
                 }
             }
-            in_flight.push(flight);
         }
-        let asked = cdn.follow(&in_flight, &pace);
-        Ok(match self.heard(&upstream, asked).await {
-            Ok(reports) if reports.len() == open.len() => Ok(reports),
-            Ok(_) => Err(Trouble::Later(None)),
-            Err(error) => {
-                warn!(cdn = name, code = %error.kind, "cannot see how tasks stand: {error}");
-                Err(match error.class {
-                    ErrorClass::Operator => {
-                        Trouble::Operator(format!("it cannot be confirmed: {error}"))
-                    }
-                    ErrorClass::Migrated => Trouble::Migrated(error.to_string()),
-                    // A query has no targets to refuse: whatever is meant, it may pass.
-                    ErrorClass::Retry
-                    | ErrorClass::RateLimited
-                    | ErrorClass::QuotaDay
-                    | ErrorClass::Split
-                    | ErrorClass::BadInput => Trouble::Later(error.retry_after),
-                })
-            }
-        })
+        in_flight.push(flight);
     }
-}
-
-/// Why a CDN did not say how its tasks stand.
-enum Trouble {
-    /// It may later, not before the time it asked for.
-    Later(Option<Duration>),
-    /// It will not until a person acts.
-    Operator(String),
-    /// Its service has moved.
-    Migrated(String),
-}
-
-/// Ends tasks that cannot be followed; `then` says what becomes of their purges.
-fn give_up(
-    open: Vec<Open>,
-    now: Timestamp,
-    then: impl Fn(Vec<PurgeKey>) -> Vec<Write>,
-) -> Vec<Write> {
-    let mut writes = Vec::new();
-    let mut keys = Vec::new();
-    for Open {
-        mut task, purges, ..
-    } in open
-    {
-        task.state = TaskState::Ended;
-        task.ended_at = Some(now);
-        writes.push(Write::Task(task));
-        keys.extend(purges.into_iter().map(|(key, _, _)| key));
-    }
-    writes.extend(then(keys));
-    writes
-}
-
-/// How long until the next look: a quarter of the youngest task's age, so that
-/// fast tasks are seen soon and slow ones are not asked about all the time.
-fn until_next_look(youngest: Timestamp, now: Timestamp) -> Duration {
-    let age = Duration::try_from(now.duration_since(youngest)).unwrap_or_default();
-    (age / 4).clamp(LOOKS.0, LOOKS.1)
-}
-
-/// What a report means for a task's purges, and whether the task is over.
-fn judge(open: Open, report: &Report, now: Timestamp) -> (Vec<Write>, bool) {
-    let Open {
-        mut task, purges, ..
-    } = open;
-    let mut done = Vec::new();
-    let mut again: BTreeMap<String, Vec<PurgeKey>> = BTreeMap::new();
-    let mut failed: BTreeMap<String, Vec<PurgeKey>> = BTreeMap::new();
-    let mut running = 0_usize;
-    let late = now >= task.deadline;
-    for (key, target, submissions) in purges {
-        let said = match report.targets.get(&target) {
-            Some(TargetState::Done) => {
-                done.push(key);
-                continue;
-            }
-            Some(TargetState::Failed(why)) if submissions < SUBMISSIONS => {
-                again.entry(why.clone()).or_default().push(key);
-                continue;
-            }
-            Some(TargetState::Failed(why) | TargetState::Invalid(why)) => {
-                failed.entry(why.clone()).or_default().push(key);
-                continue;
-            }
-            Some(TargetState::Unknown(word)) => {
-                warn!(cdn = %task.cdn, "{} says {word:?} of {target}, a word that is in no document", task.cdn);
-                format!("it says {word:?}, which is in no document")
-            }
-            Some(TargetState::Running(_)) => "it says it is still at it".to_owned(),
-            None => "it says nothing of it".to_owned(),
-        };
-        if late {
-            let minutes = task.deadline.duration_since(task.submitted_at).as_mins();
-            let why = format!(
-                "{} did not confirm it within {minutes} minutes; {said}",
-                task.cdn
-            );
-            failed.entry(why).or_default().push(key);
-        } else {
-            running += 1;
+    Ok(match cdn.follow(&in_flight).await {
+        Ok(reports) if reports.len() == open.len() => Answer::Reports(reports),
+        Ok(_) => Answer::Trouble(FollowTrouble::Later(None)),
+        Err(RequestError::Store(error)) => return Err(error),
+        Err(RequestError::CircuitOpen(rejection)) => {
+            Answer::Trouble(FollowTrouble::Later(Some(rejection.wait)))
         }
-    }
-
-    let runs: BTreeSet<RunId> = done.iter().map(|key: &PurgeKey| key.run.clone()).collect();
-    let of_task = Precondition::InTask(task.id.clone());
-    let mut writes = Vec::new();
-    if !done.is_empty() {
-        writes.push(Write::Update(PurgeUpdate::new(
-            done,
-            PurgeState::Done,
-            of_task.clone(),
-        )));
-    }
-    writes.extend(
-        runs.into_iter()
-            .map(|run| Write::Enqueue(WorkKey::Run(run), now)),
-    );
-    for (why, keys) in again {
-        writes.push(Write::Update(PurgeUpdate {
-            error: Some(why),
-            ..PurgeUpdate::new(keys, PurgeState::Planned, of_task.clone())
-        }));
-        let submit = WorkKey::Submit {
-            account: task.account.clone(),
-            kind: task.kind,
-        };
-        writes.push(Write::Enqueue(submit, now));
-    }
-    for (why, keys) in failed {
-        writes.extend(fail(keys, &why, of_task.clone(), now));
-    }
-    let over = running == 0;
-    if over {
-        task.state = TaskState::Ended;
-        task.ended_at = Some(now);
-        writes.push(Write::Task(task));
-    }
-    (writes, over)
+        Err(RequestError::Failed(error)) => {
+            warn!(cdn = name, code = %error.kind, "cannot see how tasks stand: {error}");
+            Answer::Trouble(error.into())
+        }
+    })
 }

@@ -1,12 +1,11 @@
-//! Deliveries that were lost, out of the forge's own log of what it sent.
+//! Accepts deliveries that were lost, from the forge's own log of what it sent.
 //!
 //! Comparing branches with what is known finds pushes, but no forge can be asked
 //! which workflows, releases or builds came to an end meanwhile. Where the token may
-//! read the log of the site's webhook, what that webhook should have told is taken in
+//! read the log of the site's webhook, what that webhook should have brought is accepted
 //! from there, as if it had arrived: by the same path, once, by id and by meaning.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,246 +13,192 @@ use tracing::{debug, info, warn};
 use url::Url;
 
 use crate::config::{Config, Site};
-use crate::engine::receive::Came;
-use crate::engine::{Engine, ReceiveError, Received, StepError};
+use crate::engine::context::StepContext;
+use crate::engine::delivery_logs::LogKey;
+use crate::engine::outcome::StepError;
+use crate::engine::receive::{self, IncomingDelivery, ReceiveError, Received};
+use crate::engine::upstream::{ForgeHandle, RequestError};
 use crate::event::{Event, RepoPath};
-use crate::forge::{DeliveryLog, Forge, ForgeError, LoggedDelivery};
-use crate::store::{Source, Upstream};
+use crate::forge::{DeliveryLog, ForgeError, LoggedDelivery, SentDelivery};
+use crate::store::Source;
 
 /// How far back GitHub's log goes ("Redelivering webhooks"). Nothing older is looked for anywhere.
-const FAR_BACK: Duration = Duration::from_secs(3 * 24 * 60 * 60);
-/// What was sent this recently may still be on its way here, or in the hands of another replica.
-const YOUNG: Duration = Duration::from_secs(60);
+const LOG_AGE: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+/// What was sent this recently may still be on its way here, or be handled by another replica.
+const DELIVERY_DELAY: Duration = Duration::from_secs(60);
 /// How far what is read anew reaches back into what was read before: a line's time is
 /// that of the sending, and it is written after the answer.
-const OVERLAP: Duration = Duration::from_secs(10 * 60);
-/// How long a log that may not be read is left alone.
-const REFUSED: Duration = Duration::from_secs(60 * 60);
-/// Deliveries that are remembered as of no interest here.
-const MOST_LOOKED_AT: usize = 20_000;
+const LOG_OVERLAP: Duration = Duration::from_secs(10 * 60);
+/// How long a log that the token may not read is not asked for.
+const FORBIDDEN_LOG_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// What is known of the logs. It only saves requests and repeated words in purgehook's own log.
-#[derive(Default)]
-pub(in crate::engine) struct Logs(Mutex<Known>);
-
-#[derive(Default)]
-struct Known {
-    /// By forge and repository: up to when the log was read.
-    read: BTreeMap<(String, String), Timestamp>,
-    /// By forge and repository: logs that may not be read, and when to try again.
-    refused: BTreeMap<(String, String), Timestamp>,
-    /// By forge: ids of deliveries that ask for nothing here.
-    looked_at: BTreeSet<(String, String)>,
-    /// Forges of which it was said that no address is known.
-    without_address: BTreeSet<String>,
+/// Accepts what the webhook of a site's repository should have brought and did not.
+/// A forge that cannot be asked is no failure: it will be asked again.
+pub async fn accept(
+    ctx: &StepContext,
+    config: &Config,
+    site: &Site,
+    forge: &ForgeHandle<'_>,
+    is_new: bool,
+) -> Result<(), StepError> {
+    let Some(hook) = hook_address(config.server.public_url.as_ref(), forge.name) else {
+        if ctx.delivery_logs.lacks_address(forge.name) {
+            debug!(
+                "`server.public_url` is not set, so it is not known which webhook of {} is ours",
+                forge.name
+            );
+        }
+        return Ok(());
+    };
+    let key = (site.forge.clone(), site.repo.as_str().to_ascii_lowercase());
+    let now = ctx.now();
+    let Some(since) = read_since(ctx, &key, now) else {
+        return Ok(());
+    };
+    let log = match forge.delivery_log(&site.repo, &hook, since).await {
+        Ok(Some(log)) => log,
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            note_unreadable(ctx, site, key, error.failed()?, now);
+            return Ok(());
+        }
+    };
+    let mut all_well = true;
+    for delivery in missed(ctx, forge.name, &log, is_new, now).await? {
+        let of_repo = (!log.of_all).then_some(&site.repo);
+        all_well &= accept_one(ctx, config, site, forge, &delivery, of_repo).await?;
+    }
+    if all_well {
+        // What is too young to be accepted is looked at once more.
+        ctx.delivery_logs.note_read(key, now);
+    }
+    Ok(())
 }
 
-impl Logs {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+/// From when on a log is to be read; none if it is not, since the token may not or it was read just now.
+fn read_since(ctx: &StepContext, key: &LogKey, now: Timestamp) -> Option<Timestamp> {
+    if ctx.delivery_logs.is_forbidden(key, now) {
+        return None;
+    }
+    match ctx.delivery_logs.read_until(key) {
+        // By another site of this repository.
+        Some(read) if now < read + DELIVERY_DELAY => None,
+        Some(read) => Some((read - LOG_OVERLAP).max(now - LOG_AGE)),
+        None => Some(now - LOG_AGE),
     }
 }
 
-impl Engine {
-    /// Takes in what the webhook of a site's repository should have brought and did not.
-    /// A forge that cannot be asked is no failure: it will be asked again.
-    pub(in crate::engine) async fn take_missed(
-        &self,
-        config: &Config,
-        site: &Site,
-        is_new: bool,
-    ) -> Result<(), StepError> {
-        let Some(forge) = config.forges.get(&site.forge) else {
-            return Ok(());
-        };
-        let Some(hook) = hook_address(config.server.public_url.as_ref(), &site.forge) else {
-            if self.logs.known().without_address.insert(site.forge.clone()) {
-                debug!(
-                    forge = site.forge,
-                    "`server.public_url` is not set, so it is not known which webhook is ours"
+fn note_unreadable(ctx: &StepContext, site: &Site, key: LogKey, error: ForgeError, now: Timestamp) {
+    match error {
+        ForgeError::Later { .. } => warn!("cannot read what was sent to the webhook: {error}"),
+        ForgeError::Gone(_) | ForgeError::Refused(_) => {
+            if ctx.delivery_logs.forbid(key, now + FORBIDDEN_LOG_INTERVAL) {
+                info!(
+                    "lost deliveries of {} are not looked for in the forge's log, \
+                     since the token may not read it: {error}",
+                    site.repo
                 );
             }
-            return Ok(());
-        };
-        let key = (site.forge.clone(), site.repo.as_str().to_ascii_lowercase());
-        let now = self.clock.now();
-        let since = {
-            let known = self.logs.known();
-            if known.refused.get(&key).is_some_and(|until| now < *until) {
-                return Ok(());
-            }
-            let read = known.read.get(&key).copied();
-            if read.is_some_and(|read| now < read + YOUNG) {
-                // Another site of this repository has just seen to it.
-                return Ok(());
-            }
-            read.map_or(now - FAR_BACK, |read| (read - OVERLAP).max(now - FAR_BACK))
-        };
-        let upstream = Upstream::Forge(site.forge.clone());
-        self.may_ask(&upstream).await?;
-        let log = forge.delivery_log(&site.repo, &hook, since);
-        let log = match self.heard(&upstream, log).await {
-            Ok(Some(log)) => log,
-            Ok(None) => return Ok(()),
-            Err(error @ ForgeError::Later { .. }) => {
-                warn!(
-                    site = site.name,
-                    "cannot read what was sent to the webhook: {error}"
-                );
-                return Ok(());
-            }
-            Err(error @ (ForgeError::Gone(_) | ForgeError::Refused(_))) => {
-                if self
-                    .logs
-                    .known()
-                    .refused
-                    .insert(key, now + REFUSED)
-                    .is_none()
-                {
-                    info!(
-                        site = site.name,
-                        "lost deliveries of {} are not looked for in the forge's log, \
-                         since the token may not read it: {error}",
-                        site.repo
-                    );
-                }
-                return Ok(());
-            }
-        };
-        let missed = self.missed(&site.forge, &log, is_new, now).await?;
-        let mut all_well = true;
-        for delivery in missed {
-            let of_repo = (!log.of_all).then_some(&site.repo);
-            let forge = forge.as_ref();
-            all_well &= self
-                .take_from_log(config, site, forge, &delivery, of_repo)
-                .await?;
         }
-        if all_well {
-            // What is too young to be taken is looked at once more.
-            self.logs.known().read.insert(key, now);
+    }
+}
+
+/// The deliveries of a log that were to come here and did not, oldest first.
+async fn missed(
+    ctx: &StepContext,
+    forge: &str,
+    log: &DeliveryLog,
+    is_new: bool,
+    now: Timestamp,
+) -> Result<Vec<LoggedDelivery>, StepError> {
+    let candidates = candidates(log, is_new, now);
+    let ids: Vec<&str> = candidates.iter().map(|line| line.id.as_str()).collect();
+    let stored = ctx.store.known_deliveries(forge, &ids).await?;
+    Ok(candidates
+        .into_iter()
+        .filter(|line| !stored.contains(&line.id))
+        .filter(|line| !ctx.delivery_logs.is_seen(forge, &line.id))
+        .cloned()
+        .collect())
+}
+
+/// Accepts one delivery of the log. False if it is to be tried again.
+async fn accept_one(
+    ctx: &StepContext,
+    config: &Config,
+    site: &Site,
+    forge: &ForgeHandle<'_>,
+    delivery: &LoggedDelivery,
+    of_repo: Option<&RepoPath>,
+) -> Result<bool, StepError> {
+    let id = &delivery.id;
+    let sent = match forge.logged_delivery(&site.repo, delivery).await {
+        Ok(Some(sent)) => sent,
+        Ok(None) | Err(RequestError::Failed(ForgeError::Gone(_))) => {
+            warn!("the delivery {id} was lost, and the forge's log does not say what it said");
+            ctx.delivery_logs.note_seen(forge.name, id);
+            return Ok(true);
         }
-        Ok(())
-    }
-
-    /// The deliveries of a log that were to come here and did not, oldest first.
-    async fn missed(
-        &self,
-        forge: &str,
-        log: &DeliveryLog,
-        is_new: bool,
-        now: Timestamp,
-    ) -> Result<Vec<LoggedDelivery>, StepError> {
-        let candidates = candidates(log, is_new, now);
-        let ids: Vec<&str> = candidates.iter().map(|line| line.id.as_str()).collect();
-        let stored = self.store.known_deliveries(forge, &ids).await?;
-        let known = self.logs.known();
-        Ok(candidates
-            .into_iter()
-            .filter(|line| !stored.contains(&line.id))
-            .filter(|line| {
-                !known
-                    .looked_at
-                    .contains(&(forge.to_owned(), line.id.clone()))
-            })
-            .cloned()
-            .collect())
-    }
-
-    /// Takes in one delivery of the log. False if it is to be tried again.
-    async fn take_from_log(
-        &self,
-        config: &Config,
-        site: &Site,
-        forge: &dyn Forge,
-        delivery: &LoggedDelivery,
-        of_repo: Option<&RepoPath>,
-    ) -> Result<bool, StepError> {
-        let upstream = Upstream::Forge(site.forge.clone());
-        self.may_ask(&upstream).await?;
-        let sent = forge.logged_delivery(&site.repo, delivery);
-        let sent = match self.heard(&upstream, sent).await {
-            Ok(Some(sent)) => sent,
-            Ok(None) | Err(ForgeError::Gone(_)) => {
-                warn!(
-                    site = site.name,
-                    "the delivery {} was lost, and the forge's log does not say what it said",
-                    delivery.id
-                );
-                self.look_no_more(&site.forge, delivery);
-                return Ok(true);
-            }
-            Err(error) => {
-                warn!(
-                    site = site.name,
-                    "cannot read the lost delivery {}: {error}", delivery.id
-                );
+        Err(error) => {
+            let error = error.failed()?;
+            warn!("cannot read the lost delivery {id}: {error}");
+            return Ok(false);
+        }
+    };
+    match forge.understand(&sent.verified, sent.content_type, &sent.body) {
+        Ok(event) if is_of(&event, of_repo) => {
+            let is_settled = receive_lost(ctx, config, forge.name, delivery, &event, sent).await?;
+            if !is_settled {
                 return Ok(false);
             }
-        };
-        let event = forge.understand(&sent.verified, sent.content_type, &sent.body);
-        let event = match event {
-            Ok(event) if is_of(&event, of_repo) => event,
-            Ok(_) => {
-                self.look_no_more(&site.forge, delivery);
-                return Ok(true);
-            }
-            Err(error) => {
-                warn!(
-                    site = site.name,
-                    "the lost delivery {} makes no sense: {error}", delivery.id
-                );
-                self.look_no_more(&site.forge, delivery);
-                return Ok(true);
-            }
-        };
-        let came = Came {
-            verified: sent.verified,
-            content_type: sent.content_type,
-            body: sent.body,
-            source: Source::Log,
-            sent_at: delivery.sent_at,
-        };
-        match self.take_in(config, &site.forge, &event, came).await {
-            Ok(Received::Accepted { runs, .. }) => {
-                warn!(
-                    site = site.name,
-                    "the delivery {} of {} (`{}`) was lost and is taken from the forge's log: {} runs",
-                    delivery.id,
-                    delivery.sent_at,
-                    delivery.event,
-                    runs.len()
-                );
-                self.look_no_more(&site.forge, delivery);
-                Ok(true)
-            }
-            Ok(Received::Duplicate { .. } | Received::Pong | Received::Ignored { .. }) => {
-                self.look_no_more(&site.forge, delivery);
-                Ok(true)
-            }
-            Err(ReceiveError::Store(error)) => Err(error.into()),
-            Err(error) => {
-                warn!(
-                    site = site.name,
-                    "the lost delivery {} cannot be taken in: {error}", delivery.id
-                );
-                Ok(false)
-            }
         }
+        Ok(_) => {}
+        Err(error) => warn!("the lost delivery {id} makes no sense: {error}"),
     }
+    ctx.delivery_logs.note_seen(forge.name, id);
+    Ok(true)
+}
 
-    fn look_no_more(&self, forge: &str, delivery: &LoggedDelivery) {
-        let mut known = self.logs.known();
-        if known.looked_at.len() >= MOST_LOOKED_AT {
-            known.looked_at.clear();
+/// Receives a lost delivery, as if it had arrived. False if it is to be tried again.
+async fn receive_lost(
+    ctx: &StepContext,
+    config: &Config,
+    forge: &str,
+    delivery: &LoggedDelivery,
+    event: &Event,
+    sent: SentDelivery,
+) -> Result<bool, StepError> {
+    let incoming = IncomingDelivery {
+        verified: sent.verified,
+        content_type: sent.content_type,
+        body: sent.body,
+        source: Source::Log,
+        sent_at: delivery.sent_at,
+    };
+    match receive::accept(ctx, config, forge, event, incoming).await {
+        Ok(Received::Accepted { runs, .. }) => {
+            warn!(
+                "the delivery {} of {} (`{}`) was lost and is taken from the forge's log: {} runs",
+                delivery.id,
+                delivery.sent_at,
+                delivery.event,
+                runs.len()
+            );
+            Ok(true)
         }
-        known
-            .looked_at
-            .insert((forge.to_owned(), delivery.id.clone()));
+        Ok(Received::Duplicate { .. } | Received::Pong | Received::Ignored { .. }) => Ok(true),
+        Err(ReceiveError::Store(error)) => Err(error.into()),
+        Err(error) => {
+            warn!(
+                "the lost delivery {} cannot be accepted: {error}",
+                delivery.id
+            );
+            Ok(false)
+        }
     }
 }
 
-/// Where the webhook of a forge's entry goes, as whoever made it was told.
+/// The address of the webhook of a forge's entry.
 fn hook_address(public_url: Option<&Url>, forge: &str) -> Option<Url> {
     let base = public_url?.as_str().trim_end_matches('/');
     Url::parse(&format!("{base}/hooks/{forge}")).ok()
@@ -289,7 +234,7 @@ fn candidates(log: &DeliveryLog, is_new: bool, now: Timestamp) -> Vec<&LoggedDel
             let answers = || lines.iter().filter_map(|line| line.answered);
             let kept = answers().any(|status| status == 202);
             let settled = answers().any(|status| (200..300).contains(&status) && status != 202);
-            let is_young = lines.iter().any(|line| now < line.sent_at + YOUNG);
+            let is_young = lines.iter().any(|line| now < line.sent_at + DELIVERY_DELAY);
             !(is_young || settled || kept && is_new)
         })
         .filter_map(|lines| lines.into_iter().min_by_key(|line| line.sent_at))

@@ -1,10 +1,103 @@
-//! The steps, one file each.
+//! The steps: each takes one claimed work item and says what is to be committed.
+//!
+//! Nothing here is called by a step in turn, but for the two that have one work item in common with another
+//! (`submit` looks for a lost batch first, `reconcile` for missed deliveries).
 
 pub mod follow;
-pub mod missed_deliveries;
-pub mod plan;
+mod missed_deliveries;
+mod plan;
+pub use plan::{budgets, capabilities};
 pub mod reconcile;
-pub mod report;
+mod recover_batch;
+mod report;
+mod resolve;
 pub mod retention;
-pub mod settle;
-pub mod submit;
+mod settle;
+mod submit;
+
+use tracing::Span;
+
+use super::context::StepContext;
+use super::outcome::{Outcome, StepError};
+use super::policy::deadlines::{RUN_LIMIT, resumed_late};
+use crate::event::CommitRef;
+use crate::run::{RunId, Step as RunStep};
+use crate::store::{Work, WorkKey, Write};
+
+/// A step of one kind of work.
+pub trait Step {
+    /// Does what the work item asks for.
+    ///
+    /// # Errors
+    ///
+    /// Nothing came of it, and nothing was written but what the step has committed itself.
+    async fn run(self, ctx: &StepContext, work: &Work) -> Result<Outcome, StepError>;
+}
+
+/// Runs the step that a work item asks for.
+pub async fn run(ctx: &StepContext, work: &Work) -> Result<Outcome, StepError> {
+    match &work.key {
+        WorkKey::Run(run) => advance(ctx, run, work).await,
+        WorkKey::Status(run) => report::Report { run }.run(ctx, work).await,
+        WorkKey::Submit { account, kind } => {
+            let kind = *kind;
+            submit::Submit { account, kind }.run(ctx, work).await
+        }
+        WorkKey::Follow { account, kind } => {
+            let kind = *kind;
+            follow::Follow { account, kind }.run(ctx, work).await
+        }
+        WorkKey::Reconcile { site } => reconcile::Reconcile { site }.run(ctx, work).await,
+        WorkKey::Remove => retention::Retention.run(ctx, work).await,
+    }
+}
+
+/// Takes a run one step on.
+async fn advance(ctx: &StepContext, id: &RunId, work: &Work) -> Result<Outcome, StepError> {
+    let now = ctx.now();
+    let run = ctx.store.run(id).await?;
+    let Some(mut run) = run.filter(|run| !run.state.is_final()) else {
+        return Ok(Outcome::complete(Vec::new()));
+    };
+    let span = Span::current();
+    span.record("site", &run.site);
+    if let Some(delivery) = &run.delivery {
+        span.record("delivery", delivery);
+    }
+    if now >= run.deadline {
+        if resumed_late(work, now) {
+            run.deadline = now + RUN_LIMIT;
+            return Ok(Outcome::reschedule(vec![Write::Run(run)], now));
+        }
+        return settle::give_up(ctx, run, "not confirmed before the run's deadline", now).await;
+    }
+    match run.step {
+        RunStep::Changes => {
+            let config = ctx.config();
+            let Some(site) = config.sites.get(&run.site) else {
+                let why = format!("the site {} is no longer configured", run.site);
+                return settle::give_up(ctx, run, &why, now).await;
+            };
+            run.observed = site.reach.is_observed();
+            let config = &config;
+            match run.commit.clone() {
+                CommitRef::Unresolved(name) => {
+                    let step = resolve::Resolve { config, run, name };
+                    step.run(ctx, work).await
+                }
+                CommitRef::Id(commit) => {
+                    let step = plan::Plan {
+                        config,
+                        site,
+                        run,
+                        commit,
+                    };
+                    step.run(ctx, work).await
+                }
+            }
+        }
+        // What was planned is purged, whatever became of the site meanwhile.
+        RunStep::Purging => settle::Settle { run }.run(ctx, work).await,
+        RunStep::Ended => Ok(Outcome::complete(Vec::new())),
+    }
+}

@@ -1,290 +1,270 @@
-//! Leaving an upstream alone that does not answer, and trying now and then whether it does again.
+//! The circuit breaker: an upstream that does not answer is sent nothing for a while.
 //!
-//! What is not answered is counted in the store, for all processes: after some in a row
-//! the upstream is left alone for a while, then one request is the try that decides for
-//! all of them. So steps that would only hang make room for those that would not.
+//! Failures are counted in the store, for all processes: after some in a row the circuit
+//! opens. After a pause it is half open: one request is the probe that decides for all of
+//! them. So steps that would only hang make room for those that would not.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::{error, info, warn};
 
+use super::has_not_answered;
 use crate::cdn::CdnError;
-use crate::config::Config;
-use crate::engine::{Engine, StepError};
+use crate::clock::Clock;
+use crate::engine::outcome::StepError;
 use crate::forge::ForgeError;
 use crate::http;
-use crate::store::{OpenCircuit, StoreError, Upstream};
+use crate::store::{OpenCircuit, Store, StoreError, Upstream};
 
-/// Requests in a row that nobody answers before an upstream is left alone.
-const THRESHOLD: i64 = 5;
-/// The first and the longest pause; each is twice the one before, less a random half.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(300));
-/// How long a try may go without being heard of before somebody else tries. A request takes half of it at most.
+/// Failures in a row that open a circuit.
+const FAILURE_THRESHOLD: i64 = 5;
+/// The first pause of an open circuit; each is twice the one before, less a random half.
+const INITIAL_PAUSE: Duration = Duration::from_secs(15);
+/// The longest.
+const MAX_PAUSE: Duration = Duration::from_secs(300);
+/// How long a probe may go unrecorded before another request may be the probe. A request takes half of it at most.
 const PROBE_LIMIT: Duration = Duration::from_secs(60);
-/// How soon to see what somebody else's try came to.
-const PROBE_LOOK: Duration = Duration::from_secs(5);
+/// How soon to see what another request's probe came to.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Upstreams that the store may know as not answering. It only saves a write for each answer.
-#[derive(Default)]
-pub(in crate::engine) struct Suspects(Mutex<BTreeSet<Upstream>>);
-
-impl Suspects {
-    fn add(&self, upstream: &Upstream) {
-        let mut suspects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !suspects.contains(upstream) {
-            suspects.insert(upstream.clone());
-        }
-    }
-
-    fn has(&self, upstream: &Upstream) -> bool {
-        let suspects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        suspects.contains(upstream)
-    }
-
-    fn remove(&self, upstream: &Upstream) -> bool {
-        let mut suspects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        suspects.remove(upstream)
-    }
+/// The circuits of all upstreams.
+pub struct CircuitBreaker {
+    store: Arc<Store>,
+    clock: Clock,
+    /// Upstreams of which the store may have failures counted. It only saves a write for each answer.
+    maybe_open: Mutex<BTreeSet<Upstream>>,
 }
 
-/// An error that tells whether anybody answered.
-pub(in crate::engine) trait Unanswered: std::fmt::Display {
-    /// Whether nobody did, or nobody who knew what to say.
-    fn is_outage(&self) -> bool;
-}
-
-impl Unanswered for CdnError {
-    fn is_outage(&self) -> bool {
-        self.is_outage()
-    }
-}
-
-impl Unanswered for ForgeError {
-    fn is_outage(&self) -> bool {
-        self.is_outage()
-    }
-}
-
-/// An upstream is to be left alone.
-pub(in crate::engine) struct LeftAlone {
-    /// Since when, and why.
-    pub outage: OpenCircuit,
-    /// For how long. Some more than that, so that not everybody comes back at once.
+/// A request that is not sent, since the circuit is open.
+pub struct Rejection {
+    pub circuit: OpenCircuit,
+    /// How long to wait. Somewhat longer than the pause, so that not all steps come back at once.
     pub wait: Duration,
 }
 
-impl LeftAlone {
-    /// As what a forge would have said.
-    pub fn by_forge(&self, who: &str, retry_after: Option<Duration>) -> ForgeError {
-        let since = has_not_answered(who, self.outage.since);
-        ForgeError::Later {
-            message: format!("{since}: {}", self.outage.error),
-            retry_after,
+/// Why a request brought no answer.
+pub enum RequestError<E> {
+    /// The store could not say whether it may be sent.
+    Store(StoreError),
+    /// It was not sent.
+    CircuitOpen(Rejection),
+    /// It failed, or the answer is an error.
+    Failed(E),
+}
+
+impl<E> RequestError<E> {
+    /// The upstream's own error. A step that can only wait while the circuit is open does so.
+    pub fn failed(self) -> Result<E, StepError> {
+        match self {
+            Self::Store(error) => Err(error.into()),
+            Self::CircuitOpen(rejection) => Err(StepError::NotYet(rejection.wait)),
+            Self::Failed(error) => Ok(error),
         }
     }
 }
 
-/// "GitHub has not answered since 12:04 UTC", the same for as long as it lasts.
-pub(in crate::engine) fn has_not_answered(who: &str, since: Timestamp) -> String {
-    format!(
-        "{who} has not answered since {}",
-        since.strftime("%H:%M UTC")
-    )
-}
-
-/// An upstream that is left alone for now, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Silent {
-    /// "the forge github", or "the CDN main", or "the CDNs main, small, which are one account".
-    pub who: String,
-    /// Since when it has not answered.
-    pub since: Timestamp,
-    /// When it is tried next.
-    pub until: Timestamp,
-    /// What happened last.
-    pub error: String,
-}
-
-impl Engine {
-    /// The upstreams that do not answer and are left alone for now.
-    pub async fn silent(&self) -> Result<Vec<Silent>, StoreError> {
-        let config = self.config();
-        let outages = self.store.circuits().await?;
-        let silent = outages.into_iter().filter_map(|outage| {
-            Some(Silent {
-                who: name(&config, &outage.upstream)?,
-                since: outage.since,
-                until: outage.until?,
-                error: outage.error,
-            })
-        });
-        Ok(silent.collect())
+impl RequestError<ForgeError> {
+    /// The forge's own error. An open circuit is one as well: trouble that passes, nobody knows when.
+    pub fn into_forge_error(self, forge: &str) -> Result<ForgeError, StoreError> {
+        self.or_later(forge, |_| None)
     }
 
-    /// Whether an upstream is to be left alone. Where it is not and has not answered lately,
-    /// the next request is the try that decides: to be asked right before [`heard`](Self::heard) only.
-    pub(in crate::engine) async fn left_alone(
-        &self,
-        upstream: &Upstream,
-    ) -> Result<Option<LeftAlone>, StoreError> {
-        let Some((outage, until)) = self.pause(upstream).await? else {
-            return Ok(None);
-        };
-        let now = self.clock.now();
-        if until <= now
-            && self
-                .store
-                .acquire_probe(upstream, now, now + PROBE_LIMIT)
-                .await?
-        {
-            return Ok(None);
+    /// The forge's own error. An open circuit is one as well, to come back to when it is half open.
+    pub fn into_forge_error_to_wait_for(self, forge: &str) -> Result<ForgeError, StoreError> {
+        self.or_later(forge, |rejection| Some(rejection.wait))
+    }
+
+    fn or_later(
+        self,
+        forge: &str,
+        retry_after: impl Fn(&Rejection) -> Option<Duration>,
+    ) -> Result<ForgeError, StoreError> {
+        match self {
+            Self::Store(error) => Err(error),
+            Self::CircuitOpen(rejection) => {
+                let since = has_not_answered(forge, rejection.circuit.since);
+                Ok(ForgeError::Later {
+                    message: format!("{since}: {}", rejection.circuit.error),
+                    retry_after: retry_after(&rejection),
+                })
+            }
+            Self::Failed(error) => Ok(error),
         }
-        Ok(Some(self.leave(outage, until, now)))
+    }
+}
+
+/// An error that says whether the upstream answered.
+pub trait Outage: Display {
+    /// Whether it could not be reached, or did not get to an answer of its own.
+    fn is_outage(&self) -> bool;
+}
+
+impl Outage for CdnError {
+    fn is_outage(&self) -> bool {
+        self.is_outage()
+    }
+}
+
+impl Outage for ForgeError {
+    fn is_outage(&self) -> bool {
+        self.is_outage()
+    }
+}
+
+impl CircuitBreaker {
+    pub fn new(store: Arc<Store>, clock: Clock) -> Self {
+        Self {
+            store,
+            clock,
+            maybe_open: Mutex::default(),
+        }
     }
 
-    /// Whether an upstream is to be left alone at this moment, for who does not know yet whether
-    /// there is anything to ask it.
-    pub(in crate::engine) async fn left_alone_for_now(
+    /// Sends a request unless the circuit is open, and records how it went.
+    pub async fn send<T, E: Outage>(
         &self,
         upstream: &Upstream,
-    ) -> Result<Option<LeftAlone>, StoreError> {
+        request: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, RequestError<E>> {
+        match self.try_acquire(upstream).await {
+            Err(error) => Err(RequestError::Store(error)),
+            Ok(Some(rejection)) => Err(RequestError::CircuitOpen(rejection)),
+            Ok(None) => {
+                let result = self.record(upstream, request).await;
+                result.map_err(RequestError::Failed)
+            }
+        }
+    }
+
+    /// Whether an upstream's circuit is open now, for a step that does not know yet whether
+    /// there is anything to send. It is no probe.
+    pub async fn rejection(&self, upstream: &Upstream) -> Result<Option<Rejection>, StoreError> {
         let now = self.clock.now();
         let pause = self.pause(upstream).await?;
         let pause = pause.filter(|(_, until)| *until > now);
-        Ok(pause.map(|(outage, until)| self.leave(outage, until, now)))
+        Ok(pause.map(|(circuit, until)| self.reject(circuit, until, now)))
     }
 
-    /// As [`left_alone`](Self::left_alone), for a step that can only wait until then.
-    pub(in crate::engine) async fn may_ask(&self, upstream: &Upstream) -> Result<(), StepError> {
-        match self.left_alone(upstream).await? {
-            None => Ok(()),
-            Some(left) => Err(StepError::NotYet(left.wait)),
-        }
-    }
-
-    /// An upstream's outage, if it is one after which it is left alone, and until when.
-    async fn pause(
-        &self,
-        upstream: &Upstream,
-    ) -> Result<Option<(OpenCircuit, Timestamp)>, StoreError> {
-        let Some(outage) = self.store.circuit(upstream).await? else {
+    /// Whether a request may be sent: none if it may. Where the circuit is half open the request is the
+    /// probe, so this is only to be called right before [`record`](Self::record).
+    pub async fn try_acquire(&self, upstream: &Upstream) -> Result<Option<Rejection>, StoreError> {
+        let Some((circuit, until)) = self.pause(upstream).await? else {
             return Ok(None);
         };
-        self.suspects.add(upstream);
-        Ok(outage.until.map(|until| (outage, until)))
+        let now = self.clock.now();
+        let limit = now + PROBE_LIMIT;
+        if until <= now && self.store.acquire_probe(upstream, now, limit).await? {
+            return Ok(None);
+        }
+        Ok(Some(self.reject(circuit, until, now)))
     }
 
-    fn leave(&self, outage: OpenCircuit, until: Timestamp, now: Timestamp) -> LeftAlone {
-        let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
-        // Whose time is up is being tried by somebody else, as is one that is being tried.
-        let wait = if outage.probing || left.is_zero() {
-            PROBE_LOOK
-        } else {
-            // A clock that was set back must not make it longer.
-            left.min(PAUSES.1)
-        };
-        let wait = wait + PROBE_LOOK.mul_f64(2.0 * self.clock.fraction());
-        LeftAlone { outage, wait }
-    }
-
-    /// Asks an upstream, and notes whether it answered. What was found out without a request (the
+    /// Sends a request, and records whether the upstream answered. What was found out without a request (the
     /// kind knows of no such thing, there is no token, its rate limit is known to be used up) says nothing of that.
-    pub(in crate::engine) async fn heard<T, E: Unanswered>(
+    pub async fn record<T, E: Outage>(
         &self,
         upstream: &Upstream,
-        asking: impl Future<Output = Result<T, E>>,
+        request: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let (result, has_asked) = http::watched(asking).await;
+        let (result, was_sent) = http::watched(request).await;
         match &result {
-            _ if !has_asked => self.leave_try(upstream).await,
-            Err(error) if error.is_outage() => self.note_unanswered(upstream, error).await,
-            Ok(_) | Err(_) => self.note_answered(upstream).await,
+            _ if !was_sent => self.release_probe(upstream).await,
+            Err(error) if error.is_outage() => self.record_failure(upstream, error).await,
+            Ok(_) | Err(_) => self.record_success(upstream).await,
         }
         result
     }
 
-    /// Leaves to somebody else the try that [`left_alone`](Self::left_alone) may have granted.
-    async fn leave_try(&self, upstream: &Upstream) {
-        if !self.suspects.has(upstream) {
+    /// An upstream's circuit, if it is open or half open, and until when it pauses.
+    async fn pause(
+        &self,
+        upstream: &Upstream,
+    ) -> Result<Option<(OpenCircuit, Timestamp)>, StoreError> {
+        let Some(circuit) = self.store.circuit(upstream).await? else {
+            return Ok(None);
+        };
+        self.maybe_open().insert(upstream.clone());
+        Ok(circuit.until.map(|until| (circuit, until)))
+    }
+
+    fn reject(&self, circuit: OpenCircuit, until: Timestamp, now: Timestamp) -> Rejection {
+        let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+        // Once the pause is over another request is the probe.
+        let wait = if circuit.probing || left.is_zero() {
+            PROBE_INTERVAL
+        } else {
+            // A clock that was set back must not make it longer.
+            left.min(MAX_PAUSE)
+        };
+        let wait = wait + PROBE_INTERVAL.mul_f64(2.0 * self.clock.fraction());
+        Rejection { circuit, wait }
+    }
+
+    /// Leaves the probe that [`try_acquire`](Self::try_acquire) may have granted to another request.
+    async fn release_probe(&self, upstream: &Upstream) {
+        if !self.maybe_open().contains(upstream) {
             return;
         }
         if let Err(error) = self.store.release_probe(upstream, self.clock.now()).await {
-            error!("cannot leave it to others to try {upstream}: {error}");
+            error!(%upstream, "cannot release the probe of {upstream}: {error}");
         }
     }
 
-    async fn note_unanswered(&self, upstream: &Upstream, failure: &impl Unanswered) {
-        self.suspects.add(upstream);
+    async fn record_failure(&self, upstream: &Upstream, failure: &impl Outage) {
+        self.maybe_open().insert(upstream.clone());
         let now = self.clock.now();
         let fraction = self.clock.fraction();
         let words = failure.to_string();
-        let noted = self
+        let recorded = self
             .store
             .record_failure(upstream, &words, now, |failures| pause(failures, fraction));
-        match noted.await {
+        match recorded.await {
             Ok(Some(OpenCircuit {
                 failures,
                 until: Some(until),
                 ..
             })) => {
                 let until = until.strftime("%H:%M:%S UTC");
-                warn!(upstream = %upstream, "left alone until {until} after {failures} requests without an answer: {words}");
+                warn!(%upstream, "the circuit is open until {until} after {failures} requests without an answer: {words}");
             }
             Ok(_) => {}
-            Err(error) => error!("cannot note that {upstream} does not answer: {error}"),
+            Err(error) => {
+                error!(%upstream, "cannot record that {upstream} does not answer: {error}")
+            }
         }
     }
 
-    async fn note_answered(&self, upstream: &Upstream) {
-        if !self.suspects.remove(upstream) {
+    async fn record_success(&self, upstream: &Upstream) {
+        if !self.maybe_open().remove(upstream) {
             return;
         }
         match self.store.record_success(upstream).await {
-            Ok(true) => info!(upstream = %upstream, "{upstream} answers again"),
+            Ok(true) => info!(%upstream, "{upstream} answers again"),
             Ok(false) => {}
             Err(error) => {
-                self.suspects.add(upstream);
-                error!("cannot note that {upstream} answers: {error}");
+                self.maybe_open().insert(upstream.clone());
+                error!(%upstream, "cannot record that {upstream} answers: {error}");
             }
         }
     }
-}
 
-/// How an upstream is called in the configuration; none if it is no longer there.
-fn name(config: &Config, upstream: &Upstream) -> Option<String> {
-    match upstream {
-        Upstream::Forge(name) => config
-            .forges
-            .contains_key(name)
-            .then(|| format!("the forge {name}")),
-        Upstream::Cdn(account) => {
-            let of_account = config
-                .cdns
-                .iter()
-                .filter(|(_, cdn)| cdn.account() == *account);
-            let names: Vec<&str> = of_account.map(|(name, _)| name.as_str()).collect();
-            match names.as_slice() {
-                [] => None,
-                [name] => Some(format!("the CDN {name}")),
-                names => Some(format!(
-                    "the CDNs {}, which are one account",
-                    names.join(", ")
-                )),
-            }
-        }
+    fn maybe_open(&self) -> MutexGuard<'_, BTreeSet<Upstream>> {
+        self.maybe_open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How long an upstream is left alone after so many requests without an answer.
+/// How long a circuit stays open after so many failures in a row.
 fn pause(failures: i64, fraction: f64) -> Option<Duration> {
-    let doublings = u32::try_from(failures.checked_sub(THRESHOLD)?).ok()?;
-    let full = PAUSES
-        .0
+    let doublings = u32::try_from(failures.checked_sub(FAILURE_THRESHOLD)?).ok()?;
+    let full = INITIAL_PAUSE
         .saturating_mul(1 << doublings.min(16))
-        .min(PAUSES.1);
+        .min(MAX_PAUSE);
     Some(full.mul_f64(1.0 - fraction.clamp(0.0, 1.0) / 2.0))
 }
 

@@ -1,5 +1,133 @@
-//! What keeps requests to forges and CDNs in their bounds: circuit breaker, rate limit, daily quota.
+//! The one guard around each upstream, that is each forge and each account with a CDN: circuit
+//! breaker, rate limit and daily quota.
+//!
+//! [`Upstreams`] hands out the only handles that can send a request. A handle's methods wait for what
+//! has to be waited for, and record how the request went.
 
-pub mod breaker;
-pub mod quota;
-pub mod rate;
+mod breaker;
+mod cdn;
+mod forge;
+mod quota;
+mod rate;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+pub use breaker::{Rejection, RequestError};
+pub use cdn::CdnHandle;
+pub use forge::ForgeHandle;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::store::{OpenCircuit, Store, StoreError, Upstream};
+
+/// What keeps requests within their bounds.
+pub struct Upstreams {
+    store: Arc<Store>,
+    breaker: breaker::CircuitBreaker,
+    rates: rate::RateLimits,
+    quotas: quota::QuotaCache,
+}
+
+impl Upstreams {
+    /// Guards whose state all processes on a store share.
+    pub fn new(store: Arc<Store>, clock: Clock) -> Self {
+        Self {
+            breaker: breaker::CircuitBreaker::new(Arc::clone(&store), clock.clone()),
+            rates: rate::RateLimits::new(Arc::clone(&store), clock.clone()),
+            quotas: quota::QuotaCache::new(Arc::clone(&store), clock),
+            store,
+        }
+    }
+
+    /// A forge, by its name under `forges:`; none if it is no longer configured.
+    pub fn forge<'a>(&'a self, config: &'a Config, name: &'a str) -> Option<ForgeHandle<'a>> {
+        let forge = config.forges.get(name)?.as_ref();
+        Some(ForgeHandle::new(name, forge, &self.breaker))
+    }
+
+    /// A CDN, by its name under `cdns:`, under an account's limits; none if it is no longer configured.
+    pub fn cdn<'a>(
+        &'a self,
+        config: &'a Config,
+        name: &str,
+        account: &'a str,
+    ) -> Option<CdnHandle<'a>> {
+        let cdn = config.cdns.get(name)?.as_ref();
+        Some(CdnHandle::new(self, cdn, account))
+    }
+
+    /// Forgets what an account said of its quota: it turned out otherwise, or a new day began.
+    pub fn forget_quota(&self, account: &str) {
+        self.quotas.forget(account);
+    }
+
+    /// The circuits that are open or have failures counted.
+    pub async fn circuits(&self) -> Result<Vec<OpenCircuit>, StoreError> {
+        self.store.circuits().await
+    }
+
+    /// The upstreams that do not answer and are sent no requests for now.
+    pub async fn unavailable(
+        &self,
+        config: &Config,
+    ) -> Result<Vec<UnavailableUpstream>, StoreError> {
+        let circuits = self.circuits().await?;
+        let unavailable = circuits.into_iter().filter_map(|circuit| {
+            Some(UnavailableUpstream {
+                name: name(config, &circuit.upstream)?,
+                since: circuit.since,
+                until: circuit.until?,
+                error: circuit.error,
+            })
+        });
+        Ok(unavailable.collect())
+    }
+}
+
+/// An upstream whose circuit is open, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnavailableUpstream {
+    /// "the forge github", or "the CDN main", or "the CDNs main, small, which are one account".
+    pub name: String,
+    /// Since when it has not answered.
+    pub since: Timestamp,
+    /// When it is tried next.
+    pub until: Timestamp,
+    /// What happened last.
+    pub error: String,
+}
+
+/// How an upstream is called in the configuration; none if it is no longer there.
+fn name(config: &Config, upstream: &Upstream) -> Option<String> {
+    match upstream {
+        Upstream::Forge(name) => config
+            .forges
+            .contains_key(name)
+            .then(|| format!("the forge {name}")),
+        Upstream::Cdn(account) => {
+            let of_account = config
+                .cdns
+                .iter()
+                .filter(|(_, cdn)| cdn.account() == *account);
+            let names: Vec<&str> = of_account.map(|(name, _)| name.as_str()).collect();
+            match names.as_slice() {
+                [] => None,
+                [name] => Some(format!("the CDN {name}")),
+                names => Some(format!(
+                    "the CDNs {}, which are one account",
+                    names.join(", ")
+                )),
+            }
+        }
+    }
+}
+
+/// "GitHub has not answered since 12:04 UTC", the same for as long as it lasts.
+pub fn has_not_answered(name: &str, since: Timestamp) -> String {
+    format!(
+        "{name} has not answered since {}",
+        since.strftime("%H:%M UTC")
+    )
+}

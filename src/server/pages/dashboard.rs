@@ -13,7 +13,7 @@ use super::super::view::{Badge, Moment, duration, ref_name};
 use super::super::{Shared, query};
 use super::{Frame, message, render, store_failed};
 use crate::config::{Refused, Reloads};
-use crate::engine::{Engine, Silent};
+use crate::engine::{Engine, UnavailableUpstream};
 use crate::rules::Glob;
 use crate::run::{Run, RunId, RunState};
 use crate::settings::Problem;
@@ -56,10 +56,10 @@ struct SilentRow {
     error: String,
 }
 
-impl From<Silent> for SilentRow {
-    fn from(silent: Silent) -> Self {
+impl From<UnavailableUpstream> for SilentRow {
+    fn from(silent: UnavailableUpstream) -> Self {
         Self {
-            who: silent.who,
+            who: silent.name,
             since: silent.since.into(),
             until: silent.until.into(),
             error: silent.error,
@@ -145,7 +145,7 @@ struct Found {
     last: Vec<Option<Run>>,
     runs: Vec<Run>,
     next: Option<RunId>,
-    silent: Vec<Silent>,
+    silent: Vec<UnavailableUpstream>,
 }
 
 pub(in super::super) async fn dashboard(
@@ -186,7 +186,7 @@ async fn find(engine: Arc<Engine>, filter: RunFilter) -> Result<Found, StoreErro
         last.push(engine.store().runs(&newest).await?.into_iter().next());
     }
     let (runs, next) = query::page(engine.store(), &filter).await?;
-    let silent = engine.silent().await?;
+    let silent = engine.unavailable_upstreams().await?;
     Ok(Found {
         last,
         runs,

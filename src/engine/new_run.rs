@@ -1,0 +1,42 @@
+//! How runs come about.
+
+use super::policy::deadlines::RUN_LIMIT;
+use crate::clock::Clock;
+use crate::config::Site;
+use crate::event::{CommitRef, GitRef};
+use crate::run::{Origin, Run, RunId, RunState, Step};
+
+/// A run that begins now.
+pub(super) fn new_run(
+    clock: &Clock,
+    site: &Site,
+    origin: Origin,
+    git_ref: Option<GitRef>,
+    commit: CommitRef,
+) -> Run {
+    let now = clock.now();
+    Run {
+        id: RunId(clock.new_id()),
+        site: site.name.clone(),
+        forge: site.forge.clone(),
+        repo: site.repo.clone(),
+        git_ref,
+        before: None,
+        commit,
+        delivery: None,
+        origin,
+        covered_by: None,
+        bases: Vec::new(),
+        held_version: None,
+        state: RunState::Pending,
+        step: Step::Changes,
+        summary: "Finding out what changed".to_owned(),
+        proof: None,
+        problems: Vec::new(),
+        notes: Vec::new(),
+        observed: site.reach.is_observed(),
+        created_at: now,
+        deadline: now + RUN_LIMIT,
+        ended_at: None,
+    }
+}

@@ -1,0 +1,140 @@
+//! The writes that carry a batch of purges from one state to the next.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::deadlines::confirmation_limit;
+use crate::purge::{PurgeKind, PurgeState, TaskIds};
+use crate::run::RunId;
+use crate::store::{
+    NextBatch, Precondition, PurgeKey, PurgeUpdate, StoredTask, TaskState, WorkKey, Write,
+};
+
+/// How long a CDN's history may lag behind what it accepted.
+pub const HISTORY_LAG: Duration = Duration::from_secs(10);
+/// How long after a batch was taken its task is looked at first.
+const FIRST_FOLLOW: Duration = Duration::from_secs(1);
+
+/// The targets of purges, each once: two runs may want the same URL.
+pub fn targets(purges: &[(PurgeKey, String, i64)]) -> Vec<String> {
+    let distinct: BTreeSet<&String> = purges.iter().map(|(_, target, _)| target).collect();
+    distinct.into_iter().cloned().collect()
+}
+
+/// The purges of a batch.
+pub fn keys(batch: &NextBatch) -> Vec<PurgeKey> {
+    batch.purges.iter().map(|(key, _, _)| key.clone()).collect()
+}
+
+/// A task for a batch that is about to be submitted.
+pub fn new_task(
+    id: String,
+    account: &str,
+    kind: PurgeKind,
+    batch: &NextBatch,
+    targets: usize,
+    now: Timestamp,
+) -> StoredTask {
+    StoredTask {
+        id,
+        account: account.to_owned(),
+        cdn: batch.cdn.clone(),
+        kind,
+        mode: batch.mode,
+        state: TaskState::Submitting,
+        vendor_id: None,
+        error: None,
+        size: i64::try_from(targets).unwrap_or(i64::MAX),
+        submitted_at: now,
+        deadline: now + confirmation_limit(kind),
+        ended_at: None,
+    }
+}
+
+/// The intent to submit a batch.
+pub fn intent(task: &StoredTask, batch: &NextBatch) -> Vec<Write> {
+    let submitting = PurgeUpdate {
+        task: Some(task.id.clone()),
+        ..PurgeUpdate::new(keys(batch), PurgeState::Submitting, Precondition::Planned)
+    };
+    vec![Write::Task(task.clone()), Write::Update(submitting)]
+}
+
+/// A batch that the CDN took, under its own id where it gave one.
+pub fn accepted(
+    mut task: StoredTask,
+    vendor_id: Option<TaskIds>,
+    keys: Vec<PurgeKey>,
+    now: Timestamp,
+) -> Vec<Write> {
+    task.state = TaskState::Running;
+    task.vendor_id = vendor_id;
+    // Its time begins now: the clock may have been set since it went out.
+    task.deadline = now + task.deadline.duration_since(task.submitted_at);
+    let follow = WorkKey::Follow {
+        account: task.account.clone(),
+        kind: task.kind,
+    };
+    let running = PurgeUpdate {
+        task: Some(task.id.clone()),
+        tried: true,
+        batch_cap: Some(0),
+        ..PurgeUpdate::new(
+            keys,
+            PurgeState::Running,
+            Precondition::InTask(task.id.clone()),
+        )
+    };
+    vec![
+        Write::Task(task),
+        Write::Update(running),
+        Write::Enqueue(follow, now + FIRST_FOLLOW),
+    ]
+}
+
+/// Ends a task.
+pub fn ended(mut task: StoredTask, now: Timestamp) -> Write {
+    task.state = TaskState::Ended;
+    task.ended_at = Some(now);
+    Write::Task(task)
+}
+
+/// Purges that failed for good.
+pub fn fail(keys: Vec<PurgeKey>, why: &str, only: Precondition, now: Timestamp) -> Vec<Write> {
+    if keys.is_empty() {
+        return Vec::new();
+    }
+    let runs = wake_runs(&keys, now);
+    let failed = PurgeUpdate {
+        error: Some(why.to_owned()),
+        ..PurgeUpdate::new(keys, PurgeState::Failed, only)
+    };
+    let mut writes = vec![Write::Update(failed)];
+    writes.extend(runs);
+    writes
+}
+
+/// Planned purges of sites that are only observed by now.
+pub fn observe(keys: Vec<PurgeKey>, now: Timestamp) -> Vec<Write> {
+    let runs = wake_runs(&keys, now);
+    let observed = PurgeUpdate::new(keys, PurgeState::Observed, Precondition::Planned);
+    let mut writes = vec![Write::Update(observed)];
+    writes.extend(runs);
+    writes
+}
+
+/// Enqueues the runs that purges belong to.
+pub fn wake_runs(keys: &[PurgeKey], now: Timestamp) -> Vec<Write> {
+    let runs: BTreeSet<&RunId> = keys.iter().map(|key| &key.run).collect();
+    runs.into_iter()
+        .map(|run| Write::Enqueue(WorkKey::Run(run.clone()), now))
+        .collect()
+}
+
+/// Whether a CDN's history may not show a batch yet. One from the future went out by a clock that has
+/// been set back since.
+pub fn is_too_early_for_history(task: &StoredTask, now: Timestamp) -> bool {
+    task.submitted_at <= now && now < task.submitted_at + HISTORY_LAG
+}

@@ -1,0 +1,159 @@
+//! The union of the differences from every commit that caches may hold, from the links of a chain.
+//!
+//! The chain goes from the oldest held commit to the next, and so on to the run's own. A path that
+//! differs across a link differs from the run's commit at one end of it at least, and one that
+//! differs from the run's commit at a held one has to change on some link after it: the links come to
+//! exactly the union. Each is a small difference, where the oldest commit may be far behind, and all
+//! but the last are known from the run before.
+
+use std::collections::BTreeMap;
+
+use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
+use crate::event::CommitId;
+
+/// The commits from the one that was live first to the run's own, in which neighbours differ.
+///
+/// What was live before the run's push comes last but one: the delivery may list that link by itself.
+pub fn chain<'a>(
+    bases: &[&'a CommitId],
+    before: Option<&CommitId>,
+    commit: &'a CommitId,
+) -> Vec<&'a CommitId> {
+    let is_before = |base: &CommitId| before == Some(base);
+    let bases = bases.iter().copied().filter(|base| *base != commit);
+    let others = bases.clone().filter(|base| !is_before(base));
+    let before = bases.filter(|base| is_before(base));
+    others.chain(before).chain([commit]).collect()
+}
+
+/// What a path is in the run's commit, and was in those that caches may hold.
+struct Seen {
+    is_there: bool,
+    was_there: bool,
+    was_missing: bool,
+}
+
+/// The union of the differences from each commit of a chain to its last one, from the chain's links.
+///
+/// A path that was there in one commit and missing in another is both: which of the two a
+/// cache holds is unknown, and rules for either have to fire.
+pub fn union<'l, L>(links: L) -> ChangeSet
+where
+    L: DoubleEndedIterator<Item = (Proof, &'l BTreeMap<FilePath, ChangeKind>)>,
+{
+    let mut proof = None;
+    let mut seen: BTreeMap<&FilePath, Seen> = BTreeMap::new();
+    for (by, files) in links.rev() {
+        // The proof that went furthest is the one the union rests on.
+        proof = proof.max(Some(by));
+        for (path, kind) in files {
+            let (before, after) = match kind {
+                ChangeKind::Added => (false, true),
+                ChangeKind::Modified | ChangeKind::AddedAndModified => (true, true),
+                ChangeKind::Removed => (true, false),
+            };
+            let seen = seen.entry(path).or_insert(Seen {
+                is_there: after,
+                was_there: false,
+                was_missing: false,
+            });
+            seen.was_there |= before;
+            seen.was_missing |= !before;
+        }
+    }
+    let kind = |seen: Seen| match (seen.is_there, seen.was_there, seen.was_missing) {
+        (false, _, _) => ChangeKind::Removed,
+        (true, true, true) => ChangeKind::AddedAndModified,
+        (true, false, _) => ChangeKind::Added,
+        (true, true, false) => ChangeKind::Modified,
+    };
+    let files = seen
+        .into_iter()
+        .map(|(path, seen)| (path.clone(), kind(seen)))
+        .collect();
+    ChangeSet::Complete {
+        // Without a link, the caches hold this very commit and no other: one tree does not differ from itself.
+        proof: proof.unwrap_or(Proof::Trees),
+        files,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A commit's files with their contents.
+    type Tree = BTreeMap<u8, u8>;
+
+    fn difference(from: &Tree, to: &Tree) -> BTreeMap<FilePath, ChangeKind> {
+        let paths = from.keys().chain(to.keys());
+        paths
+            .filter_map(|path| {
+                let kind = match (from.get(path), to.get(path)) {
+                    (a, b) if a == b => return None,
+                    (None, _) => ChangeKind::Added,
+                    (_, None) => ChangeKind::Removed,
+                    (Some(_), Some(_)) => ChangeKind::Modified,
+                };
+                Some((FilePath::new([*path]), kind))
+            })
+            .collect()
+    }
+
+    fn union_of(chain: &[Tree]) -> BTreeMap<FilePath, ChangeKind> {
+        let links: Vec<_> = chain
+            .iter()
+            .zip(chain.iter().skip(1))
+            .map(|(from, to)| difference(from, to))
+            .collect();
+        match union(links.iter().map(|files| (Proof::Compare, files))) {
+            ChangeSet::Complete { files, .. } => files,
+            unknown @ ChangeSet::Unknown { .. } => panic!("{unknown:?}"),
+        }
+    }
+
+    fn tree() -> impl Strategy<Value = Tree> {
+        prop::collection::btree_map(0..6u8, 0..3u8, 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn the_links_of_a_chain_come_to_the_union_of_the_differences_to_its_end(
+            chain in prop::collection::vec(tree(), 1..7),
+        ) {
+            let found = union_of(&chain);
+
+            let (last, bases) = chain.split_last().unwrap();
+            let differences: Vec<_> = bases.iter().map(|base| difference(base, last)).collect();
+            let paths: std::collections::BTreeSet<_> =
+                differences.iter().flat_map(BTreeMap::keys).collect();
+            prop_assert_eq!(found.keys().collect::<std::collections::BTreeSet<_>>(), paths);
+            // What is for a path's kind against any of the commits is for its kind in the union.
+            for (path, kind) in differences.iter().flatten() {
+                prop_assert!(found[path].is_among(&[*kind]), "{:?} is {:?}", path, found[path]);
+            }
+            // Nothing is new that was in all of them, and nothing is gone that is there.
+            for (path, kind) in &found {
+                let is_there = last.contains_key(&path.as_bytes()[0]);
+                prop_assert_eq!(*kind == ChangeKind::Removed, !is_there);
+                let was_everywhere = bases.iter().all(|base| base.contains_key(&path.as_bytes()[0]));
+                prop_assert!(!(was_everywhere && kind.is_among(&[ChangeKind::Added])));
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_that_caches_hold_or_lack_is_both_new_and_changed() {
+        let there = |content| Tree::from([(1, content)]);
+
+        let found = union_of(&[there(1), Tree::new(), there(2)]);
+
+        assert_eq!(
+            found[&FilePath::new([1])],
+            ChangeKind::AddedAndModified,
+            "a list that lacks it and a page that has it are both stale"
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! How a run ends whose purges are all over.
+
+use super::summary;
+use crate::purge::{Purge, PurgeState};
+use crate::run::{Run, RunState, StatusState};
+
+/// The state in which a run ends, and the sentence that says so.
+pub fn conclusion(run: &Run, purges: &[Purge]) -> (RunState, String) {
+    let failed: Vec<&Purge> = purges
+        .iter()
+        .filter(|purge| purge.state == PurgeState::Failed)
+        .collect();
+    let (observed, others): (Vec<&Purge>, Vec<&Purge>) = purges
+        .iter()
+        .partition(|purge| purge.state == PurgeState::Observed);
+    match (failed.first(), run.problems.first()) {
+        (None, _) if !observed.is_empty() => {
+            let of = |purges: &[&Purge]| summary::purges(purges.iter().map(|purge| &purge.planned));
+            let stopped = format!(
+                "The site is only observed by now: {} would have been purged",
+                of(&observed)
+            );
+            let summary = if others.is_empty() {
+                stopped
+            } else {
+                format!("{stopped}; purged before that: {}", of(&others))
+            };
+            (RunState::Cancelled, summary)
+        }
+        (Some(first), _) => {
+            let why = first.error.as_deref().unwrap_or("no reason is known");
+            let all = u64::try_from(purges.len()).unwrap_or(u64::MAX);
+            let summary = summary::failure(failed.len(), all, &first.planned, why);
+            (RunState::Failed, summary)
+        }
+        (None, Some(problem)) => {
+            let targets = summary::targets(run.problems.len());
+            let summary = format!("{targets} could not be purged: {problem}");
+            (RunState::Failed, summary)
+        }
+        (None, None) => {
+            let done = summary::purges(purges.iter().map(|purge| &purge.planned));
+            (RunState::Succeeded, format!("Purged {done}"))
+        }
+    }
+}
+
+/// What a commit shows for a run in a state.
+pub fn shown(state: RunState) -> StatusState {
+    match state {
+        RunState::Succeeded => StatusState::Success,
+        RunState::Failed => StatusState::Failure,
+        RunState::Errored | RunState::Superseded | RunState::Cancelled | RunState::Pending => {
+            StatusState::Error
+        }
+    }
+}

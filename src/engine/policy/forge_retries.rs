@@ -1,0 +1,35 @@
+//! Asking a forge again that cannot be asked yet, over about ten minutes.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::warn;
+
+use super::backoff::{MAX_BACKOFF, backoff_at_least};
+use crate::engine::outcome::Outcome;
+use crate::run::Run;
+use crate::store::{Work, Write};
+
+/// Tries before it counts as unknown what the forge would say.
+const MAX_FORGE_TRIES: i64 = 15;
+
+/// Whether a run can wait for the forge: not for ever, and not past its deadline,
+/// where nothing could be purged any more.
+pub fn may_ask_again(run: &Run, work: &Work, asked: Option<Duration>, now: Timestamp) -> bool {
+    let wait = asked.unwrap_or_default().max(MAX_BACKOFF);
+    work.attempts < MAX_FORGE_TRIES && now + wait < run.deadline
+}
+
+/// The same step again, after a backoff that is not shorter than the forge asked for.
+pub fn ask_again(
+    run: Run,
+    work: &Work,
+    why: &str,
+    asked: Option<Duration>,
+    now: Timestamp,
+    fraction: f64,
+) -> Outcome {
+    warn!("the forge cannot be asked yet: {why}");
+    let wait = backoff_at_least(work.attempts, fraction, asked);
+    Outcome::retry(vec![Write::Run(run)], now + wait, work.attempts + 1)
+}

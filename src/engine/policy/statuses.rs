@@ -1,0 +1,70 @@
+//! Which status a commit is to show, where several runs want it to show one.
+
+use jiff::Timestamp;
+
+use crate::run::{Run, RunId};
+use crate::store::StoredStatus;
+
+/// Why a status of a dry run is not posted.
+const NOT_POSTED_DRY_RUN: &str = "not posted: the site is only observed";
+
+/// What becomes of the newest status of a run.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is posted.
+    Post,
+    /// The commit shows exactly this since then.
+    ShownSince(Timestamp),
+    /// It is not posted, for this reason.
+    NotPosted(String),
+}
+
+/// Whether a status of a run without a commit, or of a dry run, is kept from the forge. `was_shown`: another status
+/// of the run was posted before.
+pub fn withheld(run: &Run, observed: bool, was_shown: bool) -> Option<Verdict> {
+    // One that was shown while the site was live is brought to an end, and nothing else is shown.
+    let is_withheld = observed && !(was_shown && run.state.is_final());
+    is_withheld.then(|| Verdict::NotPosted(NOT_POSTED_DRY_RUN.to_owned()))
+}
+
+/// What becomes of a status that is not withheld, from all statuses of the site on the commit.
+pub fn verdict(run: &RunId, wanted: &StoredStatus, on_commit: &[(RunId, StoredStatus)]) -> Verdict {
+    if newest_besides(run, wanted, on_commit).is_some() {
+        return Verdict::NotPosted("a newer run speaks for the commit by now".to_owned());
+    }
+    match shown_since(run, wanted, on_commit) {
+        Some(since) => Verdict::ShownSince(since),
+        None => Verdict::Post,
+    }
+}
+
+/// What another run of the same site wanted the commit to show last, after this was wanted (of two
+/// in one millisecond the newer run's counts), unless the forge refused that.
+pub fn newest_besides<'s>(
+    run: &RunId,
+    wanted: &StoredStatus,
+    on_commit: &'s [(RunId, StoredStatus)],
+) -> Option<&'s (RunId, StoredStatus)> {
+    let newer = on_commit.iter().filter(|(other, status)| {
+        other != run
+            && (status.wanted_at, other) > (wanted.wanted_at, run)
+            && status.error.is_none()
+    });
+    newer.max_by_key(|(other, status)| (status.wanted_at, other, status.seq))
+}
+
+/// Since when the commit has shown exactly what is wanted, if it does.
+fn shown_since(
+    run: &RunId,
+    wanted: &StoredStatus,
+    on_commit: &[(RunId, StoredStatus)],
+) -> Option<Timestamp> {
+    let posted = on_commit
+        .iter()
+        .filter_map(|(run, status)| Some((status.posted_at?, run, status)));
+    // Of two in one millisecond, the one that was wanted later was posted later.
+    let (since, by, shown) = posted.max_by_key(|(posted_at, _, _)| *posted_at)?;
+    let is_same =
+        by == run && (shown.state, &shown.description) == (wanted.state, &wanted.description);
+    is_same.then_some(since)
+}

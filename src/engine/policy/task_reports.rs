@@ -1,0 +1,164 @@
+//! What a CDN's report means for a task and its purges, and when to ask again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::warn;
+
+use super::batches::{ended, fail, wake_runs};
+use crate::cdn::{CdnError, ErrorClass, Report, TargetState};
+use crate::purge::PurgeState;
+use crate::store::{Precondition, PurgeKey, PurgeUpdate, StoredTask, WorkKey, Write};
+
+/// Submissions of one purge: one that its CDN failed at is submitted once more.
+const MAX_SUBMISSIONS: i64 = 2;
+/// The shortest wait between two looks at an account's tasks.
+const MIN_FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest.
+const MAX_FOLLOW_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A task under way, with its purges that are not over.
+pub struct OpenTask {
+    pub task: StoredTask,
+    /// Key, target and submissions so far of each.
+    pub purges: Vec<(PurgeKey, String, i64)>,
+    /// Whether its id was found in the CDN's history just now.
+    pub is_found: bool,
+}
+
+/// Why a CDN did not say how its tasks stand.
+pub enum FollowTrouble {
+    /// It may later, not before the time it asked for.
+    Later(Option<Duration>),
+    /// It will not until a person acts.
+    Operator(String),
+    /// Its service has moved.
+    Migrated(String),
+}
+
+impl From<CdnError> for FollowTrouble {
+    fn from(error: CdnError) -> Self {
+        match error.class {
+            ErrorClass::Operator => Self::Operator(format!("it cannot be confirmed: {error}")),
+            ErrorClass::Migrated => Self::Migrated(error.to_string()),
+            // A query has no targets that could be refused: whatever is meant, it may pass.
+            ErrorClass::Retry
+            | ErrorClass::RateLimited
+            | ErrorClass::QuotaDay
+            | ErrorClass::Split
+            | ErrorClass::BadInput => Self::Later(error.retry_after),
+        }
+    }
+}
+
+/// What a report means for a task's purges, and whether the task is over.
+pub fn judge(open: OpenTask, report: &Report, now: Timestamp) -> (Vec<Write>, bool) {
+    let OpenTask { task, purges, .. } = open;
+    let of_task = Precondition::InTask(task.id.clone());
+    let is_late = now >= task.deadline;
+    let mut done = Vec::new();
+    let mut again: BTreeMap<String, Vec<PurgeKey>> = BTreeMap::new();
+    let mut failed: BTreeMap<String, Vec<PurgeKey>> = BTreeMap::new();
+    let mut running = 0_usize;
+    for (key, target, submissions) in purges {
+        let state = report.targets.get(&target);
+        if let Some(TargetState::Unknown(word)) = state {
+            warn!(cdn = %task.cdn, "{} says {word:?} of {target}, a word that is in no document", task.cdn);
+        }
+        match state {
+            Some(TargetState::Done) => done.push(key),
+            Some(TargetState::Failed(why)) if submissions < MAX_SUBMISSIONS => {
+                again.entry(why.clone()).or_default().push(key);
+            }
+            Some(TargetState::Failed(why) | TargetState::Invalid(why)) => {
+                failed.entry(why.clone()).or_default().push(key);
+            }
+            Some(TargetState::Running(_)) if is_late => {
+                let why = unconfirmed(&task, "it says it is still at it");
+                failed.entry(why).or_default().push(key);
+            }
+            Some(TargetState::Unknown(word)) if is_late => {
+                let said = format!("it says {word:?}, which is in no document");
+                let why = unconfirmed(&task, &said);
+                failed.entry(why).or_default().push(key);
+            }
+            None if is_late => {
+                let why = unconfirmed(&task, "it says nothing of it");
+                failed.entry(why).or_default().push(key);
+            }
+            Some(TargetState::Running(_) | TargetState::Unknown(_)) | None => running += 1,
+        }
+    }
+
+    let mut writes = Vec::new();
+    if !done.is_empty() {
+        let runs = wake_runs(&done, now);
+        let confirmed = PurgeUpdate::new(done, PurgeState::Done, of_task.clone());
+        writes.push(Write::Update(confirmed));
+        writes.extend(runs);
+    }
+    for (why, keys) in again {
+        writes.extend(submit_again(&task, keys, why, now));
+    }
+    for (why, keys) in failed {
+        writes.extend(fail(keys, &why, of_task.clone(), now));
+    }
+    let is_over = running == 0;
+    if is_over {
+        writes.push(ended(task, now));
+    }
+    (writes, is_over)
+}
+
+/// Why a purge failed that was not confirmed in time.
+fn unconfirmed(task: &StoredTask, said: &str) -> String {
+    let minutes = task.deadline.duration_since(task.submitted_at).as_mins();
+    format!(
+        "{} did not confirm it within {minutes} minutes; {said}",
+        task.cdn
+    )
+}
+
+/// Purges that the CDN failed at go back to the queue.
+fn submit_again(task: &StoredTask, keys: Vec<PurgeKey>, why: String, now: Timestamp) -> [Write; 2] {
+    let submit = WorkKey::Submit {
+        account: task.account.clone(),
+        kind: task.kind,
+    };
+    let of_task = Precondition::InTask(task.id.clone());
+    let planned = PurgeUpdate {
+        error: Some(why),
+        ..PurgeUpdate::new(keys, PurgeState::Planned, of_task)
+    };
+    [Write::Update(planned), Write::Enqueue(submit, now)]
+}
+
+/// Ends tasks that cannot be followed; `then` says what becomes of their purges.
+pub fn give_up(
+    open: Vec<OpenTask>,
+    now: Timestamp,
+    then: impl Fn(Vec<PurgeKey>) -> Vec<Write>,
+) -> Vec<Write> {
+    let mut writes = Vec::new();
+    let mut keys = Vec::new();
+    for OpenTask { task, purges, .. } in open {
+        writes.push(ended(task, now));
+        keys.extend(purges.into_iter().map(|(key, _, _)| key));
+    }
+    writes.extend(then(keys));
+    writes
+}
+
+/// How long until the next look: a quarter of the youngest task's age, so that
+/// fast tasks are seen soon and slow ones are not asked about all the time.
+pub fn follow_interval(youngest: Timestamp, now: Timestamp) -> Duration {
+    let age = Duration::try_from(now.duration_since(youngest)).unwrap_or_default();
+    (age / 4).clamp(MIN_FOLLOW_INTERVAL, MAX_FOLLOW_INTERVAL)
+}
+
+/// Whether a wait stands even if the account submits more meanwhile. A short one does, or a queue of
+/// many batches would have all of its tasks looked at once for each of them.
+pub fn is_firm(interval: Duration) -> bool {
+    interval <= MIN_FOLLOW_INTERVAL * 2
+}

@@ -1,0 +1,367 @@
+//! Claims work that is due, runs its steps under their leases, and puts back what failed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::field::Empty;
+use tracing::{Instrument, Span, error, info, info_span, warn};
+
+use super::clock_jumps::ClockJumps;
+use super::concurrency::ConcurrencyLimits;
+use super::context::StepContext;
+use super::leases::{LEASE, Leases};
+use super::outcome::{Outcome, StepError};
+use super::policy::backoff::backoff;
+use super::policy::deadlines::STEP_LIMIT;
+use super::steps;
+use crate::store::{ClaimLimits, Disposition, Lease, StoreError, Work, WorkKey};
+
+/// Steps that run at once.
+const MAX_RUNNING_STEPS: usize = 64;
+/// Steps that run at once and may wait for one forge: one that hangs leaves permits for the others.
+const MAX_RUNNING_STEPS_PER_KEY: usize = 16;
+/// How long to wait before looking for work of which no notification came, such as another replica's.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// The longest pause between two looks for work that is known to be due.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
+/// How long running steps get to finish when the program stops.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// How long looking for work may go on when the program stops: a claim that got
+/// through without its answer would keep the work from others for a lease.
+const LAST_LOOK_LIMIT: Duration = Duration::from_secs(3);
+/// How long a step that was cut off at the stop stays leased: its request may be under way still.
+const CUT_OFF_LEASE: Duration = Duration::from_secs(10);
+/// How long shortening the leases of such steps may take.
+const CUT_OFF_LIMIT: Duration = Duration::from_secs(2);
+
+/// Runs steps as their work comes due.
+pub(super) struct Scheduler {
+    ctx: Arc<StepContext>,
+    clock_jumps: ClockJumps,
+    leases: Leases,
+    limits: ConcurrencyLimits,
+}
+
+impl Scheduler {
+    pub fn new(ctx: Arc<StepContext>) -> Self {
+        Self {
+            ctx,
+            clock_jumps: ClockJumps::default(),
+            leases: Leases::default(),
+            limits: ConcurrencyLimits::default(),
+        }
+    }
+
+    /// Runs steps until `stop` turns true; then lets running steps finish,
+    /// for [`STOP_LIMIT`] and some seconds at most.
+    pub async fn run(self: &Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let cut_off = watch::Sender::new(false);
+        let mut running = JoinSet::new();
+        self.run_until_stop(&mut running, &cut_off, &mut stop).await;
+        if finish(&mut running, STOP_LIMIT).await {
+            return;
+        }
+        info!(
+            "{} steps are cut off; others go on with them, or the next start does",
+            running.len()
+        );
+        cut_off.send_replace(true);
+        finish(&mut running, CUT_OFF_LIMIT).await;
+    }
+
+    async fn run_until_stop(
+        self: &Arc<Self>,
+        running: &mut JoinSet<()>,
+        cut_off: &watch::Sender<bool>,
+        stop: &mut watch::Receiver<bool>,
+    ) {
+        let ctx = &self.ctx;
+        let mut config = ctx.watch_config();
+        // Sites that are new in a later configuration are seen by `changed` below.
+        let mut has_begun = tokio::select! {
+            biased;
+            has_begun = self.begin_periodic() => has_begun,
+            () = stopped(stop, Duration::ZERO) => return,
+        };
+        let listening = self.listen();
+        tokio::pin!(listening);
+        loop {
+            // Before the look, or work that is enqueued in between would wait for the next one.
+            let notified = ctx.work_available.notified();
+            let began = ctx.now();
+            let wait = tokio::select! {
+                biased;
+                wait = self.start_due(running, cut_off) => wait,
+                () = stopped(stop, LAST_LOOK_LIMIT) => return,
+            };
+            let took = Duration::try_from(ctx.now().duration_since(began)).unwrap_or_default();
+            tokio::select! {
+                // In this order, so that a simulated world happens the same each time. What comes
+                // first is rare or never ready for long, and so keeps nothing below it waiting.
+                biased;
+                () = stopped(stop, Duration::ZERO) => return,
+                // A site may be new, or follow something else from now on.
+                Ok(()) = config.changed() => has_begun = false,
+                () = &mut listening => {}
+                () = notified => {}
+                Some(_) = running.join_next() => {}
+                () = ctx.clock.sleep(wait) => {}
+            }
+            if !has_begun {
+                has_begun = tokio::select! {
+                    biased;
+                    has_begun = self.begin_periodic() => has_begun,
+                    () = stopped(stop, LAST_LOOK_LIMIT) => return,
+                };
+            }
+            // A look takes the longer, the more there is to do, and each step that is over asks
+            // for one: a fifth of the time at most goes into looking.
+            let pause = (took * 4).min(MAX_PAUSE);
+            if !pause.is_zero() {
+                tokio::select! {
+                    biased;
+                    () = stopped(stop, Duration::ZERO) => return,
+                    () = ctx.clock.sleep(pause) => {}
+                }
+            }
+        }
+    }
+
+    /// Runs every step that is due, one after the other, until none is; when the next one will be.
+    pub async fn drain(&self) -> Result<Option<Timestamp>, StoreError> {
+        loop {
+            let (_, claimed) = self.claim(MAX_RUNNING_STEPS.into()).await?;
+            if claimed.is_empty() {
+                return self.ctx.store.next_due(&[]).await;
+            }
+            for work in claimed {
+                self.perform(work).await;
+            }
+        }
+    }
+
+    /// Enqueues what is done every now and then. False if it could not enqueue all of it.
+    async fn begin_periodic(&self) -> bool {
+        let reconciling = steps::reconcile::begin(&self.ctx).await;
+        if let Err(error) = &reconciling {
+            error!("cannot begin to compare sites with their forges: {error}");
+        }
+        let removing = steps::retention::begin(&self.ctx).await;
+        if let Err(error) = &removing {
+            error!("cannot begin to remove what is old: {error}");
+        }
+        reconciling.is_ok() && removing.is_ok()
+    }
+
+    /// Passes on the notifications of other processes. Never returns.
+    async fn listen(&self) {
+        let ctx = &self.ctx;
+        let mut failures = 0;
+        loop {
+            match ctx.store.notified().await {
+                Ok(()) => failures = 0,
+                Err(error) => {
+                    warn!(
+                        "cannot listen for other replicas' work, looking for it every few seconds: {error}"
+                    );
+                    let wait = backoff(failures, ctx.clock.fraction());
+                    failures += 1;
+                    ctx.clock.sleep(wait).await;
+                }
+            }
+            ctx.work_available.notify_one();
+        }
+    }
+
+    /// Starts what is due, as far as permits reach; how long to wait before looking again.
+    async fn start_due(
+        self: &Arc<Self>,
+        running: &mut JoinSet<()>,
+        cut_off: &watch::Sender<bool>,
+    ) -> Duration {
+        while running.try_join_next().is_some() {}
+        let claim = ClaimLimits {
+            most: MAX_RUNNING_STEPS.saturating_sub(running.len()),
+            of_crowd: MAX_RUNNING_STEPS_PER_KEY,
+            in_hand: self.limits.running(),
+        };
+        if claim.most == 0 {
+            return POLL_INTERVAL;
+        }
+        let (now, claimed) = match self.claim(claim).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                error!("cannot look for work: {error}");
+                return POLL_INTERVAL;
+            }
+        };
+        for work in claimed {
+            self.start(work, running, cut_off.subscribe());
+        }
+        if running.len() >= MAX_RUNNING_STEPS {
+            return POLL_INTERVAL;
+        }
+        let full = self.limits.full(MAX_RUNNING_STEPS_PER_KEY);
+        match self.ctx.store.next_due(&full).await {
+            Ok(Some(due)) => Duration::try_from(due.duration_since(now))
+                .unwrap_or_default()
+                .min(POLL_INTERVAL),
+            Ok(None) | Err(_) => POLL_INTERVAL,
+        }
+    }
+
+    /// Starts a step in the background.
+    fn start(
+        self: &Arc<Self>,
+        work: Work,
+        running: &mut JoinSet<()>,
+        mut cut_off: watch::Receiver<bool>,
+    ) {
+        let scheduler = Arc::clone(self);
+        let permit = self.limits.acquire(work.concurrency_key.clone());
+        running.spawn(async move {
+            let _permit = permit;
+            let lease = work.lease.clone();
+            tokio::select! {
+                biased;
+                () = scheduler.perform(work) => {}
+                () = stopped(&mut cut_off, Duration::ZERO) => scheduler.shorten(&lease).await,
+            }
+        });
+    }
+
+    /// What is due, as far as the limits allow, and as of when.
+    async fn claim(&self, limits: ClaimLimits) -> Result<(Timestamp, Vec<Work>), StoreError> {
+        let store = &self.ctx.store;
+        let now = self.ctx.now();
+        self.clock_jumps.undo(store, &self.leases, now).await?;
+        let token = self.ctx.clock.new_id();
+        let claimed = store.claim(now, LEASE, &token, limits).await?;
+        self.clock_jumps.note_look(now);
+        Ok((now, claimed))
+    }
+
+    /// Runs one step under its lease, within its time limit, and commits its outcome.
+    async fn perform(&self, work: Work) {
+        let span = span(&work);
+        self.perform_in_span(work).instrument(span).await;
+        self.ctx.work_available.notify_one();
+    }
+
+    async fn perform_in_span(&self, work: Work) {
+        let _running = self.leases.hold(&work.lease);
+        let step = async {
+            let outcome = steps::run(&self.ctx, &work).await?;
+            self.commit(&work, outcome).await
+        };
+        let result = tokio::select! {
+            biased;
+            result = tokio::time::timeout(STEP_LIMIT, step) => result,
+            () = self.renew(&work.lease) => Ok(Err(StepError::LeaseLost)),
+        };
+        let attempts = work.attempts;
+        let fraction = || self.ctx.clock.fraction();
+        let (wait, attempts) = match result {
+            Ok(Ok(())) => return,
+            Ok(Err(StepError::LeaseLost)) => {
+                warn!("the lease has passed on; another process goes on with the step");
+                return;
+            }
+            Ok(Err(StepError::NotYet(wait))) => (wait, attempts),
+            Ok(Err(StepError::Store(StoreError::Outdated))) => {
+                (backoff(attempts, fraction()), attempts + 1)
+            }
+            Ok(Err(StepError::Store(error))) => {
+                error!("a step failed and will be tried again: {error}");
+                (backoff(attempts, fraction()), attempts + 1)
+            }
+            Err(_) => {
+                let limit = STEP_LIMIT.as_secs();
+                error!("a step took longer than {limit} s and will be tried again");
+                (backoff(attempts, fraction()), attempts + 1)
+            }
+        };
+        self.put_back(&work.lease, self.ctx.now() + wait, attempts)
+            .await;
+    }
+
+    async fn commit(&self, work: &Work, outcome: Outcome) -> Result<(), StepError> {
+        let Outcome {
+            writes,
+            disposition,
+        } = outcome;
+        let ctx = &self.ctx;
+        let committed = ctx
+            .store
+            .commit(&work.lease, &writes, disposition, ctx.now());
+        match committed.await? {
+            true => Ok(()),
+            false => Err(StepError::LeaseLost),
+        }
+    }
+
+    async fn put_back(&self, lease: &Lease, at: Timestamp, attempts: i64) {
+        let disposition = Disposition::Reschedule { at, attempts };
+        let committed = self
+            .ctx
+            .store
+            .commit(lease, &[], disposition, self.ctx.now());
+        if let Err(error) = committed.await {
+            // The lease runs out by itself, and the step is due again then.
+            error!("cannot put a step back: {error}");
+        }
+    }
+
+    /// Leaves a step that was cut off to other processes, soon.
+    async fn shorten(&self, lease: &Lease) {
+        let renewed = self.ctx.store.renew(lease, self.ctx.now(), CUT_OFF_LEASE);
+        if let Err(error) = renewed.await {
+            warn!("the lease of a step cannot be shortened; it runs out by itself: {error}");
+        }
+    }
+
+    /// Renews a lease for as long as it can be renewed; returns when it cannot.
+    async fn renew(&self, lease: &Lease) {
+        loop {
+            self.ctx.clock.sleep(LEASE / 3).await;
+            let renewed = self.ctx.store.renew(lease, self.ctx.now(), LEASE);
+            if let Ok(false) = renewed.await {
+                return;
+            }
+        }
+    }
+}
+
+/// The span of a step. A run's site and delivery are recorded once the run is read.
+fn span(work: &Work) -> Span {
+    let attempts = work.attempts;
+    match &work.key {
+        WorkKey::Run(run) => {
+            info_span!("run", %run, site = Empty, delivery = Empty, attempts)
+        }
+        WorkKey::Status(run) => info_span!("report", %run, attempts),
+        WorkKey::Submit { account, kind } => {
+            info_span!("submit", account, kind = kind.as_str(), attempts)
+        }
+        WorkKey::Follow { account, kind } => {
+            info_span!("follow", account, kind = kind.as_str(), attempts)
+        }
+        WorkKey::Reconcile { site } => info_span!("reconcile", site, attempts),
+        WorkKey::Remove => info_span!("retention", attempts),
+    }
+}
+
+/// Waits for running steps; false if some are left after `limit`.
+async fn finish(running: &mut JoinSet<()>, limit: Duration) -> bool {
+    let all = async { while running.join_next().await.is_some() {} };
+    tokio::time::timeout(limit, all).await.is_ok()
+}
+
+/// Returns a while after `stop` turned true, or its sender is gone.
+async fn stopped(stop: &mut watch::Receiver<bool>, grace: Duration) {
+    let _ = stop.wait_for(|stop| *stop).await;
+    tokio::time::sleep(grace).await;
+}
