@@ -159,7 +159,7 @@ pub struct Push {
 
 impl Push {
     /// What the push says apart from who delivered it: the same twice is the same push.
-    pub fn meaning(&self) -> String {
+    pub fn dedup_key(&self) -> String {
         let id = |c: &Option<CommitId>| c.as_ref().map_or("none".to_owned(), ToString::to_string);
         format!(
             "push {} {} {}..{}",
@@ -171,7 +171,7 @@ impl Push {
     }
 
     /// What the push is about: one ref's pushes tell one story, of which the newest counts.
-    pub fn stream(&self) -> String {
+    pub fn ordering_key(&self) -> String {
         format!(
             "{} {}",
             self.repo.as_str().to_ascii_lowercase(),
@@ -323,7 +323,7 @@ impl fmt::Display for CommitRef {
 
 impl Deployed {
     /// What it says apart from who delivered it: the same twice is the same happening.
-    pub fn meaning(&self) -> String {
+    pub fn dedup_key(&self) -> String {
         format!(
             "{} {} {} {}",
             self.signal.kind().as_str(),
@@ -334,7 +334,7 @@ impl Deployed {
     }
 
     /// What it is about: only itself, since it does not happen again.
-    pub fn stream(&self) -> String {
+    pub fn ordering_key(&self) -> String {
         format!(
             "{} {} {}",
             self.repo.as_str().to_ascii_lowercase(),
@@ -362,9 +362,9 @@ mod tests {
 
     #[test]
     fn what_happened_twice_has_two_meanings_and_what_came_twice_has_one() {
-        assert_eq!(deployed("7").meaning(), deployed("7").meaning());
-        assert_ne!(deployed("7").meaning(), deployed("8").meaning());
-        assert_ne!(deployed("7").stream(), deployed("8").stream());
-        assert_eq!(deployed("7").stream(), "acme/website release 7");
+        assert_eq!(deployed("7").dedup_key(), deployed("7").dedup_key());
+        assert_ne!(deployed("7").dedup_key(), deployed("8").dedup_key());
+        assert_ne!(deployed("7").ordering_key(), deployed("8").ordering_key());
+        assert_eq!(deployed("7").ordering_key(), "acme/website release 7");
     }
 }

@@ -76,13 +76,13 @@ pub fn understand(forge: &dyn Forge, verified: &Verified, content_type: &str, bo
                 assert_eq!(CommitId::parse(id.as_str()).as_ref(), Some(id));
             }
             check_name(&push.git_ref.to_string());
-            check_name(&push.meaning());
-            check_name(&push.stream());
+            check_name(&push.dedup_key());
+            check_name(&push.ordering_key());
         }
         Event::Deployed(deployed) => {
             check_repo(&deployed.repo);
-            check_name(&deployed.meaning());
-            check_name(&deployed.stream());
+            check_name(&deployed.dedup_key());
+            check_name(&deployed.ordering_key());
             if let Some(git_ref) = &deployed.git_ref {
                 check_name(&git_ref.to_string());
             }

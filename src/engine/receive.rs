@@ -119,8 +119,8 @@ pub(super) async fn accept(
         forge: forge_name.to_owned(),
         forge_delivery: incoming.verified.delivery_id,
         event: incoming.verified.event,
-        stream: request.ordering_key,
-        meaning: request.dedup_key,
+        ordering_key: request.ordering_key,
+        dedup_key: request.dedup_key,
         content_type: incoming.content_type.to_owned(),
         // Gitee sends its password in the body, too, and no secret is kept.
         body: config.quotes.body_without_secrets(incoming.body).into(),
@@ -224,8 +224,8 @@ impl<'a> RunRequest<'a> {
             before: push.before.clone(),
             commit: CommitRef::Id(commit.clone()),
             origin: Origin::Push,
-            ordering_key: push.stream(),
-            dedup_key: push.meaning(),
+            ordering_key: push.ordering_key(),
+            dedup_key: push.dedup_key(),
         }
     }
 
@@ -237,8 +237,8 @@ impl<'a> RunRequest<'a> {
             before: None,
             commit: deployed.commit.clone(),
             origin: deployed.signal.kind().into(),
-            ordering_key: deployed.stream(),
-            dedup_key: deployed.meaning(),
+            ordering_key: deployed.ordering_key(),
+            dedup_key: deployed.dedup_key(),
         }
     }
 

@@ -91,6 +91,38 @@ macro_rules! params {
 }
 pub(crate) use params;
 
+/// A list of parameters for a statement, after `first` that are bound already: `$4, $5, $6`.
+pub(super) fn places(first: usize, count: usize) -> String {
+    let places: Vec<String> = (first + 1..=first + count)
+        .map(|n| format!("${n}"))
+        .collect();
+    places.join(", ")
+}
+
+/// Rows that one INSERT takes at most. Few sizes, so that few statements are prepared; PostgreSQL binds 65,535 values.
+const INSERT_SIZES: [usize; 4] = [64, 16, 4, 1];
+
+/// Inserts rows, many with each statement. `insert` is what stands before VALUES.
+pub(super) async fn insert_rows(
+    tx: &mut dyn Transaction,
+    insert: &str,
+    rows: Vec<Vec<Value>>,
+) -> Result<(), StoreError> {
+    let mut left = rows.into_iter();
+    while left.len() > 0 {
+        let size = INSERT_SIZES.into_iter().find(|size| *size <= left.len());
+        let mut values = Vec::new();
+        let mut lists = Vec::new();
+        for row in left.by_ref().take(size.unwrap_or(1)) {
+            lists.push(format!("({})", places(values.len(), row.len())));
+            values.extend(row);
+        }
+        tx.execute(&format!("{insert} VALUES {}", lists.join(", ")), values)
+            .await?;
+    }
+    Ok(())
+}
+
 /// One row of an answer. The rows of one answer share the names of their columns.
 #[derive(Clone, Debug)]
 pub struct Row {

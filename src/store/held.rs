@@ -24,7 +24,7 @@ pub struct HeldCommits {
 /// Whether the run `planner` of a row of `held_versions` is at the step in which it finds out what changed.
 const IS_PLANNING: &str = "EXISTS (
     SELECT 1 FROM work JOIN runs ON runs.id = planner
-    WHERE work.id = 'run ' || planner AND work.lease_until > $2
+    WHERE work.kind = 'run' AND work.subject = planner AND work.purge_kind = '' AND work.lease_until > $2
         AND runs.state = 'pending' AND runs.step = 'changes')";
 
 impl Store {

@@ -5,11 +5,11 @@
 //! or not at all. A commit is refused when the step's lease has passed on.
 //! To add a database, write a [`Database`] and its line in [`Store::open_database`].
 
-mod accept;
 mod circuits;
 #[cfg(debug_assertions)]
 mod crash_injection;
 mod database;
+mod deliveries;
 mod errors;
 mod held;
 mod migrations;
@@ -31,9 +31,9 @@ use std::future::Future;
 
 use jiff::Timestamp;
 
-pub use accept::{Accepted, NewDelivery, Source, StoredDelivery};
 pub use circuits::{OpenCircuit, Upstream};
 pub use database::{Database, Dialect, Row, Transaction, Value};
+pub use deliveries::{Accepted, NewDelivery, Source, StoredDelivery};
 pub use errors::StoreError;
 pub use held::HeldCommits;
 pub use purge_queue::{NextBatch, QueueHead, QueuedRun};
@@ -104,12 +104,11 @@ impl Store {
     pub async fn check_writable(&self) -> Result<(), StoreError> {
         let mut tx = self.database.begin().await?;
         tx.execute(
-            "INSERT INTO work (id, due_at, attempts, wishes) VALUES ('probe', 0, 0, 0)
-             ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO removals (run) VALUES ('probe') ON CONFLICT (run) DO NOTHING",
             Vec::new(),
         )
         .await?;
-        tx.execute("DELETE FROM work WHERE id = 'probe'", Vec::new())
+        tx.execute("DELETE FROM removals WHERE run = 'probe'", Vec::new())
             .await?;
         tx.commit().await
     }

@@ -8,7 +8,7 @@
 
 use jiff::Timestamp;
 
-use super::database::{Row, Transaction, Value, params};
+use super::database::{Row, Transaction, Value, params, places};
 use super::{Store, StoreError, retry_on_conflict};
 use crate::run::RunId;
 
@@ -145,7 +145,7 @@ async fn runs_after(
     keep: &[RunId],
 ) -> Result<Vec<Row>, StoreError> {
     let mut values = params![before.as_millisecond(), NEAR, after.ended_at, &after.id];
-    let kept = places(&mut values, keep.iter().map(|run| run.0.as_str()));
+    let kept = list(&mut values, keep.iter().map(|run| run.0.as_str()));
     let sql = format!(
         "SELECT page.id, page.ended_at, CAST(
              COALESCE(octet_length(body), 0) + COALESCE(octet_length(files), 0) AS BIGINT) AS bytes,
@@ -158,7 +158,8 @@ async fn runs_after(
                      SELECT 1 FROM runs
                      WHERE runs.id = page.covered_by AND runs.state = 'pending')
                  AND NOT EXISTS (
-                     SELECT 1 FROM work WHERE work.id IN ('run ' || page.id, 'status ' || page.id))
+                     SELECT 1 FROM work
+                     WHERE work.kind IN ('run', 'status') AND work.subject = page.id AND work.purge_kind = '')
              THEN 1 ELSE 0 END AS BIGINT) AS removable
          FROM (
              SELECT id, site, delivery, created_at, ended_at, covered_by FROM runs
@@ -208,7 +209,7 @@ async fn runs(
     }
     // Somebody may be trying one again at this moment: it is pending then, and stays.
     let mut values = Vec::new();
-    let listed = places(&mut values, some.iter().map(String::as_str));
+    let listed = list(&mut values, some.iter().map(String::as_str));
     let rows = tx
         .query(
             &format!(
@@ -227,7 +228,7 @@ async fn runs(
         return Ok((0, 0));
     }
     let mut values = Vec::new();
-    let listed = places(&mut values, ended.iter().map(String::as_str));
+    let listed = list(&mut values, ended.iter().map(String::as_str));
     for of_run in [
         "INSERT INTO removals (run) SELECT DISTINCT run FROM purges WHERE run IN",
         "DELETE FROM statuses WHERE run IN",
@@ -243,7 +244,7 @@ async fn runs(
         return Ok((runs, 0));
     }
     let mut values = Vec::new();
-    let listed = places(&mut values, deliveries.iter().map(String::as_str));
+    let listed = list(&mut values, deliveries.iter().map(String::as_str));
     let deliveries = tx
         .execute(
             &format!(
@@ -281,7 +282,7 @@ async fn tasks(tx: &mut dyn Transaction, before: Timestamp) -> Result<u64, Store
         }
         if !some.is_empty() {
             let mut values = Vec::new();
-            let listed = places(&mut values, some.iter().map(String::as_str));
+            let listed = list(&mut values, some.iter().map(String::as_str));
             return tx
                 .execute(&format!("DELETE FROM tasks WHERE id IN ({listed})"), values)
                 .await;
@@ -294,16 +295,13 @@ async fn tasks(tx: &mut dyn Transaction, before: Timestamp) -> Result<u64, Store
 }
 
 /// Binds texts, and the list of their places. An empty list is one text that nothing is.
-fn places<'t>(values: &mut Vec<Value>, texts: impl Iterator<Item = &'t str>) -> String {
+fn list<'t>(values: &mut Vec<Value>, texts: impl Iterator<Item = &'t str>) -> String {
     let first = values.len();
     values.extend(texts.map(Value::from));
     if values.len() == first {
         values.push(Value::from(""));
     }
-    let places: Vec<String> = (first + 1..=values.len())
-        .map(|n| format!("${n}"))
-        .collect();
-    places.join(", ")
+    places(first, values.len() - first)
 }
 
 fn int(n: usize) -> i64 {

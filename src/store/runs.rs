@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Deserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 
-use super::database::{Row, Transaction, params};
+use super::database::{Row, Transaction, insert_rows, params};
 use super::{Store, StoreError, Value, parsed, timestamp};
 use crate::changes::{ChangeKind, Completeness, FilePath};
 use crate::clock;
@@ -290,39 +290,43 @@ fn kind_of(letter: char) -> Option<ChangeKind> {
     }
 }
 
+/// Inserts runs.
+pub(super) const INSERT: &str = "INSERT INTO runs (id, site, forge, repo, git_ref, before_id, commit_id, delivery,
+    origin, covered_by, bases, held_version, state, step, summary, proof, problems, created_at, deadline,
+    ended_at, observed, notes)";
+
+/// A run's row, in the order of [`INSERT`].
+pub(super) fn values(run: &Run) -> Vec<Value> {
+    params![
+        &run.id.0,
+        &run.site,
+        &run.forge,
+        run.repo.as_str(),
+        run.git_ref
+            .as_ref()
+            .map_or_else(String::new, ToString::to_string),
+        run.before.as_ref().map(ToString::to_string),
+        run.commit.as_str(),
+        run.delivery.clone(),
+        run.origin.as_str(),
+        run.covered_by.as_ref().map(|id| id.0.clone()),
+        bases_text(&run.bases),
+        run.held_version,
+        run.state.as_str(),
+        run.step.as_str(),
+        &run.summary,
+        run.proof.map(Completeness::as_str),
+        serde_json::json!(run.problems).to_string(),
+        run.created_at.as_millisecond(),
+        run.deadline.as_millisecond(),
+        run.ended_at.map(Timestamp::as_millisecond),
+        i64::from(run.observed),
+        serde_json::json!(run.notes).to_string(),
+    ]
+}
+
 pub(super) async fn insert(tx: &mut dyn Transaction, run: &Run) -> Result<(), StoreError> {
-    tx.execute(
-        &format!(
-            "INSERT INTO runs ({COLUMNS})
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)"
-        ),
-        params![
-            &run.id.0,
-            &run.site,
-            &run.forge,
-            run.repo.as_str(),
-            run.git_ref.as_ref().map_or_else(String::new, ToString::to_string),
-            run.before.as_ref().map(ToString::to_string),
-            run.commit.as_str(),
-            run.delivery.clone(),
-            run.origin.as_str(),
-            run.covered_by.as_ref().map(|id| id.0.clone()),
-            bases_text(&run.bases),
-            run.held_version,
-            run.state.as_str(),
-            run.step.as_str(),
-            &run.summary,
-            run.proof.map(Completeness::as_str),
-            serde_json::json!(run.problems).to_string(),
-            run.created_at.as_millisecond(),
-            run.deadline.as_millisecond(),
-            run.ended_at.map(Timestamp::as_millisecond),
-            i64::from(run.observed),
-            serde_json::json!(run.notes).to_string(),
-        ],
-    )
-    .await?;
-    Ok(())
+    insert_rows(tx, INSERT, vec![values(run)]).await
 }
 
 /// Makes a run the one that covers all that left their work to it in the end.

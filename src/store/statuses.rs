@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use super::database::{Row, Transaction, params};
-use super::{Store, StoreError, timestamp};
+use super::{Store, StoreError, Value, timestamp};
 use crate::event::CommitId;
-use crate::run::{RunId, StatusState};
+use crate::run::{Run, RunId, StatusState};
 
 /// A status of a run: wanted, and posted or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +69,20 @@ fn status(row: &Row) -> Result<StoredStatus, StoreError> {
         posted_at: row.maybe_int("posted_at")?.map(timestamp).transpose()?,
         error: row.maybe_text("error")?,
     })
+}
+
+/// Inserts the first statuses of new runs.
+pub(super) const INSERT: &str = "INSERT INTO statuses (run, seq, state, description, wanted_at)";
+
+/// What a new run's commit should show.
+pub(super) fn first(run: &Run, now: Timestamp) -> Vec<Value> {
+    params![
+        &run.id.0,
+        1,
+        StatusState::Pending.as_str(),
+        &run.summary,
+        now.as_millisecond()
+    ]
 }
 
 /// Notes what the commit should show from now on.

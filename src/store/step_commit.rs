@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::database::{Dialect, Transaction, Value, params};
+use super::database::{Dialect, Transaction, params};
 use super::purges::{Migration, PurgeUpdate};
 use super::tasks::StoredTask;
 use super::work_queue::{Disposition, Lease, WorkKey, apply_disposition, enqueue, enqueue_submits};
-use super::{Store, StoreError, accept, held, purges, retry_on_conflict, runs, statuses, tasks};
+use super::{
+    Store, StoreError, deliveries, held, purges, retry_on_conflict, runs, statuses, tasks,
+    work_queue,
+};
 use crate::changes::{ChangeKind, FilePath};
 use crate::purge::{PlannedPurge, PurgeState};
 use crate::run::{Base, Run, RunId, StatusState};
@@ -129,14 +132,14 @@ async fn keep_in_order(
     if tx.dialect() == Dialect::Sqlite {
         return Ok(());
     }
-    let mut items = BTreeSet::from([lease.key.text()]);
+    let mut items = BTreeSet::from([lease.key.columns()]);
     for write in writes {
         match write {
             Write::Enqueue(key, _) => {
-                items.insert(key.text());
+                items.insert(key.columns());
             }
             Write::Status(run, _, _) | Write::Waiting(run, _, _) => {
-                items.insert(WorkKey::Status(run.clone()).text());
+                items.insert(WorkKey::Status(run.clone()).columns());
             }
             // A new run's items are nobody else's yet; a run's lanes are only known once it is written.
             Write::NewRun(_)
@@ -154,15 +157,7 @@ async fn keep_in_order(
             | Write::ReleaseHeld { .. } => {}
         }
     }
-    let places: Vec<String> = (1..=items.len()).map(|n| format!("${n}")).collect();
-    let sql = format!(
-        "SELECT id FROM work WHERE id IN ({}) ORDER BY id {}",
-        places.join(", "),
-        tx.dialect().for_update()
-    );
-    tx.query(&sql, items.into_iter().map(Value::from).collect())
-        .await?;
-    Ok(())
+    work_queue::lock(tx, items).await
 }
 
 pub(super) async fn apply(
@@ -171,7 +166,10 @@ pub(super) async fn apply(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     match write {
-        Write::Run(run) => runs::update(tx, run).await,
+        Write::Run(run) => {
+            runs::update(tx, run).await?;
+            work_queue::step_changed(tx, run).await
+        }
         Write::AdoptSuperseded(run) => runs::cover(tx, run).await,
         Write::Changes(run, files) => {
             tx.execute(
@@ -212,7 +210,7 @@ pub(super) async fn apply(
         } => held::let_go(tx, site, commits, *version, *until).await,
         Write::NewRun(run) => {
             runs::insert(tx, run).await?;
-            accept::begin(tx, run, now).await
+            deliveries::begin(tx, run, now).await
         }
     }
 }

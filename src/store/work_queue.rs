@@ -1,40 +1,44 @@
 //! The queue: what is to be done next, and when.
 //!
-//! A work item is claimed under a lease, its step is done, and one commit writes
-//! the outcome (`writes.rs`) and what becomes of the item. A commit whose lease has
-//! passed on changes nothing. A wish for an item that is in hand is remembered: the item
-//! is then due again at once instead of being removed.
+//! A work item is claimed under a lease, its step runs, and one commit writes the outcome (`step_commit.rs`) and what
+//! becomes of the item. A commit whose lease has passed on changes nothing. If work is requested while it is
+//! running, the row counts the request, and the work runs once more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use strum::{EnumString, IntoStaticStr};
 
-use super::database::{Transaction, Value, params};
+use super::database::{Row, Transaction, Value, params, places};
 use super::{Store, StoreError, purge_queue, retry_on_conflict, timestamp};
 use crate::purge::PurgeKind;
-use crate::run::RunId;
+use crate::run::{Run, RunId, Step};
+
+/// Due items that are looked at in one claim, beside those that are running.
+const CANDIDATES: usize = 256;
 
 /// What a work item is about; there is at most one item for each.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WorkKey {
     /// Taking a run one step on.
     Run(RunId),
-    /// Telling the forge how a run stands.
+    /// Reporting to the forge how a run stands.
     Status(RunId),
-    /// Handing an account's planned purges of one kind to its CDN.
+    /// Submitting an account's planned purges of one kind to its CDN.
     Submit {
         /// The account, as its CDN names it.
         account: String,
         /// The kind of purge: each is an action of its own, with a rate of its own.
         kind: PurgeKind,
     },
-    /// Looking whether a site's branch or environment moved without anyone saying so.
+    /// Looking whether a site's branch or environment moved without a delivery.
     Reconcile {
         /// The site.
         site: String,
     },
-    /// Taking away what is older than it is kept for.
+    /// Removing what is older than it is kept for.
     Remove,
     /// Asking a CDN how an account's tasks of one kind stand.
     Follow {
@@ -45,41 +49,100 @@ pub enum WorkKey {
     },
 }
 
-/// The one item that is about nothing in particular.
-const REMOVE: &str = "remove";
+/// The kinds of work, as the database names them.
+#[derive(Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+enum WorkKind {
+    Run,
+    Status,
+    Submit,
+    Follow,
+    Reconcile,
+    Remove,
+}
+
+/// A work item's key, column by column.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct KeyColumns {
+    kind: &'static str,
+    /// A run's id, a site or an account; empty where there is only one item of the kind.
+    subject: String,
+    /// Of submissions and tasks; empty for all else.
+    purge_kind: &'static str,
+}
+
+impl KeyColumns {
+    fn values(&self) -> [Value; 3] {
+        [
+            self.kind.into(),
+            self.subject.as_str().into(),
+            self.purge_kind.into(),
+        ]
+    }
+}
 
 impl WorkKey {
-    pub(super) fn text(&self) -> String {
-        match self {
-            Self::Run(run) => format!("run {run}"),
-            Self::Status(run) => format!("status {run}"),
-            Self::Reconcile { site } => format!("reconcile {site}"),
-            Self::Remove => REMOVE.to_owned(),
-            Self::Submit { account, kind } => format!("submit {} {account}", kind.as_str()),
-            Self::Follow { account, kind } => format!("follow {} {account}", kind.as_str()),
+    pub(super) fn columns(&self) -> KeyColumns {
+        let (kind, subject, purge_kind) = match self {
+            Self::Run(run) => (WorkKind::Run, run.0.as_str(), None),
+            Self::Status(run) => (WorkKind::Status, run.0.as_str(), None),
+            Self::Submit { account, kind } => (WorkKind::Submit, account.as_str(), Some(*kind)),
+            Self::Follow { account, kind } => (WorkKind::Follow, account.as_str(), Some(*kind)),
+            Self::Reconcile { site } => (WorkKind::Reconcile, site.as_str(), None),
+            Self::Remove => (WorkKind::Remove, "", None),
+        };
+        KeyColumns {
+            kind: kind.into(),
+            subject: subject.to_owned(),
+            purge_kind: purge_kind.map_or("", PurgeKind::as_str),
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        if text == REMOVE {
-            return Some(Self::Remove);
-        }
-        let (verb, rest) = text.split_once(' ')?;
-        let lane = || {
-            let (kind, account) = rest.split_once(' ')?;
-            Some((kind.parse().ok()?, account.to_owned()))
-        };
-        match verb {
-            "run" => Some(Self::Run(RunId(rest.to_owned()))),
-            "status" => Some(Self::Status(RunId(rest.to_owned()))),
-            "reconcile" => Some(Self::Reconcile {
-                site: rest.to_owned(),
-            }),
-            "submit" => lane().map(|(kind, account)| Self::Submit { account, kind }),
-            "follow" => lane().map(|(kind, account)| Self::Follow { account, kind }),
-            _ => None,
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let subject = row.text("subject")?;
+        Ok(match row.word("kind")? {
+            WorkKind::Run => Self::Run(RunId(subject)),
+            WorkKind::Status => Self::Status(RunId(subject)),
+            WorkKind::Submit => Self::Submit {
+                account: subject,
+                kind: row.word("purge_kind")?,
+            },
+            WorkKind::Follow => Self::Follow {
+                account: subject,
+                kind: row.word("purge_kind")?,
+            },
+            WorkKind::Reconcile => Self::Reconcile { site: subject },
+            WorkKind::Remove => Self::Remove,
+        })
+    }
+
+    /// What shares the work with others fairly: a site, or an account.
+    fn site(&self) -> Option<&str> {
+        match self {
+            // The run knows its site.
+            Self::Run(_) | Self::Status(_) => None,
+            Self::Submit { account, .. } | Self::Follow { account, .. } => Some(account),
+            Self::Reconcile { site } => Some(site),
+            Self::Remove => Some(""),
         }
     }
+
+    /// What the number of running steps is limited by, where it does not depend on a run: an account has few items at most.
+    fn concurrency_key(&self) -> Option<&'static str> {
+        match self {
+            Self::Reconcile { .. } => Some("reconcile"),
+            Self::Run(_)
+            | Self::Status(_)
+            | Self::Submit { .. }
+            | Self::Follow { .. }
+            | Self::Remove => None,
+        }
+    }
+}
+
+/// What the number of steps that ask a forge is limited by.
+fn forge_key(forge: &str) -> String {
+    format!("forge {forge}")
 }
 
 /// The right to do one step, for a while.
@@ -87,7 +150,8 @@ impl WorkKey {
 pub struct Lease {
     pub(super) key: WorkKey,
     token: String,
-    wishes: i64,
+    /// Requests for the item that the step answers.
+    requests: i64,
 }
 
 /// A work item that was claimed.
@@ -95,11 +159,11 @@ pub struct Lease {
 pub struct Work {
     /// What it is about.
     pub key: WorkKey,
-    /// Since when it was to be done.
+    /// Since when it has been due.
     pub due_at: Timestamp,
     /// How often in a row it has failed.
     pub attempts: i64,
-    /// What it waits in one line with: only so many with one key run at once. None for what is not limited.
+    /// Only so many steps with one key run at once. None: not limited.
     pub concurrency_key: Option<String>,
     /// The right to do it.
     pub lease: Lease,
@@ -109,45 +173,28 @@ pub struct Work {
 #[derive(Clone, Debug)]
 pub struct ClaimLimits {
     /// Items in all.
-    pub most: usize,
-    /// Items of one concurrency_key, those in hand included.
-    pub of_crowd: usize,
-    /// Items in hand, by concurrency_key.
-    pub in_hand: BTreeMap<String, usize>,
+    pub total: usize,
+    /// Items of one concurrency key, those that are running included.
+    pub per_key: usize,
+    /// Items that are running, by concurrency key.
+    pub running: BTreeMap<String, usize>,
 }
 
 impl From<usize> for ClaimLimits {
-    /// ClaimLimits for so many of whatever crowds.
-    fn from(most: usize) -> Self {
+    /// So many items, whatever their concurrency keys.
+    fn from(total: usize) -> Self {
         Self {
-            most,
-            of_crowd: usize::MAX,
-            in_hand: BTreeMap::new(),
+            total,
+            per_key: usize::MAX,
+            running: BTreeMap::new(),
         }
     }
 }
 
-/// The run that a work item is about, or null.
-const RUN_OF_WORK: &str = "CASE
-    WHEN work.id LIKE 'run %' THEN substr(work.id, 5)
-    WHEN work.id LIKE 'status %' THEN substr(work.id, 8) END";
-
-/// A work item's concurrency_key: what asks one forge is one, and so are the looks at sites. A run
-/// that waits for its purges asks nobody, and a CDN's account has a handful of items at most.
-const CROWD: &str = "CASE
-    WHEN work.id LIKE 'reconcile %' THEN 'reconcile'
-    WHEN work.id LIKE 'run %' AND runs.step <> 'changes' THEN NULL
-    ELSE 'forge ' || runs.forge END";
-
-/// When a work item can be claimed.
-const DUE: &str = "CASE
-    WHEN work.lease IS NULL OR work.lease_until < work.due_at THEN work.due_at
-    ELSE work.lease_until END";
-
 /// What becomes of a work item when its step is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// The step goes on; the lease is kept, and what failed before counts no more.
+    /// The step goes on; the lease is kept, and earlier failures count no more.
     Continue,
     /// There is nothing more to do for now.
     Complete,
@@ -160,87 +207,122 @@ pub enum Disposition {
     },
 }
 
+/// A due item that may be claimed.
+struct Candidate {
+    key: KeyColumns,
+    site: String,
+    concurrency_key: Option<String>,
+    due_at: i64,
+}
+
+/// Which of the candidates to claim: the oldest of each site before the second of any, as far as the limits reach.
+/// Candidates come oldest first, and so does the answer within each turn.
+fn fair_selection(candidates: Vec<Candidate>, limits: &ClaimLimits) -> Vec<Candidate> {
+    let mut turns: HashMap<String, usize> = HashMap::new();
+    let mut in_turns: Vec<(usize, Candidate)> = candidates
+        .into_iter()
+        .map(|candidate| {
+            let turn = turns.entry(candidate.site.clone()).or_default();
+            *turn += 1;
+            (*turn, candidate)
+        })
+        .collect();
+    in_turns.sort_by(|(turn, one), (other_turn, other)| {
+        (turn, one.due_at, &one.key).cmp(&(other_turn, other.due_at, &other.key))
+    });
+    let mut running = limits.running.clone();
+    let mut selected = Vec::new();
+    for (_, candidate) in in_turns {
+        if selected.len() >= limits.total {
+            break;
+        }
+        if let Some(key) = &candidate.concurrency_key {
+            let running = running.entry(key.clone()).or_default();
+            if *running >= limits.per_key {
+                continue;
+            }
+            *running += 1;
+        }
+        selected.push(candidate);
+    }
+    selected
+}
+
+/// The oldest items that are due at `$1`, whether they run or not.
+const DUE: &str = "SELECT kind, subject, purge_kind, site, concurrency_key, due_at, lease_until
+    FROM work WHERE due_at <= $1 ORDER BY due_at, kind, subject, purge_kind LIMIT $2";
+
+/// The oldest items of each site that are due at `$1`: at most `$2` a site. Goes from one site to the next by the index, past
+/// whatever else they have.
+const DUE_BY_SITE: &str = "WITH RECURSIVE sites (site) AS (
+        SELECT MIN(site) FROM work
+        UNION ALL
+        SELECT (SELECT MIN(site) FROM work WHERE work.site > sites.site)
+        FROM sites WHERE sites.site IS NOT NULL)
+    SELECT kind, subject, purge_kind, work.site AS site, concurrency_key, due_at, lease_until
+    FROM sites JOIN work ON (work.kind, work.subject, work.purge_kind) IN (
+        SELECT kind, subject, purge_kind FROM work AS of_site
+        WHERE of_site.site = sites.site AND of_site.due_at <= $1
+        ORDER BY of_site.due_at LIMIT $2)
+    ORDER BY due_at, kind, subject, purge_kind";
+
+/// Items of one site that are looked at where there are more due than [`CANDIDATES`].
+const CANDIDATES_PER_SITE: i64 = 16;
+
 impl Store {
-    /// Claims work that is due at `now`, until `now + lease`, as far as there is room: the
+    /// Claims work that is due at `now`, until `now + lease`, as far as the limits reach: the
     /// oldest of each site before the second of any, so that a site with much to do holds up no other.
-    /// Work that is no run's or status' is a site of its own. What is claimed comes oldest first.
+    /// What is claimed comes oldest first.
     pub async fn claim(
         &self,
         now: Timestamp,
         lease: Duration,
         token: &str,
-        room: impl Into<ClaimLimits>,
+        limits: impl Into<ClaimLimits>,
     ) -> Result<Vec<Work>, StoreError> {
         // Most looks find nothing: they are to write nothing, and to wait for no lock.
         if self.next_due(&[]).await?.is_none_or(|due| due > now) {
             return Ok(Vec::new());
         }
-        let room = room.into();
+        let limits = limits.into();
         let mut tx = self.database.begin().await?;
-        let until = now.as_millisecond() + i64::try_from(lease.as_millis()).unwrap_or(i64::MAX / 2);
-        let mut params = params![
-            token,
-            until,
-            now.as_millisecond(),
-            whole(room.most),
-            whole(room.of_crowd)
-        ];
-        let mut left = String::from("$5");
-        for (concurrency_key, in_hand) in &room.in_hand {
-            params.push(concurrency_key.into());
-            params.push(whole(room.of_crowd.saturating_sub(*in_hand)).into());
-            left = format!(
-                "CASE WHEN concurrency_key = ${} THEN ${} ELSE {left} END",
-                params.len() - 1,
-                params.len()
-            );
+        let selected = fair_selection(candidates(&mut *tx, now).await?, &limits);
+        if selected.is_empty() {
+            return Ok(Vec::new());
         }
-        let rows = tx
-            .query(
-                &format!(
-                    // MATERIALIZED: PostgreSQL may look more than once for what is only a
-                    // subquery, skip what it has just locked, and claim more than the limit.
-                    "WITH free AS (
-                         SELECT work.id, work.due_at, {CROWD} AS concurrency_key, ROW_NUMBER() OVER (
-                             PARTITION BY COALESCE(runs.site, work.id)
-                             ORDER BY work.due_at, work.id) AS turn
-                         FROM work LEFT JOIN runs ON runs.id = {RUN_OF_WORK}
-                         WHERE work.due_at <= $3
-                             AND (work.lease IS NULL OR work.lease_until <= $3)),
-                     lined_up AS (
-                         SELECT id, concurrency_key, turn, ROW_NUMBER() OVER (
-                             PARTITION BY concurrency_key ORDER BY turn, due_at, id) AS place
-                         FROM free),
-                     due AS MATERIALIZED (
-                         SELECT work.id FROM work JOIN lined_up ON lined_up.id = work.id
-                         WHERE work.due_at <= $3
-                             AND (work.lease IS NULL OR work.lease_until <= $3)
-                             AND (concurrency_key IS NULL OR place <= {left})
-                         ORDER BY lined_up.turn, work.due_at
-                         LIMIT $4
-                         {})
-                     UPDATE work SET lease = $1, lease_until = $2
-                     WHERE id IN (SELECT id FROM due)
-                     RETURNING id, due_at, attempts, wishes, (
-                         SELECT {CROWD} FROM (SELECT 1) AS one
-                         LEFT JOIN runs ON runs.id = {RUN_OF_WORK}) AS concurrency_key",
-                    self.database.dialect().skip_locked()
-                ),
-                params,
-            )
-            .await?;
+        let until = later(now, lease);
+        let mut values = params![token, until, now.as_millisecond()];
+        let mut keys = Vec::with_capacity(selected.len());
+        for candidate in &selected {
+            keys.push(format!("({})", places(values.len(), 3)));
+            values.extend(candidate.key.values());
+        }
+        let sql = format!(
+            "UPDATE work SET lease = $1, lease_until = $2
+             WHERE (kind, subject, purge_kind) IN (
+                 SELECT kind, subject, purge_kind FROM work
+                 WHERE (kind, subject, purge_kind) IN (VALUES {})
+                     AND due_at <= $3 AND (lease IS NULL OR lease_until <= $3)
+                 ORDER BY kind, subject, purge_kind {})
+             RETURNING kind, subject, purge_kind, due_at, attempts, requests, concurrency_key",
+            keys.join(", "),
+            tx.dialect().skip_locked()
+        );
+        let rows = tx.query(&sql, values).await?;
         let mut works = Vec::with_capacity(rows.len());
-        for row in rows {
-            let id = row.text("id")?;
-            let Some(key) = WorkKey::parse(&id) else {
-                // Another version's, or damaged: it must not stop the rest.
-                tracing::error!("the work {id:?} is of no kind that is known here");
-                continue;
+        for row in &rows {
+            let key = match WorkKey::read(row) {
+                Ok(key) => key,
+                Err(error) => {
+                    // Another version's, or damaged: it must not stop the rest.
+                    tracing::error!("a work item cannot be read: {error}");
+                    continue;
+                }
             };
             let lease = Lease {
                 key: key.clone(),
                 token: token.to_owned(),
-                wishes: row.int("wishes")?,
+                requests: row.int("requests")?,
             };
             works.push(Work {
                 key,
@@ -250,8 +332,9 @@ impl Store {
                 lease,
             });
         }
-        tx.commit().await?;
-        works.sort_by_key(|work| work.due_at);
+        // A claim that is lost in a crash leaves the work to whoever comes next.
+        tx.commit_soon().await?;
+        works.sort_by(|one, other| (one.due_at, &one.key).cmp(&(other.due_at, &other.key)));
         Ok(works)
     }
 
@@ -271,27 +354,43 @@ impl Store {
         self.database.notified().await
     }
 
-    /// When the next work is due, leased work when its lease ends. What is of one of
-    /// the `full` crowds is left out: there will be room for it when a step of it is over.
+    /// When the next work is due, leased work when its lease ends. What has one of
+    /// the `full` concurrency keys is left out: there will be room for it when a step of it is over. Where
+    /// nothing else is among the oldest items, none.
     pub async fn next_due(&self, full: &[String]) -> Result<Option<Timestamp>, StoreError> {
-        let rows = if full.is_empty() {
-            self.database
-                .read(&format!("SELECT MIN({DUE}) AS due FROM work"), Vec::new())
-                .await?
-        } else {
-            let places: Vec<String> = (1..=full.len()).map(|n| format!("${n}")).collect();
-            let sql = format!(
-                "SELECT MIN({DUE}) AS due
-                 FROM work LEFT JOIN runs ON runs.id = {RUN_OF_WORK}
-                 WHERE COALESCE({CROWD}, '') NOT IN ({})",
-                places.join(", ")
-            );
-            let full = full.iter().map(Value::from).collect();
-            self.database.read(&sql, full).await?
-        };
-        match rows.first() {
-            Some(row) => row.maybe_int("due")?.map(timestamp).transpose(),
-            None => Ok(None),
+        let limit = if full.is_empty() { 1 } else { CANDIDATES };
+        let mut limit = whole(limit);
+        // Items that are running are due before all others: past them, where they are many.
+        loop {
+            let rows = self
+                .database
+                .read(
+                    "SELECT due_at, concurrency_key, lease_until FROM work ORDER BY due_at LIMIT $1",
+                    params![limit],
+                )
+                .await?;
+            let mut next: Option<i64> = None;
+            let mut is_free_found = false;
+            for row in &rows {
+                if let Some(key) = row.maybe_text("concurrency_key")?
+                    && full.contains(&key)
+                {
+                    continue;
+                }
+                let due = row.int("due_at")?;
+                let leased = row.maybe_int("lease_until")?;
+                let due = leased.map_or(due, |until| until.max(due));
+                next = Some(next.map_or(due, |next| next.min(due)));
+                if leased.is_none() {
+                    is_free_found = true;
+                    break;
+                }
+            }
+            let is_all = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
+            if is_free_found || is_all || limit > whole(CANDIDATES) * 4 {
+                return next.map(timestamp).transpose();
+            }
+            limit = limit.saturating_mul(16);
         }
     }
 
@@ -303,20 +402,26 @@ impl Store {
         length: Duration,
     ) -> Result<bool, StoreError> {
         let mut tx = self.database.begin().await?;
-        let until =
-            now.as_millisecond() + i64::try_from(length.as_millis()).unwrap_or(i64::MAX / 2);
+        let [kind, subject, purge_kind] = lease.key.columns().values();
         let held = tx
             .execute(
-                "UPDATE work SET lease_until = $3 WHERE id = $1 AND lease = $2",
-                params![lease.key.text(), &lease.token, until],
+                "UPDATE work SET lease_until = $5
+                 WHERE kind = $1 AND subject = $2 AND purge_kind = $3 AND lease = $4",
+                vec![
+                    kind,
+                    subject,
+                    purge_kind,
+                    lease.token.as_str().into(),
+                    later(now, length).into(),
+                ],
             )
             .await?;
-        tx.commit().await?;
+        tx.commit_soon().await?;
         Ok(held > 0)
     }
 
-    /// Brings work and pauses that are not due yet at `now` forward, by so much and to `latest` at the
-    /// latest: for after a clock was set back by which they were put off. What is early does no harm.
+    /// Brings work and open circuits that are not due yet at `now` forward, by so much and to `latest` at the
+    /// latest: for after a clock was set back by which they were postponed. What is early does no harm.
     pub async fn bring_forward(
         &self,
         now: Timestamp,
@@ -355,29 +460,35 @@ impl Store {
     }
 }
 
-/// Does with the work item what `after` says. False if the lease has passed on.
+/// Does with the work item what its step asked for. False if the lease has passed on.
 pub(super) async fn apply_disposition(
     tx: &mut dyn Transaction,
     lease: &Lease,
-    after: Disposition,
+    disposition: Disposition,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let id = lease.key.text();
-    let (due_at, attempts) = match after {
+    let mut values = Vec::from(lease.key.columns().values());
+    values.push(lease.token.as_str().into());
+    let (due_at, attempts) = match disposition {
         Disposition::Continue => {
             let held = tx
                 .execute(
-                    "UPDATE work SET attempts = 0 WHERE id = $1 AND lease = $2",
-                    params![id, &lease.token],
+                    "UPDATE work SET attempts = 0
+                     WHERE kind = $1 AND subject = $2 AND purge_kind = $3 AND lease = $4",
+                    values,
                 )
                 .await?;
             return Ok(held > 0);
         }
         Disposition::Complete => {
+            let mut values = values.clone();
+            values.push(lease.requests.into());
             let removed = tx
                 .execute(
-                    "DELETE FROM work WHERE id = $1 AND lease = $2 AND wishes = $3",
-                    params![&id, &lease.token, lease.wishes],
+                    "DELETE FROM work
+                     WHERE kind = $1 AND subject = $2 AND purge_kind = $3 AND lease = $4
+                         AND requests = $5",
+                    values,
                 )
                 .await?;
             if removed > 0 {
@@ -387,20 +498,20 @@ pub(super) async fn apply_disposition(
         }
         Disposition::Reschedule { at, attempts } => (at, attempts),
     };
-    // Wished for in the meantime: due now, unless it has to wait after a failure.
+    let due_at = due_at.as_millisecond();
+    values.extend(params![
+        lease.requests,
+        attempts,
+        due_at,
+        now.as_millisecond().min(due_at)
+    ]);
+    // Requested in the meantime: due now, unless it has to wait after a failure.
     let held = tx
         .execute(
-            "UPDATE work SET lease = NULL, lease_until = NULL, attempts = $4,
-                 due_at = CASE WHEN wishes = $3 OR $4 > 0 THEN $5 ELSE $6 END
-             WHERE id = $1 AND lease = $2",
-            params![
-                id,
-                &lease.token,
-                lease.wishes,
-                attempts,
-                due_at.as_millisecond(),
-                now.as_millisecond().min(due_at.as_millisecond())
-            ],
+            "UPDATE work SET lease = NULL, lease_until = NULL, attempts = $6,
+                 due_at = CASE WHEN requests = $5 OR $6 > 0 THEN $7 ELSE $8 END
+             WHERE kind = $1 AND subject = $2 AND purge_kind = $3 AND lease = $4",
+            values,
         )
         .await?;
     Ok(held > 0)
@@ -413,19 +524,76 @@ pub(super) async fn enqueue(
     key: &WorkKey,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    tx.execute(
-        "INSERT INTO work (id, due_at, attempts, wishes) VALUES ($1, $2, 0, 1)
-         ON CONFLICT (id) DO UPDATE SET
+    let mut values = Vec::from(key.columns().values());
+    values.push(at.as_millisecond().into());
+    let row = match (key, key.site()) {
+        // Only its first step asks the forge; a run that waits for its purges asks nobody.
+        (WorkKey::Run(_), _) => {
+            "SELECT $1, id, $3, site, CASE WHEN step = 'changes' THEN 'forge ' || forge END, $4, 0, 1
+             FROM runs WHERE id = $2"
+        }
+        (WorkKey::Status(_), _) => {
+            "SELECT $1, id, $3, site, 'forge ' || forge, $4, 0, 1 FROM runs WHERE id = $2"
+        }
+        (_, site) => {
+            values.extend(params![site.unwrap_or_default(), key.concurrency_key()]);
+            "VALUES ($1, $2, $3, $5, $6, $4, 0, 1)"
+        }
+    };
+    // WHERE TRUE: else SQLite takes ON CONFLICT for a join's ON.
+    let sql = format!(
+        "INSERT INTO work (kind, subject, purge_kind, site, concurrency_key, due_at, attempts, requests)
+         {row}
+         ON CONFLICT (kind, subject, purge_kind) DO UPDATE SET
+             concurrency_key = excluded.concurrency_key,
              due_at = CASE WHEN work.attempts > 0 OR work.due_at < excluded.due_at
                  THEN work.due_at ELSE excluded.due_at END,
-             wishes = work.wishes + 1",
-        params![key.text(), at.as_millisecond()],
-    )
-    .await?;
+             requests = work.requests + 1"
+    );
+    tx.execute(&sql, values).await?;
     Ok(())
 }
 
-/// Asks for a look at every line in which a run has something planned.
+/// A row of the queue for each new run's first step, or for its status.
+pub(super) fn new_rows(run: &Run, now: Timestamp) -> [Vec<Value>; 2] {
+    let row = |key: WorkKey| {
+        let mut values = Vec::from(key.columns().values());
+        values.extend(params![
+            &run.site,
+            forge_key(&run.forge),
+            now.as_millisecond(),
+            0,
+            1
+        ]);
+        values
+    };
+    [
+        row(WorkKey::Run(run.id.clone())),
+        row(WorkKey::Status(run.id.clone())),
+    ]
+}
+
+/// Inserts rows of new runs, which nobody else has asked for yet.
+pub(super) const INSERT: &str = "INSERT INTO work (kind, subject, purge_kind, site, concurrency_key, due_at, attempts, requests)";
+
+/// Lifts the limit from a run that asks its forge nothing any more.
+pub(super) async fn step_changed(tx: &mut dyn Transaction, run: &Run) -> Result<(), StoreError> {
+    match run.step {
+        Step::Changes | Step::Ended => Ok(()),
+        Step::Purging => {
+            let values = WorkKey::Run(run.id.clone()).columns().values();
+            tx.execute(
+                "UPDATE work SET concurrency_key = NULL
+                 WHERE kind = $1 AND subject = $2 AND purge_kind = $3",
+                values.into(),
+            )
+            .await?;
+            Ok(())
+        }
+    }
+}
+
+/// Asks for a look at every queue in which a run has something planned.
 pub(super) async fn enqueue_submits(
     tx: &mut dyn Transaction,
     run: &RunId,
@@ -437,7 +605,120 @@ pub(super) async fn enqueue_submits(
     Ok(())
 }
 
+/// Locks the rows of items, in one order for all: two commits that enqueue each other's would wait for each other otherwise.
+pub(super) async fn lock(
+    tx: &mut dyn Transaction,
+    keys: std::collections::BTreeSet<KeyColumns>,
+) -> Result<(), StoreError> {
+    let mut values = Vec::with_capacity(keys.len() * 3);
+    let mut listed = Vec::with_capacity(keys.len());
+    for key in keys {
+        listed.push(format!("({})", places(values.len(), 3)));
+        values.extend(key.values());
+    }
+    let sql = format!(
+        "SELECT kind FROM work WHERE (kind, subject, purge_kind) IN (VALUES {})
+         ORDER BY kind, subject, purge_kind {}",
+        listed.join(", "),
+        tx.dialect().for_update()
+    );
+    tx.query(&sql, values).await?;
+    Ok(())
+}
+
+/// What is due at `now` and may be claimed, oldest first.
+async fn candidates(
+    tx: &mut dyn Transaction,
+    now: Timestamp,
+) -> Result<Vec<Candidate>, StoreError> {
+    let now = now.as_millisecond();
+    let mut rows = tx.query(DUE, params![now, whole(CANDIDATES)]).await?;
+    if rows.len() >= CANDIDATES {
+        rows = tx
+            .query(DUE_BY_SITE, params![now, CANDIDATES_PER_SITE])
+            .await?;
+    }
+    let mut candidates = Vec::with_capacity(rows.len());
+    for row in &rows {
+        if row
+            .maybe_int("lease_until")?
+            .is_some_and(|until| until > now)
+        {
+            continue;
+        }
+        let Ok(kind) = WorkKind::from_str(&row.text("kind")?) else {
+            continue;
+        };
+        let purge_kind = row.text("purge_kind")?;
+        candidates.push(Candidate {
+            key: KeyColumns {
+                kind: kind.into(),
+                subject: row.text("subject")?,
+                purge_kind: PurgeKind::from_str(&purge_kind).map_or("", PurgeKind::as_str),
+            },
+            site: row.text("site")?,
+            concurrency_key: row.maybe_text("concurrency_key")?,
+            due_at: row.int("due_at")?,
+        });
+    }
+    Ok(candidates)
+}
+
+/// A time so much after another, as it is stored.
+fn later(now: Timestamp, length: Duration) -> i64 {
+    now.as_millisecond() + i64::try_from(length.as_millis()).unwrap_or(i64::MAX / 2)
+}
+
 /// A count as the databases take it.
 fn whole(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(site: &str, key: Option<&str>, due_at: i64) -> Candidate {
+        let run = RunId(format!("{site} {due_at}"));
+        Candidate {
+            key: WorkKey::Run(run).columns(),
+            site: site.to_owned(),
+            concurrency_key: key.map(str::to_owned),
+            due_at,
+        }
+    }
+
+    fn selected(candidates: Vec<Candidate>, limits: &ClaimLimits) -> Vec<String> {
+        let selected = fair_selection(candidates, limits);
+        selected.into_iter().map(|one| one.key.subject).collect()
+    }
+
+    #[test]
+    fn the_oldest_of_each_site_comes_before_the_second_of_any() {
+        let due = vec![
+            candidate("busy", None, 1),
+            candidate("busy", None, 2),
+            candidate("busy", None, 3),
+            candidate("calm", None, 4),
+        ];
+
+        assert_eq!(selected(due, &3.into()), ["busy 1", "calm 4", "busy 2"]);
+    }
+
+    #[test]
+    fn a_concurrency_key_leaves_room_for_what_has_another() {
+        let due = vec![
+            candidate("a", Some("forge one"), 1),
+            candidate("b", Some("forge one"), 2),
+            candidate("c", Some("forge two"), 3),
+            candidate("d", None, 4),
+        ];
+        let limits = ClaimLimits {
+            total: 9,
+            per_key: 2,
+            running: BTreeMap::from([("forge one".to_owned(), 1)]),
+        };
+
+        assert_eq!(selected(due, &limits), ["a 1", "c 3", "d 4"]);
+    }
 }

@@ -101,7 +101,7 @@ async fn a_meaning_counts_only_against_the_newest_delivery_of_its_stream(opened:
     let redelivered = accept(store, delivery(4, "f-1", "A to B")).await;
     assert!(matches!(redelivered, Accepted::Duplicate { delivery, .. } if delivery == "D0001"));
     let elsewhere = NewDelivery {
-        stream: "acme/other".to_owned(),
+        ordering_key: "acme/other".to_owned(),
         ..delivery(5, "f-5", "A to B")
     };
     assert_eq!(accept(store, elsewhere).await, Accepted::New);

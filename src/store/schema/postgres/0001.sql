@@ -6,11 +6,12 @@ CREATE TABLE deliveries (
     forge          TEXT NOT NULL,
     forge_delivery TEXT,
     event          TEXT NOT NULL,
-    -- Repository and ref: what the delivery is about.
-    stream         TEXT NOT NULL,
-    -- What it says about it: the same twice is the same push.
-    meaning        TEXT NOT NULL,
+    -- Repository and ref: deliveries of one key are in order.
+    ordering_key   TEXT NOT NULL,
+    -- What it says about them: the same twice is the same push.
+    dedup_key      TEXT NOT NULL,
     content_type   TEXT NOT NULL,
+    -- Compressed: its size as four bytes (little-endian), and an LZ4 block.
     body           BYTEA NOT NULL,
     -- How it reached purgehook: as a 'webhook', whose signature fitted the body, or out of the
     -- forge's own 'log', over an authenticated connection.
@@ -18,7 +19,7 @@ CREATE TABLE deliveries (
     received_at    BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX deliveries_by_forge_id ON deliveries (forge, forge_delivery);
-CREATE INDEX deliveries_by_stream ON deliveries (forge, stream, id);
+CREATE INDEX deliveries_by_order ON deliveries (forge, ordering_key, id);
 
 CREATE TABLE runs (
     id         TEXT PRIMARY KEY,
@@ -51,8 +52,8 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_site ON runs (site, id);
 CREATE INDEX runs_by_state ON runs (state, id);
 CREATE INDEX runs_by_commit ON runs (commit_id, id);
-CREATE INDEX runs_by_delivery ON runs (delivery);
-CREATE INDEX runs_by_cover ON runs (covered_by);
+CREATE INDEX runs_by_delivery ON runs (delivery) WHERE delivery IS NOT NULL;
+CREATE INDEX runs_by_cover ON runs (covered_by) WHERE covered_by IS NOT NULL;
 CREATE INDEX runs_by_ref ON runs (site, git_ref, id);
 -- What is over, by when it ended: what is old enough is found without a look at the rest.
 CREATE INDEX runs_by_end ON runs (ended_at) WHERE ended_at IS NOT NULL;
@@ -138,15 +139,27 @@ CREATE TABLE statuses (
 
 -- What is to be done next, and when. One row a subject; the row's life is the queue.
 CREATE TABLE work (
-    id          TEXT PRIMARY KEY,
-    due_at      BIGINT NOT NULL,
-    attempts    BIGINT NOT NULL,
-    -- Counts the times someone asked for it, so that a wish made while it is in hand is not lost.
-    wishes      BIGINT NOT NULL,
-    lease       TEXT,
-    lease_until BIGINT
+    -- run, status, submit, follow, reconcile, remove
+    kind            TEXT NOT NULL,
+    -- A run's id, an account or a site; empty where there is only one row of the kind.
+    subject         TEXT NOT NULL,
+    -- Of submit and follow: each kind of purge is an action of its own.
+    purge_kind      TEXT NOT NULL,
+    -- What shares the work fairly: a site, or an account.
+    site            TEXT NOT NULL,
+    -- Only so many rows with one key are worked on at once; null: not limited.
+    concurrency_key TEXT,
+    due_at          BIGINT NOT NULL,
+    attempts        BIGINT NOT NULL,
+    -- Counts the times it was asked for, so that a request while it is running is not lost.
+    requests        BIGINT NOT NULL,
+    lease           TEXT,
+    lease_until     BIGINT,
+    PRIMARY KEY (kind, subject, purge_kind)
 );
+-- Not partial: a lease that comes and goes touches no index. Those that run are few.
 CREATE INDEX work_by_due ON work (due_at);
+CREATE INDEX work_by_site ON work (site, due_at);
 
 -- Upstreams (accounts with CDNs, forges) that have not answered since: one row while it lasts.
 CREATE TABLE outages (

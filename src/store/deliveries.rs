@@ -1,13 +1,13 @@
 //! Taking in deliveries: the delivery, its runs and their first work, in one transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use strum::{EnumString, IntoStaticStr};
 
-use super::database::{Row, Transaction, params};
+use super::database::{Row, Transaction, insert_rows, params, places};
 use super::step_commit::{self, Write};
 use super::work_queue::{self, WorkKey};
 use super::{Store, StoreError, Value, retry_on_conflict, runs, statuses, timestamp};
@@ -48,9 +48,9 @@ pub struct NewDelivery {
     /// The event's name as the forge has it.
     pub event: String,
     /// What it is about: repository and ref.
-    pub stream: String,
+    pub ordering_key: String,
     /// What it says about it.
-    pub meaning: String,
+    pub dedup_key: String,
     /// The body's content type, without parameters.
     pub content_type: String,
     /// The body as it came.
@@ -108,22 +108,33 @@ pub enum Accepted {
 impl Store {
     /// Takes in deliveries, all in one commit: they are on disk when this returns.
     pub async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Accepted>, StoreError> {
-        retry_on_conflict(|| self.accept_at_once(deliveries)).await
+        // Before anybody waits for the transaction.
+        let bodies: Vec<Bytes> = deliveries.iter().map(|new| packed(&new.body)).collect();
+        retry_on_conflict(|| self.accept_at_once(deliveries, &bodies)).await
     }
 
     async fn accept_at_once(
         &self,
         deliveries: &[NewDelivery],
+        bodies: &[Bytes],
     ) -> Result<Vec<Accepted>, StoreError> {
         let mut tx = self.database.begin().await?;
-        // What is known already decides what becomes of a delivery: replicas that get the same one take turns.
-        let streams = deliveries
+        // What is known already decides what becomes of a delivery: replicas that get the same one wait for each other.
+        let ordered = deliveries
             .iter()
-            .map(|new| format!("{} {}", new.forge, new.stream));
-        tx.advisory_lock(streams.collect()).await?;
+            .map(|new| format!("{} {}", new.forge, new.ordering_key));
+        tx.advisory_lock(ordered.collect()).await?;
+        let is_new = news(&mut *tx, deliveries).await?;
+        let all = || deliveries.iter().zip(bodies).zip(&is_new);
+        let news = all().filter(|(_, is_new)| **is_new).map(|(new, _)| new);
+        insert(&mut *tx, news).await?;
         let mut outcomes = Vec::with_capacity(deliveries.len());
-        for delivery in deliveries {
-            outcomes.push(accept_one(&mut *tx, delivery).await?);
+        for ((new, body), is_new) in all() {
+            outcomes.push(if *is_new {
+                Accepted::New
+            } else {
+                accept_one(&mut *tx, new, body).await?
+            });
         }
         tx.commit().await?;
         Ok(outcomes)
@@ -145,7 +156,7 @@ impl Store {
                     forge_delivery: row.maybe_text("forge_delivery")?,
                     event: row.text("event")?,
                     content_type: row.text("content_type")?,
-                    body: row.bytes("body")?,
+                    body: unpacked(&row.bytes("body")?)?,
                     source: row.word("source")?,
                     received_at: timestamp(row.int("received_at")?)?,
                 })
@@ -161,11 +172,10 @@ impl Store {
     ) -> Result<BTreeSet<String>, StoreError> {
         let mut known = BTreeSet::new();
         for some in ids.chunks(IDS_AT_ONCE) {
-            let places: Vec<String> = (2..some.len() + 2).map(|n| format!("${n}")).collect();
             let sql = format!(
                 "SELECT forge_delivery FROM deliveries
                  WHERE forge = $1 AND forge_delivery IN ({})",
-                places.join(", ")
+                places(1, some.len())
             );
             let values = std::iter::once(forge).chain(some.iter().copied());
             let values = values.map(|text| Value::from(text.to_owned())).collect();
@@ -216,7 +226,11 @@ impl Store {
     }
 }
 
-async fn accept_one(tx: &mut dyn Transaction, new: &NewDelivery) -> Result<Accepted, StoreError> {
+async fn accept_one(
+    tx: &mut dyn Transaction,
+    new: &NewDelivery,
+    body: &Bytes,
+) -> Result<Accepted, StoreError> {
     if let Some(first) = seen_before(tx, new).await? {
         let known = runs::of_delivery(tx, &first).await?;
         let ids = known.iter().map(|run| run.id.clone()).collect();
@@ -248,29 +262,177 @@ async fn accept_one(tx: &mut dyn Transaction, new: &NewDelivery) -> Result<Accep
         });
     }
 
-    tx.execute(
-        "INSERT INTO deliveries
-             (id, forge, forge_delivery, event, stream, meaning, content_type, body, source, received_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        params![
+    insert(tx, std::iter::once((new, body))).await?;
+    Ok(Accepted::New)
+}
+
+/// Which deliveries nobody has seen before, as far as two looks at all of them tell; the others are looked at one by one.
+async fn news(
+    tx: &mut dyn Transaction,
+    deliveries: &[NewDelivery],
+) -> Result<Vec<bool>, StoreError> {
+    let mut seen = HashSet::new();
+    let mut newest = HashMap::new();
+    let forges: BTreeSet<&str> = deliveries.iter().map(|new| new.forge.as_str()).collect();
+    for forge in forges {
+        let of_forge = || deliveries.iter().filter(|new| new.forge == forge);
+        let ids: Vec<&str> = of_forge()
+            .filter_map(|new| new.forge_delivery.as_deref())
+            .collect();
+        for id in known_ids(tx, forge, &ids).await? {
+            seen.insert((forge, id));
+        }
+        let keys: BTreeSet<&str> = of_forge().map(|new| new.ordering_key.as_str()).collect();
+        for (key, said) in newest_of(tx, forge, keys).await? {
+            newest.insert((forge, key), said);
+        }
+    }
+    let mut is_new = Vec::with_capacity(deliveries.len());
+    for new in deliveries {
+        let key = (new.forge.as_str(), new.ordering_key.clone());
+        let is_known = new.forge_delivery.as_ref().is_some_and(|id| {
+            // Of two in one group, the second is looked at when the first is there.
+            !seen.insert((new.forge.as_str(), id.clone()))
+        });
+        let is_said = newest
+            .get(&key)
+            .is_some_and(|said| said.dedup_key == new.dedup_key && said.is_young(new));
+        let is_news = match new.source {
+            Source::Webhook => !is_known && !is_said,
+            // What matters to it is what came at its time.
+            Source::Log => false,
+        };
+        if is_news {
+            let said = Said {
+                dedup_key: new.dedup_key.clone(),
+                received_at: new.received_at,
+            };
+            newest.insert(key, said);
+        }
+        is_new.push(is_news);
+    }
+    Ok(is_new)
+}
+
+/// What a delivery said, and when.
+struct Said {
+    dedup_key: String,
+    received_at: Timestamp,
+}
+
+impl Said {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            dedup_key: row.text("dedup_key")?,
+            received_at: timestamp(row.int("received_at")?)?,
+        })
+    }
+
+    /// Whether a delivery that says the same now is the same once more.
+    fn is_young(&self, new: &NewDelivery) -> bool {
+        new.received_at < self.received_at + DUPLICATE_WINDOW
+    }
+}
+
+/// Which of a forge's delivery ids are known.
+async fn known_ids(
+    tx: &mut dyn Transaction,
+    forge: &str,
+    ids: &[&str],
+) -> Result<Vec<String>, StoreError> {
+    let mut known = Vec::new();
+    for some in ids.chunks(IDS_AT_ONCE) {
+        let mut values = params![forge];
+        values.extend(some.iter().copied().map(Value::from));
+        let sql = format!(
+            "SELECT forge_delivery FROM deliveries WHERE forge = $1 AND forge_delivery IN ({})",
+            places(1, some.len())
+        );
+        for row in tx.query(&sql, values).await? {
+            known.push(row.text("forge_delivery")?);
+        }
+    }
+    Ok(known)
+}
+
+/// What the newest delivery of each ordering key said.
+async fn newest_of(
+    tx: &mut dyn Transaction,
+    forge: &str,
+    keys: BTreeSet<&str>,
+) -> Result<Vec<(String, Said)>, StoreError> {
+    let mut values = params![forge];
+    let listed: Vec<String> = keys
+        .into_iter()
+        .map(|key| {
+            values.push(key.into());
+            format!("(${})", values.len())
+        })
+        .collect();
+    // Both databases call the column of such a list `column1`.
+    let sql = format!(
+        "SELECT newest.ordering_key, newest.dedup_key, newest.received_at
+         FROM (VALUES {}) AS keys JOIN deliveries AS newest ON newest.id = (
+             SELECT of_key.id FROM deliveries AS of_key
+             WHERE of_key.forge = $1 AND of_key.ordering_key = keys.column1
+             ORDER BY of_key.id DESC LIMIT 1)",
+        listed.join(", ")
+    );
+    let rows = tx.query(&sql, values).await?;
+    rows.iter()
+        .map(|row| Ok((row.text("ordering_key")?, Said::read(row)?)))
+        .collect()
+}
+
+/// Inserts deliveries with their runs and the runs' first work.
+async fn insert<'d>(
+    tx: &mut dyn Transaction,
+    news: impl Iterator<Item = (&'d NewDelivery, &'d Bytes)>,
+) -> Result<(), StoreError> {
+    let (mut deliveries, mut new_runs, mut shown, mut work) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (new, body) in news {
+        deliveries.push(params![
             &new.id,
             &new.forge,
             new.forge_delivery.clone(),
             &new.event,
-            &new.stream,
-            &new.meaning,
+            &new.ordering_key,
+            &new.dedup_key,
             &new.content_type,
-            new.body.clone(),
+            body.clone(),
             new.source.as_str(),
             new.received_at.as_millisecond(),
-        ],
-    )
-    .await?;
-    for run in &new.runs {
-        runs::insert(tx, run).await?;
-        begin(tx, run, new.received_at).await?;
+        ]);
+        for run in &new.runs {
+            new_runs.push(runs::values(run));
+            shown.push(statuses::first(run, new.received_at));
+            work.extend(work_queue::new_rows(run, new.received_at));
+        }
     }
-    Ok(Accepted::New)
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    insert_rows(tx, INSERT, deliveries).await?;
+    insert_rows(tx, runs::INSERT, new_runs).await?;
+    insert_rows(tx, statuses::INSERT, shown).await?;
+    insert_rows(tx, work_queue::INSERT, work).await?;
+    tx.notify().await
+}
+
+const INSERT: &str =
+    "INSERT INTO deliveries (id, forge, forge_delivery, event, ordering_key, dedup_key,
+    content_type, body, source, received_at)";
+
+/// A body as it is kept.
+fn packed(body: &[u8]) -> Bytes {
+    lz4_flex::block::compress_prepend_size(body).into()
+}
+
+fn unpacked(body: &[u8]) -> Result<Bytes, StoreError> {
+    lz4_flex::block::decompress_size_prepended(body)
+        .map(Bytes::from)
+        .map_err(|error| StoreError::Corrupt(format!("a delivery's body: {error}")))
 }
 
 /// The delivery that said the same before, if that is still what was said last.
@@ -300,16 +462,16 @@ async fn seen_before(
         let rows = tx
             .query(
                 "SELECT id FROM deliveries
-                 WHERE forge = $1 AND stream = $2 AND id > $3
-                     AND meaning = $4 AND received_at > $5 AND received_at < $6
+                 WHERE forge = $1 AND ordering_key = $2 AND id > $3
+                     AND dedup_key = $4 AND received_at > $5 AND received_at < $6
                  ORDER BY id DESC LIMIT 1",
                 params![
                     &new.forge,
-                    &new.stream,
-                    clock::first_id_of(new.sent_at - SAME),
-                    &new.meaning,
-                    (new.sent_at - SAME).as_millisecond(),
-                    (new.sent_at + SAME).as_millisecond()
+                    &new.ordering_key,
+                    clock::first_id_of(new.sent_at - DUPLICATE_WINDOW),
+                    &new.dedup_key,
+                    (new.sent_at - DUPLICATE_WINDOW).as_millisecond(),
+                    (new.sent_at + DUPLICATE_WINDOW).as_millisecond()
                 ],
             )
             .await?;
@@ -319,23 +481,24 @@ async fn seen_before(
     }
     let rows = tx
         .query(
-            "SELECT id, meaning, received_at FROM deliveries WHERE forge = $1 AND stream = $2 ORDER BY id DESC LIMIT 1",
-            params![&new.forge, &new.stream],
+            "SELECT id, dedup_key, received_at FROM deliveries WHERE forge = $1 AND ordering_key = $2 ORDER BY id DESC LIMIT 1",
+            params![&new.forge, &new.ordering_key],
         )
         .await?;
-    match rows.first() {
-        Some(row) if row.text("meaning")? == new.meaning && is_young(row, new)? => id(rows),
-        Some(_) | None => Ok(None),
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let said = Said::read(row)?;
+    if said.dedup_key == new.dedup_key && said.is_young(new) {
+        id(rows)
+    } else {
+        Ok(None)
     }
 }
 
 /// How long after a delivery another with its meaning is the same once more:
 /// that of a second hook comes at once. Later it is news, since a delivery in between may have been lost.
-const SAME: Duration = Duration::from_secs(15 * 60);
-
-fn is_young(first: &Row, new: &NewDelivery) -> Result<bool, StoreError> {
-    Ok(new.received_at < timestamp(first.int("received_at")?)? + SAME)
-}
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(15 * 60);
 
 /// Asks for a run's first step and shows it on the commit.
 pub(super) async fn begin(
