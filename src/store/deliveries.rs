@@ -124,18 +124,23 @@ impl Store {
             .iter()
             .map(|new| format!("{} {}", new.forge, new.ordering_key));
         tx.advisory_lock(ordered.collect()).await?;
-        let is_new = news(&mut *tx, deliveries).await?;
-        let all = || deliveries.iter().zip(bodies).zip(&is_new);
-        let news = all().filter(|(_, is_new)| **is_new).map(|(new, _)| new);
-        insert(&mut *tx, news).await?;
+        let verdicts = judge(&mut *tx, deliveries).await?;
         let mut outcomes = Vec::with_capacity(deliveries.len());
-        for ((new, body), is_new) in all() {
-            outcomes.push(if *is_new {
-                Accepted::New
-            } else {
-                accept_one(&mut *tx, new, body).await?
+        let mut news = Vec::with_capacity(deliveries.len());
+        for ((new, body), verdict) in deliveries.iter().zip(bodies).zip(verdicts) {
+            outcomes.push(match verdict {
+                Verdict::New => {
+                    news.push((new, body));
+                    Accepted::New
+                }
+                Verdict::SameAs(first) => Accepted::Duplicate {
+                    delivery: first.id.clone(),
+                    runs: first.runs.iter().map(|run| run.id.clone()).collect(),
+                },
+                Verdict::Known => accept_one(&mut *tx, new, body).await?,
             });
         }
+        insert(&mut *tx, news.into_iter()).await?;
         tx.commit().await?;
         Ok(outcomes)
     }
@@ -266,12 +271,22 @@ async fn accept_one(
     Ok(Accepted::New)
 }
 
-/// Which deliveries nobody has seen before, as far as two looks at all of them tell; the others are looked at one by one.
-async fn news(
+/// What is known of a delivery before it is stored.
+enum Verdict<'d> {
+    /// Nothing.
+    New,
+    /// It is the same as another of its group.
+    SameAs(&'d NewDelivery),
+    /// It came before, or has to be compared with more than what came last.
+    Known,
+}
+
+/// What is known of deliveries, in turn, by two looks at all of them.
+async fn judge<'d>(
     tx: &mut dyn Transaction,
-    deliveries: &[NewDelivery],
-) -> Result<Vec<bool>, StoreError> {
-    let mut seen = HashSet::new();
+    deliveries: &'d [NewDelivery],
+) -> Result<Vec<Verdict<'d>>, StoreError> {
+    let mut known = HashSet::new();
     let mut newest = HashMap::new();
     let forges: BTreeSet<&str> = deliveries.iter().map(|new| new.forge.as_str()).collect();
     for forge in forges {
@@ -280,38 +295,50 @@ async fn news(
             .filter_map(|new| new.forge_delivery.as_deref())
             .collect();
         for id in known_ids(tx, forge, &ids).await? {
-            seen.insert((forge, id));
+            known.insert((forge, id));
         }
         let keys: BTreeSet<&str> = of_forge().map(|new| new.ordering_key.as_str()).collect();
         for (key, said) in newest_of(tx, forge, keys).await? {
             newest.insert((forge, key), said);
         }
     }
-    let mut is_new = Vec::with_capacity(deliveries.len());
+    // Those of this group, by the forge's id and by what they are about.
+    let mut by_id: HashMap<(&str, &str), &NewDelivery> = HashMap::new();
+    let mut last: HashMap<(&str, &str), &NewDelivery> = HashMap::new();
+    let mut verdicts = Vec::with_capacity(deliveries.len());
     for new in deliveries {
-        let key = (new.forge.as_str(), new.ordering_key.clone());
-        let is_known = new.forge_delivery.as_ref().is_some_and(|id| {
-            // Of two in one group, the second is looked at when the first is there.
-            !seen.insert((new.forge.as_str(), id.clone()))
-        });
-        let is_said = newest
+        let forge = new.forge.as_str();
+        let id = new.forge_delivery.as_deref();
+        let key = (forge, new.ordering_key.as_str());
+        let same_id = id.and_then(|id| by_id.get(&(forge, id)));
+        let same_words = last
             .get(&key)
-            .is_some_and(|said| said.dedup_key == new.dedup_key && said.is_young(new));
-        let is_news = match new.source {
-            Source::Webhook => !is_known && !is_said,
+            .filter(|last| last.dedup_key == new.dedup_key);
+        let verdict = match same_id.or(same_words) {
+            Some(first) => Verdict::SameAs(first),
             // What matters to it is what came at its time.
-            Source::Log => false,
+            None if new.source == Source::Log => Verdict::Known,
+            None if id.is_some_and(|id| known.contains(&(forge, id.to_owned()))) => Verdict::Known,
+            None => {
+                let said = match last.get(&key) {
+                    Some(_) => None,
+                    None => newest.get(&(forge, new.ordering_key.clone())),
+                };
+                match said {
+                    Some(said) if said.dedup_key == new.dedup_key && said.is_young(new) => {
+                        Verdict::Known
+                    }
+                    Some(_) | None => Verdict::New,
+                }
+            }
         };
-        if is_news {
-            let said = Said {
-                dedup_key: new.dedup_key.clone(),
-                received_at: new.received_at,
-            };
-            newest.insert(key, said);
+        if let Verdict::New = verdict {
+            last.insert(key, new);
+            by_id.extend(id.map(|id| ((forge, id), new)));
         }
-        is_new.push(is_news);
+        verdicts.push(verdict);
     }
-    Ok(is_new)
+    Ok(verdicts)
 }
 
 /// What a delivery said, and when.

@@ -44,7 +44,7 @@ pub use stats::{CdnCount, PendingPurges};
 pub use statuses::StoredStatus;
 pub use step_commit::Write;
 pub use tasks::{StoredTask, TaskState};
-pub use work_queue::{ClaimLimits, Disposition, Lease, Work, WorkKey};
+pub use work_queue::{ClaimLimits, Claimed, Disposition, Lease, Work, WorkKey};
 
 /// Tries at a transaction that others get in the way of.
 const TRIES: u32 = 5;

@@ -169,6 +169,15 @@ pub struct Work {
     pub lease: Lease,
 }
 
+/// What a look for work found.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// What was claimed, oldest first.
+    pub works: Vec<Work>,
+    /// When the next work is due that has room within the limits, leased work when its lease ends.
+    pub next_due: Option<Timestamp>,
+}
+
 /// How much may be claimed.
 #[derive(Clone, Debug)]
 pub struct ClaimLimits {
@@ -216,8 +225,11 @@ struct Candidate {
 }
 
 /// Which of the candidates to claim: the oldest of each site before the second of any, as far as the limits reach.
-/// Candidates come oldest first, and so does the answer within each turn.
-fn fair_selection(candidates: Vec<Candidate>, limits: &ClaimLimits) -> Vec<Candidate> {
+/// And when the oldest one is due that was left out though its concurrency key has room.
+fn fair_selection(
+    candidates: Vec<Candidate>,
+    limits: &ClaimLimits,
+) -> (Vec<Candidate>, Option<i64>) {
     let mut turns: HashMap<String, usize> = HashMap::new();
     let mut in_turns: Vec<(usize, Candidate)> = candidates
         .into_iter()
@@ -232,10 +244,8 @@ fn fair_selection(candidates: Vec<Candidate>, limits: &ClaimLimits) -> Vec<Candi
     });
     let mut running = limits.running.clone();
     let mut selected = Vec::new();
+    let mut left_out: Option<i64> = None;
     for (_, candidate) in in_turns {
-        if selected.len() >= limits.total {
-            break;
-        }
         if let Some(key) = &candidate.concurrency_key {
             let running = running.entry(key.clone()).or_default();
             if *running >= limits.per_key {
@@ -243,9 +253,13 @@ fn fair_selection(candidates: Vec<Candidate>, limits: &ClaimLimits) -> Vec<Candi
             }
             *running += 1;
         }
-        selected.push(candidate);
+        if selected.len() < limits.total {
+            selected.push(candidate);
+        } else {
+            left_out = Some(left_out.map_or(candidate.due_at, |due| due.min(candidate.due_at)));
+        }
     }
-    selected
+    (selected, left_out)
 }
 
 /// The oldest items that are due at `$1`, whether they run or not.
@@ -266,76 +280,53 @@ const DUE_BY_SITE: &str = "WITH RECURSIVE sites (site) AS (
         ORDER BY of_site.due_at LIMIT $2)
     ORDER BY due_at, kind, subject, purge_kind";
 
+/// The heads of two indexes: of all work, past the few rows that are running, and of what is running.
+const NEXT_DUE: &str = "SELECT MIN(due) AS due FROM (
+        SELECT MIN(due_at) AS due FROM work WHERE lease IS NULL
+        UNION ALL
+        SELECT MIN(lease_until) FROM work WHERE lease IS NOT NULL) AS heads";
+
+/// When the first item after those that are due at `$1` is due.
+const LATER: &str = "SELECT MIN(due_at) AS due FROM work WHERE due_at > $1";
+
 /// Items of one site that are looked at where there are more due than [`CANDIDATES`].
 const CANDIDATES_PER_SITE: i64 = 16;
 
 impl Store {
     /// Claims work that is due at `now`, until `now + lease`, as far as the limits reach: the
     /// oldest of each site before the second of any, so that a site with much to do holds up no other.
-    /// What is claimed comes oldest first.
     pub async fn claim(
         &self,
         now: Timestamp,
         lease: Duration,
         token: &str,
         limits: impl Into<ClaimLimits>,
-    ) -> Result<Vec<Work>, StoreError> {
+    ) -> Result<Claimed, StoreError> {
         // Most looks find nothing: they are to write nothing, and to wait for no lock.
-        if self.next_due(&[]).await?.is_none_or(|due| due > now) {
-            return Ok(Vec::new());
+        let next_due = self.next_due().await?;
+        if next_due.is_none_or(|due| due > now) {
+            let works = Vec::new();
+            return Ok(Claimed { works, next_due });
         }
         let limits = limits.into();
         let mut tx = self.database.begin().await?;
-        let selected = fair_selection(candidates(&mut *tx, now).await?, &limits);
-        if selected.is_empty() {
-            return Ok(Vec::new());
-        }
-        let until = later(now, lease);
-        let mut values = params![token, until, now.as_millisecond()];
-        let mut keys = Vec::with_capacity(selected.len());
-        for candidate in &selected {
-            keys.push(format!("({})", places(values.len(), 3)));
-            values.extend(candidate.key.values());
-        }
-        let sql = format!(
-            "UPDATE work SET lease = $1, lease_until = $2
-             WHERE (kind, subject, purge_kind) IN (
-                 SELECT kind, subject, purge_kind FROM work
-                 WHERE (kind, subject, purge_kind) IN (VALUES {})
-                     AND due_at <= $3 AND (lease IS NULL OR lease_until <= $3)
-                 ORDER BY kind, subject, purge_kind {})
-             RETURNING kind, subject, purge_kind, due_at, attempts, requests, concurrency_key",
-            keys.join(", "),
-            tx.dialect().skip_locked()
-        );
-        let rows = tx.query(&sql, values).await?;
-        let mut works = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let key = match WorkKey::read(row) {
-                Ok(key) => key,
-                Err(error) => {
-                    // Another version's, or damaged: it must not stop the rest.
-                    tracing::error!("a work item cannot be read: {error}");
-                    continue;
-                }
-            };
-            let lease = Lease {
-                key: key.clone(),
-                token: token.to_owned(),
-                requests: row.int("requests")?,
-            };
-            works.push(Work {
-                key,
-                due_at: timestamp(row.int("due_at")?)?,
-                attempts: row.int("attempts")?,
-                concurrency_key: row.maybe_text("concurrency_key")?,
-                lease,
-            });
+        let due = due(&mut *tx, now).await?;
+        let (selected, left_out) = fair_selection(due.free, &limits);
+        let next_due = [left_out, due.leased_until, due.later]
+            .into_iter()
+            .flatten()
+            .min();
+        let mut works = Vec::new();
+        if !selected.is_empty() {
+            works = lease_all(&mut *tx, &selected, token, now, later(now, lease)).await?;
         }
         // A claim that is lost in a crash leaves the work to whoever comes next.
         tx.commit_soon().await?;
         works.sort_by(|one, other| (one.due_at, &one.key).cmp(&(other.due_at, &other.key)));
-        Ok(works)
+        Ok(Claimed {
+            works,
+            next_due: next_due.map(timestamp).transpose()?,
+        })
     }
 
     /// Asks for something to be done, outside any step.
@@ -354,43 +345,12 @@ impl Store {
         self.database.notified().await
     }
 
-    /// When the next work is due, leased work when its lease ends. What has one of
-    /// the `full` concurrency keys is left out: there will be room for it when a step of it is over. Where
-    /// nothing else is among the oldest items, none.
-    pub async fn next_due(&self, full: &[String]) -> Result<Option<Timestamp>, StoreError> {
-        let limit = if full.is_empty() { 1 } else { CANDIDATES };
-        let mut limit = whole(limit);
-        // Items that are running are due before all others: past them, where they are many.
-        loop {
-            let rows = self
-                .database
-                .read(
-                    "SELECT due_at, concurrency_key, lease_until FROM work ORDER BY due_at LIMIT $1",
-                    params![limit],
-                )
-                .await?;
-            let mut next: Option<i64> = None;
-            let mut is_free_found = false;
-            for row in &rows {
-                if let Some(key) = row.maybe_text("concurrency_key")?
-                    && full.contains(&key)
-                {
-                    continue;
-                }
-                let due = row.int("due_at")?;
-                let leased = row.maybe_int("lease_until")?;
-                let due = leased.map_or(due, |until| until.max(due));
-                next = Some(next.map_or(due, |next| next.min(due)));
-                if leased.is_none() {
-                    is_free_found = true;
-                    break;
-                }
-            }
-            let is_all = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
-            if is_free_found || is_all || limit > whole(CANDIDATES) * 4 {
-                return next.map(timestamp).transpose();
-            }
-            limit = limit.saturating_mul(16);
+    /// When the next work is due, as of the last commit; leased work when its lease ends.
+    pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let rows = self.database.read(NEXT_DUE, Vec::new()).await?;
+        match rows.first() {
+            Some(row) => row.maybe_int("due")?.map(timestamp).transpose(),
+            None => Ok(None),
         }
     }
 
@@ -452,7 +412,7 @@ impl Store {
         }
         let mut tx = self.database.begin().await?;
         tx.execute(
-            "UPDATE work SET lease = NULL, lease_until = NULL",
+            "UPDATE work SET lease = NULL, lease_until = NULL WHERE lease IS NOT NULL",
             Vec::new(),
         )
         .await?;
@@ -626,11 +586,17 @@ pub(super) async fn lock(
     Ok(())
 }
 
-/// What is due at `now` and may be claimed, oldest first.
-async fn candidates(
-    tx: &mut dyn Transaction,
-    now: Timestamp,
-) -> Result<Vec<Candidate>, StoreError> {
+/// What is due at a time, and what is next.
+struct Due {
+    /// What may be claimed.
+    free: Vec<Candidate>,
+    /// When the first lease of what is running ends.
+    leased_until: Option<i64>,
+    /// When the first of the others is due.
+    later: Option<i64>,
+}
+
+async fn due(tx: &mut dyn Transaction, now: Timestamp) -> Result<Due, StoreError> {
     let now = now.as_millisecond();
     let mut rows = tx.query(DUE, params![now, whole(CANDIDATES)]).await?;
     if rows.len() >= CANDIDATES {
@@ -638,19 +604,28 @@ async fn candidates(
             .query(DUE_BY_SITE, params![now, CANDIDATES_PER_SITE])
             .await?;
     }
-    let mut candidates = Vec::with_capacity(rows.len());
+    let later = tx.query(LATER, params![now]).await?;
+    let mut due = Due {
+        free: Vec::with_capacity(rows.len()),
+        leased_until: None,
+        later: match later.first() {
+            Some(row) => row.maybe_int("due")?,
+            None => None,
+        },
+    };
     for row in &rows {
-        if row
-            .maybe_int("lease_until")?
-            .is_some_and(|until| until > now)
+        if let Some(until) = row.maybe_int("lease_until")?
+            && until > now
         {
+            due.leased_until = Some(due.leased_until.map_or(until, |first| first.min(until)));
             continue;
         }
         let Ok(kind) = WorkKind::from_str(&row.text("kind")?) else {
+            // Another version's, or damaged: it must not stop the rest.
             continue;
         };
         let purge_kind = row.text("purge_kind")?;
-        candidates.push(Candidate {
+        due.free.push(Candidate {
             key: KeyColumns {
                 kind: kind.into(),
                 subject: row.text("subject")?,
@@ -661,7 +636,51 @@ async fn candidates(
             due_at: row.int("due_at")?,
         });
     }
-    Ok(candidates)
+    Ok(due)
+}
+
+/// Leases items that are free still, until a time in milliseconds.
+async fn lease_all(
+    tx: &mut dyn Transaction,
+    selected: &[Candidate],
+    token: &str,
+    now: Timestamp,
+    until: i64,
+) -> Result<Vec<Work>, StoreError> {
+    let mut values = params![token, until, now.as_millisecond()];
+    let mut keys = Vec::with_capacity(selected.len());
+    for candidate in selected {
+        keys.push(format!("({})", places(values.len(), 3)));
+        values.extend(candidate.key.values());
+    }
+    let sql = format!(
+        "UPDATE work SET lease = $1, lease_until = $2
+         WHERE (kind, subject, purge_kind) IN (
+             SELECT kind, subject, purge_kind FROM work
+             WHERE (kind, subject, purge_kind) IN (VALUES {})
+                 AND due_at <= $3 AND (lease IS NULL OR lease_until <= $3)
+             ORDER BY kind, subject, purge_kind {})
+         RETURNING kind, subject, purge_kind, due_at, attempts, requests, concurrency_key",
+        keys.join(", "),
+        tx.dialect().skip_locked()
+    );
+    let rows = tx.query(&sql, values).await?;
+    let work = |row: &Row| {
+        let key = WorkKey::read(row)?;
+        let lease = Lease {
+            key: key.clone(),
+            token: token.to_owned(),
+            requests: row.int("requests")?,
+        };
+        Ok(Work {
+            key,
+            due_at: timestamp(row.int("due_at")?)?,
+            attempts: row.int("attempts")?,
+            concurrency_key: row.maybe_text("concurrency_key")?,
+            lease,
+        })
+    };
+    rows.iter().map(work).collect()
 }
 
 /// A time so much after another, as it is stored.
@@ -689,7 +708,7 @@ mod tests {
     }
 
     fn selected(candidates: Vec<Candidate>, limits: &ClaimLimits) -> Vec<String> {
-        let selected = fair_selection(candidates, limits);
+        let (selected, _) = fair_selection(candidates, limits);
         selected.into_iter().map(|one| one.key.subject).collect()
     }
 

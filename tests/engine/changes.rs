@@ -222,7 +222,7 @@ fn git(folder: &Path, args: &[&str], input: &[u8]) -> Vec<u8> {
 }
 
 /// The histories as `git fast-import` takes them. Commits are marked in order, from 1.
-fn ordering_key(histories: &[History]) -> Vec<u8> {
+fn stream(histories: &[History]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut mark = 0;
     for (n, history) in histories.iter().enumerate() {

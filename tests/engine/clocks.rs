@@ -161,7 +161,7 @@ async fn rename(world: &World, from: &str, to: &str) {
 
 /// The token of the lease under which batches are sent.
 async fn lease_to_submit(world: &World) -> String {
-    let sql = "SELECT lease FROM work WHERE id LIKE 'submit %'";
+    let sql = "SELECT lease FROM work WHERE kind = 'submit'";
     beside(world, move |database| {
         database.query_row(sql, [], |row| row.get(0))
     })

@@ -201,17 +201,25 @@ impl Disk {
 
     /// Does something with the connection. Nobody waits meanwhile.
     fn on<T>(&self, work: impl FnOnce(&Connection) -> T) -> T {
+        self.on_as_it_is(|connection| {
+            let mut soon = self.soon.lock().unwrap();
+            if soon.as_ref().is_some_and(|process| process.is_dead()) {
+                connection.execute_batch("ROLLBACK").unwrap();
+                *soon = None;
+            }
+            drop(soon);
+            work(connection)
+        })
+    }
+
+    /// As [`on`](Self::on), for a transaction that is open, whoever has died.
+    fn on_as_it_is<T>(&self, work: impl FnOnce(&Connection) -> T) -> T {
         let connection = self.connection.lock().unwrap();
-        let connection = connection
-            .as_ref()
-            .expect("it is given back at the end only");
-        let mut soon = self.soon.lock().unwrap();
-        if soon.as_ref().is_some_and(|process| process.is_dead()) {
-            connection.execute_batch("ROLLBACK").unwrap();
-            *soon = None;
-        }
-        drop(soon);
-        work(connection)
+        work(
+            connection
+                .as_ref()
+                .expect("it is given back at the end only"),
+        )
     }
 
     /// Makes durable what was to be so soon, or loses it to a failing disk.
@@ -369,7 +377,7 @@ impl Open {
 
     /// Ends it; what others want durable soon goes with it if it is kept.
     fn end(&mut self, how: End) {
-        self.disk.on(|connection| {
+        self.disk.on_as_it_is(|connection| {
             let mut soon = self.disk.soon.lock().unwrap();
             if how == End::Undone {
                 connection.execute_batch("ROLLBACK TO part").unwrap();
@@ -409,7 +417,7 @@ impl Drop for Open {
 impl Transaction for Open {
     async fn execute(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
         note(sql, &params);
-        self.disk.on(|connection| {
+        self.disk.on_as_it_is(|connection| {
             let mut statement = connection.prepare_cached(sql).map_err(failed)?;
             bind(&mut statement, params)?;
             let count = statement.raw_execute().map_err(failed)?;
@@ -419,7 +427,8 @@ impl Transaction for Open {
 
     async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         note(sql, &params);
-        self.disk.on(|connection| query(connection, sql, params))
+        self.disk
+            .on_as_it_is(|connection| query(connection, sql, params))
     }
 
     fn dialect(&self) -> Dialect {
@@ -486,7 +495,7 @@ impl Transaction for Open {
 impl Open {
     /// Rows changed so far.
     fn changed(&self) -> u64 {
-        self.disk.on(Connection::total_changes) - self.changes
+        self.disk.on_as_it_is(Connection::total_changes) - self.changes
     }
 
     async fn committed(&self, rows: u64) {

@@ -318,7 +318,7 @@ impl World {
         loop {
             tokio::time::sleep(LOOK).await;
             let sql = "SELECT (SELECT COUNT(*) FROM runs WHERE state = 'pending')
-                 + (SELECT COUNT(*) FROM work WHERE id LIKE 'status %') AS open,
+                 + (SELECT COUNT(*) FROM work WHERE kind = 'status') AS open,
                  (SELECT COUNT(*) FROM runs WHERE state = 'succeeded' AND commit_id = $1) AS well";
             let head = self.past.last().map(|(commit, _)| commit.as_str());
             let rows = self.disk.rows(sql, vec![head.into()]);

@@ -35,14 +35,17 @@ impl TimeSource for Frozen {
 }
 
 fn item(number: u32) -> WorkKey {
-    WorkKey::Run(run_id(number))
+    WorkKey::Reconcile {
+        site: format!("site-{number}"),
+    }
 }
 
 async fn claim_one(store: &Store) -> Work {
     let mut works = store
         .claim(at(1), Duration::from_secs(60), "one", 1)
         .await
-        .unwrap();
+        .unwrap()
+        .works;
     works.remove(0)
 }
 
@@ -122,7 +125,7 @@ async fn a_listener_whose_connection_ends_listens_again_and_looks_at_once() {
 
 /// Whether there is work for now; what is done every few hours is not.
 async fn is_due(store: &Store) -> bool {
-    let next = store.next_due(&[]).await.unwrap();
+    let next = store.next_due().await.unwrap();
     next.is_some_and(|due| due <= at(1))
 }
 

@@ -29,7 +29,7 @@ async fn end(store: &Store, number: u32, state: RunState) {
     let works = store
         .claim(at(1), std::time::Duration::from_secs(60), "ending", 100)
         .await;
-    for work in works.unwrap() {
+    for work in works.unwrap().works {
         let writes = if work.key == key {
             vec![Write::Run(Run {
                 state,
@@ -138,7 +138,7 @@ async fn a_delivery_whose_run_failed_tries_it_again(opened: Opened) {
         (run.state, run.step, run.ended_at),
         (RunState::Pending, Step::Changes, None)
     );
-    assert!(store.next_due(&[]).await.unwrap().is_some());
+    assert!(store.next_due().await.unwrap().is_some());
 }
 
 async fn a_retry_keeps_what_was_confirmed(opened: Opened) {
@@ -176,7 +176,8 @@ async fn fail_half(store: &Store) {
     let works = store
         .claim(at(1), std::time::Duration::from_secs(60), "half", 100)
         .await
-        .unwrap();
+        .unwrap()
+        .works;
     let run = store.run(&run_id(1)).await.unwrap().unwrap();
     let mut purges = vec![url("/a/"), url("/b/")];
     purges[0].2 = PurgeState::Done;

@@ -33,7 +33,7 @@ async fn a_store_that_can_be_written_to_says_so(opened: Opened) {
 
     one.unwrap();
     two.unwrap();
-    assert_eq!(opened.store.next_due(&[]).await.unwrap(), None);
+    assert_eq!(opened.store.next_due().await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,7 +38,8 @@ async fn lease(store: &Store) -> Lease {
     let works = store
         .claim(at(0), Duration::from_secs(60), "test", 1)
         .await
-        .unwrap();
+        .unwrap()
+        .works;
     works.into_iter().next().unwrap().lease
 }
 

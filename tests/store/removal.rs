@@ -116,7 +116,11 @@ async fn write(store: &Store, writes: &[Write]) {
     let key = WorkKey::Reconcile { site };
     store.ask(&key, at(-100)).await.unwrap();
     let lease = Duration::from_secs(60);
-    let claimed = store.claim(at(-100), lease, "writing", 1).await.unwrap();
+    let claimed = store
+        .claim(at(-100), lease, "writing", 1)
+        .await
+        .unwrap()
+        .works;
     let lease = &claimed.first().unwrap().lease;
     let written = store
         .commit(lease, writes, Disposition::Complete, at(0))
@@ -127,7 +131,12 @@ async fn write(store: &Store, writes: &[Write]) {
 /// Takes away the work that is due by a second.
 async fn finish(store: &Store, second: i64) {
     let lease = Duration::from_secs(60);
-    for work in store.claim(at(second), lease, "ending", 100).await.unwrap() {
+    for work in store
+        .claim(at(second), lease, "ending", 100)
+        .await
+        .unwrap()
+        .works
+    {
         let after = Disposition::Complete;
         store
             .commit(&work.lease, &[], after, at(second))

@@ -31,7 +31,8 @@ async fn write(store: &Store, writes: Vec<Write>) {
     let works = store
         .claim(at(0), Duration::from_secs(60), "test", 100)
         .await
-        .unwrap();
+        .unwrap()
+        .works;
     let work = works.into_iter().find(|work| work.key == key).unwrap();
     assert!(
         store

@@ -151,9 +151,9 @@ async fn crowded(opened: &Opened) -> WorkKey {
 
 fn room() -> ClaimLimits {
     ClaimLimits {
-        most: 64,
-        of_crowd: 16,
-        in_hand: [("forge github".to_owned(), 10)].into(),
+        total: 64,
+        per_key: 16,
+        running: [("forge github".to_owned(), 10)].into(),
     }
 }
 
@@ -164,7 +164,8 @@ async fn only_so_many_steps_wait_for_one_forge(opened: Opened) {
         .store
         .claim(at(100), LEASE, "one", room())
         .await
-        .unwrap();
+        .unwrap()
+        .works;
 
     let of = |concurrency_key: &str| {
         let concurrency_key = Some(format!("forge {concurrency_key}"));
@@ -203,36 +204,35 @@ async fn only_so_many_steps_wait_for_one_forge(opened: Opened) {
             .unwrap()
     );
     let full = ClaimLimits {
-        in_hand: [("forge github".to_owned(), 16)].into(),
+        running: [("forge github".to_owned(), 16)].into(),
         ..room()
     };
     let works = opened
         .store
         .claim(at(101), LEASE, "two", full)
         .await
-        .unwrap();
+        .unwrap()
+        .works;
     let keys: Vec<&WorkKey> = works.iter().map(|work| &work.key).collect();
     assert_eq!(keys, [&WorkKey::Run(run.id)]);
 }
 
 async fn what_there_is_no_room_for_is_not_due(opened: Opened) {
     crowded(&opened).await;
-    let full = ["forge github".to_owned()];
-    let free = ClaimLimits {
-        in_hand: [("forge github".to_owned(), 16)].into(),
+    let store = &opened.store;
+    let full = || ClaimLimits {
+        running: [("forge github".to_owned(), 16)].into(),
         ..room()
     };
-    let due = opened.store.next_due(&full).await.unwrap().unwrap();
-    assert!(due < at(100), "the other forge's");
 
-    let works = opened
-        .store
-        .claim(at(100), LEASE, "one", free)
-        .await
-        .unwrap();
+    let first = store.claim(at(100), LEASE, "one", full()).await.unwrap();
+    let again = store.claim(at(100), LEASE, "two", full()).await.unwrap();
+    let with_room = store.claim(at(100), LEASE, "three", 1).await.unwrap();
 
-    assert_eq!(works.len(), 2);
-    let due = opened.store.next_due(&full).await.unwrap().unwrap();
-    assert_eq!(due, at(160), "when a lease ends");
-    assert!(opened.store.next_due(&[]).await.unwrap().unwrap() < at(100));
+    assert_eq!(first.works.len(), 2, "the other forge's");
+    assert_eq!(first.next_due, None);
+    assert!(again.works.is_empty());
+    assert_eq!(again.next_due, Some(at(160)), "when a lease ends");
+    assert_eq!(with_room.works.len(), 1);
+    assert!(with_room.next_due.unwrap() < at(100), "there is more");
 }

@@ -29,11 +29,17 @@ on_both!(
 );
 
 fn item(number: u32) -> WorkKey {
-    WorkKey::Run(run_id(number))
+    WorkKey::Reconcile {
+        site: format!("site-{number}"),
+    }
 }
 
 async fn claim_one(store: &Store, second: i64, token: &str) -> Work {
-    let mut works = store.claim(at(second), LEASE, token, 10).await.unwrap();
+    let mut works = store
+        .claim(at(second), LEASE, token, 10)
+        .await
+        .unwrap()
+        .works;
     assert_eq!(works.len(), 1);
     works.remove(0)
 }
@@ -44,7 +50,7 @@ async fn work_is_claimed_oldest_first_and_when_it_is_due(opened: Opened) {
         store.ask(&item(number), at(due)).await.unwrap();
     }
 
-    let works = store.claim(at(30), LEASE, "one", 10).await.unwrap();
+    let works = store.claim(at(30), LEASE, "one", 10).await.unwrap().works;
 
     let keys: Vec<WorkKey> = works.into_iter().map(|work| work.key).collect();
     assert_eq!(keys, [item(2), item(3), item(1)]);
@@ -53,6 +59,7 @@ async fn work_is_claimed_oldest_first_and_when_it_is_due(opened: Opened) {
             .claim(at(31), LEASE, "two", 10)
             .await
             .unwrap()
+            .works
             .is_empty()
     );
 }
@@ -68,7 +75,7 @@ async fn claimers_at_once_get_work_of_which_none_is_in_two_hands(opened: Opened)
             let mut mine = Vec::new();
             loop {
                 let token = format!("{claimer} {}", mine.len());
-                let works = store.claim(at(1), LEASE, &token, 7).await.unwrap();
+                let works = store.claim(at(1), LEASE, &token, 7).await.unwrap().works;
                 if works.is_empty() {
                     return mine;
                 }
@@ -93,7 +100,12 @@ async fn a_claim_takes_no_more_than_it_may(opened: Opened) {
         opened.store.ask(&item(number), at(0)).await.unwrap();
     }
 
-    let works = opened.store.claim(at(1), LEASE, "one", 16).await.unwrap();
+    let works = opened
+        .store
+        .claim(at(1), LEASE, "one", 16)
+        .await
+        .unwrap()
+        .works;
 
     assert_eq!(works.len(), 16);
 }
@@ -111,7 +123,11 @@ async fn a_storm_of_one_site_does_not_hold_up_another(opened: Opened) {
     store.accept(&[calm]).await.unwrap();
 
     let asked = Instant::now();
-    let works = store.claim(at(10_000), LEASE, "one", 16).await.unwrap();
+    let works = store
+        .claim(at(10_000), LEASE, "one", 16)
+        .await
+        .unwrap()
+        .works;
 
     println!("a claim among 4,002 took {:?}", asked.elapsed());
     assert_eq!(works.len(), 16, "no place is left empty");
@@ -180,6 +196,7 @@ async fn a_lease_that_passed_on_cannot_be_renewed(opened: Opened) {
             .claim(at(100), LEASE, "two", 1)
             .await
             .unwrap()
+            .works
             .is_empty()
     );
 
@@ -215,7 +232,7 @@ async fn a_wish_made_while_work_is_in_hand_is_not_lost(opened: Opened) {
             .await
             .unwrap()
     );
-    assert_eq!(store.next_due(&[]).await.unwrap(), None);
+    assert_eq!(store.next_due().await.unwrap(), None);
 }
 
 async fn a_wish_does_not_shorten_a_wait_after_a_failure(opened: Opened) {
@@ -236,6 +253,7 @@ async fn a_wish_does_not_shorten_a_wait_after_a_failure(opened: Opened) {
             .claim(at(29), LEASE, "two", 1)
             .await
             .unwrap()
+            .works
             .is_empty()
     );
     let work = claim_one(store, 30, "three").await;
@@ -248,18 +266,19 @@ async fn a_wish_moves_work_to_an_earlier_time_only(opened: Opened) {
         store.ask(&item(1), at(due)).await.unwrap();
     }
 
-    assert_eq!(store.next_due(&[]).await.unwrap(), Some(at(10)));
+    assert_eq!(store.next_due().await.unwrap(), Some(at(10)));
 }
 
 async fn the_next_due_work_is_the_earliest_free_or_freed(opened: Opened) {
     let store = &opened.store;
-    assert_eq!(store.next_due(&[]).await.unwrap(), None);
+    assert_eq!(store.next_due().await.unwrap(), None);
     store.ask(&item(1), at(0)).await.unwrap();
     store.ask(&item(2), at(100)).await.unwrap();
 
     claim_one(store, 5, "one").await;
 
-    assert_eq!(store.next_due(&[]).await.unwrap(), Some(at(65)));
+    let later = store.claim(at(6), LEASE, "two", 10).await.unwrap();
+    assert_eq!(later.next_due, Some(at(65)));
 }
 
 async fn commits_that_wish_for_each_others_work_all_go_through(opened: Opened) {
@@ -287,7 +306,7 @@ async fn commits_that_wish_for_each_others_work_all_go_through(opened: Opened) {
         workers.push(tokio::spawn(async move {
             for round in 0..40 {
                 let token = format!("{replica} {round}");
-                for work in store.claim(at(1), LEASE, &token, 2).await.unwrap() {
+                for work in store.claim(at(1), LEASE, &token, 2).await.unwrap().works {
                     let mut wishes: Vec<Write> = keys
                         .iter()
                         .map(|key| Write::Enqueue(key.clone(), at(1)))
@@ -319,10 +338,17 @@ async fn commits_that_wish_for_each_others_work_all_go_through(opened: Opened) {
 
 async fn statuses_are_numbered_without_gaps_however_many_want_one(opened: Opened) {
     let mut writers = Vec::new();
+    opened.store.start(&run(1), at(500)).await.unwrap();
     for number in 0..8 {
         opened.store.ask(&item(number), at(0)).await.unwrap();
     }
-    for work in opened.store.claim(at(0), LEASE, "one", 8).await.unwrap() {
+    for work in opened
+        .store
+        .claim(at(0), LEASE, "one", 8)
+        .await
+        .unwrap()
+        .works
+    {
         let store = opened.another().await;
         writers.push(tokio::spawn(async move {
             let status = Write::Status(run_id(1), StatusState::Pending, "so it stands".to_owned());
@@ -338,7 +364,7 @@ async fn statuses_are_numbered_without_gaps_however_many_want_one(opened: Opened
     let shown = opened.store.statuses(&run_id(1)).await.unwrap();
 
     let numbers: Vec<i64> = shown.iter().map(|status| status.seq).collect();
-    assert_eq!(numbers, (1..=8).collect::<Vec<i64>>());
+    assert_eq!(numbers, (1..=9).collect::<Vec<i64>>());
     let posted = Write::Posted(run_id(1), 8, Some(at(7)), None);
     let refused = Write::Posted(run_id(1), 7, None, Some("no".to_owned()));
     let work = claim_one(&opened.store, 2, "two").await;
@@ -368,7 +394,7 @@ async fn a_plan_on_outdated_knowledge_is_not_written(opened: Opened) {
     for number in [1, 2, 3] {
         store.ask(&item(number), at(0)).await.unwrap();
     }
-    let works = store.claim(at(0), LEASE, "one", 3).await.unwrap();
+    let works = store.claim(at(0), LEASE, "one", 3).await.unwrap().works;
     let known = store.held("www", at(0)).await.unwrap();
     let plan = |version, commit| {
         [
@@ -409,6 +435,7 @@ async fn a_plan_on_outdated_knowledge_is_not_written(opened: Opened) {
         .claim(at(3), LEASE, "three", 10)
         .await
         .unwrap()
+        .works
         .pop()
         .unwrap();
     assert!(

@@ -348,7 +348,8 @@ impl Server {
         let claimed = store
             .claim(now, Duration::from_secs(60), &token, 1_000)
             .await
-            .unwrap();
+            .unwrap()
+            .works;
         let mut written = false;
         for work in claimed {
             let after = Disposition::Reschedule {

@@ -157,9 +157,9 @@ CREATE TABLE work (
     lease_until     BIGINT,
     PRIMARY KEY (kind, subject, purge_kind)
 ) WITHOUT ROWID;
--- Not partial: a lease that comes and goes touches no index. Those that run are few.
 CREATE INDEX work_by_due ON work (due_at);
 CREATE INDEX work_by_site ON work (site, due_at);
+CREATE INDEX work_leased ON work (lease_until) WHERE lease IS NOT NULL;
 
 -- Upstreams (accounts with CDNs, forges) that have not answered since: one row while it lasts.
 CREATE TABLE outages (
