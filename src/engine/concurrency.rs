@@ -33,15 +33,6 @@ impl ConcurrencyLimits {
     }
 }
 
-impl ConcurrencyLimits {
-    /// The keys under which `most` steps run, or more.
-    pub fn full(&self, most: usize) -> Vec<String> {
-        let running = self.running().into_iter();
-        let full = running.filter(|(_, running)| *running >= most);
-        full.map(|(key, _)| key).collect()
-    }
-}
-
 impl Drop for Permit {
     fn drop(&mut self) {
         let Some(key) = self.key.take() else {

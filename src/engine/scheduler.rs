@@ -17,7 +17,7 @@ use super::outcome::{Outcome, StepError};
 use super::policy::backoff::backoff;
 use super::policy::deadlines::STEP_LIMIT;
 use super::steps;
-use crate::store::{ClaimLimits, Disposition, Lease, StoreError, Work, WorkKey};
+use crate::store::{ClaimLimits, Claimed, Disposition, Lease, StoreError, Work, WorkKey};
 
 /// Steps that run at once.
 const MAX_RUNNING_STEPS: usize = 64;
@@ -133,11 +133,11 @@ impl Scheduler {
     /// Runs every step that is due, one after the other, until none is; when the next one will be.
     pub async fn drain(&self) -> Result<Option<Timestamp>, StoreError> {
         loop {
-            let (_, claimed) = self.claim(MAX_RUNNING_STEPS.into()).await?;
-            if claimed.is_empty() {
-                return self.ctx.store.next_due(&[]).await;
+            let (_, Claimed { works, next_due }) = self.claim(MAX_RUNNING_STEPS.into()).await?;
+            if works.is_empty() {
+                return Ok(next_due);
             }
-            for work in claimed {
+            for work in works {
                 self.perform(work).await;
             }
         }
@@ -184,33 +184,30 @@ impl Scheduler {
     ) -> Duration {
         while running.try_join_next().is_some() {}
         let claim = ClaimLimits {
-            most: MAX_RUNNING_STEPS.saturating_sub(running.len()),
-            of_crowd: MAX_RUNNING_STEPS_PER_KEY,
-            in_hand: self.limits.running(),
+            total: MAX_RUNNING_STEPS.saturating_sub(running.len()),
+            per_key: MAX_RUNNING_STEPS_PER_KEY,
+            running: self.limits.running(),
         };
-        if claim.most == 0 {
+        if claim.total == 0 {
             return POLL_INTERVAL;
         }
-        let (now, claimed) = match self.claim(claim).await {
+        let (now, Claimed { works, next_due }) = match self.claim(claim).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 error!("cannot look for work: {error}");
                 return POLL_INTERVAL;
             }
         };
-        for work in claimed {
+        for work in works {
             self.start(work, running, cut_off.subscribe());
         }
         if running.len() >= MAX_RUNNING_STEPS {
             return POLL_INTERVAL;
         }
-        let full = self.limits.full(MAX_RUNNING_STEPS_PER_KEY);
-        match self.ctx.store.next_due(&full).await {
-            Ok(Some(due)) => Duration::try_from(due.duration_since(now))
-                .unwrap_or_default()
-                .min(POLL_INTERVAL),
-            Ok(None) | Err(_) => POLL_INTERVAL,
-        }
+        next_due.map_or(POLL_INTERVAL, |due| {
+            let wait = Duration::try_from(due.duration_since(now)).unwrap_or_default();
+            wait.min(POLL_INTERVAL)
+        })
     }
 
     /// Starts a step in the background.
@@ -234,7 +231,7 @@ impl Scheduler {
     }
 
     /// What is due, as far as the limits allow, and as of when.
-    async fn claim(&self, limits: ClaimLimits) -> Result<(Timestamp, Vec<Work>), StoreError> {
+    async fn claim(&self, limits: ClaimLimits) -> Result<(Timestamp, Claimed), StoreError> {
         let store = &self.ctx.store;
         let now = self.ctx.now();
         self.clock_jumps.undo(store, &self.leases, now).await?;
