@@ -71,7 +71,7 @@ async fn make(forge: &dyn Forge, call: u8) {
                 ref_name: "main".to_owned(),
             };
             match forge.post_status(&repo, &id("2"), &status).await {
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(error) => check_error(&error),
             }
         }

@@ -13,7 +13,7 @@ use crate::changes::ChangeSet;
 use crate::clock::Clock;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::{
-    Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
+    Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal, StatusPost, Verified,
 };
 use crate::http::Outside;
 use crate::plan::Cover;
@@ -63,8 +63,8 @@ impl Forge for TestForge {
         _: &RepoPath,
         _: &CommitId,
         _: &StatusPost,
-    ) -> Result<(), ForgeError> {
-        Ok(())
+    ) -> Result<PostOutcome, ForgeError> {
+        Ok(PostOutcome::Posted)
     }
 }
 

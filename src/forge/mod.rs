@@ -173,6 +173,15 @@ pub struct StatusPost {
     pub ref_name: String,
 }
 
+/// What a commit shows once a status was posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PostOutcome {
+    /// The status as it was posted.
+    Posted,
+    /// The status' state, with the text that was posted before: the forge takes no other for now.
+    KeptEarlierText,
+}
+
 /// What went wrong with a call to a forge, by what to do about it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ForgeError {
@@ -291,7 +300,7 @@ pub trait Forge: Send + Sync {
         repo: &RepoPath,
         commit: &CommitId,
         status: &StatusPost,
-    ) -> Result<(), ForgeError>;
+    ) -> Result<PostOutcome, ForgeError>;
 }
 
 /// A change set of all of `files`, unless one of their paths cannot be trusted.

@@ -355,7 +355,7 @@ async fn on_gitlab_a_run_that_waits_shows_one_text_more_than_that_it_began() {
     let faults = sites.world.sandbox.faults();
     faults.add(Service::HUAWEI_CDN, "*", When::Always, Fault::DropBefore);
 
-    let (commit, _) = sites.push(&sites.docs, "second").await;
+    let (commit, run) = sites.push(&sites.docs, "second").await;
     sites.pass(HOUR).await;
     faults.clear();
     sites.world.settle().await;
@@ -363,6 +363,15 @@ async fn on_gitlab_a_run_that_waits_shows_one_text_more_than_that_it_began() {
     let shown = sites.docs.statuses(&commit);
     let states: Vec<_> = shown.iter().map(|status| status.state.as_str()).collect();
     assert_eq!(states, ["pending", "running", "success"], "{shown:?}");
+    // Of no other text it is said that it was posted.
+    let wanted = sites.world.store().statuses(&run).await.unwrap();
+    let posted = wanted.iter().filter(|status| status.posted_at.is_some());
+    let posted: Vec<_> = posted.map(|status| &status.description).collect();
+    let shown: Vec<_> = shown
+        .iter()
+        .filter_map(|status| status.description.as_ref())
+        .collect();
+    assert_eq!(posted, shown, "{wanted:?}");
 }
 
 #[tokio::test]

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use purgehook::changes::{ChangeKind, ChangeSet, FilePath, Proof};
 use purgehook::event::{CommitId, Event, GitRef, Push, RepoPath, SignalKind};
-use purgehook::forge::{Forge, ForgeError, Headers, Malformed, Refusal, StatusPost, Verified};
+use purgehook::forge::{
+    Forge, ForgeError, Headers, Malformed, PostOutcome, Refusal, StatusPost, Verified,
+};
 use purgehook::run::{RunId, StatusState};
 use serde_json::{Value, json};
 
@@ -291,8 +293,9 @@ impl Forge for Client {
         _: &RepoPath,
         commit: &CommitId,
         status: &StatusPost,
-    ) -> Result<(), ForgeError> {
+    ) -> Result<PostOutcome, ForgeError> {
         let what = format!("status {} {}", commit.short(), status.state.as_str());
-        self.call(&what, || self.host.take(commit, status)).await
+        let taken = self.call(&what, || self.host.take(commit, status)).await;
+        taken.map(|()| PostOutcome::Posted)
     }
 }

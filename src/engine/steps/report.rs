@@ -11,12 +11,15 @@ use crate::engine::outcome::{Outcome, StepError};
 use crate::engine::policy::backoff::backoff_at_least;
 use crate::engine::policy::statuses::{Verdict, newest_besides, verdict, withheld};
 use crate::event::{CommitId, GitRef};
-use crate::forge::{ForgeError, StatusPost};
+use crate::forge::{ForgeError, PostOutcome, StatusPost};
 use crate::run::{Run, RunId, StatusState};
 use crate::store::{StoreError, StoredStatus, Work, Write};
 
 /// How long a status is posted again to a forge that cannot be reached.
 const POST_LIMIT: Duration = Duration::from_secs(48 * 60 * 60);
+/// What is said of a status whose state the commit shows already, with another text.
+const KEPT_EARLIER_TEXT: &str =
+    "the commit keeps an earlier text: its forge takes no other until the run has ended";
 /// How often a status is posted again to a forge that refused it.
 const REFUSED_POST_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
@@ -68,7 +71,10 @@ impl Step for Report<'_> {
         };
         let status = status(&config, site, &run, &wanted);
         match forge.post_status(&run.repo, commit, &status).await {
-            Ok(()) => {
+            Ok(PostOutcome::KeptEarlierText) => {
+                Ok(not_posted(&run, &wanted, KEPT_EARLIER_TEXT.to_owned()))
+            }
+            Ok(PostOutcome::Posted) => {
                 debug!(
                     state = wanted.state.as_str(),
                     "posted a status on {}",

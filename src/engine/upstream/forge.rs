@@ -7,7 +7,8 @@ use super::breaker::{CircuitBreaker, Rejection, RequestError};
 use crate::changes::{ChangeSet, FilePath};
 use crate::event::{CommitId, Event, RepoPath};
 use crate::forge::{
-    DeliveryLog, Forge, ForgeError, LoggedDelivery, Malformed, SentDelivery, StatusPost, Verified,
+    DeliveryLog, Forge, ForgeError, LoggedDelivery, Malformed, PostOutcome, SentDelivery,
+    StatusPost, Verified,
 };
 use crate::store::{StoreError, Upstream};
 
@@ -95,7 +96,7 @@ impl<'a> ForgeHandle<'a> {
         repo: &RepoPath,
         commit: &CommitId,
         status: &StatusPost,
-    ) -> Answer<()> {
+    ) -> Answer<PostOutcome> {
         let request = self.forge.post_status(repo, commit, status);
         self.breaker.send(&self.upstream, request).await
     }

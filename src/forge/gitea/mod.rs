@@ -17,7 +17,8 @@ use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::body::{FORM, JSON};
 use crate::forge::{
-    Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified, cut,
+    Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal, StatusPost, Verified,
+    cut,
 };
 use crate::http::Outside;
 use crate::settings::Section;
@@ -261,7 +262,7 @@ impl Forge for Gitea {
         repo: &RepoPath,
         commit: &CommitId,
         status: &StatusPost,
-    ) -> Result<(), ForgeError> {
+    ) -> Result<PostOutcome, ForgeError> {
         if self.token.is_none() {
             return Err(ForgeError::Refused(
                 "no status can be posted on Gitea without a `token`".to_owned(),
@@ -283,7 +284,7 @@ impl Forge for Gitea {
             .ask(Method::POST, repo, &path, &[], Some(&body), &what)
             .await?;
         if answer.status.is_success() {
-            return Ok(());
+            return Ok(PostOutcome::Posted);
         }
         Err(self.error(&answer))
     }

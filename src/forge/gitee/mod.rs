@@ -18,7 +18,7 @@ use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::body::JSON;
 use crate::forge::{
-    Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
+    Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal, StatusPost, Verified,
 };
 use crate::http::Outside;
 use crate::settings::Section;
@@ -225,12 +225,13 @@ impl Forge for Gitee {
         repo: &RepoPath,
         commit: &CommitId,
         status: &StatusPost,
-    ) -> Result<(), ForgeError> {
+    ) -> Result<PostOutcome, ForgeError> {
         if self.token.is_none() {
             return Err(ForgeError::Refused(
                 "no check can be posted on Gitee without a `token`".to_owned(),
             ));
         }
-        checks::post(self, repo, commit, status).await
+        checks::post(self, repo, commit, status).await?;
+        Ok(PostOutcome::Posted)
     }
 }

@@ -16,8 +16,8 @@ use crate::changes::{ChangeSet, FilePath};
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::{
-    DeliveryLog, Forge, ForgeError, ForgeKind, Headers, LoggedDelivery, Malformed, Refusal,
-    SentDelivery, StatusPost, Verified,
+    DeliveryLog, Forge, ForgeError, ForgeKind, Headers, LoggedDelivery, Malformed, PostOutcome,
+    Refusal, SentDelivery, StatusPost, Verified,
 };
 use crate::http::Outside;
 use crate::settings::Section;
@@ -331,7 +331,7 @@ impl Forge for GitHub {
         repo: &RepoPath,
         commit: &CommitId,
         status: &StatusPost,
-    ) -> Result<(), ForgeError> {
+    ) -> Result<PostOutcome, ForgeError> {
         status::post(self, repo, commit, status).await
     }
 }

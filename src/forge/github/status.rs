@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Access, GitHub, repo_path};
 use crate::event::{CommitId, RepoPath};
-use crate::forge::{ForgeError, StatusPost, cut};
+use crate::forge::{ForgeError, PostOutcome, StatusPost, cut};
 
 /// A longer description is refused with 422 and no status is posted at all.
 const MAX_DESCRIPTION: usize = 140;
@@ -25,7 +25,7 @@ pub(super) async fn post(
     repo: &RepoPath,
     commit: &CommitId,
     status: &StatusPost,
-) -> Result<(), ForgeError> {
+) -> Result<PostOutcome, ForgeError> {
     if let Access::Anonymous = github.access {
         return Err(ForgeError::Refused(
             "no status can be posted on GitHub without a `token` or an `app`".to_owned(),
@@ -46,7 +46,7 @@ pub(super) async fn post(
     );
     let answer = github.send(repo, request, &what).await?;
     match answer.status {
-        success if success.is_success() => Ok(()),
+        success if success.is_success() => Ok(PostOutcome::Posted),
         StatusCode::UNPROCESSABLE_ENTITY if answer.words().contains("No commit found for SHA") => {
             Err(ForgeError::Gone(answer.sentence()))
         }

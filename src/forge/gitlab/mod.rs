@@ -16,7 +16,7 @@ use crate::changes::{ChangeSet, FilePath};
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders};
 use crate::forge::{
-    Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
+    Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal, StatusPost, Verified,
 };
 use crate::http::Outside;
 use crate::settings::Section;
@@ -243,7 +243,7 @@ impl Forge for GitLab {
         repo: &RepoPath,
         commit: &CommitId,
         status: &StatusPost,
-    ) -> Result<(), ForgeError> {
+    ) -> Result<PostOutcome, ForgeError> {
         status::post(self, repo, commit, status).await
     }
 }

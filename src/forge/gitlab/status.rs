@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::GitLab;
 use crate::event::{CommitId, RepoPath};
 use crate::forge::api::Answer;
-use crate::forge::{ForgeError, StatusPost, cut};
+use crate::forge::{ForgeError, PostOutcome, StatusPost, cut};
 use crate::run::StatusState;
 
 /// The most characters of a description and of a target URL ("Commits API: Set commit pipeline status").
@@ -61,7 +61,7 @@ pub(super) async fn post(
     repo: &RepoPath,
     commit: &CommitId,
     status: &StatusPost,
-) -> Result<(), ForgeError> {
+) -> Result<PostOutcome, ForgeError> {
     if gitlab.token.is_none() {
         return Err(ForgeError::Refused(
             "no status can be posted on GitLab without a `token`".to_owned(),
@@ -105,10 +105,10 @@ pub(super) async fn post(
         // An answer that cannot be read costs the memory of the pipeline, not the status.
         let shown_in = answer.json::<Posted>().ok().and_then(|p| p.pipeline_id);
         gitlab.remember(place, shown_in.or(pipeline_id));
-        return Ok(());
+        return Ok(PostOutcome::Posted);
     }
     if refused_from(&answer).is_some_and(|from| is_state(status.state, &from)) {
-        return Ok(());
+        return Ok(PostOutcome::KeptEarlierText);
     }
     Err(gitlab.error(&answer))
 }
@@ -145,8 +145,8 @@ fn refused_from(answer: &Answer) -> Option<String> {
     words.next().map(str::to_owned)
 }
 
-/// Whether a status that stands where GitLab says stands where it should. Its text may be an
-/// earlier one: GitLab takes no other until the run has ended.
+/// Whether a status whose state is what GitLab says has the state that it should have. Its text may
+/// be an earlier one: GitLab takes no other until the state changes.
 fn is_state(wanted: StatusState, stands: &str) -> bool {
     match wanted {
         StatusState::Pending => stands == "pending" || stands == "running",

@@ -27,7 +27,7 @@ use crate::config::{self, Kinds};
 use crate::engine::Engine;
 use crate::event::{CommitId, CommitRef, Event, GitRef, Push, RepoPath, SignalKind};
 use crate::forge::{
-    Forge, ForgeError, ForgeKind, Headers, Malformed, Refusal, StatusPost, Verified,
+    Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal, StatusPost, Verified,
 };
 use crate::http::Outside;
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState, TaskIds};
@@ -150,8 +150,8 @@ impl Forge for Trusting {
         _: &RepoPath,
         _: &CommitId,
         _: &StatusPost,
-    ) -> Result<(), ForgeError> {
-        Ok(())
+    ) -> Result<PostOutcome, ForgeError> {
+        Ok(PostOutcome::Posted)
     }
 }
 

@@ -11,7 +11,7 @@ fn status(state: StatusState, description: &str) -> StatusPost {
     }
 }
 
-async fn post(api: &Scripted, status: &StatusPost) -> Result<(), ForgeError> {
+async fn post(api: &Scripted, status: &StatusPost) -> Result<PostOutcome, ForgeError> {
     github(&api.url)
         .post_status(&repo("acme/website"), &id('2'), status)
         .await

@@ -11,7 +11,7 @@ fn status(state: StatusState, description: &str) -> StatusPost {
     }
 }
 
-async fn post(forge: &GitLab, status: &StatusPost) -> Result<(), ForgeError> {
+async fn post(forge: &GitLab, status: &StatusPost) -> Result<PostOutcome, ForgeError> {
     forge
         .post_status(&repo("acme/website"), &id('2'), status)
         .await
@@ -166,7 +166,10 @@ async fn a_status_that_stands_where_it_should_is_no_error() {
         let api = api(none(), refused(how));
         let posted = post(&gitlab(&api.url), &status(state, "")).await;
         match posted {
-            Ok(()) => assert!(fine, "{how}"),
+            Ok(outcome) => {
+                assert!(fine, "{how}");
+                assert_eq!(outcome, PostOutcome::KeptEarlierText, "{how}");
+            }
             Err(error) => assert!(!fine && matches!(error, ForgeError::Refused(_)), "{error}"),
         }
     }
@@ -200,12 +203,16 @@ async fn of_a_run_that_goes_on_two_texts_are_shown_and_then_how_it_ended() {
     });
     let forge = gitlab(&api.url);
 
-    for text in ["Finding out", "Waiting", "Waiting still"] {
+    for (text, outcome) in [
+        ("Finding out", PostOutcome::Posted),
+        ("Waiting", PostOutcome::Posted),
+        ("Waiting still", PostOutcome::KeptEarlierText),
+    ] {
         let pending = status(StatusState::Pending, text);
-        post(&forge, &pending).await.unwrap();
+        assert_eq!(post(&forge, &pending).await.unwrap(), outcome, "{text}");
     }
     let purged = status(StatusState::Success, "Purged");
-    post(&forge, &purged).await.unwrap();
+    assert_eq!(post(&forge, &purged).await.unwrap(), PostOutcome::Posted);
 
     let shown = taken.lock().unwrap().clone();
     let shown: Vec<_> = shown
