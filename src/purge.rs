@@ -58,7 +58,7 @@ impl Mode {
 ///
 /// `Waiting -> Planned -> Submitting -> Running -> Done | Failed`; a batch that
 /// was not accepted goes back from `Submitting` to `Planned`. Where the site is
-/// only observed, it is `Observed` and nothing else ever.
+/// in dry-run mode, it is `DryRun` and nothing else ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum PurgeState {
@@ -74,8 +74,8 @@ pub enum PurgeState {
     Done,
     /// Refused, failed, or not confirmed in time.
     Failed,
-    /// It would have been submitted, were its site not only observed.
-    Observed,
+    /// It would have been submitted, were its site not in dry-run mode.
+    DryRun,
 }
 
 impl PurgeState {
@@ -86,7 +86,7 @@ impl PurgeState {
 
     /// Whether nothing more will happen to it by itself.
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Done | Self::Failed | Self::Observed)
+        matches!(self, Self::Done | Self::Failed | Self::DryRun)
     }
 }
 

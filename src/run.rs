@@ -194,8 +194,8 @@ pub struct Run {
     pub problems: Vec<String>,
     /// What else there is to know about its plan, in sentences: what stands for what, what no rule is for.
     pub notes: Vec<String>,
-    /// Whether it was only found out what it would purge: its site was observed when it was planned.
-    pub observed: bool,
+    /// Whether it was only found out what it would purge: its site was in dry-run mode when it was planned.
+    pub dry_run: bool,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it must have ended: a pending run past this fails.

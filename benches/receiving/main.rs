@@ -2,8 +2,8 @@
 //!
 //! ```sh
 //! cargo bench --bench receiving                  # all of it
-//! cargo bench --bench receiving -- c64 observed  # those with such a word in their name:
-//!   # c64 c1 open slow64 slow1 200kb forged unknown observed live storm 24mb idle
+//! cargo bench --bench receiving -- c64 dry_run  # those with such a word in their name:
+//!   # c64 c1 open slow64 slow1 200kb forged unknown dry_run live storm 24mb idle
 //! PURGEHOOK_BIN=...       # the build that is measured; otherwise the bench's own
 //! PURGEHOOK_BIN_BASE=...  # another one, measured in the same rounds
 //! RECEIVING_SECONDS=3 RECEIVING_ROUNDS=3         # for each receiver in each round, and how many rounds

@@ -26,7 +26,7 @@ const REST: Duration = Duration::from_secs(1);
 /// How long the CDN takes for what it accepted.
 const PURGE_TIME: Duration = Duration::from_millis(300);
 
-const OBSERVED_RATE: f64 = 150.0;
+const DRY_RUN_RATE: f64 = 150.0;
 const LIVE_RATE: f64 = 70.0;
 const LIVE_SITES: usize = 30;
 const STORM_SITES: usize = 3;
@@ -55,13 +55,13 @@ pub fn scenarios(time: Duration) -> Vec<Scenario> {
     };
     vec![
         Scenario {
-            name: "observed",
-            what: format!("{OBSERVED_RATE} pushes a second that are only observed, until idle"),
+            name: "dry_run",
+            what: format!("{DRY_RUN_RATE} pushes a second in dry-run mode, until idle"),
             receivers: vec![Base, Purgehook],
             most_rounds: u64::MAX,
             round: Box::new(move |receiver, folder: &Path| {
-                let load = paced(16, Some(OBSERVED_RATE));
-                block_on(observed_round(receiver, folder, load))
+                let load = paced(16, Some(DRY_RUN_RATE));
+                block_on(dry_round(receiver, folder, load))
             }),
             more: &[],
             bars: Vec::new(),
@@ -91,10 +91,10 @@ pub fn scenarios(time: Duration) -> Vec<Scenario> {
     ]
 }
 
-async fn observed_round(receiver: Receiver, folder: &Path, load: Load) -> Figures {
+async fn dry_round(receiver: Receiver, folder: &Path, load: Load) -> Figures {
     let server = receiver.start(
         folder,
-        &rules_of_sites(SITES, "observe"),
+        &rules_of_sites(SITES, "dry-run"),
         &Disk::as_it_is(folder),
     );
     rest().await;

@@ -181,8 +181,8 @@ fn outcome_json(site: &Site, path: &FilePath, change: ChangeKind) -> Value {
 
 fn outcome_text(site: &Site, path: &FilePath, change: ChangeKind) -> String {
     let plan = outcome(site, path, change);
-    let mut text = if site.reach.is_observed() {
-        "  comes to (only observed, nothing is sent):\n".to_owned()
+    let mut text = if site.mode.is_dry_run() {
+        "  comes to (dry run, nothing is sent):\n".to_owned()
     } else {
         "  comes to:\n".to_owned()
     };
@@ -207,8 +207,8 @@ fn outcome_text(site: &Site, path: &FilePath, change: ChangeKind) -> String {
 }
 
 fn mode(site: &Site) -> &'static str {
-    if site.reach.is_observed() {
-        "observe"
+    if site.mode.is_dry_run() {
+        "dry-run"
     } else {
         "live"
     }

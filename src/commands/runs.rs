@@ -63,7 +63,7 @@ fn as_json(run: &Run) -> serde_json::Value {
         "ref": run.git_ref.as_ref().map_or_else(String::new, ToString::to_string),
         "commit": run.commit.as_str(),
         "state": run.state.as_str(),
-        "mode": if run.observed { "observe" } else { "live" },
+        "mode": if run.dry_run { "dry-run" } else { "live" },
         "summary": run.summary,
         "created_at": run.created_at.to_string(),
         "ended_at": run.ended_at.map(|at| at.to_string()),

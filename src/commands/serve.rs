@@ -99,8 +99,8 @@ async fn serve(
     for address in running.addresses() {
         info!(sites = config.sites.len(), "listening on http://{address}");
     }
-    if config.server.observes {
-        info!("only observing: nothing is purged and no status is posted");
+    if config.server.dry_run {
+        info!("dry run: nothing is purged and no status is posted");
     }
     let reloader = Reloader {
         rules: rules.to_owned(),

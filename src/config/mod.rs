@@ -69,8 +69,8 @@ pub struct Server {
     pub reconcile: Duration,
     /// How long deliveries and runs are kept after their end. Default: 90 days; zero: for ever.
     pub retention: Duration,
-    /// Whether purgehook only observes: then every site is [`Reach::Observed`]. Default: no.
-    pub observes: bool,
+    /// Whether nothing is purged: then every site is [`PurgeMode::DryRun`]. Default: no.
+    pub dry_run: bool,
     /// Opens `POST /api/v1/runs/{id}/retry`, which is off where it is unset.
     pub admin_token: Option<SecretString>,
 }
@@ -90,8 +90,8 @@ pub struct Site {
     pub trigger: Trigger,
     /// Names under `cdns:`.
     pub cdns: Vec<String>,
-    /// What its runs may do with those CDNs: `mode: live` (the default) or `mode: observe`.
-    pub reach: Reach,
+    /// What its runs may do with those CDNs: `mode: live` (the default) or `mode: dry-run`.
+    pub mode: PurgeMode,
     /// Names the status on the commit. Default: `purgehook/<site>`.
     pub status_context: String,
     /// What to do when it cannot be known what changed.
@@ -107,36 +107,40 @@ pub struct Site {
     pub tests: Vec<Case>,
 }
 
-/// How far a site's runs reach.
+/// Whether a site's runs purge.
 #[derive(Clone)]
-pub enum Reach {
+pub enum PurgeMode {
     /// Its purges go out and its statuses are posted. The CDNs by name.
     Live(BTreeMap<String, Arc<dyn Cdn>>),
     /// It is planned what would be purged, and nothing is. There is nothing here that could:
     /// only what each CDN would take, by its name.
-    Observed(BTreeMap<String, Limits>),
+    DryRun(BTreeMap<String, Limits>),
 }
 
-impl Reach {
+impl PurgeMode {
     /// What a CDN of the site takes. None if it has no such CDN.
     pub fn limits(&self, cdn: &str) -> Option<&Limits> {
         match self {
             Self::Live(cdns) => cdns.get(cdn).map(|cdn| cdn.limits()),
-            Self::Observed(limits) => limits.get(cdn),
+            Self::DryRun(limits) => limits.get(cdn),
         }
     }
 
     /// Whether nothing is purged and no status posted.
-    pub fn is_observed(&self) -> bool {
+    pub fn is_dry_run(&self) -> bool {
         match self {
             Self::Live(_) => false,
-            Self::Observed(_) => true,
+            Self::DryRun(_) => true,
         }
     }
 }
 
 /// The words behind `mode:` of the server and of a site.
-const MODES: [&str; 2] = ["live", "observe"];
+const MODES: [&str; 2] = ["live", DRY_RUN];
+/// Purge nothing.
+const DRY_RUN: &str = "dry-run";
+/// Words that stand for another one behind `mode:`.
+const MODE_ALIASES: [(&str, &str); 1] = [("observe", DRY_RUN)];
 
 /// What starts a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -270,8 +274,8 @@ fn read_root(mut root: Section, outside: &Outside, kinds: Kinds<'_>) -> Option<C
     let server = server::read(&mut root);
     let forges = clients::forges(&mut root, outside, kinds.forges);
     let cdns = clients::cdns(&mut root, outside, kinds.cdns);
-    let observes = server.as_ref().is_some_and(|server| server.observes);
-    let sites = site::read_all(&mut root, &forges, &cdns, observes);
+    let dry_run = server.as_ref().is_some_and(|server| server.dry_run);
+    let sites = site::read_all(&mut root, &forges, &cdns, dry_run);
     overlaps::check(&mut root, &forges, &cdns, &sites);
 
     let count = sites.len();

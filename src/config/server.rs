@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::{MODES, Server};
+use super::{DRY_RUN, MODE_ALIASES, MODES, Server};
 use crate::settings::{Located, Section};
 
 /// Where to listen when nobody says.
@@ -36,7 +36,7 @@ pub(super) fn read(root: &mut Section) -> Option<Server> {
             database: DEFAULT_DATABASE.to_owned(),
             reconcile: DEFAULT_RECONCILE,
             retention: DEFAULT_RETENTION,
-            observes: false,
+            dry_run: false,
             admin_token: None,
         });
     };
@@ -60,9 +60,9 @@ pub(super) fn read(root: &mut Section) -> Option<Server> {
         Some(kept) => check_retention(&mut section, kept),
         None => Some(DEFAULT_RETENTION),
     };
-    let observes = section
-        .word("mode", &MODES)
-        .is_some_and(|mode| mode.value == "observe");
+    let dry_run = section
+        .word_or_alias("mode", &MODES, &MODE_ALIASES)
+        .is_some_and(|mode| mode.value == DRY_RUN);
     let token_at = section
         .place_of("admin_token")
         .or_else(|| section.place_of("admin_token_file"));
@@ -82,7 +82,7 @@ pub(super) fn read(root: &mut Section) -> Option<Server> {
         database: database?,
         reconcile,
         retention: retention?,
-        observes,
+        dry_run,
         admin_token,
     })
 }

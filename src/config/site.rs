@@ -6,7 +6,7 @@ use strum::VariantNames;
 
 use super::clients::{Clients, check_form};
 use super::globs::{glob, globs};
-use super::{MODES, Reach, Site, Trigger, WhenUnknown};
+use super::{DRY_RUN, MODE_ALIASES, MODES, PurgeMode, Site, Trigger, WhenUnknown};
 use super::{case, rule};
 use crate::cdn::Cdn;
 use crate::event::{PIPELINE_ENDS, RepoPath};
@@ -41,7 +41,7 @@ pub(super) fn read_all(
     root: &mut Section,
     forges: &Clients<dyn Forge>,
     cdns: &Clients<dyn Cdn>,
-    server_observes: bool,
+    server_dry_run: bool,
 ) -> Vec<SiteEntry> {
     let Some(mut sites) = root.section("sites") else {
         root.missing(
@@ -53,7 +53,7 @@ pub(super) fn read_all(
     sites
         .entries()
         .into_iter()
-        .map(|(name, section)| read(name, section, forges, cdns, server_observes))
+        .map(|(name, section)| read(name, section, forges, cdns, server_dry_run))
         .collect()
 }
 
@@ -62,7 +62,7 @@ fn read(
     mut section: Section,
     forges: &Clients<dyn Forge>,
     cdns: &Clients<dyn Cdn>,
-    server_observes: bool,
+    server_dry_run: bool,
 ) -> SiteEntry {
     check_form(&mut section, "site", &name);
     let repo = read_repo(&mut section, forges);
@@ -74,7 +74,7 @@ fn read(
     let base_urls = read_base_urls(&mut section);
     let clients = cdns;
     let (written_cdns, cdns) = read_cdns(&mut section, clients);
-    let observed = read_mode(&mut section, server_observes);
+    let dry_run = read_mode(&mut section, server_dry_run);
     let context = read_context(&mut section);
     let when_unknown = match section.word("when_unknown", &["everything", "fail"]) {
         Some(word) if word.value == "fail" => WhenUnknown::Fail,
@@ -113,7 +113,7 @@ fn read(
             trigger,
             branches: branches.into_iter().map(|b| b.value.1).collect(),
             cdns: cdns.clone(),
-            reach: reach(&cdns, clients, observed),
+            mode: purge_mode(&cdns, clients, dry_run),
             status_context: context
                 .map_or_else(|| format!("purgehook/{}", name.value), |c| c.value),
             when_unknown,
@@ -294,36 +294,36 @@ fn read_cdns(section: &mut Section, cdns: &Clients<dyn Cdn>) -> (Vec<String>, Ve
     (written, known)
 }
 
-/// Reads `mode`: whether the site is only observed.
-fn read_mode(section: &mut Section, server_observes: bool) -> bool {
-    let mode = section.word("mode", &MODES);
+/// Reads `mode`: whether the site is in dry-run mode.
+fn read_mode(section: &mut Section, server_dry_run: bool) -> bool {
+    let mode = section.word_or_alias("mode", &MODES, &MODE_ALIASES);
     if let Some(mode) = &mode
-        && server_observes
+        && server_dry_run
         && mode.value == "live"
     {
         section.warning(
             mode.at.clone(),
-            "the site is observed all the same, since `server.mode` is `observe`",
-            Some("let the server be `live`, and `observe` the other sites".to_owned()),
+            "the site is in dry-run mode all the same, since `server.mode` is `dry-run`",
+            Some("let the server be `live`, and the other sites `dry-run`".to_owned()),
         );
     }
-    server_observes || mode.is_some_and(|mode| mode.value == "observe")
+    server_dry_run || mode.is_some_and(|mode| mode.value == DRY_RUN)
 }
 
-/// The clients of a live site, or what an observed one knows of its CDNs.
-fn reach(names: &[String], cdns: &Clients<dyn Cdn>, observed: bool) -> Reach {
+/// The clients of a live site, or what one in dry-run mode knows of its CDNs.
+fn purge_mode(names: &[String], cdns: &Clients<dyn Cdn>, dry_run: bool) -> PurgeMode {
     let clients = names.iter().filter_map(|name| {
         let client = cdns.entries.get(name)?.client.as_ref()?;
         Some((name.clone(), client))
     });
-    if observed {
-        Reach::Observed(
+    if dry_run {
+        PurgeMode::DryRun(
             clients
                 .map(|(name, client)| (name, client.limits().clone()))
                 .collect(),
         )
     } else {
-        Reach::Live(
+        PurgeMode::Live(
             clients
                 .map(|(name, client)| (name, std::sync::Arc::clone(client)))
                 .collect(),

@@ -781,3 +781,15 @@ fn the_example_without_its_variables_names_them_all_and_nothing_else() {
     );
     assert_eq!(problems.list.len(), 4, "{problems}");
 }
+
+#[test]
+fn observe_is_read_as_a_dry_run() {
+    for word in ["dry-run", "observe"] {
+        let text = with_site(&format!(
+            "repo: github:acme/website\nbase_urls: https://www.example.com\ncdns: tencent\nmode: {word}\n\
+             rules: [{{match: \"**\", urls: \"/\"}}]"
+        ));
+
+        assert!(config(&text).sites["www"].mode.is_dry_run(), "{word}");
+    }
+}

@@ -14,14 +14,14 @@ use crate::store::{HeldCommits, Store, StoreError, Write};
 /// comparison, all of them once at the worst, when a new process takes over.
 const MAX_HELD_COMMITS: usize = 200;
 
-/// The name under which it is kept what an observed site's caches would hold. No site can be called so.
+/// The name under which it is kept what the caches of a site in dry-run mode would hold. No site can be called so.
 fn shadow(site: &str) -> String {
-    format!("{site} (observed)")
+    format!("{site} (dry run)")
 }
 
 /// The name under which it is kept what the caches hold that a run's plan starts from.
 pub(super) fn held_by(run: &Run) -> String {
-    if run.observed {
+    if run.dry_run {
         shadow(&run.site)
     } else {
         run.site.clone()
@@ -34,7 +34,7 @@ pub(super) struct Baseline {
     real: HeldCommits,
     /// What they would hold had the dry runs purged.
     shadow: HeldCommits,
-    observed: bool,
+    dry_run: bool,
     /// Whether the run is the first of its site, and does not say what was live before.
     is_first: bool,
 }
@@ -46,7 +46,7 @@ impl Baseline {
         Ok(Self {
             real: store.held(site, now).await?,
             shadow: store.held(&shadow(site), now).await?,
-            observed: run.observed,
+            dry_run: run.dry_run,
             is_first: run.before.is_none() && store.is_first(run).await?,
         })
     }
@@ -54,7 +54,7 @@ impl Baseline {
     /// What is held, as far as the run is concerned.
     fn held(&self) -> &HeldCommits {
         // The first dry run stands where a live one would have stood.
-        if self.observed && !self.shadow.commits.is_empty() {
+        if self.dry_run && !self.shadow.commits.is_empty() {
             &self.shadow
         } else {
             &self.real
@@ -111,7 +111,7 @@ impl Baseline {
 
     /// The version that [`hold`](Self::hold) makes of what the plan starts from.
     pub fn next_version(&self) -> i64 {
-        if self.observed {
+        if self.dry_run {
             self.shadow.version + 1
         } else {
             self.real.version + 1
@@ -132,7 +132,7 @@ impl Baseline {
         let commits: Vec<Base> = unknown.into_iter().chain(named).collect();
         let shadow = shadow(site);
         let mut writes = Vec::with_capacity(4);
-        if self.observed {
+        if self.dry_run {
             let mut all = commits.clone();
             if self.shadow.commits.is_empty() && self.too_many().is_none() {
                 all.extend(self.real.commits.iter().cloned());

@@ -36,7 +36,7 @@ pub(super) async fn end(
         writes.extend(baseline.hold(&run));
     }
     for mut superseded in ctx.store.covered_by(&run.id).await? {
-        superseded.observed = run.observed;
+        superseded.dry_run = run.dry_run;
         superseded.covered_by = Some(run.id.clone());
         superseded.summary = format!("Covered by {}: {}", run.commit.short(), run.summary);
         writes.push(Write::Status(

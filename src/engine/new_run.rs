@@ -34,7 +34,7 @@ pub(super) fn new_run(
         proof: None,
         problems: Vec::new(),
         notes: Vec::new(),
-        observed: site.reach.is_observed(),
+        dry_run: site.mode.is_dry_run(),
         created_at: now,
         deadline: now + RUN_LIMIT,
         ended_at: None,

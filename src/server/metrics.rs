@@ -49,7 +49,7 @@ struct PurgeLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ObservedLabels {
+struct DryRunLabels {
     cdn: String,
     kind: &'static str,
 }
@@ -130,7 +130,7 @@ impl Metrics {
 struct Figures {
     runs: Vec<(RunState, u64)>,
     purges: Vec<PendingPurges>,
-    observed: Vec<(String, PurgeKind, u64)>,
+    dry_run_purges: Vec<(String, PurgeKind, u64)>,
     silent: Vec<Upstream>,
 }
 
@@ -154,32 +154,32 @@ fn registry(
         };
         sites
             .get_or_create(&labels)
-            .set(i64::from(site.reach.is_observed()));
+            .set(i64::from(site.mode.is_dry_run()));
     }
     registry.register(
-        "site_observed",
-        "Whether a site is only observed: nothing of it is purged",
+        "site_dry_run",
+        "Whether a site is in dry-run mode: nothing of it is purged",
         sites,
     );
     if let Some(Figures {
         runs,
         purges,
-        observed,
+        dry_run_purges,
         silent,
     }) = figures
     {
         add_upstreams(&mut registry, config, &silent);
         add(&mut registry, &runs, &purges);
-        let by_kind = Family::<ObservedLabels, Gauge>::default();
-        for (cdn, kind, count) in observed {
+        let by_kind = Family::<DryRunLabels, Gauge>::default();
+        for (cdn, kind, count) in dry_run_purges {
             let kind = kind.as_str();
             by_kind
-                .get_or_create(&ObservedLabels { cdn, kind })
+                .get_or_create(&DryRunLabels { cdn, kind })
                 .set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         registry.register(
-            "observed_purges",
-            "Purges that observed runs would have made",
+            "dry_run_purges",
+            "Purges that dry runs would have made",
             by_kind,
         );
     }
@@ -308,7 +308,7 @@ pub(super) async fn scrape(shared: Data<Shared>) -> HttpResponse {
             Ok(Figures {
                 runs: store.run_counts().await?,
                 purges: store.pending_purges().await?,
-                observed: store.observed_purges().await?,
+                dry_run_purges: store.dry_run_purges().await?,
                 silent: silent(store).await?,
             })
         })

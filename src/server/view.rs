@@ -57,7 +57,7 @@ impl From<PurgeState> for Badge {
             PurgeState::Submitting | PurgeState::Running => ("●", "busy"),
             PurgeState::Done => ("✓", "good"),
             PurgeState::Failed => ("✕", "bad"),
-            PurgeState::Observed => ("◌", "quiet"),
+            PurgeState::DryRun => ("◌", "quiet"),
         };
         let word = state.as_str();
         Self { word, sign, tone }

@@ -46,8 +46,21 @@ impl Section {
 
     /// One of the given words.
     pub fn word(&mut self, key: &str, allowed: &[&str]) -> Option<Located<String>> {
+        self.word_or_alias(key, allowed, &[])
+    }
+
+    /// One of the given words, or an alias, which is read as the word beside it.
+    pub fn word_or_alias(
+        &mut self,
+        key: &str,
+        allowed: &[&str],
+        aliases: &[(&str, &str)],
+    ) -> Option<Located<String>> {
         let node = self.take(key)?;
-        let (scalar, at) = self.scalar(key, node)?;
+        let (mut scalar, at) = self.scalar(key, node)?;
+        if let Some((_, word)) = aliases.iter().find(|(alias, _)| *alias == scalar.text) {
+            scalar.text = (*word).to_owned();
+        }
         if allowed.contains(&scalar.text.as_str()) {
             return Some(Located {
                 value: scalar.text,

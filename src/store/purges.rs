@@ -261,7 +261,7 @@ pub(super) async fn update(
     let (condition, of_task) = match &update.only {
         Precondition::Planned => ("state = 'planned'", None),
         Precondition::Waiting => ("state = 'waiting'", None),
-        Precondition::Open => ("state NOT IN ('done', 'failed', 'observed')", None),
+        Precondition::Open => ("state NOT IN ('done', 'failed', 'dry_run')", None),
         Precondition::InTask(task) => (
             "state IN ('submitting', 'running') AND task = $7",
             Some(task),
@@ -304,7 +304,7 @@ pub(super) async fn migrate(tx: &mut dyn Transaction, to: &Migration) -> Result<
             &format!(
                 "UPDATE purges SET cdn = $2, account = $3, state = 'planned', task = NULL,
                      attempts = 0, batch_cap = NULL
-                 WHERE run = $1 AND seq IN ({numbers}) AND state NOT IN ('done', 'failed', 'observed')"
+                 WHERE run = $1 AND seq IN ({numbers}) AND state NOT IN ('done', 'failed', 'dry_run')"
             ),
             params![&run.0, &to.to, &to.account],
         )

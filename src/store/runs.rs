@@ -33,7 +33,7 @@ pub struct RunFilter {
 const COLUMNS: &str =
     "id, site, forge, repo, git_ref, before_id, commit_id, delivery, origin, covered_by,
     bases, held_version, state, step,
-    summary, proof, problems, created_at, deadline, ended_at, observed, notes";
+    summary, proof, problems, created_at, deadline, ended_at, dry_run, notes";
 
 /// The ids of the runs that left their work to the run `$1`, or to one that did.
 const COVERED: &str = "WITH RECURSIVE covered (id) AS (
@@ -293,7 +293,7 @@ fn kind_of(letter: char) -> Option<ChangeKind> {
 /// Inserts runs.
 pub(super) const INSERT: &str = "INSERT INTO runs (id, site, forge, repo, git_ref, before_id, commit_id, delivery,
     origin, covered_by, bases, held_version, state, step, summary, proof, problems, created_at, deadline,
-    ended_at, observed, notes)";
+    ended_at, dry_run, notes)";
 
 /// A run's row, in the order of [`INSERT`].
 pub(super) fn values(run: &Run) -> Vec<Value> {
@@ -320,7 +320,7 @@ pub(super) fn values(run: &Run) -> Vec<Value> {
         run.created_at.as_millisecond(),
         run.deadline.as_millisecond(),
         run.ended_at.map(Timestamp::as_millisecond),
-        i64::from(run.observed),
+        i64::from(run.dry_run),
         serde_json::json!(run.notes).to_string(),
     ]
 }
@@ -343,7 +343,7 @@ pub(super) async fn update(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
     tx.execute(
         "UPDATE runs SET state = $2, step = $3, summary = $4, proof = $5, deadline = $6, ended_at = $7,
              problems = $8, commit_id = $9, covered_by = $10, bases = $11, held_version = $12,
-             observed = $13, notes = $14
+             dry_run = $13, notes = $14
          WHERE id = $1",
         params![
             &run.id.0,
@@ -358,7 +358,7 @@ pub(super) async fn update(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
             run.covered_by.as_ref().map(|id| id.0.clone()),
             bases_text(&run.bases),
             run.held_version,
-            i64::from(run.observed),
+            i64::from(run.dry_run),
             serde_json::json!(run.notes).to_string(),
         ],
     )
@@ -453,7 +453,7 @@ fn run(row: &Row) -> Result<Run, StoreError> {
         proof: row.maybe_word("proof")?,
         problems: list(row, "problems")?,
         notes: list(row, "notes")?,
-        observed: row.int("observed")? != 0,
+        dry_run: row.int("dry_run")? != 0,
         created_at: timestamp(row.int("created_at")?)?,
         deadline: timestamp(row.int("deadline")?)?,
         ended_at: row.maybe_int("ended_at")?.map(timestamp).transpose()?,

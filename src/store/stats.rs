@@ -68,14 +68,14 @@ impl Store {
             .collect()
     }
 
-    /// What observed runs would have purged: CDN, kind and how many.
-    pub async fn observed_purges(&self) -> Result<Vec<(String, PurgeKind, u64)>, StoreError> {
+    /// What dry runs would have purged: CDN, kind and how many.
+    pub async fn dry_run_purges(&self) -> Result<Vec<(String, PurgeKind, u64)>, StoreError> {
         let rows = self
             .database
             .read(
                 // Planned for nobody's account, so the index of the lines finds them.
                 "SELECT cdn, kind, COUNT(*) AS n FROM purges
-                 WHERE account = '' AND kind IN ('url', 'directory', 'prefetch') AND state = 'observed'
+                 WHERE account = '' AND kind IN ('url', 'directory', 'prefetch') AND state = 'dry_run'
                  GROUP BY cdn, kind",
                 Vec::new(),
             )

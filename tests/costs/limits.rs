@@ -16,7 +16,7 @@ const LIMITS: &[(&str, &[(&str, f64)])] = &[
         ],
     ),
     (
-        "SQLite, observe, to its end",
+        "SQLite, dry-run, to its end",
         &[
             ("statements", 44.0),
             ("transactions", 5.5),
@@ -40,7 +40,7 @@ const LIMITS: &[(&str, &[(&str, f64)])] = &[
         ],
     ),
     (
-        "SQLite, 64 at once, observe, to their end",
+        "SQLite, 64 at once, dry-run, to their end",
         &[
             ("statements", 29.9),
             ("transactions", 2.3),
@@ -60,7 +60,7 @@ const LIMITS: &[(&str, &[(&str, f64)])] = &[
         ],
     ),
     (
-        "PostgreSQL, observe, to its end",
+        "PostgreSQL, dry-run, to its end",
         &[
             ("statements", 48.0),
             ("transactions", 5.5),
@@ -84,7 +84,7 @@ const LIMITS: &[(&str, &[(&str, f64)])] = &[
         ],
     ),
     (
-        "PostgreSQL, 64 at once, observe, to their end",
+        "PostgreSQL, 64 at once, dry-run, to their end",
         &[
             ("statements", 33.2),
             ("transactions", 2.3),
@@ -100,7 +100,7 @@ const LIMITS: &[(&str, &[(&str, f64)])] = &[
         ],
     ),
     (
-        "disk, observe, accepted and to its end",
+        "disk, dry-run, accepted and to its end",
         &[
             ("fsyncs", 7.5),
             ("kB written", 240.0),

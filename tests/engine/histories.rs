@@ -130,9 +130,9 @@ struct History {
     /// Whether the last push was lost and nothing has told of it since.
     is_unseen: bool,
     contents: u64,
-    /// Whether the site is observed now and then, and whether it is at this moment.
+    /// Whether the site is in dry-run mode now and then, and whether it is at this moment.
     switches: bool,
-    is_observed: bool,
+    is_dry_run: bool,
     told: Vec<String>,
 }
 
@@ -160,7 +160,7 @@ impl History {
             is_unseen: false,
             contents: 0,
             switches: false,
-            is_observed: false,
+            is_dry_run: false,
             told: Vec::new(),
         };
         for _ in 0..4 {
@@ -222,7 +222,7 @@ impl History {
                 self.world.restart().await;
                 self.world.ask_to_reconcile("www").await;
             }
-            18 if self.switches => self.observe(!self.is_observed),
+            18 if self.switches => self.set_dry_run(!self.is_dry_run),
             _ => {
                 self.tell("a step".to_owned());
                 self.world.step().await;
@@ -233,10 +233,10 @@ impl History {
         }
     }
 
-    /// From now on the site is only observed, or is so no longer.
-    fn observe(&mut self, is_observed: bool) {
-        self.is_observed = is_observed;
-        let mode = if is_observed { "observe" } else { "live" };
+    /// From now on the site is in dry-run mode, or is so no longer.
+    fn set_dry_run(&mut self, is_dry_run: bool) {
+        self.is_dry_run = is_dry_run;
+        let mode = if is_dry_run { "dry-run" } else { "live" };
         self.tell(format!("mode: {mode}"));
         let rules = RULES.replace("    rules:", &format!("    mode: {mode}\n    rules:"));
         self.world.set_rules(&rules);
@@ -406,9 +406,9 @@ impl History {
             self.deliver(&delivery).await;
         }
         self.world.sandbox.faults().clear();
-        if self.is_observed {
+        if self.is_dry_run {
             self.world.settle().await;
-            self.observe(false);
+            self.set_dry_run(false);
             self.world.ask_to_reconcile("www").await;
         }
         for _ in 0..3 {
@@ -496,7 +496,7 @@ async fn whatever_happens_no_cache_serves_what_is_not_live_in_the_end() {
 }
 
 #[tokio::test]
-async fn what_was_only_observed_is_purged_once_the_site_is_live() {
+async fn what_was_only_a_dry_run_is_purged_once_the_site_is_live() {
     play(number("PURGEHOOK_HISTORIES", 20), true).await;
 }
 

@@ -11,10 +11,10 @@ mod changes;
 mod clocks;
 mod costs;
 mod covers;
+mod dry_run;
 mod histories;
 #[path = "../costs/limits.rs"]
 mod limits;
-mod observe;
 mod outages;
 #[path = "../postgres/mod.rs"]
 mod postgres;

@@ -66,11 +66,11 @@ async fn a_push_on_its_whole_way_keeps_within_what_it_may_ask_of_the_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_observed_push_keeps_within_what_it_may_ask_of_the_disk() {
+async fn a_push_in_a_dry_run_keeps_within_what_it_may_ask_of_the_disk() {
     hold_to_limits(
-        "disk, observe, accepted and to its end",
+        "disk, dry-run, accepted and to its end",
         World::new().await,
-        "observe",
+        "dry-run",
     )
     .await;
 }

@@ -28,7 +28,7 @@ sites:
   docs:
     repo: github:acme/docs
     base_urls: [https://docs.example.com/v1]
-    mode: observe
+    mode: dry-run
     cdns: [tencent]
     unmatched: everything
     rules:
@@ -190,18 +190,18 @@ fn nothing_has_its_reason() {
     let (text, json) = explained(&["--site", "docs"], b"elsewhere");
     assert!(
         text.ends_with(
-            "  comes to (only observed, nothing is sent):
+            "  comes to (dry run, nothing is sent):
     tencent: directory (delete) https://docs.example.com/v1/
     note: purging everything: no rule is for \"elsewhere\"
 "
         ),
         "{text}"
     );
-    assert_eq!(json["sites"][0]["mode"], "observe");
+    assert_eq!(json["sites"][0]["mode"], "dry-run");
     assert_eq!(json["sites"][0]["purges"][0]["rule"], "everything");
     let (text, _) = explained(&["--site", "docs"], b"a/b");
     assert!(
-        text.contains("comes to (only observed, nothing is sent):\n    tencent: url"),
+        text.contains("comes to (dry run, nothing is sent):\n    tencent: url"),
         "{text}"
     );
 }

@@ -14,13 +14,13 @@ mod commands;
 mod costs;
 mod crashes;
 mod database_away;
+mod dry_run;
 mod explain;
 mod faults;
 mod hugo;
 #[path = "../costs/limits.rs"]
 mod limits;
 mod names;
-mod observe;
 mod outages;
 mod payloads;
 mod plan;

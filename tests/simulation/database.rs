@@ -89,7 +89,7 @@ INSERT INTO deliveries
     (id, forge, forge_delivery, event, ordering_key, dedup_key, content_type, body, source, received_at)
     SELECT id, 'host', id, 'push', 'acme/website refs/heads/main', id, '', '', 'webhook', at FROM past;
 INSERT INTO runs
-    (id, site, forge, repo, git_ref, commit_id, delivery, origin, bases, state, step, summary, problems, notes, observed,
+    (id, site, forge, repo, git_ref, commit_id, delivery, origin, bases, state, step, summary, problems, notes, dry_run,
      created_at, deadline, ended_at)
     SELECT id, 'www', 'host', 'acme/website', 'refs/heads/old', id, id, 'push', '[]', 'succeeded', 'ended',
         '', '[]', '[]', 0, at, at, at FROM past;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use purgehook::cdn::{Cdn, Limit, Limits};
-use purgehook::config::{Config, Reach};
+use purgehook::config::{Config, PurgeMode};
 use purgehook::engine::{Engine, Received};
 use purgehook::forge::Headers;
 use purgehook::purge::PurgeKind;
@@ -198,7 +198,7 @@ impl World {
             .collect();
         for site in config.sites.values_mut() {
             let its = cdns.iter().filter(|(name, _)| site.cdns.contains(name));
-            site.reach = Reach::Live(its.map(|(n, cdn)| (n.clone(), Arc::clone(cdn))).collect());
+            site.mode = PurgeMode::Live(its.map(|(n, cdn)| (n.clone(), Arc::clone(cdn))).collect());
         }
         config.cdns = cdns;
         let client = forge::Client {

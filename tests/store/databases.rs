@@ -126,7 +126,7 @@ pub fn run(number: u32) -> Run {
         proof: None,
         problems: Vec::new(),
         notes: Vec::new(),
-        observed: false,
+        dry_run: false,
         created_at: at(0),
         deadline: at(3_600),
         ended_at: None,

@@ -9,7 +9,7 @@ use crate::databases::{Opened, main_branch};
 /// Runs of one site at one ref, and statistics that know of no others.
 const PAST: &str = "
     INSERT INTO runs
-        (id, site, forge, repo, git_ref, commit_id, origin, bases, state, step, summary, problems, notes, observed,
+        (id, site, forge, repo, git_ref, commit_id, origin, bases, state, step, summary, problems, notes, dry_run,
          created_at, deadline, ended_at)
     SELECT 'R' || lpad(n::text, 9, '0'), 'www', 'github', 'acme/website', 'refs/heads/old', md5(n::text),
         'push', '[]', 'succeeded', 'ended', '', '[]', '[]', 0, n, n, n

@@ -188,7 +188,7 @@ async fn every_field_of_a_run_comes_back(opened: Opened) {
         proof: Some(Completeness::Proven(Proof::Trees)),
         problems: vec!["one, too long".to_owned(), "two\nlines".to_owned()],
         notes: vec!["deleting / covers 1 more purge".to_owned()],
-        observed: true,
+        dry_run: true,
         deadline: at(7),
         ended_at: Some(at(8)),
         ..run(1)

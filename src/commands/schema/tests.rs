@@ -60,7 +60,7 @@ sites:
     base_urls: [https://www.example.com, http://www.example.com]
     cdns: [tencent, huawei]
     status: {context: cdn/purge}
-    mode: observe
+    mode: dry-run
     when_unknown: fail
     settle: 1h 30m
     ignore: "**/README.md"

@@ -116,11 +116,11 @@ pub fn fail(keys: Vec<PurgeKey>, why: &str, only: Precondition, now: Timestamp) 
     writes
 }
 
-/// Planned purges of sites that are only observed by now.
-pub fn observe(keys: Vec<PurgeKey>, now: Timestamp) -> Vec<Write> {
+/// Planned purges of sites that are in dry-run mode by now.
+pub fn withdraw(keys: Vec<PurgeKey>, now: Timestamp) -> Vec<Write> {
     let runs = wake_runs(&keys, now);
-    let observed = PurgeUpdate::new(keys, PurgeState::Observed, Precondition::Planned);
-    let mut writes = vec![Write::Update(observed)];
+    let dry = PurgeUpdate::new(keys, PurgeState::DryRun, Precondition::Planned);
+    let mut writes = vec![Write::Update(dry)];
     writes.extend(runs);
     writes
 }

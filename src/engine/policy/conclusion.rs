@@ -10,15 +10,15 @@ pub fn conclusion(run: &Run, purges: &[Purge]) -> (RunState, String) {
         .iter()
         .filter(|purge| purge.state == PurgeState::Failed)
         .collect();
-    let (observed, others): (Vec<&Purge>, Vec<&Purge>) = purges
+    let (dry, others): (Vec<&Purge>, Vec<&Purge>) = purges
         .iter()
-        .partition(|purge| purge.state == PurgeState::Observed);
+        .partition(|purge| purge.state == PurgeState::DryRun);
     match (failed.first(), run.problems.first()) {
-        (None, _) if !observed.is_empty() => {
+        (None, _) if !dry.is_empty() => {
             let of = |purges: &[&Purge]| summary::purges(purges.iter().map(|purge| &purge.planned));
             let stopped = format!(
-                "The site is only observed by now: {} would have been purged",
-                of(&observed)
+                "The site is in dry-run mode by now: {} would have been purged",
+                of(&dry)
             );
             let summary = if others.is_empty() {
                 stopped

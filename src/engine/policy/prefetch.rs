@@ -51,7 +51,7 @@ impl<'p, S: Copy> Covers<'p, S> {
 /// Releases the prefetches whose purges are over: planned where all were confirmed, failed where one was not.
 pub fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
     let covers = Covers::new(purges.iter().map(|purge| (&purge.planned, purge.state)));
-    let (mut planned, mut failed, mut observed) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut planned, mut failed, mut dry) = (Vec::new(), Vec::new(), Vec::new());
     for prefetch in purges
         .iter()
         .filter(|purge| purge.state == PurgeState::Waiting)
@@ -59,8 +59,8 @@ pub fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
         let states = covers.of(&prefetch.planned);
         if states.contains(&PurgeState::Failed) {
             failed.push(PurgeKey::from(prefetch));
-        } else if states.contains(&PurgeState::Observed) {
-            observed.push(PurgeKey::from(prefetch));
+        } else if states.contains(&PurgeState::DryRun) {
+            dry.push(PurgeKey::from(prefetch));
         } else if states.iter().all(|state| *state == PurgeState::Done) {
             planned.push(PurgeKey::from(prefetch));
         }
@@ -72,8 +72,8 @@ pub fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
             ..PurgeUpdate::new(failed, PurgeState::Failed, Precondition::Waiting)
         }));
     }
-    if !observed.is_empty() {
-        let update = PurgeUpdate::new(observed, PurgeState::Observed, Precondition::Waiting);
+    if !dry.is_empty() {
+        let update = PurgeUpdate::new(dry, PurgeState::DryRun, Precondition::Waiting);
         writes.push(Write::Update(update));
     }
     if !planned.is_empty() {

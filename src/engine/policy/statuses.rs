@@ -6,7 +6,7 @@ use crate::run::{Run, RunId};
 use crate::store::StoredStatus;
 
 /// Why a status of a dry run is not posted.
-const NOT_POSTED_DRY_RUN: &str = "not posted: the site is only observed";
+const NOT_POSTED_DRY_RUN: &str = "not posted: the site is in dry-run mode";
 
 /// What becomes of the newest status of a run.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,9 +21,9 @@ pub enum Verdict {
 
 /// Whether a status of a run without a commit, or of a dry run, is kept from the forge. `was_shown`: another status
 /// of the run was posted before.
-pub fn withheld(run: &Run, observed: bool, was_shown: bool) -> Option<Verdict> {
+pub fn withheld(run: &Run, dry_run: bool, was_shown: bool) -> Option<Verdict> {
     // One that was shown while the site was live is brought to an end, and nothing else is shown.
-    let is_withheld = observed && !(was_shown && run.state.is_final());
+    let is_withheld = dry_run && !(was_shown && run.state.is_final());
     is_withheld.then(|| Verdict::NotPosted(NOT_POSTED_DRY_RUN.to_owned()))
 }
 

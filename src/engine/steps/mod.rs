@@ -78,7 +78,7 @@ async fn advance(ctx: &StepContext, id: &RunId, work: &Work) -> Result<Outcome, 
                 let why = format!("the site {} is no longer configured", run.site);
                 return settle::give_up(ctx, run, &why, now).await;
             };
-            run.observed = site.reach.is_observed();
+            run.dry_run = site.mode.is_dry_run();
             let config = &config;
             match run.commit.clone() {
                 CommitRef::Unresolved(name) => {

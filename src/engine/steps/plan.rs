@@ -10,7 +10,7 @@ use tracing::info;
 use super::Step;
 use crate::cdn::Cdn;
 use crate::changes::{ChangeKind, ChangeSet, Completeness, FilePath};
-use crate::config::{Config, Reach, Site, WhenUnknown};
+use crate::config::{Config, PurgeMode, Site, WhenUnknown};
 use crate::engine::baseline::Baseline;
 use crate::engine::change_set::{self, Search};
 use crate::engine::context::StepContext;
@@ -199,12 +199,12 @@ async fn begin(
         let outcome = end(ctx, run, state, summary, now).await?;
         return Ok(outcome.after(writes));
     }
-    let cdns = match &site.reach {
-        Reach::Observed(_) => {
+    let cdns = match &site.mode {
+        PurgeMode::DryRun(_) => {
             let outcome = end_dry_run(ctx, run, plan, now).await?;
             return Ok(outcome.after(writes));
         }
-        Reach::Live(cdns) => cdns,
+        PurgeMode::Live(cdns) => cdns,
     };
     run.step = RunStep::Purging;
     run.summary = format!("Purging {}: {what}", summary::purges(&plan.purges));
@@ -237,7 +237,7 @@ async fn end_dry_run(
         }
     };
     let rows = plan.purges.into_iter();
-    let rows = rows.map(|purge| (purge, String::new(), PurgeState::Observed));
+    let rows = rows.map(|purge| (purge, String::new(), PurgeState::DryRun));
     let purges = Write::Purges(run.id.clone(), rows.collect());
     let outcome = end(ctx, run, state, summary, now).await?;
     Ok(outcome.after(vec![purges]))
@@ -289,8 +289,8 @@ async fn site_budgets(
     site: &Site,
 ) -> Result<BTreeMap<String, Budget>, StoreError> {
     let mut allowances = BTreeMap::new();
-    match &site.reach {
-        Reach::Live(cdns) => {
+    match &site.mode {
+        PurgeMode::Live(cdns) => {
             for (name, cdn) in cdns {
                 let account = cdn.account();
                 let Some(handle) = ctx.upstreams.cdn(config, name, &account) else {
@@ -307,7 +307,7 @@ async fn site_budgets(
             }
         }
         // A dry run asks no CDN, and nothing was submitted.
-        Reach::Observed(cdns) => {
+        PurgeMode::DryRun(cdns) => {
             for (name, limits) in cdns {
                 for (kind, limit) in &limits.kinds {
                     let allowance = Allowance {
@@ -379,7 +379,7 @@ pub fn capabilities(site: &Site) -> Vec<Capability> {
     site.cdns
         .iter()
         .filter_map(|name| {
-            let limits = site.reach.limits(name)?;
+            let limits = site.mode.limits(name)?;
             Some(Capability {
                 cdn: name.clone(),
                 kinds: limits.kinds.keys().copied().collect(),

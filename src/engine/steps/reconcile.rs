@@ -187,7 +187,7 @@ async fn missing_run(
     Ok(Some(new_run(&ctx.clock, site, origin, git_ref, head)))
 }
 
-/// Whether a run's purges were not made since its site was observed, which it is no longer.
+/// Whether a run's purges were not made since its site was in dry-run mode, which it is no longer.
 fn is_owed(run: &Run, site: &Site) -> bool {
-    !site.reach.is_observed() && (run.observed || run.state == RunState::Cancelled)
+    !site.mode.is_dry_run() && (run.dry_run || run.state == RunState::Cancelled)
 }

@@ -48,9 +48,9 @@ impl Step for Report<'_> {
         };
         let config = ctx.config();
         let site = config.sites.get(&run.site);
-        let observed = run.observed || site.is_some_and(|site| site.reach.is_observed());
+        let dry_run = run.dry_run || site.is_some_and(|site| site.mode.is_dry_run());
         let was_shown = statuses.iter().any(|status| status.posted_at.is_some());
-        let decided = match withheld(&run, observed, was_shown) {
+        let decided = match withheld(&run, dry_run, was_shown) {
             Some(withheld) => withheld,
             None => {
                 let on_commit = ctx.store.statuses_on(&run.site, commit).await?;
@@ -95,7 +95,7 @@ fn status(config: &Config, site: Option<&Site>, run: &Run, wanted: &StoredStatus
     StatusPost {
         state: match wanted.state {
             // What would have been purged is no success.
-            StatusState::Success if run.observed => StatusState::Error,
+            StatusState::Success if run.dry_run => StatusState::Error,
             state => state,
         },
         context: site.map_or_else(

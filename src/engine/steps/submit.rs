@@ -62,7 +62,7 @@ impl Step for Submit<'_> {
         if let Some(lost) = submitting.await?.into_iter().next() {
             return RecoverBatch { config, lost }.run(ctx, work).await;
         }
-        let withdrawn = withdraw_observed(ctx, config, account, kind).await?;
+        let withdrawn = withdraw_dry_runs(ctx, config, account, kind).await?;
         if !withdrawn.is_empty() {
             return Ok(Outcome::reschedule(withdrawn, ctx.now()));
         }
@@ -184,8 +184,8 @@ fn targets(left: QuotaLeft) -> usize {
     today.min(left.per_request)
 }
 
-/// Withdraws what an account's queue holds of sites that are only observed by now.
-async fn withdraw_observed(
+/// Withdraws what an account's queue holds of sites that are in dry-run mode by now.
+async fn withdraw_dry_runs(
     ctx: &StepContext,
     config: &Config,
     account: &str,
@@ -193,14 +193,14 @@ async fn withdraw_observed(
 ) -> Result<Vec<Write>, StoreError> {
     let sites = config.sites.values();
     let sites: Vec<&str> = sites
-        .filter(|site| site.reach.is_observed())
+        .filter(|site| site.mode.is_dry_run())
         .map(|site| site.name.as_str())
         .collect();
     let keys = ctx.store.planned_of_sites(account, kind, &sites).await?;
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(batches::observe(keys, ctx.now()))
+    Ok(batches::withdraw(keys, ctx.now()))
 }
 
 /// Fails what is planned on a CDN that is configured no longer, or no longer for the kind.

@@ -28,8 +28,8 @@ const MOST_PROBLEMS: usize = 20;
 #[template(path = "dashboard.html")]
 struct Dashboard {
     frame: Frame,
-    /// Whether the whole server only observes.
-    observes: bool,
+    /// Whether no site of the server is purged.
+    dry_run: bool,
     /// What keeps deliveries from being taken in.
     trouble: Option<&'static str>,
     /// Who does not answer, and is left alone for now.
@@ -105,7 +105,7 @@ struct SiteCard {
     branches: String,
     cdns: String,
     /// Whether nothing of it is purged.
-    observed: bool,
+    dry_run: bool,
     last: Option<RunRow>,
 }
 
@@ -114,7 +114,7 @@ struct RunRow {
     site: String,
     state: Badge,
     /// Whether nothing was purged.
-    observed: bool,
+    dry_run: bool,
     summary: String,
     ref_name: String,
     commit: String,
@@ -129,7 +129,7 @@ impl RunRow {
             id: run.id.to_string(),
             site: run.site.clone(),
             state: run.state.into(),
-            observed: run.observed,
+            dry_run: run.dry_run,
             summary: run.summary.clone(),
             ref_name: ref_name(run.git_ref.as_ref()).to_owned(),
             commit: run.commit.to_string(),
@@ -225,14 +225,14 @@ fn page(
             repo: format!("{}:{}", site.forge, site.repo),
             branches: joined(site.branches.iter().map(|glob: &Glob| glob.text())),
             cdns: joined(site.cdns.iter().map(String::as_str)),
-            observed: site.reach.is_observed(),
+            dry_run: site.mode.is_dry_run(),
             last: last.map(|run| RunRow::new(&run, now)),
         })
         .collect();
     Dashboard {
         // A page further back is being read, not watched.
         frame: Frame::new(request, filter.before.is_none().then_some(refresh)),
-        observes: config.server.observes,
+        dry_run: config.server.dry_run,
         trouble,
         silent: found.silent.into_iter().map(SilentRow::from).collect(),
         refused: RefusedRules::new(&reloads),

@@ -205,7 +205,7 @@ fn progress(counts: &[CdnCount]) -> Vec<Progress> {
                 PurgeState::Submitting,
                 PurgeState::Planned,
                 PurgeState::Waiting,
-                PurgeState::Observed,
+                PurgeState::DryRun,
             ] {
                 let count: u64 = counts
                     .iter()

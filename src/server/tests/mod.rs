@@ -317,7 +317,7 @@ impl Server {
             proof: None,
             problems: Vec::new(),
             notes: Vec::new(),
-            observed: false,
+            dry_run: false,
             created_at: now,
             deadline: now + Duration::from_secs(3_600),
             ended_at: None,

@@ -155,8 +155,8 @@ async fn a_push_on_its_whole_way_keeps_within_its_statements_on_sqlite() {
 }
 
 #[tokio::test]
-async fn an_observed_push_keeps_within_its_statements_on_sqlite() {
-    on_sqlite("observe").await;
+async fn a_push_in_a_dry_run_keeps_within_its_statements_on_sqlite() {
+    on_sqlite("dry-run").await;
 }
 
 #[tokio::test]
@@ -165,6 +165,6 @@ async fn a_push_on_its_whole_way_keeps_within_its_statements_on_postgresql() {
 }
 
 #[tokio::test]
-async fn an_observed_push_keeps_within_its_statements_on_postgresql() {
-    on_postgres("observe").await;
+async fn a_push_in_a_dry_run_keeps_within_its_statements_on_postgresql() {
+    on_postgres("dry-run").await;
 }

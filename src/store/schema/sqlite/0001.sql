@@ -44,7 +44,7 @@ CREATE TABLE runs (
     -- A JSON list of sentences: what else there is to know about its plan.
     notes      TEXT NOT NULL,
     -- Whether the run only found out what it would purge.
-    observed   BIGINT NOT NULL,
+    dry_run    BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     deadline   BIGINT NOT NULL,
     ended_at   BIGINT

@@ -1,13 +1,13 @@
-//! A server that only observes.
+//! A server in dry-run mode.
 
 use purgehook::sandbox::{Change, Service};
 
 use crate::world::{World, targets};
 
 #[tokio::test]
-async fn an_observing_server_shows_what_it_would_purge_and_changes_nothing_anywhere() {
+async fn a_server_in_dry_run_mode_shows_what_it_would_purge_and_changes_nothing_anywhere() {
     let mut world = World::new().await;
-    world.edit_rules("server:\n", "server:\n  mode: observe\n");
+    world.edit_rules("server:\n", "server:\n  mode: dry-run\n");
     world.start().await;
     let website = world.website();
 
@@ -22,7 +22,7 @@ async fn an_observing_server_shows_what_it_would_purge_and_changes_nothing_anywh
     let run = world.ended(&run).await;
 
     assert_eq!(run["state"], "succeeded", "{run:#}");
-    assert_eq!(run["mode"], "observe");
+    assert_eq!(run["mode"], "dry-run");
     assert_eq!(
         run["summary"],
         "Would have purged 2 URLs and 1 prefetch on tencent"
@@ -35,7 +35,7 @@ async fn an_observing_server_shows_what_it_would_purge_and_changes_nothing_anywh
         ]
     );
     for purge in run["purges"].as_array().unwrap() {
-        assert_eq!(purge["state"], "observed");
+        assert_eq!(purge["state"], "dry_run");
         assert!(purge["task"].is_null());
     }
     for status in run["statuses"].as_array().unwrap() {
@@ -59,18 +59,18 @@ async fn an_observing_server_shows_what_it_would_purge_and_changes_nothing_anywh
         .await;
     assert!(page.contains("Nothing was purged"), "{page}");
     let dashboard = world.text("/").await;
-    assert!(dashboard.contains("Observing."), "{dashboard}");
+    assert!(dashboard.contains("Dry run."), "{dashboard}");
     let metrics = world.text("/metrics").await;
     for line in [
-        "purgehook_observed_purges{cdn=\"tencent\",kind=\"url\"} 2",
-        "purgehook_site_observed{site=\"www\"} 1",
+        "purgehook_dry_run_purges{cdn=\"tencent\",kind=\"url\"} 2",
+        "purgehook_site_dry_run{site=\"www\"} 1",
     ] {
         assert!(metrics.contains(line), "{metrics}");
     }
 
     // Live from the next start on: what was owed is purged without another push.
     world.terminate().await;
-    world.edit_rules("  mode: observe\n", "");
+    world.edit_rules("  mode: dry-run\n", "");
     world.start().await;
     world
         .until("the commit shows a success", |_| {

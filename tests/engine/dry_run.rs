@@ -1,4 +1,4 @@
-//! Sites that are only observed, and what becomes of them when they are no longer.
+//! Sites in dry-run mode, and what becomes of them when they are no longer.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ sites:
     rules: [{match: ['**'], urls: ['/{path}'], prefetch: ['/{path}']}]
 ";
 
-fn observing() -> String {
-    RULES.replace("mode: live", "mode: observe")
+fn in_dry_run() -> String {
+    RULES.replace("mode: live", "mode: dry-run")
 }
 
 async fn website(world: &World) -> Repository {
@@ -54,8 +54,8 @@ fn changing_calls(world: &World) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn each_observed_run_shows_what_it_would_have_purged_and_reaches_no_cdn() {
-    let world = World::new(1, &observing()).await;
+async fn each_dry_run_shows_what_it_would_have_purged_and_reaches_no_cdn() {
+    let world = World::new(1, &in_dry_run()).await;
     let website = website(&world).await;
 
     let first = push(&world, &website, &["a.html"]).await;
@@ -76,20 +76,16 @@ async fn each_observed_run_shows_what_it_would_have_purged_and_reaches_no_cdn() 
             (run.state, run.summary.as_str()),
             (RunState::Succeeded, would)
         );
-        assert!(run.observed);
+        assert!(run.dry_run);
         let purges = world.store().purges(&run.id, 0, 10).await.unwrap();
-        assert!(
-            purges
-                .iter()
-                .all(|purge| purge.state == PurgeState::Observed)
-        );
+        assert!(purges.iter().all(|purge| purge.state == PurgeState::DryRun));
     }
     assert_eq!(changing_calls(&world), [""; 0]);
 }
 
 #[tokio::test]
-async fn the_first_live_run_purges_all_that_was_only_observed() {
-    let world = World::new(2, &observing()).await;
+async fn the_first_live_run_purges_all_that_was_only_a_dry_run() {
+    let world = World::new(2, &in_dry_run()).await;
     let website = website(&world).await;
     push(&world, &website, &["a.html"]).await;
     world.time.pass(Duration::from_secs(3_600));
@@ -102,21 +98,21 @@ async fn the_first_live_run_purges_all_that_was_only_observed() {
 
     let live = world.runs().await.remove(0);
     assert_eq!(live.origin, Origin::Reconciliation);
-    assert!(!live.observed);
+    assert!(!live.dry_run);
     assert_eq!(live.summary, "Purged 2 URLs and 2 prefetches on tencent",);
-    // Back to observing, it starts from what is held now.
+    // Back in dry-run mode, it starts from what is held now.
     world.time.pass(Duration::from_secs(3_600));
-    world.set_rules(&observing());
-    let observed = push(&world, &website, &["c.html"]).await;
+    world.set_rules(&in_dry_run());
+    let dry = push(&world, &website, &["c.html"]).await;
     assert_eq!(
-        observed.summary,
+        dry.summary,
         "Would have purged 1 URL and 1 prefetch on tencent"
     );
     assert!(!changing_calls(&world).is_empty(), "the live run made some");
 }
 
 #[tokio::test]
-async fn a_run_that_waits_when_its_site_becomes_observed_is_stopped_and_says_so() {
+async fn a_run_that_waits_when_its_site_turns_to_dry_run_is_stopped_and_says_so() {
     let rules = RULES.replace("cover: over_quota", "cover: exact");
     let world = World::new(3, &rules).await;
     let website = website(&world).await;
@@ -128,14 +124,14 @@ async fn a_run_that_waits_when_its_site_becomes_observed_is_stopped_and_says_so(
         world.step().await;
     }
 
-    world.set_rules(&rules.replace("mode: live", "mode: observe"));
+    world.set_rules(&rules.replace("mode: live", "mode: dry-run"));
     world.settle().await;
 
     let run = world.run(&run).await;
     assert_eq!(run.state, RunState::Cancelled);
     assert_eq!(
         run.summary,
-        "The site is only observed by now: 2 URLs and 5 prefetches on tencent would have been purged; \
+        "The site is in dry-run mode by now: 2 URLs and 5 prefetches on tencent would have been purged; \
          purged before that: 3 URLs on tencent"
     );
     // What the commit was shown while the site was live has an end.
