@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use database::Database;
 use futures_util::future::join_all;
 use purgehook::clock::Clock;
-use purgehook::http::Outside;
+use purgehook::http::Outbound;
 use purgehook::sandbox::{Area, Change, Repository, Sandbox};
 use support::figures::Times;
 use support::server::{self, Server};
@@ -108,7 +108,7 @@ impl World {
         Self {
             sandbox,
             website,
-            http: Outside::new(Clock::system()).unwrap().http,
+            http: Outbound::new(Clock::system()).unwrap().http,
             folder,
             database,
             began: Instant::now(),

@@ -14,7 +14,7 @@ use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
 use self::resolver::{Resolver, Unresolved};
 use crate::clock::Clock;
-use crate::quote::Quotes;
+use crate::redact::Redactor;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,18 +24,18 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// git tree of 100,000 entries, which GitHub itself cuts off at 7 MB.
 pub const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
-/// What a forge or a CDN needs from outside itself.
+/// What clients of forges and CDNs share: the HTTP client, the clock and the redactor.
 #[derive(Clone)]
-pub struct Outside {
+pub struct Outbound {
     /// For every request that leaves the program.
     pub http: reqwest::Client,
     /// For signatures, nonces and pauses.
     pub clock: Clock,
     /// For what is quoted from answers.
-    pub quotes: Quotes,
+    pub redactor: Redactor,
 }
 
-impl Outside {
+impl Outbound {
     /// A client that follows no redirect (a redirect would carry credentials to
     /// a host nobody configured) and names itself (GitHub refuses requests without a User-Agent).
     pub fn new(clock: Clock) -> anyhow::Result<Self> {
@@ -51,13 +51,13 @@ impl Outside {
         Ok(Self {
             http,
             clock,
-            quotes: Quotes::default(),
+            redactor: Redactor::default(),
         })
     }
 }
 
 tokio::task_local! {
-    /// Whether what [`watched`] waits for has made a request.
+    /// Whether what [`tracked`] waits for has made a request.
     static HAS_ASKED: Cell<bool>;
 }
 
@@ -78,7 +78,7 @@ pub fn note_request() {
 
 /// What comes of some work, and whether it made a request: what was found out without one says
 /// nothing of whom it would have gone to.
-pub async fn watched<T>(work: impl Future<Output = T>) -> (T, bool) {
+pub async fn tracked<T>(work: impl Future<Output = T>) -> (T, bool) {
     let both = async {
         let came_of_it = work.await;
         (came_of_it, HAS_ASKED.with(Cell::get))
@@ -197,7 +197,7 @@ mod tests {
             1
         };
 
-        let (asked, idle) = tokio::join!(watched(asking), watched(async { 2 }));
+        let (asked, idle) = tokio::join!(tracked(asking), tracked(async { 2 }));
 
         assert_eq!((asked, idle), ((1, true), (2, false)));
         // Nobody watches this one.

@@ -5,7 +5,8 @@
 //! is the path through these rooms; a room uses only rooms above it.
 //!
 //! - [`clock`]: the time and the randomness, handed in so that tests can drive them.
-//! - [`quote`]: someone else's words, fit to be shown.
+//! - [`sanitize`]: text from elsewhere, fit to be shown.
+//! - [`redact`]: text without secrets.
 //! - [`http`]: the one client for outgoing requests, with its limits.
 //! - [`settings`]: a YAML file as located values, and the reader that collects every problem in it.
 //! - [`changes`], [`event`], [`run`], [`purge`]: the domain as types.
@@ -35,10 +36,11 @@ pub mod forge;
 pub mod http;
 pub mod plan;
 pub mod purge;
-pub mod quote;
+pub mod redact;
 pub mod rules;
 pub mod run;
 pub mod sandbox;
+pub mod sanitize;
 pub mod server;
 pub mod settings;
 pub mod store;

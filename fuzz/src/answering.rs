@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
-use super::surroundings::{everything, outside};
+use super::surroundings::{everything, outbound};
 
 /// More requests than any one call may need, whatever it is told.
 const MOST_REQUESTS: usize = 20_000;
@@ -54,7 +54,7 @@ impl Answering {
             }
         });
         let config =
-            runtime.block_on(async { everything(&format!("http://{address}"), &outside()) });
+            runtime.block_on(async { everything(&format!("http://{address}"), &outbound()) });
         Self {
             runtime,
             tasks,

@@ -8,9 +8,9 @@ use purgehook::forge::Headers;
 use sha2::Sha256;
 
 use super::payloads::{signed, understand, verified};
-use super::surroundings::{SECRET, everything, outside};
+use super::surroundings::{SECRET, everything, outbound};
 
-static CONFIG: LazyLock<Config> = LazyLock::new(|| everything("http://127.0.0.1:1", &outside()));
+static CONFIG: LazyLock<Config> = LazyLock::new(|| everything("http://127.0.0.1:1", &outbound()));
 const FORM: &str = "application/x-www-form-urlencoded";
 
 pub fn run(data: &[u8]) {

@@ -10,11 +10,11 @@ use purgehook::event::{CommitId, Event, RepoPath};
 use purgehook::forge::{Forge, Headers, Verified};
 use sha2::Sha256;
 
-use super::surroundings::{NOW, SECRET, SIGNING_KEY, check_words, everything, outside};
+use super::surroundings::{NOW, SECRET, SIGNING_KEY, check_words, everything, outbound};
 
 const FORGES: [&str; 5] = ["github", "gitlab", "gitlab-signed", "gitea", "gitee"];
 
-static CONFIG: LazyLock<Config> = LazyLock::new(|| everything("http://127.0.0.1:1", &outside()));
+static CONFIG: LazyLock<Config> = LazyLock::new(|| everything("http://127.0.0.1:1", &outbound()));
 
 pub fn run(data: &[u8]) {
     let mut lines = data.splitn(3, |byte| *byte == b'\n');

@@ -3,7 +3,7 @@
 use purgehook::changes::{ChangeKind, FilePath};
 use purgehook::config::{self, ALL_KINDS};
 
-use super::surroundings::{HIDDEN, environment, outside};
+use super::surroundings::{HIDDEN, environment, outbound};
 use super::templates::check_url;
 
 const PATHS: [&str; 4] = [
@@ -14,7 +14,7 @@ const PATHS: [&str; 4] = [
 ];
 
 thread_local! {
-    static OUTSIDE: purgehook::http::Outside = outside();
+    static OUTBOUND: purgehook::http::Outbound = outbound();
 }
 
 pub fn run(data: &[u8]) {
@@ -25,12 +25,12 @@ pub fn run(data: &[u8]) {
     if text.contains("_file") || text.contains(HIDDEN) {
         return;
     }
-    let read = OUTSIDE.with(|outside| {
+    let read = OUTBOUND.with(|outbound| {
         config::read(
             "nowhere/rules.yaml",
             text,
             environment(),
-            outside,
+            outbound,
             ALL_KINDS,
         )
     });

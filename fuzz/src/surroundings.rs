@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use purgehook::clock::{Clock, TimeSource};
 use purgehook::config::{self, ALL_KINDS, Config};
-use purgehook::http::Outside;
+use purgehook::http::Outbound;
 use purgehook::settings::Environment;
 
 /// The moment at which the clock stands, in seconds since 1970.
@@ -38,8 +38,8 @@ pub fn clock() -> Clock {
     Clock::new(Arc::new(Still), fastrand::Rng::with_seed(1))
 }
 
-pub fn outside() -> Outside {
-    Outside::new(clock()).expect("a client for requests")
+pub fn outbound() -> Outbound {
+    Outbound::new(clock()).expect("a client for requests")
 }
 
 /// The variables that rules files may name.
@@ -56,7 +56,7 @@ pub fn environment() -> Environment {
 }
 
 /// One entry of each kind of forge and CDN, named after it, all of them at `address`.
-pub fn everything(address: &str, outside: &Outside) -> Config {
+pub fn everything(address: &str, outbound: &Outbound) -> Config {
     use base64::Engine;
     let signing = base64::engine::general_purpose::STANDARD.encode(SIGNING_KEY);
     let rules = format!(
@@ -80,7 +80,7 @@ sites:
     rules: [{{match: "**", urls: ["/{{path}}"]}}]
 "#
     );
-    match config::read("rules.yaml", &rules, environment(), outside, ALL_KINDS) {
+    match config::read("rules.yaml", &rules, environment(), outbound, ALL_KINDS) {
         Ok(loaded) => loaded.config,
         Err(problems) => panic!("{problems}"),
     }

@@ -13,7 +13,7 @@ use super::fake::{batch, now};
 use super::tests::read_in;
 use super::{Batch, Cdn, ErrorClass, InFlight, KINDS, Pace, TargetState};
 use crate::clock::{Clock, TimeSource};
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::purge::PurgeKind;
 use crate::sandbox::{Area, CdnAccount, Fault, Sandbox, Service, TargetOutcome, When};
 
@@ -52,8 +52,8 @@ impl Bench {
                 .cdn(kind.name)
                 .unwrap_or_else(|| panic!("no stand-in for {}", kind.name));
             account.add_domain("www.example.com", Area::Mainland);
-            let outside = Outside::new(clock.clone()).unwrap();
-            let (cdn, problems) = read_in(&outside, kind.name, &account.rules_entry(), &[]);
+            let outbound = Outbound::new(clock.clone()).unwrap();
+            let (cdn, problems) = read_in(&outbound, kind.name, &account.rules_entry(), &[]);
             let cdn = cdn.unwrap_or_else(|| panic!("{problems}"));
             all.push(Self {
                 kind: kind.name,

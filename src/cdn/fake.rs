@@ -15,7 +15,7 @@ use url::Url;
 
 use super::{Batch, InFlight, Pace};
 use crate::clock::{Clock, TimeSource};
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::purge::{PurgeKind, TaskIds};
 
 /// A request as it came in.
@@ -192,13 +192,13 @@ impl TimeSource for Stopped {
 }
 
 /// The world outside, at [`now`].
-pub fn outside() -> Outside {
-    Outside::new(Clock::new(Arc::new(Stopped), fastrand::Rng::with_seed(7))).unwrap()
+pub fn outbound() -> Outbound {
+    Outbound::new(Clock::new(Arc::new(Stopped), fastrand::Rng::with_seed(7))).unwrap()
 }
 
 /// A pace that waits for nothing.
 pub fn pace() -> Pace {
-    Pace::new(outside().clock, 20)
+    Pace::new(outbound().clock, 20)
 }
 
 /// A batch of these targets.

@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use url::Url;
 
 use super::{Report, TargetState};
-use crate::quote::one_line;
+use crate::sanitize::one_line;
 
 /// The targets of one batch, to be found by how a log writes them.
 pub struct Targets<'b> {

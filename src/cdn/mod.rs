@@ -4,13 +4,13 @@
 
 mod credentials;
 mod errors;
-mod exchange;
 mod history;
 mod huawei;
 mod limits;
 mod local_time;
 mod matching;
 mod qcloud;
+mod request;
 mod server_clock;
 pub mod sign;
 mod tencent;
@@ -30,7 +30,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
 use crate::settings::Section;
 
@@ -39,7 +39,7 @@ pub struct CdnKind {
     /// The word behind `kind:`.
     pub name: &'static str,
     /// Reads an entry under `cdns:` and makes its client. None when the entry has problems, which the section has noted.
-    pub read: fn(&mut Section, &Outside) -> Option<Arc<dyn Cdn>>,
+    pub read: fn(&mut Section, &Outbound) -> Option<Arc<dyn Cdn>>,
 }
 
 /// Every kind of CDN there is.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::exchange::Answer;
+use super::request::Answer;
 use crate::clock::Clock;
 
 /// Further off than this, a Date header is not the API's own: it would have refused our signature.

@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use super::fake::{FakeApi, Told, batch, outside};
+use super::fake::{FakeApi, Told, batch, outbound};
 use super::{Cdn, KINDS};
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::purge::PurgeKind;
 use crate::settings::{Environment, File};
 
 /// Reads an entry of a kind, with these variables set: the CDN, and all problems as they are shown.
 fn read(kind: &str, entry: &str, variables: &[(&str, &str)]) -> (Option<Arc<dyn Cdn>>, String) {
-    read_in(&outside(), kind, entry, variables)
+    read_in(&outbound(), kind, entry, variables)
 }
 
 /// The same, with a world outside of one's own.
 pub(super) fn read_in(
-    outside: &Outside,
+    outbound: &Outbound,
     kind: &str,
     entry: &str,
     variables: &[(&str, &str)],
@@ -24,7 +24,7 @@ pub(super) fn read_in(
     let file = File::new("rules.yaml", entry, environment);
     let kind = KINDS.iter().find(|known| known.name == kind).unwrap();
     let mut section = file.root().unwrap();
-    let cdn = (kind.read)(&mut section, outside);
+    let cdn = (kind.read)(&mut section, outbound);
     drop(section);
     (cdn, file.problems().render(false))
 }

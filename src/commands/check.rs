@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::settings::{Environment, Problems};
 
 /// Checks the rules file at `path`; exit code 1 if it cannot be used.
@@ -16,8 +16,8 @@ use crate::settings::{Environment, Problems};
 /// holds to standard output; with `as_json`, one document goes to standard
 /// output. Nothing is sent anywhere.
 pub fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
-    let outside = Outside::new(Clock::system())?;
-    let result = config::load(path, Environment::of_process(), &outside);
+    let outbound = Outbound::new(Clock::system())?;
+    let result = config::load(path, Environment::of_process(), &outbound);
     let good = result.is_ok();
     if as_json {
         println!("{}", report(&result));

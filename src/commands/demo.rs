@@ -17,9 +17,9 @@ use super::start_logging;
 use crate::clock::Clock;
 use crate::config::{self, Config, Reloads};
 use crate::engine::Engine;
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::purge::{PurgeKind, PurgeState};
-use crate::quote::Quotes;
+use crate::redact::Redactor;
 use crate::run::{RunId, RunState};
 use crate::sandbox::{Area, Change, Delivery, Repository, Sandbox, TargetOutcome, When};
 use crate::server;
@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Runs the show, then leaves the pages up until Ctrl-C (or ends, with `exit`).
 pub async fn run(listen: &str, exit: bool) -> anyhow::Result<ExitCode> {
-    start_logging("error", Quotes::default());
+    start_logging("error", Redactor::default());
     let clock = Clock::system();
     let sandbox = Sandbox::start(clock.clone())
         .await
@@ -102,12 +102,12 @@ fn configure(sandbox: &Sandbox, listen: &str, database: &str) -> anyhow::Result<
         ("TENCENT_KEY", tencent.secret_key().to_owned()),
     ];
     let environment = Environment::of(values.iter().map(|(name, value)| (*name, value.as_str())));
-    let outside = Outside::new(Clock::system())?;
+    let outbound = Outbound::new(Clock::system())?;
     config::read(
         "demo.yaml",
         include_str!("demo.yaml"),
         environment,
-        &outside,
+        &outbound,
         config::ALL_KINDS,
     )
     .map(|loaded| loaded.config)

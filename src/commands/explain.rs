@@ -17,8 +17,8 @@ use crate::config::Site;
 use crate::engine::capabilities;
 use crate::plan::{Plan, plan, read_path};
 use crate::purge::PurgeKind;
-use crate::quote::visible_lines;
 use crate::rules::{BaseUrl, Unmatched, Verdict};
+use crate::sanitize::visible_lines;
 
 /// Explains a path or a URL under the rules of one site or of all.
 pub fn run(
@@ -216,7 +216,7 @@ fn mode(site: &Site) -> &'static str {
 
 /// `[{site, rule, kind, template, paths}]`.
 fn origins_json(site: &Site, url: &str) -> Vec<Value> {
-    let origins = site.rules.origins(url).into_iter();
+    let origins = site.rules.templates_for(url).into_iter();
     origins
         .map(|origin| {
             json!({
@@ -284,7 +284,7 @@ fn origins_text(site: &Site, url: &str) -> String {
     if !bases.is_empty() {
         text.push_str(&format!("  is below {}\n", bases.join(" and ")));
     }
-    let origins = site.rules.origins(url);
+    let origins = site.rules.templates_for(url);
     for origin in &origins {
         text.push_str(&format!(
             "  {}: could ask for it as {} by `{}`, for paths that match `{}`\n",

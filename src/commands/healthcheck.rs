@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::clock::Clock;
-use crate::http::Outside;
+use crate::http::Outbound;
 
 /// Asks `/readyz`; fails if it is not answered with 200 within five seconds.
 pub async fn run(listen: &str) -> anyhow::Result<ExitCode> {
@@ -15,7 +15,7 @@ pub async fn run(listen: &str) -> anyhow::Result<ExitCode> {
         .replace("0.0.0.0", "127.0.0.1")
         .replace("[::]", "[::1]");
     let url = format!("http://{address}/readyz");
-    let answer = Outside::new(Clock::system())?
+    let answer = Outbound::new(Clock::system())?
         .http
         .get(&url)
         .timeout(Duration::from_secs(5))

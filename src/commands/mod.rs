@@ -26,18 +26,18 @@ use tracing_subscriber::EnvFilter;
 use self::options::ServerOptions;
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Site};
-use crate::http::Outside;
-use crate::quote::Quotes;
+use crate::http::Outbound;
+use crate::redact::Redactor;
 use crate::settings::Environment;
 use crate::store::Store;
 
 /// Logs to standard error: readable on a terminal, JSON otherwise. `RUST_LOG` says what.
-/// Libraries log too, so no line goes out with a secret in it that `quotes` knows of.
-fn start_logging(default: &str, quotes: Quotes) {
+/// Libraries log too, so no line goes out with a secret in it that `redactor` knows of.
+fn start_logging(default: &str, redactor: Redactor) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(move || Log(quotes.clone()))
+        .with_writer(move || Log(redactor.clone()))
         // It would say on standard error that standard error takes nothing, and break off at that:
         // a full disk with the log on it would end every request.
         .log_internal_errors(false);
@@ -55,12 +55,12 @@ fn start_logging(default: &str, quotes: Quotes) {
 }
 
 /// Standard error, without secrets. One write is one line of the log.
-struct Log(Quotes);
+struct Log(Redactor);
 
 impl Write for Log {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         let shown = String::from_utf8_lossy(line);
-        std::io::stderr().write_all(self.0.without_secrets(&shown).as_bytes())?;
+        std::io::stderr().write_all(self.0.redact(&shown).as_bytes())?;
         Ok(line.len())
     }
 
@@ -71,14 +71,14 @@ impl Write for Log {
 
 /// Reads the rules file; shows its problems, or its warnings, on standard error.
 fn load(rules: &Path, options: &ServerOptions) -> anyhow::Result<Config> {
-    let outside = Outside::new(Clock::system())?;
-    let Loaded { config, .. } = load_with(rules, options, &outside)?;
+    let outbound = Outbound::new(Clock::system())?;
+    let Loaded { config, .. } = load_with(rules, options, &outbound)?;
     Ok(config)
 }
 
-/// As [`load`], with clients that go out by `outside`.
-fn load_with(rules: &Path, options: &ServerOptions, outside: &Outside) -> anyhow::Result<Loaded> {
-    match config::load(rules, Environment::of_process(), outside) {
+/// As [`load`], with clients that go out by `outbound`.
+fn load_with(rules: &Path, options: &ServerOptions, outbound: &Outbound) -> anyhow::Result<Loaded> {
+    match config::load(rules, Environment::of_process(), outbound) {
         Ok(loaded) => {
             if !loaded.warnings.list.is_empty() {
                 eprintln!(
@@ -111,7 +111,7 @@ fn overridden(mut config: Config, options: &ServerOptions) -> Config {
     }
     if let Some(database) = database {
         server.database.clone_from(database);
-        config.quotes.hide(&config::passwords(database));
+        config.redactor.hide(&config::passwords(database));
     }
     if public_url.is_some() {
         server.public_url.clone_from(public_url);
@@ -123,7 +123,7 @@ fn overridden(mut config: Config, options: &ServerOptions) -> Config {
 async fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
     // The driver takes it where the address holds no password.
     if let Ok(password) = std::env::var("PGPASSWORD") {
-        config.quotes.hide([&password.into()]);
+        config.redactor.hide([&password.into()]);
     }
     let store = Store::open(&config.server.database).await?;
     Ok(Arc::new(store))

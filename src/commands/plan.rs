@@ -20,9 +20,9 @@ use crate::plan::{
     read_files,
 };
 use crate::purge::PurgeKind;
-use crate::quote::visible;
 use crate::rules::Rules;
 use crate::run::Run;
+use crate::sanitize::visible;
 use crate::store::Store;
 
 /// Where the change comes from.

@@ -13,7 +13,7 @@ use super::options::ServerOptions;
 use super::overridden;
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Reloads, Started, fingerprint};
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::settings::{Environment, Problems};
 
 /// How often the files are looked at. One that changed is read once it stands still for as long.
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) struct Reloader {
     pub rules: PathBuf,
     pub options: ServerOptions,
-    pub outside: Outside,
+    pub outbound: Outbound,
     pub clock: Clock,
     pub started: Started,
     /// The files that the rules in force were read from.
@@ -66,9 +66,9 @@ impl Reloader {
 
     /// Reads the rules file and takes it up if it can be used; the files to watch from now on.
     async fn reload(&self) -> Vec<PathBuf> {
-        let (path, outside) = (self.rules.clone(), self.outside.clone());
+        let (path, outbound) = (self.rules.clone(), self.outbound.clone());
         let read = tokio::task::spawn_blocking(move || {
-            config::load(&path, Environment::of_process(), &outside)
+            config::load(&path, Environment::of_process(), &outbound)
         });
         match read.await {
             Ok(Ok(loaded)) => self.take_up(loaded),

@@ -10,8 +10,8 @@ use strum::VariantArray;
 
 use super::options::ServerOptions;
 use super::{load, open_store};
-use crate::quote::visible;
 use crate::run::{Run, RunState};
+use crate::sanitize::visible;
 use crate::store::RunFilter;
 
 /// Lists runs from the store, whether a server is running on it or not.

@@ -16,7 +16,7 @@ use super::{load_with, open_store, start_logging};
 use crate::clock::Clock;
 use crate::config::{Loaded, Reloads, Started, fingerprint};
 use crate::engine::Engine;
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::server;
 
 /// What is logged unless `RUST_LOG` says otherwise. Of the libraries only what somebody should
@@ -27,15 +27,15 @@ const LOG: &str = "info,actix_http::h1=off,actix_server=warn,sqlx=warn";
 /// A second signal ends it at once: nothing is lost, but others wait for its leases to end.
 pub async fn run(rules: &Path, options: &ServerOptions) -> anyhow::Result<ExitCode> {
     let clock = Clock::system();
-    let outside = Outside::new(clock.clone())?;
-    start_logging(LOG, outside.quotes.clone());
+    let outbound = Outbound::new(clock.clone())?;
+    start_logging(LOG, outbound.redactor.clone());
     // Before anything else: as the first process of a container, it would not be stopped by a signal otherwise.
     let mut signals = Signals {
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
     };
     let (stop, stopping) = watch::channel(false);
-    let serving = serve(rules, options, clock, outside, stopping);
+    let serving = serve(rules, options, clock, outbound, stopping);
     tokio::pin!(serving);
     tokio::select! {
         ended = &mut serving => return ended,
@@ -69,7 +69,7 @@ async fn serve(
     rules: &Path,
     options: &ServerOptions,
     clock: Clock,
-    outside: Outside,
+    outbound: Outbound,
     mut stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<ExitCode> {
     server::raise_file_limit();
@@ -78,7 +78,7 @@ async fn serve(
     // Opening the store may take long, and what changes meanwhile has to be seen.
     let own = [rules.to_owned()];
     let before = fingerprint(&own);
-    let Loaded { config, warnings } = load_with(rules, options, &outside)?;
+    let Loaded { config, warnings } = load_with(rules, options, &outbound)?;
     let taken = (fingerprint(&own) == before).then(|| fingerprint(&warnings.files));
     let config = Arc::new(config);
     let store = tokio::select! {
@@ -105,7 +105,7 @@ async fn serve(
     let reloader = Reloader {
         rules: rules.to_owned(),
         options: options.clone(),
-        outside,
+        outbound,
         clock,
         started: Started::with(&config),
         files: warnings.files,

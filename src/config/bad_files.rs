@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::ALL_KINDS;
 use crate::clock::Clock;
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::settings::{Environment, Problems, Severity};
 
 /// A file, and what is said of it.
@@ -60,7 +60,7 @@ pub(crate) fn all() -> Vec<BadFile> {
 }
 
 /// Made once: reading the system's certificates takes longer than a file does.
-static OUTSIDE: LazyLock<Outside> = LazyLock::new(|| Outside::new(Clock::system()).unwrap());
+static OUTSIDE: LazyLock<Outbound> = LazyLock::new(|| Outbound::new(Clock::system()).unwrap());
 
 fn problems(text: &str) -> Problems {
     let none = Environment::of([]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::cdn::{Cdn, CdnKind};
 use crate::forge::{Forge, ForgeKind};
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::settings::{Located, Section, Span, did_you_mean};
 
 /// The longest name of a site, a forge or a CDN. They stand in addresses and logs.
@@ -60,20 +60,20 @@ impl<T: ?Sized> Clients<T> {
 /// Reads `forges:`.
 pub(super) fn forges(
     root: &mut Section,
-    outside: &Outside,
+    outbound: &Outbound,
     kinds: &[ForgeKind],
 ) -> Clients<dyn Forge> {
     read(root, "forges", "forge", |section| {
         let kind = kind_of(section, kinds, |kind| kind.name)?;
-        (kind.read)(section, outside)
+        (kind.read)(section, outbound)
     })
 }
 
 /// Reads `cdns:`.
-pub(super) fn cdns(root: &mut Section, outside: &Outside, kinds: &[CdnKind]) -> Clients<dyn Cdn> {
+pub(super) fn cdns(root: &mut Section, outbound: &Outbound, kinds: &[CdnKind]) -> Clients<dyn Cdn> {
     read(root, "cdns", "CDN", |section| {
         let kind = kind_of(section, kinds, |kind| kind.name)?;
-        (kind.read)(section, outside)
+        (kind.read)(section, outbound)
     })
 }
 

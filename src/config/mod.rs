@@ -15,9 +15,9 @@ use url::Url;
 use crate::cdn::{self, Cdn, CdnKind, Limits};
 use crate::event::{RepoPath, SignalKind};
 use crate::forge::{self, Forge, ForgeKind};
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::plan::Cover;
-use crate::quote::Quotes;
+use crate::redact::Redactor;
 use crate::rules::{Case, Glob, Rules};
 use crate::settings::{Environment, File, Problems, Section};
 
@@ -26,12 +26,12 @@ pub(crate) mod bad_files;
 mod case;
 mod clients;
 mod globs;
-mod overlaps;
-mod pointless;
 mod reload;
 mod rule;
+mod rule_lints;
 mod server;
 mod site;
+mod site_lints;
 #[cfg(test)]
 mod tests;
 
@@ -45,7 +45,7 @@ pub const DEFAULT_PATH: &str = "rules.yaml";
 #[derive(Clone)]
 pub struct Config {
     /// Knows every secret of the file.
-    pub quotes: Quotes,
+    pub redactor: Redactor,
     /// The `server:` part.
     pub server: Server,
     /// By name under `forges:`.
@@ -220,7 +220,11 @@ pub const ALL_KINDS: Kinds<'static> = Kinds {
 };
 
 /// Reads the rules file at `path`. The error holds all that is wrong with it.
-pub fn load(path: &Path, environment: Environment, outside: &Outside) -> Result<Loaded, Problems> {
+pub fn load(
+    path: &Path,
+    environment: Environment,
+    outbound: &Outbound,
+) -> Result<Loaded, Problems> {
     let name = path.display().to_string();
     let refuse = |message: String, advice: Option<&str>| {
         Problems::of_file(&name, message, advice.map(str::to_owned))
@@ -243,7 +247,7 @@ pub fn load(path: &Path, environment: Environment, outside: &Outside) -> Result<
         let message = format!("the rules file is not UTF-8 text (line {line}, column {column})");
         refuse(message, Some("save it as UTF-8"))
     })?;
-    read(&name, &text, environment, outside, ALL_KINDS)
+    read(&name, &text, environment, outbound, ALL_KINDS)
 }
 
 /// Reads a configuration from the text of a rules file. `name` is the file's
@@ -252,13 +256,15 @@ pub fn read(
     name: &str,
     text: &str,
     environment: Environment,
-    outside: &Outside,
+    outbound: &Outbound,
     kinds: Kinds<'_>,
 ) -> Result<Loaded, Problems> {
     let file = File::new(name, text, environment);
-    let config = file.root().and_then(|root| read_root(root, outside, kinds));
+    let config = file
+        .root()
+        .and_then(|root| read_root(root, outbound, kinds));
     // Whoever quotes an answer from now on knows what to leave out.
-    outside.quotes.hide(&file.secrets());
+    outbound.redactor.hide(&file.secrets());
     let problems = file.problems();
     match config {
         Some(config) if !problems.has_errors() => Ok(Loaded {
@@ -270,13 +276,13 @@ pub fn read(
 }
 
 /// Reads the whole file. None if a part could not be read, which is noted.
-fn read_root(mut root: Section, outside: &Outside, kinds: Kinds<'_>) -> Option<Config> {
+fn read_root(mut root: Section, outbound: &Outbound, kinds: Kinds<'_>) -> Option<Config> {
     let server = server::read(&mut root);
-    let forges = clients::forges(&mut root, outside, kinds.forges);
-    let cdns = clients::cdns(&mut root, outside, kinds.cdns);
+    let forges = clients::forges(&mut root, outbound, kinds.forges);
+    let cdns = clients::cdns(&mut root, outbound, kinds.cdns);
     let dry_run = server.as_ref().is_some_and(|server| server.dry_run);
     let sites = site::read_all(&mut root, &forges, &cdns, dry_run);
-    overlaps::check(&mut root, &forges, &cdns, &sites);
+    site_lints::check(&mut root, &forges, &cdns, &sites);
 
     let count = sites.len();
     let sites: BTreeMap<String, Site> = sites
@@ -284,7 +290,7 @@ fn read_root(mut root: Section, outside: &Outside, kinds: Kinds<'_>) -> Option<C
         .filter_map(|site| Some((site.name.value, site.site?)))
         .collect();
     (sites.len() == count).then_some(Config {
-        quotes: outside.quotes.clone(),
+        redactor: outbound.redactor.clone(),
         server: server?,
         forges: forges.into_clients()?,
         cdns: cdns.into_clients()?,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::globs::globs;
-use super::pointless;
+use super::rule_lints;
 use crate::changes::ChangeKind;
 use crate::rules::{BaseUrl, Glob, Matcher, PathRegex, Rule, RuleError, Template};
 use crate::settings::{Section, did_you_mean};
@@ -63,7 +63,7 @@ pub(super) fn read_all(section: &mut Section, site: &Site<'_>) -> Vec<Rule> {
                 );
                 continue;
             }
-            pointless::check(&mut section, &rule, &rules, site.ignore);
+            rule_lints::check(&mut section, &rule, &rules, site.ignore);
             rules.push(rule);
         }
     }

@@ -15,7 +15,7 @@ use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::{
     Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal, StatusPost, Verified,
 };
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::plan::Cover;
 use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
 use crate::settings::{Environment, Problems, Section, Severity};
@@ -101,7 +101,7 @@ impl Cdn for TestCdn {
     }
 }
 
-fn read_forge(section: &mut Section, _: &Outside) -> Option<Arc<dyn Forge>> {
+fn read_forge(section: &mut Section, _: &Outbound) -> Option<Arc<dyn Forge>> {
     let secrets = section.secrets("secrets");
     section.secrets("signing_tokens");
     section.secret("token");
@@ -198,12 +198,12 @@ const VARIABLES: [(&str, &str); 9] = [
 ];
 
 fn reading(text: &str) -> Result<Loaded, Problems> {
-    let outside = Outside::new(Clock::system()).unwrap();
+    let outbound = Outbound::new(Clock::system()).unwrap();
     read(
         "rules.yaml",
         text,
         Environment::of(VARIABLES),
-        &outside,
+        &outbound,
         KINDS,
     )
 }
@@ -673,10 +673,10 @@ fn the_password_in_a_databases_address_is_no_more_shown_than_any_secret() {
             "server: {public_url: https://purge.example.com}",
             &format!("server: {{public_url: https://purge.example.com, database: '{address}'}}"),
         );
-        let quotes = reading(&text).unwrap().config.quotes;
+        let redactor = reading(&text).unwrap().config.redactor;
 
         for written in ["p@ss-of-the-store", "p%40ss-of-the-store"] {
-            let shown = quotes.quote(&format!("no entry for user with {written}"));
+            let shown = redactor.quote(&format!("no entry for user with {written}"));
             assert_eq!(shown, "no entry for user with [hidden]", "{address}");
         }
     }
@@ -705,12 +705,12 @@ fn no_message_shows_a_secret() {
 
 #[test]
 fn a_missing_rules_file_says_how_to_name_another() {
-    let outside = Outside::new(Clock::system()).unwrap();
+    let outbound = Outbound::new(Clock::system()).unwrap();
 
     let problems = load(
         Path::new("nowhere/rules.yaml"),
         Environment::of([]),
-        &outside,
+        &outbound,
     )
     .err()
     .unwrap();
@@ -731,9 +731,9 @@ fn a_rules_file_that_is_not_text_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("rules.yaml");
     std::fs::write(&path, b"a: 1\nb: \xff\n").unwrap();
-    let outside = Outside::new(Clock::system()).unwrap();
+    let outbound = Outbound::new(Clock::system()).unwrap();
 
-    let problems = load(&path, Environment::of([]), &outside).err().unwrap();
+    let problems = load(&path, Environment::of([]), &outbound).err().unwrap();
 
     assert!(
         problems
@@ -744,11 +744,11 @@ fn a_rules_file_that_is_not_text_is_refused() {
 
 /// The example at the project's root, which newcomers start from.
 fn the_example(variables: &[(&str, &str)]) -> Result<Loaded, Problems> {
-    let outside = Outside::new(Clock::system()).unwrap();
+    let outbound = Outbound::new(Clock::system()).unwrap();
     load(
         &Path::new(env!("CARGO_MANIFEST_DIR")).join("rules.yaml"),
         Environment::of(variables.iter().copied()),
-        &outside,
+        &outbound,
     )
 }
 

@@ -123,7 +123,7 @@ pub(super) async fn accept(
         dedup_key: request.dedup_key,
         content_type: incoming.content_type.to_owned(),
         // Gitee sends its password in the body, too, and no secret is kept.
-        body: config.quotes.body_without_secrets(incoming.body).into(),
+        body: config.redactor.redact_body(incoming.body).into(),
         source,
         sent_at: incoming.sent_at,
         received_at,

@@ -20,8 +20,8 @@ use url::{Url, form_urlencoded};
 use super::ForgeError;
 use crate::clock::Clock;
 use crate::event::RepoPath;
-use crate::http::{self, AnswerError, Outside, execute, read_answer, why};
-use crate::quote::Quotes;
+use crate::http::{self, AnswerError, Outbound, execute, read_answer, why};
+use crate::redact::Redactor;
 
 /// How long to wait when a forge says "too fast" but not for how long.
 /// GitHub asks for at least a minute ("Rate limits for the REST API").
@@ -44,7 +44,7 @@ pub(super) struct Api {
     /// How the forge is called in messages.
     forge: &'static str,
     base: Url,
-    outside: Outside,
+    outbound: Outbound,
     rate: RateHeaders,
     shut: Mutex<Shut>,
     kept: Mutex<HashMap<String, Kept>>,
@@ -89,11 +89,11 @@ struct Kept {
 }
 
 impl Api {
-    pub fn new(forge: &'static str, base: Url, rate: RateHeaders, outside: &Outside) -> Self {
+    pub fn new(forge: &'static str, base: Url, rate: RateHeaders, outbound: &Outbound) -> Self {
         Self {
             forge,
             base,
-            outside: outside.clone(),
+            outbound: outbound.clone(),
             rate,
             shut: Mutex::default(),
             kept: Mutex::default(),
@@ -115,7 +115,7 @@ impl Api {
         if !query.is_empty() {
             address.query_pairs_mut().extend_pairs(query);
         }
-        self.outside.http.request(method, address)
+        self.outbound.http.request(method, address)
     }
 
     /// A token as a header's value, behind the word that the forge wants there, if any. Never shown.
@@ -148,13 +148,13 @@ impl Api {
             message: format!(
                 "{} did not answer when asked to {what}: {}",
                 self.forge,
-                self.outside.quotes.quote(&why(error))
+                self.outbound.redactor.quote(&why(error))
             ),
             retry_after: None,
         };
         let (client, request) = request.build_split();
         let request = request.map_err(broken)?;
-        let quotes = self.outside.quotes.after(request.headers());
+        let redactor = self.outbound.redactor.after(request.headers());
         // The forge may close a connection at the moment at which it is used again. Asking
         // once more costs nothing; what writes is left to who knows whether it may be repeated.
         let once_more = match *request.method() {
@@ -177,7 +177,7 @@ impl Api {
             forge: self.forge,
             what: what.to_owned(),
             account: account.to_owned(),
-            quotes,
+            redactor,
             status,
             headers,
             body,
@@ -324,12 +324,12 @@ impl Api {
 
     /// The time, for pauses between requests.
     pub fn clock(&self) -> &Clock {
-        &self.outside.clock
+        &self.outbound.clock
     }
 
     /// The present moment.
     pub fn timestamp(&self) -> Timestamp {
-        self.outside.clock.now()
+        self.outbound.clock.now()
     }
 
     /// The present moment in epoch seconds.
@@ -351,7 +351,7 @@ pub(super) struct Answer {
     forge: &'static str,
     what: String,
     account: String,
-    quotes: Quotes,
+    redactor: Redactor,
     pub status: StatusCode,
     pub headers: HeaderMap,
     /// None when it was longer than [`crate::http::MAX_ANSWER`].
@@ -368,7 +368,7 @@ impl Answer {
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, ForgeError> {
         let body = self.body.as_deref().unwrap_or_default();
         serde_json::from_slice(body).map_err(|error| ForgeError::Later {
-            message: self.quotes.quote(&format!(
+            message: self.redactor.quote(&format!(
                 "{} gave an answer that makes no sense when asked to {}: {error}",
                 self.forge, self.what
             )),
@@ -378,7 +378,7 @@ impl Answer {
 
     /// Something else that the forge says, fit to be shown.
     pub fn quote(&self, words: &str) -> String {
-        self.quotes.quote(words)
+        self.redactor.quote(words)
     }
 
     /// "GitHub answered 404 Not Found when asked to compare ..: its words".
@@ -419,11 +419,11 @@ impl Answer {
                 for value in [message, error, errors, error_description] {
                     said("", &value, &mut parts);
                 }
-                self.quotes.quote(&parts.join("; "))
+                self.redactor.quote(&parts.join("; "))
             }
             // GitLab's rate limiter answers in plain text; pages of HTML help nobody.
             Err(_) => match std::str::from_utf8(body) {
-                Ok(text) if !text.trim_start().starts_with('<') => self.quotes.quote(text.trim()),
+                Ok(text) if !text.trim_start().starts_with('<') => self.redactor.quote(text.trim()),
                 Ok(_) | Err(_) => String::new(),
             },
         }

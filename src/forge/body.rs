@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{MAX_NAME, Malformed};
 use crate::event::{CommitId, GitRef, RepoPath, is_zero_id};
-use crate::quote::one_line;
+use crate::sanitize::one_line;
 
 /// The content type of a body that is JSON.
 pub(super) const JSON: &str = "application/json";

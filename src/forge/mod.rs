@@ -14,9 +14,9 @@ use url::Url;
 
 use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
-use crate::http::Outside;
-use crate::quote::cut;
+use crate::http::Outbound;
 use crate::run::StatusState;
+use crate::sanitize::cut;
 use crate::settings::Section;
 
 mod api;
@@ -26,10 +26,10 @@ mod captured;
 pub mod gitea;
 pub mod gitee;
 pub mod github;
+mod github_like;
 pub mod gitlab;
 #[cfg(test)]
 mod scripted;
-mod shapes;
 #[cfg(test)]
 mod tests;
 mod trees;
@@ -39,7 +39,7 @@ pub struct ForgeKind {
     /// The word behind `kind:`.
     pub name: &'static str,
     /// Reads an entry under `forges:` and makes its client. None when the entry has problems, which the section has noted.
-    pub read: fn(&mut Section, &Outside) -> Option<Arc<dyn Forge>>,
+    pub read: fn(&mut Section, &Outbound) -> Option<Arc<dyn Forge>>,
 }
 
 /// Every kind of forge there is.

@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::clock::{Clock, TimeSource};
 use crate::event::{CommitId, RepoPath};
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::settings::{Environment, File, Section};
 
 /// The moment at which the tests' clock stands.
@@ -141,13 +141,13 @@ impl TimeSource for Stopped {
 }
 
 /// The outside world with a clock that stands at [`NOW`].
-pub fn outside() -> Outside {
-    Outside::new(Clock::new(Arc::new(Stopped), fastrand::Rng::with_seed(1))).unwrap()
+pub fn outbound() -> Outbound {
+    Outbound::new(Clock::new(Arc::new(Stopped), fastrand::Rng::with_seed(1))).unwrap()
 }
 
 /// The same for tests that send nothing: made once, since reading the system's certificates takes a while.
-pub fn unplugged() -> &'static Outside {
-    static UNPLUGGED: LazyLock<Outside> = LazyLock::new(outside);
+pub fn unplugged() -> &'static Outbound {
+    static UNPLUGGED: LazyLock<Outbound> = LazyLock::new(outbound);
     &UNPLUGGED
 }
 

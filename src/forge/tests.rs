@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
-use super::scripted::{NOW, Reply, Scripted, id, outside, read_entry, repo};
+use super::scripted::{NOW, Reply, Scripted, id, outbound, read_entry, repo};
 use super::*;
 use crate::clock::{Clock, TimeSource};
 
@@ -42,12 +42,12 @@ impl Tried {
         });
         let clock = Arc::new(Moved(Mutex::new(NOW)));
         let time = Arc::clone(&clock) as Arc<dyn TimeSource>;
-        let outside = Outside::new(Clock::new(time, fastrand::Rng::with_seed(1))).unwrap();
+        let outbound = Outbound::new(Clock::new(time, fastrand::Rng::with_seed(1))).unwrap();
         let entry = format!(
             "{{secrets: [a secret], token: made-up, api_url: '{}'}}",
             api.url
         );
-        let (forge, problems) = read_entry(&entry, |section| (kind.read)(section, &outside));
+        let (forge, problems) = read_entry(&entry, |section| (kind.read)(section, &outbound));
         let forge = forge.unwrap_or_else(|| panic!("{}: {problems}", kind.name));
         Self {
             api,
@@ -247,7 +247,7 @@ fn hanging_up() -> (Url, Arc<Mutex<usize>>) {
 async fn a_question_whose_connection_was_closed_is_asked_once_more_and_a_status_is_not() {
     let read = |url: &Url| {
         let entry = format!("{{secrets: [a secret], token: made-up, api_url: '{url}'}}");
-        read_entry(&entry, |section| (github::KIND.read)(section, &outside())).0
+        read_entry(&entry, |section| (github::KIND.read)(section, &outbound())).0
     };
     let at = repo("acme/website");
 

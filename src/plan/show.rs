@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::Plan;
 use crate::purge::PlannedPurge;
-use crate::quote::is_steering;
+use crate::sanitize::is_steering;
 
 #[derive(Serialize)]
 struct Document<'p> {

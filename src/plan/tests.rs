@@ -591,7 +591,7 @@ fn a_line_that_says_no_file_is_an_error_with_its_number() {
     }
 }
 
-/// Quotes a path as git does.
+/// Redactor a path as git does.
 fn quoted(path: &[u8]) -> Vec<u8> {
     let mut line = b"\"".to_vec();
     for byte in path {

@@ -6,7 +6,7 @@
 //! segments that have their extension.
 
 mod atoms;
-mod outline;
+mod fingerprint;
 mod segments;
 #[cfg(test)]
 mod tests;

@@ -11,8 +11,8 @@ mod fields;
 mod glob;
 mod index;
 mod matcher;
-mod origin;
 mod path_regex;
+mod reverse;
 mod rule;
 mod template;
 
@@ -26,8 +26,8 @@ pub use fields::Field;
 pub use glob::Glob;
 pub use index::IndexName;
 pub use matcher::{Matcher, Matches};
-pub use origin::Origin;
 pub use path_regex::PathRegex;
+pub use reverse::PossibleTemplate;
 pub use rule::{Rule, Unmatched};
 pub use template::Template;
 

@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Limits;
-use super::room::{Room, Share};
+use super::memory_budget::{MemoryBudget, Reservation};
 
 /// Bytes set aside before any arrived, whatever Content-Length promises.
 const FIRST_CAPACITY: usize = 64 * 1024;
@@ -21,7 +21,7 @@ const FIRST_CAPACITY: usize = 64 * 1024;
 /// A whole body, and its share of the memory that all bodies may take.
 pub(super) struct Body {
     pub(super) bytes: Vec<u8>,
-    pub(super) share: Share,
+    pub(super) reservation: Reservation,
 }
 
 /// Why a body could not be read to its end.
@@ -32,7 +32,7 @@ pub(super) enum BodyError {
     /// It did not arrive in time.
     TooSlow,
     /// So many bodies are held that there was no room for this one in time.
-    NoRoom,
+    NoMemory,
     /// The connection broke, or the chunks made no sense.
     BrokenOff,
 }
@@ -42,27 +42,27 @@ pub(super) async fn read(
     payload: &mut Payload,
     announced: Option<u64>,
     limits: &Limits,
-    room: &Room,
+    memory: &MemoryBudget,
 ) -> Result<Body, BodyError> {
     let announced = match announced.map(usize::try_from) {
         Some(Ok(bytes)) if bytes <= limits.body => Some(bytes),
         Some(Ok(_) | Err(_)) => return Err(BodyError::TooLarge),
         None => None,
     };
-    let patience = Instant::now() + limits.room_time;
+    let patience = Instant::now() + limits.memory_wait;
     let reading = async {
         let mut body = Body {
             bytes: Vec::with_capacity(announced.unwrap_or(0).min(FIRST_CAPACITY)),
-            share: room.share(announced),
+            reservation: memory.reserve(announced),
         };
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| BodyError::BrokenOff)?;
             if chunk.len() > limits.body - body.bytes.len() {
                 return Err(BodyError::TooLarge);
             }
-            timeout_at(patience, body.share.grow(chunk.len()))
+            timeout_at(patience, body.reservation.grow(chunk.len()))
                 .await
-                .map_err(|_| BodyError::NoRoom)?;
+                .map_err(|_| BodyError::NoMemory)?;
             body.bytes.extend_from_slice(&chunk);
         }
         Ok(body)

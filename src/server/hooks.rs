@@ -70,7 +70,7 @@ enum Refused {
     #[error("the body broke off, or its chunks make no sense")]
     BrokenOff,
     #[error("too many large deliveries are coming in at once; send it again later")]
-    NoRoom,
+    NoMemory,
     #[error("{0}; send one of {1:?}")]
     ContentType(String, &'static [&'static str]),
     #[error("{0}; check that both sides have the same secret")]
@@ -93,7 +93,7 @@ impl Refused {
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::BrokenOff | Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::NoRoom | Self::NotStored => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoMemory | Self::NotStored => StatusCode::SERVICE_UNAVAILABLE,
             Self::Broken => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -106,7 +106,7 @@ impl Refused {
                 header::ACCEPT_ENCODING,
                 HeaderValue::from_static("identity"),
             )),
-            Self::NoRoom | Self::NotStored => {
+            Self::NoMemory | Self::NotStored => {
                 Some((header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER)))
             }
             Self::UnknownForge(_)
@@ -145,7 +145,7 @@ pub(super) async fn receive(
     let read = match acceptable(&request) {
         Ok(()) => {
             let announced = announced(request.headers());
-            body::read(&mut payload, announced, &shared.limits, &shared.room)
+            body::read(&mut payload, announced, &shared.limits, &shared.memory)
                 .await
                 .map_err(|error| unread(error, &shared))
         }
@@ -189,9 +189,9 @@ fn unread(error: BodyError, shared: &Shared) -> Refused {
     match error {
         BodyError::TooLarge => Refused::TooLarge(shared.limits.body),
         BodyError::TooSlow => Refused::TooSlow(shared.limits.body_time),
-        BodyError::NoRoom => {
+        BodyError::NoMemory => {
             warn!("a delivery was turned away: no room for more bodies");
-            Refused::NoRoom
+            Refused::NoMemory
         }
         BodyError::BrokenOff => Refused::BrokenOff,
     }
@@ -216,9 +216,9 @@ async fn take_in(
     let engine = Arc::clone(&shared.engine);
     let name = forge.to_owned();
     let work = shared.runtime.spawn(async move {
-        let body::Body { bytes, share } = body;
+        let body::Body { bytes, reservation } = body;
         let received = engine.receive(&name, &headers, &content_type, bytes).await;
-        drop(share);
+        drop(reservation);
         received
     });
     match work.await {

@@ -12,11 +12,11 @@ mod body;
 mod descriptors;
 mod health;
 mod hooks;
+mod memory_budget;
 mod metrics;
 mod pages;
 mod query;
 mod retry;
-mod room;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -41,7 +41,7 @@ use tokio::task::JoinHandle;
 use tracing::error;
 use tracing_actix_web::TracingLogger;
 
-use self::room::Room;
+use self::memory_budget::MemoryBudget;
 use crate::config::{Config, Reloads};
 use crate::engine::Engine;
 use crate::run::RunId;
@@ -59,7 +59,7 @@ pub struct Limits {
     /// Bytes of all bodies that are held at one time. Default: 256 MiB.
     pub bodies: usize,
     /// How long a body may wait for room before it is turned away. Default: 6 s, so that the forge reads the answer.
-    pub room_time: Duration,
+    pub memory_wait: Duration,
     /// How long a whole body may take to arrive. Default: 10 s, when GitHub and GitLab give up themselves.
     pub body_time: Duration,
     /// How long the first request's head may take to arrive on a connection. Default: 5 s.
@@ -79,7 +79,7 @@ impl Default for Limits {
         Self {
             body: 25 * 1024 * 1024,
             bodies: 256 * 1024 * 1024,
-            room_time: Duration::from_secs(6),
+            memory_wait: Duration::from_secs(6),
             body_time: Duration::from_secs(10),
             head_time: Duration::from_secs(5),
             keep_alive: Duration::from_secs(30),
@@ -124,7 +124,7 @@ struct Shared {
     /// The runtime that the engine and its store live on.
     runtime: Handle,
     /// Memory for bodies.
-    room: Room,
+    memory: MemoryBudget,
     stop: watch::Receiver<bool>,
     /// What became of the rules file.
     reloads: watch::Receiver<Reloads>,
@@ -184,7 +184,7 @@ fn serve(
         metrics: metrics::Metrics::default(),
         probe: health::Probe::default(),
         runtime: Handle::current(),
-        room: Room::new(limits.bodies, limits.body),
+        memory: MemoryBudget::new(limits.bodies, limits.body),
         stop: stop.clone(),
         reloads,
         limits: limits.clone(),

@@ -13,6 +13,9 @@ const GIVEN_UP: &[(&str, &[&str])] = &[
     ("", &["observes", "observed", "observing"]),
     ("sandbox", &["happening", "fate", "fates"]),
     ("settings", &["suspects"]),
+    ("config", &["pointless"]),
+    ("cdn", &["senseless"]),
+    ("rules", &["outline", "outlines"]),
     ("plan", &["toll", "tolls"]),
 ];
 

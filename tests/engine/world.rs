@@ -10,7 +10,7 @@ use purgehook::clock::{Clock, TimeSource};
 use purgehook::config::{self, ALL_KINDS, Config};
 use purgehook::engine::{Engine, ReceiveError, Received};
 use purgehook::forge::Headers;
-use purgehook::http::Outside;
+use purgehook::http::Outbound;
 use purgehook::run::{Base, Run, RunId, RunState};
 use purgehook::sandbox::{Area, Delivery, Sandbox};
 use purgehook::settings::Environment;
@@ -329,12 +329,12 @@ forges:
         ("HUAWEI_URL", huawei.url()),
     ];
     let environment = environment.iter().map(|(n, v)| (*n, v.as_str()));
-    let outside = Outside::new(clock.clone()).unwrap();
+    let outbound = Outbound::new(clock.clone()).unwrap();
     config::read(
         "rules.yaml",
         &text,
         Environment::of(environment),
-        &outside,
+        &outbound,
         ALL_KINDS,
     )
     .unwrap_or_else(|problems| panic!("{problems}"))

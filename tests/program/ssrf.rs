@@ -78,7 +78,7 @@ impl Guard {
 }
 
 fn client() -> reqwest::Client {
-    purgehook::http::Outside::new(purgehook::clock::Clock::system())
+    purgehook::http::Outbound::new(purgehook::clock::Clock::system())
         .unwrap()
         .http
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use purgehook::clock::Clock;
-use purgehook::http::Outside;
+use purgehook::http::Outbound;
 use purgehook::sandbox::{Area, Delivery, PostedStatus, Repository, Sandbox};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -156,7 +156,7 @@ impl World {
         cdn.add_domain("docs.example.com", Area::Mainland);
         cdn.set_duration(Duration::from_millis(300));
         std::fs::write(folder.path().join("rules.yaml"), RULES).unwrap();
-        let http = Outside::new(Clock::system()).unwrap().http;
+        let http = Outbound::new(Clock::system()).unwrap().http;
         Self {
             sandbox,
             http,

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use purgehook::clock::Clock;
 use purgehook::config::{self, ALL_KINDS, Config};
-use purgehook::http::Outside;
+use purgehook::http::Outbound;
 use purgehook::settings::Environment;
 
 use crate::promises::Site;
@@ -31,9 +31,9 @@ impl Rules {
     /// The rules with clients for the real world, read once.
     pub fn config(&self) -> Config {
         let read = self.read.get_or_init(|| {
-            let outside = Outside::new(Clock::system()).unwrap();
+            let outbound = Outbound::new(Clock::system()).unwrap();
             let environment = Environment::of([]);
-            let loaded = config::read("rules.yaml", self.text, environment, &outside, ALL_KINDS);
+            let loaded = config::read("rules.yaml", self.text, environment, &outbound, ALL_KINDS);
             loaded
                 .unwrap_or_else(|problems| panic!("{problems}"))
                 .config

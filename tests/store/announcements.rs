@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use purgehook::clock::{Clock, TimeSource};
 use purgehook::config::{self, ALL_KINDS, Config};
 use purgehook::engine::Engine;
-use purgehook::http::Outside;
+use purgehook::http::Outbound;
 use purgehook::run::StatusState;
 use purgehook::settings::Environment;
 use purgehook::store::{Disposition, Store, Work, WorkKey, Write};
@@ -167,8 +167,14 @@ sites:
     cdns: [tencent]
     rules: [{match: ['**'], urls: ['/{path}']}]
 ";
-    let outside = Outside::new(clock.clone()).unwrap();
-    config::read("rules.yaml", text, Environment::of([]), &outside, ALL_KINDS)
-        .unwrap_or_else(|problems| panic!("{problems}"))
-        .config
+    let outbound = Outbound::new(clock.clone()).unwrap();
+    config::read(
+        "rules.yaml",
+        text,
+        Environment::of([]),
+        &outbound,
+        ALL_KINDS,
+    )
+    .unwrap_or_else(|problems| panic!("{problems}"))
+    .config
 }

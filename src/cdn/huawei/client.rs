@@ -10,12 +10,12 @@ use url::Url;
 
 use crate::cdn::credentials::Credentials;
 use crate::cdn::errors::HUAWEI;
-use crate::cdn::exchange::{Answer, Asking, host, sensitive};
 use crate::cdn::history::around;
+use crate::cdn::request::{Answer, RequestContext, host, sensitive};
 use crate::cdn::server_clock::ServerClock;
 use crate::cdn::sign::huawei;
 use crate::cdn::{CdnError, ErrorClass};
-use crate::http::Outside;
+use crate::http::Outbound;
 
 /// How requests prove whose they are.
 pub enum Auth {
@@ -29,7 +29,7 @@ pub enum Auth {
 pub struct Client {
     endpoint: Url,
     auth: Auth,
-    outside: Outside,
+    outbound: Outbound,
     clock: ServerClock,
 }
 
@@ -73,12 +73,12 @@ struct ErrorBody {
 
 impl Client {
     /// A client for an endpoint such as `https://cdn.myhuaweicloud.com`.
-    pub fn new(endpoint: Url, auth: Auth, outside: Outside) -> Self {
+    pub fn new(endpoint: Url, auth: Auth, outbound: Outbound) -> Self {
         Self {
             endpoint,
             auth,
-            clock: ServerClock::new(outside.clock.clone()),
-            outside,
+            clock: ServerClock::new(outbound.clock.clone()),
+            outbound,
         }
     }
 
@@ -99,31 +99,31 @@ impl Client {
     /// Makes a call. A signature is tried again only when its time was refused, once and by the
     /// server's clock: more than five wrong ones in a row lock the access key.
     pub async fn call(&self, call: &Call) -> Result<Answered, CdnError> {
-        let mut asking = self.asking(call);
-        let answer = self.send(&mut asking, call).await?;
-        match self.open(&asking, &answer) {
+        let mut context = self.context(call);
+        let answer = self.send(&mut context, call).await?;
+        match self.open(&context, &answer) {
             Err(error) if is_expired(&error) && self.clock.correct(&answer) => {
-                let answer = self.send(&mut asking, call).await?;
-                self.open(&asking, &answer)
+                let answer = self.send(&mut context, call).await?;
+                self.open(&context, &answer)
             }
             opened => opened,
         }
     }
 
     /// The error for an answer that is none of what the call promises.
-    pub fn senseless(&self, call: &Call, answered: &Answered, why: &str) -> CdnError {
-        self.asking(call).senseless(answered.status, why)
+    pub fn malformed(&self, call: &Call, answered: &Answered, why: &str) -> CdnError {
+        self.context(call).malformed(answered.status, why)
     }
 
-    fn asking(&self, call: &Call) -> Asking {
-        Asking {
+    fn context(&self, call: &Call) -> RequestContext {
+        RequestContext {
             cdn: "Huawei CDN",
             what: call.what.clone(),
-            quotes: self.outside.quotes.clone(),
+            redactor: self.outbound.redactor.clone(),
         }
     }
 
-    async fn send(&self, asking: &mut Asking, call: &Call) -> Result<Answer, CdnError> {
+    async fn send(&self, context: &mut RequestContext, call: &Call) -> Result<Answer, CdnError> {
         let content_type = "application/json";
         let body = call.body.as_ref().map(Value::to_string).unwrap_or_default();
         let method = match call.body {
@@ -138,7 +138,7 @@ impl Client {
         let host = host(&url);
         let date = huawei::sdk_date(self.clock.now());
         let request = self
-            .outside
+            .outbound
             .http
             .request(method.clone(), url.clone())
             .header(CONTENT_TYPE, content_type);
@@ -173,29 +173,29 @@ impl Client {
                 }
             }
         };
-        asking.send(request.body(body)).await
+        context.send(request.body(body)).await
     }
 
     /// Tells errors from answers. Many errors of the CDN come with HTTP status 200, so the body goes first.
-    fn open(&self, asking: &Asking, answer: &Answer) -> Result<Answered, CdnError> {
+    fn open(&self, context: &RequestContext, answer: &Answer) -> Result<Answered, CdnError> {
         let body = match serde_json::from_slice::<Value>(&answer.body) {
             Ok(body) => body,
             Err(why) if answer.status.is_success() => {
-                return Err(asking.senseless(answer.status, &why.to_string()));
+                return Err(context.malformed(answer.status, &why.to_string()));
             }
-            Err(_) => return Err(asking.bare_status(answer)),
+            Err(_) => return Err(context.bare_status(answer)),
         };
         if let Some((code, says)) = error_in(&body) {
             let request_id = answer.request_id.as_deref().unwrap_or_default();
             let class = class(&code, answer.status);
-            let mut refused = asking.refused(class, &code, &says, request_id);
+            let mut refused = context.refused(class, &code, &says, request_id);
             refused.retry_after = answer.retry_after;
             // The gateway's own 5xx comes when the service behind it did not answer in time.
             refused.maybe_done = code.starts_with("APIG") && answer.status.is_server_error();
             return Err(refused);
         }
         if !answer.status.is_success() {
-            return Err(asking.bare_status(answer));
+            return Err(context.bare_status(answer));
         }
         Ok(Answered {
             body,

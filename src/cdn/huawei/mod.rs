@@ -4,8 +4,8 @@
 //! for accounts that may. Errors often come with HTTP status 200.
 
 mod client;
-mod forms;
 mod tasks;
+mod url_variants;
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +24,7 @@ use super::{
     Batch, Cdn, CdnError, CdnKind, ErrorClass, InFlight, Limit, Limits, Pace, Paced, Quota, Report,
     limits,
 };
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
 use crate::settings::Section;
 
@@ -96,7 +96,7 @@ fn documented_limits() -> Limits {
     }
 }
 
-fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Cdn>> {
+fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Cdn>> {
     let auth = match section.secret("token") {
         Some(token) => Some(Auth::Token(token)),
         None => Credentials::read(section, &NAMES).map(Auth::Keys),
@@ -107,7 +107,7 @@ fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Cdn>> {
         zh_url_encode: section.flag("zh_url_encode").is_none_or(|flag| flag.value),
     };
     let limits = limits::read(section, documented_limits());
-    let client = Client::new(endpoint?, auth?, outside.clone());
+    let client = Client::new(endpoint?, auth?, outbound.clone());
     Some(Arc::new(HuaweiCdn {
         client,
         options,
@@ -120,7 +120,7 @@ impl HuaweiCdn {
     #[cfg(test)]
     fn for_test(endpoint: url::Url, auth: Auth, project: Option<&str>, both_forms: bool) -> Self {
         Self {
-            client: Client::new(endpoint, auth, super::fake::outside()),
+            client: Client::new(endpoint, auth, super::fake::outbound()),
             options: Options {
                 enterprise_project_id: project.map(str::to_owned),
                 zh_url_encode: both_forms,
@@ -150,7 +150,7 @@ impl HuaweiCdn {
             Some(Ok(id)) if id.task().is_some() => Ok(TaskId::Vendor(id.0)),
             Some(_) | None => {
                 let why = format!("its {field} is no id");
-                Err(self.client.senseless(&call, &answered, &why))
+                Err(self.client.malformed(&call, &answered, &why))
             }
         }
     }
@@ -232,7 +232,12 @@ impl Cdn for HuaweiCdn {
     async fn submit(&self, batch: &Batch) -> Result<Option<TaskIds>, CdnError> {
         let mut urls = batch.targets.clone();
         if self.options.zh_url_encode && batch.kind != PurgeKind::Prefetch {
-            urls.extend(batch.targets.iter().filter_map(|url| forms::raw(url)));
+            urls.extend(
+                batch
+                    .targets
+                    .iter()
+                    .filter_map(|url| url_variants::raw(url)),
+            );
         }
         let per_request = self
             .limits

@@ -337,7 +337,7 @@ async fn ask<T: DeserializeOwned>(
             let read = |value: &Value| T::deserialize(value);
             let read: Result<Vec<T>, _> = list.as_array().into_iter().flatten().map(read).collect();
             entries.extend(
-                read.map_err(|why| cdn.client.senseless(&call, &answered, &why.to_string()))?,
+                read.map_err(|why| cdn.client.malformed(&call, &answered, &why.to_string()))?,
             );
         }
         if nothing_new || entries.len() >= total.unwrap_or(entries.len()) {

@@ -10,13 +10,13 @@ use url::Url;
 
 use crate::cdn::credentials::Credentials;
 use crate::cdn::errors::QCLOUD;
-use crate::cdn::exchange::{Answer, Asking, host};
 use crate::cdn::history::around;
 use crate::cdn::matching::AnyId;
+use crate::cdn::request::{Answer, RequestContext, host};
 use crate::cdn::server_clock::ServerClock;
 use crate::cdn::sign::v1;
 use crate::cdn::{Batch, CdnError, ErrorClass};
-use crate::http::Outside;
+use crate::http::Outbound;
 
 /// The signature's time is too far from the server's.
 const CLOCK_IS_OFF: &str = "4200";
@@ -30,7 +30,7 @@ pub struct Client {
     endpoint: Url,
     credentials: Credentials,
     method: v1::Method,
-    outside: Outside,
+    outbound: Outbound,
     clock: ServerClock,
 }
 
@@ -81,7 +81,7 @@ impl Client {
         mut endpoint: Url,
         credentials: Credentials,
         method: v1::Method,
-        outside: Outside,
+        outbound: Outbound,
     ) -> Self {
         if endpoint.path() == "/" {
             endpoint.set_path(PATH);
@@ -90,8 +90,8 @@ impl Client {
             endpoint,
             credentials,
             method,
-            clock: ServerClock::new(outside.clock.clone()),
-            outside,
+            clock: ServerClock::new(outbound.clock.clone()),
+            outbound,
         }
     }
 
@@ -124,13 +124,13 @@ impl Client {
 
     /// A request that the server finds expired or sent before goes out once more, with its time and a fresh nonce.
     async fn call(&self, action: &str, of: &str, parameters: &Value) -> Result<Answered, CdnError> {
-        let mut asking = Asking {
+        let mut context = RequestContext {
             cdn: "QCloud CDN",
             what: format!("{action}{of}"),
-            quotes: self.outside.quotes.clone(),
+            redactor: self.outbound.redactor.clone(),
         };
-        let answer = self.send(&mut asking, action, parameters).await?;
-        let again = match self.open(&asking, &answer) {
+        let answer = self.send(&mut context, action, parameters).await?;
+        let again = match self.open(&context, &answer) {
             Err(error) if error.vendor_code() == Some(CLOCK_IS_OFF) => self.clock.correct(&answer),
             Err(error) if error.vendor_code() == Some(SENT_BEFORE) => {
                 self.clock.correct(&answer);
@@ -139,16 +139,16 @@ impl Client {
             Ok(_) | Err(_) => false,
         };
         if again {
-            let answer = self.send(&mut asking, action, parameters).await?;
-            return self.open(&asking, &answer);
+            let answer = self.send(&mut context, action, parameters).await?;
+            return self.open(&context, &answer);
         }
-        self.open(&asking, &answer)
+        self.open(&context, &answer)
     }
 
     /// Always a POST: a URL would be logged on the way with its signature, and ends at 32 KB.
     async fn send(
         &self,
-        asking: &mut Asking,
+        context: &mut RequestContext,
         action: &str,
         parameters: &Value,
     ) -> Result<Answer, CdnError> {
@@ -157,7 +157,7 @@ impl Client {
             "Action": action,
             "SecretId": self.credentials.id.expose_secret(),
             "Timestamp": self.clock.now().as_second(),
-            "Nonce": self.outside.clock.nonce(),
+            "Nonce": self.outbound.clock.nonce(),
             "SignatureMethod": self.method.name(),
             "Token": self.credentials.token.as_ref().map(ExposeSecret::expose_secret),
         });
@@ -165,32 +165,32 @@ impl Client {
         let to_sign =
             v1::string_to_sign("POST", &host(&self.endpoint), self.endpoint.path(), &form);
         let signature = v1::signature(&self.credentials.key, self.method, &to_sign);
-        asking.quotes = asking.quotes.and([signature.as_str()]);
+        context.redactor = context.redactor.and([signature.as_str()]);
         form.insert("Signature".to_owned(), signature);
         let request = self
-            .outside
+            .outbound
             .http
             .post(self.endpoint.clone())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(v1::form(&form));
-        asking.send(request).await
+        context.send(request).await
     }
 
-    fn open(&self, asking: &Asking, answer: &Answer) -> Result<Answered, CdnError> {
+    fn open(&self, context: &RequestContext, answer: &Answer) -> Result<Answered, CdnError> {
         if answer.status == StatusCode::NOT_IMPLEMENTED {
             // Documented for a form over 1 MB.
             return Err(CdnError {
                 class: ErrorClass::Split,
                 maybe_done: false,
-                ..asking.bare_status(answer)
+                ..context.bare_status(answer)
             });
         }
         let envelope = match serde_json::from_slice::<Envelope>(&answer.body) {
             Ok(envelope) => envelope,
             Err(why) if answer.status.is_success() => {
-                return Err(asking.senseless(answer.status, &why.to_string()));
+                return Err(context.malformed(answer.status, &why.to_string()));
             }
-            Err(_) => return Err(asking.bare_status(answer)),
+            Err(_) => return Err(context.bare_status(answer)),
         };
         if envelope.code.0 != "0" {
             let module = envelope.module_code();
@@ -200,10 +200,10 @@ impl Client {
                 .unwrap_or_else(|| QCLOUD.class(&envelope.code.0));
             let code = module.unwrap_or(envelope.code.0);
             let says = envelope.message.unwrap_or_default();
-            return Err(asking.refused(class, &code, &says, ""));
+            return Err(context.refused(class, &code, &says, ""));
         }
         if !answer.status.is_success() {
-            return Err(asking.bare_status(answer));
+            return Err(context.bare_status(answer));
         }
         Ok(Answered {
             data: envelope.data,

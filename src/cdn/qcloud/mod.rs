@@ -22,7 +22,7 @@ use super::tencent::NAMES;
 use super::{
     Batch, Cdn, CdnError, CdnKind, InFlight, Limit, Limits, Pace, Paced, Quota, Report, limits,
 };
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::purge::{PurgeKind, TaskId, TaskIds};
 use crate::settings::Section;
 
@@ -62,7 +62,7 @@ fn documented_limits() -> Limits {
     }
 }
 
-fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Cdn>> {
+fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Cdn>> {
     section.warning(
         section.at(),
         "Tencent announced the end of API 2.0 for 2022-11-30",
@@ -77,7 +77,7 @@ fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Cdn>> {
     };
     let migrated_to = section.text("migrated_to").map(|name| name.value);
     let limits = limits::read(section, documented_limits());
-    let client = Client::new(endpoint?, credentials?, method, outside.clone());
+    let client = Client::new(endpoint?, credentials?, method, outbound.clone());
     Some(Arc::new(QCloud {
         client,
         limits,
@@ -94,7 +94,7 @@ impl QCloud {
             token: None,
         };
         Self {
-            client: Client::new(endpoint, credentials, method, super::fake::outside()),
+            client: Client::new(endpoint, credentials, method, super::fake::outbound()),
             limits: documented_limits(),
             migrated_to: None,
         }

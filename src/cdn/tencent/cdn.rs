@@ -17,7 +17,7 @@ use crate::cdn::credentials::{Credentials, endpoint};
 use crate::cdn::{
     Batch, Cdn, CdnError, CdnKind, InFlight, Limit, Limits, Pace, Paced, Quota, Report, limits,
 };
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::purge::{PurgeKind, TaskId, TaskIds};
 use crate::settings::Section;
 
@@ -79,7 +79,7 @@ fn documented_limits() -> Limits {
     }
 }
 
-fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Cdn>> {
+fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Cdn>> {
     let credentials = Credentials::read(section, &NAMES);
     let endpoint = endpoint(section, ENDPOINT);
     let signature = Signature::read(section);
@@ -94,7 +94,13 @@ fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Cdn>> {
         user_agent: section.text("user_agent").map(|text| text.value),
     };
     let limits = limits::read(section, documented_limits());
-    let client = Client::new(PRODUCT, endpoint?, credentials?, signature, outside.clone());
+    let client = Client::new(
+        PRODUCT,
+        endpoint?,
+        credentials?,
+        signature,
+        outbound.clone(),
+    );
     Some(Arc::new(TencentCdn {
         client,
         options,
@@ -110,9 +116,9 @@ impl TencentCdn {
         signature: Signature,
         options: Options,
     ) -> Self {
-        let outside = crate::cdn::fake::outside();
+        let outbound = crate::cdn::fake::outbound();
         Self {
-            client: Client::new(PRODUCT, endpoint, credentials, signature, outside),
+            client: Client::new(PRODUCT, endpoint, credentials, signature, outbound),
             options,
             limits: documented_limits(),
         }

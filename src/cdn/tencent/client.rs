@@ -11,13 +11,13 @@ use url::Url;
 
 use crate::cdn::credentials::Credentials;
 use crate::cdn::errors::TENCENT;
-use crate::cdn::exchange::{Answer, Asking, host, sensitive};
 use crate::cdn::history::around;
 use crate::cdn::matching::AnyId;
+use crate::cdn::request::{Answer, RequestContext, host, sensitive};
 use crate::cdn::server_clock::ServerClock;
 use crate::cdn::sign::{tc3, v1};
 use crate::cdn::{Batch, CdnError, ErrorClass};
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::purge::{TaskId, TaskIds};
 use crate::settings::Section;
 
@@ -64,7 +64,7 @@ pub struct Client {
     endpoint: Url,
     credentials: Credentials,
     signature: Signature,
-    outside: Outside,
+    outbound: Outbound,
     clock: ServerClock,
 }
 
@@ -111,7 +111,7 @@ impl Client {
         mut endpoint: Url,
         credentials: Credentials,
         signature: Signature,
-        outside: Outside,
+        outbound: Outbound,
     ) -> Self {
         endpoint.set_path("/");
         Self {
@@ -119,8 +119,8 @@ impl Client {
             endpoint,
             credentials,
             signature,
-            clock: ServerClock::new(outside.clock.clone()),
-            outside,
+            clock: ServerClock::new(outbound.clock.clone()),
+            outbound,
         }
     }
 
@@ -150,15 +150,15 @@ impl Client {
         match accepted.response.task_id.task() {
             Some(id) => Ok(Some(TaskId::Vendor(id.to_owned()).into())),
             None => {
-                let asking = self.asking(action, &of);
-                Err(asking.senseless(StatusCode::OK, "its TaskId is no id"))
+                let context = self.context(action, &of);
+                Err(context.malformed(StatusCode::OK, "its TaskId is no id"))
             }
         }
     }
 
     /// The error for a batch of a kind that the product has no action for.
     pub fn impossible(&self, what: &str) -> CdnError {
-        self.asking(what, "").impossible()
+        self.context(what, "").impossible()
     }
 
     /// Calls an action; `of` says of what, for messages ("12 URLs"; may be empty). Parameters that are null are not sent.
@@ -170,42 +170,42 @@ impl Client {
         of: &str,
         parameters: &Value,
     ) -> Result<Answered<T>, CdnError> {
-        let mut asking = self.asking(action, of);
-        let answer = self.send(&mut asking, action, parameters).await?;
-        match self.open(&asking, &answer) {
+        let mut context = self.context(action, of);
+        let answer = self.send(&mut context, action, parameters).await?;
+        match self.open(&context, &answer) {
             Err(error)
                 if error.vendor_code() == Some(CLOCK_IS_OFF) && self.clock.correct(&answer) =>
             {
-                let answer = self.send(&mut asking, action, parameters).await?;
-                self.open(&asking, &answer)
+                let answer = self.send(&mut context, action, parameters).await?;
+                self.open(&context, &answer)
             }
             opened => opened,
         }
     }
 
-    fn asking(&self, action: &str, of: &str) -> Asking {
+    fn context(&self, action: &str, of: &str) -> RequestContext {
         let what = match of {
             "" => action.to_owned(),
             of => format!("{action} ({of})"),
         };
-        Asking {
+        RequestContext {
             cdn: self.product.name,
             what,
-            quotes: self.outside.quotes.clone(),
+            redactor: self.outbound.redactor.clone(),
         }
     }
 
     async fn send(
         &self,
-        asking: &mut Asking,
+        context: &mut RequestContext,
         action: &str,
         parameters: &Value,
     ) -> Result<Answer, CdnError> {
         let request = match self.signature {
             Signature::Tc3 => self.as_json(action, parameters),
-            Signature::V1(method) => self.as_form(asking, method, action, parameters),
+            Signature::V1(method) => self.as_form(context, method, action, parameters),
         };
-        asking.send(request).await
+        context.send(request).await
     }
 
     /// A request with the common parameters in headers and the others as JSON.
@@ -237,7 +237,7 @@ impl Client {
             },
         );
         let request = self
-            .outside
+            .outbound
             .http
             .post(self.endpoint.clone())
             .header(CONTENT_TYPE, content_type)
@@ -256,7 +256,7 @@ impl Client {
     /// A request with all parameters in a form. Never in a URL: those are logged on the way, and end at 32 KB.
     fn as_form(
         &self,
-        asking: &mut Asking,
+        context: &mut RequestContext,
         method: v1::Method,
         action: &str,
         parameters: &Value,
@@ -266,7 +266,7 @@ impl Client {
             "Action": action,
             "Version": self.product.version,
             "Timestamp": self.clock.now().as_second(),
-            "Nonce": self.outside.clock.nonce(),
+            "Nonce": self.outbound.clock.nonce(),
             "SecretId": self.credentials.id.expose_secret(),
             "SignatureMethod": method.name(),
             "Language": "en-US",
@@ -275,9 +275,9 @@ impl Client {
         form.append(&mut v1::flatten(&common));
         let to_sign = v1::string_to_sign("POST", &host(&self.endpoint), "/", &form);
         let signature = v1::signature(&self.credentials.key, method, &to_sign);
-        asking.quotes = asking.quotes.and([signature.as_str()]);
+        context.redactor = context.redactor.and([signature.as_str()]);
         form.insert("Signature".to_owned(), signature);
-        self.outside
+        self.outbound
             .http
             .post(self.endpoint.clone())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
@@ -287,16 +287,16 @@ impl Client {
     /// Opens the envelope. Errors come with HTTP status 200 as successes do, so the body goes first.
     fn open<T: DeserializeOwned>(
         &self,
-        asking: &Asking,
+        context: &RequestContext,
         answer: &Answer,
     ) -> Result<Answered<T>, CdnError> {
         let body = serde_json::from_slice::<Envelope>(&answer.body).map(|it| it.response);
         let response = match body {
             Ok(response) => response,
             Err(why) if answer.status.is_success() => {
-                return Err(asking.senseless(answer.status, &why.to_string()));
+                return Err(context.malformed(answer.status, &why.to_string()));
             }
-            Err(_) => return Err(asking.bare_status(answer)),
+            Err(_) => return Err(context.bare_status(answer)),
         };
         if let Ok(Refusal { error, request_id }) = Refusal::deserialize(&response) {
             let class = if self.product.gone.contains(&error.code.as_str()) {
@@ -306,19 +306,19 @@ impl Client {
             };
             let says = error.message.unwrap_or_default();
             let id = request_id.unwrap_or_default();
-            let mut refused = asking.refused(class, &error.code, &says, &id);
+            let mut refused = context.refused(class, &error.code, &says, &id);
             refused.retry_after = answer.retry_after;
             return Err(refused);
         }
         if !answer.status.is_success() {
-            return Err(asking.bare_status(answer));
+            return Err(context.bare_status(answer));
         }
         match T::deserialize(response) {
             Ok(response) => Ok(Answered {
                 response,
                 ahead: self.clock.ahead(answer),
             }),
-            Err(why) => Err(asking.senseless(answer.status, &why.to_string())),
+            Err(why) => Err(context.malformed(answer.status, &why.to_string())),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::cdn::credentials::{Credentials, endpoint};
 use crate::cdn::{
     Batch, Cdn, CdnError, CdnKind, InFlight, Limit, Limits, Pace, Paced, Quota, Report, limits,
 };
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::purge::{PurgeKind, TaskId, TaskIds};
 use crate::settings::Section;
 
@@ -61,13 +61,19 @@ fn documented_limits() -> Limits {
     }
 }
 
-fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Cdn>> {
+fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Cdn>> {
     let credentials = Credentials::read(section, &NAMES);
     let endpoint = endpoint(section, ENDPOINT);
     let signature = Signature::read(section);
     let migrated_to = section.text("migrated_to").map(|name| name.value);
     let limits = limits::read(section, documented_limits());
-    let client = Client::new(PRODUCT, endpoint?, credentials?, signature, outside.clone());
+    let client = Client::new(
+        PRODUCT,
+        endpoint?,
+        credentials?,
+        signature,
+        outbound.clone(),
+    );
     Some(Arc::new(TencentEcdn {
         client,
         limits,
@@ -83,9 +89,9 @@ impl TencentEcdn {
         signature: Signature,
         migrated_to: Option<&str>,
     ) -> Self {
-        let outside = crate::cdn::fake::outside();
+        let outbound = crate::cdn::fake::outbound();
         Self {
-            client: Client::new(PRODUCT, endpoint, credentials, signature, outside),
+            client: Client::new(PRODUCT, endpoint, credentials, signature, outbound),
             limits: documented_limits(),
             migrated_to: migrated_to.map(str::to_owned),
         }

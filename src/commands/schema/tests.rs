@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::SCHEMA;
 use crate::clock::Clock;
 use crate::config::{self, ALL_KINDS, bad_files};
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::settings::{Environment, Problems};
 
 struct Schema {
@@ -38,9 +38,9 @@ impl Schema {
 }
 
 fn problems(text: &str) -> Option<Problems> {
-    let outside = Outside::new(Clock::system()).unwrap();
+    let outbound = Outbound::new(Clock::system()).unwrap();
     let variables = Environment::of([("SET", "12345678"), ("SPAN", "5m")]);
-    config::read("rules.yaml", text, variables, &outside, ALL_KINDS).err()
+    config::read("rules.yaml", text, variables, &outbound, ALL_KINDS).err()
 }
 
 const GOOD: &str = r#"

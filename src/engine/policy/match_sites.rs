@@ -147,7 +147,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::config::{ALL_KINDS, Loaded, read};
     use crate::event::{CommitId, CommitRef};
-    use crate::http::Outside;
+    use crate::http::Outbound;
     use crate::settings::Environment;
 
     /// Sites of `acme/website` with each kind of trigger, all on GitHub but `pipeline`.
@@ -185,12 +185,12 @@ sites:
 "
             ));
         }
-        let outside = Outside::new(Clock::system()).unwrap();
+        let outbound = Outbound::new(Clock::system()).unwrap();
         let Loaded { config, .. } = read(
             "rules.yaml",
             &text,
             Environment::of([]),
-            &outside,
+            &outbound,
             ALL_KINDS,
         )
         .unwrap_or_else(|problems| panic!("{problems}"));

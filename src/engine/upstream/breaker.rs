@@ -170,7 +170,7 @@ impl CircuitBreaker {
         upstream: &Upstream,
         request: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let (result, was_sent) = http::watched(request).await;
+        let (result, was_sent) = http::tracked(request).await;
         match &result {
             _ if !was_sent => self.release_probe(upstream).await,
             Err(error) if error.is_outage() => self.record_failure(upstream, error).await,

@@ -12,7 +12,7 @@ use crate::changes::{ChangeSet, FilePath, Proof};
 use crate::event::{CommitId, RepoPath};
 use crate::forge::trees::{self, Budget, Dir, Entry, EntryKind, Stop, Trees};
 use crate::forge::{ForgeError, complete};
-use crate::quote::one_line;
+use crate::sanitize::one_line;
 
 /// The most entries on one page, unless `[api] DEFAULT_GIT_TREES_PER_PAGE` says less (Gitea's source).
 const PAGE: &str = "1000";

@@ -20,7 +20,7 @@ use crate::forge::{
     Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal, StatusPost, Verified,
     cut,
 };
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::settings::Section;
 
 mod changes;
@@ -55,7 +55,7 @@ pub struct Gitea {
     api: Api,
 }
 
-fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
+fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Forge>> {
     let secrets = section.secrets("secrets");
     if secrets.is_empty() {
         section.missing(
@@ -88,12 +88,12 @@ fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
         token,
         api_url,
     };
-    Some(Arc::new(Gitea::new(settings, outside)))
+    Some(Arc::new(Gitea::new(settings, outbound)))
 }
 
 impl Gitea {
     /// A client for one Gitea or Forgejo.
-    pub fn new(settings: Settings, outside: &Outside) -> Self {
+    pub fn new(settings: Settings, outbound: &Outbound) -> Self {
         let Settings {
             secrets,
             token,
@@ -103,7 +103,7 @@ impl Gitea {
             secrets,
             token,
             // Gitea limits no rates itself; a proxy in front of it may, by the usual names.
-            api: Api::new("Gitea", api_url, RateHeaders::usual(), outside),
+            api: Api::new("Gitea", api_url, RateHeaders::usual(), outbound),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::changes::ChangeSet;
 use crate::event::{Event, Push};
 use crate::forge::Malformed;
 use crate::forge::body::{self, FORM, JSON, Text};
-use crate::forge::shapes::{Envelope, HeadCommit, Moved, Repository, release};
+use crate::forge::github_like::{Envelope, HeadCommit, Moved, Repository, release};
 
 pub(super) fn understand(event: &str, content_type: &str, body: &[u8]) -> Result<Event, Malformed> {
     let json = match content_type {

@@ -11,7 +11,7 @@ use crate::changes::{ChangeSet, Proof};
 use crate::event::{CommitId, RepoPath};
 use crate::forge::trees::{self, Budget, Dir, Entry, EntryKind, Stop, Trees};
 use crate::forge::{ForgeError, complete};
-use crate::quote::one_line;
+use crate::sanitize::one_line;
 
 pub(super) async fn changes(
     gitee: &Gitee,

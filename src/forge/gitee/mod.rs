@@ -20,7 +20,7 @@ use crate::forge::body::JSON;
 use crate::forge::{
     Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal, StatusPost, Verified,
 };
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::settings::Section;
 
 mod changes;
@@ -59,7 +59,7 @@ pub struct Gitee {
     api: Api,
 }
 
-fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
+fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Forge>> {
     let secrets = section.secrets("secrets");
     if secrets.is_empty() {
         section.missing(
@@ -85,12 +85,12 @@ fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
         token,
         api_url,
     };
-    Some(Arc::new(Gitee::new(settings, outside)))
+    Some(Arc::new(Gitee::new(settings, outbound)))
 }
 
 impl Gitee {
     /// A client for one Gitee.
-    pub fn new(settings: Settings, outside: &Outside) -> Self {
+    pub fn new(settings: Settings, outbound: &Outbound) -> Self {
         let Settings {
             secrets,
             mode,
@@ -100,7 +100,7 @@ impl Gitee {
         Self {
             trust: Trust::new(mode, secrets),
             token,
-            api: Api::new("Gitee", api_url, RateHeaders::usual(), outside),
+            api: Api::new("Gitee", api_url, RateHeaders::usual(), outbound),
         }
     }
 

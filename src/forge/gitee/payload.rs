@@ -6,7 +6,7 @@ use crate::changes::ChangeSet;
 use crate::event::{Event, Push, RepoPath};
 use crate::forge::Malformed;
 use crate::forge::body::{self, Text, wrong};
-use crate::forge::shapes::{HeadCommit, Moved};
+use crate::forge::github_like::{HeadCommit, Moved};
 
 pub(super) fn understand(event: &str, body: &[u8]) -> Result<Event, Malformed> {
     match event {

@@ -166,7 +166,7 @@ impl RepoTrees<'_> {
                 None => Err(Stop::Unknown(format!(
                     "`{}` has the mode {}, which git does not have",
                     dir.join(&entry.path),
-                    crate::quote::one_line(&entry.mode)
+                    crate::sanitize::one_line(&entry.mode)
                 ))),
             })
             .collect::<Result<_, _>>()?;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::event::{CommitId, CommitRef, Deployed, Event, GitRef, Signal};
 use crate::forge::Malformed;
 use crate::forge::body::{self, Text, wrong};
-use crate::forge::shapes::Repository;
+use crate::forge::github_like::Repository;
 
 #[derive(Deserialize)]
 pub(super) struct DeploymentStatusBody<'a> {

@@ -19,7 +19,7 @@ use crate::forge::{
     DeliveryLog, Forge, ForgeError, ForgeKind, Headers, LoggedDelivery, Malformed, PostOutcome,
     Refusal, SentDelivery, StatusPost, Verified,
 };
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::settings::Section;
 
 mod app;
@@ -72,7 +72,7 @@ pub struct GitHub {
     api: Api,
 }
 
-fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
+fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Forge>> {
     let secrets = section.secrets("secrets");
     if secrets.is_empty() {
         section.missing(
@@ -94,7 +94,7 @@ fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
         access,
         api_url,
     };
-    Some(Arc::new(GitHub::new(settings, outside)))
+    Some(Arc::new(GitHub::new(settings, outbound)))
 }
 
 fn read_access(section: &mut Section) -> Option<Access> {
@@ -127,7 +127,7 @@ fn read_access(section: &mut Section) -> Option<Access> {
 
 impl GitHub {
     /// A client for one GitHub.
-    pub fn new(settings: Settings, outside: &Outside) -> Self {
+    pub fn new(settings: Settings, outbound: &Outbound) -> Self {
         let Settings {
             secrets,
             access,
@@ -136,7 +136,7 @@ impl GitHub {
         Self {
             secrets,
             access,
-            api: Api::new("GitHub", api_url, RateHeaders::usual(), outside),
+            api: Api::new("GitHub", api_url, RateHeaders::usual(), outbound),
         }
     }
 

@@ -10,7 +10,7 @@ use super::deployed;
 use crate::changes::{ChangeKind, ChangeSet, Proof};
 use crate::event::{CommitId, Event, Push};
 use crate::forge::body::{self, Text};
-use crate::forge::shapes::{Envelope, HeadCommit, Moved, Repository, release};
+use crate::forge::github_like::{Envelope, HeadCommit, Moved, Repository, release};
 use crate::forge::{Malformed, complete, note};
 
 pub(super) use crate::forge::body::{FORM, JSON};

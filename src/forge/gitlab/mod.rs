@@ -18,7 +18,7 @@ use crate::forge::api::{Answer, Api, ONLY, RateHeaders};
 use crate::forge::{
     Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal, StatusPost, Verified,
 };
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::settings::Section;
 
 mod changes;
@@ -61,7 +61,7 @@ pub struct GitLab {
     pipelines: Mutex<HashMap<status::Place, Option<u64>>>,
 }
 
-fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
+fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Forge>> {
     let tokens_at = ["signing_tokens", "signing_tokens_file"]
         .into_iter()
         .find_map(|key| section.place_of(key))
@@ -109,12 +109,12 @@ fn read(section: &mut Section, outside: &Outside) -> Option<Arc<dyn Forge>> {
         token,
         api_url,
     };
-    Some(Arc::new(GitLab::new(settings, outside)))
+    Some(Arc::new(GitLab::new(settings, outbound)))
 }
 
 impl GitLab {
     /// A client for one GitLab.
-    pub fn new(settings: Settings, outside: &Outside) -> Self {
+    pub fn new(settings: Settings, outbound: &Outbound) -> Self {
         let Settings {
             trust,
             token,
@@ -130,7 +130,7 @@ impl GitLab {
                     remaining: HeaderName::from_static("ratelimit-remaining"),
                     reset: HeaderName::from_static("ratelimit-reset"),
                 },
-                outside,
+                outbound,
             ),
             pipelines: Mutex::default(),
         }

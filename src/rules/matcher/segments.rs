@@ -3,7 +3,7 @@
 use memchr::memrchr;
 
 use super::atoms::Atom;
-use super::outline::{Outline, first, last};
+use super::fingerprint::{Fingerprint, first, last};
 
 /// What a path must have, segment by segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ pub(super) struct Wild {
     /// and behind the last.
     suffix: Box<[u8]>,
     /// The prefix's head and the suffix's tail, which dismiss most segments,
-    outline: Outline,
+    fingerprint: Fingerprint,
     /// and which bytes of those count.
     masks: (u64, u64),
 }
@@ -120,9 +120,9 @@ pub(super) struct Wild {
 impl Wild {
     fn new(prefix: Box<[u8]>, middle: Box<[Atom]>, suffix: Box<[u8]>) -> Self {
         Self {
-            outline: Outline {
-                head: Outline::of(&prefix).head,
-                tail: Outline::of(&suffix).tail,
+            fingerprint: Fingerprint {
+                head: Fingerprint::of(&prefix).head,
+                tail: Fingerprint::of(&suffix).tail,
                 length: prefix.len() + suffix.len(),
             },
             masks: (first(prefix.len()), last(suffix.len())),
@@ -139,11 +139,11 @@ impl Wild {
 
     /// Whether it matches a segment. At most its atoms times the segment's bytes in steps.
     #[inline]
-    pub(super) fn matches(&self, segment: &[u8], outline: &Outline) -> bool {
+    pub(super) fn matches(&self, segment: &[u8], fingerprint: &Fingerprint) -> bool {
         let (head, tail) = self.masks;
-        outline.head & head == self.outline.head
-            && outline.tail & tail == self.outline.tail
-            && outline.length >= self.outline.length
+        fingerprint.head & head == self.fingerprint.head
+            && fingerprint.tail & tail == self.fingerprint.tail
+            && fingerprint.length >= self.fingerprint.length
             && self.matches_whole(segment)
     }
 

@@ -8,7 +8,7 @@ use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
 use super::Matches;
-use super::outline::Outline;
+use super::fingerprint::Fingerprint;
 use super::segments::{Pattern, Sequence, Wild, extension};
 
 /// A node's place among the nodes.
@@ -87,7 +87,7 @@ impl<T> Edges<T> {
         }
         let mut attempt = |wildcards: &'t [(Wild, T)]| {
             for (wild, value) in wildcards {
-                if wild.matches(segment.text, &segment.outline) {
+                if wild.matches(segment.text, &segment.fingerprint) {
                     reach(value);
                 }
             }
@@ -105,17 +105,17 @@ impl<T> Edges<T> {
 /// Literal segments and extensions that globs name, by number.
 #[derive(Clone, Debug, Default)]
 struct Names {
-    /// Those that their outlines tell apart,
-    short: FxMap<Outline, Name>,
+    /// Those that their fingerprints tell apart,
+    short: FxMap<Fingerprint, Name>,
     /// and the longer ones.
     long: FxMap<Box<[u8]>, Name>,
 }
 
 impl Names {
     #[inline]
-    fn get(&self, text: &[u8], outline: &Outline) -> Option<Name> {
-        if outline.length <= Outline::WHOLE {
-            self.short.get(outline).copied()
+    fn get(&self, text: &[u8], fingerprint: &Fingerprint) -> Option<Name> {
+        if fingerprint.length <= Fingerprint::WHOLE {
+            self.short.get(fingerprint).copied()
         } else if self.long.is_empty() {
             None
         } else {
@@ -125,8 +125,8 @@ impl Names {
 
     fn number(&mut self, text: &[u8]) -> Name {
         let next = number(self.short.len() + self.long.len());
-        if text.len() <= Outline::WHOLE {
-            *self.short.entry(Outline::of(text)).or_insert(next)
+        if text.len() <= Fingerprint::WHOLE {
+            *self.short.entry(Fingerprint::of(text)).or_insert(next)
         } else {
             *self.long.entry(text.into()).or_insert(next)
         }
@@ -136,7 +136,7 @@ impl Names {
 /// One segment of a path. What it is called is looked up once, and only if someone asks.
 struct Segment<'p> {
     text: &'p [u8],
-    outline: Outline,
+    fingerprint: Fingerprint,
     names: &'p Names,
     name: OnceCell<Option<Name>>,
     extension: OnceCell<Option<Name>>,
@@ -148,7 +148,7 @@ impl<'p> Segment<'p> {
     fn new(path: &'p [u8], start: usize, end: usize, names: &'p Names) -> Self {
         Self {
             text: path.get(start..end).unwrap_or_default(),
-            outline: Outline::within(path, start, end),
+            fingerprint: Fingerprint::within(path, start, end),
             names,
             name: OnceCell::new(),
             extension: OnceCell::new(),
@@ -159,17 +159,17 @@ impl<'p> Segment<'p> {
     fn name(&self) -> Option<Name> {
         *self
             .name
-            .get_or_init(|| self.names.get(self.text, &self.outline))
+            .get_or_init(|| self.names.get(self.text, &self.fingerprint))
     }
 
     #[inline]
     fn extension(&self) -> Option<Name> {
         *self.extension.get_or_init(|| {
-            if let Some(outline) = self.outline.extension() {
-                return self.names.short.get(&outline).copied();
+            if let Some(fingerprint) = self.fingerprint.extension() {
+                return self.names.short.get(&fingerprint).copied();
             }
             let extension = extension(self.text)?;
-            self.names.get(extension, &Outline::of(extension))
+            self.names.get(extension, &Fingerprint::of(extension))
         })
     }
 }

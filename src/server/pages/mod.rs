@@ -14,7 +14,7 @@ use tracing::error;
 
 use super::answer::RETRY_AFTER;
 use super::assets;
-use crate::quote::visible_lines;
+use crate::sanitize::visible_lines;
 use crate::store::StoreError;
 
 /// What every page has: where it stands, and how soon it is read again.

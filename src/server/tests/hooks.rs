@@ -307,7 +307,7 @@ fn cramped(bytes: usize, patience: Duration) -> Setup {
     let mut setup = Setup::default();
     // Small bodies have an eighth of all room.
     setup.limits.bodies = 8 * bytes;
-    setup.limits.room_time = patience;
+    setup.limits.memory_wait = patience;
     setup
 }
 

@@ -29,7 +29,7 @@ use crate::event::{CommitId, CommitRef, Event, GitRef, Push, RepoPath, SignalKin
 use crate::forge::{
     Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal, StatusPost, Verified,
 };
-use crate::http::Outside;
+use crate::http::Outbound;
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState, TaskIds};
 use crate::run::{Origin, Run, RunId, RunState, Step};
 use crate::settings::Environment;
@@ -221,12 +221,12 @@ impl Server {
 
     async fn start_as(setup: Setup) -> Self {
         let clock = Clock::system();
-        let outside = Outside::new(clock.clone()).unwrap();
+        let outbound = Outbound::new(clock.clone()).unwrap();
         let loaded = config::read(
             "rules.yaml",
             &setup.rules,
             Environment::of([]),
-            &outside,
+            &outbound,
             Kinds {
                 forges: &[TRUSTING],
                 cdns: crate::cdn::KINDS,
@@ -254,7 +254,7 @@ impl Server {
             address: running.addresses()[0],
             engine,
             clock,
-            http: outside.http,
+            http: outbound.http,
             stop,
             _running: running,
             _config: keep,

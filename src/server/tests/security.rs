@@ -223,7 +223,7 @@ async fn hostile_words_stay_words_wherever_they_stand() {
             let html = answer.text().await.unwrap();
 
             assert_inert(&html, &format!("{path} with {words:?}"));
-            let steers = |c: char| c != '\n' && crate::quote::is_steering(c);
+            let steers = |c: char| c != '\n' && crate::sanitize::is_steering(c);
             assert!(!html.contains(steers), "{path} with {words:?}: {html:?}");
         }
         // JSON holds the words as they are, and is never taken for a page.

@@ -234,7 +234,7 @@ impl Scene {
 }
 
 fn client() -> reqwest::Client {
-    purgehook::http::Outside::new(purgehook::clock::Clock::system())
+    purgehook::http::Outbound::new(purgehook::clock::Clock::system())
         .unwrap()
         .http
 }

@@ -14,7 +14,7 @@ fn gitea(api_url: &Url, token: Option<&str>) -> Gitea {
         token: token.map(|token| token.to_owned().into()),
         api_url: api_url.clone(),
     };
-    Gitea::new(settings, &scripted::outside())
+    Gitea::new(settings, &scripted::outbound())
 }
 
 /// A Gitea that nothing will be asked of.

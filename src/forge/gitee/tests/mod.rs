@@ -15,7 +15,7 @@ fn gitee(api_url: &Url, token: Option<&str>) -> Gitee {
         token: token.map(|token| token.to_owned().into()),
         api_url: api_url.clone(),
     };
-    Gitee::new(settings, &scripted::outside())
+    Gitee::new(settings, &scripted::outbound())
 }
 
 /// A Gitee that nothing will be asked of.

@@ -28,7 +28,7 @@ fn with_access(api_url: &Url, access: Access) -> GitHub {
         access,
         api_url: api_url.clone(),
     };
-    GitHub::new(settings, &scripted::outside())
+    GitHub::new(settings, &scripted::outbound())
 }
 
 /// A GitHub that nothing will be asked of.

@@ -17,7 +17,7 @@ fn gitlab(api_url: &Url) -> GitLab {
         token: Some("glpat-made-up".to_owned().into()),
         api_url: api_url.clone(),
     };
-    GitLab::new(settings, &scripted::outside())
+    GitLab::new(settings, &scripted::outbound())
 }
 
 /// A GitLab that nothing will be asked of.

@@ -8,7 +8,7 @@ use crate::purge::PurgeKind;
 
 /// A template that could have made a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin<'r> {
+pub struct PossibleTemplate<'r> {
     /// Its rule.
     pub rule: &'r str,
     /// What it asks for.
@@ -31,7 +31,7 @@ impl Rules {
 
     /// The templates that could have made a URL, were any path there: their fields may stand for
     /// anything. A directory's template could have made every URL below it.
-    pub fn origins(&self, url: &str) -> Vec<Origin<'_>> {
+    pub fn templates_for(&self, url: &str) -> Vec<PossibleTemplate<'_>> {
         let other = self.index.as_ref().and_then(|index| index.other(url));
         let mut origins = Vec::new();
         for rule in &self.rules {
@@ -48,7 +48,7 @@ impl Rules {
                 for template in templates {
                     let made = |url: &str| template.could_make(self.base_urls(), url);
                     if made(url) || other.is_some_and(made) {
-                        origins.push(Origin {
+                        origins.push(PossibleTemplate {
                             rule: &rule.name,
                             kind,
                             template: template.text(),
@@ -162,9 +162,9 @@ mod tests {
         )
     }
 
-    fn origins(rules: &Rules, url: &str) -> Vec<String> {
+    fn templates_for(rules: &Rules, url: &str) -> Vec<String> {
         rules
-            .origins(url)
+            .templates_for(url)
             .iter()
             .map(|o| format!("{} {} {}", o.rule, o.kind.as_str(), o.template))
             .collect()
@@ -197,7 +197,7 @@ mod tests {
             ),
             ("https://b.example/docs/".to_owned(), &[]),
         ] {
-            assert_eq!(origins(&rules, &url), expected, "{url}");
+            assert_eq!(templates_for(&rules, &url), expected, "{url}");
         }
         assert_eq!(rules.bases_of(&format!("{at}/x")).len(), 1);
         assert_eq!(rules.bases_of("https://a.example/docsx").len(), 0);
@@ -206,9 +206,9 @@ mod tests {
     #[test]
     fn an_index_document_leads_back_to_its_directorys_templates() {
         let url = "https://a.example/docs/x/index.html";
-        assert_eq!(origins(&rules(), url), [""; 0]);
+        assert_eq!(templates_for(&rules(), url), [""; 0]);
         let index = IndexName::parse("index.html").unwrap();
         let with_index = rules().with_index(Some(index));
-        assert_eq!(origins(&with_index, url), ["pages url /{page}"]);
+        assert_eq!(templates_for(&with_index, url), ["pages url /{page}"]);
     }
 }

@@ -1,8 +1,8 @@
-//! Outlines: of a text, what fits in three machine words. Most texts are told apart by those.
+//! Fingerprints: of a text, what fits in three machine words. Most texts are told apart by those.
 
-/// The first eight bytes, the last eight and the length. Up to [`Outline::WHOLE`] bytes, that is the text.
+/// The first eight bytes, the last eight and the length. Up to [`Fingerprint::WHOLE`] bytes, that is the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Outline {
+pub(super) struct Fingerprint {
     /// Little-endian, with zeros behind a shorter text.
     pub(super) head: u64,
     /// Little-endian, with zeros before a shorter text.
@@ -11,16 +11,16 @@ pub(super) struct Outline {
     pub(super) length: usize,
 }
 
-impl Outline {
+impl Fingerprint {
     /// Texts of this length and less have no byte that is in neither end.
     pub(super) const WHOLE: usize = 16;
 
-    /// The outline of a text.
+    /// The fingerprint of a text.
     pub(super) fn of(text: &[u8]) -> Self {
         Self::within(text, 0, text.len())
     }
 
-    /// The outline of the bytes of `text` from `start` to before `end`, which are in it.
+    /// The fingerprint of the bytes of `text` from `start` to before `end`, which are in it.
     #[inline]
     pub(super) fn within(text: &[u8], start: usize, end: usize) -> Self {
         let length = end.saturating_sub(start);
@@ -31,7 +31,7 @@ impl Outline {
         }
     }
 
-    /// The outline of the text from its last `.` on, if that is among its last eight bytes.
+    /// The fingerprint of the text from its last `.` on, if that is among its last eight bytes.
     #[inline]
     pub(super) fn extension(&self) -> Option<Self> {
         const LOW_BITS: u64 = 0x7F7F_7F7F_7F7F_7F7F;
@@ -116,7 +116,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_outline_has_both_ends_wherever_the_text_stands(
+        fn an_fingerprint_has_both_ends_wherever_the_text_stands(
             before in proptest::collection::vec(any::<u8>(), 0..12),
             text in "[a./é]{0,20}",
             after in proptest::collection::vec(any::<u8>(), 0..12),
@@ -128,15 +128,15 @@ mod tests {
             tail.iter_mut().rev().zip(text.iter().rev()).for_each(|(to, from)| *to = *from);
 
             let whole = [&before, text, &after].concat();
-            let outline = Outline::within(&whole, before.len(), before.len() + text.len());
+            let fingerprint = Fingerprint::within(&whole, before.len(), before.len() + text.len());
 
-            prop_assert_eq!(outline.head, u64::from_le_bytes(head));
-            prop_assert_eq!(outline.tail, u64::from_le_bytes(tail));
-            prop_assert_eq!(outline.length, text.len());
-            prop_assert_eq!(outline, Outline::of(text));
+            prop_assert_eq!(fingerprint.head, u64::from_le_bytes(head));
+            prop_assert_eq!(fingerprint.tail, u64::from_le_bytes(tail));
+            prop_assert_eq!(fingerprint.length, text.len());
+            prop_assert_eq!(fingerprint, Fingerprint::of(text));
             let dot = text.iter().rposition(|byte| *byte == b'.');
             let extension = dot.map(|dot| &text[dot..]).filter(|extension| extension.len() <= 8);
-            prop_assert_eq!(outline.extension(), extension.map(Outline::of));
+            prop_assert_eq!(fingerprint.extension(), extension.map(Fingerprint::of));
         }
     }
 }

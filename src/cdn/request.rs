@@ -10,7 +10,7 @@ use url::Url;
 
 use super::{CdnError, ErrorClass, FailureKind};
 use crate::http::{self, AnswerError, execute, read_answer, unresolved, why};
-use crate::quote::Quotes;
+use crate::redact::Redactor;
 
 /// The longest that a CDN is left alone because it asked for it: nobody minds a request every
 /// quarter of an hour, and runs that wait for it have an end.
@@ -18,13 +18,13 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 
 /// What is asked of whom, for messages: "Tencent CDN", "`PurgeUrlsCache` (12 URLs)".
 #[derive(Clone)]
-pub struct Asking {
+pub struct RequestContext {
     /// The CDN as people call it.
     pub cdn: &'static str,
     /// The action, and of how many targets.
     pub what: String,
     /// For what is quoted from the answer.
-    pub quotes: Quotes,
+    pub redactor: Redactor,
 }
 
 /// What came back.
@@ -42,24 +42,24 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-impl Asking {
+impl RequestContext {
     /// Sends a request and reads its answer to the end, whatever its status.
     /// From then on nothing is quoted that this request was signed with.
     pub async fn send(&mut self, request: reqwest::RequestBuilder) -> Result<Answer, CdnError> {
         let (client, request) = request.build_split();
-        let request = request.map_err(|error| self.lost(error))?;
-        self.quotes = self.quotes.after(request.headers());
+        let request = request.map_err(|error| self.transport_error(error))?;
+        self.redactor = self.redactor.after(request.headers());
         let response = execute(&client, request)
             .await
-            .map_err(|error| self.lost(error))?;
+            .map_err(|error| self.transport_error(error))?;
         let status = response.status();
         let date = http::date(response.headers());
         let retry_after = http::retry_after(response.headers()).map(|wait| wait.min(LONGEST_WAIT));
         let request_id =
             header(response.headers(), HeaderName::from_static("x-request-id")).map(str::to_owned);
         let body = read_answer(response).await.map_err(|error| match error {
-            AnswerError::BrokeOff(error) => self.lost(error),
-            AnswerError::TooLong => self.senseless(status, "it is too long"),
+            AnswerError::BrokeOff(error) => self.transport_error(error),
+            AnswerError::TooLong => self.malformed(status, "it is too long"),
         })?;
         Ok(Answer {
             status,
@@ -72,14 +72,14 @@ impl Asking {
 
     /// The CDN answered with an error of its own: it did nothing.
     pub fn refused(&self, class: ErrorClass, code: &str, says: &str, request_id: &str) -> CdnError {
-        let code = self.quotes.quote(code);
+        let code = self.redactor.quote(code);
         let mut message = format!("{} refused {}: {code}", self.cdn, self.what);
         if !says.is_empty() {
             message.push_str(": ");
-            message.push_str(&self.quotes.quote(says));
+            message.push_str(&self.redactor.quote(says));
         }
         if !request_id.is_empty() {
-            let request_id = self.quotes.quote(request_id);
+            let request_id = self.redactor.quote(request_id);
             message.push_str(&format!(" (request id {request_id})"));
         }
         CdnError {
@@ -118,7 +118,7 @@ impl Asking {
     }
 
     /// The answer is not what the API promises, so nothing is known.
-    pub fn senseless(&self, status: StatusCode, why: &str) -> CdnError {
+    pub fn malformed(&self, status: StatusCode, why: &str) -> CdnError {
         CdnError {
             class: ErrorClass::Retry,
             kind: FailureKind::MalformedAnswer,
@@ -126,7 +126,7 @@ impl Asking {
                 "{} answered {} with something that makes no sense: {} (HTTP status {status})",
                 self.cdn,
                 self.what,
-                self.quotes.quote(why)
+                self.redactor.quote(why)
             ),
             retry_after: None,
             maybe_done: true,
@@ -144,7 +144,7 @@ impl Asking {
         }
     }
 
-    fn lost(&self, error: reqwest::Error) -> CdnError {
+    fn transport_error(&self, error: reqwest::Error) -> CdnError {
         let kind = if error.is_timeout() {
             FailureKind::Timeout
         } else {
@@ -160,11 +160,11 @@ impl Asking {
         let message = match unresolved(&error) {
             // The name comes first: a commit's status has room for 140 characters.
             Some(words) => {
-                let words = self.quotes.quote(&words);
+                let words = self.redactor.quote(&words);
                 format!("{words}, so {} {outcome} {}", self.cdn, self.what)
             }
             None => {
-                let words = self.quotes.quote(&why(error));
+                let words = self.redactor.quote(&why(error));
                 format!("{} {outcome} {}: {words}", self.cdn, self.what)
             }
         };

@@ -1,4 +1,4 @@
-//! What is allowed but probably not meant, seen across the whole file.
+//! Lints across the whole file: unused clients, sites with one status, rules that ask for what a CDN cannot do.
 
 use super::clients::Clients;
 use super::site::SiteEntry;

@@ -1,4 +1,4 @@
-//! Rules that are allowed but cannot do what was probably meant.
+//! Lints for the rules of one site: those that never fire, and those that cannot do what was probably meant.
 
 use crate::changes::ChangeKind;
 use crate::rules::{Glob, Rule};

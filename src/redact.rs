@@ -1,8 +1,7 @@
-//! Someone else's words, made fit for a log line, a page or a terminal: on one
-//! line, of bounded length, without a secret of ours in them.
+//! Redacts secrets: takes every secret of the configuration out of text from elsewhere.
 //!
 //! An API's error may repeat what it was sent, credentials included. So whatever
-//! is quoted from an answer goes through [`Quotes`], which knows every secret of the configuration.
+//! is quoted from an answer goes through a [`Redactor`], which knows every secret of the configuration.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -16,32 +15,32 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use reqwest::header::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 
-/// Characters of what is quoted.
-const LONGEST: usize = 500;
+use crate::sanitize::one_line;
+
 /// Bytes of it that are looked through for secrets; what comes after them is not shown anyway.
-const LOOKED_THROUGH: usize = 64 * 1024;
+const MAX_SEARCHED_BYTES: usize = 64 * 1024;
 /// A secret shorter than this many bytes is not sought: it would turn up in half of all words.
-const SHORTEST_SECRET: usize = 8;
+const MIN_SECRET_BYTES: usize = 8;
 /// One shorter than this is left in a delivery's body: it might be a word of a path, and what is
 /// purged must not depend on it.
-const SHORTEST_IN_BODY: usize = 16;
+const MIN_BODY_SECRET_BYTES: usize = 16;
 /// Bytes of a secret that are sought in one piece.
-const LONGEST_PIECE: usize = 512;
+const MAX_PIECE_BYTES: usize = 512;
 /// What stands in a secret's place.
-const HIDDEN: &str = "[hidden]";
+const REDACTED: &str = "[hidden]";
 
-/// The secrets that no quotation may show. Clones share them.
+/// Takes secrets out of text. Clones share what they know.
 #[derive(Clone, Default)]
-pub struct Quotes {
+pub struct Redactor {
     /// Those of the configuration.
-    known: Arc<RwLock<Known>>,
+    known: Arc<RwLock<Secrets>>,
     /// Those that went out with one request, in all ways of writing them.
     sent: Arc<[SecretString]>,
 }
 
 /// Secrets, and how they may be written.
 #[derive(Default)]
-struct Known {
+struct Secrets {
     secrets: Vec<SecretString>,
     /// Finds those of some length as they are, and inside JSON or a form: what a body may hold.
     in_bodies: Option<AhoCorasick>,
@@ -49,7 +48,7 @@ struct Known {
     anywhere: Option<AhoCorasick>,
 }
 
-impl Quotes {
+impl Redactor {
     /// Knows secrets from now on. One of fewer than eight bytes is too common a word to be sought.
     pub fn hide<'s>(&self, secrets: impl IntoIterator<Item = &'s SecretString>) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -57,13 +56,13 @@ impl Quotes {
         for secret in secrets {
             let text = secret.expose_secret();
             let is_known = |each: &SecretString| each.expose_secret() == text;
-            if text.len() >= SHORTEST_SECRET && !known.secrets.iter().any(is_known) {
+            if text.len() >= MIN_SECRET_BYTES && !known.secrets.iter().any(is_known) {
                 known.secrets.push(secret.clone());
             }
         }
         if known.secrets.len() > before {
             let secrets = || known.secrets.iter().map(ExposeSecret::expose_secret);
-            let long = secrets().filter(|secret| secret.len() >= SHORTEST_IN_BODY);
+            let long = secrets().filter(|secret| secret.len() >= MIN_BODY_SECRET_BYTES);
             let in_bodies = finder(long.flat_map(in_bodies));
             let anywhere = finder(secrets().flat_map(anywhere));
             (known.in_bodies, known.anywhere) = (in_bodies, anywhere);
@@ -88,7 +87,7 @@ impl Quotes {
     pub fn and<'w>(&self, sent: impl IntoIterator<Item = &'w str>) -> Self {
         let mut written: Vec<String> = sent
             .into_iter()
-            .filter(|word| word.len() >= SHORTEST_SECRET)
+            .filter(|word| word.len() >= MIN_SECRET_BYTES)
             .flat_map(anywhere)
             .collect();
         written.sort_by_key(|text| std::cmp::Reverse(text.len()));
@@ -101,15 +100,15 @@ impl Quotes {
 
     /// Words to show: on one line, at most 500 characters of them, no secret in them.
     pub fn quote(&self, words: &str) -> String {
-        let mut end = words.len().min(LOOKED_THROUGH);
+        let mut end = words.len().min(MAX_SEARCHED_BYTES);
         while !words.is_char_boundary(end) {
             end -= 1;
         }
-        one_line(&self.without_secrets(&words[..end]))
+        one_line(&self.redact(&words[..end]))
     }
 
     /// Text with every secret taken out of it, as it is and as headers, forms, JSON and logs may write it.
-    pub fn without_secrets<'t>(&self, text: &'t str) -> Cow<'t, str> {
+    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let text = match &known.anywhere {
             Some(secrets) if secrets.is_match(text) => Cow::Owned(replaced(secrets, text)),
@@ -117,13 +116,13 @@ impl Quotes {
         };
         let sent = self.sent.iter().map(ExposeSecret::expose_secret);
         sent.fold(text, |text, written| match text.contains(written) {
-            true => Cow::Owned(text.replace(written, HIDDEN)),
+            true => Cow::Owned(text.replace(written, REDACTED)),
             false => text,
         })
     }
 
     /// A JSON body or a form with every secret taken out of it: some forges send the webhook's own secret along.
-    pub fn body_without_secrets(&self, body: Vec<u8>) -> Vec<u8> {
+    pub fn redact_body(&self, body: Vec<u8>) -> Vec<u8> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         match &known.in_bodies {
             Some(secrets) if secrets.is_match(&body) => {
@@ -131,7 +130,7 @@ impl Quotes {
                 let mut from = 0;
                 for found in secrets.find_iter(&body) {
                     kept.extend_from_slice(&body[from..found.start()]);
-                    kept.extend_from_slice(HIDDEN.as_bytes());
+                    kept.extend_from_slice(REDACTED.as_bytes());
                     from = found.end();
                 }
                 kept.extend_from_slice(&body[from..]);
@@ -157,7 +156,7 @@ fn finder(texts: impl Iterator<Item = String>) -> Option<AhoCorasick> {
 fn replaced(secrets: &AhoCorasick, text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     secrets.replace_all_with(text, &mut shown, |_, _, shown| {
-        shown.push_str(HIDDEN);
+        shown.push_str(REDACTED);
         true
     });
     shown
@@ -180,7 +179,7 @@ fn in_bodies(secret: &str) -> Vec<String> {
 /// A long secret in pieces of some hundred bytes, which are sought one by one: what finds them
 /// stays small, and is made in no time, whatever the secret looks like.
 fn pieces(secret: &str) -> Vec<&str> {
-    let count = secret.len().div_ceil(LONGEST_PIECE).max(1);
+    let count = secret.len().div_ceil(MAX_PIECE_BYTES).max(1);
     let mut rest = secret;
     let mut pieces = Vec::new();
     for left in (1..=count).rev() {
@@ -220,8 +219,8 @@ fn anywhere(secret: &str) -> Vec<String> {
 fn lines(secret: &str) -> impl Iterator<Item = String> {
     let lines = secret.lines().map(str::trim);
     lines
-        .filter(|line| line.len() >= 4 * SHORTEST_SECRET && !line.starts_with("-----"))
-        .filter(|line| line.len() <= LONGEST_PIECE)
+        .filter(|line| line.len() >= 4 * MIN_SECRET_BYTES && !line.starts_with("-----"))
+        .filter(|line| line.len() <= MAX_PIECE_BYTES)
         .map(str::to_owned)
 }
 
@@ -262,7 +261,7 @@ fn inside_base64(secret: &[u8], before: usize) -> Vec<String> {
     let from = (3 - before) % 3;
     let whole = secret.len().saturating_sub(from) / 3 * 3;
     let inside = secret.get(from..from + whole).unwrap_or_default();
-    if inside.len() < SHORTEST_SECRET {
+    if inside.len() < MIN_SECRET_BYTES {
         return Vec::new();
     }
     vec![
@@ -277,62 +276,6 @@ const UNRESERVED: &percent_encoding::AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// Someone else's words, fit for a log line: nothing that moves a cursor or turns the line's direction, not too long.
-pub fn one_line(text: &str) -> String {
-    let clean: String = text
-        .chars()
-        .take(LONGEST + 1)
-        .map(|c| if is_steering(c) { ' ' } else { c })
-        .collect();
-    cut(&clean, LONGEST)
-}
-
-/// Cuts text to a limit in characters, with an ellipsis where something is missing.
-pub fn cut(text: &str, limit: usize) -> String {
-    if text.chars().count() <= limit {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(limit.saturating_sub(1)).collect();
-    format!("{}…", kept.trim_end())
-}
-
-/// Text as a terminal may show it: what would steer the terminal, or hide what follows, is written out as `\u{1b}`.
-pub fn visible(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_steering) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if is_steering(c) {
-            let _ = write!(shown, "{}", c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    Cow::Owned(shown)
-}
-
-/// The same for text of several lines, which stay lines.
-pub fn visible_lines(text: &str) -> Cow<'_, str> {
-    if !text.contains(|c| c != '\n' && is_steering(c)) {
-        return Cow::Borrowed(text);
-    }
-    let lines: Vec<Cow<'_, str>> = text.split('\n').map(visible).collect();
-    Cow::Owned(lines.join("\n"))
-}
-
-/// Whether a character does something other than stand there: control characters (ANSI's escapes start with
-/// one), line and paragraph separators, and those that turn the direction of writing.
-pub fn is_steering(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}'
-        )
-        || ('\u{202a}'..='\u{202e}').contains(&c)
-        || ('\u{2066}'..='\u{2069}').contains(&c)
-}
-
 #[cfg(test)]
 mod tests {
     use reqwest::header::HeaderValue;
@@ -341,15 +284,15 @@ mod tests {
 
     const SECRET: &str = "s3cr3t/with+signs and=\"quotes\"";
 
-    fn knowing(secret: &str) -> Quotes {
-        let quotes = Quotes::default();
-        quotes.hide([&secret.to_owned().into()]);
-        quotes
+    fn knowing(secret: &str) -> Redactor {
+        let redactor = Redactor::default();
+        redactor.hide([&secret.to_owned().into()]);
+        redactor
     }
 
     #[test]
     fn a_secret_is_taken_out_however_it_is_written() {
-        let quotes = knowing(SECRET);
+        let redactor = knowing(SECRET);
         let form: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
         for written in [
             SECRET.to_owned(),
@@ -365,7 +308,7 @@ mod tests {
                 .replace("%2B", "%2b")
                 .replace("%3D", "%3d"),
         ] {
-            let shown = quotes.quote(&format!("bad key {written}, sorry"));
+            let shown = redactor.quote(&format!("bad key {written}, sorry"));
 
             assert!(shown.contains("[hidden]"), "{shown}");
             assert!(!shown.contains(written.trim_matches(['"', '='])), "{shown}");
@@ -374,12 +317,12 @@ mod tests {
 
     #[test]
     fn a_secret_inside_of_something_encoded_is_taken_out_but_for_its_ends() {
-        let quotes = knowing(SECRET);
+        let redactor = knowing(SECRET);
         for before in ["", "a", "ab"] {
             let all = format!("{before}{SECRET}; and more");
             let base64 = base64::engine::general_purpose::STANDARD.encode(all);
 
-            let shown = quotes.quote(&base64);
+            let shown = redactor.quote(&base64);
 
             assert!(shown.contains("[hidden]"), "{shown}");
             let left = shown.len() - "[hidden]".len();
@@ -395,10 +338,10 @@ mod tests {
         let mut value = HeaderValue::from_static(signed);
         value.set_sensitive(true);
         headers.insert("authorization", value);
-        let quotes = Quotes::default().after(&headers).and(["in-the-form"]);
+        let redactor = Redactor::default().after(&headers).and(["in-the-form"]);
 
         assert_eq!(
-            quotes
+            redactor
                 .quote("0123456789abcdef or Signature=0123456789abcdef for host;date in-the-form"),
             "[hidden] or [hidden] for host;date [hidden]"
         );
@@ -408,7 +351,7 @@ mod tests {
     fn a_body_stays_json_when_a_secret_is_taken_out_of_it() {
         let body = serde_json::json!({"password": SECRET, "again": SECRET, "ref": "main"});
 
-        let kept = knowing(SECRET).body_without_secrets(body.to_string().into_bytes());
+        let kept = knowing(SECRET).redact_body(body.to_string().into_bytes());
 
         let kept: serde_json::Value = serde_json::from_slice(&kept).unwrap();
         assert_eq!(kept["password"], "[hidden]");
@@ -420,10 +363,7 @@ mod tests {
     fn a_body_keeps_a_word_that_is_a_weak_secret_too() {
         let body = br#"{"added": ["documents/a.md"]}"#.to_vec();
 
-        assert_eq!(
-            knowing("documents").body_without_secrets(body.clone()),
-            body
-        );
+        assert_eq!(knowing("documents").redact_body(body.clone()), body);
     }
 
     #[test]
@@ -433,10 +373,10 @@ mod tests {
         value.set_sensitive(true);
         headers.insert("authorization", value);
         headers.insert("accept", HeaderValue::from_static("application/json"));
-        let quotes = Quotes::default().after(&headers);
+        let redactor = Redactor::default().after(&headers);
 
         assert_eq!(
-            quotes.quote("Bearer a-token-for-the-hour cannot application/json"),
+            redactor.quote("Bearer a-token-for-the-hour cannot application/json"),
             "Bearer [hidden] cannot application/json"
         );
     }
@@ -451,47 +391,26 @@ mod tests {
         let random = |n: u64| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as u8;
         let token: Vec<u8> = (1..6_000).map(random).collect();
         let started = std::time::Instant::now();
-        let quotes = knowing(&STANDARD_NO_PAD.encode(token.clone()));
+        let redactor = knowing(&STANDARD_NO_PAD.encode(token.clone()));
         // What repeats itself is the hardest to find a place in.
-        quotes.hide([&"ab".repeat(100_000).into()]);
+        redactor.hide([&"ab".repeat(100_000).into()]);
 
         for written in [
             STANDARD_NO_PAD.encode(&token),
             hex::encode(STANDARD_NO_PAD.encode(&token)),
         ] {
-            let shown = quotes.without_secrets(&written);
-            assert_eq!(shown.replace(HIDDEN, ""), "", "{shown}");
+            let shown = redactor.redact(&written);
+            assert_eq!(shown.replace(REDACTED, ""), "", "{shown}");
         }
         assert!(started.elapsed() < std::time::Duration::from_secs(30));
     }
 
     #[test]
     fn clones_share_what_is_hidden() {
-        let quotes = Quotes::default();
-        let clone = quotes.clone();
-        quotes.hide([&"a-long-enough-secret".to_owned().into()]);
+        let redactor = Redactor::default();
+        let clone = redactor.clone();
+        redactor.hide([&"a-long-enough-secret".to_owned().into()]);
 
         assert_eq!(clone.quote("a-long-enough-secret"), "[hidden]");
-    }
-
-    #[test]
-    fn nothing_in_a_quotation_steers_a_terminal() {
-        let hostile = "a\u{1b}[2Jb\r\nc\u{9b}31md\u{202e}e\u{2028}f\u{7f}\0";
-
-        assert_eq!(one_line(hostile), "a [2Jb  c 31md e f  ");
-        assert_eq!(
-            visible(hostile),
-            "a\\u{1b}[2Jb\\r\\nc\\u{9b}31md\\u{202e}e\\u{2028}f\\u{7f}\\u{0}"
-        );
-        assert_eq!(visible("plain 图片.png"), "plain 图片.png");
-        assert_eq!(visible_lines("a\n\u{202e}b\n"), "a\n\\u{202e}b\n");
-    }
-
-    #[test]
-    fn a_quotation_is_not_without_end() {
-        let shown = one_line(&"é".repeat(10_000));
-
-        assert_eq!(shown.chars().count(), LONGEST);
-        assert!(shown.ends_with('…'));
     }
 }
