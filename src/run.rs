@@ -154,6 +154,23 @@ impl Base {
     }
 }
 
+/// What a run waits for outside of purgehook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitReason {
+    /// That a CDN's daily quota is renewed.
+    Quota {
+        /// When it is.
+        renewed_at: Timestamp,
+    },
+    /// That a CDN answers again.
+    CircuitOpen {
+        /// The account with the CDN, as the CDN names it.
+        account: String,
+        /// Since when it has not answered.
+        since: Timestamp,
+    },
+}
+
 /// The work for one site at one commit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
@@ -196,6 +213,11 @@ pub struct Run {
     pub notes: Vec<String>,
     /// Whether it was only found out what it would purge: its site was in dry-run mode when it was planned.
     pub dry_run: bool,
+    /// What it waits for, where its summary says so.
+    pub waits_for: Option<WaitReason>,
+    /// How often it has changed in the store. [`Write::Run`](crate::store::Write::Run) changes what was
+    /// read, and nothing that has changed since.
+    pub revision: i64,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it must have ended: a pending run past this fails.

@@ -12,6 +12,7 @@ use super::{load, open_store};
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::run::RunId;
+use crate::store::RetryOutcome;
 
 /// Puts the run back to work; the server that runs on the same store takes it up.
 pub async fn run(rules: &Path, options: &ServerOptions, run: String) -> anyhow::Result<ExitCode> {
@@ -21,13 +22,13 @@ pub async fn run(rules: &Path, options: &ServerOptions, run: String) -> anyhow::
     let engine = Engine::new(config_now, store, Clock::system());
     let id = RunId(run);
     match engine.retry(&id).await? {
-        None => {
+        RetryOutcome::NotFound => {
             bail!("there is no run {id}, or not any more; `purgehook runs` lists those there are")
         }
-        Some(false) => {
+        RetryOutcome::NotRetriable => {
             bail!("run {id} has not failed: only failed and errored runs can be tried again")
         }
-        Some(true) => {
+        RetryOutcome::Retried => {
             println!("run {id} is tried again");
             Ok(ExitCode::SUCCESS)
         }

@@ -26,6 +26,7 @@ pub(super) async fn end(
     run.state = state;
     run.step = Step::Ended;
     run.summary.clone_from(&summary);
+    run.waits_for = None;
     run.ended_at = Some(now);
 
     let mut writes = vec![Write::Status(run.id.clone(), shown(state), summary)];

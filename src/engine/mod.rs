@@ -41,7 +41,7 @@ use crate::config::{Config, Site};
 use crate::event::{CommitRef, GitRef};
 use crate::forge::Headers;
 use crate::run::{Origin, RunId};
-use crate::store::{Removed, Store, StoreError};
+use crate::store::{Removed, RetryOutcome, Store, StoreError};
 use context::StepContext;
 use policy::deadlines::RUN_LIMIT;
 use scheduler::Scheduler;
@@ -104,12 +104,12 @@ impl Engine {
         receive::receive(&self.ctx, forge, headers, content_type, body).await
     }
 
-    /// Tries a failed run again. None if there is no such run; false if it has not failed.
+    /// Tries a failed run again.
     ///
     /// # Errors
     ///
     /// The store cannot be asked.
-    pub async fn retry(&self, run: &RunId) -> Result<Option<bool>, StoreError> {
+    pub async fn retry(&self, run: &RunId) -> Result<RetryOutcome, StoreError> {
         let now = self.now();
         let retried = self.ctx.store.retry(run, now, now + RUN_LIMIT).await?;
         self.ctx.work_available.notify_one();

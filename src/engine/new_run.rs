@@ -35,6 +35,8 @@ pub(super) fn new_run(
         problems: Vec::new(),
         notes: Vec::new(),
         dry_run: site.mode.is_dry_run(),
+        waits_for: None,
+        revision: 0,
         created_at: now,
         deadline: now + RUN_LIMIT,
         ended_at: None,

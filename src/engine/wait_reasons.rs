@@ -15,6 +15,7 @@ use super::policy::deadlines::RUN_LIMIT;
 use super::policy::quota::quota_day;
 use super::upstream::{Rejection, has_not_answered};
 use crate::purge::PurgeKind;
+use crate::run::WaitReason;
 use crate::store::{StoreError, Upstream, Work, Write};
 
 /// How long a run may wait for quotas in all.
@@ -38,12 +39,15 @@ pub(super) async fn await_quotas(
     used_up: &[String],
 ) -> Result<Vec<Write>, StoreError> {
     let (_, reset) = quota_day(ctx.now());
-    let until = until(reset);
-    let said = [until.clone()];
+    let reason = WaitReason::Quota { renewed_at: reset };
+    let until = reset.strftime("%Y-%m-%d %H:%M UTC");
     let mut writes = Vec::new();
     let mut shown = BTreeSet::new();
     for cdn in used_up {
-        let runs = ctx.store.queued_runs(account, kind, cdn, &said).await?;
+        let runs = ctx
+            .store
+            .queued_runs(account, kind, cdn, std::slice::from_ref(&reason))
+            .await?;
         for run in runs {
             if !shown.insert(run.id.clone()) {
                 continue;
@@ -51,8 +55,15 @@ pub(super) async fn await_quotas(
             // A quota that never comes back must not keep a run pending for ever.
             let last = run.created_at + MAX_QUOTA_WAIT;
             let deadline = run.deadline.max((reset + RUN_LIMIT).min(last));
-            let summary = format!("{until}{cdn}'s daily {} quota", kind.as_str());
-            writes.push(Write::Waiting(run.id, summary, deadline));
+            writes.push(Write::Waiting {
+                run: run.id,
+                reason: reason.clone(),
+                summary: format!(
+                    "Waiting until {until} for {cdn}'s daily {} quota",
+                    kind.as_str()
+                ),
+                deadline,
+            });
         }
     }
     Ok(writes)
@@ -71,7 +82,11 @@ pub(super) async fn await_answer(
     let Upstream::Cdn(account) = &circuit.upstream else {
         return Ok(Outcome::complete(Vec::new()));
     };
-    let said = current_reasons(ctx).await?;
+    let current = current_reasons(ctx).await?;
+    let reason = WaitReason::CircuitOpen {
+        account: account.clone(),
+        since: circuit.since,
+    };
     let config = ctx.config();
     let others = config
         .cdns
@@ -84,12 +99,16 @@ pub(super) async fn await_answer(
     let mut writes = Vec::new();
     let mut shown = BTreeSet::new();
     for cdn in names {
-        let runs = ctx.store.queued_runs(account, kind, cdn, &said).await?;
+        let runs = ctx.store.queued_runs(account, kind, cdn, &current).await?;
         for run in runs {
             if shown.insert(run.id.clone()) {
                 let since = has_not_answered(cdn, circuit.since);
-                let summary = format!("Waiting: {since}: {}", circuit.error);
-                writes.push(Write::Waiting(run.id, summary, run.deadline));
+                writes.push(Write::Waiting {
+                    run: run.id,
+                    reason: reason.clone(),
+                    summary: format!("Waiting: {since}: {}", circuit.error),
+                    deadline: run.deadline,
+                });
             }
         }
     }
@@ -97,31 +116,19 @@ pub(super) async fn await_answer(
     Ok(Outcome::retry(writes, at, work.attempts.max(1)))
 }
 
-/// How the summaries of runs begin that wait for what still holds.
-async fn current_reasons(ctx: &StepContext) -> Result<Vec<String>, StoreError> {
-    let (_, reset) = quota_day(ctx.now());
-    let mut reasons = vec![until(reset)];
-    let config = ctx.config();
-    for circuit in ctx.upstreams.circuits().await? {
-        let Upstream::Cdn(account) = &circuit.upstream else {
-            continue;
-        };
-        let of_account = config
-            .cdns
-            .iter()
-            .filter(|(_, cdn)| cdn.account() == *account);
-        reasons.extend(
-            of_account
-                .map(|(name, _)| format!("Waiting: {}:", has_not_answered(name, circuit.since))),
-        );
-    }
-    Ok(reasons)
-}
-
-/// How a run's summary begins that waits for a quota.
-fn until(reset: Timestamp) -> String {
-    format!(
-        "Waiting until {} for ",
-        reset.strftime("%Y-%m-%d %H:%M UTC")
-    )
+/// What runs wait for that still holds.
+async fn current_reasons(ctx: &StepContext) -> Result<Vec<WaitReason>, StoreError> {
+    let (_, renewed_at) = quota_day(ctx.now());
+    let circuits = ctx.upstreams.circuits().await?.into_iter();
+    let open = circuits.filter_map(|circuit| match circuit.upstream {
+        Upstream::Cdn(account) => Some(WaitReason::CircuitOpen {
+            account,
+            since: circuit.since,
+        }),
+        Upstream::Forge(_) => None,
+    });
+    Ok([WaitReason::Quota { renewed_at }]
+        .into_iter()
+        .chain(open)
+        .collect())
 }

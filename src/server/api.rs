@@ -112,6 +112,8 @@ impl RunHead {
             problems,
             notes,
             dry_run,
+            waits_for: _,
+            revision: _,
             created_at,
             deadline,
             ended_at,

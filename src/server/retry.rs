@@ -11,6 +11,7 @@ use tracing::info;
 
 use super::hooks::RunLink;
 use super::{Shared, answer, api, query};
+use crate::store::RetryOutcome;
 
 #[derive(Serialize)]
 struct Accepted {
@@ -32,20 +33,20 @@ pub(super) async fn retry(request: HttpRequest, shared: Data<Shared>) -> HttpRes
         .ask(|engine| async move { engine.retry(&run).await })
         .await
     {
-        Ok(Some(true)) => {
+        Ok(RetryOutcome::Retried) => {
             info!(run = %id, "run {id} is tried again");
             HttpResponse::Accepted().json(Accepted {
                 outcome: "accepted",
                 run: RunLink::new(&config, &id),
             })
         }
-        Ok(Some(false)) => answer::refused(
+        Ok(RetryOutcome::NotRetriable) => answer::refused(
             StatusCode::CONFLICT,
             format_args!(
                 "the run {id} has not failed; only failed and errored runs can be tried again"
             ),
         ),
-        Ok(None) => api::no_such_run(asked),
+        Ok(RetryOutcome::NotFound) => api::no_such_run(asked),
         Err(error) => answer::store_failed(&error),
     }
 }

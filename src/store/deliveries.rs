@@ -105,6 +105,17 @@ pub enum Accepted {
     },
 }
 
+/// What became of trying a run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryOutcome {
+    /// There is no such run.
+    NotFound,
+    /// It has not failed.
+    NotRetriable,
+    /// It is pending again.
+    Retried,
+}
+
 impl Store {
     /// Takes in deliveries, all in one commit: they are on disk when this returns.
     pub async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Accepted>, StoreError> {
@@ -202,13 +213,13 @@ impl Store {
         .await
     }
 
-    /// Tries a failed run again, from where it failed. None if there is no such run; false if it is not one to try again.
+    /// Tries a failed run again, from where it failed.
     pub async fn retry(
         &self,
         id: &RunId,
         now: Timestamp,
         deadline: Timestamp,
-    ) -> Result<Option<bool>, StoreError> {
+    ) -> Result<RetryOutcome, StoreError> {
         retry_on_conflict(|| self.retry_at_once(id, now, deadline)).await
     }
 
@@ -217,17 +228,17 @@ impl Store {
         id: &RunId,
         now: Timestamp,
         deadline: Timestamp,
-    ) -> Result<Option<bool>, StoreError> {
+    ) -> Result<RetryOutcome, StoreError> {
         let mut tx = self.database.begin().await?;
         let Some(run) = runs::find(&mut *tx, id).await? else {
-            return Ok(None);
+            return Ok(RetryOutcome::NotFound);
         };
-        let again = run.state.can_be_retried();
-        if again {
-            retry_run(&mut *tx, run, now, deadline).await?;
+        if !run.state.can_be_retried() {
+            return Ok(RetryOutcome::NotRetriable);
         }
+        retry_run(&mut *tx, run, now, deadline).await?;
         tx.commit().await?;
-        Ok(Some(again))
+        Ok(RetryOutcome::Retried)
     }
 }
 
@@ -562,6 +573,7 @@ async fn retry_run(
         Step::Changes
     };
     run.summary = "Trying again".to_owned();
+    run.waits_for = None;
     run.ended_at = None;
     if run.step == Step::Changes {
         run.problems.clear();

@@ -33,7 +33,7 @@ use jiff::Timestamp;
 
 pub use circuits::{OpenCircuit, Upstream};
 pub use database::{Database, Dialect, Row, Transaction, Value};
-pub use deliveries::{Accepted, NewDelivery, Source, StoredDelivery};
+pub use deliveries::{Accepted, NewDelivery, RetryOutcome, Source, StoredDelivery};
 pub use errors::StoreError;
 pub use held::HeldCommits;
 pub use purge_queue::{NextBatch, QueueHead, QueuedRun};

@@ -1,14 +1,13 @@
 //! The lines of planned purges: one for each account and kind, and what goes out of it next.
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 
 use super::database::{Transaction, params};
 use super::purges::{PurgeKey, key, mode};
+use super::runs::wait_reason_text;
 use super::{Store, StoreError, Value, timestamp};
 use crate::purge::{Mode, PurgeKind};
-use crate::run::RunId;
+use crate::run::{RunId, WaitReason};
 
 /// Purges in one batch, however many runs want its targets: they are held in memory and written in one transaction.
 const PURGES_PER_BATCH: usize = 20_000;
@@ -209,41 +208,41 @@ impl Store {
         rows.iter().map(key).collect()
     }
 
-    /// The runs that have something planned or on its way in a line on a CDN, and whose summaries begin
-    /// with none of `told`.
+    /// The runs that have something planned or on its way in a queue on a CDN, and show none of
+    /// `shown` as what they wait for.
     pub async fn queued_runs(
         &self,
         account: &str,
         kind: PurgeKind,
         cdn: &str,
-        told: &[String],
+        shown: &[WaitReason],
     ) -> Result<Vec<QueuedRun>, StoreError> {
         let mut values = params![account, kind.as_str(), cdn];
-        let mut untold = String::new();
-        for beginning in told {
-            values.push(beginning.into());
-            let place = values.len();
-            let _ = write!(
-                untold,
-                " AND substr(summary, 1, length(${place})) <> ${place}"
-            );
-        }
+        let first = values.len() + 1;
+        values.extend(shown.iter().map(wait_reason_text).map(Value::from));
+        let places: Vec<String> = (first..=values.len()).map(|n| format!("${n}")).collect();
+        let others = if places.is_empty() {
+            String::new()
+        } else {
+            let places = places.join(", ");
+            format!(" AND (wait_reason IS NULL OR wait_reason NOT IN ({places}))")
+        };
         let sql = format!(
             "SELECT id, created_at, deadline FROM runs
              WHERE id IN (
                  SELECT run FROM purges
                  WHERE account = $1 AND kind = $2 AND state IN ('planned', 'submitting') AND cdn = $3)
-             {untold} ORDER BY id"
+             {others} ORDER BY id"
         );
         let rows = self.database.read(&sql, values).await?;
-        let in_line = rows.iter().map(|row| {
+        let queued = rows.iter().map(|row| {
             Ok(QueuedRun {
                 id: RunId(row.text("id")?),
                 created_at: timestamp(row.int("created_at")?)?,
                 deadline: timestamp(row.int("deadline")?)?,
             })
         });
-        in_line.collect()
+        queued.collect()
     }
 }
 

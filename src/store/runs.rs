@@ -13,7 +13,7 @@ use super::{Store, StoreError, Value, parsed, timestamp};
 use crate::changes::{ChangeKind, Completeness, FilePath};
 use crate::clock;
 use crate::event::{CommitId, CommitRef, GitRef, RepoPath};
-use crate::run::{Base, Run, RunId, RunState};
+use crate::run::{Base, Run, RunId, RunState, WaitReason};
 
 /// Which runs to list. Everything unset: all of them.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +33,7 @@ pub struct RunFilter {
 const COLUMNS: &str =
     "id, site, forge, repo, git_ref, before_id, commit_id, delivery, origin, covered_by,
     bases, held_version, state, step,
-    summary, proof, problems, created_at, deadline, ended_at, dry_run, notes";
+    summary, proof, problems, created_at, deadline, ended_at, dry_run, notes, wait_reason, revision";
 
 /// The ids of the runs that left their work to the run `$1`, or to one that did.
 const COVERED: &str = "WITH RECURSIVE covered (id) AS (
@@ -293,7 +293,7 @@ fn kind_of(letter: char) -> Option<ChangeKind> {
 /// Inserts runs.
 pub(super) const INSERT: &str = "INSERT INTO runs (id, site, forge, repo, git_ref, before_id, commit_id, delivery,
     origin, covered_by, bases, held_version, state, step, summary, proof, problems, created_at, deadline,
-    ended_at, dry_run, notes)";
+    ended_at, dry_run, notes, wait_reason, revision)";
 
 /// A run's row, in the order of [`INSERT`].
 pub(super) fn values(run: &Run) -> Vec<Value> {
@@ -322,6 +322,8 @@ pub(super) fn values(run: &Run) -> Vec<Value> {
         run.ended_at.map(Timestamp::as_millisecond),
         i64::from(run.dry_run),
         serde_json::json!(run.notes).to_string(),
+        run.waits_for.as_ref().map(wait_reason_text),
+        run.revision,
     ]
 }
 
@@ -332,19 +334,20 @@ pub(super) async fn insert(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
 /// Makes a run the one that covers all that left their work to it in the end.
 pub(super) async fn cover(tx: &mut dyn Transaction, id: &RunId) -> Result<(), StoreError> {
     let sql = format!(
-        "{COVERED} UPDATE runs SET covered_by = $1
+        "{COVERED} UPDATE runs SET covered_by = $1, revision = revision + 1
          WHERE id IN (SELECT covered.id FROM covered) AND covered_by <> $1"
     );
     tx.execute(&sql, params![&id.0]).await?;
     Ok(())
 }
 
+/// Writes a run as it was read and then changed. Nothing is written if the row has changed since.
 pub(super) async fn update(tx: &mut dyn Transaction, run: &Run) -> Result<(), StoreError> {
-    tx.execute(
+    let updated = tx.execute(
         "UPDATE runs SET state = $2, step = $3, summary = $4, proof = $5, deadline = $6, ended_at = $7,
              problems = $8, commit_id = $9, covered_by = $10, bases = $11, held_version = $12,
-             dry_run = $13, notes = $14
-         WHERE id = $1",
+             dry_run = $13, notes = $14, wait_reason = $15, revision = revision + 1
+         WHERE id = $1 AND revision = $16",
         params![
             &run.id.0,
             run.state.as_str(),
@@ -360,23 +363,35 @@ pub(super) async fn update(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
             run.held_version,
             i64::from(run.dry_run),
             serde_json::json!(run.notes).to_string(),
+            run.waits_for.as_ref().map(wait_reason_text),
+            run.revision,
         ],
     )
     .await?;
-    Ok(())
+    match updated {
+        0 => Err(StoreError::Outdated),
+        _ => Ok(()),
+    }
 }
 
 /// Notes what a pending run waits for. False if it has ended.
 pub(super) async fn wait(
     tx: &mut dyn Transaction,
     id: &RunId,
+    reason: &WaitReason,
     summary: &str,
     deadline: Timestamp,
 ) -> Result<bool, StoreError> {
     let waiting = tx
         .execute(
-            "UPDATE runs SET summary = $2, deadline = $3 WHERE id = $1 AND state = 'pending'",
-            params![&id.0, summary, deadline.as_millisecond()],
+            "UPDATE runs SET wait_reason = $2, summary = $3, deadline = $4, revision = revision + 1
+             WHERE id = $1 AND state = 'pending'",
+            params![
+                &id.0,
+                wait_reason_text(reason),
+                summary,
+                deadline.as_millisecond()
+            ],
         )
         .await?;
     Ok(waiting > 0)
@@ -454,10 +469,42 @@ fn run(row: &Row) -> Result<Run, StoreError> {
         problems: list(row, "problems")?,
         notes: list(row, "notes")?,
         dry_run: row.int("dry_run")? != 0,
+        waits_for: row
+            .maybe_text("wait_reason")?
+            .map(|text| parsed("wait_reason", &text, wait_reason))
+            .transpose()?,
+        revision: row.int("revision")?,
         created_at: timestamp(row.int("created_at")?)?,
         deadline: timestamp(row.int("deadline")?)?,
         ended_at: row.maybe_int("ended_at")?.map(timestamp).transpose()?,
     })
+}
+
+/// What a run waits for, in the form in which it is kept: the same for the same reason.
+pub(super) fn wait_reason_text(reason: &WaitReason) -> String {
+    match reason {
+        WaitReason::Quota { renewed_at } => format!("quota {}", renewed_at.as_millisecond()),
+        WaitReason::CircuitOpen { account, since } => {
+            format!("circuit {} {account}", since.as_millisecond())
+        }
+    }
+}
+
+fn wait_reason(text: &str) -> Option<WaitReason> {
+    let at = |ms: &str| Timestamp::from_millisecond(ms.parse().ok()?).ok();
+    match text.split_once(' ')? {
+        ("quota", ms) => Some(WaitReason::Quota {
+            renewed_at: at(ms)?,
+        }),
+        ("circuit", rest) => {
+            let (ms, account) = rest.split_once(' ')?;
+            Some(WaitReason::CircuitOpen {
+                account: account.to_owned(),
+                since: at(ms)?,
+            })
+        }
+        _ => None,
+    }
 }
 
 /// What a run starts from, in the form in which it is kept.

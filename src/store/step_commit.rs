@@ -14,12 +14,12 @@ use super::{
 };
 use crate::changes::{ChangeKind, FilePath};
 use crate::purge::{PlannedPurge, PurgeState};
-use crate::run::{Base, Run, RunId, StatusState};
+use crate::run::{Base, Run, RunId, StatusState, WaitReason};
 
 /// A change to what is kept.
 #[derive(Clone, Debug)]
 pub enum Write {
-    /// How a run stands now.
+    /// How a run stands now. Nothing is written if it has changed since it was read.
     Run(Run),
     /// A run covers all that left their work to it in the end, from now on at first hand.
     AdoptSuperseded(RunId),
@@ -33,7 +33,16 @@ pub enum Write {
     Migrate(Migration),
     /// A run waits for something outside: its summary and deadline change and
     /// its commit says so, unless the run has ended meanwhile.
-    Waiting(RunId, String, Timestamp),
+    Waiting {
+        /// The run.
+        run: RunId,
+        /// What it waits for.
+        reason: WaitReason,
+        /// The same for people.
+        summary: String,
+        /// When the run ends if nothing else ends it.
+        deadline: Timestamp,
+    },
     /// Something was planned in a run: whoever hands over its purges is to look.
     EnqueueSubmits(RunId),
     /// A batch, new or changed.
@@ -105,7 +114,7 @@ fn makes_work(write: &Write, now: Timestamp) -> bool {
     match write {
         Write::Enqueue(_, at) => *at <= now,
         Write::Status(_, _, _)
-        | Write::Waiting(_, _, _)
+        | Write::Waiting { .. }
         | Write::EnqueueSubmits(_)
         | Write::NewRun(_) => true,
         Write::Run(_)
@@ -138,7 +147,7 @@ async fn keep_in_order(
             Write::Enqueue(key, _) => {
                 items.insert(key.columns());
             }
-            Write::Status(run, _, _) | Write::Waiting(run, _, _) => {
+            Write::Status(run, _, _) | Write::Waiting { run, .. } => {
                 items.insert(WorkKey::Status(run.clone()).columns());
             }
             // A new run's items are nobody else's yet; a run's lanes are only known once it is written.
@@ -183,8 +192,13 @@ pub(super) async fn apply(
         Write::Purges(run, planned) => purges::insert(tx, run, planned).await,
         Write::Update(update) => purges::update(tx, update).await,
         Write::Migrate(to) => purges::migrate(tx, to).await,
-        Write::Waiting(run, summary, deadline) => {
-            if runs::wait(tx, run, summary, *deadline).await? {
+        Write::Waiting {
+            run,
+            reason,
+            summary,
+            deadline,
+        } => {
+            if runs::wait(tx, run, reason, summary, *deadline).await? {
                 statuses::want(tx, run, StatusState::Pending, summary, now).await?;
                 enqueue(tx, &WorkKey::Status(run.clone()), now).await?;
             }

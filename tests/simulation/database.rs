@@ -89,10 +89,10 @@ INSERT INTO deliveries
     (id, forge, forge_delivery, event, ordering_key, dedup_key, content_type, body, source, received_at)
     SELECT id, 'host', id, 'push', 'acme/website refs/heads/main', id, '', '', 'webhook', at FROM past;
 INSERT INTO runs
-    (id, site, forge, repo, git_ref, commit_id, delivery, origin, bases, state, step, summary, problems, notes, dry_run,
+    (id, site, forge, repo, git_ref, commit_id, delivery, origin, bases, state, step, summary, problems, notes, dry_run, revision,
      created_at, deadline, ended_at)
     SELECT id, 'www', 'host', 'acme/website', 'refs/heads/old', id, id, 'push', '[]', 'succeeded', 'ended',
-        '', '[]', '[]', 0, at, at, at FROM past;
+        '', '[]', '[]', 0, 0, at, at, at FROM past;
 INSERT INTO purges (run, seq, cdn, account, kind, target, rule, state, task, attempts)
     SELECT id, 1, 'edge', 'edge', 'url', 'https://www.example.com/a.html', 'pages', 'done', id, 1 FROM past;
 INSERT INTO tasks (id, account, cdn, kind, state, vendor_id, size, submitted_at, deadline, ended_at)

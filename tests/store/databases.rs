@@ -127,6 +127,8 @@ pub fn run(number: u32) -> Run {
         problems: Vec::new(),
         notes: Vec::new(),
         dry_run: false,
+        waits_for: None,
+        revision: 0,
         created_at: at(0),
         deadline: at(3_600),
         ended_at: None,

@@ -9,10 +9,10 @@ use crate::databases::{Opened, main_branch};
 /// Runs of one site at one ref, and statistics that know of no others.
 const PAST: &str = "
     INSERT INTO runs
-        (id, site, forge, repo, git_ref, commit_id, origin, bases, state, step, summary, problems, notes, dry_run,
+        (id, site, forge, repo, git_ref, commit_id, origin, bases, state, step, summary, problems, notes, dry_run, revision,
          created_at, deadline, ended_at)
     SELECT 'R' || lpad(n::text, 9, '0'), 'www', 'github', 'acme/website', 'refs/heads/old', md5(n::text),
-        'push', '[]', 'succeeded', 'ended', '', '[]', '[]', 0, n, n, n
+        'push', '[]', 'succeeded', 'ended', '', '[]', '[]', 0, 0, n, n, n
     FROM generate_series(1, 20000) AS n;
     ANALYZE;
     SELECT pg_stat_reset();";

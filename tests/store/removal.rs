@@ -8,8 +8,8 @@ use purgehook::event::GitRef;
 use purgehook::purge::{PurgeKind, PurgeState, TaskId};
 use purgehook::run::{Base, Run, RunId, RunState, StatusState, Step};
 use purgehook::store::{
-    Accepted, Disposition, NewDelivery, Precondition, PurgeKey, PurgeUpdate, Removed, RunFilter,
-    Store, StoredTask, TaskState, WorkKey, Write,
+    Accepted, Disposition, NewDelivery, Precondition, PurgeKey, PurgeUpdate, Removed, RetryOutcome,
+    RunFilter, Store, StoredTask, TaskState, WorkKey, Write,
 };
 
 use crate::databases::{Opened, at, delivery, on_both, run, run_id, url};
@@ -428,7 +428,7 @@ async fn replicas_that_remove_and_try_again_at_once_lose_nothing(opened: Opened)
         let mut again = Vec::new();
         for number in (1..=RUNS).rev().step_by(7) {
             let id = run_id(number);
-            if store.retry(&id, before, before).await.unwrap() == Some(true) {
+            if store.retry(&id, before, before).await.unwrap() == RetryOutcome::Retried {
                 again.push(id);
             }
         }

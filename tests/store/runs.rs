@@ -6,10 +6,11 @@ use std::time::Duration;
 use purgehook::changes::{ChangeKind, Completeness, FilePath, Proof};
 use purgehook::clock::first_id_of;
 use purgehook::event::GitRef;
-use purgehook::run::{Base, Run, RunId, RunState, Step};
-use purgehook::store::{Disposition, RunFilter, Store, WorkKey, Write};
+use purgehook::purge::PurgeKind;
+use purgehook::run::{Base, Run, RunId, RunState, Step, WaitReason};
+use purgehook::store::{Disposition, RunFilter, Store, StoreError, WorkKey, Write};
 
-use crate::databases::{Opened, at, base, main_branch, on_both, run, run_id};
+use crate::databases::{Opened, at, base, main_branch, on_both, run, run_id, url};
 
 on_both!(
     runs_are_listed_newest_first_page_by_page,
@@ -17,6 +18,8 @@ on_both!(
     the_newest_run_of_a_site_or_ref_is_found,
     what_came_after_a_run_or_a_moment_is_found,
     every_field_of_a_run_comes_back,
+    a_run_that_changed_since_it_was_read_is_not_overwritten,
+    a_run_shows_once_what_it_waits_for,
     changes_keep_paths_that_are_no_text,
     runs_are_counted_by_state,
     a_run_covers_what_left_its_work_to_a_run_that_left_it_to_this_one,
@@ -189,6 +192,7 @@ async fn every_field_of_a_run_comes_back(opened: Opened) {
         problems: vec!["one, too long".to_owned(), "two\nlines".to_owned()],
         notes: vec!["deleting / covers 1 more purge".to_owned()],
         dry_run: true,
+        waits_for: Some(waits_for_cdn()),
         deadline: at(7),
         ended_at: Some(at(8)),
         ..run(1)
@@ -196,8 +200,78 @@ async fn every_field_of_a_run_comes_back(opened: Opened) {
 
     write(store, vec![Write::Run(full.clone())]).await;
 
+    let full = Run {
+        revision: 1,
+        ..full
+    };
     assert_eq!(store.run(&run_id(1)).await.unwrap().unwrap(), full);
     assert_eq!(store.covered_by(&run_id(2)).await.unwrap(), [full]);
+}
+
+fn waits_for_cdn() -> WaitReason {
+    WaitReason::CircuitOpen {
+        account: "an account".to_owned(),
+        since: at(3),
+    }
+}
+
+/// A run waits for a CDN, with a day more to do so.
+fn waiting(reason: WaitReason) -> Write {
+    Write::Waiting {
+        run: run_id(1),
+        reason,
+        summary: "Waiting".to_owned(),
+        deadline: at(86_400),
+    }
+}
+
+async fn a_run_that_changed_since_it_was_read_is_not_overwritten(opened: Opened) {
+    let store = &opened.store;
+    write(store, vec![Write::NewRun(run(1))]).await;
+    let key = WorkKey::Run(run_id(1));
+    let works = store.claim(at(0), Duration::from_secs(60), "step", 100);
+    let works = works.await.unwrap().works;
+    let step = works.into_iter().find(|work| work.key == key).unwrap();
+    let read = store.run(&run_id(1)).await.unwrap().unwrap();
+
+    // Meanwhile another step, of the account's queue, has it wait.
+    write(store, vec![waiting(waits_for_cdn())]).await;
+    let outdated = Run {
+        deadline: at(7_200),
+        ..read
+    };
+    let outdated = [Write::Run(outdated)];
+    let commit = store.commit(&step.lease, &outdated, Disposition::Continue, at(1));
+
+    assert!(matches!(commit.await, Err(StoreError::Outdated)));
+    let kept = store.run(&run_id(1)).await.unwrap().unwrap();
+    assert_eq!(
+        (kept.summary.as_str(), kept.deadline),
+        ("Waiting", at(86_400))
+    );
+    // What is read anew can be written.
+    let writes = [Write::Run(kept)];
+    let commit = store.commit(&step.lease, &writes, Disposition::Continue, at(1));
+    assert!(commit.await.unwrap());
+}
+
+async fn a_run_shows_once_what_it_waits_for(opened: Opened) {
+    let store = &opened.store;
+    let purges = Write::Purges(run_id(1), vec![url("/a/")]);
+    write(store, vec![Write::NewRun(run(1)), purges]).await;
+    let quota = WaitReason::Quota {
+        renewed_at: at(50_000),
+    };
+    let queued = async |shown: &[WaitReason]| {
+        let runs = store.queued_runs("an account", PurgeKind::Url, "tencent", shown);
+        runs.await.unwrap().len()
+    };
+
+    assert_eq!(queued(&[waits_for_cdn(), quota.clone()]).await, 1);
+    write(store, vec![waiting(waits_for_cdn())]).await;
+    assert_eq!(queued(&[waits_for_cdn(), quota.clone()]).await, 0);
+    assert_eq!(queued(&[quota]).await, 1, "it waits for something else");
+    assert_eq!(queued(&[]).await, 1);
 }
 
 async fn changes_keep_paths_that_are_no_text(opened: Opened) {

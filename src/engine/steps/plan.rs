@@ -208,6 +208,7 @@ async fn begin(
     };
     run.step = RunStep::Purging;
     run.summary = format!("Purging {}: {what}", summary::purges(&plan.purges));
+    run.waits_for = None;
     let (pending, summary) = (StatusState::Pending, run.summary.clone());
     writes.push(Write::Status(run.id.clone(), pending, summary));
     // It may take long: no other run leaves its work to it any more.

@@ -318,6 +318,8 @@ impl Server {
             problems: Vec::new(),
             notes: Vec::new(),
             dry_run: false,
+            waits_for: None,
+            revision: 0,
             created_at: now,
             deadline: now + Duration::from_secs(3_600),
             ended_at: None,

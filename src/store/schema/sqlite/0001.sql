@@ -45,6 +45,10 @@ CREATE TABLE runs (
     notes      TEXT NOT NULL,
     -- Whether the run only found out what it would purge.
     dry_run    BIGINT NOT NULL,
+    -- What it waits for outside of purgehook, as its commit shows.
+    wait_reason TEXT,
+    -- Counts the changes to the row: an update is only made to what was read.
+    revision   BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     deadline   BIGINT NOT NULL,
     ended_at   BIGINT
