@@ -34,7 +34,7 @@ impl StepContext {
         let work_available = Arc::new(Notify::new());
         Self {
             config,
-            intake: Intake::start(Arc::clone(&store), Arc::clone(&work_available)),
+            intake: Intake::new(Arc::clone(&store), Arc::clone(&work_available)),
             upstreams: Upstreams::new(Arc::clone(&store), clock.clone()),
             store,
             clock,

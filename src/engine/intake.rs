@@ -1,18 +1,22 @@
-//! Verified deliveries on their way to the disk. Those that wait at the same time share one transaction.
+//! Verified deliveries on their way to the disk. Those that wait at the same time are stored together.
 //!
-//! With SQLite the store shares commits once more, between all that write at the same time; what is shared here are the statements.
+//! Whoever brings a delivery while nobody stores any starts a task that stores all that wait, and all that come
+//! meanwhile. With SQLite that task runs on the runtime of the request that started it, so that a delivery
+//! crosses threads only for the disk.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot};
 
 use crate::store::{Accepted, NewDelivery, Store, StoreError};
 
-/// Deliveries that share one commit at most.
-const MAX_DELIVERIES_PER_GROUP: usize = 256;
-/// Bytes of bodies that share one commit at most, so that small deliveries don't wait for a stack of large ones.
-const MAX_BYTES_PER_GROUP: usize = 16 * 1024 * 1024;
+/// Deliveries that share one transaction at most.
+const GROUP: usize = 256;
+/// Bytes of bodies that share one transaction at most, so that small deliveries don't wait for a stack of large ones.
+const GROUP_BYTES: usize = 16 * 1024 * 1024;
 /// Deliveries that may wait for the disk before new ones are turned away with 503.
 const MAX_WAITING: usize = 1_024;
 
@@ -20,9 +24,22 @@ const MAX_WAITING: usize = 1_024;
 /// after ten seconds, and are to read that it was not taken in.
 const STORE_LIMIT: Duration = Duration::from_secs(8);
 
-/// Deliveries on their way to the disk. Those that wait at the same time share one commit.
-pub(super) struct Intake {
-    sender: mpsc::Sender<Waiting>,
+/// Deliveries on their way to the disk.
+pub(super) struct Intake(Arc<Shared>);
+
+struct Shared {
+    store: Arc<Store>,
+    work_available: Arc<Notify>,
+    /// Where deliveries are stored, if not where they come in.
+    runtime: Option<Handle>,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// Whether a task stores what waits.
+    is_stored: bool,
 }
 
 struct Waiting {
@@ -31,22 +48,29 @@ struct Waiting {
 }
 
 impl Intake {
-    pub fn start(store: Arc<Store>, work_available: Arc<Notify>) -> Self {
-        let (sender, receiver) = mpsc::channel(MAX_WAITING);
-        tokio::spawn(write(store, work_available, receiver));
-        Self { sender }
+    /// An intake in front of a store, inside the runtime that the store was opened on.
+    pub fn new(store: Arc<Store>, work_available: Arc<Notify>) -> Self {
+        // A connection to a server belongs to the runtime that opened it.
+        let runtime = store.is_shared().then(Handle::current);
+        Self(Arc::new(Shared {
+            store,
+            work_available,
+            runtime,
+            queue: Mutex::default(),
+        }))
     }
 
     /// Returns when the delivery is on disk.
     pub async fn put(&self, delivery: NewDelivery) -> Result<Accepted, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.sender
-            .try_send(Waiting { delivery, answer })
-            .map_err(|_| {
-                StoreError::Unreachable(format!(
-                    "{MAX_WAITING} deliveries are waiting for the disk already"
-                ))
-            })?;
+        if self.0.enqueue(Waiting { delivery, answer })? {
+            let storing = Storing(Some(Arc::clone(&self.0)));
+            let task = async move { storing.run().await };
+            match &self.0.runtime {
+                Some(runtime) => runtime.spawn(task),
+                None => tokio::spawn(task),
+            };
+        }
         match tokio::time::timeout(STORE_LIMIT, answered).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(StoreError::Unreachable(
@@ -60,40 +84,61 @@ impl Intake {
     }
 }
 
-async fn write(
-    store: Arc<Store>,
-    work_available: Arc<Notify>,
-    mut receiver: mpsc::Receiver<Waiting>,
-) {
-    while let Some(first) = receiver.recv().await {
-        if first.answer.is_closed() {
-            // It was told already that it was not stored in time.
-            continue;
+impl Shared {
+    fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a delivery wait. True if nobody stores what waits, and the caller has to see to it.
+    fn enqueue(&self, waiting: Waiting) -> Result<bool, StoreError> {
+        let mut queue = self.queue();
+        if queue.waiting.len() >= MAX_WAITING {
+            return Err(StoreError::Unreachable(format!(
+                "{MAX_WAITING} deliveries are waiting for the disk already"
+            )));
         }
-        let mut bytes = first.delivery.body.len();
-        let (mut deliveries, mut answers) = (vec![first.delivery], vec![first.answer]);
-        while deliveries.len() < MAX_DELIVERIES_PER_GROUP && bytes < MAX_BYTES_PER_GROUP {
-            let Ok(next) = receiver.try_recv() else { break };
+        queue.waiting.push_back(waiting);
+        Ok(!std::mem::replace(&mut queue.is_stored, true))
+    }
+
+    /// The next deliveries that share a transaction; none if nothing waits, and then nobody stores.
+    fn next_group(&self) -> Option<(Vec<NewDelivery>, Vec<Answer>)> {
+        let mut queue = self.queue();
+        let (mut deliveries, mut answers, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while deliveries.len() < GROUP && bytes < GROUP_BYTES {
+            let Some(next) = queue.waiting.pop_front() else {
+                break;
+            };
             if next.answer.is_closed() {
+                // It was answered already that it was not stored in time.
                 continue;
             }
             bytes += next.delivery.body.len();
             deliveries.push(next.delivery);
             answers.push(next.answer);
         }
+        if deliveries.is_empty() {
+            queue.is_stored = false;
+            return None;
+        }
+        Some((deliveries, answers))
+    }
+
+    async fn store(&self, deliveries: Vec<NewDelivery>, answers: Vec<Answer>) {
+        let store = &self.store;
         match store.accept(&deliveries).await {
             Ok(outcomes) => {
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     // Whoever asked may have hung up; the delivery is stored all the same.
                     let _ = answer.send(Ok(outcome));
                 }
-                work_available.notify_one();
             }
             Err(error) if error.is_outage() => {
                 // Out of order for everyone: another try each would only keep those behind waiting.
                 for answer in answers {
                     let _ = answer.send(Err(error.clone()));
                 }
+                return;
             }
             Err(_) => {
                 // One delivery's trouble must not be everyone's: each by itself.
@@ -105,8 +150,34 @@ async fn write(
                         })
                     }));
                 }
-                work_available.notify_one();
             }
+        }
+        self.work_available.notify_one();
+    }
+}
+
+type Answer = oneshot::Sender<Result<Accepted, StoreError>>;
+
+/// Stores what waits until nothing does. None once it is done.
+struct Storing(Option<Arc<Shared>>);
+
+impl Storing {
+    async fn run(mut self) {
+        let Some(shared) = self.0.clone() else {
+            return;
+        };
+        while let Some((deliveries, answers)) = shared.next_group() {
+            shared.store(deliveries, answers).await;
+        }
+        self.0 = None;
+    }
+}
+
+impl Drop for Storing {
+    /// Its runtime may end before all is stored: the next delivery has another task store what waits.
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            shared.queue().is_stored = false;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `POST /hooks/{forge}`: webhooks in, an answer that says what became of each.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use futures_util::FutureExt;
 use serde::Serialize;
 use tracing::{error, warn};
 
@@ -197,9 +199,13 @@ fn unread(error: BodyError, shared: &Shared) -> Refused {
     }
 }
 
-/// Hands a whole request to the engine, on the engine's runtime: checking the
+/// Bytes of a body up to which it is taken in on the thread that read it: checking its signature
+/// and parsing it take less time than handing it to another thread.
+const TAKEN_IN_PLACE: usize = 64 * 1024;
+
+/// Hands a whole request to the engine. A large one goes to the engine's runtime: checking the
 /// signature of 25 MB and parsing them would keep this thread from its other
-/// connections, and a client that hangs up must not undo half of it.
+/// connections. If the client hangs up, what has been handed over is stored all the same.
 async fn take_in(
     request: &HttpRequest,
     shared: &Shared,
@@ -213,21 +219,33 @@ async fn take_in(
             .map(|(name, value)| (name.as_str(), value.as_bytes())),
     );
     let content_type = content_type(request.headers());
+    let body::Body { bytes, reservation } = body;
+    if bytes.len() <= TAKEN_IN_PLACE {
+        let receiving = shared.engine.receive(forge, &headers, &content_type, bytes);
+        // Nothing that it may leave half done is looked at again.
+        let received = AssertUnwindSafe(receiving).catch_unwind().await;
+        drop(reservation);
+        return match received {
+            Ok(received) => received.map_err(|error| refusal(error, forge, shared)),
+            Err(_) => Err(broken(forge, "it panicked")),
+        };
+    }
     let engine = Arc::clone(&shared.engine);
     let name = forge.to_owned();
     let work = shared.runtime.spawn(async move {
-        let body::Body { bytes, reservation } = body;
         let received = engine.receive(&name, &headers, &content_type, bytes).await;
         drop(reservation);
         received
     });
     match work.await {
         Ok(received) => received.map_err(|error| refusal(error, forge, shared)),
-        Err(broken) => {
-            error!(forge, "taking in a delivery broke off: {broken}");
-            Err(Refused::Broken)
-        }
+        Err(error) => Err(broken(forge, &error.to_string())),
     }
+}
+
+fn broken(forge: &str, why: &str) -> Refused {
+    error!(forge, "taking in a delivery broke off: {why}");
+    Refused::Broken
 }
 
 /// The content type without its parameters, in lower case; empty where there is none.

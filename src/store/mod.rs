@@ -100,6 +100,11 @@ impl Store {
         Self { database }
     }
 
+    /// Whether other processes may be working on the same store.
+    pub fn is_shared(&self) -> bool {
+        self.database.is_shared()
+    }
+
     /// Whether the store can be written to at this moment: writes a row and takes it back.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
         let mut tx = self.database.begin().await?;
