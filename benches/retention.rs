@@ -12,8 +12,6 @@
     reason = "a bench that cannot go on should say where"
 )]
 
-#[path = "retention/database.rs"]
-mod database;
 mod support;
 
 use std::collections::BTreeMap;
@@ -21,12 +19,12 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use database::Database;
 use futures_util::future::join_all;
 use purgehook::clock::Clock;
 use purgehook::http::Outbound;
 use purgehook::sandbox::{Area, Change, Repository, Sandbox};
 use support::figures::Times;
+use support::past::Database;
 use support::server::{self, Server};
 use support::webhook::{Push, SECRET};
 use tokio::sync::watch;

@@ -41,6 +41,11 @@ impl Disk {
         }))
     }
 
+    /// Nobody's: a database server has it.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
     /// Lets a program have it.
     pub fn put_under<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         match &self.0 {

@@ -53,7 +53,7 @@ pub fn scenarios(time: Duration) -> Vec<Scenario> {
 }
 
 fn round(receiver: Receiver, folder: &Path, time: Duration) -> Figures {
-    let rules = rules_of_sites(SITES, "live");
+    let rules = rules_of_sites(SITES, "observe");
     let server = receiver.start(folder, &rules, &Disk::as_it_is(folder));
     let push = Push {
         size: LARGEST,

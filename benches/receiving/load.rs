@@ -1,6 +1,7 @@
 //! Pushes to many sites over connections that are kept open: how many are taken in, and what each costs.
 
 use std::path::Path;
+use std::slice;
 use std::time::Duration;
 
 use crate::compare::{Bar, Figures, Scenario};
@@ -140,7 +141,7 @@ pub fn scenarios(time: Duration) -> Vec<Scenario> {
 
 fn round(receiver: Receiver, folder: &Path, case: Case, time: Duration) -> Figures {
     let disk = Disk::of(folder, if case.slow { SLOWER } else { Duration::ZERO });
-    let rules = rules_of_sites(SITES, "live");
+    let rules = rules_of_sites(SITES, "observe");
     let server = receiver.start(folder, &rules, &disk);
     let mut push = Push {
         size: case.size,
@@ -157,7 +158,7 @@ fn round(receiver: Receiver, folder: &Path, case: Case, time: Duration) -> Figur
         status: if receiver == Bare { "200" } else { case.status },
     };
     let chain = Chain::new(SITES);
-    let sent = block_on(load.put_on(&server, || chain.next(&push)));
+    let sent = block_on(load.put_on(slice::from_ref(&server), || chain.next(&push)));
     figures(&server, &sent, time)
 }
 

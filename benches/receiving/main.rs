@@ -2,8 +2,8 @@
 //!
 //! ```sh
 //! cargo bench --bench receiving                  # all of it
-//! cargo bench --bench receiving -- c64 dry_run  # those with such a word in their name:
-//!   # c64 c1 open slow64 slow1 200kb forged unknown dry_run live storm 24mb idle
+//! cargo bench --bench receiving -- c64 dry_run   # those with such a word in their name:
+//!   # c64 c1 open slow64 slow1 200kb forged unknown dry_run live storm 24mb idle pg1 pg2 pg4
 //! PURGEHOOK_BIN=...       # the build that is measured; otherwise the bench's own
 //! PURGEHOOK_BIN_BASE=...  # another one, measured in the same rounds
 //! RECEIVING_SECONDS=3 RECEIVING_ROUNDS=3         # for each receiver in each round, and how many rounds
@@ -11,8 +11,8 @@
 //! RECEIVING_DISK=/dev/shm RECEIVING_FSYNC_US=150 # on memory whose fsync takes 150 us: a disk that no neighbour uses
 //! ```
 //!
-//! It needs Linux (`/proc`, `taskset`), two cores, a C compiler for a slower disk, and npm for Node's
-//! receiver, which is left out where it cannot be had. The receiver gets the first core, the sender (and the
+//! It needs Linux (`/proc`, `taskset`), two cores, a C compiler for a slower disk, npm for Node's
+//! receiver, which is left out where it cannot be had, and PostgreSQL for `pg1` and the others. The receiver gets the first core, the sender (and the
 //! forge and the CDN, where there are any) the second. Compare only what was measured together.
 //!
 //! Pushes are of GitHub's shape, signed, all different, to 50 sites in turn; each goes from where its site's
@@ -32,7 +32,10 @@ mod large;
 mod load;
 mod node;
 mod plain;
+#[path = "../../tests/postgres/mod.rs"]
+mod postgres;
 mod receivers;
+mod replicas;
 mod rules;
 #[path = "../support/mod.rs"]
 mod support;
@@ -60,6 +63,7 @@ fn main() {
         whole::scenarios(time),
         large::scenarios(time),
         idle::scenarios(),
+        replicas::scenarios(time),
     ];
     for scenario in scenarios.into_iter().flatten() {
         if support::is_wanted(scenario.name) {

@@ -52,15 +52,10 @@ impl Receiver {
 
     /// Starts it in an empty folder, with the rules that purgehook is to have there.
     pub fn start(self, folder: &Path, rules: &str, disk: &Disk) -> Server {
-        let purgehook = |program: &Path| {
-            std::fs::write(folder.join("rules.yaml"), rules).unwrap();
-            Server::purgehook_of(program, folder, "sqlite://purgehook.db", |command| {
-                disk.put_under(command)
-            })
-        };
         match self {
-            Self::Purgehook => purgehook(&server::program()),
-            Self::Base => purgehook(&std::env::var_os(BASE).map(PathBuf::from).unwrap()),
+            Self::Purgehook | Self::Base => {
+                self.start_on("sqlite://purgehook.db", folder, rules, disk)
+            }
             Self::Node => Server::start(folder, |command| {
                 disk.put_under(command)
                     .arg("node")
@@ -74,6 +69,21 @@ impl Receiver {
                     .env(CHILD, self.name())
             }),
         }
+    }
+}
+
+impl Receiver {
+    /// Starts a build of purgehook on a database.
+    pub fn start_on(self, database: &str, folder: &Path, rules: &str, disk: &Disk) -> Server {
+        let program = match self {
+            Self::Purgehook => server::program(),
+            Self::Base => std::env::var_os(BASE).map(PathBuf::from).unwrap(),
+            Self::Node | Self::Plain | Self::Bare => panic!("{} has its own", self.name()),
+        };
+        std::fs::write(folder.join("rules.yaml"), rules).unwrap();
+        Server::purgehook_of(&program, folder, database, |command| {
+            disk.put_under(command)
+        })
     }
 }
 

@@ -9,7 +9,8 @@ use crate::support::webhook::{SECRET, repo_name};
 /// How many repositories are pushed to, where nothing else is said.
 pub const SITES: usize = 50;
 
-/// Sites whose forge has no token and whose CDN is out of reach, so that nobody else's time is measured.
+/// Sites whose forge has no token and whose CDN is out of reach, so that nobody else's time is measured. Observed
+/// ones plan what they would purge, and are done with that: nothing piles up that a CDN would have taken.
 pub fn rules_of_sites(sites: usize, mode: &str) -> String {
     let start = format!(
         "

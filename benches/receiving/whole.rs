@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::slice;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -100,7 +101,9 @@ async fn dry_round(receiver: Receiver, folder: &Path, load: Load) -> Figures {
     rest().await;
     let (chain, push) = (Chain::new(SITES), Push::default());
     let before = server.usage();
-    let sent = load.put_on(&server, || chain.next(&push)).await;
+    let sent = load
+        .put_on(slice::from_ref(&server), || chain.next(&push))
+        .await;
     until_nothing_is_pending(&server).await;
     rest().await;
     figures(&server, &sent, server.usage() - before)
@@ -156,7 +159,7 @@ async fn live_round(receiver: Receiver, folder: &Path, sites: usize, load: Load)
         request_of(&repo.push("main").unwrap())
     };
     let before = server.usage();
-    let sent = load.put_on(&server, next).await;
+    let sent = load.put_on(slice::from_ref(&server), next).await;
     let pushed = pushed.into_inner();
     let ends = ends(&pushed).await;
     rest().await;
@@ -202,7 +205,7 @@ async fn ends(pushed: &[Pushed]) -> Times {
     times.into()
 }
 
-async fn until_nothing_is_pending(server: &Server) {
+pub async fn until_nothing_is_pending(server: &Server) {
     let began = Instant::now();
     let mut stream = connect(&server.address).await;
     let mut answer = vec![0; 64 * 1024];

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
 pub mod figures;
+pub mod past;
 pub mod sender;
 pub mod server;
 pub mod surroundings;

@@ -38,13 +38,12 @@ pub struct Sent {
 }
 
 impl Load {
-    /// Sends requests to a program, and measures what comes after the warm-up.
-    pub async fn put_on(&self, server: &Server, next: impl Fn() -> Request) -> Sent {
+    /// Sends requests to replicas of a program in turn, and measures what comes after the warm-up.
+    pub async fn put_on(&self, replicas: &[Server], next: impl Fn() -> Request) -> Sent {
         let began = Instant::now();
         let begins = began + self.warm_up;
         let ends = begins + self.time;
         let sender = Sender {
-            address: &server.address,
             expected: format!("HTTP/1.1 {} ", self.status),
             next,
             due: match self.rate {
@@ -57,18 +56,25 @@ impl Load {
         };
         let done = Notify::new();
         let sends = async {
-            let sent = join_all((0..self.connections).map(|_| sender.connection())).await;
+            let sent = join_all(
+                replicas
+                    .iter()
+                    .cycle()
+                    .take(self.connections)
+                    .map(|replica| sender.connection(&replica.address)),
+            )
+            .await;
             done.notify_one();
             sent
         };
         let used = async {
             sleep_until(begins.into()).await;
-            let before = server.usage();
+            let before = usage(replicas);
             tokio::select! {
                 () = sleep_until(ends.into()) => {}
                 () = done.notified() => {}
             }
-            server.usage() - before
+            usage(replicas) - before
         };
         let (sent, used) = tokio::join!(sends, used);
         let answered = sent.iter().map(|(answered, _)| answered).sum();
@@ -106,9 +112,13 @@ fn ticks(rate: f64, ends: Instant) -> mpsc::UnboundedReceiver<Instant> {
     due
 }
 
+/// What all replicas used.
+fn usage(replicas: &[Server]) -> Usage {
+    replicas.iter().map(Server::usage).sum()
+}
+
 /// What the connections have in common.
-struct Sender<'s, N> {
-    address: &'s str,
+struct Sender<N> {
     /// How each answer begins.
     expected: String,
     next: N,
@@ -119,11 +129,11 @@ struct Sender<'s, N> {
     ends: Instant,
 }
 
-impl<N: Fn() -> Request> Sender<'_, N> {
+impl<N: Fn() -> Request> Sender<N> {
     /// Sends one request after the other on one connection; how many were answered, and how long it took each
     /// that came after the warm-up.
-    async fn connection(&self) -> (u64, Vec<Duration>) {
-        let mut stream = connect(self.address).await;
+    async fn connection(&self, address: &str) -> (u64, Vec<Duration>) {
+        let mut stream = connect(address).await;
         let mut times = Vec::new();
         let mut answered = 0;
         let mut answer = vec![0; 16 * 1024];
@@ -148,7 +158,7 @@ impl<N: Fn() -> Request> Sender<'_, N> {
             assert!(text.starts_with(&self.expected), "{text}");
             answered += 1;
             if ends_connection(text) {
-                stream = connect(self.address).await;
+                stream = connect(address).await;
             }
             if since >= self.begins && now <= self.ends {
                 times.push(now - since);

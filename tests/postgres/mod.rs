@@ -13,7 +13,7 @@ use std::sync::{Mutex, OnceLock};
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-/// `$1` is where PostgreSQL's programs are. Says `ready FOLDER`, or why not, and `done` to each order.
+/// `$1` is where PostgreSQL's programs are, `$2` whether it waits for its disk. Says `ready FOLDER`, or why not, and `done` to each order.
 const KEEPER: &str = r#"
 set -eu
 cd /
@@ -21,7 +21,7 @@ folder=$(mktemp -d -t purgehook-postgres-XXXXXX 2>/dev/null || mktemp -d /tmp/pu
 trap 'rm -rf "$folder"' EXIT
 start() {
     "$1/pg_ctl" --pgdata="$folder/data" --log="$folder/log" --wait start >/dev/null 2>&1 </dev/null \
-        --options="-c listen_addresses= -c unix_socket_directories=$folder -c fsync=off -c max_connections=400" ||
+        --options="-c listen_addresses= -c unix_socket_directories=$folder -c fsync=$2 -c max_connections=400" ||
         { cat "$folder/log"; exit 1; }
 }
 stop() {
@@ -39,11 +39,11 @@ signal() {
 "$1/initdb" --pgdata="$folder/data" --username=purgehook --auth=trust \
     --encoding=UTF8 --locale=C.UTF-8 --no-sync >"$folder/log" 2>&1 ||
     { cat "$folder/log"; exit 1; }
-start "$1"
+start "$1" "$2"
 echo "ready $folder"
 while read -r order; do
     case $order in
-        start | stop) $order "$1" ;;
+        start | stop) $order "$1" "$2" ;;
         STOP | CONT) signal "$order" ;;
     esac
     echo "done"
@@ -70,6 +70,7 @@ struct Keeper {
 }
 
 /// The address of a new and empty database.
+#[allow(dead_code, reason = "a bench has clusters of its own")]
 pub async fn new_database() -> String {
     static SHARED: OnceLock<Cluster> = OnceLock::new();
 
@@ -77,11 +78,16 @@ pub async fn new_database() -> String {
 }
 
 impl Cluster {
-    /// Starts a server.
+    /// Starts a server that does not wait for its disk: it ends with the tests.
     pub fn start() -> Self {
+        Self::start_with_fsync("off")
+    }
+
+    fn start_with_fsync(fsync: &str) -> Self {
         let mut shell = as_someone_ordinary()
             .args(["sh", "-c", KEEPER, "keeper"])
             .arg(programs())
+            .arg(fsync)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -133,9 +139,19 @@ impl Cluster {
 
 #[allow(
     dead_code,
-    reason = "only the tests of the whole program take the server away"
+    reason = "only the benches measure it, and only the tests of the whole program take it away"
 )]
 impl Cluster {
+    /// Starts a server whose commits are on disk, as in production.
+    pub fn start_durable() -> Self {
+        Self::start_with_fsync("on")
+    }
+
+    /// Where it keeps its data, in `data`, and its socket.
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
     /// Ends the server at once, as a crash would: what is committed stays.
     pub fn crash(&self) {
         self.order("stop");

@@ -98,7 +98,7 @@ impl Database {
             Self::Sqlite(connection) => connection.execute_batch(sql).unwrap(),
             Self::Postgres(connection) => {
                 let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
-                drop(connection.execute(sql).await.unwrap());
+                connection.execute(sql).await.unwrap();
             }
         }
     }
