@@ -119,7 +119,7 @@ impl World {
             "
 server: {{retention: {retention}}}
 forges:
-  github: {{kind: github, secrets: [{SECRET}]}}
+  github: {{kind: github, secrets: [{SECRET}], api_url: 'http://127.0.0.1:9'}}
   sandbox: {{kind: github, secrets: ['{}'], token: '{}', api_url: '{}'}}
 cdns:
   cdn: {{kind: tencent-cdn, secret_id: '{}', secret_key: '{}', endpoint: '{}'}}

@@ -10,17 +10,16 @@ use tokio::time::timeout;
 use crate::compare::{Bar, Figures, Scenario};
 use crate::disk::Disk;
 use crate::receivers::Receiver::{self, Base, Purgehook};
-use crate::rules::{SITES, rules_of_sites};
+use crate::rules::rules_of_sites;
 use crate::support::block_on;
 use crate::support::figures::Times;
 use crate::support::server::{Server, Usage};
 use crate::support::webhook::{Chain, Push, Request, connect, read_answer, repo_name};
 
+/// How many there are, each for a site of its own. The small ones are for another.
 const COUNT: usize = 64;
 /// Bytes of a body: GitHub caps a payload at 25 MB.
 const LARGEST: usize = 24 << 20;
-/// How many sites they are for; the small ones are for another.
-const LARGE_SITES: usize = 4;
 /// Between two small pushes.
 const PACE: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -53,14 +52,14 @@ pub fn scenarios(time: Duration) -> Vec<Scenario> {
 }
 
 fn round(receiver: Receiver, folder: &Path, time: Duration) -> Figures {
-    let rules = rules_of_sites(SITES, "observe");
+    let rules = rules_of_sites(COUNT + 1, "observe");
     let server = receiver.start(folder, &rules, &Disk::as_it_is(folder));
     let push = Push {
         size: LARGEST,
         ..Push::default()
     };
-    let chain = Chain::new(LARGE_SITES);
-    let requests: Vec<Request> = (0..COUNT).map(|_| chain.next(&push)).collect();
+    let chain = Chain::new(COUNT, COUNT);
+    let requests: Vec<Request> = (0..COUNT).map(|n| chain.next(&push, n)).collect();
 
     let (alone, used) = beside_small_pushes(&server, 0, || std::thread::sleep(time));
     let share = used.cpu.div_f64(time.as_secs_f64());
@@ -91,7 +90,7 @@ fn beside_small_pushes(server: &Server, first: u64, happens: impl FnOnce()) -> (
     let address = server.address.clone();
     // On a thread of its own, so that it does not wait for the large ones.
     let pushing = std::thread::spawn(move || {
-        let repo = repo_name(LARGE_SITES);
+        let repo = repo_name(COUNT);
         let push = Push {
             repo: &repo,
             ..Push::default()

@@ -157,8 +157,10 @@ fn round(receiver: Receiver, folder: &Path, case: Case, time: Duration) -> Figur
         most: None,
         status: if receiver == Bare { "200" } else { case.status },
     };
-    let chain = Chain::new(SITES);
-    let sent = block_on(load.put_on(slice::from_ref(&server), || chain.next(&push)));
+    let chain = Chain::new(SITES, case.connections);
+    let sent = block_on(load.put_on(slice::from_ref(&server), |connection| {
+        chain.next(&push, connection)
+    }));
     figures(&server, &sent, time)
 }
 

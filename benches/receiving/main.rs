@@ -15,7 +15,7 @@
 //! receiver, which is left out where it cannot be had, and PostgreSQL for `pg1` and the others. The receiver gets the first core, the sender (and the
 //! forge and the CDN, where there are any) the second. Compare only what was measured together.
 //!
-//! Pushes are of GitHub's shape, signed, all different, to 50 sites in turn; each goes from where its site's
+//! Pushes are of GitHub's shape, signed, all different, to 64 sites in turn; each goes from where its site's
 //! last one ended. purgehook plans what it accepts meanwhile. *Node* ([`node`]) has the forge's own library and SQLite;
 //! *plain* ([`plain`]) checks the signature, parses the body and keeps it, all that wait in one commit. All
 //! have every delivery on disk before they answer.

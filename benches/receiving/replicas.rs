@@ -58,10 +58,12 @@ async fn round(receiver: Receiver, folder: &Path, count: usize, time: Duration) 
         most: None,
         status: "202",
     };
-    let (chain, push) = (Chain::new(SITES), Push::default());
+    let (chain, push) = (Chain::new(SITES, load.connections), Push::default());
     let cpu = || -> Duration { replicas.iter().map(Server::cpu).sum() };
     let before = (cpu(), postgres.cpu());
-    let sent = load.put_on(&replicas, || chain.next(&push)).await;
+    let sent = load
+        .put_on(&replicas, |connection| chain.next(&push, connection))
+        .await;
     let accepted = postgres.cpu() - before.1;
     until_nothing_is_pending(&replicas[0]).await;
     sleep(REST).await;

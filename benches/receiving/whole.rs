@@ -18,7 +18,7 @@ use crate::support::block_on;
 use crate::support::figures::Times;
 use crate::support::sender::{Load, Sent};
 use crate::support::server::{Server, Usage};
-use crate::support::webhook::{Chain, Push, Request, connect, read_answer, repo_name};
+use crate::support::webhook::{Chain, Push, Request, Turns, connect, read_answer, repo_name};
 
 /// When to give up on what should end by itself.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -30,7 +30,9 @@ const PURGE_TIME: Duration = Duration::from_millis(300);
 const DRY_RUN_RATE: f64 = 150.0;
 const LIVE_RATE: f64 = 70.0;
 const LIVE_SITES: usize = 30;
-const STORM_SITES: usize = 3;
+/// Of each site, that pushes are for.
+const PAGES: usize = 100;
+const STORM_SITES: usize = 8;
 const STORM_PUSHES: u64 = 1_000;
 
 pub fn scenarios(time: Duration) -> Vec<Scenario> {
@@ -43,14 +45,14 @@ pub fn scenarios(time: Duration) -> Vec<Scenario> {
         status: "202",
     };
     let live = move |receiver, folder: &Path| {
-        let load = paced(16, Some(LIVE_RATE));
+        let load = paced(LIVE_SITES, Some(LIVE_RATE));
         block_on(live_round(receiver, folder, LIVE_SITES, load))
     };
     let storm = move |receiver, folder: &Path| {
         let load = Load {
             time: PATIENCE,
             most: Some(STORM_PUSHES),
-            ..paced(16, None)
+            ..paced(STORM_SITES, None)
         };
         block_on(live_round(receiver, folder, STORM_SITES, load))
     };
@@ -99,10 +101,12 @@ async fn dry_round(receiver: Receiver, folder: &Path, load: Load) -> Figures {
         &Disk::as_it_is(folder),
     );
     rest().await;
-    let (chain, push) = (Chain::new(SITES), Push::default());
+    let (chain, push) = (Chain::new(SITES, load.connections), Push::default());
     let before = server.usage();
     let sent = load
-        .put_on(slice::from_ref(&server), || chain.next(&push))
+        .put_on(slice::from_ref(&server), |connection| {
+            chain.next(&push, connection)
+        })
         .await;
     until_nothing_is_pending(&server).await;
     rest().await;
@@ -141,13 +145,13 @@ async fn live_round(receiver: Receiver, folder: &Path, sites: usize, load: Load)
     rest().await;
 
     let pushed: RefCell<Vec<Pushed>> = RefCell::default();
-    let next = || {
+    let turns = Turns::new(sites, load.connections);
+    let next = |connection| {
         let mut pushed = pushed.borrow_mut();
-        let number = pushed.len();
-        let site = number % sites;
+        let (site, number) = turns.next(connection);
         let repo = &repos[site];
         // A page of its own for each push, as far as there are pages.
-        let page = number / sites % 100;
+        let page = number % PAGES;
         let change = Change::write(format!("content/page-{page}.md"), format!("{number}"));
         let commit = repo.commit("main", &[change]);
         pushed.push(Pushed {

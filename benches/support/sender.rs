@@ -38,8 +38,9 @@ pub struct Sent {
 }
 
 impl Load {
-    /// Sends requests to replicas of a program in turn, and measures what comes after the warm-up.
-    pub async fn put_on(&self, replicas: &[Server], next: impl Fn() -> Request) -> Sent {
+    /// Sends requests to replicas of a program in turn, and measures what comes after the warm-up. The next
+    /// request on a connection is made when it is free.
+    pub async fn put_on(&self, replicas: &[Server], next: impl Fn(usize) -> Request) -> Sent {
         let began = Instant::now();
         let begins = began + self.warm_up;
         let ends = begins + self.time;
@@ -61,7 +62,8 @@ impl Load {
                     .iter()
                     .cycle()
                     .take(self.connections)
-                    .map(|replica| sender.connection(&replica.address)),
+                    .enumerate()
+                    .map(|(number, replica)| sender.connection(number, &replica.address)),
             )
             .await;
             done.notify_one();
@@ -129,10 +131,10 @@ struct Sender<N> {
     ends: Instant,
 }
 
-impl<N: Fn() -> Request> Sender<N> {
+impl<N: Fn(usize) -> Request> Sender<N> {
     /// Sends one request after the other on one connection; how many were answered, and how long it took each
     /// that came after the warm-up.
-    async fn connection(&self, address: &str) -> (u64, Vec<Duration>) {
+    async fn connection(&self, number: usize, address: &str) -> (u64, Vec<Duration>) {
         let mut stream = connect(address).await;
         let mut times = Vec::new();
         let mut answered = 0;
@@ -149,7 +151,7 @@ impl<N: Fn() -> Request> Sender<N> {
                 break;
             }
             self.left.set(self.left.get() - 1);
-            let request = (self.next)();
+            let request = (self.next)(number);
             // To make it is the sender's matter, where nothing is late for it.
             let since = tick.unwrap_or_else(Instant::now);
             request.send(&mut stream).await;

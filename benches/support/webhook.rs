@@ -1,8 +1,9 @@
 //! Webhooks as GitHub sends them, and their answers.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -133,12 +134,10 @@ impl Push<'_> {
         )
         .into_bytes();
         start.extend_from_slice(&body.start);
-        let small = body.middle.len() <= BODY;
-        if !small {
+        if !body.middle.is_empty() {
             return Request { start, ..body };
         }
         // In one piece, as it would be sent.
-        start.extend_from_slice(&body.middle);
         start.extend_from_slice(&body.end);
         Request::from(start)
     }
@@ -148,23 +147,22 @@ impl Push<'_> {
         let (repo, branch) = (self.repo, self.branch);
         let salt = salt(repo);
         let (before, after) = (commit(salt, number), commit(salt, number + 1));
-        let start = format!(
-            r#"{{"ref":"refs/heads/{branch}","before":"{before}","after":"{after}","created":false,"deleted":false,"forced":false,"base_ref":null,"compare":"https://github.com/{repo}/compare/{}...{}","#,
+        let mut start = format!(
+            r#"{{"ref":"refs/heads/{branch}","before":"{before}","after":"{after}","created":false,"deleted":false,"forced":false,"base_ref":null,"compare":"https://github.com/{repo}/compare/{}...{}","pusher":{{"name":"ada","email":"ada@example.com"}},"sender":{{"login":"ada","id":1,"type":"User"}},"#,
             &before[..12],
             &after[..12],
         );
         let mut last = String::new();
-        entry(
-            &mut last,
-            repo,
-            &after,
-            &[format!("content/posts/{number}.md")],
-        );
+        let modified = [format!("content/posts/{number}.md")];
+        entry(&mut last, repo, &after, &modified);
+        let rest = r#","commits":["#;
         let end = format!(r#"{last}],"head_commit":{last}}}"#);
-        let middle = middle(repo, self.size.saturating_sub(start.len() + end.len()));
+        let taken = start.len() + rest.len() + end.len();
+        start.push_str(&repository(repo, self.size.min(BODY).saturating_sub(taken)));
+        start.push_str(rest);
         Request {
             start: start.into_bytes(),
-            middle,
+            middle: earlier_commits(self.size.saturating_sub(BODY)),
             end: end.into_bytes(),
         }
     }
@@ -228,33 +226,30 @@ fn entry(body: &mut String, repo: &str, id: &str, modified: &[String]) {
     .unwrap();
 }
 
-/// What all pushes of a repository that are of one size have in common: `"pusher"` up to the earlier commits.
-/// It is made once for each.
-fn middle(repo: &str, size: usize) -> Arc<[u8]> {
-    type Kept = Vec<(String, usize, Arc<[u8]>)>;
+/// What GitHub says of a repository, in so many bytes: it is made once, and again where another push needs some more.
+fn repository(repo: &str, size: usize) -> Arc<str> {
     thread_local! {
-        static MIDDLES: RefCell<Kept> = const { RefCell::new(Vec::new()) };
+        static MADE: RefCell<HashMap<String, (usize, Arc<str>)>> = RefCell::default();
     }
-    // A few bytes more or less are no other body: commits' numbers grow.
+    // Commits' numbers grow.
     const NEAR: usize = 16;
-    MIDDLES.with_borrow_mut(|kept| {
-        let found = kept
-            .iter()
-            .find(|(of, bytes, _)| of == repo && bytes.abs_diff(size) < NEAR);
-        if let Some((_, _, middle)) = found {
-            return Arc::clone(middle);
+    MADE.with_borrow_mut(|made| {
+        if let Some((bytes, text)) = made.get(repo)
+            && bytes.abs_diff(size) < NEAR
+        {
+            return Arc::clone(text);
         }
-        let middle: Arc<[u8]> = make_middle(repo, size).into_bytes().into();
-        kept.push((repo.to_owned(), size, Arc::clone(&middle)));
-        middle
+        let text: Arc<str> = make_repository(repo, size).into();
+        made.insert(repo.to_owned(), (size, Arc::clone(&text)));
+        text
     })
 }
 
-fn make_middle(repo: &str, size: usize) -> String {
+fn make_repository(repo: &str, size: usize) -> String {
     let name = repo.rsplit('/').next().unwrap_or_default();
+    let id = salt(repo);
     let mut text = format!(
-        r#""pusher":{{"name":"ada","email":"ada@example.com"}},"sender":{{"login":"ada","id":1,"type":"User"}},"repository":{{"id":{},"name":"{name}","full_name":"{repo}","private":true,"html_url":"https://github.com/{repo}","default_branch":"main","#,
-        salt(repo)
+        r#""repository":{{"id":{id},"name":"{name}","full_name":"{repo}","private":true,"html_url":"https://github.com/{repo}","default_branch":"main","#
     );
     for address in ADDRESSES {
         let key: String = address
@@ -268,34 +263,45 @@ fn make_middle(repo: &str, size: usize) -> String {
         )
         .unwrap();
     }
-    let mut commits = String::new();
-    let mut words = fastrand::Rng::with_seed(u64::from(salt(repo)));
-    while text.len() + commits.len() + 2 * COMMIT < size {
-        let id = commit(salt(repo) ^ 1, commits.len() as u64);
+    text.push_str(r#""description":""#);
+    let mut words = fastrand::Rng::with_seed(u64::from(id));
+    while text.len() + 2 < size {
+        text.push_str(WORDS[words.usize(..WORDS.len())]);
+        text.push(' ');
+    }
+    text.push_str(r#""}"#);
+    text
+}
+
+/// Commits that were pushed before the last, in so many bytes. They are made once; of whose repository they are, nobody asks.
+fn earlier_commits(size: usize) -> Arc<[u8]> {
+    static MADE: Mutex<Option<Arc<[u8]>>> = Mutex::new(None);
+    if size == 0 {
+        return Arc::default();
+    }
+    let mut made = MADE.lock().unwrap();
+    if let Some(commits) = made.as_ref().filter(|commits| commits.len() >= size)
+        && commits.len() < size + COMMIT
+    {
+        return Arc::clone(commits);
+    }
+    let mut words = fastrand::Rng::with_seed(1);
+    let mut commits = String::with_capacity(size + COMMIT);
+    while commits.len() < size {
+        let id = commit(1, commits.len() as u64);
         let mut paths = Vec::new();
         let mut length = 0;
-        while length < COMMIT - 700 {
+        while length < COMMIT - 1_000 {
             let path = path(&mut words);
             length += path.len() + 4;
             paths.push(path);
         }
-        entry(&mut commits, repo, &id, &paths);
+        entry(&mut commits, "acme/website", &id, &paths);
         commits.push(',');
     }
-    let rest = r#""description":""},"commits":["#;
-    let filling = size.saturating_sub(text.len() + commits.len() + rest.len());
-    let mut description = String::with_capacity(filling + 16);
-    while description.len() < filling {
-        description.push_str(WORDS[words.usize(..WORDS.len())]);
-        description.push(' ');
-    }
-    description.truncate(filling);
-    write!(
-        text,
-        r#""description":"{description}"}},"commits":[{commits}"#
-    )
-    .unwrap();
-    text
+    let commits: Arc<[u8]> = commits.into_bytes().into();
+    *made = Some(Arc::clone(&commits));
+    commits
 }
 
 const WORDS: [&str; 24] = [
@@ -334,27 +340,55 @@ fn path(words: &mut fastrand::Rng) -> String {
     )
 }
 
-/// Pushes to several repositories in turn, each from where its repository's last one ended.
-pub struct Chain {
-    repos: Vec<String>,
-    sent: std::cell::Cell<u64>,
+/// Whose turn it is on each connection.
+///
+/// A site belongs to one connection, so that no two of its pushes are on their way at once: GitHub sends them one
+/// after the other, and those that change places are another matter.
+pub struct Turns {
+    sites: usize,
+    /// How many it was so far, by connection.
+    taken: RefCell<Vec<usize>>,
 }
 
-impl Chain {
-    /// Of so many repositories: `acme/site-0` and on.
-    pub fn new(repos: usize) -> Self {
+impl Turns {
+    pub fn new(sites: usize, connections: usize) -> Self {
+        assert!(connections <= sites);
         Self {
-            repos: (0..repos).map(repo_name).collect(),
-            sent: std::cell::Cell::new(0),
+            sites,
+            taken: RefCell::new(vec![0; connections]),
         }
     }
 
-    /// The next one. It is of another repository than `push` says.
-    pub fn next(&self, push: &Push<'_>) -> Request {
-        let sent = self.sent.replace(self.sent.get() + 1);
-        let count = self.repos.len() as u64;
-        let repo = &self.repos[(sent % count) as usize];
-        Push { repo, ..*push }.request(sent / count)
+    /// The next site on a connection, and how many turns it had.
+    pub fn next(&self, connection: usize) -> (usize, usize) {
+        let mut taken = self.taken.borrow_mut();
+        let connections = taken.len();
+        let own = (self.sites - connection).div_ceil(connections);
+        let turn = taken[connection];
+        taken[connection] += 1;
+        (connection + turn % own * connections, turn / own)
+    }
+}
+
+/// Pushes to several repositories, `acme/site-0` and on, each from where its repository's last one ended.
+pub struct Chain {
+    repos: Vec<String>,
+    turns: Turns,
+}
+
+impl Chain {
+    pub fn new(repos: usize, connections: usize) -> Self {
+        Self {
+            repos: (0..repos).map(repo_name).collect(),
+            turns: Turns::new(repos, connections),
+        }
+    }
+
+    /// The next one on a connection. It is of another repository than `push` says.
+    pub fn next(&self, push: &Push<'_>, connection: usize) -> Request {
+        let (site, number) = self.turns.next(connection);
+        let repo = &self.repos[site];
+        Push { repo, ..*push }.request(number as u64)
     }
 }
 
