@@ -49,7 +49,7 @@ async fn main() {
     let mut database = Database::open(&world.database, "www").await;
     println!("{}", server::program().display());
 
-    database.copy_run(runs).await;
+    database.copy_run(runs, 1).await;
     println!(
         "{runs} runs of a month ago: {}\n",
         world.size(&mut database).await
@@ -76,7 +76,7 @@ async fn main() {
     server.stop();
     world.measure("when they are gone", "7d", time).await.stop();
 
-    database.copy_run(runs).await;
+    database.copy_run(runs, 1).await;
     println!("as many again: {}", world.size(&mut database).await);
 }
 

@@ -97,7 +97,7 @@ pub fn scenarios(time: Duration) -> Vec<Scenario> {
 async fn dry_round(receiver: Receiver, folder: &Path, load: Load) -> Figures {
     let server = receiver.start(
         folder,
-        &rules_of_sites(SITES, "dry-run"),
+        &rules_of_sites(SITES, "observe"),
         &Disk::as_it_is(folder),
     );
     rest().await;

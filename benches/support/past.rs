@@ -11,6 +11,17 @@ const TABLES: [(&str, &[&str]); 6] = [
     ("tasks", &["id", "vendor_id"]),
     ("statuses", &["run"]),
 ];
+/// Columns that name a site or its repository.
+const OF_SITE: [&str; 6] = [
+    "site",
+    "repo",
+    "stream",
+    "meaning",
+    "ordering_key",
+    "dedup_key",
+];
+/// Bytes that are kept of a delivery's body.
+const BODY: usize = 400;
 const MONTH_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
 /// Between two copies.
 const APART_MS: i64 = 1_000;
@@ -48,13 +59,19 @@ impl Database {
         database
     }
 
-    /// Copies that run and all that is its own, so many times.
-    pub async fn copy_run(&mut self, copies: u64) {
+    /// Copies that run and all that is its own, so many times, in turn for so many sites: what says `site-0` in the
+    /// first one says `site-1` and on in the others.
+    pub async fn copy_run(&mut self, copies: u64, sites: u64) {
         for (table, own) in TABLES {
             let columns = self.columns(table).await;
             let copied: Vec<String> = columns
                 .iter()
                 .map(|column| match column.as_str() {
+                    column if OF_SITE.contains(&column) => {
+                        format!("replace({column}, 'site-0', 'site-' || (n.i % {sites}))")
+                    }
+                    // Nobody reads what was understood long ago.
+                    "body" => format!("substr(body, 1, {BODY})"),
                     "commit_id" => "substr(commit_id, 1, 28) || n.i".to_owned(),
                     column if own.contains(&column) => format!("'{OLD_ID}' || n.i"),
                     column if column.ends_with("_at") => {
