@@ -14,7 +14,6 @@ use super::options::ServerOptions;
 use super::{load, sites};
 use crate::changes::{ChangeKind, FilePath};
 use crate::config::Site;
-use crate::engine::capabilities;
 use crate::plan::{Plan, plan, read_path};
 use crate::purge::PurgeKind;
 use crate::rules::{BaseUrl, Unmatched, Verdict};
@@ -137,7 +136,7 @@ fn rules_text(site: &Site, path: &FilePath, change: ChangeKind) -> String {
 /// The plan for a push that changes this path alone.
 fn outcome(site: &Site, path: &FilePath, change: ChangeKind) -> Plan {
     let files = BTreeMap::from([(path.clone(), change)]);
-    plan(&site.rules, &capabilities(site), &files)
+    plan(&site.rules, &site.capabilities(), &files)
 }
 
 /// Why nothing becomes of a path, where nothing does.
@@ -257,7 +256,7 @@ fn obstacles(site: &Site, url: &str) -> Vec<String> {
             origins.join(" and ")
         ));
     }
-    for cdn in capabilities(site) {
+    for cdn in site.capabilities() {
         match cdn.url_length {
             Some(limit) if url.len() > limit => found.push(format!(
                 "{} takes URLs of up to {limit} bytes, and this one has {}",

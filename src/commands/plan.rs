@@ -14,10 +14,10 @@ use super::{git, load, open_store, sites};
 use crate::changes::{ChangeKind, FilePath};
 use crate::clock::Clock;
 use crate::config::{Config, Site, WhenUnknown};
-use crate::engine::{budgets, capabilities, quota_day};
+use crate::engine::quota_day;
 use crate::plan::{
-    Allowance, Ceiling, Cover, Objects, Plan, loads_to_json, loads_to_text, plan, plan_everything,
-    read_files,
+    self, Allowance, Ceiling, CoverDecision, Decision, Objects, Plan, decide, loads_to_json,
+    loads_to_text, read_files,
 };
 use crate::purge::PurgeKind;
 use crate::rules::Rules;
@@ -148,34 +148,21 @@ pub async fn run(
         }
     };
     let ceiling = |cdn: &str, kind| ceiling(&config, &used, cdn, kind);
-    let plan = match changed {
-        None => plan_everything(&site.rules, &capabilities(site), "so its run said"),
-        Some(changed) => {
-            let planned = plan(&site.rules, &capabilities(site), &changed);
-            match site.cover {
-                Cover::Exact => planned,
-                Cover::OverQuota | Cover::Cheapest => {
-                    let budgets = budgets(site, |cdn, kind| {
-                        let Ceiling {
-                            per_request,
-                            per_day: _,
-                            left,
-                        } = ceiling(cdn, kind)?;
-                        Some(Allowance {
-                            per_request,
-                            left: Some(left),
-                        })
-                    });
-                    let objects = if planned.may_be_covered(&budgets) {
-                        change.objects(&site.rules, &planned)?
-                    } else {
-                        Objects::Unasked
-                    };
-                    planned.covered(budgets, objects)
-                }
-            }
-        }
+    let changed = match &changed {
+        Some(files) => plan::Change::Files(files),
+        None => plan::Change::Unknown {
+            why: "so its run said",
+        },
     };
+    let allowance = |cdn: &str, kind| {
+        let ceiling = ceiling(cdn, kind)?;
+        Some(Allowance {
+            per_request: ceiling.per_request,
+            left: Some(ceiling.left),
+        })
+    };
+    let objects = |plan: &Plan| change.objects(&site.rules, plan);
+    let plan = preview(site, changed, allowance, objects)?;
     let loads = plan.loads(ceiling);
     let (_, reset) = quota_day(now);
     let mut out = BufWriter::new(stdout().lock());
@@ -206,6 +193,32 @@ pub async fn run(
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The plan that a run of the site would make of a change. `allowance` says what a CDN may still be asked for today,
+/// `objects` what the directories above a plan's purges hold.
+///
+/// # Errors
+///
+/// The objects cannot be counted.
+pub fn preview<E>(
+    site: &Site,
+    change: plan::Change<'_>,
+    allowance: impl Fn(&str, PurgeKind) -> Option<Allowance>,
+    objects: impl FnOnce(&Plan) -> Result<Objects, E>,
+) -> Result<Plan, E> {
+    let cdns = site.capabilities();
+    let draft = match decide(&site.rules, &cdns, site.cover, change) {
+        Decision::Plan(plan) => return Ok(plan),
+        Decision::NeedsAllowances(draft) => draft,
+    };
+    match draft.with_allowances(allowance) {
+        CoverDecision::Plan(plan) => Ok(plan),
+        CoverDecision::NeedsObjects(uncovered) => {
+            let objects = objects(uncovered.plan())?;
+            Ok(uncovered.with_objects(objects))
+        }
+    }
 }
 
 /// The site of a delivery's run, and what the run found changed; none where that is unknown and everything is purged.

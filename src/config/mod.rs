@@ -16,7 +16,7 @@ use crate::cdn::{self, Cdn, CdnKind, Limits};
 use crate::event::{RepoPath, SignalKind};
 use crate::forge::{self, Forge, ForgeKind};
 use crate::http::Outbound;
-use crate::plan::Cover;
+use crate::plan::{Capability, Cover};
 use crate::redact::Redactor;
 use crate::rules::{Case, Glob, Rules};
 use crate::settings::{Environment, File, Problems, Section};
@@ -115,6 +115,21 @@ pub enum PurgeMode {
     /// It is planned what would be purged, and nothing is. There is nothing here that could:
     /// only what each CDN would take, by its name.
     DryRun(BTreeMap<String, Limits>),
+}
+
+impl Site {
+    /// What the CDNs of the site can take.
+    pub fn capabilities(&self) -> Vec<Capability> {
+        let capability = |name: &String| {
+            let limits = self.mode.limits(name)?;
+            Some(Capability {
+                cdn: name.clone(),
+                kinds: limits.kinds.keys().copied().collect(),
+                url_length: limits.url_length,
+            })
+        };
+        self.cdns.iter().filter_map(capability).collect()
+    }
 }
 
 impl PurgeMode {

@@ -5,6 +5,8 @@
 //! [`shadow`] stands what they would hold had the dry runs purged, from which each dry
 //! run finds out what a live one would have purged.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::run::{Base, Origin, Run, RunId};
@@ -90,7 +92,7 @@ impl Baseline {
         planner.filter(|planner| **planner != run.id)
     }
 
-    /// How many commits are held, if they are more than can be told apart.
+    /// How many commits are held, if they are more than can be compared.
     pub fn too_many(&self) -> Option<usize> {
         let count = self.commits().len();
         (count > MAX_HELD_COMMITS).then_some(count)
@@ -123,8 +125,18 @@ impl Baseline {
     /// What was live before is held anew even where it is held already: an older run that is
     /// still under way would release it otherwise.
     pub fn hold(&self, run: &Run) -> Vec<Write> {
+        self.hold_all(run, &[])
+    }
+
+    /// The same for the commits of other runs of the site as well, which say what was live before.
+    pub fn hold_all(&self, run: &Run, others: &[Run]) -> Vec<Write> {
         let site = run.site.as_str();
-        let named = run.before.iter().chain(run.commit.id());
+        let mut seen = BTreeSet::new();
+        let named = others
+            .iter()
+            .chain([run])
+            .flat_map(|run| run.before.iter().chain(run.commit.id()))
+            .filter(|id| seen.insert(*id));
         let named = named.cloned().map(Base::Commit);
         // Held like a commit, so that it is not forgotten before everything was purged once.
         let unknown = self.begins_unknown(run) || self.too_many().is_some();

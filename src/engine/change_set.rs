@@ -148,11 +148,21 @@ impl Comparison<'_> {
         }
     }
 
-    /// What the run's delivery itself says changed, where it proves that it is all.
+    /// What the run's delivery itself lists as changed, where it proves that it is all.
     async fn listed(&self) -> Result<Option<ChangeSet>, StepError> {
         let Some(id) = &self.run.delivery else {
             return Ok(None);
         };
+        let listed = match self.ctx.payloads.get(id) {
+            Some(listed) => Some(ChangeSet::clone(&listed)),
+            None => self.read_listed(id).await?,
+        };
+        let is_complete = |listed: &ChangeSet| matches!(listed, ChangeSet::Complete { .. });
+        Ok(listed.filter(is_complete))
+    }
+
+    /// The same, from the delivery as it is stored.
+    async fn read_listed(&self, id: &str) -> Result<Option<ChangeSet>, StepError> {
         let Some(delivery) = self.ctx.store.delivery(id).await? else {
             return Ok(None);
         };
@@ -162,9 +172,7 @@ impl Comparison<'_> {
         };
         let (content_type, body) = (&delivery.content_type, &delivery.body);
         Ok(match self.forge.understand(&verified, content_type, body) {
-            Ok(Event::Push(push)) if matches!(push.listed, ChangeSet::Complete { .. }) => {
-                Some(push.listed)
-            }
+            Ok(Event::Push(push)) => Some(push.listed),
             Ok(_) | Err(_) => None,
         })
     }

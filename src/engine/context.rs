@@ -9,6 +9,7 @@ use super::delivery_logs::DeliveryLogs;
 use super::diff_cache::DiffCache;
 use super::intake::Intake;
 use super::outcome::StepError;
+use super::payloads::Payloads;
 use super::upstream::Upstreams;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -24,6 +25,7 @@ pub(super) struct StepContext {
     pub upstreams: Upstreams,
     pub intake: Intake,
     pub diffs: DiffCache,
+    pub payloads: Payloads,
     pub delivery_logs: DeliveryLogs,
     removed: Mutex<Removed>,
 }
@@ -40,6 +42,7 @@ impl StepContext {
             clock,
             work_available,
             diffs: DiffCache::default(),
+            payloads: Payloads::default(),
             delivery_logs: DeliveryLogs::default(),
             removed: Mutex::default(),
         }

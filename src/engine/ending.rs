@@ -10,6 +10,7 @@ use super::context::StepContext;
 use super::outcome::Outcome;
 use super::policy::conclusion::shown;
 use super::policy::deadlines::delivery_order_known_after;
+use super::policy::statuses::show;
 use crate::run::{Base, Run, RunState, Step};
 use crate::store::{StoreError, Write};
 
@@ -25,11 +26,11 @@ pub(super) async fn end(
     log(&run, state, &summary);
     run.state = state;
     run.step = Step::Ended;
-    run.summary.clone_from(&summary);
+    run.summary = summary;
     run.waits_for = None;
     run.ended_at = Some(now);
 
-    let mut writes = vec![Write::Status(run.id.clone(), shown(state), summary)];
+    let mut writes = vec![show(&run, shown(state))];
     if run.held_version.is_none() {
         // It ends without a plan: what it should have purged is held for the next run. And no other
         // run may leave its work to it meanwhile.
@@ -40,11 +41,7 @@ pub(super) async fn end(
         superseded.dry_run = run.dry_run;
         superseded.covered_by = Some(run.id.clone());
         superseded.summary = format!("Covered by {}: {}", run.commit.short(), run.summary);
-        writes.push(Write::Status(
-            superseded.id.clone(),
-            shown(state),
-            superseded.summary.clone(),
-        ));
+        writes.push(show(&superseded, shown(state)));
         writes.push(Write::Run(superseded));
     }
     if let (RunState::Succeeded, Some(version)) = (state, run.held_version) {

@@ -1,6 +1,6 @@
 //! Verified deliveries on their way to the disk. Those that wait at the same time are stored together.
 //!
-//! Whoever brings a delivery while nobody stores any starts a task that stores all that wait, and all that come
+//! A delivery that comes while no task stores any starts one, which stores all that wait and all that come
 //! meanwhile. With SQLite that task runs on the runtime of the request that started it, so that a delivery
 //! crosses threads only for the disk.
 
@@ -14,9 +14,9 @@ use tokio::sync::{Notify, oneshot};
 use crate::store::{Accepted, NewDelivery, Store, StoreError};
 
 /// Deliveries that share one transaction at most.
-const GROUP: usize = 256;
+const MAX_DELIVERIES_PER_GROUP: usize = 256;
 /// Bytes of bodies that share one transaction at most, so that small deliveries don't wait for a stack of large ones.
-const GROUP_BYTES: usize = 16 * 1024 * 1024;
+const MAX_BYTES_PER_GROUP: usize = 16 * 1024 * 1024;
 /// Deliveries that may wait for the disk before new ones are turned away with 503.
 const MAX_WAITING: usize = 1_024;
 
@@ -89,7 +89,7 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a delivery wait. True if nobody stores what waits, and the caller has to see to it.
+    /// Has a delivery wait. True if no task stores what waits, and the caller has to start one.
     fn enqueue(&self, waiting: Waiting) -> Result<bool, StoreError> {
         let mut queue = self.queue();
         if queue.waiting.len() >= MAX_WAITING {
@@ -101,11 +101,11 @@ impl Shared {
         Ok(!std::mem::replace(&mut queue.is_stored, true))
     }
 
-    /// The next deliveries that share a transaction; none if nothing waits, and then nobody stores.
+    /// The next deliveries that share a transaction; none if nothing waits, and then no task stores.
     fn next_group(&self) -> Option<(Vec<NewDelivery>, Vec<Answer>)> {
         let mut queue = self.queue();
         let (mut deliveries, mut answers, mut bytes) = (Vec::new(), Vec::new(), 0);
-        while deliveries.len() < GROUP && bytes < GROUP_BYTES {
+        while deliveries.len() < MAX_DELIVERIES_PER_GROUP && bytes < MAX_BYTES_PER_GROUP {
             let Some(next) = queue.waiting.pop_front() else {
                 break;
             };

@@ -17,6 +17,7 @@ mod intake;
 mod leases;
 mod new_run;
 mod outcome;
+mod payloads;
 mod planner;
 mod policy;
 mod receive;
@@ -33,7 +34,6 @@ use tokio::sync::watch;
 pub use policy::match_sites::only_branch;
 pub use policy::quota::quota_day;
 pub use receive::{ReceiveError, Received};
-pub use steps::{budgets, capabilities};
 pub use upstream::UnavailableUpstream;
 
 use crate::clock::Clock;

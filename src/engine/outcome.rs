@@ -23,19 +23,32 @@ impl Outcome {
 
     /// The work is due again at `at`, or earlier if it is enqueued meanwhile.
     pub fn reschedule(writes: Vec<Write>, at: Timestamp) -> Self {
-        let attempts = 0;
         Self {
             writes,
-            disposition: Disposition::Reschedule { at, attempts },
+            disposition: Disposition::Reschedule { at },
         }
     }
 
-    /// The work is due again at `at` and not before; it has failed so often in a row.
-    pub fn retry(writes: Vec<Write>, at: Timestamp, attempts: i64) -> Self {
+    /// The work is due again at `until` and not before; it has failed so often in a row.
+    pub fn postpone(writes: Vec<Write>, until: Timestamp, attempts: i64) -> Self {
         Self {
             writes,
-            disposition: Disposition::Reschedule { at, attempts },
+            disposition: Disposition::Postpone { until, attempts },
         }
+    }
+
+    /// Whether it leaves work that is due at `now`.
+    pub fn continues(&self, now: Timestamp) -> bool {
+        let is_due_again = match self.disposition {
+            Disposition::Continue | Disposition::Complete => false,
+            Disposition::Reschedule { at } => at <= now,
+            Disposition::Postpone { until, .. } => until <= now,
+        };
+        let enqueues = |write: &Write| match write {
+            Write::Enqueue(_, at) => *at <= now,
+            other => matches!(other, Write::EnqueueSubmits(_) | Write::NewRun(_)),
+        };
+        is_due_again || self.writes.iter().any(enqueues)
     }
 
     /// The same, with these writes before its own.

@@ -129,6 +129,10 @@ pub(super) async fn accept(
         received_at,
         runs,
     };
+    // Before the runs can begin.
+    if let Event::Push(push) = event {
+        ctx.payloads.put(&delivery, push.listed.clone());
+    }
     let outcome = ctx.intake.put(new).await?;
     info!(
         delivery = %delivery, forge = forge_name, source = source.as_str(), repo = %request.repo, git_ref = request.git_ref.as_ref().map(tracing::field::display), outcome = ?outcome,

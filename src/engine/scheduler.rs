@@ -23,10 +23,18 @@ use crate::store::{ClaimLimits, Claimed, Disposition, Lease, StoreError, Work, W
 const MAX_RUNNING_STEPS: usize = 64;
 /// Steps that run at once and may wait for one forge: one that hangs leaves permits for the others.
 const MAX_RUNNING_STEPS_PER_KEY: usize = 16;
+/// Work items of one site that one look claims: each step supersedes what it finds waiting behind it, and the fewer run at
+/// once, the fewer make each other's plans outdated.
+const MAX_CLAIMED_PER_SITE: usize = 4;
 /// How long to wait before looking for work of which no notification came, such as another replica's.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// The least time between two looks for work, so that what comes in meanwhile is claimed together. The first
+/// look after a rest is at once.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// The same after a step that leaves work which is due: a run goes on with its next step soon.
+const CONTINUATION_INTERVAL: Duration = Duration::from_millis(4);
 /// The longest pause between two looks for work that is known to be due.
-const MAX_PAUSE: Duration = Duration::from_millis(100);
+const MAX_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How long running steps get to finish when the program stops.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// How long looking for work may go on when the program stops: a claim that got
@@ -36,6 +44,18 @@ const LAST_LOOK_LIMIT: Duration = Duration::from_secs(3);
 const CUT_OFF_LEASE: Duration = Duration::from_secs(10);
 /// How long shortening the leases of such steps may take.
 const CUT_OFF_LIMIT: Duration = Duration::from_secs(2);
+
+/// Steps in the background. Each says whether it left work that is due.
+type RunningSteps = JoinSet<Progress>;
+
+/// What a step leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Work that is due now.
+    Continues,
+    /// Nothing that is due.
+    Rests,
+}
 
 /// Runs steps as their work comes due.
 pub(super) struct Scheduler {
@@ -59,7 +79,7 @@ impl Scheduler {
     /// for [`STOP_LIMIT`] and some seconds at most.
     pub async fn run(self: &Arc<Self>, mut stop: watch::Receiver<bool>) {
         let cut_off = watch::Sender::new(false);
-        let mut running = JoinSet::new();
+        let mut running = RunningSteps::new();
         self.run_until_stop(&mut running, &cut_off, &mut stop).await;
         if finish(&mut running, STOP_LIMIT).await {
             return;
@@ -74,7 +94,7 @@ impl Scheduler {
 
     async fn run_until_stop(
         self: &Arc<Self>,
-        running: &mut JoinSet<()>,
+        running: &mut RunningSteps,
         cut_off: &watch::Sender<bool>,
         stop: &mut watch::Receiver<bool>,
     ) {
@@ -97,7 +117,8 @@ impl Scheduler {
                 wait = self.start_due(running, cut_off) => wait,
                 () = stopped(stop, LAST_LOOK_LIMIT) => return,
             };
-            let took = Duration::try_from(ctx.now().duration_since(began)).unwrap_or_default();
+            let took = since(ctx.now(), began);
+            let mut interval = LOOK_INTERVAL;
             tokio::select! {
                 // In this order, so that a simulated world happens the same each time. What comes
                 // first is rare or never ready for long, and so keeps nothing below it waiting.
@@ -107,7 +128,11 @@ impl Scheduler {
                 Ok(()) = config.changed() => has_begun = false,
                 () = &mut listening => {}
                 () = notified => {}
-                Some(_) = running.join_next() => {}
+                Some(ended) = running.join_next() => {
+                    if let Ok(Progress::Continues) = ended {
+                        interval = CONTINUATION_INTERVAL;
+                    }
+                }
                 () = ctx.clock.sleep(wait) => {}
             }
             if !has_begun {
@@ -117,9 +142,9 @@ impl Scheduler {
                     () = stopped(stop, LAST_LOOK_LIMIT) => return,
                 };
             }
-            // A look takes the longer, the more there is to do, and each step that is over asks
-            // for one: a fifth of the time at most goes into looking.
-            let pause = (took * 4).min(MAX_PAUSE);
+            // A look takes the longer, the more there is to do: a fifth of the time at most goes into looking.
+            let interval = interval.max(took * 5).min(MAX_LOOK_INTERVAL);
+            let pause = interval.saturating_sub(since(ctx.now(), began));
             if !pause.is_zero() {
                 tokio::select! {
                     biased;
@@ -133,7 +158,11 @@ impl Scheduler {
     /// Runs every step that is due, one after the other, until none is; when the next one will be.
     pub async fn drain(&self) -> Result<Option<Timestamp>, StoreError> {
         loop {
-            let (_, Claimed { works, next_due }) = self.claim(MAX_RUNNING_STEPS.into()).await?;
+            let limits = ClaimLimits {
+                per_site: MAX_CLAIMED_PER_SITE,
+                ..ClaimLimits::from(MAX_RUNNING_STEPS)
+            };
+            let (_, Claimed { works, next_due }) = self.claim(limits).await?;
             if works.is_empty() {
                 return Ok(next_due);
             }
@@ -179,12 +208,13 @@ impl Scheduler {
     /// Starts what is due, as far as permits reach; how long to wait before looking again.
     async fn start_due(
         self: &Arc<Self>,
-        running: &mut JoinSet<()>,
+        running: &mut RunningSteps,
         cut_off: &watch::Sender<bool>,
     ) -> Duration {
         while running.try_join_next().is_some() {}
         let claim = ClaimLimits {
             total: MAX_RUNNING_STEPS.saturating_sub(running.len()),
+            per_site: MAX_CLAIMED_PER_SITE,
             per_key: MAX_RUNNING_STEPS_PER_KEY,
             running: self.limits.running(),
         };
@@ -214,7 +244,7 @@ impl Scheduler {
     fn start(
         self: &Arc<Self>,
         work: Work,
-        running: &mut JoinSet<()>,
+        running: &mut RunningSteps,
         mut cut_off: watch::Receiver<bool>,
     ) {
         let scheduler = Arc::clone(self);
@@ -224,8 +254,11 @@ impl Scheduler {
             let lease = work.lease.clone();
             tokio::select! {
                 biased;
-                () = scheduler.perform(work) => {}
-                () = stopped(&mut cut_off, Duration::ZERO) => scheduler.shorten(&lease).await,
+                progress = scheduler.perform(work) => progress,
+                () = stopped(&mut cut_off, Duration::ZERO) => {
+                    scheduler.shorten(&lease).await;
+                    Progress::Rests
+                }
             }
         });
     }
@@ -242,17 +275,22 @@ impl Scheduler {
     }
 
     /// Runs one step under its lease, within its time limit, and commits its outcome.
-    async fn perform(&self, work: Work) {
+    async fn perform(&self, work: Work) -> Progress {
         let span = span(&work);
-        self.perform_in_span(work).instrument(span).await;
-        self.ctx.work_available.notify_one();
+        self.perform_in_span(work).instrument(span).await
     }
 
-    async fn perform_in_span(&self, work: Work) {
+    async fn perform_in_span(&self, work: Work) -> Progress {
         let _running = self.leases.hold(&work.lease);
         let step = async {
             let outcome = steps::run(&self.ctx, &work).await?;
-            self.commit(&work, outcome).await
+            let progress = if outcome.continues(self.ctx.now()) {
+                Progress::Continues
+            } else {
+                Progress::Rests
+            };
+            self.commit(&work, outcome).await?;
+            Ok(progress)
         };
         let result = tokio::select! {
             biased;
@@ -262,10 +300,10 @@ impl Scheduler {
         let attempts = work.attempts;
         let fraction = || self.ctx.clock.fraction();
         let (wait, attempts) = match result {
-            Ok(Ok(())) => return,
+            Ok(Ok(progress)) => return progress,
             Ok(Err(StepError::LeaseLost)) => {
                 warn!("the lease has passed on; another process goes on with the step");
-                return;
+                return Progress::Rests;
             }
             Ok(Err(StepError::NotYet(wait))) => (wait, attempts),
             Ok(Err(StepError::Store(StoreError::Outdated))) => {
@@ -283,6 +321,7 @@ impl Scheduler {
         };
         self.put_back(&work.lease, self.ctx.now() + wait, attempts)
             .await;
+        Progress::Rests
     }
 
     async fn commit(&self, work: &Work, outcome: Outcome) -> Result<(), StepError> {
@@ -300,8 +339,8 @@ impl Scheduler {
         }
     }
 
-    async fn put_back(&self, lease: &Lease, at: Timestamp, attempts: i64) {
-        let disposition = Disposition::Reschedule { at, attempts };
+    async fn put_back(&self, lease: &Lease, until: Timestamp, attempts: i64) {
+        let disposition = Disposition::Postpone { until, attempts };
         let committed = self
             .ctx
             .store
@@ -347,14 +386,20 @@ fn span(work: &Work) -> Span {
             info_span!("follow", account, kind = kind.as_str(), attempts)
         }
         WorkKey::Reconcile { site } => info_span!("reconcile", site, attempts),
+        WorkKey::ConfirmHeads { site } => info_span!("confirm_heads", site, attempts),
         WorkKey::Remove => info_span!("retention", attempts),
     }
 }
 
 /// Waits for running steps; false if some are left after `limit`.
-async fn finish(running: &mut JoinSet<()>, limit: Duration) -> bool {
+async fn finish(running: &mut RunningSteps, limit: Duration) -> bool {
     let all = async { while running.join_next().await.is_some() {} };
     tokio::time::timeout(limit, all).await.is_ok()
+}
+
+/// How long before `now` it was; nothing where the clock was set back since.
+fn since(now: Timestamp, then: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(then)).unwrap_or_default()
 }
 
 /// Returns a while after `stop` turned true, or its sender is gone.

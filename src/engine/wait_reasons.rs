@@ -113,7 +113,7 @@ pub(super) async fn await_answer(
         }
     }
     let at = ctx.now() + rejection.wait;
-    Ok(Outcome::retry(writes, at, work.attempts.max(1)))
+    Ok(Outcome::postpone(writes, at, work.attempts))
 }
 
 /// What runs wait for that still holds.

@@ -4,6 +4,7 @@
 //! paths under the same rules make the same plan.
 
 mod cover;
+mod decide;
 mod input;
 mod objects;
 mod show;
@@ -13,6 +14,7 @@ mod summary;
 mod tests;
 
 pub use cover::{Allowance, Budget, Cover, Covered, Price, cover};
+pub use decide::{Change, CoverDecision, Decision, Draft, Uncovered, decide};
 pub use input::{InputError, read_files, read_path};
 pub use objects::Objects;
 pub use summary::{Ceiling, Load, Wait, loads_to_json, loads_to_text};
@@ -53,7 +55,7 @@ const PATHS_NAMED: usize = 5;
 impl Plan {
     /// Whether [`covered`](Self::covered) could come to another plan, whatever its directories hold.
     /// Where it could not, their objects need not be counted.
-    pub fn may_be_covered(&self, budgets: &BTreeMap<String, Budget>) -> bool {
+    fn may_be_covered(&self, budgets: &BTreeMap<String, Budget>) -> bool {
         let mut by_cdn = self.purges.chunk_by(|one, next| one.cdn == next.cdn);
         by_cdn.any(|purges| {
             let budget = purges.first().and_then(|first| budgets.get(&first.cdn));
@@ -63,7 +65,7 @@ impl Plan {
 
     /// The same plan with each CDN's purges covered as its budget allows, where directories hold `objects` over what
     /// the budgets know. A CDN without a budget keeps its own.
-    pub fn covered(self, mut budgets: BTreeMap<String, Budget>, objects: Objects) -> Self {
+    fn covered(self, mut budgets: BTreeMap<String, Budget>, objects: Objects) -> Self {
         let Self {
             purges,
             problems,
@@ -191,7 +193,7 @@ fn everything<'a>(
 }
 
 /// The plan for `when_unknown: everything`: the site's root directories, deleted on every CDN.
-pub fn plan_everything(rules: &Rules, cdns: &[Capability], why: &str) -> Plan {
+fn plan_everything(rules: &Rules, cdns: &[Capability], why: &str) -> Plan {
     let mut plan = spread(everything(rules, None).collect(), cdns);
     plan.notes.insert(0, format!("purging everything: {why}"));
     plan

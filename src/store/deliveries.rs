@@ -544,9 +544,17 @@ pub(super) async fn begin(
     run: &Run,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    statuses::want(tx, &run.id, StatusState::Pending, &run.summary, now).await?;
     work_queue::enqueue(tx, &WorkKey::Run(run.id.clone()), now).await?;
-    work_queue::enqueue(tx, &WorkKey::Status(run.id.clone()), now).await?;
+    let pending = StatusState::Pending;
+    let is_posted = if run.dry_run {
+        statuses::want_dry(tx, &run.id, pending, &run.summary, now).await?
+    } else {
+        statuses::want(tx, &run.id, pending, &run.summary, now).await?;
+        true
+    };
+    if is_posted {
+        work_queue::enqueue(tx, &WorkKey::Status(run.id.clone()), now).await?;
+    }
     tx.notify().await
 }
 

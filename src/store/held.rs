@@ -1,10 +1,10 @@
 //! Held commits: per site, the commits whose content a cache may still hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::database::{Transaction, params};
+use super::database::{Transaction, params, places};
 use super::{Store, StoreError, parsed, retry_on_conflict, timestamp};
 use crate::run::{Base, RunId};
 
@@ -20,6 +20,9 @@ pub struct HeldCommits {
     /// The run that has the turn to find out what changed, while it does; see [`Store::begin_planning`].
     pub planner: Option<RunId>,
 }
+
+/// Commits that one statement counts as held.
+const COMMITS_PER_INSERT: usize = 64;
 
 /// Whether the run `planner` of a row of `held_versions` is at the step in which it finds out what changed.
 const IS_PLANNING: &str = "EXISTS (
@@ -112,14 +115,23 @@ pub(super) async fn hold(
         params![site, now.as_millisecond()],
     )
     .await?;
-    for commit in commits {
-        tx.execute(
-            "INSERT INTO held (site, commit_id, added_at, version) VALUES ($1, $2, $3, $4)
+    let mut seen = BTreeSet::new();
+    let distinct: Vec<&Base> = commits.iter().filter(|base| seen.insert(*base)).collect();
+    for some in distinct.chunks(COMMITS_PER_INSERT) {
+        let mut values = Vec::new();
+        let mut rows = Vec::with_capacity(some.len());
+        for commit in some {
+            let row = params![site, commit.as_str(), now.as_millisecond(), version];
+            rows.push(format!("({})", places(values.len(), row.len())));
+            values.extend(row);
+        }
+        let sql = format!(
+            "INSERT INTO held (site, commit_id, added_at, version) VALUES {}
              ON CONFLICT (site, commit_id) DO UPDATE SET
                  added_at = excluded.added_at, version = excluded.version, until = NULL",
-            params![site, commit.as_str(), now.as_millisecond(), version],
-        )
-        .await?;
+            rows.join(", ")
+        );
+        tx.execute(&sql, values).await?;
     }
     Ok(())
 }

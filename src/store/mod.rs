@@ -41,7 +41,7 @@ pub use purges::{Migration, Precondition, PurgeCounts, PurgeKey, PurgeUpdate};
 pub use retention::Removed;
 pub use runs::RunFilter;
 pub use stats::{CdnCount, PendingPurges};
-pub use statuses::StoredStatus;
+pub use statuses::{DRY_RUN_STATUS, StoredStatus};
 pub use step_commit::Write;
 pub use tasks::{StoredTask, TaskState};
 pub use work_queue::{ClaimLimits, Claimed, Disposition, Lease, Work, WorkKey};

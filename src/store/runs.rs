@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Deserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 
-use super::database::{Row, Transaction, insert_rows, params};
+use super::database::{Row, Transaction, insert_rows, params, places};
 use super::{Store, StoreError, Value, parsed, timestamp};
 use crate::changes::{ChangeKind, Completeness, FilePath};
 use crate::clock;
@@ -157,6 +157,27 @@ impl Store {
             )
             .await?;
         rows.first().map(run).transpose()
+    }
+
+    /// The runs of a site that came before `id`, have not planned yet and are run by no process, oldest first; at most `limit`.
+    pub async fn older_unplanned(
+        &self,
+        site: &str,
+        id: &RunId,
+        limit: u32,
+    ) -> Result<Vec<Run>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM runs
+             WHERE site = $1 AND id < $2 AND state = 'pending' AND step = 'changes'
+                 AND EXISTS (
+                     SELECT 1 FROM work
+                     WHERE work.kind = 'run' AND work.subject = runs.id AND work.purge_kind = ''
+                         AND work.lease IS NULL)
+             ORDER BY id LIMIT $3"
+        );
+        let values = params![site, &id.0, i64::from(limit)];
+        let rows = self.database.read(&sql, values).await?;
+        rows.iter().map(run).collect()
     }
 
     /// The commits of a site's runs that came after the run `id`, or after `since`, as far as they are known.
@@ -372,6 +393,40 @@ pub(super) async fn update(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
         0 => Err(StoreError::Outdated),
         _ => Ok(()),
     }
+}
+
+/// Ends runs that have not planned yet, and leaves their work to `by`. Those that are none such are left as they are:
+/// the others, live ones and dry ones.
+pub(super) async fn supersede(
+    tx: &mut dyn Transaction,
+    runs: &[RunId],
+    by: &RunId,
+    summary: &str,
+    now: Timestamp,
+) -> Result<(Vec<RunId>, Vec<RunId>), StoreError> {
+    if runs.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let mut values = params![&by.0, summary, now.as_millisecond()];
+    let count = values.len();
+    values.extend(runs.iter().map(|run| Value::from(&run.0)));
+    let sql = format!(
+        "UPDATE runs SET state = 'superseded', step = 'ended', covered_by = $1, summary = $2, ended_at = $3,
+             wait_reason = NULL, revision = revision + 1
+         WHERE state = 'pending' AND step = 'changes' AND id IN ({}) RETURNING id, dry_run",
+        places(count, runs.len())
+    );
+    let (mut live, mut dry) = (Vec::new(), Vec::new());
+    for row in tx.query(&sql, values).await? {
+        let id = RunId(row.text("id")?);
+        match row.int("dry_run")? {
+            0 => live.push(id),
+            _ => dry.push(id),
+        }
+    }
+    live.sort();
+    dry.sort();
+    Ok((live, dry))
 }
 
 /// Notes what a pending run waits for. False if it has ended.

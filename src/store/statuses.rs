@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::database::{Row, Transaction, params};
+use super::database::{Row, Transaction, params, places};
 use super::{Store, StoreError, Value, timestamp};
 use crate::event::CommitId;
 use crate::run::{Run, RunId, StatusState};
@@ -72,7 +72,11 @@ fn status(row: &Row) -> Result<StoredStatus, StoreError> {
 }
 
 /// Inserts the first statuses of new runs.
-pub(super) const INSERT: &str = "INSERT INTO statuses (run, seq, state, description, wanted_at)";
+pub(super) const INSERT: &str =
+    "INSERT INTO statuses (run, seq, state, description, wanted_at, error)";
+
+/// Why a status of a dry run is not posted.
+pub const DRY_RUN_STATUS: &str = "not posted: the site is in dry-run mode";
 
 /// What a new run's commit should show.
 pub(super) fn first(run: &Run, now: Timestamp) -> Vec<Value> {
@@ -81,7 +85,8 @@ pub(super) fn first(run: &Run, now: Timestamp) -> Vec<Value> {
         1,
         StatusState::Pending.as_str(),
         &run.summary,
-        now.as_millisecond()
+        now.as_millisecond(),
+        run.dry_run.then_some(DRY_RUN_STATUS)
     ]
 }
 
@@ -100,6 +105,66 @@ pub(super) async fn want(
     )
     .await?;
     Ok(())
+}
+
+/// Notes what the commits of several runs should show from now on.
+pub(super) async fn want_all(
+    tx: &mut dyn Transaction,
+    runs: &[RunId],
+    state: StatusState,
+    description: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if runs.is_empty() {
+        return Ok(());
+    }
+    let mut values = params![
+        state.as_str(),
+        description,
+        now.as_millisecond(),
+        DRY_RUN_STATUS
+    ];
+    let count = values.len();
+    values.extend(runs.iter().map(|run| Value::from(&run.0)));
+    let sql = format!(
+        "INSERT INTO statuses (run, seq, state, description, wanted_at, error)
+         SELECT id, COALESCE((SELECT MAX(seq) FROM statuses WHERE statuses.run = runs.id), 0) + 1,
+             $1, $2, $3, CASE WHEN dry_run = 1 THEN $4 END
+         FROM runs WHERE id IN ({})",
+        places(count, runs.len())
+    );
+    tx.execute(&sql, values).await?;
+    Ok(())
+}
+
+/// Notes what a dry run's commit would show. It is to be posted only where another status of the run was: true then.
+pub(super) async fn want_dry(
+    tx: &mut dyn Transaction,
+    run: &RunId,
+    state: StatusState,
+    description: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let rows = tx
+        .query(
+            "INSERT INTO statuses (run, seq, state, description, wanted_at, error)
+             SELECT $1, COALESCE(MAX(seq), 0) + 1, $2, $3, $4,
+                 CASE WHEN COUNT(posted_at) = 0 THEN $5 END
+             FROM statuses WHERE run = $1 RETURNING error",
+            params![
+                &run.0,
+                state.as_str(),
+                description,
+                now.as_millisecond(),
+                DRY_RUN_STATUS
+            ],
+        )
+        .await?;
+    let withheld = rows
+        .first()
+        .map(|row| row.maybe_text("error"))
+        .transpose()?;
+    Ok(withheld.flatten().is_none())
 }
 
 /// Notes that the forge took a status, or why it did not.

@@ -49,6 +49,17 @@ pub enum Write {
     Task(StoredTask),
     /// What a commit should show from now on.
     Status(RunId, StatusState, String),
+    /// What a dry run's commit would show: not posted, unless a status of the run was before.
+    DryStatus(RunId, StatusState, String),
+    /// Runs that have not planned yet, and that no process is running, leave their work to another run.
+    Supersede {
+        /// The runs.
+        runs: Vec<RunId>,
+        /// The run that does their work along with its own.
+        by: RunId,
+        /// What their commits show.
+        summary: String,
+    },
     /// The forge took a status (with the time), or did not (with the reason).
     Posted(RunId, i64, Option<Timestamp>, Option<String>),
     /// Nothing is written unless what a site holds is as of this version still.
@@ -114,6 +125,8 @@ fn makes_work(write: &Write, now: Timestamp) -> bool {
     match write {
         Write::Enqueue(_, at) => *at <= now,
         Write::Status(_, _, _)
+        | Write::DryStatus(_, _, _)
+        | Write::Supersede { .. }
         | Write::Waiting { .. }
         | Write::EnqueueSubmits(_)
         | Write::NewRun(_) => true,
@@ -147,8 +160,14 @@ async fn keep_in_order(
             Write::Enqueue(key, _) => {
                 items.insert(key.columns());
             }
-            Write::Status(run, _, _) | Write::Waiting { run, .. } => {
+            Write::Status(run, _, _) | Write::DryStatus(run, _, _) | Write::Waiting { run, .. } => {
                 items.insert(WorkKey::Status(run.clone()).columns());
+            }
+            Write::Supersede { runs, .. } => {
+                for run in runs {
+                    items.insert(WorkKey::Run(run.clone()).columns());
+                    items.insert(WorkKey::Status(run.clone()).columns());
+                }
             }
             // A new run's items are nobody else's yet; a run's lanes are only known once it is written.
             Write::NewRun(_)
@@ -210,6 +229,13 @@ pub(super) async fn apply(
             statuses::want(tx, run, *state, description, now).await?;
             enqueue(tx, &WorkKey::Status(run.clone()), now).await
         }
+        Write::DryStatus(run, state, description) => {
+            if statuses::want_dry(tx, run, *state, description, now).await? {
+                enqueue(tx, &WorkKey::Status(run.clone()), now).await?;
+            }
+            Ok(())
+        }
+        Write::Supersede { runs, by, summary } => supersede(tx, runs, by, summary, now).await,
         Write::Posted(run, seq, posted_at, error) => {
             statuses::posted(tx, run, *seq, *posted_at, error.as_deref()).await
         }
@@ -227,4 +253,18 @@ pub(super) async fn apply(
             deliveries::begin(tx, run, now).await
         }
     }
+}
+
+async fn supersede(
+    tx: &mut dyn Transaction,
+    runs: &[RunId],
+    by: &RunId,
+    summary: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let free = work_queue::remove_free_runs(tx, runs).await?;
+    let (live, dry) = runs::supersede(tx, &free, by, summary, now).await?;
+    let all: Vec<RunId> = live.iter().chain(&dry).cloned().collect();
+    statuses::want_all(tx, &all, StatusState::Pending, summary, now).await?;
+    work_queue::enqueue_statuses(tx, &live, now).await
 }

@@ -38,6 +38,11 @@ pub enum WorkKey {
         /// The site.
         site: String,
     },
+    /// Looking once more at branches or environments that have moved without a delivery.
+    ConfirmHeads {
+        /// The site.
+        site: String,
+    },
     /// Removing what is older than it is kept for.
     Remove,
     /// Asking a CDN how an account's tasks of one kind stand.
@@ -58,6 +63,7 @@ enum WorkKind {
     Submit,
     Follow,
     Reconcile,
+    ConfirmHeads,
     Remove,
 }
 
@@ -89,6 +95,7 @@ impl WorkKey {
             Self::Submit { account, kind } => (WorkKind::Submit, account.as_str(), Some(*kind)),
             Self::Follow { account, kind } => (WorkKind::Follow, account.as_str(), Some(*kind)),
             Self::Reconcile { site } => (WorkKind::Reconcile, site.as_str(), None),
+            Self::ConfirmHeads { site } => (WorkKind::ConfirmHeads, site.as_str(), None),
             Self::Remove => (WorkKind::Remove, "", None),
         };
         KeyColumns {
@@ -112,6 +119,7 @@ impl WorkKey {
                 kind: row.word("purge_kind")?,
             },
             WorkKind::Reconcile => Self::Reconcile { site: subject },
+            WorkKind::ConfirmHeads => Self::ConfirmHeads { site: subject },
             WorkKind::Remove => Self::Remove,
         })
     }
@@ -122,7 +130,7 @@ impl WorkKey {
             // The run knows its site.
             Self::Run(_) | Self::Status(_) => None,
             Self::Submit { account, .. } | Self::Follow { account, .. } => Some(account),
-            Self::Reconcile { site } => Some(site),
+            Self::Reconcile { site } | Self::ConfirmHeads { site } => Some(site),
             Self::Remove => Some(""),
         }
     }
@@ -130,7 +138,7 @@ impl WorkKey {
     /// What the number of running steps is limited by, where it does not depend on a run: an account has few items at most.
     fn concurrency_key(&self) -> Option<&'static str> {
         match self {
-            Self::Reconcile { .. } => Some("reconcile"),
+            Self::Reconcile { .. } | Self::ConfirmHeads { .. } => Some("reconcile"),
             Self::Run(_)
             | Self::Status(_)
             | Self::Submit { .. }
@@ -183,6 +191,8 @@ pub struct Claimed {
 pub struct ClaimLimits {
     /// Items in all.
     pub total: usize,
+    /// Items of one site, those that are running not included: the steps of one site get in each other's way.
+    pub per_site: usize,
     /// Items of one concurrency key, those that are running included.
     pub per_key: usize,
     /// Items that are running, by concurrency key.
@@ -194,6 +204,7 @@ impl From<usize> for ClaimLimits {
     fn from(total: usize) -> Self {
         Self {
             total,
+            per_site: usize::MAX,
             per_key: usize::MAX,
             running: BTreeMap::new(),
         }
@@ -207,11 +218,16 @@ pub enum Disposition {
     Continue,
     /// There is nothing more to do for now.
     Complete,
-    /// It is due again.
+    /// It is due again at a time, or as soon as it is requested.
     Reschedule {
         /// When.
         at: Timestamp,
-        /// How often in a row it has failed; zero after a success.
+    },
+    /// It is due again at a time and not before, whatever is requested meanwhile.
+    Postpone {
+        /// Until when.
+        until: Timestamp,
+        /// How often in a row it has failed; zero if it waits for another reason.
         attempts: i64,
     },
 }
@@ -245,7 +261,14 @@ fn fair_selection(
     let mut running = limits.running.clone();
     let mut selected = Vec::new();
     let mut left_out: Option<i64> = None;
-    for (_, candidate) in in_turns {
+    let mut leave_out = |due_at: i64| {
+        left_out = Some(left_out.map_or(due_at, |due: i64| due.min(due_at)));
+    };
+    for (turn, candidate) in in_turns {
+        if turn > limits.per_site {
+            leave_out(candidate.due_at);
+            continue;
+        }
         if let Some(key) = &candidate.concurrency_key {
             let running = running.entry(key.clone()).or_default();
             if *running >= limits.per_key {
@@ -256,7 +279,7 @@ fn fair_selection(
         if selected.len() < limits.total {
             selected.push(candidate);
         } else {
-            left_out = Some(left_out.map_or(candidate.due_at, |due| due.min(candidate.due_at)));
+            leave_out(candidate.due_at);
         }
     }
     (selected, left_out)
@@ -429,11 +452,11 @@ pub(super) async fn apply_disposition(
 ) -> Result<bool, StoreError> {
     let mut values = Vec::from(lease.key.columns().values());
     values.push(lease.token.as_str().into());
-    let (due_at, attempts) = match disposition {
+    let (due_at, attempts, firm) = match disposition {
         Disposition::Continue => {
             let held = tx
                 .execute(
-                    "UPDATE work SET attempts = 0
+                    "UPDATE work SET attempts = 0, firm = 0
                      WHERE kind = $1 AND subject = $2 AND purge_kind = $3 AND lease = $4",
                     values,
                 )
@@ -454,22 +477,24 @@ pub(super) async fn apply_disposition(
             if removed > 0 {
                 return Ok(true);
             }
-            (now, 0)
+            (now, 0, false)
         }
-        Disposition::Reschedule { at, attempts } => (at, attempts),
+        Disposition::Reschedule { at } => (at, 0, false),
+        Disposition::Postpone { until, attempts } => (until, attempts, true),
     };
     let due_at = due_at.as_millisecond();
     values.extend(params![
         lease.requests,
         attempts,
         due_at,
-        now.as_millisecond().min(due_at)
+        now.as_millisecond().min(due_at),
+        i64::from(firm)
     ]);
-    // Requested in the meantime: due now, unless it has to wait after a failure.
+    // Requested in the meantime: due now, unless the time is firm.
     let held = tx
         .execute(
-            "UPDATE work SET lease = NULL, lease_until = NULL, attempts = $6,
-                 due_at = CASE WHEN requests = $5 OR $6 > 0 THEN $7 ELSE $8 END
+            "UPDATE work SET lease = NULL, lease_until = NULL, attempts = $6, firm = $9,
+                 due_at = CASE WHEN requests = $5 OR $9 = 1 THEN $7 ELSE $8 END
              WHERE kind = $1 AND subject = $2 AND purge_kind = $3 AND lease = $4",
             values,
         )
@@ -478,7 +503,7 @@ pub(super) async fn apply_disposition(
 }
 
 /// Asks for an item to be worked on at `at`, or earlier if it is due earlier
-/// already. One that waits after a failure goes on waiting.
+/// already. One that is postponed stays postponed.
 pub(super) async fn enqueue(
     tx: &mut dyn Transaction,
     key: &WorkKey,
@@ -506,7 +531,7 @@ pub(super) async fn enqueue(
          {row}
          ON CONFLICT (kind, subject, purge_kind) DO UPDATE SET
              concurrency_key = excluded.concurrency_key,
-             due_at = CASE WHEN work.attempts > 0 OR work.due_at < excluded.due_at
+             due_at = CASE WHEN work.firm = 1 OR work.due_at < excluded.due_at
                  THEN work.due_at ELSE excluded.due_at END,
              requests = work.requests + 1"
     );
@@ -514,8 +539,8 @@ pub(super) async fn enqueue(
     Ok(())
 }
 
-/// A row of the queue for each new run's first step, or for its status.
-pub(super) fn new_rows(run: &Run, now: Timestamp) -> [Vec<Value>; 2] {
+/// Rows of the queue for a new run's first step and for its status, which a dry run has not.
+pub(super) fn new_rows(run: &Run, now: Timestamp) -> Vec<Vec<Value>> {
     let row = |key: WorkKey| {
         let mut values = Vec::from(key.columns().values());
         values.extend(params![
@@ -527,10 +552,11 @@ pub(super) fn new_rows(run: &Run, now: Timestamp) -> [Vec<Value>; 2] {
         ]);
         values
     };
-    [
-        row(WorkKey::Run(run.id.clone())),
-        row(WorkKey::Status(run.id.clone())),
-    ]
+    let mut rows = vec![row(WorkKey::Run(run.id.clone()))];
+    if !run.dry_run {
+        rows.push(row(WorkKey::Status(run.id.clone())));
+    }
+    rows
 }
 
 /// Inserts rows of new runs, which nobody else has asked for yet.
@@ -551,6 +577,53 @@ pub(super) async fn step_changed(tx: &mut dyn Transaction, run: &Run) -> Result<
             Ok(())
         }
     }
+}
+
+/// Removes the work items of runs that no process is running: the runs whose items these were.
+pub(super) async fn remove_free_runs(
+    tx: &mut dyn Transaction,
+    runs: &[RunId],
+) -> Result<Vec<RunId>, StoreError> {
+    if runs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "DELETE FROM work WHERE kind = 'run' AND purge_kind = '' AND lease IS NULL
+             AND subject IN ({}) RETURNING subject",
+        places(0, runs.len())
+    );
+    let values = runs.iter().map(|run| Value::from(&run.0)).collect();
+    let rows = tx.query(&sql, values).await?;
+    let mut free = Vec::with_capacity(rows.len());
+    for row in &rows {
+        free.push(RunId(row.text("subject")?));
+    }
+    free.sort();
+    Ok(free)
+}
+
+/// Asks for the statuses of runs to be posted.
+pub(super) async fn enqueue_statuses(
+    tx: &mut dyn Transaction,
+    runs: &[RunId],
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    if runs.is_empty() {
+        return Ok(());
+    }
+    let mut values = params![at.as_millisecond()];
+    values.extend(runs.iter().map(|run| Value::from(&run.0)));
+    let sql = format!(
+        "INSERT INTO work (kind, subject, purge_kind, site, concurrency_key, due_at, attempts, requests)
+         SELECT 'status', id, '', site, 'forge ' || forge, $1, 0, 1 FROM runs WHERE id IN ({})
+         ON CONFLICT (kind, subject, purge_kind) DO UPDATE SET
+             due_at = CASE WHEN work.firm = 1 OR work.due_at < excluded.due_at
+                 THEN work.due_at ELSE excluded.due_at END,
+             requests = work.requests + 1",
+        places(1, runs.len())
+    );
+    tx.execute(&sql, values).await?;
+    Ok(())
 }
 
 /// Asks for a look at every queue in which a run has something planned.
@@ -734,10 +807,25 @@ mod tests {
         ];
         let limits = ClaimLimits {
             total: 9,
+            per_site: usize::MAX,
             per_key: 2,
             running: BTreeMap::from([("forge one".to_owned(), 1)]),
         };
 
         assert_eq!(selected(due, &limits), ["a 1", "c 3", "d 4"]);
+    }
+
+    #[test]
+    fn only_so_many_of_one_site_are_claimed_and_the_rest_is_looked_for_again() {
+        let due = (1..=5).map(|due_at| candidate("busy", None, due_at));
+        let limits = ClaimLimits {
+            per_site: 2,
+            ..ClaimLimits::from(9)
+        };
+
+        let (selected, left_out) = fair_selection(due.collect(), &limits);
+
+        assert_eq!(selected.len(), 2);
+        assert_eq!(left_out, Some(3));
     }
 }

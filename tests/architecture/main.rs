@@ -6,6 +6,7 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod engine;
 mod modules;
 mod source;
 mod words;
@@ -26,7 +27,7 @@ fn rooms() -> Vec<String> {
 }
 
 /// Rooms whose inner circles are known and on their way out. No room may be added to this list.
-const ROOMS_WITH_CIRCLES: &[&str] = &["engine", "store"];
+const ROOMS_WITH_CIRCLES: &[&str] = &["store"];
 
 fn is_known(circle: &BTreeSet<String>) -> bool {
     let mut rooms = ROOMS_WITH_CIRCLES.iter();

@@ -18,7 +18,7 @@ const LIMITS: &[(&str, &[(&str, f64)])] = &[
     (
         "SQLite, dry-run, to its end",
         &[
-            ("statements", 44.0),
+            ("statements", 28.6),
             ("transactions", 5.5),
             ("commits", 5.5),
         ],
@@ -26,7 +26,7 @@ const LIMITS: &[(&str, &[(&str, f64)])] = &[
     (
         "SQLite, 64 at once, accepted",
         &[
-            ("statements", 7.7),
+            ("statements", 0.15),
             ("transactions", 0.05),
             ("commits", 0.05),
         ],
@@ -34,18 +34,14 @@ const LIMITS: &[(&str, &[(&str, f64)])] = &[
     (
         "SQLite, 64 at once, live, to their end",
         &[
-            ("statements", 37.4),
+            ("statements", 25.6),
             ("transactions", 3.6),
             ("commits", 3.6),
         ],
     ),
     (
         "SQLite, 64 at once, dry-run, to their end",
-        &[
-            ("statements", 29.9),
-            ("transactions", 2.3),
-            ("commits", 2.3),
-        ],
+        &[("statements", 6.1), ("transactions", 2.3), ("commits", 2.3)],
     ),
     (
         "PostgreSQL, accepted",
@@ -62,7 +58,7 @@ const LIMITS: &[(&str, &[(&str, f64)])] = &[
     (
         "PostgreSQL, dry-run, to its end",
         &[
-            ("statements", 48.0),
+            ("statements", 30.8),
             ("transactions", 5.5),
             ("commits", 5.5),
         ],
@@ -70,7 +66,7 @@ const LIMITS: &[(&str, &[(&str, f64)])] = &[
     (
         "PostgreSQL, 64 at once, accepted",
         &[
-            ("statements", 7.8),
+            ("statements", 0.2),
             ("transactions", 0.05),
             ("commits", 0.05),
         ],
@@ -78,18 +74,14 @@ const LIMITS: &[(&str, &[(&str, f64)])] = &[
     (
         "PostgreSQL, 64 at once, live, to their end",
         &[
-            ("statements", 42.0),
+            ("statements", 28.1),
             ("transactions", 3.6),
             ("commits", 3.6),
         ],
     ),
     (
         "PostgreSQL, 64 at once, dry-run, to their end",
-        &[
-            ("statements", 33.2),
-            ("transactions", 2.3),
-            ("commits", 2.3),
-        ],
+        &[("statements", 6.3), ("transactions", 2.3), ("commits", 2.3)],
     ),
     (
         "disk, live, accepted and to its end",

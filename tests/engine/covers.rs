@@ -1,9 +1,11 @@
 //! Covers by what each directory really holds, as the forge tells it.
 
+use purgehook::changes::FilePath;
 use purgehook::purge::PurgeKind;
 use purgehook::run::{RunId, RunState};
 use purgehook::sandbox::{Call, Change, Fault, Repository, Service, When};
 
+use crate::previews::{planned, previewed};
 use crate::world::World;
 
 const FORGES: [&str; 4] = ["github", "gitlab", "gitea", "gitee"];
@@ -42,6 +44,13 @@ fn files(in_large: usize, content: &str) -> Vec<Change> {
     let large = (0..in_large).map(|n| format!("large/{n}.html"));
     let paths = small.chain(large);
     paths.map(|path| Change::write(path, content)).collect()
+}
+
+/// All files of the site.
+fn paths() -> Vec<FilePath> {
+    let small = (0..120).map(|n| format!("small/{n}.html"));
+    let large = (0..300).map(|n| format!("large/{n}.html"));
+    small.chain(large).map(FilePath::new).collect()
 }
 
 /// Pushes a change of 120 files in each directory: the run, and the requests it made of the forge.
@@ -83,6 +92,11 @@ async fn a_directory_is_deleted_where_the_tree_says_that_little_else_is_in_it() 
             assert!(notes.contains("is counted, over 420 files"), "{notes}");
             let small = "https://www.example.com/small/".to_owned();
             assert_eq!(purged(&world, &run).await, (120, vec![small]), "{name}");
+            let preview = previewed(&world, &shown, &paths()).await.unwrap();
+            let mut purges = preview.purges;
+            purges.sort();
+            assert_eq!(purges, planned(&world, &run).await, "{name}");
+            assert_eq!(preview.notes, shown.notes, "{name}");
         }
     }
 }

@@ -16,11 +16,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use purgehook::purge::PurgeKind;
-use purgehook::run::RunState;
+use purgehook::run::{RunId, RunState};
 use purgehook::sandbox::{
     CdnAccount, Change, Delivery, Fault, Repository, Service, TargetOutcome, When,
 };
 
+use crate::previews::{planned, previewed};
 use crate::world::{World, number};
 
 const RULES: &str = "
@@ -471,6 +472,20 @@ impl History {
         None
     }
 
+    /// The runs whose purges are not those that a preview of their change shows.
+    async fn previewed_otherwise(&self) -> Vec<RunId> {
+        let mut otherwise = Vec::new();
+        for run in self.world.runs().await {
+            let preview = previewed(&self.world, &run, &[]).await;
+            let mut shown = preview.map_or_else(Vec::new, |plan| plan.purges);
+            shown.sort();
+            if planned(&self.world, &run.id).await != shown {
+                otherwise.push(run.id);
+            }
+        }
+        otherwise
+    }
+
     fn tell(&mut self, what: String) {
         self.told.push(format!("{} {what}", self.world.clock.now()));
     }
@@ -515,6 +530,12 @@ async fn play(histories: u64, switches: bool) {
             println!("seed {seed}: {why}");
             failed.push(seed);
         }
+        let otherwise = history.previewed_otherwise().await;
+        assert_eq!(
+            otherwise,
+            [],
+            "seed {seed}: previews that are not what was run"
+        );
         mistakes.extend(history.mistakes());
         history.world.sandbox.stop().await;
     }

@@ -18,6 +18,7 @@ mod limits;
 mod outages;
 #[path = "../postgres/mod.rs"]
 mod postgres;
+mod previews;
 mod pushes;
 mod quota;
 mod recovery;

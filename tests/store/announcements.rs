@@ -29,8 +29,12 @@ impl TimeSource for Frozen {
         at(1)
     }
 
-    async fn sleep(&self, _: Duration) {
-        std::future::pending().await
+    /// The pause between two looks ends; the wait after which it would look by itself does not.
+    async fn sleep(&self, duration: Duration) {
+        if duration > Duration::from_secs(1) {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(duration).await;
     }
 }
 

@@ -152,6 +152,7 @@ async fn crowded(opened: &Opened) -> WorkKey {
 fn room() -> ClaimLimits {
     ClaimLimits {
         total: 64,
+        per_site: usize::MAX,
         per_key: 16,
         running: [("forge github".to_owned(), 10)].into(),
     }
@@ -190,10 +191,7 @@ async fn only_so_many_steps_wait_for_one_forge(opened: Opened) {
     let work = works
         .iter()
         .find(|work| work.key == WorkKey::Run(run.id.clone()));
-    let again = purgehook::store::Disposition::Reschedule {
-        at: at(100),
-        attempts: 0,
-    };
+    let again = purgehook::store::Disposition::Reschedule { at: at(100) };
     let write = [purgehook::store::Write::Run(run.clone())];
     let lease = &work.unwrap().lease;
     assert!(

@@ -147,10 +147,7 @@ async fn a_lease_that_passed_on_writes_nothing(opened: Opened) {
     for after in [
         Disposition::Continue,
         Disposition::Complete,
-        Disposition::Reschedule {
-            at: at(99),
-            attempts: 0,
-        },
+        Disposition::Reschedule { at: at(99) },
     ] {
         let written = store
             .commit(&stale.lease, &[status("stale")], after, at(62))
@@ -220,10 +217,7 @@ async fn a_wish_made_while_work_is_in_hand_is_not_lost(opened: Opened) {
 
     let again = claim_one(store, 2, "two").await;
     store.ask(&item(1), at(3)).await.unwrap();
-    let later = Disposition::Reschedule {
-        at: at(500),
-        attempts: 0,
-    };
+    let later = Disposition::Reschedule { at: at(500) };
     assert!(store.commit(&again.lease, &[], later, at(4)).await.unwrap());
     let last = claim_one(store, 4, "three").await;
     assert!(
@@ -240,8 +234,8 @@ async fn a_wish_does_not_shorten_a_wait_after_a_failure(opened: Opened) {
     store.ask(&item(1), at(0)).await.unwrap();
     let work = claim_one(store, 0, "one").await;
     store.ask(&item(1), at(1)).await.unwrap();
-    let later = Disposition::Reschedule {
-        at: at(30),
+    let later = Disposition::Postpone {
+        until: at(30),
         attempts: 3,
     };
     assert!(store.commit(&work.lease, &[], later, at(2)).await.unwrap());
@@ -317,10 +311,7 @@ async fn commits_that_wish_for_each_others_work_all_go_through(opened: Opened) {
                         StatusState::Pending,
                         token.clone(),
                     ));
-                    let again = Disposition::Reschedule {
-                        at: at(1),
-                        attempts: 0,
-                    };
+                    let again = Disposition::Reschedule { at: at(1) };
                     assert!(
                         store
                             .commit(&work.lease, &wishes, again, at(1))

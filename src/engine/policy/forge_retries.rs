@@ -31,5 +31,5 @@ pub fn ask_again(
 ) -> Outcome {
     warn!("the forge cannot be asked yet: {why}");
     let wait = backoff_at_least(work.attempts, fraction, asked);
-    Outcome::retry(vec![Write::Run(run)], now + wait, work.attempts + 1)
+    Outcome::postpone(vec![Write::Run(run)], now + wait, work.attempts + 1)
 }

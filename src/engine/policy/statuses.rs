@@ -2,11 +2,17 @@
 
 use jiff::Timestamp;
 
-use crate::run::{Run, RunId};
-use crate::store::StoredStatus;
+use crate::run::{Run, RunId, StatusState};
+use crate::store::{DRY_RUN_STATUS, StoredStatus, Write};
 
-/// Why a status of a dry run is not posted.
-const NOT_POSTED_DRY_RUN: &str = "not posted: the site is in dry-run mode";
+/// The write that has a run's commit show a state, with its summary.
+pub fn show(run: &Run, state: StatusState) -> Write {
+    if run.dry_run {
+        Write::DryStatus(run.id.clone(), state, run.summary.clone())
+    } else {
+        Write::Status(run.id.clone(), state, run.summary.clone())
+    }
+}
 
 /// What becomes of the newest status of a run.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,7 +30,7 @@ pub enum Verdict {
 pub fn withheld(run: &Run, dry_run: bool, was_shown: bool) -> Option<Verdict> {
     // One that was shown while the site was live is brought to an end, and nothing else is shown.
     let is_withheld = dry_run && !(was_shown && run.state.is_final());
-    is_withheld.then(|| Verdict::NotPosted(NOT_POSTED_DRY_RUN.to_owned()))
+    is_withheld.then(|| Verdict::NotPosted(DRY_RUN_STATUS.to_owned()))
 }
 
 /// What becomes of a status that is not withheld, from all statuses of the site on the commit.

@@ -65,14 +65,14 @@ impl Step for Follow<'_> {
         let now = ctx.now();
         if let Some(Delay(asked)) = delay {
             let wait = backoff_at_least(work.attempts, ctx.clock.fraction(), asked);
-            return Ok(Outcome::retry(writes, now + wait, work.attempts + 1));
+            return Ok(Outcome::postpone(writes, now + wait, work.attempts + 1));
         }
         let Some(youngest) = running.into_iter().max() else {
             return Ok(Outcome::complete(writes));
         };
         let wait = follow_interval(youngest, now);
         Ok(if is_firm(wait) {
-            Outcome::retry(writes, now + wait, 1)
+            Outcome::postpone(writes, now + wait, 0)
         } else {
             Outcome::reschedule(writes, now + wait)
         })

@@ -204,7 +204,7 @@ fn hook_address(public_url: Option<&Url>, forge: &str) -> Option<Url> {
     Url::parse(&format!("{base}/hooks/{forge}")).ok()
 }
 
-/// Whether an event is of the repository whose log told of it, where it is one repository's log.
+/// Whether an event is of the repository whose log has it, where it is one repository's log.
 fn is_of(event: &Event, repo: Option<&RepoPath>) -> bool {
     let of = match event {
         Event::Push(push) => Some(&push.repo),

@@ -6,7 +6,6 @@
 pub mod follow;
 mod missed_deliveries;
 mod plan;
-pub use plan::{budgets, capabilities};
 pub mod reconcile;
 mod recover_batch;
 mod report;
@@ -48,6 +47,7 @@ pub async fn run(ctx: &StepContext, work: &Work) -> Result<Outcome, StepError> {
             follow::Follow { account, kind }.run(ctx, work).await
         }
         WorkKey::Reconcile { site } => reconcile::Reconcile { site }.run(ctx, work).await,
+        WorkKey::ConfirmHeads { site } => reconcile::ConfirmHeads { site }.run(ctx, work).await,
         WorkKey::Remove => retention::Retention.run(ctx, work).await,
     }
 }

@@ -9,7 +9,7 @@ use tracing::info;
 
 use super::Step;
 use crate::cdn::Cdn;
-use crate::changes::{ChangeKind, ChangeSet, Completeness, FilePath};
+use crate::changes::{ChangeSet, Completeness};
 use crate::config::{Config, PurgeMode, Site, WhenUnknown};
 use crate::engine::baseline::Baseline;
 use crate::engine::change_set::{self, Search};
@@ -20,11 +20,12 @@ use crate::engine::planner;
 use crate::engine::policy::deadlines::STEP_LIMIT;
 use crate::engine::policy::forge_retries::{ask_again, may_ask_again};
 use crate::engine::policy::prefetch::Covers;
+use crate::engine::policy::statuses::show;
 use crate::engine::policy::summary;
 use crate::engine::upstream::{RequestError, has_not_answered};
 use crate::event::CommitId;
 use crate::forge::ForgeError;
-use crate::plan::{self, Allowance, Budget, Capability, Cover, Objects};
+use crate::plan::{self, Allowance, Change, CoverDecision, Decision, Objects};
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
 use crate::run::{Base, Origin, Run, RunState, StatusState, Step as RunStep};
 use crate::store::{StoreError, Work, WorkKey, Write};
@@ -32,6 +33,8 @@ use crate::store::{StoreError, Work, WorkKey, Write};
 /// How long the forge may take to list a commit's files: what the search for what changed leaves of the step, less
 /// time for the commit of its outcome.
 const LIST_LIMIT: Duration = Duration::from_secs(STEP_LIMIT.as_secs() / 20);
+/// Runs that leave their work to a newer one in one transaction.
+const MAX_SUPERSEDED: u32 = 256;
 /// Notes on a plan that are kept with its run.
 const MAX_NOTES: usize = 50;
 
@@ -71,7 +74,8 @@ impl Step for Plan<'_> {
             && !everything
             && newer.commit.id().is_some()
         {
-            return Ok(supersede(run, &newer, &baseline, ctx.now()));
+            let older = older_unplanned(ctx, &run, &newer).await?;
+            return Ok(supersede(run, &older, &newer, &baseline, ctx.now()));
         }
 
         let bases = baseline.bases(&run);
@@ -94,7 +98,8 @@ impl Step for Plan<'_> {
         let planned = match changes {
             ChangeSet::Complete { proof, files } => {
                 run.proof = Some(Completeness::Proven(proof));
-                let plan = plan_files(ctx, config, site, &run, &commit, &files).await?;
+                let change = Change::Files(&files);
+                let plan = decide(ctx, config, site, &run, &commit, change).await?;
                 Planned {
                     plan,
                     what: summary::files(files.len()),
@@ -106,8 +111,9 @@ impl Step for Plan<'_> {
                 if !everything && site.when_unknown == WhenUnknown::Fail {
                     return fail_unknown(ctx, run, &baseline, held, &why, now).await;
                 }
+                let change = Change::Unknown { why: &why };
                 Planned {
-                    plan: plan::plan_everything(&site.rules, &capabilities(site), &why),
+                    plan: decide(ctx, config, site, &run, &commit, change).await?,
                     what: format!("unknown what changed ({why}), so everything is purged"),
                     changes: Vec::new(),
                 }
@@ -154,8 +160,7 @@ async fn fail_unknown(
             "Waiting until {}: before, caches may have filled anew from what was live at first",
             known.strftime("%Y-%m-%d %H:%M:%S UTC")
         );
-        let pending = StatusState::Pending;
-        let shown = Write::Status(run.id.clone(), pending, run.summary.clone());
+        let shown = show(&run, StatusState::Pending);
         return Ok(Outcome::reschedule(vec![Write::Run(run), shown], known));
     }
     let summary = format!(
@@ -209,8 +214,7 @@ async fn begin(
     run.step = RunStep::Purging;
     run.summary = format!("Purging {}: {what}", summary::purges(&plan.purges));
     run.waits_for = None;
-    let (pending, summary) = (StatusState::Pending, run.summary.clone());
-    writes.push(Write::Status(run.id.clone(), pending, summary));
+    writes.push(show(&run, StatusState::Pending));
     // It may take long: no other run leaves its work to it any more.
     writes.push(Write::AdoptSuperseded(run.id.clone()));
     writes.extend(enqueue_purges(cdns, &run, plan.purges, now));
@@ -244,51 +248,84 @@ async fn end_dry_run(
     Ok(outcome.after(vec![purges]))
 }
 
-/// Leaves a run's work to a newer one of the same site that has not planned yet.
-fn supersede(mut run: Run, newer: &Run, baseline: &Baseline, now: Timestamp) -> Outcome {
-    let mut writes = baseline.hold(&run);
+/// The other runs of a site that may leave their work to `newer` along with a run, since they say what was live before
+/// and which commit they are for.
+async fn older_unplanned(
+    ctx: &StepContext,
+    run: &Run,
+    newer: &Run,
+) -> Result<Vec<Run>, StoreError> {
+    let older = ctx
+        .store
+        .older_unplanned(&run.site, &newer.id, MAX_SUPERSEDED);
+    let mut older = older.await?;
+    older.retain(|other| {
+        other.id != run.id
+            && other.before.is_some()
+            && other.commit.id().is_some()
+            && other.origin != Origin::ManualEverything
+    });
+    Ok(older)
+}
+
+/// Leaves the work of a run, and of others that have not planned yet, to a newer one of the same site.
+fn supersede(
+    mut run: Run,
+    older: &[Run],
+    newer: &Run,
+    baseline: &Baseline,
+    now: Timestamp,
+) -> Outcome {
+    let mut writes = baseline.hold_all(&run, older);
     info!("run {} is superseded by {}", run.id, newer.id);
     run.state = RunState::Superseded;
     run.step = RunStep::Ended;
     run.ended_at = Some(now);
     run.covered_by = Some(newer.id.clone());
     run.summary = format!("Covered by {}, which is under way", newer.commit.short());
-    let (pending, summary) = (StatusState::Pending, run.summary.clone());
-    writes.push(Write::Status(run.id.clone(), pending, summary));
+    writes.push(show(&run, StatusState::Pending));
+    if !older.is_empty() {
+        writes.push(Write::Supersede {
+            runs: older.iter().map(|run| run.id.clone()).collect(),
+            by: newer.id.clone(),
+            summary: run.summary.clone(),
+        });
+    }
     writes.push(Write::Run(run));
     Outcome::complete(writes)
 }
 
-/// The plan for a complete change set.
-async fn plan_files(
+/// Plans a change, asking for what the plan needs to know on the way.
+async fn decide(
     ctx: &StepContext,
     config: &Config,
     site: &Site,
     run: &Run,
     commit: &CommitId,
-    files: &BTreeMap<FilePath, ChangeKind>,
+    change: Change<'_>,
 ) -> Result<plan::Plan, StepError> {
-    let plan = plan::plan(&site.rules, &capabilities(site), files);
-    match site.cover {
-        Cover::Exact => Ok(plan),
-        Cover::OverQuota | Cover::Cheapest => {
-            let budgets = site_budgets(ctx, config, site).await?;
-            let objects = if plan.may_be_covered(&budgets) {
-                objects(ctx, config, site, run, commit, &plan).await?
-            } else {
-                Objects::Unasked
-            };
-            Ok(plan.covered(budgets, objects))
+    let cdns = site.capabilities();
+    let draft = match plan::decide(&site.rules, &cdns, site.cover, change) {
+        Decision::Plan(plan) => return Ok(plan),
+        Decision::NeedsAllowances(draft) => draft,
+    };
+    let allowances = allowances(ctx, config, site).await?;
+    let allowance = |cdn: &str, kind| allowances.get(&(cdn.to_owned(), kind)).copied();
+    match draft.with_allowances(allowance) {
+        CoverDecision::Plan(plan) => Ok(plan),
+        CoverDecision::NeedsObjects(uncovered) => {
+            let objects = objects(ctx, config, site, run, commit, uncovered.plan()).await?;
+            Ok(uncovered.with_objects(objects))
         }
     }
 }
 
 /// What each CDN of a site may still be asked for today.
-async fn site_budgets(
+async fn allowances(
     ctx: &StepContext,
     config: &Config,
     site: &Site,
-) -> Result<BTreeMap<String, Budget>, StoreError> {
+) -> Result<BTreeMap<(String, PurgeKind), Allowance>, StoreError> {
     let mut allowances = BTreeMap::new();
     match &site.mode {
         PurgeMode::Live(cdns) => {
@@ -303,7 +340,7 @@ async fn site_budgets(
                         per_request: left.per_request,
                         left: Some(left.today),
                     };
-                    allowances.insert((name.as_str(), *kind), allowance);
+                    allowances.insert((name.clone(), *kind), allowance);
                 }
             }
         }
@@ -315,14 +352,12 @@ async fn site_budgets(
                         per_request: limit.per_request,
                         left: Some(limit.per_day),
                     };
-                    allowances.insert((name.as_str(), *kind), allowance);
+                    allowances.insert((name.clone(), *kind), allowance);
                 }
             }
         }
     }
-    Ok(budgets(site, |cdn, kind| {
-        allowances.get(&(cdn, kind)).copied()
-    }))
+    Ok(allowances)
 }
 
 /// What the directories above a plan's purges hold at the run's commit. Where the forge does not say it at
@@ -373,41 +408,6 @@ fn kept(notes: &[String]) -> Vec<String> {
         kept.push(format!("and {more} more of this kind"));
     }
     kept
-}
-
-/// What the CDNs of a site can take.
-pub fn capabilities(site: &Site) -> Vec<Capability> {
-    site.cdns
-        .iter()
-        .filter_map(|name| {
-            let limits = site.mode.limits(name)?;
-            Some(Capability {
-                cdn: name.clone(),
-                kinds: limits.kinds.keys().copied().collect(),
-                url_length: limits.url_length,
-            })
-        })
-        .collect()
-}
-
-/// What each CDN of a site may still be asked for. One that cannot purge single URLs has no budget.
-pub fn budgets(
-    site: &Site,
-    allowance: impl Fn(&str, PurgeKind) -> Option<Allowance>,
-) -> BTreeMap<String, Budget> {
-    site.cdns
-        .iter()
-        .filter_map(|name| {
-            let budget = Budget {
-                cover: site.cover,
-                urls: allowance(name, PurgeKind::Url)?,
-                directories: allowance(name, PurgeKind::Directory),
-                roots: site.rules.roots(),
-                objects: BTreeMap::new(),
-            };
-            Some((name.clone(), budget))
-        })
-        .collect()
 }
 
 /// A run's purges, and the work that submits them.

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::Step;
 use super::missed_deliveries;
-use crate::config::{Site, Trigger};
+use crate::config::{Config, Site, Trigger};
 use crate::engine::context::StepContext;
 use crate::engine::new_run::new_run;
 use crate::engine::outcome::{Outcome, StepError};
@@ -61,13 +61,12 @@ struct Found {
 }
 
 impl Step for Reconcile<'_> {
-    async fn run(self, ctx: &StepContext, work: &Work) -> Result<Outcome, StepError> {
+    async fn run(self, ctx: &StepContext, _work: &Work) -> Result<Outcome, StepError> {
         let config = ctx.config();
-        let interval = config.server.reconcile;
-        let site = config.sites.get(self.site);
-        let Some(site) = site.filter(|_| !interval.is_zero()) else {
+        let Some(site) = site(&config, self.site) else {
             return Ok(Outcome::complete(Vec::new()));
         };
+        let interval = config.server.reconcile;
         let Some(forge) = ctx.upstreams.forge(&config, &site.forge) else {
             return Ok(Outcome::reschedule(Vec::new(), ctx.now() + interval));
         };
@@ -81,15 +80,12 @@ impl Step for Reconcile<'_> {
         // First: what it brings makes the heads known.
         missed_deliveries::accept(ctx, &config, site, &forge, is_new).await?;
         let Found { first, missing } = compare(ctx, site, &forge, &held, is_new).await?;
-        if work.attempts == 0 && !missing.is_empty() {
-            let at = ctx.now() + WEBHOOK_DELAY;
-            return Ok(Outcome::retry(Vec::new(), at, 1));
-        }
         let mut writes = Vec::new();
-        for run in missing {
-            let at = run.commit.short();
-            warn!("{} stands at {at} and no run is for it", site.repo);
-            writes.push(Write::NewRun(run));
+        if !missing.is_empty() {
+            // Their webhooks may be on their way.
+            let site = site.name.clone();
+            let at = ctx.now() + WEBHOOK_DELAY;
+            writes.push(Write::Enqueue(WorkKey::ConfirmHeads { site }, at));
         }
         if !first.is_empty() {
             // From now on purgehook knows of every change; what caches hold now is what is live now.
@@ -103,6 +99,39 @@ impl Step for Reconcile<'_> {
         }
         Ok(Outcome::reschedule(writes, ctx.now() + interval))
     }
+}
+
+/// The step that looks once more at heads that no run is for, and starts the runs that are missing still.
+pub struct ConfirmHeads<'a> {
+    pub site: &'a str,
+}
+
+impl Step for ConfirmHeads<'_> {
+    async fn run(self, ctx: &StepContext, _work: &Work) -> Result<Outcome, StepError> {
+        let config = ctx.config();
+        let site = site(&config, self.site);
+        let Some((site, forge)) = site.and_then(|site| {
+            let forge = ctx.upstreams.forge(&config, &site.forge)?;
+            Some((site, forge))
+        }) else {
+            return Ok(Outcome::complete(Vec::new()));
+        };
+        let held = ctx.store.held(&site.name, ctx.now()).await?;
+        let Found { missing, .. } = compare(ctx, site, &forge, &held, false).await?;
+        let mut writes = Vec::with_capacity(missing.len());
+        for run in missing {
+            let at = run.commit.short();
+            warn!("{} stands at {at} and no run is for it", site.repo);
+            writes.push(Write::NewRun(run));
+        }
+        Ok(Outcome::complete(writes))
+    }
+}
+
+/// A site that is compared with its forge.
+fn site<'c>(config: &'c Config, name: &str) -> Option<&'c Site> {
+    let site = config.sites.get(name);
+    site.filter(|_| !config.server.reconcile.is_zero())
 }
 
 /// Compares the heads of a site with its runs.

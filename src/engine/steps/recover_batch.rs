@@ -45,7 +45,7 @@ impl Step for RecoverBatch<'_> {
         if (lost.submitted_at..identified_at).contains(&now)
             && ctx.store.has_unidentified(&lost.account, lost.kind).await?
         {
-            return Ok(Outcome::retry(Vec::new(), identified_at, work.attempts));
+            return Ok(Outcome::postpone(Vec::new(), identified_at, work.attempts));
         }
         let in_flight = InFlight {
             task: None,
@@ -67,7 +67,7 @@ impl Step for RecoverBatch<'_> {
             }
             Ok(None) if is_too_early_for_history(&lost, now) => {
                 let at = lost.submitted_at + HISTORY_LAG;
-                Ok(Outcome::retry(Vec::new(), at, work.attempts))
+                Ok(Outcome::postpone(Vec::new(), at, work.attempts))
             }
             Ok(None) => Ok(submit_again(lost, keys, now)),
             Err(RequestError::Store(error)) => Err(error.into()),
@@ -78,7 +78,7 @@ impl Step for RecoverBatch<'_> {
                 warn!(cdn = %lost.cdn, "cannot ask the history: {error}");
                 let fraction = ctx.clock.fraction();
                 let wait = backoff_at_least(work.attempts, fraction, error.retry_after);
-                Ok(Outcome::retry(Vec::new(), now + wait, work.attempts + 1))
+                Ok(Outcome::postpone(Vec::new(), now + wait, work.attempts + 1))
             }
             // To purge twice costs quota, and not to purge a stale page.
             Err(RequestError::Failed(error)) => {

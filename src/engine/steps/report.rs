@@ -147,7 +147,7 @@ fn failed(
         } if may_try_again => {
             warn!("cannot post a status yet: {message}");
             let wait = backoff_at_least(work.attempts, ctx.clock.fraction(), *retry_after);
-            Outcome::retry(Vec::new(), now + wait, work.attempts + 1)
+            Outcome::postpone(Vec::new(), now + wait, work.attempts + 1)
         }
         // A token that expired or lacks a right may be mended: posted again now and then, and shown meanwhile.
         ForgeError::Refused(why) if may_try_again => {

@@ -6,6 +6,7 @@ use crate::engine::context::StepContext;
 use crate::engine::ending::end;
 use crate::engine::outcome::{Outcome, StepError};
 use crate::engine::policy::forge_retries::{ask_again, may_ask_again};
+use crate::engine::policy::statuses::show;
 use crate::engine::upstream::RequestError;
 use crate::event::{CommitId, CommitRef, GitRef};
 use crate::forge::ForgeError;
@@ -32,8 +33,7 @@ impl Step for Resolve<'_> {
         let error = match resolved {
             Ok(commit) => {
                 run.commit = CommitRef::Id(commit);
-                let pending = StatusState::Pending;
-                let shown = Write::Status(run.id.clone(), pending, run.summary.clone());
+                let shown = show(&run, StatusState::Pending);
                 return Ok(Outcome::reschedule(vec![Write::Run(run), shown], now));
             }
             Err(error) => error.into_forge_error(&run.forge)?,

@@ -24,19 +24,23 @@ impl Step for Settle {
     async fn run(self, ctx: &StepContext, _work: &Work) -> Result<Outcome, StepError> {
         let Self { run } = self;
         let now = ctx.now();
-        let counts = ctx.store.purge_counts(&run.id).await?;
-        let waiting = counts.count(|_, state| state == PurgeState::Waiting);
-        let open = counts.count(|_, state| !state.is_final());
-        if open > 0 && waiting == 0 {
-            return Ok(Outcome::reschedule(Vec::new(), run.deadline));
+        let first = ctx.store.purges(&run.id, 0, PURGES_PER_READ).await?;
+        if first.len() == PURGES_PER_READ as usize {
+            // Many are counted before they are read: a task of some of them may be all that is over.
+            let counts = ctx.store.purge_counts(&run.id).await?;
+            let waiting = counts.count(|_, state| state == PurgeState::Waiting);
+            let open = counts.count(|_, state| !state.is_final());
+            if open > 0 && waiting == 0 {
+                return Ok(Outcome::reschedule(Vec::new(), run.deadline));
+            }
         }
-        let purges = all_purges(ctx, &run.id).await?;
+        let purges = rest_of(ctx, &run.id, first).await?;
         let released = prefetch::release(&run.id, &purges);
         if !released.is_empty() {
             // A prefetch may have failed with its purge: look again right away.
             return Ok(Outcome::reschedule(released, now));
         }
-        if open > 0 {
+        if purges.iter().any(|purge| !purge.state.is_final()) {
             return Ok(Outcome::reschedule(Vec::new(), run.deadline));
         }
         let (state, summary) = conclusion(&run, &purges);
@@ -75,14 +79,23 @@ pub async fn give_up(
 }
 
 async fn all_purges(ctx: &StepContext, run: &RunId) -> Result<Vec<Purge>, StoreError> {
-    let mut purges: Vec<Purge> = Vec::new();
-    loop {
+    let first = ctx.store.purges(run, 0, PURGES_PER_READ).await?;
+    rest_of(ctx, run, first).await
+}
+
+/// All purges of a run, of which the first have been read.
+async fn rest_of(
+    ctx: &StepContext,
+    run: &RunId,
+    first: Vec<Purge>,
+) -> Result<Vec<Purge>, StoreError> {
+    let mut is_full = first.len() == PURGES_PER_READ as usize;
+    let mut purges = first;
+    while is_full {
         let after = purges.last().map_or(0, |purge| purge.id);
         let page = ctx.store.purges(run, after, PURGES_PER_READ).await?;
-        let is_full = page.len() == PURGES_PER_READ as usize;
+        is_full = page.len() == PURGES_PER_READ as usize;
         purges.extend(page);
-        if !is_full {
-            return Ok(purges);
-        }
     }
+    Ok(purges)
 }

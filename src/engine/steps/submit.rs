@@ -247,13 +247,13 @@ async fn refused(
     Ok(match reaction(error, size, has_quota) {
         // It is still being submitted: the next step asks the CDN's history, as often as it takes,
         // however often the batch was not taken before.
-        Reaction::Recover => Outcome::retry(vec![Write::Task(task.clone())], now + wait, 1),
+        Reaction::Recover => Outcome::postpone(vec![Write::Task(task.clone())], now + wait, 0),
         Reaction::Retry { counts } => {
-            Outcome::retry(refused.retried(counts, now), now + wait, attempts)
+            Outcome::postpone(refused.retried(counts, now), now + wait, attempts)
         }
         Reaction::SlowDown => {
             let wait = wait.max(MIN_RATE_LIMIT_WAIT);
-            Outcome::retry(refused.put_back(None, now), now + wait, attempts)
+            Outcome::postpone(refused.put_back(None, now), now + wait, attempts)
         }
         Reaction::AwaitQuota => {
             ctx.upstreams.forget_quota(&task.account);

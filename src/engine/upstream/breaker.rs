@@ -68,7 +68,7 @@ impl<E> RequestError<E> {
 }
 
 impl RequestError<ForgeError> {
-    /// The forge's own error. An open circuit is one as well: trouble that passes, nobody knows when.
+    /// The forge's own error. An open circuit is one as well: trouble that passes at an unknown time.
     pub fn into_forge_error(self, forge: &str) -> Result<ForgeError, StoreError> {
         self.or_later(forge, |_| None)
     }

@@ -354,10 +354,7 @@ impl Server {
             .works;
         let mut written = false;
         for work in claimed {
-            let after = Disposition::Reschedule {
-                at: now,
-                attempts: 0,
-            };
+            let after = Disposition::Reschedule { at: now };
             let writes = if work.key == WorkKey::Run(run.clone()) {
                 written = true;
                 writes

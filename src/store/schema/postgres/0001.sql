@@ -143,7 +143,7 @@ CREATE TABLE statuses (
 
 -- What is to be done next, and when. One row a subject; the row's life is the queue.
 CREATE TABLE work (
-    -- run, status, submit, follow, reconcile, remove
+    -- run, status, submit, follow, reconcile, confirm_heads, remove
     kind            TEXT NOT NULL,
     -- A run's id, an account or a site; empty where there is only one row of the kind.
     subject         TEXT NOT NULL,
@@ -155,6 +155,8 @@ CREATE TABLE work (
     concurrency_key TEXT,
     due_at          BIGINT NOT NULL,
     attempts        BIGINT NOT NULL,
+    -- 1: due_at stands whatever is requested meanwhile.
+    firm            BIGINT NOT NULL DEFAULT 0,
     -- Counts the times it was asked for, so that a request while it is running is not lost.
     requests        BIGINT NOT NULL,
     lease           TEXT,

@@ -1,0 +1,119 @@
+//! The one way from a change set to a plan, for the run and for its preview.
+//!
+//! It is pure: what has to be asked for in between is named by the stage that it has come to.
+
+use std::collections::BTreeMap;
+
+use super::{Allowance, Budget, Capability, Cover, Objects, Plan, plan, plan_everything};
+use crate::changes::{ChangeKind, FilePath};
+use crate::purge::PurgeKind;
+use crate::rules::Rules;
+
+/// What changed.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// These paths, and no others.
+    Files(&'a BTreeMap<FilePath, ChangeKind>),
+    /// It is unknown, and everything is purged.
+    Unknown {
+        /// Why, in words for a note.
+        why: &'a str,
+    },
+}
+
+/// What has to be known for the plan.
+pub enum Decision<'a> {
+    /// Nothing more.
+    Plan(Plan),
+    /// What each CDN may still be asked for today.
+    NeedsAllowances(Draft<'a>),
+}
+
+/// What has to be known for a cover.
+pub enum CoverDecision {
+    /// Nothing more.
+    Plan(Plan),
+    /// How many objects the directories above the plan's purges hold.
+    NeedsObjects(Uncovered),
+}
+
+/// A plan whose purges may be replaced by cheaper ones.
+pub struct Draft<'a> {
+    rules: &'a Rules,
+    cdns: &'a [Capability],
+    cover: Cover,
+    plan: Plan,
+}
+
+/// A plan some of whose purges a directory could replace.
+pub struct Uncovered {
+    plan: Plan,
+    budgets: BTreeMap<String, Budget>,
+}
+
+/// Plans a change.
+pub fn decide<'a>(
+    rules: &'a Rules,
+    cdns: &'a [Capability],
+    cover: Cover,
+    change: Change<'_>,
+) -> Decision<'a> {
+    let files = match change {
+        Change::Files(files) => files,
+        Change::Unknown { why } => return Decision::Plan(plan_everything(rules, cdns, why)),
+    };
+    let plan = plan(rules, cdns, files);
+    match cover {
+        Cover::Exact => Decision::Plan(plan),
+        Cover::OverQuota | Cover::Cheapest => Decision::NeedsAllowances(Draft {
+            rules,
+            cdns,
+            cover,
+            plan,
+        }),
+    }
+}
+
+impl Draft<'_> {
+    /// Goes on with what each CDN may still be asked for today. One that cannot purge single URLs has no budget.
+    pub fn with_allowances(
+        self,
+        allowance: impl Fn(&str, PurgeKind) -> Option<Allowance>,
+    ) -> CoverDecision {
+        let Self {
+            rules,
+            cdns,
+            cover,
+            plan,
+        } = self;
+        let budgets = cdns.iter().filter_map(|capability| {
+            let cdn = &capability.cdn;
+            let budget = Budget {
+                cover,
+                urls: allowance(cdn, PurgeKind::Url)?,
+                directories: allowance(cdn, PurgeKind::Directory),
+                roots: rules.roots(),
+                objects: BTreeMap::new(),
+            };
+            Some((cdn.clone(), budget))
+        });
+        let budgets = budgets.collect();
+        if plan.may_be_covered(&budgets) {
+            CoverDecision::NeedsObjects(Uncovered { plan, budgets })
+        } else {
+            CoverDecision::Plan(plan.covered(budgets, Objects::Unasked))
+        }
+    }
+}
+
+impl Uncovered {
+    /// The plan as far as it has come, whose directories' objects are to be counted.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The plan, covered as cheaply as its directories' objects allow.
+    pub fn with_objects(self, objects: Objects) -> Plan {
+        self.plan.covered(self.budgets, objects)
+    }
+}
