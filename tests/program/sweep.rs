@@ -63,6 +63,7 @@ fn push(website: &Repository, random: &mut fastrand::Rng, count: usize) -> (Deli
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "random moments; steps.rs tries each commit: cargo test --test program sweep -- --ignored"]
 async fn no_kill_at_any_moment_loses_a_delivery_or_a_purge() {
     sweep(World::new().await, 1, KILLS).await;
 }
@@ -70,6 +71,7 @@ async fn no_kill_at_any_moment_loses_a_delivery_or_a_purge() {
 /// What a killed replica had in hand waits for its lease to end; meanwhile the other goes on, and
 /// takes it up then.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "random moments: cargo test --test program sweep -- --ignored"]
 async fn no_kill_of_one_of_two_replicas_loses_a_delivery_or_a_purge() {
     sweep(World::with_replicas(2).await, 2, KILLS_OF_REPLICAS).await;
 }
