@@ -3,11 +3,12 @@
 //! Nothing else asks the system for either, so a test can stop the clock, move
 //! it by a day, and get the same jitter twice.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 
 /// Where the time comes from: the system, or a test.
 #[async_trait]
@@ -61,7 +62,7 @@ impl Clock {
         let ms = u64::try_from(self.now_ms()).unwrap_or(0);
         let random = self.random().u128(..);
         let fresh = ulid::Ulid::from_parts(ms, random);
-        let mut last = self.last_id.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last_id.lock();
         // Ids made within one millisecond still sort in the order they were made.
         let id = match last.increment() {
             Some(next) if fresh <= *last => next,
@@ -82,7 +83,7 @@ impl Clock {
     }
 
     fn random(&self) -> MutexGuard<'_, fastrand::Rng> {
-        self.random.lock().unwrap_or_else(PoisonError::into_inner)
+        self.random.lock()
     }
 }
 

@@ -6,7 +6,9 @@
 //!
 //! - [`clock`]: the time and the randomness, handed in so that tests can drive them.
 //! - [`sanitize`]: text from elsewhere, fit to be shown.
+//! - [`table`]: tables of text for a terminal.
 //! - [`redact`]: text without secrets.
+//! - [`cache`]: a cache with a bound.
 //! - [`http`]: the one client for outgoing requests, with its limits.
 //! - [`settings`]: a YAML file as located values, and the reader that collects every problem in it.
 //! - [`changes`], [`event`], [`run`], [`purge`]: the domain as types.
@@ -24,6 +26,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cache;
 pub mod cdn;
 pub mod changes;
 pub mod cli;
@@ -44,3 +47,4 @@ pub mod sanitize;
 pub mod server;
 pub mod settings;
 pub mod store;
+pub mod table;

@@ -6,11 +6,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use parking_lot::RwLock;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use reqwest::header::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
@@ -51,7 +52,7 @@ struct Secrets {
 impl Redactor {
     /// Knows secrets from now on. One of fewer than eight bytes is too common a word to be sought.
     pub fn hide<'s>(&self, secrets: impl IntoIterator<Item = &'s SecretString>) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write();
         let before = known.secrets.len();
         for secret in secrets {
             let text = secret.expose_secret();
@@ -109,7 +110,7 @@ impl Redactor {
 
     /// Text with every secret taken out of it, as it is and as headers, forms, JSON and logs may write it.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read();
         let text = match &known.anywhere {
             Some(secrets) if secrets.is_match(text) => Cow::Owned(replaced(secrets, text)),
             Some(_) | None => Cow::Borrowed(text),
@@ -123,7 +124,7 @@ impl Redactor {
 
     /// A JSON body or a form with every secret taken out of it: some forges send the webhook's own secret along.
     pub fn redact_body(&self, body: Vec<u8>) -> Vec<u8> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read();
         match &known.in_bodies {
             Some(secrets) if secrets.is_match(&body) => {
                 let mut kept = Vec::with_capacity(body.len());

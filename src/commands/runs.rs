@@ -1,10 +1,10 @@
 //! `purgehook runs`: runs, newest first.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use comfy_table::{Table, presets};
 use serde_json::json;
 use strum::VariantArray;
 
@@ -13,6 +13,7 @@ use super::{load, open_store};
 use crate::run::{Run, RunState};
 use crate::sanitize::visible;
 use crate::store::RunFilter;
+use crate::table::{self, printable};
 
 /// Lists runs from the store, whether a server is running on it or not.
 pub async fn run(
@@ -39,7 +40,9 @@ pub async fn run(
     } else if runs.is_empty() {
         println!("no runs");
     } else {
-        println!("{}", table(&runs));
+        table::write(&mut std::io::stdout().lock(), &HEADER, || {
+            runs.iter().map(cells)
+        })?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -70,25 +73,18 @@ fn as_json(run: &Run) -> serde_json::Value {
     })
 }
 
-fn table(runs: &[Run]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header([
-        "run",
-        "site",
-        "commit",
-        "state",
-        "made",
-        "how it stands",
-    ]);
-    for run in runs {
-        table.add_row([
-            run.id.0.as_str(),
-            &run.site,
-            run.commit.short(),
-            run.state.as_str(),
-            &run.created_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-            &visible(&run.summary),
-        ]);
-    }
-    table
+const HEADER: [&str; 6] = ["run", "site", "commit", "state", "made", "how it stands"];
+
+fn cells(run: &Run) -> [Cow<'_, str>; 6] {
+    [
+        run.id.0.as_str().into(),
+        printable(&run.site),
+        run.commit.short().into(),
+        run.state.as_str().into(),
+        run.created_at
+            .strftime("%Y-%m-%d %H:%M:%S")
+            .to_string()
+            .into(),
+        visible(&run.summary),
+    ]
 }

@@ -6,10 +6,10 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LINK};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use url::{Url, form_urlencoded};
 
 use super::ForgeError;
+use crate::cache::LruCache;
 use crate::clock::Clock;
 use crate::event::RepoPath;
 use crate::http::{self, AnswerError, Outbound, execute, read_answer, why};
@@ -47,7 +48,7 @@ pub(super) struct Api {
     outbound: Outbound,
     rate: RateHeaders,
     shut: Mutex<Shut>,
-    kept: Mutex<HashMap<String, Kept>>,
+    kept: Mutex<LruCache<String, Kept>>,
 }
 
 /// The headers in which a forge says how long to wait.
@@ -96,7 +97,7 @@ impl Api {
             outbound: outbound.clone(),
             rate,
             shut: Mutex::default(),
-            kept: Mutex::default(),
+            kept: Mutex::new(LruCache::new(MAX_KEPT)),
         }
     }
 
@@ -200,13 +201,13 @@ impl Api {
         what: &str,
     ) -> Result<Answer, ForgeError> {
         let key = format!("{account} {key}");
-        let tag = locked(&self.kept).get(&key).map(|kept| kept.tag.clone());
+        let tag = self.kept.lock().get(&key).map(|kept| kept.tag.clone());
         let request = match tag {
             Some(tag) => request.header(IF_NONE_MATCH, tag),
             None => request,
         };
         let mut answer = self.send(account, request, what).await?;
-        let mut kept = locked(&self.kept);
+        let mut kept = self.kept.lock();
         if answer.status == StatusCode::NOT_MODIFIED
             && let Some(known) = kept.get(&key)
         {
@@ -220,15 +221,12 @@ impl Api {
             && let (Some(tag), Some(body)) = (answer.headers.get(ETAG), &answer.body)
             && body.len() <= MAX_KEPT_BYTES
         {
-            if kept.len() >= MAX_KEPT {
-                kept.clear();
-            }
             let answer = Kept {
                 tag: tag.clone(),
                 headers: answer.headers.clone(),
                 body: body.clone(),
             };
-            kept.insert(key, answer);
+            kept.put(key, answer);
         }
         Ok(answer)
     }
@@ -236,7 +234,7 @@ impl Api {
     /// Whether anything may be asked at this moment.
     fn check_open(&self, account: Account<'_>, what: &str) -> Result<(), ForgeError> {
         let now = self.timestamp();
-        let mut shut = locked(&self.shut);
+        let mut shut = self.shut.lock();
         shut.by_account.retain(|_, until| *until > now);
         let until = shut.for_all.max(shut.by_account.get(account).copied());
         match until.filter(|until| *until > now) {
@@ -255,7 +253,7 @@ impl Api {
     }
 
     fn shut_until(&self, account: Account<'_>, until: Timestamp) {
-        let mut shut = locked(&self.shut);
+        let mut shut = self.shut.lock();
         let known = shut.by_account.entry(account.to_owned()).or_insert(until);
         *known = until.max(*known);
     }
@@ -291,7 +289,7 @@ impl Api {
             self.shut_until(&answer.account, until);
         } else {
             // A limit on how requests come, not on how many: GitHub counts those of all together.
-            let mut shut = locked(&self.shut);
+            let mut shut = self.shut.lock();
             shut.for_all = shut.for_all.max(Some(until));
         }
         ForgeError::Later {
@@ -428,11 +426,6 @@ impl Answer {
             },
         }
     }
-}
-
-/// What is kept makes sense after any panic: it only saves requests.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The query of the page that a list goes on with, from its `Link` header. Only

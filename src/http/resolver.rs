@@ -7,11 +7,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
+use parking_lot::{Mutex, MutexGuard};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// How long anyone waits for a name's addresses: less than connecting may take, so that it can be said what took
@@ -52,9 +53,7 @@ impl Resolver {
     }
 
     fn under_way(&self) -> MutexGuard<'_, HashMap<String, UnderWay>> {
-        self.under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.under_way.lock()
     }
 
     async fn addresses(self, name: String) -> Result<Vec<SocketAddr>, Unresolved> {
@@ -129,7 +128,7 @@ mod tests {
             match name {
                 "here" => {}
                 "silent" => {
-                    let _ = told.lock().unwrap().recv();
+                    let _ = told.lock().recv();
                 }
                 _ => {
                     let words = "failed to lookup address information: Temporary failure in name resolution";

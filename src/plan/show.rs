@@ -5,11 +5,10 @@ use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
-use unicode_width::UnicodeWidthStr;
 
 use super::Plan;
 use crate::purge::PlannedPurge;
-use crate::sanitize::is_steering;
+use crate::table::{self, printable};
 
 #[derive(Serialize)]
 struct Document<'p> {
@@ -77,17 +76,7 @@ impl Plan {
         if self.purges.is_empty() {
             return writeln!(out, "nothing to purge");
         }
-        let mut widths = HEADER.map(str::len);
-        for purge in &self.purges {
-            for (width, cell) in widths.iter_mut().zip(cells(purge)) {
-                *width = cell.width().max(*width).min(WIDEST);
-            }
-        }
-        write_row(out, &HEADER.map(Cow::Borrowed), &widths)?;
-        for purge in &self.purges {
-            write_row(out, &cells(purge), &widths)?;
-        }
-        Ok(())
+        table::write(out, &HEADER, || self.purges.iter().map(cells))
     }
 
     /// What could not be planned, and what is worth knowing; a line each.
@@ -103,10 +92,6 @@ impl Plan {
     }
 }
 
-/// The most that a column is wide. What is longer stands out of it: a path may have any length, and lines
-/// are padded to no more than 65,535.
-const WIDEST: usize = 200;
-
 const HEADER: [&str; 5] = ["CDN", "kind", "target", "rule", "path"];
 
 fn cells(purge: &PlannedPurge) -> [Cow<'_, str>; 5] {
@@ -121,29 +106,4 @@ fn cells(purge: &PlannedPurge) -> [Cow<'_, str>; 5] {
         printable(&purge.rule),
         printable(purge.path.as_deref().unwrap_or("-")),
     ]
-}
-
-/// A row, each cell but the last as wide as its column.
-fn write_row(
-    out: &mut impl Write,
-    cells: &[Cow<'_, str>; 5],
-    widths: &[usize; 5],
-) -> io::Result<()> {
-    let [first @ .., last] = cells;
-    for (cell, width) in first.iter().zip(widths) {
-        let padding = width.saturating_sub(cell.width());
-        write!(out, " {cell}{:padding$} ", "")?;
-    }
-    writeln!(out, " {last}")
-}
-
-/// Paths come from outside: none may move a terminal's cursor.
-fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_steering) {
-        return text.into();
-    }
-    let replaced = text.chars();
-    replaced
-        .map(|c| if is_steering(c) { '\u{FFFD}' } else { c })
-        .collect()
 }

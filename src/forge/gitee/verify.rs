@@ -5,11 +5,11 @@
 //! for a body of theirs, each counts for five minutes and for one body only.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
@@ -135,7 +135,7 @@ impl Trust {
     /// Whether a signature is new, or came with this body before: then it is sent again, which is no harm.
     fn vouches(&self, signature: Used, body: &[u8], now: i64) -> bool {
         let digest: [u8; 32] = Sha256::digest(body).into();
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.used.lock();
         *used = used.split_off(&(now.saturating_sub(TOLERANCE), Vec::new()));
         if let Some(first) = used.get(&signature) {
             return *first == digest;

@@ -4,22 +4,24 @@
 //! Facts are from "Generating a JSON Web Token (JWT) for a GitHub App" and the
 //! REST API's "Apps".
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, StatusCode};
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::{GitHub, repo_path, with_versions};
+use crate::cache::LruCache;
 use crate::event::RepoPath;
 use crate::forge::ForgeError;
 use crate::settings::Section;
@@ -41,7 +43,7 @@ pub struct App {
     id: String,
     key: RsaKeyPair,
     /// By repository, in lower case.
-    tokens: Mutex<HashMap<String, Token>>,
+    tokens: Mutex<LruCache<String, Token>>,
 }
 
 struct Token {
@@ -74,7 +76,7 @@ impl App {
         Some(Self {
             id: id?,
             key: key?,
-            tokens: Mutex::default(),
+            tokens: Mutex::new(LruCache::new(MAX_TOKENS)),
         })
     }
 
@@ -86,7 +88,7 @@ impl App {
         Ok(Self {
             id: id.to_owned(),
             key: rsa_key(pem)?,
-            tokens: Mutex::default(),
+            tokens: Mutex::new(LruCache::new(MAX_TOKENS)),
         })
     }
 
@@ -107,10 +109,7 @@ impl App {
         }
         let token = self.new_token(github, repo, now).await?;
         let given = (token.installation.clone(), token.value.clone());
-        if tokens.len() >= MAX_TOKENS {
-            tokens.clear();
-        }
-        tokens.insert(name, token);
+        tokens.put(name, token);
         Ok(given)
     }
 
@@ -193,21 +192,16 @@ fn is_id(text: &str) -> bool {
     !text.is_empty() && text.chars().all(fits)
 }
 
-/// An RSA key from PEM: `RSA PRIVATE KEY` is PKCS#1, `PRIVATE KEY` is PKCS#8.
+/// Reads an RSA key from PEM: `RSA PRIVATE KEY` is PKCS#1, `PRIVATE KEY` is PKCS#8.
 pub(super) fn rsa_key(pem: &SecretString) -> Result<RsaKeyPair, String> {
-    let pem = pem.expose_secret();
-    let between = |label: &str| {
-        let (_, rest) = pem.split_once(&format!("-----BEGIN {label}-----"))?;
-        let (inside, _) = rest.split_once(&format!("-----END {label}-----"))?;
-        let inside: String = inside.split_whitespace().collect();
-        STANDARD.decode(inside).ok()
-    };
-    let key = if let Some(der) = between("RSA PRIVATE KEY") {
-        RsaKeyPair::from_der(&der)
-    } else if let Some(der) = between("PRIVATE KEY") {
-        RsaKeyPair::from_pkcs8(&der)
-    } else {
-        return Err("the App's private key is not an RSA key in PEM".to_owned());
+    let der = PrivateKeyDer::from_pem_slice(pem.expose_secret().as_bytes());
+    let key = match &der {
+        Ok(PrivateKeyDer::Pkcs1(der)) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
+        Ok(PrivateKeyDer::Pkcs8(der)) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
+        // Kinds of keys that are not known here, and text that is no PEM.
+        Ok(_) | Err(_) => {
+            return Err("the App's private key is not an RSA key in PEM".to_owned());
+        }
     };
     key.map_err(|error| format!("the App's private key cannot be used: {error}"))
 }

@@ -3,15 +3,16 @@
 //! Facts are from GitLab's documentation ("Webhooks", "Repositories API",
 //! "Commits API", "Diff limits") and, where that is silent, from its source.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use reqwest::header::HeaderName;
 use reqwest::{Method, RequestBuilder};
 use secrecy::SecretString;
 use url::Url;
 
+use crate::cache::LruCache;
 use crate::changes::{ChangeSet, FilePath};
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders};
@@ -58,7 +59,7 @@ pub struct GitLab {
     token: Option<SecretString>,
     api: Api,
     /// The pipeline that shows a status, so that its later states go to the same one.
-    pipelines: Mutex<HashMap<status::Place, Option<u64>>>,
+    pipelines: Mutex<LruCache<status::Place, Option<u64>>>,
 }
 
 fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Forge>> {
@@ -132,7 +133,7 @@ impl GitLab {
                 },
                 outbound,
             ),
-            pipelines: Mutex::default(),
+            pipelines: Mutex::new(LruCache::new(status::MAX_REMEMBERED)),
         }
     }
 

@@ -4,9 +4,6 @@
 //! text and all: of what is pending GitLab shows two texts, the second one as running.
 //! And a status goes to the pipeline that the push started, where there is one.
 
-use std::collections::HashMap;
-use std::sync::PoisonError;
-
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +16,7 @@ use crate::run::StatusState;
 /// The most characters of a description and of a target URL ("Commits API: Set commit pipeline status").
 const MAX_TEXT: usize = 255;
 /// Statuses whose pipelines are remembered. Forgetting costs one request.
-const MAX_REMEMBERED: usize = 1_000;
+pub(super) const MAX_REMEMBERED: usize = 1_000;
 
 /// What tells one status from another: its repository, commit, ref and context.
 pub(super) type Place = (RepoPath, CommitId, String, String);
@@ -191,21 +188,12 @@ pub(super) fn choose(pipelines: &[Pipeline], state: StatusState) -> Option<u64> 
 
 impl GitLab {
     fn remembered(&self, place: &Place) -> Option<Option<u64>> {
-        let pipelines = self
-            .pipelines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut pipelines = self.pipelines.lock();
         pipelines.get(place).copied()
     }
 
     fn remember(&self, place: Place, pipeline: Option<u64>) {
-        let mut pipelines = self
-            .pipelines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if pipelines.len() >= MAX_REMEMBERED {
-            *pipelines = HashMap::new();
-        }
-        pipelines.insert(place, pipeline);
+        let mut pipelines = self.pipelines.lock();
+        pipelines.put(place, pipeline);
     }
 }

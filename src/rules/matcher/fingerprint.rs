@@ -116,7 +116,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_fingerprint_has_both_ends_wherever_the_text_stands(
+        fn a_fingerprint_has_both_ends_wherever_the_text_stands(
             before in proptest::collection::vec(any::<u8>(), 0..12),
             text in "[a./é]{0,20}",
             after in proptest::collection::vec(any::<u8>(), 0..12),

@@ -185,7 +185,7 @@ async fn of_a_run_that_goes_on_two_texts_are_shown_and_then_how_it_ended() {
         }
         let body = asked.json();
         let word = |field: &str| body[field].as_str().unwrap().to_owned();
-        let mut shown = shown.lock().unwrap();
+        let mut shown = shown.lock();
         let from = shown.last().map(|(state, _)| state.clone());
         let event = match (word("state").as_str(), from.as_deref()) {
             ("pending", Some("pending" | "running")) => "enqueue",
@@ -214,7 +214,7 @@ async fn of_a_run_that_goes_on_two_texts_are_shown_and_then_how_it_ended() {
     let purged = status(StatusState::Success, "Purged");
     assert_eq!(post(&forge, &purged).await.unwrap(), PostOutcome::Posted);
 
-    let shown = taken.lock().unwrap().clone();
+    let shown = taken.lock().clone();
     let shown: Vec<_> = shown
         .iter()
         .map(|(s, t)| (s.as_str(), t.as_str()))
