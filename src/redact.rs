@@ -11,6 +11,7 @@ use std::sync::Arc;
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use parking_lot::RwLock;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use reqwest::header::HeaderMap;
@@ -123,22 +124,55 @@ impl Redactor {
     }
 
     /// A JSON body or a form with every secret taken out of it: some forges send the webhook's own secret along.
-    pub fn redact_body(&self, body: Vec<u8>) -> Vec<u8> {
-        let known = self.known.read();
-        match &known.in_bodies {
-            Some(secrets) if secrets.is_match(&body) => {
-                let mut kept = Vec::with_capacity(body.len());
-                let mut from = 0;
-                for found in secrets.find_iter(&body) {
-                    kept.extend_from_slice(&body[from..found.start()]);
-                    kept.extend_from_slice(REDACTED.as_bytes());
-                    from = found.end();
-                }
-                kept.extend_from_slice(&body[from..]);
-                kept
-            }
-            Some(_) | None => body,
+    pub fn redact_body(&self, body: Bytes) -> Bytes {
+        match self.body_redactor().apply(&body, true).0 {
+            Cow::Borrowed(_) => body,
+            Cow::Owned(redacted) => redacted.into(),
         }
+    }
+
+    /// What does the same to a body that comes in pieces.
+    pub fn body_redactor(&self) -> BodyRedactor {
+        let known = self.known.read();
+        BodyRedactor(known.in_bodies.clone())
+    }
+}
+
+/// Takes the secrets that are known when it is made out of a JSON body or a form.
+pub struct BodyRedactor(Option<AhoCorasick>);
+
+impl BodyRedactor {
+    /// A piece without secrets, up to where one might begin that goes on in the next; and how many of the
+    /// piece's bytes that accounts for. The next piece begins with those that are left. The last one leaves none.
+    pub fn apply<'b>(&self, piece: &'b [u8], is_last: bool) -> (Cow<'b, [u8]>, usize) {
+        let Some(secrets) = &self.0 else {
+            return (Cow::Borrowed(piece), piece.len());
+        };
+        let open = match is_last {
+            true => 0,
+            false => secrets.max_pattern_len().saturating_sub(1),
+        };
+        // Whatever begins before this ends in this piece.
+        let decided = piece.len().saturating_sub(open);
+        let mut redacted = Vec::new();
+        let mut end = 0;
+        for found in secrets.find_iter(piece) {
+            if found.start() >= decided {
+                break;
+            }
+            if redacted.is_empty() {
+                redacted.reserve(piece.len());
+            }
+            redacted.extend_from_slice(&piece[end..found.start()]);
+            redacted.extend_from_slice(REDACTED.as_bytes());
+            end = found.end();
+        }
+        if end == 0 {
+            return (Cow::Borrowed(&piece[..decided]), decided);
+        }
+        let decided = decided.max(end);
+        redacted.extend_from_slice(&piece[end..decided]);
+        (Cow::Owned(redacted), decided)
     }
 }
 
@@ -169,7 +203,7 @@ fn in_bodies(secret: &str) -> Vec<String> {
         let json = serde_json::Value::from(piece).to_string();
         [
             piece.to_owned(),
-            // Without its quotes; one that the secret itself ends with stays.
+            // Without its redactor; one that the secret itself ends with stays.
             json[1..json.len() - 1].to_owned(),
             url::form_urlencoded::byte_serialize(piece.as_bytes()).collect(),
         ]
@@ -283,7 +317,7 @@ mod tests {
 
     use super::*;
 
-    const SECRET: &str = "s3cr3t/with+signs and=\"quotes\"";
+    const SECRET: &str = "s3cr3t/with+signs and=\"redactor\"";
 
     fn knowing(secret: &str) -> Redactor {
         let redactor = Redactor::default();
@@ -352,7 +386,7 @@ mod tests {
     fn a_body_stays_json_when_a_secret_is_taken_out_of_it() {
         let body = serde_json::json!({"password": SECRET, "again": SECRET, "ref": "main"});
 
-        let kept = knowing(SECRET).redact_body(body.to_string().into_bytes());
+        let kept = knowing(SECRET).redact_body(body.to_string().into());
 
         let kept: serde_json::Value = serde_json::from_slice(&kept).unwrap();
         assert_eq!(kept["password"], "[hidden]");
@@ -361,8 +395,39 @@ mod tests {
     }
 
     #[test]
+    fn a_body_that_comes_in_pieces_keeps_no_more_than_one_that_comes_whole() {
+        let secrets = [
+            SECRET.to_owned(),
+            format!("{SECRET}, and more"),
+            "x".repeat(2_000),
+        ];
+        let redactor = Redactor::default();
+        redactor.hide(&secrets.clone().map(SecretString::from));
+        let body = format!("{0}{1} {2}{0}x{2} {1}", secrets[0], secrets[1], secrets[2]);
+        let whole = redactor.redact_body(body.clone().into());
+
+        for size in [1, 7, 30, 500, 3_000] {
+            let (in_pieces, mut redacted) = (redactor.body_redactor(), Vec::new());
+            let mut rest = Vec::new();
+            for piece in body.as_bytes().chunks(size) {
+                rest.extend_from_slice(piece);
+                let (kept, decided) = in_pieces.apply(&rest, false);
+                redacted.extend_from_slice(&kept);
+                rest.drain(..decided);
+            }
+            redacted.extend_from_slice(&in_pieces.apply(&rest, true).0);
+
+            assert_eq!(redacted, whole, "in pieces of {size}");
+        }
+        assert_eq!(
+            whole,
+            "[hidden][hidden] [hidden][hidden][hidden][hidden][hidden][hidden][hidden][hidden][hidden]x [hidden]"
+        );
+    }
+
+    #[test]
     fn a_body_keeps_a_word_that_is_a_weak_secret_too() {
-        let body = br#"{"added": ["documents/a.md"]}"#.to_vec();
+        let body = Bytes::from_static(br#"{"added": ["documents/a.md"]}"#);
 
         assert_eq!(knowing("documents").redact_body(body.clone()), body);
     }

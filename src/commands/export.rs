@@ -49,7 +49,7 @@ impl DeliveryFacts {
             forge_delivery,
             event,
             content_type,
-            bytes: body.len(),
+            bytes: body.size(),
             source: source.as_str(),
             received_at: received_at.to_string(),
         }

@@ -85,6 +85,7 @@ async fn serve(
         store = async {
             let store = open_store(&config).await?;
             store.release_all_leases().await?;
+            store.remove_abandoned_bodies().await?;
             anyhow::Ok(store)
         } => store?,
         _ = stopping.wait_for(|stop| *stop) => return Ok(ExitCode::SUCCESS),

@@ -13,7 +13,8 @@ use crate::changes::ChangeSet;
 use crate::clock::Clock;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::{
-    Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal, StatusPost, Verified,
+    BodyVerifier, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal,
+    StatusPost, Verified,
 };
 use crate::http::Outbound;
 use crate::plan::Cover;
@@ -34,7 +35,7 @@ impl Forge for TestForge {
     fn content_types(&self) -> &'static [&'static str] {
         &[]
     }
-    fn verify(&self, _: &Headers, _: &[u8]) -> Result<Verified, Refusal> {
+    fn verifier(&self, _: &Headers) -> Result<Box<dyn BodyVerifier>, Refusal> {
         Err(Refusal::Unsigned(String::new()))
     }
     fn understand(&self, _: &Verified, _: &str, _: &[u8]) -> Result<Event, Malformed> {

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::event::{CommitId, Event};
 use crate::forge::{ForgeError, Verified};
 use crate::run::{Base, Run};
+use crate::store::StoredDelivery;
 
 /// What the search for a run's change set came to.
 pub(super) enum Search {
@@ -170,8 +171,13 @@ impl Comparison<'_> {
             delivery_id: delivery.forge_delivery,
             event: delivery.event,
         };
-        let (content_type, body) = (&delivery.content_type, &delivery.body);
-        Ok(match self.forge.understand(&verified, content_type, body) {
+        let StoredDelivery {
+            content_type, body, ..
+        } = delivery;
+        let understand = |body: &[u8]| self.forge.understand(&verified, &content_type, body);
+        let (store, large_bodies) = (&self.ctx.store, &self.ctx.large_bodies);
+        let event = large_bodies.read_stored(store, &body, understand).await?;
+        Ok(match event {
             Ok(Event::Push(push)) => Some(push.listed),
             Ok(_) | Err(_) => None,
         })

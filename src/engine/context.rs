@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use super::delivery_logs::DeliveryLogs;
 use super::diff_cache::DiffCache;
 use super::intake::Intake;
+use super::large_body::LargeBodies;
 use super::outcome::StepError;
 use super::payloads::Payloads;
 use super::upstream::Upstreams;
@@ -24,6 +25,7 @@ pub(super) struct StepContext {
     pub work_available: Arc<Notify>,
     pub upstreams: Upstreams,
     pub intake: Intake,
+    pub large_bodies: LargeBodies,
     pub diffs: DiffCache,
     pub payloads: Payloads,
     pub delivery_logs: DeliveryLogs,
@@ -40,6 +42,7 @@ impl StepContext {
             upstreams: Upstreams::new(Arc::clone(&store), clock.clone()),
             store,
             clock,
+            large_bodies: LargeBodies::default(),
             work_available,
             diffs: DiffCache::default(),
             payloads: Payloads::default(),

@@ -22,7 +22,7 @@ const MAX_WAITING: usize = 1_024;
 
 /// How long a delivery may take to be stored: GitHub and GitLab give up on it
 /// after ten seconds, and are to read that it was not taken in.
-const STORE_LIMIT: Duration = Duration::from_secs(8);
+pub(super) const STORE_LIMIT: Duration = Duration::from_secs(8);
 
 /// Deliveries on their way to the disk.
 pub(super) struct Intake(Arc<Shared>);
@@ -113,7 +113,7 @@ impl Shared {
                 // It was answered already that it was not stored in time.
                 continue;
             }
-            bytes += next.delivery.body.len();
+            bytes += next.delivery.body.in_memory();
             deliveries.push(next.delivery);
             answers.push(next.answer);
         }
@@ -129,7 +129,7 @@ impl Shared {
         match store.accept(&deliveries).await {
             Ok(outcomes) => {
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                    // Whoever asked may have hung up; the delivery is stored all the same.
+                    // The sender may have hung up; the delivery is stored all the same.
                     let _ = answer.send(Ok(outcome));
                 }
             }

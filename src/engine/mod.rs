@@ -14,6 +14,7 @@ mod delivery_logs;
 mod diff_cache;
 mod ending;
 mod intake;
+mod large_body;
 mod leases;
 mod new_run;
 mod outcome;
@@ -31,9 +32,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+pub use large_body::LargeBody;
 pub use policy::match_sites::only_branch;
 pub use policy::quota::quota_day;
-pub use receive::{ReceiveError, Received};
+pub use receive::{ReceiveError, Received, RequestBody};
 pub use upstream::UnavailableUpstream;
 
 use crate::clock::Clock;
@@ -99,9 +101,22 @@ impl Engine {
         forge: &str,
         headers: &Headers,
         content_type: &str,
-        body: Vec<u8>,
+        body: impl Into<RequestBody>,
     ) -> Result<Received, ReceiveError> {
-        receive::receive(&self.ctx, forge, headers, content_type, body).await
+        receive::receive(&self.ctx, forge, headers, content_type, body.into()).await
+    }
+
+    /// Begins to take in a body that is too large to be held in memory.
+    ///
+    /// # Errors
+    ///
+    /// There is no such forge, or the disk takes no files.
+    pub fn begin_large_body(
+        &self,
+        forge: &str,
+        headers: &Headers,
+    ) -> Result<LargeBody, ReceiveError> {
+        receive::begin_large_body(&self.ctx, forge, headers)
     }
 
     /// Tries a failed run again.

@@ -1,9 +1,14 @@
 //! From a request to a stored delivery with its runs: verify, understand, decide, store, answer.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use jiff::Timestamp;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::context::StepContext;
+use super::intake::STORE_LIMIT;
+use super::large_body::{LargeBody, LargeBodyError, VerifiedBody};
 use super::new_run::new_run;
 use super::policy::match_sites;
 use crate::clock::Clock;
@@ -11,7 +16,7 @@ use crate::config::{Config, Site};
 use crate::event::{CommitId, CommitRef, Deployed, Event, GitRef, Push, RepoPath};
 use crate::forge::{Headers, Malformed, Refusal, Verified};
 use crate::run::{Origin, Run, RunId};
-use crate::store::{Accepted, NewDelivery, Source, StoreError};
+use crate::store::{Accepted, DeliveryBody, NewDelivery, Source, SpooledBody, StoreError};
 
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,24 +64,63 @@ pub enum ReceiveError {
     Store(#[from] StoreError),
 }
 
+impl From<LargeBodyError> for ReceiveError {
+    fn from(error: LargeBodyError) -> Self {
+        match error {
+            LargeBodyError::Refused(refusal) => Self::Refused(refusal),
+            LargeBodyError::Malformed(malformed) => Self::Malformed(malformed),
+            LargeBodyError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// Begins to take in a body that is too large to be held in memory.
+pub(super) fn begin_large_body(
+    ctx: &StepContext,
+    forge_name: &str,
+    headers: &Headers,
+) -> Result<LargeBody, ReceiveError> {
+    let config = ctx.config();
+    let forge = config
+        .forges
+        .get(forge_name)
+        .ok_or_else(|| ReceiveError::UnknownForge(forge_name.to_owned()))?;
+    let (verifier, redactor) = (forge.verifier(headers), config.redactor.body_redactor());
+    Ok(ctx.large_bodies.begin(&ctx.store, verifier, redactor)?)
+}
+
 /// Receives one webhook request. When this returns `Accepted`, it is on disk.
 pub(super) async fn receive(
     ctx: &StepContext,
     forge_name: &str,
     headers: &Headers,
     content_type: &str,
-    body: Vec<u8>,
+    body: RequestBody,
 ) -> Result<Received, ReceiveError> {
     let config = ctx.config();
     let forge = config
         .forges
         .get(forge_name)
         .ok_or_else(|| ReceiveError::UnknownForge(forge_name.to_owned()))?;
-    let verified = forge.verify(headers, &body)?;
+    let (verified, body) = match body {
+        RequestBody::Whole(body) => (forge.verify(headers, &body)?, IncomingBody::Whole(body)),
+        RequestBody::Large(body) => {
+            let VerifiedBody { verified, body } = body.finish().await?;
+            (verified, IncomingBody::Spooled(body))
+        }
+    };
     if !forge.content_types().contains(&content_type) {
         return Err(ReceiveError::ContentType(content_type.to_owned()));
     }
-    let event = forge.understand(&verified, content_type, &body)?;
+    let event = match &body {
+        IncomingBody::Whole(body) => forge.understand(&verified, content_type, body)?,
+        IncomingBody::Spooled(body) => {
+            let large_bodies = &ctx.large_bodies;
+            large_bodies
+                .understand(forge, &verified, content_type, body)
+                .await?
+        }
+    };
     let incoming = IncomingDelivery {
         verified,
         content_type,
@@ -114,6 +158,11 @@ pub(super) async fn accept(
     }
     let ids: Vec<RunId> = runs.iter().map(|run| run.id.clone()).collect();
     let source = incoming.source;
+    let body = match incoming.body {
+        // Gitee sends its password in the body, too, and no secret is kept.
+        IncomingBody::Whole(body) => DeliveryBody::Whole(config.redactor.redact_body(body)),
+        IncomingBody::Spooled(body) => put_blocks(ctx, &delivery, &body).await?,
+    };
     let new = NewDelivery {
         id: delivery.clone(),
         forge: forge_name.to_owned(),
@@ -122,8 +171,7 @@ pub(super) async fn accept(
         ordering_key: request.ordering_key,
         dedup_key: request.dedup_key,
         content_type: incoming.content_type.to_owned(),
-        // Gitee sends its password in the body, too, and no secret is kept.
-        body: config.redactor.redact_body(incoming.body).into(),
+        body,
         source,
         sent_at: incoming.sent_at,
         received_at,
@@ -133,7 +181,7 @@ pub(super) async fn accept(
     if let Event::Push(push) = event {
         ctx.payloads.put(&delivery, push.listed.clone());
     }
-    let outcome = ctx.intake.put(new).await?;
+    let outcome = put(ctx, new).await?;
     info!(
         delivery = %delivery, forge = forge_name, source = source.as_str(), repo = %request.repo, git_ref = request.git_ref.as_ref().map(tracing::field::display), outcome = ?outcome,
         "a delivery of {} came in", request.repo
@@ -146,6 +194,50 @@ pub(super) async fn accept(
         Accepted::Retried { delivery, runs } => Received::Accepted { delivery, runs },
         Accepted::Duplicate { delivery, runs } => Received::Duplicate { delivery, runs },
     })
+}
+
+/// Stores a delivery, and removes its large body where it is not.
+async fn put(ctx: &StepContext, new: NewDelivery) -> Result<Accepted, StoreError> {
+    let in_blocks = match &new.body {
+        DeliveryBody::InBlocks(_) => Some(new.id.clone()),
+        DeliveryBody::Whole(_) => None,
+    };
+    let outcome = ctx.intake.put(new).await;
+    match (&outcome, in_blocks) {
+        (Ok(Accepted::New), _) | (_, None) => {}
+        (Ok(Accepted::Retried { .. } | Accepted::Duplicate { .. }) | Err(_), Some(delivery)) => {
+            remove_blocks(ctx, &delivery).await;
+        }
+    }
+    outcome
+}
+
+/// Stores a large body, of which a delivery is to be stored next.
+async fn put_blocks(
+    ctx: &StepContext,
+    delivery: &str,
+    body: &Arc<SpooledBody>,
+) -> Result<DeliveryBody, StoreError> {
+    let put = ctx.large_bodies.store(&ctx.store, delivery, body);
+    let put = match tokio::time::timeout(STORE_LIMIT, put).await {
+        Ok(put) => put,
+        Err(_) => Err(StoreError::Unreachable(format!(
+            "a large body was not on disk within {} s",
+            STORE_LIMIT.as_secs()
+        ))),
+    };
+    if let Err(error) = put {
+        remove_blocks(ctx, delivery).await;
+        return Err(error);
+    }
+    Ok(DeliveryBody::InBlocks(body.size()))
+}
+
+/// Removes a large body whose delivery is not stored. Where that fails, a later start does it.
+async fn remove_blocks(ctx: &StepContext, delivery: &str) {
+    if let Err(error) = ctx.store.remove_blocks(delivery).await {
+        warn!("the body of {delivery}, which was not stored, cannot be removed yet: {error}");
+    }
 }
 
 /// What an event asks for and the sites that want it, or the answer where it asks for nothing here.
@@ -200,11 +292,45 @@ async fn follow_ups(
     Ok(runs)
 }
 
+/// The body of a request.
+pub enum RequestBody {
+    /// In memory.
+    Whole(Bytes),
+    /// It was too large for that.
+    Large(LargeBody),
+}
+
+impl From<Vec<u8>> for RequestBody {
+    fn from(body: Vec<u8>) -> Self {
+        Self::Whole(body.into())
+    }
+}
+
+impl From<Bytes> for RequestBody {
+    fn from(body: Bytes) -> Self {
+        Self::Whole(body)
+    }
+}
+
+impl From<LargeBody> for RequestBody {
+    fn from(body: LargeBody) -> Self {
+        Self::Large(body)
+    }
+}
+
+/// The body of a delivery that came from its forge.
+pub(super) enum IncomingBody {
+    /// As it came.
+    Whole(Bytes),
+    /// In a file, without secrets.
+    Spooled(Arc<SpooledBody>),
+}
+
 /// A delivery as it came.
 pub(super) struct IncomingDelivery<'a> {
     pub verified: Verified,
     pub content_type: &'a str,
-    pub body: Vec<u8>,
+    pub body: IncomingBody,
     pub source: Source,
     pub sent_at: Timestamp,
 }

@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use percent_encoding::percent_decode;
 use serde::Deserialize;
 
 use super::{MAX_NAME, Malformed};
@@ -18,22 +17,124 @@ pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The one field `payload` of a form. The bytes stay bytes: what is not UTF-8 must not be mended here.
 pub(super) fn form_field(body: &[u8]) -> Result<Vec<u8>, Malformed> {
-    let mut payloads = body
-        .split(|byte| *byte == b'&')
-        .filter_map(|field| field.strip_prefix(b"payload="));
-    match (payloads.next(), payloads.next()) {
-        (Some(payload), None) => {
-            let spaced: Vec<u8> = payload
-                .iter()
-                .map(|byte| if *byte == b'+' { b' ' } else { *byte })
-                .collect();
-            Ok(percent_decode(&spaced).collect())
-        }
-        (None, _) => Err(Malformed("the form has no field `payload`".to_owned())),
-        (Some(_), Some(_)) => Err(Malformed(
-            "the form has more than one field `payload`".to_owned(),
-        )),
+    let mut form = FormField::default();
+    let mut payload = Vec::with_capacity(body.len());
+    form.update(body, |bytes| payload.extend_from_slice(bytes));
+    form.finish(|bytes| payload.extend_from_slice(bytes))?;
+    Ok(payload)
+}
+
+/// Reads the one field `payload` of a form that comes in pieces, as the URL standard says: `+` is a
+/// space, and a percent sign that no two digits follow stands for itself.
+#[derive(Default)]
+pub(super) struct FormField {
+    state: FormState,
+    /// Fields of that name so far.
+    found: usize,
+}
+
+/// Where in a form its reader is.
+#[derive(Clone, Copy)]
+enum FormState {
+    /// So many bytes of `payload=` have come since the field began.
+    Name(usize),
+    /// In another field.
+    Other,
+    /// In the field's value.
+    Value,
+    /// Behind a percent sign there.
+    Percent,
+    /// Behind a percent sign and a digit.
+    Digit(u8),
+}
+
+impl Default for FormState {
+    fn default() -> Self {
+        Self::Name(0)
     }
+}
+
+impl FormField {
+    const NAME: &[u8] = b"payload=";
+
+    /// Takes the next bytes of the form, and gives those of the field's value.
+    pub fn update(&mut self, mut bytes: &[u8], mut value: impl FnMut(&[u8])) {
+        while let Some((&byte, rest)) = bytes.split_first() {
+            match self.state {
+                FormState::Name(come) if Self::NAME.get(come) == Some(&byte) => {
+                    bytes = rest;
+                    self.state = if come + 1 == Self::NAME.len() {
+                        self.found += 1;
+                        FormState::Value
+                    } else {
+                        FormState::Name(come + 1)
+                    };
+                }
+                FormState::Name(_) | FormState::Other => match memchr::memchr(b'&', bytes) {
+                    Some(end) => {
+                        bytes = &bytes[end + 1..];
+                        self.state = FormState::Name(0);
+                    }
+                    None => {
+                        bytes = &[];
+                        self.state = FormState::Other;
+                    }
+                },
+                FormState::Value => {
+                    let end = memchr::memchr3(b'&', b'%', b'+', bytes).unwrap_or(bytes.len());
+                    value(&bytes[..end]);
+                    bytes = &bytes[end..];
+                    if let Some((&byte, rest)) = bytes.split_first() {
+                        bytes = rest;
+                        match byte {
+                            b'&' => self.state = FormState::Name(0),
+                            b'%' => self.state = FormState::Percent,
+                            _ => value(b" "),
+                        }
+                    }
+                }
+                FormState::Percent if byte.is_ascii_hexdigit() => {
+                    bytes = rest;
+                    self.state = FormState::Digit(byte);
+                }
+                FormState::Percent => {
+                    value(b"%");
+                    self.state = FormState::Value;
+                }
+                FormState::Digit(first) => {
+                    match (hex_digit(first), hex_digit(byte)) {
+                        (Some(high), Some(low)) => {
+                            bytes = rest;
+                            value(&[high << 4 | low]);
+                        }
+                        _ => value(&[b'%', first]),
+                    }
+                    self.state = FormState::Value;
+                }
+            }
+        }
+    }
+
+    /// Ends the form, and gives what is left of the value.
+    pub fn finish(self, mut value: impl FnMut(&[u8])) -> Result<(), Malformed> {
+        match self.state {
+            FormState::Name(_) | FormState::Other | FormState::Value => {}
+            FormState::Percent => value(b"%"),
+            FormState::Digit(first) => value(&[b'%', first]),
+        }
+        match self.found {
+            0 => Err(Malformed("the form has no field `payload`".to_owned())),
+            1 => Ok(()),
+            _ => Err(Malformed(
+                "the form has more than one field `payload`".to_owned(),
+            )),
+        }
+    }
+}
+
+fn hex_digit(digit: u8) -> Option<u8> {
+    let value = char::from(digit).to_digit(16)?;
+    u8::try_from(value).ok()
 }
 
 /// Text that borrows from the body unless it holds escapes. A plain `Cow` inside a list would always be copied.

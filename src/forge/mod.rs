@@ -33,6 +33,9 @@ mod scripted;
 #[cfg(test)]
 mod tests;
 mod trees;
+mod verifier;
+
+pub use verifier::{BodyVerifier, VerifiedByHeaders};
 
 /// A kind of forge, as `kind:` names it.
 pub struct ForgeKind {
@@ -96,7 +99,7 @@ impl Headers {
 /// The most characters of a delivery's id or an event's name. Forges send GUIDs and a word or two.
 pub const MAX_NAME: usize = 255;
 
-/// What came from the forge itself: a request that passed [`Forge::verify`], or a
+/// What came from the forge itself: a request that passed its [`Forge::verifier`], or a
 /// delivery that the forge's API gave on an authenticated connection.
 #[derive(Clone, Debug)]
 pub struct Verified {
@@ -225,9 +228,24 @@ pub trait Forge: Send + Sync {
     /// and without parameters. A request with any other is answered 415.
     fn content_types(&self) -> &'static [&'static str];
 
-    /// Checks that the request comes from the forge, from its headers and the
+    /// What checks that a request comes from the forge, from its headers and the
     /// raw bytes of its body, before anything in the body is looked at.
-    fn verify(&self, headers: &Headers, body: &[u8]) -> Result<Verified, Refusal>;
+    ///
+    /// # Errors
+    ///
+    /// The headers alone say that it does not.
+    fn verifier(&self, headers: &Headers) -> Result<Box<dyn BodyVerifier>, Refusal>;
+
+    /// Checks a request whose body is there in one piece.
+    ///
+    /// # Errors
+    ///
+    /// It does not come from the forge.
+    fn verify(&self, headers: &Headers, body: &[u8]) -> Result<Verified, Refusal> {
+        let mut verifier = self.verifier(headers)?;
+        verifier.update(body);
+        verifier.finish()
+    }
 
     /// What an authentic request says. `content_type` is the header's value
     /// without parameters, in lower case: one of [`Forge::content_types`].

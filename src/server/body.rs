@@ -1,4 +1,5 @@
-//! Reading a webhook's body: never more of it than allowed, never for longer than allowed.
+//! Reading a webhook's body: never more of it than allowed, never for longer than allowed. A small one stays in
+//! memory, a large one goes to the disk while it arrives.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -13,14 +14,17 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Limits;
-use super::memory_budget::{MemoryBudget, Reservation};
+use super::body_budget::{BodyBudget, Reservation};
+use crate::engine::{LargeBody, ReceiveError, RequestBody};
 
-/// Bytes set aside before any arrived, whatever Content-Length promises.
+/// Bytes of a body that counts as small.
+const MAX_SMALL_BYTES: usize = 1024 * 1024;
+/// Bytes set aside before they arrived, whatever Content-Length promises.
 const FIRST_CAPACITY: usize = 64 * 1024;
 
-/// A whole body, and its share of the memory that all bodies may take.
+/// A whole body, and what it has reserved.
 pub(super) struct Body {
-    pub(super) bytes: Vec<u8>,
+    pub(super) body: RequestBody,
     pub(super) reservation: Reservation,
 }
 
@@ -31,45 +35,128 @@ pub(super) enum BodyError {
     TooLarge,
     /// It did not arrive in time.
     TooSlow,
-    /// So many bodies are held that there was no room for this one in time.
-    NoMemory,
+    /// So many bodies are held that there was no space for this one in time.
+    NoSpace,
     /// The connection broke, or the chunks made no sense.
     BrokenOff,
+    /// The engine could not take it.
+    Refused(ReceiveError),
 }
 
-/// Reads a body whose request announced `announced` bytes, if it did.
+/// Reads a body whose request announced `announced` bytes, if it did. `begin` begins a large one.
 pub(super) async fn read(
     payload: &mut Payload,
     announced: Option<u64>,
     limits: &Limits,
-    memory: &MemoryBudget,
+    budget: &BodyBudget,
+    begin: impl Fn() -> Result<LargeBody, ReceiveError>,
 ) -> Result<Body, BodyError> {
     let announced = match announced.map(usize::try_from) {
         Some(Ok(bytes)) if bytes <= limits.body => Some(bytes),
         Some(Ok(_) | Err(_)) => return Err(BodyError::TooLarge),
         None => None,
     };
-    let patience = Instant::now() + limits.memory_wait;
+    let patience = Instant::now() + limits.disk_wait;
     let reading = async {
-        let mut body = Body {
-            bytes: Vec::with_capacity(announced.unwrap_or(0).min(FIRST_CAPACITY)),
-            reservation: memory.reserve(announced),
-        };
-        while let Some(chunk) = payload.next().await {
+        let mut small = SmallBody::new(announced, budget);
+        let mut left = limits.body;
+        let first = loop {
+            let Some(chunk) = payload.next().await else {
+                return Ok(Body {
+                    body: small.bytes().into(),
+                    reservation: small.reservation,
+                });
+            };
             let chunk = chunk.map_err(|_| BodyError::BrokenOff)?;
-            if chunk.len() > limits.body - body.bytes.len() {
-                return Err(BodyError::TooLarge);
+            left = left.checked_sub(chunk.len()).ok_or(BodyError::TooLarge)?;
+            if !small.takes(&chunk) {
+                break chunk;
             }
-            timeout_at(patience, body.reservation.grow(chunk.len()))
-                .await
-                .map_err(|_| BodyError::NoMemory)?;
-            body.bytes.extend_from_slice(&chunk);
+        };
+        let mut body = begin()?;
+        let mut reservation = budget.on_disk();
+        let mut next = [small.bytes(), first];
+        drop(small);
+        loop {
+            for chunk in &mut next {
+                timeout_at(patience, reservation.grow(chunk.len()))
+                    .await
+                    .map_err(|_| BodyError::NoSpace)?;
+                let written = body.write(&std::mem::take(chunk)).await;
+                written.map_err(ReceiveError::from)?;
+            }
+            let Some(chunk) = payload.next().await else {
+                let body = body.into();
+                return Ok(Body { body, reservation });
+            };
+            let chunk = chunk.map_err(|_| BodyError::BrokenOff)?;
+            left = left.checked_sub(chunk.len()).ok_or(BodyError::TooLarge)?;
+            next[0] = chunk;
         }
-        Ok(body)
     };
     timeout(limits.body_time, reading)
         .await
         .unwrap_or(Err(BodyError::TooSlow))
+}
+
+impl From<ReceiveError> for BodyError {
+    fn from(error: ReceiveError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// A body that is small so far.
+struct SmallBody {
+    announced: Option<usize>,
+    /// All of it, if it came in one chunk.
+    first: Bytes,
+    /// All of it, if it came in several.
+    joined: Vec<u8>,
+    reservation: Reservation,
+}
+
+impl SmallBody {
+    fn new(announced: Option<usize>, budget: &BodyBudget) -> Self {
+        Self {
+            announced,
+            first: Bytes::new(),
+            joined: Vec::new(),
+            reservation: budget.in_memory(),
+        }
+    }
+
+    /// Takes what came next, unless the body is large then or no memory is free.
+    fn takes(&mut self, chunk: &Bytes) -> bool {
+        let size = self.first.len().max(self.joined.len()) + chunk.len();
+        let is_small = self.announced.unwrap_or(size).max(size) <= MAX_SMALL_BYTES;
+        if !is_small || !self.reservation.try_grow(chunk.len()) {
+            return false;
+        }
+        if size == chunk.len() {
+            self.first = chunk.clone();
+            return true;
+        }
+        if self.joined.is_empty() {
+            let expected = self
+                .announced
+                .unwrap_or(size)
+                .clamp(size, size.max(FIRST_CAPACITY));
+            self.joined.reserve_exact(expected);
+            self.joined
+                .extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.joined.extend_from_slice(chunk);
+        true
+    }
+
+    /// All of it. It is empty then.
+    fn bytes(&mut self) -> Bytes {
+        if self.joined.is_empty() {
+            std::mem::take(&mut self.first)
+        } else {
+            std::mem::take(&mut self.joined).into()
+        }
+    }
 }
 
 /// The answer to a request whose body was not read: it goes out, and the connection is closed.

@@ -16,7 +16,7 @@ use super::answer::{RETRY_AFTER, shortened};
 use super::body::{self, BodyError};
 use super::{Shared, answer, run_url};
 use crate::config::Config;
-use crate::engine::{ReceiveError, Received};
+use crate::engine::{ReceiveError, Received, RequestBody};
 use crate::forge::Headers;
 use crate::run::RunId;
 
@@ -72,7 +72,7 @@ enum Refused {
     #[error("the body broke off, or its chunks make no sense")]
     BrokenOff,
     #[error("too many large deliveries are coming in at once; send it again later")]
-    NoMemory,
+    NoSpace,
     #[error("{0}; send one of {1:?}")]
     ContentType(String, &'static [&'static str]),
     #[error("{0}; check that both sides have the same secret")]
@@ -95,7 +95,7 @@ impl Refused {
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::BrokenOff | Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::NoMemory | Self::NotStored => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoSpace | Self::NotStored => StatusCode::SERVICE_UNAVAILABLE,
             Self::Broken => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -108,7 +108,7 @@ impl Refused {
                 header::ACCEPT_ENCODING,
                 HeaderValue::from_static("identity"),
             )),
-            Self::NoMemory | Self::NotStored => {
+            Self::NoSpace | Self::NotStored => {
                 Some((header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER)))
             }
             Self::UnknownForge(_)
@@ -147,9 +147,16 @@ pub(super) async fn receive(
     let read = match acceptable(&request) {
         Ok(()) => {
             let announced = announced(request.headers());
-            body::read(&mut payload, announced, &shared.limits, &shared.memory)
-                .await
-                .map_err(|error| unread(error, &shared))
+            let begin = || shared.engine.begin_large_body(name, &headers(&request));
+            body::read(
+                &mut payload,
+                announced,
+                &shared.limits,
+                &shared.budget,
+                begin,
+            )
+            .await
+            .map_err(|error| unread(error, name, &shared))
         }
         Err(refused) => Err(refused),
     };
@@ -187,15 +194,21 @@ fn announced(headers: &HeaderMap) -> Option<u64> {
     Some(length.trim().parse().unwrap_or(u64::MAX))
 }
 
-fn unread(error: BodyError, shared: &Shared) -> Refused {
+fn headers(request: &HttpRequest) -> Headers {
+    let headers = request.headers().iter();
+    Headers::new(headers.map(|(name, value)| (name.as_str(), value.as_bytes())))
+}
+
+fn unread(error: BodyError, forge: &str, shared: &Shared) -> Refused {
     match error {
         BodyError::TooLarge => Refused::TooLarge(shared.limits.body),
         BodyError::TooSlow => Refused::TooSlow(shared.limits.body_time),
-        BodyError::NoMemory => {
+        BodyError::NoSpace => {
             warn!("a delivery was turned away: no room for more bodies");
-            Refused::NoMemory
+            Refused::NoSpace
         }
         BodyError::BrokenOff => Refused::BrokenOff,
+        BodyError::Refused(error) => refusal(error, forge, shared),
     }
 }
 
@@ -212,16 +225,15 @@ async fn take_in(
     forge: &str,
     body: body::Body,
 ) -> Result<Received, Refused> {
-    let headers = Headers::new(
-        request
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes())),
-    );
+    let headers = headers(request);
     let content_type = content_type(request.headers());
-    let body::Body { bytes, reservation } = body;
-    if bytes.len() <= TAKEN_IN_PLACE {
-        let receiving = shared.engine.receive(forge, &headers, &content_type, bytes);
+    let body::Body { body, reservation } = body;
+    let is_small = match &body {
+        RequestBody::Whole(bytes) => bytes.len() <= TAKEN_IN_PLACE,
+        RequestBody::Large(_) => false,
+    };
+    if is_small {
+        let receiving = shared.engine.receive(forge, &headers, &content_type, body);
         // Nothing that it may leave half done is looked at again.
         let received = AssertUnwindSafe(receiving).catch_unwind().await;
         drop(reservation);
@@ -233,7 +245,7 @@ async fn take_in(
     let engine = Arc::clone(&shared.engine);
     let name = forge.to_owned();
     let work = shared.runtime.spawn(async move {
-        let received = engine.receive(&name, &headers, &content_type, bytes).await;
+        let received = engine.receive(&name, &headers, &content_type, body).await;
         drop(reservation);
         received
     });

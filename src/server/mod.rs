@@ -9,10 +9,10 @@ mod answer;
 mod api;
 mod assets;
 mod body;
+mod body_budget;
 mod descriptors;
 mod health;
 mod hooks;
-mod memory_budget;
 mod metrics;
 mod pages;
 mod query;
@@ -41,7 +41,7 @@ use tokio::task::JoinHandle;
 use tracing::error;
 use tracing_actix_web::TracingLogger;
 
-use self::memory_budget::MemoryBudget;
+use self::body_budget::BodyBudget;
 use crate::config::{Config, Reloads};
 use crate::engine::Engine;
 use crate::run::RunId;
@@ -56,10 +56,12 @@ pub struct Limits {
     /// Bytes in one webhook's body. Default: 25 MiB; GitHub and GitLab both send 25 MB at most
     /// (GitHub, "Webhook events and payloads", payload cap; GitLab, "Webhooks", payload size).
     pub body: usize,
-    /// Bytes of all bodies that are held at one time. Default: 256 MiB.
-    pub bodies: usize,
-    /// How long a body may wait for room before it is turned away. Default: 6 s, so that the forge reads the answer.
-    pub memory_wait: Duration,
+    /// Bytes of all bodies that are held in memory at one time. Default: 32 MiB.
+    pub in_memory: usize,
+    /// Bytes of all bodies that wait on the disk at one time. Default: 2 GiB.
+    pub on_disk: usize,
+    /// How long a body may wait for space on the disk before it is turned away. Default: 6 s, so that the forge reads the answer.
+    pub disk_wait: Duration,
     /// How long a whole body may take to arrive. Default: 10 s, when GitHub and GitLab give up themselves.
     pub body_time: Duration,
     /// How long the first request's head may take to arrive on a connection. Default: 5 s.
@@ -78,8 +80,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body: 25 * 1024 * 1024,
-            bodies: 256 * 1024 * 1024,
-            memory_wait: Duration::from_secs(6),
+            in_memory: 32 * 1024 * 1024,
+            on_disk: 2 * 1024 * 1024 * 1024,
+            disk_wait: Duration::from_secs(6),
             body_time: Duration::from_secs(10),
             head_time: Duration::from_secs(5),
             keep_alive: Duration::from_secs(30),
@@ -123,8 +126,8 @@ struct Shared {
     probe: health::Probe,
     /// The runtime that the engine and its store live on.
     runtime: Handle,
-    /// Memory for bodies.
-    memory: MemoryBudget,
+    /// Memory and disk for bodies.
+    budget: BodyBudget,
     stop: watch::Receiver<bool>,
     /// What became of the rules file.
     reloads: watch::Receiver<Reloads>,
@@ -184,7 +187,7 @@ fn serve(
         metrics: metrics::Metrics::default(),
         probe: health::Probe::default(),
         runtime: Handle::current(),
-        memory: MemoryBudget::new(limits.bodies, limits.body),
+        budget: BodyBudget::new(limits.in_memory, limits.on_disk, limits.body),
         stop: stop.clone(),
         reloads,
         limits: limits.clone(),

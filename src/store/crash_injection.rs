@@ -3,6 +3,7 @@
 //! Only builds with debug assertions know of this: in a release there is no such variable.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -85,6 +86,10 @@ impl Database for CrashingDatabase {
 
     fn is_shared(&self) -> bool {
         self.database.is_shared()
+    }
+
+    fn spool_folder(&self) -> PathBuf {
+        self.database.spool_folder()
     }
 
     async fn notified(&self) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@
 //! 64-bit integers (times are milliseconds since 1970), text, and bytes.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -223,6 +224,11 @@ pub trait Database: Send + Sync {
 
     /// Whether other processes may be working on the same store.
     fn is_shared(&self) -> bool;
+
+    /// A folder for what waits to be stored.
+    fn spool_folder(&self) -> PathBuf {
+        std::env::temp_dir()
+    }
 
     /// Returns once another process has notified of work, or may have while nobody
     /// listened: the first call returns as soon as it listens. For ever pending

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use strum::{EnumString, IntoStaticStr};
 
+use super::bodies::{self, DeliveryBody, StoredBody};
 use super::database::{Row, Transaction, insert_rows, params, places};
 use super::step_commit::{self, Write};
 use super::work_queue::{self, WorkKey};
@@ -53,8 +54,8 @@ pub struct NewDelivery {
     pub dedup_key: String,
     /// The body's content type, without parameters.
     pub content_type: String,
-    /// The body as it came.
-    pub body: Bytes,
+    /// Its body.
+    pub body: DeliveryBody,
     /// How it came.
     pub source: Source,
     /// When the forge sent it, as far as that is known.
@@ -76,8 +77,8 @@ pub struct StoredDelivery {
     pub event: String,
     /// The body's content type.
     pub content_type: String,
-    /// The body as it came.
-    pub body: Bytes,
+    /// Its body.
+    pub body: StoredBody,
     /// How it came.
     pub source: Source,
     /// When it came.
@@ -120,7 +121,8 @@ impl Store {
     /// Takes in deliveries, all in one commit: they are on disk when this returns.
     pub async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Accepted>, StoreError> {
         // Before anybody waits for the transaction.
-        let bodies: Vec<Bytes> = deliveries.iter().map(|new| packed(&new.body)).collect();
+        let bodies = deliveries.iter().map(|new| new.body.packed());
+        let bodies: Vec<Bytes> = bodies.collect::<Result<_, _>>()?;
         retry_on_conflict(|| self.accept_at_once(deliveries, &bodies)).await
     }
 
@@ -172,7 +174,7 @@ impl Store {
                     forge_delivery: row.maybe_text("forge_delivery")?,
                     event: row.text("event")?,
                     content_type: row.text("content_type")?,
-                    body: unpacked(&row.bytes("body")?)?,
+                    body: StoredBody::read(id, &row.bytes("body")?)?,
                     source: row.word("source")?,
                     received_at: timestamp(row.int("received_at")?)?,
                 })
@@ -430,6 +432,10 @@ async fn insert<'d>(
     let (mut deliveries, mut new_runs, mut shown, mut work) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (new, body) in news {
+        match new.body {
+            DeliveryBody::Whole(_) => {}
+            DeliveryBody::InBlocks(_) => bodies::finish(tx, &new.id).await?,
+        }
         deliveries.push(params![
             &new.id,
             &new.forge,
@@ -461,17 +467,6 @@ async fn insert<'d>(
 const INSERT: &str =
     "INSERT INTO deliveries (id, forge, forge_delivery, event, ordering_key, dedup_key,
     content_type, body, source, received_at)";
-
-/// A body as it is kept.
-fn packed(body: &[u8]) -> Bytes {
-    lz4_flex::block::compress_prepend_size(body).into()
-}
-
-fn unpacked(body: &[u8]) -> Result<Bytes, StoreError> {
-    lz4_flex::block::decompress_size_prepended(body)
-        .map(Bytes::from)
-        .map_err(|error| StoreError::Corrupt(format!("a delivery's body: {error}")))
-}
 
 /// The delivery that said the same before, if that is still what was said last.
 ///

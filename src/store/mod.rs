@@ -5,6 +5,7 @@
 //! or not at all. A commit is refused when the step's lease has passed on.
 //! To add a database, write a [`Database`] and its line in [`Store::open_database`].
 
+mod bodies;
 mod circuits;
 #[cfg(debug_assertions)]
 mod crash_injection;
@@ -20,6 +21,7 @@ mod purges;
 mod rate_limits;
 mod retention;
 mod runs;
+mod spool;
 mod sqlite;
 mod stats;
 mod statuses;
@@ -31,6 +33,7 @@ use std::future::Future;
 
 use jiff::Timestamp;
 
+pub use bodies::{DeliveryBody, StoredBody};
 pub use circuits::{OpenCircuit, Upstream};
 pub use database::{Database, Dialect, Row, Transaction, Value};
 pub use deliveries::{Accepted, NewDelivery, RetryOutcome, Source, StoredDelivery};
@@ -40,6 +43,7 @@ pub use purge_queue::{NextBatch, QueueHead, QueuedRun};
 pub use purges::{Migration, Precondition, PurgeCounts, PurgeKey, PurgeUpdate};
 pub use retention::Removed;
 pub use runs::RunFilter;
+pub use spool::{SpoolFile, SpooledBody};
 pub use stats::{CdnCount, PendingPurges};
 pub use statuses::{DRY_RUN_STATUS, StoredStatus};
 pub use step_commit::Write;

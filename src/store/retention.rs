@@ -148,7 +148,10 @@ async fn runs_after(
     let kept = list(&mut values, keep.iter().map(|run| run.0.as_str()));
     let sql = format!(
         "SELECT page.id, page.ended_at, CAST(
-             COALESCE(octet_length(body), 0) + COALESCE(octet_length(files), 0) AS BIGINT) AS bytes,
+             COALESCE(octet_length(body), 0) + COALESCE(octet_length(files), 0)
+             + COALESCE((
+                 SELECT SUM(octet_length(block)) FROM body_blocks
+                 WHERE body_blocks.delivery = page.delivery), 0) AS BIGINT) AS bytes,
              CAST(CASE WHEN
                  (under_way.since IS NULL OR page.created_at + $2 < under_way.since)
                  AND page.id <> (SELECT MAX(id) FROM runs WHERE runs.site = page.site)
@@ -251,9 +254,17 @@ async fn runs(
                 "DELETE FROM deliveries WHERE id IN ({listed})
                      AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.delivery = deliveries.id)"
             ),
-            values,
+            values.clone(),
         )
         .await?;
+    tx.execute(
+        &format!(
+            "DELETE FROM body_blocks WHERE delivery IN ({listed})
+                 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.id = body_blocks.delivery)"
+        ),
+        values,
+    )
+    .await?;
     Ok((runs, deliveries))
 }
 

@@ -18,6 +18,7 @@ mod dry_run;
 mod explain;
 mod faults;
 mod hugo;
+mod large_bodies;
 #[path = "../costs/limits.rs"]
 mod limits;
 mod names;

@@ -257,6 +257,25 @@ impl World {
         true
     }
 
+    /// Returns once it has.
+    pub async fn until_it_has_died(&mut self) {
+        let started = Instant::now();
+        while !self.has_died() {
+            assert!(started.elapsed() < PATIENCE, "it does not die");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The program's memory in kB, by its name in `/proc`.
+    pub fn memory_kb(&self, name: &str) -> u64 {
+        let program = self.replicas[0].program.as_ref();
+        let id = program.expect("the program is running").id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.unwrap().trim_matches(|c: char| !c.is_ascii_digit());
+        number.parse().unwrap()
+    }
+
     /// As [`start`](Self::start), for one replica.
     pub async fn start_replica(&mut self, replica: usize) {
         self.spawn(replica);

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use purgehook::changes::{ChangeKind, ChangeSet, FilePath, Proof};
 use purgehook::event::{CommitId, Event, GitRef, Push, RepoPath, SignalKind};
 use purgehook::forge::{
-    Forge, ForgeError, Headers, Malformed, PostOutcome, Refusal, StatusPost, Verified,
+    BodyVerifier, Forge, ForgeError, Headers, Malformed, PostOutcome, Refusal, StatusPost,
+    Verified, VerifiedByHeaders,
 };
 use purgehook::run::{RunId, StatusState};
 use serde_json::{Value, json};
@@ -230,11 +231,11 @@ impl Forge for Client {
         &["application/json"]
     }
 
-    fn verify(&self, headers: &Headers, _body: &[u8]) -> Result<Verified, Refusal> {
-        Ok(Verified {
+    fn verifier(&self, headers: &Headers) -> Result<Box<dyn BodyVerifier>, Refusal> {
+        Ok(Box::new(VerifiedByHeaders(Verified {
             delivery_id: headers.text("x-delivery").map(str::to_owned),
             event: "push".to_owned(),
-        })
+        })))
     }
 
     fn understand(&self, _: &Verified, _: &str, body: &[u8]) -> Result<Event, Malformed> {

@@ -120,7 +120,7 @@ pub fn take_from_a_log() {
             ordering_key: "acme/website refs/heads/main".to_owned(),
             dedup_key: "a to b".to_owned(),
             content_type: "application/json".to_owned(),
-            body: Vec::new().into(),
+            body: purgehook::store::DeliveryBody::Whole(bytes::Bytes::new()),
             source: Source::Log,
             sent_at: time.now(),
             received_at: time.now(),

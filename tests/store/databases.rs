@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use purgehook::event::{CommitRef, GitRef, RepoPath};
 use purgehook::purge::{Mode, PlannedPurge, PurgeKind, PurgeState};
 use purgehook::run::{Base, Origin, Run, RunId, RunState, Step};
-use purgehook::store::{NewDelivery, Source, Store};
+use purgehook::store::{DeliveryBody, NewDelivery, Source, Store};
 use tempfile::TempDir;
 
 use crate::postgres;
@@ -84,7 +84,7 @@ pub fn delivery(number: u32, forge_delivery: &str, meaning: &str) -> NewDelivery
         ordering_key: "acme/website refs/heads/main".to_owned(),
         dedup_key: meaning.to_owned(),
         content_type: "application/json".to_owned(),
-        body: Bytes::from_static(b"{}"),
+        body: DeliveryBody::Whole(Bytes::from_static(b"{}")),
         source: Source::Webhook,
         sent_at: at(0),
         received_at: at(0),

@@ -1,12 +1,21 @@
 //! Deliveries: new, again, and again after a failure.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
 use purgehook::run::{Run, RunState, Step};
-use purgehook::store::{Accepted, Disposition, NewDelivery, RetryOutcome, Store, WorkKey, Write};
+use purgehook::store::{
+    Accepted, DeliveryBody, Disposition, NewDelivery, RetryOutcome, SpooledBody, Store, StoredBody,
+    WorkKey, Write,
+};
 
 use crate::databases::{Opened, at, delivery, on_both, run_id, url};
 
 on_both!(
     a_delivery_comes_back_as_it_was_put_in,
+    a_large_body_is_there_with_its_delivery,
+    blocks_without_a_delivery_are_removed_and_those_with_one_are_not,
     the_same_forge_id_again_is_a_duplicate,
     the_same_meaning_under_another_id_is_a_duplicate,
     a_meaning_counts_only_against_the_newest_delivery_of_its_stream,
@@ -52,18 +61,82 @@ async fn end(store: &Store, number: u32, state: RunState) {
 async fn a_delivery_comes_back_as_it_was_put_in(opened: Opened) {
     let store = &opened.store;
     let mut new = delivery(1, "f-1", "A to B");
-    new.body = vec![0, 1, 0xff, b'{'].into();
+    let body = Bytes::from_static(&[0, 1, 0xff, b'{']);
+    new.body = DeliveryBody::Whole(body.clone());
 
     assert_eq!(accept(store, new).await, Accepted::New);
 
     let kept = store.delivery("D0001").await.unwrap().unwrap();
-    assert_eq!(kept.body[..], [0, 1, 0xff, b'{']);
+    assert_eq!(kept.body, StoredBody::Whole(body));
     assert_eq!(kept.forge, "github");
     assert_eq!(kept.forge_delivery.as_deref(), Some("f-1"));
     assert_eq!(kept.event, "push");
     assert!(store.delivery("D0002").await.unwrap().is_none());
     let run = store.run(&run_id(1)).await.unwrap().unwrap();
     assert_eq!(run, delivery(1, "f-1", "A to B").runs[0]);
+}
+
+/// A body of so many bytes, on its way to the store.
+fn spooled(store: &Store, size: usize) -> (Vec<u8>, Arc<SpooledBody>) {
+    let mut random = fastrand::Rng::with_seed(1);
+    let body: Vec<u8> = (0..size).map(|_| random.u8(..)).collect();
+    let mut file = store.spool_file().unwrap();
+    for block in body.chunks(256 * 1024) {
+        file.append(block).unwrap();
+    }
+    (body, Arc::new(file.finish()))
+}
+
+async fn a_large_body_is_there_with_its_delivery(opened: Opened) {
+    let store = &opened.store;
+    let (body, spooled) = spooled(store, 3_000_000);
+    store.put_blocks("D0001", &spooled).await.unwrap();
+    assert!(store.delivery("D0001").await.unwrap().is_none());
+
+    let mut new = delivery(1, "f-1", "A to B");
+    new.body = DeliveryBody::InBlocks(body.len());
+    assert_eq!(accept(store, new).await, Accepted::New);
+
+    let kept = store.delivery("D0001").await.unwrap().unwrap().body;
+    assert_eq!(kept.size(), body.len());
+    let mut read = Vec::new();
+    store.read_body(&kept, &mut read).await.unwrap();
+    assert!(read == body);
+}
+
+async fn blocks_without_a_delivery_are_removed_and_those_with_one_are_not(opened: Opened) {
+    let store = &opened.store;
+    let (body, spooled) = spooled(store, 600_000);
+    // As ids are, which begin with their time.
+    for id in ["D0001", "0D0002"] {
+        store.put_blocks(id, &spooled).await.unwrap();
+    }
+    let mut new = delivery(1, "f-1", "A to B");
+    new.body = DeliveryBody::InBlocks(body.len());
+    accept(store, new).await;
+
+    // As an answer that came too late has it.
+    store.remove_blocks("D0001").await.unwrap();
+    store
+        .remove_unfinished_bodies(Timestamp::MAX)
+        .await
+        .unwrap();
+
+    let kept = store.delivery("D0001").await.unwrap().unwrap().body;
+    let mut read = Vec::new();
+    store.read_body(&kept, &mut read).await.unwrap();
+    assert!(read == body);
+    // Its blocks are gone, and it is not stored without them.
+    let mut late = delivery(2, "f-2", "B to C");
+    late.id = "0D0002".to_owned();
+    late.body = DeliveryBody::InBlocks(body.len());
+    assert!(store.accept(&[late]).await.is_err());
+    assert!(store.delivery("0D0002").await.unwrap().is_none());
+    let gone = StoredBody::InBlocks {
+        delivery: "0D0002".to_owned(),
+        size: body.len(),
+    };
+    assert!(store.read_body(&gone, &mut read).await.is_err());
 }
 
 async fn the_same_forge_id_again_is_a_duplicate(opened: Opened) {

@@ -16,7 +16,7 @@ use crate::config::{Config, Site};
 use crate::engine::context::StepContext;
 use crate::engine::delivery_logs::LogKey;
 use crate::engine::outcome::StepError;
-use crate::engine::receive::{self, IncomingDelivery, ReceiveError, Received};
+use crate::engine::receive::{self, IncomingBody, IncomingDelivery, ReceiveError, Received};
 use crate::engine::upstream::{ForgeHandle, RequestError};
 use crate::event::{Event, RepoPath};
 use crate::forge::{DeliveryLog, ForgeError, LoggedDelivery, SentDelivery};
@@ -171,7 +171,7 @@ async fn receive_lost(
     let incoming = IncomingDelivery {
         verified: sent.verified,
         content_type: sent.content_type,
-        body: sent.body,
+        body: IncomingBody::Whole(sent.body.into()),
         source: Source::Log,
         sent_at: delivery.sent_at,
     };

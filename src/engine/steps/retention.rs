@@ -19,6 +19,8 @@ use crate::store::{Removed, StoreError, Work, WorkKey};
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// The pause between two transactions, in which the database is free for other work.
 const PAUSE_BETWEEN_TRANSACTIONS: Duration = Duration::from_millis(100);
+/// By when the delivery of a large body has been stored, or never will be.
+const LONGEST_ARRIVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Transactions in one step: a step is over soon, so that a stop need not wait for it.
 const TRANSACTIONS_PER_STEP: usize = 20;
 
@@ -41,6 +43,9 @@ impl Step for Retention {
             return Ok(Outcome::complete(Vec::new()));
         }
         let before = ctx.now().checked_sub(retention).unwrap_or(Timestamp::MIN);
+        let abandoned = ctx.now().checked_sub(LONGEST_ARRIVAL);
+        let abandoned = abandoned.unwrap_or(Timestamp::MIN);
+        ctx.store.remove_unfinished_bodies(abandoned).await?;
         let kept = compared_runs(ctx, &config).await?;
         let mut removed = Removed::default();
         let mut is_more = true;

@@ -17,8 +17,8 @@ use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::body::{FORM, JSON};
 use crate::forge::{
-    Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal, StatusPost, Verified,
-    cut,
+    BodyVerifier, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal,
+    StatusPost, Verified, cut,
 };
 use crate::http::Outbound;
 use crate::settings::Section;
@@ -183,8 +183,11 @@ impl Forge for Gitea {
         &[JSON, FORM]
     }
 
-    fn verify(&self, headers: &Headers, body: &[u8]) -> Result<Verified, Refusal> {
-        verify::verify(&self.secrets, headers, body)
+    fn verifier(&self, headers: &Headers) -> Result<Box<dyn BodyVerifier>, Refusal> {
+        Ok(Box::new(verify::SignatureVerifier::new(
+            &self.secrets,
+            headers,
+        )?))
     }
 
     fn understand(

@@ -4,73 +4,84 @@
 //! Gitea sends GitHub's and Gogs's headers too, and sends all of them empty when
 //! the webhook has no secret. Only its own and Forgejo's are looked at.
 
-use std::borrow::Cow;
-
-use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
-use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::forge::body::{self, FORM};
-use crate::forge::{Headers, Refusal, Verified};
+use crate::forge::body::{FORM, FormField};
+use crate::forge::verifier::Macs;
+use crate::forge::{BodyVerifier, Headers, Refusal, Verified};
 
 /// Whichever of these came must be right: a wrong one is not made good by another.
 const SIGNATURES: [&str; 2] = ["x-gitea-signature", "x-forgejo-signature"];
 
-pub(super) fn verify(
-    secrets: &[SecretString],
-    headers: &Headers,
-    body: &[u8],
-) -> Result<Verified, Refusal> {
-    let came: Vec<_> = SIGNATURES
-        .into_iter()
-        .filter(|name| headers.has(name))
-        .collect();
-    if came.is_empty() {
-        return Err(Refusal::Unsigned(
-            "no X-Gitea-Signature header came with the request".to_owned(),
-        ));
-    }
-    let wrong = || Refusal::BadSignature("the X-Gitea-Signature header does not fit".to_owned());
-    let signed = signed_bytes(headers, body).ok_or_else(wrong)?;
-    let mut good = Choice::from(1);
-    for name in came {
-        good &= fits(secrets, headers.get(name).ok_or_else(wrong)?, &signed);
-    }
-    if !bool::from(good) {
-        return Err(wrong());
-    }
-    let name = |names: [&str; 2]| names.into_iter().find_map(|name| headers.name(name));
-    Ok(Verified {
-        delivery_id: name(["x-gitea-delivery", "x-forgejo-delivery"]).map(str::to_owned),
-        event: name(["x-gitea-event", "x-forgejo-event"])
-            .unwrap_or_default()
-            .to_owned(),
-    })
+/// Checks the JSON of a body against the signatures that came with it.
+pub(super) struct SignatureVerifier {
+    macs: Macs,
+    /// Finds the JSON, where the body is a form.
+    form: Option<FormField>,
+    signatures: Vec<Vec<u8>>,
+    verified: Verified,
 }
 
-/// The JSON, whether it is the body or a field of it. None for a form without it.
-fn signed_bytes<'a>(headers: &Headers, body: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+impl SignatureVerifier {
+    pub fn new(secrets: &[SecretString], headers: &Headers) -> Result<Self, Refusal> {
+        let came = SIGNATURES.into_iter().filter(|name| headers.has(name));
+        let signatures: Vec<Vec<u8>> = came
+            .map(|name| headers.get(name).map(<[u8]>::to_vec).ok_or_else(wrong))
+            .collect::<Result<_, _>>()?;
+        if signatures.is_empty() {
+            return Err(Refusal::Unsigned(
+                "no X-Gitea-Signature header came with the request".to_owned(),
+            ));
+        }
+        let name = |names: [&str; 2]| names.into_iter().find_map(|name| headers.name(name));
+        Ok(Self {
+            macs: Macs::new(secrets.iter().map(|s| s.expose_secret().as_bytes())),
+            form: is_form(headers).then(FormField::default),
+            signatures,
+            verified: Verified {
+                delivery_id: name(["x-gitea-delivery", "x-forgejo-delivery"]).map(str::to_owned),
+                event: name(["x-gitea-event", "x-forgejo-event"])
+                    .unwrap_or_default()
+                    .to_owned(),
+            },
+        })
+    }
+}
+
+impl BodyVerifier for SignatureVerifier {
+    fn update(&mut self, bytes: &[u8]) {
+        match &mut self.form {
+            Some(form) => form.update(bytes, |json| self.macs.update(json)),
+            None => self.macs.update(bytes),
+        }
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Verified, Refusal> {
+        if let Some(form) = self.form.take() {
+            let found = form.finish(|json| self.macs.update(json));
+            found.map_err(|_| wrong())?;
+        }
+        let codes = self.macs.finish();
+        let good = self
+            .signatures
+            .iter()
+            .fold(Choice::from(1), |good, signature| {
+                good & codes.any(|code| hex::encode(code).as_bytes().ct_eq(signature))
+            });
+        if !bool::from(good) {
+            return Err(wrong());
+        }
+        Ok(self.verified)
+    }
+}
+
+fn wrong() -> Refusal {
+    Refusal::BadSignature("the X-Gitea-Signature header does not fit".to_owned())
+}
+
+fn is_form(headers: &Headers) -> bool {
     let content_type = headers.text("content-type").unwrap_or_default();
     let kind = content_type.split(';').next().unwrap_or_default().trim();
-    if kind.eq_ignore_ascii_case(FORM) {
-        return body::form_field(body).ok().map(Cow::Owned);
-    }
-    Some(Cow::Borrowed(body))
-}
-
-/// Every secret is tried, so that the time tells nothing about which one fits.
-fn fits(secrets: &[SecretString], signature: &[u8], signed: &[u8]) -> Choice {
-    secrets
-        .iter()
-        .map(|secret| secret.expose_secret().as_bytes())
-        .filter(|secret| !secret.is_empty())
-        .filter_map(|secret| {
-            let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;
-            mac.update(signed);
-            Some(hex::encode(mac.finalize().into_bytes()))
-        })
-        .fold(Choice::from(0), |good, right| {
-            good | right.as_bytes().ct_eq(signature)
-        })
+    kind.eq_ignore_ascii_case(FORM)
 }

@@ -18,7 +18,8 @@ use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::body::JSON;
 use crate::forge::{
-    Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal, StatusPost, Verified,
+    BodyVerifier, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal,
+    StatusPost, Verified,
 };
 use crate::http::Outbound;
 use crate::settings::Section;
@@ -163,9 +164,9 @@ impl Forge for Gitee {
         &[JSON]
     }
 
-    fn verify(&self, headers: &Headers, body: &[u8]) -> Result<Verified, Refusal> {
+    fn verifier(&self, headers: &Headers) -> Result<Box<dyn BodyVerifier>, Refusal> {
         let now = self.api.timestamp().as_millisecond();
-        self.trust.verify(headers, body, now)
+        self.trust.verifier(headers, now)
     }
 
     fn understand(

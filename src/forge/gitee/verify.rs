@@ -5,6 +5,7 @@
 //! for a body of theirs, each counts for five minutes and for one body only.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::forge::{Headers, Refusal, Verified};
+use crate::forge::{BodyVerifier, Headers, Refusal, Verified, VerifiedByHeaders};
 
 /// How far a signature's time may be off, either way, in milliseconds. Gitee speaks of an hour.
 const TOLERANCE: i64 = 5 * 60 * 1_000;
@@ -37,9 +38,12 @@ type Used = (i64, Vec<u8>);
 pub struct Trust {
     mode: Mode,
     secrets: Vec<SecretString>,
-    /// The signatures that came within the window, with the digest of the body that each vouches for.
-    used: Mutex<BTreeMap<Used, [u8; 32]>>,
+    used: Arc<UsedSignatures>,
 }
+
+/// The signatures that came within the window, with the digest of the body that each vouches for.
+#[derive(Default)]
+struct UsedSignatures(Mutex<BTreeMap<Used, [u8; 32]>>);
 
 impl Trust {
     /// Trusts whoever has one of the secrets. Empty ones are never used.
@@ -47,30 +51,41 @@ impl Trust {
         Self {
             mode,
             secrets,
-            used: Mutex::default(),
+            used: Arc::default(),
         }
     }
 
-    /// Checks a request. `now` is in milliseconds since 1970.
-    pub(super) fn verify(
+    /// Checks a request by its headers, and then by its body. `now` is in milliseconds since 1970.
+    pub(super) fn verifier(
         &self,
         headers: &Headers,
-        body: &[u8],
         now: i64,
-    ) -> Result<Verified, Refusal> {
+    ) -> Result<Box<dyn BodyVerifier>, Refusal> {
         let Some(token) = headers.get("x-gitee-token") else {
             return Err(Refusal::Unsigned(
                 "no single X-Gitee-Token header came with the request".to_owned(),
             ));
         };
-        match self.mode {
-            Mode::Password => self.check_password(token)?,
-            Mode::Sign => self.check_signature(headers, token, body, now)?,
-        }
-        Ok(Verified {
+        let verified = Verified {
             // Gitee names no delivery.
             delivery_id: None,
             event: headers.name("x-gitee-event").unwrap_or_default().to_owned(),
+        };
+        Ok(match self.mode {
+            Mode::Password => {
+                self.check_password(token)?;
+                Box::new(VerifiedByHeaders(verified))
+            }
+            Mode::Sign => {
+                let signed_at = self.check_signature(headers, token, now)?;
+                Box::new(OneBodyVerifier {
+                    digest: Sha256::new(),
+                    signature: (signed_at, token.to_owned()),
+                    used: Arc::clone(&self.used),
+                    now,
+                    verified,
+                })
+            }
         })
     }
 
@@ -92,13 +107,8 @@ impl Trust {
         ))
     }
 
-    fn check_signature(
-        &self,
-        headers: &Headers,
-        token: &[u8],
-        body: &[u8],
-        now: i64,
-    ) -> Result<(), Refusal> {
+    /// When a request was signed.
+    fn check_signature(&self, headers: &Headers, token: &[u8], now: i64) -> Result<i64, Refusal> {
         let Some(timestamp) = headers.get("x-gitee-timestamp") else {
             return Err(Refusal::Unsigned(
                 "no single X-Gitee-Timestamp header came with the request".to_owned(),
@@ -124,18 +134,39 @@ impl Trust {
                 TOLERANCE / 1_000
             )));
         }
-        if !self.vouches((signed_at, token.to_owned()), body, now) {
+        Ok(signed_at)
+    }
+}
+
+/// Checks that a signature comes with one body only.
+struct OneBodyVerifier {
+    digest: Sha256,
+    signature: Used,
+    used: Arc<UsedSignatures>,
+    now: i64,
+    verified: Verified,
+}
+
+impl BodyVerifier for OneBodyVerifier {
+    fn update(&mut self, bytes: &[u8]) {
+        self.digest.update(bytes);
+    }
+
+    fn finish(self: Box<Self>) -> Result<Verified, Refusal> {
+        let digest = self.digest.finalize().into();
+        if !self.used.vouches(self.signature, digest, self.now) {
             return Err(Refusal::BadSignature(
                 "the signature came before, with another body".to_owned(),
             ));
         }
-        Ok(())
+        Ok(self.verified)
     }
+}
 
+impl UsedSignatures {
     /// Whether a signature is new, or came with this body before: then it is sent again, which is no harm.
-    fn vouches(&self, signature: Used, body: &[u8], now: i64) -> bool {
-        let digest: [u8; 32] = Sha256::digest(body).into();
-        let mut used = self.used.lock();
+    fn vouches(&self, signature: Used, digest: [u8; 32], now: i64) -> bool {
+        let mut used = self.0.lock();
         *used = used.split_off(&(now.saturating_sub(TOLERANCE), Vec::new()));
         if let Some(first) = used.get(&signature) {
             return *first == digest;

@@ -16,8 +16,8 @@ use crate::changes::{ChangeSet, FilePath};
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::{
-    DeliveryLog, Forge, ForgeError, ForgeKind, Headers, LoggedDelivery, Malformed, PostOutcome,
-    Refusal, SentDelivery, StatusPost, Verified,
+    BodyVerifier, DeliveryLog, Forge, ForgeError, ForgeKind, Headers, LoggedDelivery, Malformed,
+    PostOutcome, Refusal, SentDelivery, StatusPost, Verified,
 };
 use crate::http::Outbound;
 use crate::settings::Section;
@@ -263,8 +263,11 @@ impl Forge for GitHub {
         &[payload::JSON, payload::FORM]
     }
 
-    fn verify(&self, headers: &Headers, body: &[u8]) -> Result<Verified, Refusal> {
-        verify::verify(&self.secrets, headers, body)
+    fn verifier(&self, headers: &Headers) -> Result<Box<dyn BodyVerifier>, Refusal> {
+        Ok(Box::new(verify::SignatureVerifier::new(
+            &self.secrets,
+            headers,
+        )?))
     }
 
     fn understand(

@@ -3,8 +3,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::deployed;
 use crate::changes::{ChangeKind, ChangeSet, Proof};
@@ -73,7 +76,43 @@ struct PushBody<'a> {
     forced: Option<bool>,
     repository: Repository<'a>,
     head_commit: Option<HeadCommit<'a>>,
-    commits: Option<Vec<Commit<'a>>>,
+    commits: Option<Commits<'a>>,
+}
+
+/// The list of a push's commits. Only that of a single one is ever used, so all but the first are skipped.
+struct Commits<'a> {
+    first: Option<Commit<'a>>,
+    count: usize,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Commits<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List<'a>(PhantomData<Commits<'a>>);
+
+        impl<'de: 'a, 'a> Visitor<'de> for List<'a> {
+            type Value = Commits<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of commits")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut commits = Commits {
+                    first: list.next_element()?,
+                    count: 0,
+                };
+                if commits.first.is_some() {
+                    commits.count = 1;
+                    while list.next_element::<IgnoredAny>()?.is_some() {
+                        commits.count += 1;
+                    }
+                }
+                Ok(commits)
+            }
+        }
+
+        deserializer.deserialize_seq(List(PhantomData))
+    }
 }
 
 /// A commit of a push. GitHub's description does not promise the three lists.
@@ -138,11 +177,12 @@ fn listed(
             "the push rewrites history, and the payload does not list what it drops".to_owned(),
         );
     }
-    let commits = body.commits.as_deref().unwrap_or_default();
-    let [commit] = commits else {
+    let commits = body.commits.as_ref();
+    let count = commits.map_or(0, |commits| commits.count);
+    let first = commits.and_then(|commits| commits.first.as_ref());
+    let Some(commit) = first.filter(|_| count == 1) else {
         return Err(format!(
-            "the payload lists {} commits; only the files of a single one are the difference",
-            commits.len()
+            "the payload lists {count} commits; only the files of a single one are the difference"
         ));
     };
     if commit.id.as_str() != after.as_str() {

@@ -17,7 +17,8 @@ use crate::changes::{ChangeSet, FilePath};
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders};
 use crate::forge::{
-    Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal, StatusPost, Verified,
+    BodyVerifier, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal,
+    StatusPost, Verified,
 };
 use crate::http::Outbound;
 use crate::settings::Section;
@@ -193,8 +194,8 @@ impl Forge for GitLab {
         &["application/json"]
     }
 
-    fn verify(&self, headers: &Headers, body: &[u8]) -> Result<Verified, Refusal> {
-        self.trust.verify(headers, body, self.api.now())
+    fn verifier(&self, headers: &Headers) -> Result<Box<dyn BodyVerifier>, Refusal> {
+        self.trust.verifier(headers, self.api.now())
     }
 
     fn understand(

@@ -3,12 +3,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox, SecretString};
-use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::forge::{Headers, Refusal, Verified};
+use crate::forge::verifier::Macs;
+use crate::forge::{BodyVerifier, Headers, Refusal, Verified, VerifiedByHeaders};
 
 /// How far a delivery's timestamp may be off, either way, in seconds. Standard Webhooks' usual window.
 const TOLERANCE: i64 = 300;
@@ -40,14 +39,6 @@ impl SigningToken {
             Ok(_) | Err(_) => Err("is not 32 bytes in base64 after `whsec_`"),
         }
     }
-
-    fn sign(&self, id: &[u8], timestamp: &[u8], body: &[u8]) -> Option<String> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.expose_secret()).ok()?;
-        for part in [id, b".", timestamp, b".", body] {
-            mac.update(part);
-        }
-        Some(STANDARD.encode(mac.finalize().into_bytes()))
-    }
 }
 
 impl Trust {
@@ -62,26 +53,15 @@ impl Trust {
         }
     }
 
-    /// Checks a request. `now` is in epoch seconds.
-    pub(super) fn verify(
+    /// Checks a request by its headers, and then by its body. `now` is in epoch seconds.
+    pub(super) fn verifier(
         &self,
         headers: &Headers,
-        body: &[u8],
         now: i64,
-    ) -> Result<Verified, Refusal> {
+    ) -> Result<Box<dyn BodyVerifier>, Refusal> {
         // `Idempotency-Key` and `webhook-id` are the same id, and only the latter is signed.
         // X-Gitlab-Event-UUID and X-Gitlab-Webhook-UUID do not name a delivery.
-        let ids = match self {
-            Self::Signature(tokens) => {
-                check_signature(tokens, headers, body, now)?;
-                ["webhook-id", "idempotency-key"]
-            }
-            Self::Secret(secrets) => {
-                check_secret(secrets, headers)?;
-                ["idempotency-key", "webhook-id"]
-            }
-        };
-        Ok(Verified {
+        let verified = |ids: [&str; 2]| Verified {
             delivery_id: ids
                 .into_iter()
                 .find_map(|header| headers.name(header))
@@ -90,6 +70,19 @@ impl Trust {
                 .name("x-gitlab-event")
                 .unwrap_or_default()
                 .to_owned(),
+        };
+        Ok(match self {
+            Self::Signature(tokens) => {
+                let verified = verified(["webhook-id", "idempotency-key"]);
+                Box::new(SignatureVerifier::new(tokens, headers, now, verified)?)
+            }
+            Self::Secret(secrets) => {
+                check_secret(secrets, headers)?;
+                Box::new(VerifiedByHeaders(verified([
+                    "idempotency-key",
+                    "webhook-id",
+                ])))
+            }
         })
     }
 }
@@ -115,46 +108,81 @@ fn check_secret(secrets: &[SecretString], headers: &Headers) -> Result<(), Refus
     }
 }
 
-fn check_signature(
-    tokens: &[SigningToken],
-    headers: &Headers,
-    body: &[u8],
+/// Checks a body against the signatures that came with it.
+struct SignatureVerifier {
+    macs: Macs,
+    /// One or more, as the header has them.
+    signatures: Vec<u8>,
+    sent_at: i64,
     now: i64,
-) -> Result<(), Refusal> {
-    let (Some(id), Some(timestamp), Some(signatures)) = (
-        headers.get("webhook-id").filter(|id| !id.is_empty()),
-        headers.get("webhook-timestamp"),
-        headers.get("webhook-signature"),
-    ) else {
-        return Err(Refusal::Unsigned(
-            "the headers webhook-id, webhook-timestamp and webhook-signature did not all come, each once".to_owned(),
-        ));
-    };
-    let wrong = Refusal::BadSignature("no webhook-signature fits the request".to_owned());
-    let sent_at = seconds(timestamp).ok_or_else(|| wrong.clone())?;
-    let good = tokens
-        .iter()
-        .filter_map(|token| token.sign(id, timestamp, body))
-        .flat_map(|right| {
-            signatures
+    verified: Verified,
+}
+
+impl SignatureVerifier {
+    fn new(
+        tokens: &[SigningToken],
+        headers: &Headers,
+        now: i64,
+        verified: Verified,
+    ) -> Result<Self, Refusal> {
+        let (Some(id), Some(timestamp), Some(signatures)) = (
+            headers.get("webhook-id").filter(|id| !id.is_empty()),
+            headers.get("webhook-timestamp"),
+            headers.get("webhook-signature"),
+        ) else {
+            return Err(Refusal::Unsigned(
+                "the headers webhook-id, webhook-timestamp and webhook-signature did not all come, each once".to_owned(),
+            ));
+        };
+        let sent_at = seconds(timestamp).ok_or_else(wrong)?;
+        let keys = tokens.iter().map(|token| &token.0.expose_secret()[..]);
+        let mut macs = Macs::new(keys);
+        for part in [id, b".", timestamp, b"."] {
+            macs.update(part);
+        }
+        Ok(Self {
+            macs,
+            signatures: signatures.to_owned(),
+            sent_at,
+            now,
+            verified,
+        })
+    }
+}
+
+impl BodyVerifier for SignatureVerifier {
+    fn update(&mut self, bytes: &[u8]) {
+        self.macs.update(bytes);
+    }
+
+    fn finish(self: Box<Self>) -> Result<Verified, Refusal> {
+        let good = self.macs.finish().any(|code| {
+            let right = STANDARD.encode(code);
+            self.signatures
                 .split(u8::is_ascii_whitespace)
                 // Entries of versions that are not known are for other readers.
                 .filter_map(|entry| entry.strip_prefix(b"v1,"))
                 // Comparing the text leaves no other spelling of the same bytes.
-                .map(move |signature| right.as_bytes().ct_eq(signature))
-        })
-        .fold(Choice::from(0), |good, this| good | this);
-    if !bool::from(good) {
-        return Err(wrong);
+                .fold(Choice::from(0), |good, signature| {
+                    good | right.as_bytes().ct_eq(signature)
+                })
+        });
+        if !bool::from(good) {
+            return Err(wrong());
+        }
+        // Said only to who signed: the age of a forged request is no news to anyone.
+        let off = self.now.abs_diff(self.sent_at);
+        if off > TOLERANCE.unsigned_abs() {
+            return Err(Refusal::BadSignature(format!(
+                "the request was signed {off} seconds away from now, and {TOLERANCE} are allowed; check the clocks"
+            )));
+        }
+        Ok(self.verified)
     }
-    // Said only to who signed: the age of a forged request is no news to anyone.
-    if now.abs_diff(sent_at) > TOLERANCE.unsigned_abs() {
-        return Err(Refusal::BadSignature(format!(
-            "the request was signed {} seconds away from now, and {TOLERANCE} are allowed; check the clocks",
-            now.abs_diff(sent_at)
-        )));
-    }
-    Ok(())
+}
+
+fn wrong() -> Refusal {
+    Refusal::BadSignature("no webhook-signature fits the request".to_owned())
 }
 
 /// Epoch seconds, written with digits only.

@@ -29,8 +29,8 @@ async fn a_push_is_accepted_with_its_delivery_and_links_to_its_runs() {
         words(&body["runs"][0], "url"),
         format!("https://purge.example.com/hook/runs/{id}")
     );
-    let delivery = server.engine.store().delivery(words(&body, "delivery"));
-    assert_eq!(delivery.await.unwrap().unwrap().body, b"main".as_slice());
+    let kept = kept_body(&server, words(&body, "delivery")).await;
+    assert_eq!(kept, b"main");
 }
 
 #[tokio::test]
@@ -302,17 +302,103 @@ async fn a_client_that_expects_to_be_asked_for_the_body_is_asked() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
-/// Room for so many bytes of small bodies, and how long they wait for it.
+/// No memory for bodies, so many bytes of the disk, and how long they wait for those.
 fn cramped(bytes: usize, patience: Duration) -> Setup {
-    let mut setup = Setup::default();
-    // Small bodies have an eighth of all room.
-    setup.limits.bodies = 8 * bytes;
-    setup.limits.memory_wait = patience;
+    let mut setup = small(4);
+    setup.limits.in_memory = 0;
+    setup.limits.on_disk = bytes;
+    setup.limits.disk_wait = patience;
     setup
 }
 
 #[tokio::test]
-async fn bodies_that_do_not_fit_in_memory_are_put_off() {
+async fn a_body_that_does_not_fit_in_memory_goes_to_the_disk() {
+    let server = Server::start_as(cramped(4, Duration::from_millis(200))).await;
+
+    let (status, body) = answer(server.hook("main")).await;
+
+    assert_eq!(status, 202, "{body}");
+    let kept = kept_body(&server, words(&body, "delivery")).await;
+    assert_eq!(kept, b"main");
+}
+
+async fn kept_body(server: &Server, delivery: &str) -> Vec<u8> {
+    let store = server.engine.store();
+    let delivery = store.delivery(delivery).await.unwrap().unwrap();
+    let mut body = Vec::new();
+    store.read_body(&delivery.body, &mut body).await.unwrap();
+    body
+}
+
+#[tokio::test]
+async fn a_large_body_is_kept_byte_by_byte_whether_it_is_announced_or_not() {
+    let server = Server::start().await;
+    for (id, is_announced) in [("1", true), ("2", false)] {
+        // Blanks behind a branch's name mean nothing. There is no pattern to them, and no whole number of blocks.
+        let mut random = fastrand::Rng::with_seed(7);
+        let blanks = (0..3_000_000).map(|_| [' ', '\t', '\r', '\n'][random.usize(..4)]);
+        let name = ["main", "preview/<b>"][usize::from(is_announced)];
+        let branch: String = name.chars().chain(blanks).collect();
+        let (length, body) = if is_announced {
+            (format!("Content-Length: {}", branch.len()), branch.clone())
+        } else {
+            let chunks = branch.as_bytes().chunks(100_000).map(|chunk| {
+                format!(
+                    "{:x}\r\n{}\r\n",
+                    chunk.len(),
+                    std::str::from_utf8(chunk).unwrap()
+                )
+            });
+            let chunks: String = chunks.chain(["0\r\n\r\n".to_owned()]).collect();
+            ("Transfer-Encoding: chunked".to_owned(), chunks)
+        };
+        let head = format!(
+            "POST /hooks/trusting HTTP/1.1\r\nHost: x\r\nX-Signature: good\r\nX-Delivery: {id}\r\n\
+             Content-Type: application/json\r\nConnection: close\r\n{length}\r\n\r\n"
+        );
+
+        let mut stream = server.connect().await;
+        send(&mut stream, &head).await;
+        send(&mut stream, &body).await;
+        let answer = read_to_end(&mut stream).await;
+
+        assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let body: Value = serde_json::from_str(body).unwrap();
+        let kept = kept_body(&server, words(&body, "delivery")).await;
+        assert!(kept == branch.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn a_large_body_is_refused_with_the_words_of_a_small_one_and_nothing_of_it_is_kept() {
+    let server = Server::start().await;
+    for (signature, content_type, status) in [
+        (None, "application/json", 401),
+        (Some("bad"), "application/json", 401),
+        (Some("good"), "text/plain", 415),
+        (Some("good"), "application/json", 400),
+    ] {
+        let ask = |body: Vec<u8>| {
+            let request = server.request(Method::POST, "/hooks/trusting");
+            let request = request.header("content-type", content_type).body(body);
+            match signature {
+                Some(signature) => request.header("x-signature", signature),
+                None => request,
+            }
+        };
+
+        let large = answer(ask(vec![0xff; 3_000_000])).await;
+
+        assert_eq!(large, answer(ask(vec![0xff])).await);
+        assert_eq!(large.0, status);
+    }
+    let nothing = server.engine.store().runs(&everything()).await.unwrap();
+    assert!(nothing.is_empty());
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_fit_on_the_disk_are_put_off() {
     let server = Server::start_as(cramped(3, Duration::from_millis(200))).await;
 
     let answer = server.hook("main").send().await.unwrap();
@@ -322,7 +408,7 @@ async fn bodies_that_do_not_fit_in_memory_are_put_off() {
 }
 
 #[tokio::test]
-async fn memory_for_bodies_is_given_back() {
+async fn space_for_bodies_is_given_back() {
     let server = Server::start_as(cramped(4, Duration::from_millis(200))).await;
 
     for _ in 0..3 {
@@ -331,7 +417,7 @@ async fn memory_for_bodies_is_given_back() {
 }
 
 #[tokio::test]
-async fn a_body_waits_for_the_memory_that_another_gives_back() {
+async fn a_body_waits_for_the_space_that_another_gives_back() {
     let server = Server::start_as(cramped(5, Duration::from_secs(60))).await;
     let mut half_there = server.connect().await;
     send(
@@ -340,7 +426,7 @@ async fn a_body_waits_for_the_memory_that_another_gives_back() {
     )
     .await;
 
-    // The first of them may come before the half that takes the room.
+    // The first of them may come before the half that takes the space.
     let waiting = loop {
         let mut other = tokio::spawn(server.hook("ping").send());
         if timeout(Duration::from_millis(300), &mut other)

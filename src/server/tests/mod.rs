@@ -27,15 +27,16 @@ use crate::config::{self, Kinds};
 use crate::engine::Engine;
 use crate::event::{CommitId, CommitRef, Event, GitRef, Push, RepoPath, SignalKind};
 use crate::forge::{
-    Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal, StatusPost, Verified,
+    BodyVerifier, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal,
+    StatusPost, Verified, VerifiedByHeaders,
 };
 use crate::http::Outbound;
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState, TaskIds};
 use crate::run::{Origin, Run, RunId, RunState, Step};
 use crate::settings::Environment;
 use crate::store::{
-    Database, Dialect, Disposition, NewDelivery, PurgeKey, PurgeUpdate, Row, Source, Store,
-    StoreError, Transaction, Value, WorkKey, Write,
+    Database, DeliveryBody, Dialect, Disposition, NewDelivery, PurgeKey, PurgeUpdate, Row, Source,
+    Store, StoreError, Transaction, Value, WorkKey, Write,
 };
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -91,12 +92,12 @@ impl Forge for Trusting {
         &["application/json"]
     }
 
-    fn verify(&self, headers: &Headers, _: &[u8]) -> Result<Verified, Refusal> {
+    fn verifier(&self, headers: &Headers) -> Result<Box<dyn BodyVerifier>, Refusal> {
         match headers.text("x-signature") {
-            Some("good") => Ok(Verified {
+            Some("good") => Ok(Box::new(VerifiedByHeaders(Verified {
                 delivery_id: headers.text("x-delivery").map(str::to_owned),
                 event: "push".to_owned(),
-            }),
+            }))),
             Some(_) => Err(Refusal::BadSignature("the signature is wrong".to_owned())),
             None => Err(Refusal::Unsigned("the signature is missing".to_owned())),
         }
@@ -331,7 +332,7 @@ impl Server {
             ordering_key: format!("acme/website refs/heads/{branch}"),
             dedup_key: delivery.clone(),
             content_type: "application/json".to_owned(),
-            body: Bytes::from_static(b"{}"),
+            body: DeliveryBody::Whole(Bytes::from_static(b"{}")),
             source: Source::Webhook,
             sent_at: now,
             received_at: now,

@@ -4,6 +4,7 @@ mod connection;
 mod group_commit;
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ const MIGRATION_PAUSE: Duration = Duration::from_millis(200);
 pub struct SqliteDatabase {
     writer: Writer,
     readers: Arc<Readers>,
+    /// The file's.
+    folder: PathBuf,
 }
 
 impl SqliteDatabase {
@@ -48,6 +51,10 @@ impl SqliteDatabase {
         Ok(Self {
             writer: Writer::new(connection, path.to_owned()),
             readers: Arc::new(Readers::new(path.to_owned())),
+            folder: match Path::new(path).parent() {
+                Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+                Some(_) | None => PathBuf::from("."),
+            },
         })
     }
 }
@@ -76,6 +83,10 @@ impl Database for SqliteDatabase {
 
     fn is_shared(&self) -> bool {
         false
+    }
+
+    fn spool_folder(&self) -> PathBuf {
+        self.folder.clone()
     }
 
     async fn notified(&self) -> Result<(), StoreError> {

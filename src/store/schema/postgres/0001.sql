@@ -11,7 +11,8 @@ CREATE TABLE deliveries (
     -- What it says about them: the same twice is the same push.
     dedup_key      TEXT NOT NULL,
     content_type   TEXT NOT NULL,
-    -- Compressed: its size as four bytes (little-endian), and an LZ4 block.
+    -- Compressed: its size as four bytes (little-endian), and an LZ4 block. Of a large one its size
+    -- alone; the rest is in body_blocks.
     body           BYTEA NOT NULL,
     -- How it reached purgehook: as a 'webhook', whose signature fitted the body, or out of the
     -- forge's own 'log', over an authenticated connection.
@@ -20,6 +21,21 @@ CREATE TABLE deliveries (
 );
 CREATE UNIQUE INDEX deliveries_by_forge_id ON deliveries (forge, forge_delivery);
 CREATE INDEX deliveries_by_order ON deliveries (forge, ordering_key, id);
+
+-- Large bodies, in blocks that are each compressed as a small one is.
+CREATE TABLE body_blocks (
+    delivery TEXT NOT NULL,
+    seq      BIGINT NOT NULL,
+    block    BYTEA NOT NULL,
+    PRIMARY KEY (delivery, seq)
+);
+-- What is compressed already cannot be compressed once more.
+ALTER TABLE body_blocks ALTER COLUMN block SET STORAGE EXTERNAL;
+
+-- Deliveries that are not stored yet, though blocks of their bodies are.
+CREATE TABLE unfinished_bodies (
+    delivery TEXT PRIMARY KEY
+);
 
 CREATE TABLE runs (
     id         TEXT PRIMARY KEY,

@@ -1,0 +1,248 @@
+//! Bodies that are too large to be held in memory: each is checked, freed of secrets, compressed and written to a
+//! file while it arrives, so that a connection holds one block of it, whatever its sender does.
+//!
+//! What a whole one says is read in turn, each in the same memory.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
+use tokio::task::spawn_blocking;
+
+use crate::event::Event;
+use crate::forge::{BodyVerifier, Forge, Malformed, Refusal, Verified};
+use crate::redact::BodyRedactor;
+use crate::store::{SpoolFile, SpooledBody, Store, StoreError, StoredBody};
+
+/// Bytes of a body that are checked and compressed at a time. A secret is much shorter.
+const BLOCK_BYTES: usize = 256 * 1024;
+
+/// Why a large body is not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum LargeBodyError {
+    /// The signature or token is missing or wrong.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It isn't the event it claims to be.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The disk fails, or has no space for it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What all large bodies share.
+pub(super) struct LargeBodies {
+    /// Blocks that are checked and compressed at one time.
+    packing: Arc<Semaphore>,
+    /// The turn to be read, and the memory for it.
+    reading: Arc<Mutex<Vec<u8>>>,
+    /// The turn to be stored. What is small shares a commit with a part of one of them at most.
+    storing: Semaphore,
+}
+
+impl Default for LargeBodies {
+    fn default() -> Self {
+        // The other half of the cores stays with what is small.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            packing: Arc::new(Semaphore::new((cores / 2).max(1))),
+            reading: Arc::default(),
+            storing: Semaphore::new(1),
+        }
+    }
+}
+
+impl LargeBodies {
+    /// Begins to take in a body, with what checks it, unless the headers were enough to refuse it.
+    pub fn begin(
+        &self,
+        store: &Store,
+        verifier: Result<Box<dyn BodyVerifier>, Refusal>,
+        redactor: BodyRedactor,
+    ) -> Result<LargeBody, StoreError> {
+        let state = match verifier {
+            Ok(verifier) => State::Arriving(Box::new(Arriving {
+                block: Vec::new(),
+                checked: 0,
+                verifier,
+                redactor,
+                file: store.spool_file()?,
+            })),
+            Err(refusal) => State::Refused(refusal),
+        };
+        Ok(LargeBody {
+            packing: Arc::clone(&self.packing),
+            state,
+        })
+    }
+
+    /// What a body says that has just arrived.
+    pub async fn understand(
+        &self,
+        forge: &Arc<dyn Forge>,
+        verified: &Verified,
+        content_type: &str,
+        body: &Arc<SpooledBody>,
+    ) -> Result<Event, LargeBodyError> {
+        let mut turn = self.turn(body.size()).await;
+        let body = Arc::clone(body);
+        let (forge, verified) = (Arc::clone(forge), verified.clone());
+        let content_type = content_type.to_owned();
+        let reading = spawn_blocking(move || {
+            body.read_into(&mut turn.0)?;
+            Ok(forge.understand(&verified, &content_type, &turn.0)?)
+        });
+        reading.await.unwrap_or_else(|_| Err(cut_off().into()))
+    }
+
+    /// Reads a body that was stored.
+    pub async fn read_stored<T>(
+        &self,
+        store: &Store,
+        body: &StoredBody,
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, StoreError> {
+        let size = match body {
+            StoredBody::Whole(bytes) => return Ok(read(bytes)),
+            StoredBody::InBlocks { size, .. } => *size,
+        };
+        let mut turn = self.turn(size).await;
+        store.read_body(body, &mut turn.0).await?;
+        Ok(read(&turn.0))
+    }
+
+    /// Stores a body's blocks, for a delivery that is stored next.
+    pub async fn store(
+        &self,
+        store: &Store,
+        delivery: &str,
+        body: &Arc<SpooledBody>,
+    ) -> Result<(), StoreError> {
+        let turn = self.storing.acquire().await.map_err(|_| cut_off())?;
+        store.put_blocks(delivery, body).await?;
+        drop(turn);
+        Ok(())
+    }
+
+    /// Waits for the turn to read a body of so many bytes.
+    async fn turn(&self, size: usize) -> Turn {
+        let mut turn = Turn(Arc::clone(&self.reading).lock_owned().await);
+        turn.0.clear();
+        turn.0.reserve(size);
+        turn
+    }
+}
+
+/// The turn to read a body. Its memory is empty at first.
+struct Turn(OwnedMutexGuard<Vec<u8>>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // One reference is this turn's and one is everyone's; each further one is of a task that waits for it.
+        if Arc::strong_count(OwnedMutexGuard::mutex(&self.0)) <= 2 {
+            *self.0 = Vec::new();
+        }
+    }
+}
+
+fn cut_off() -> StoreError {
+    StoreError::Unreachable("reading a large body was cut off".to_owned())
+}
+
+/// A large body while it arrives.
+pub struct LargeBody {
+    packing: Arc<Semaphore>,
+    state: State,
+}
+
+enum State {
+    /// What has come so far may be kept, if its end fits.
+    Arriving(Box<Arriving>),
+    /// Its headers were enough to refuse it. What comes is dropped.
+    Refused(Refusal),
+    /// A block is being written, or could not be.
+    Writing,
+}
+
+struct Arriving {
+    /// What is not written yet.
+    block: Vec<u8>,
+    /// How much of that is left of what was checked before.
+    checked: usize,
+    verifier: Box<dyn BodyVerifier>,
+    redactor: BodyRedactor,
+    file: SpoolFile,
+}
+
+/// A large body that came from its forge.
+pub(super) struct VerifiedBody {
+    pub verified: Verified,
+    pub body: Arc<SpooledBody>,
+}
+
+impl LargeBody {
+    /// Takes what came next.
+    ///
+    /// # Errors
+    ///
+    /// It could not be written; the body is lost.
+    pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), LargeBodyError> {
+        while let State::Arriving(arriving) = &mut self.state
+            && !bytes.is_empty()
+        {
+            let room = BLOCK_BYTES.saturating_sub(arriving.block.len());
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            arriving.block.reserve_exact(room);
+            arriving.block.extend_from_slice(now);
+            bytes = later;
+            if arriving.block.len() >= BLOCK_BYTES {
+                self.write_block(false).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_block(&mut self, is_last: bool) -> Result<(), LargeBodyError> {
+        let mut arriving = match std::mem::replace(&mut self.state, State::Writing) {
+            State::Arriving(arriving) => arriving,
+            state @ (State::Refused(_) | State::Writing) => {
+                self.state = state;
+                return Ok(());
+            }
+        };
+        // Fails only when it is closed, which it never is.
+        let permit = Arc::clone(&self.packing).acquire_owned().await;
+        let writing = spawn_blocking(move || {
+            let written = arriving.write_block(is_last);
+            drop(permit);
+            written.map(|()| arriving)
+        });
+        let arriving = writing.await.unwrap_or_else(|_| Err(cut_off()))?;
+        self.state = State::Arriving(arriving);
+        Ok(())
+    }
+
+    /// Ends the body.
+    pub(super) async fn finish(mut self) -> Result<VerifiedBody, LargeBodyError> {
+        self.write_block(true).await?;
+        match self.state {
+            State::Arriving(arriving) => Ok(VerifiedBody {
+                verified: arriving.verifier.finish()?,
+                body: Arc::new(arriving.file.finish()),
+            }),
+            State::Refused(refusal) => Err(refusal.into()),
+            State::Writing => Err(cut_off().into()),
+        }
+    }
+}
+
+impl Arriving {
+    fn write_block(&mut self, is_last: bool) -> Result<(), StoreError> {
+        self.verifier.update(&self.block[self.checked..]);
+        let (redacted, written) = self.redactor.apply(&self.block, is_last);
+        self.file.append(&redacted)?;
+        self.block.drain(..written);
+        self.checked = self.block.len();
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! Checking that a request comes from its forge, while its body arrives.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::Choice;
+
+use super::{Refusal, Verified};
+
+/// Checks a request whose headers are known, by the bytes of its body as they arrive.
+pub trait BodyVerifier: Send {
+    /// Takes the next bytes of the body, in whatever pieces they come.
+    fn update(&mut self, bytes: &[u8]);
+
+    /// What the request is, now that its body has come to its end.
+    ///
+    /// # Errors
+    ///
+    /// The signature does not fit the body, or is too old.
+    fn finish(self: Box<Self>) -> Result<Verified, Refusal>;
+}
+
+/// A request whose headers alone say where it comes from.
+pub struct VerifiedByHeaders(pub Verified);
+
+impl BodyVerifier for VerifiedByHeaders {
+    fn update(&mut self, _: &[u8]) {}
+
+    fn finish(self: Box<Self>) -> Result<Verified, Refusal> {
+        Ok(self.0)
+    }
+}
+
+/// The HMAC-SHA256 of some bytes, by each of several keys.
+pub(super) struct Macs(Vec<Hmac<Sha256>>);
+
+impl Macs {
+    /// One for each key. Empty keys are never used.
+    pub fn new<'k>(keys: impl IntoIterator<Item = &'k [u8]>) -> Self {
+        let keys = keys.into_iter().filter(|key| !key.is_empty());
+        let macs = keys.filter_map(|key| Hmac::new_from_slice(key).ok());
+        Self(macs.collect())
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        for mac in &mut self.0 {
+            mac.update(bytes);
+        }
+    }
+
+    /// The codes of what was taken.
+    pub fn finish(self) -> Codes {
+        let codes = self.0.into_iter().map(|mac| mac.finalize().into_bytes());
+        Codes(codes.map(Into::into).collect())
+    }
+}
+
+/// What [`Macs`] come to.
+pub(super) struct Codes(Vec<[u8; 32]>);
+
+impl Codes {
+    /// Whether any of them fits. Every one is tried, so that the time tells nothing about which one does.
+    pub fn any(&self, fits: impl Fn(&[u8]) -> Choice) -> Choice {
+        self.0
+            .iter()
+            .fold(Choice::from(0), |good, code| good | fits(code))
+    }
+}

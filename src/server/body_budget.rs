@@ -1,0 +1,167 @@
+//! A budget for the memory and the disk that webhook bodies may take while they arrive, all together.
+//!
+//! A body reserves bytes chunk by chunk as it arrives; what was only announced reserves none. A small one for
+//! which no memory is free goes to the disk; where there is no space either, the sender waits, as TCP makes it.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Bytes that a large body reserves on the disk at first, so that there are not too many of them: each has a
+/// file, and a block in memory.
+const MIN_DISK_BYTES: usize = 8 * 1024 * 1024;
+
+/// The memory and the disk for all bodies, in bytes.
+pub(super) struct BodyBudget {
+    memory: Arc<Semaphore>,
+    disk: Arc<Semaphore>,
+    min_disk_bytes: usize,
+}
+
+impl BodyBudget {
+    /// A budget of so many bytes each, for bodies of which the largest has `largest` bytes.
+    pub(super) fn new(memory: usize, disk: usize, largest: usize) -> Self {
+        let semaphore = |bytes: usize| Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
+        Self {
+            memory: semaphore(memory),
+            disk: semaphore(disk),
+            min_disk_bytes: MIN_DISK_BYTES.min(largest),
+        }
+    }
+
+    /// The reservation of memory, empty so far, of a small body.
+    pub(super) fn in_memory(&self) -> Reservation {
+        Reservation::empty(&self.memory, 0)
+    }
+
+    /// The reservation of disk, empty so far, of a large body.
+    pub(super) fn on_disk(&self) -> Reservation {
+        Reservation::empty(&self.disk, self.min_disk_bytes)
+    }
+}
+
+/// What one body has reserved. Dropping it frees it.
+pub(super) struct Reservation {
+    free: Arc<Semaphore>,
+    taken: Option<OwnedSemaphorePermit>,
+    /// Bytes that it reserves at least.
+    least: usize,
+    /// Bytes of the body.
+    size: usize,
+}
+
+impl Reservation {
+    fn empty(free: &Arc<Semaphore>, least: usize) -> Self {
+        Self {
+            free: Arc::clone(free),
+            taken: None,
+            least,
+            size: 0,
+        }
+    }
+
+    /// Bytes that have to be reserved for so many more of the body. More than can be counted are never free.
+    fn needed(&self, bytes: usize) -> u32 {
+        let taken = self.taken.as_ref().map_or(0, |taken| taken.num_permits());
+        let all = (self.size + bytes).max(self.least);
+        u32::try_from(all.saturating_sub(taken)).unwrap_or(u32::MAX)
+    }
+
+    fn add(&mut self, bytes: usize, permit: OwnedSemaphorePermit) {
+        self.size += bytes;
+        match &mut self.taken {
+            Some(taken) => taken.merge(permit),
+            None => self.taken = Some(permit),
+        }
+    }
+
+    /// Reserves so many bytes more, if they are free now.
+    pub(super) fn try_grow(&mut self, bytes: usize) -> bool {
+        let needed = self.needed(bytes);
+        match Arc::clone(&self.free).try_acquire_many_owned(needed) {
+            Ok(permit) => {
+                self.add(bytes, permit);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Reserves so many bytes more, as soon as they are free. Reservations are served in the order of asking.
+    pub(super) async fn grow(&mut self, bytes: usize) {
+        let needed = self.needed(bytes);
+        // Fails only when it is closed, and nobody closes it.
+        if let Ok(permit) = Arc::clone(&self.free).acquire_many_owned(needed).await {
+            self.add(bytes, permit);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    /// A megabyte of memory and 32 of the disk.
+    fn budget() -> BodyBudget {
+        BodyBudget::new(MIB, 32 * MIB, 25 * MIB)
+    }
+
+    fn grows(reservation: &mut Reservation, bytes: usize) -> bool {
+        reservation.grow(bytes).now_or_never().is_some()
+    }
+
+    #[test]
+    fn no_more_is_held_in_memory_than_the_budget_has() {
+        let budget = budget();
+        let mut reservations: Vec<Reservation> = (0..9).map(|_| budget.in_memory()).collect();
+
+        let held = reservations
+            .iter_mut()
+            .filter_map(|reservation| reservation.try_grow(MIB / 8).then_some(()))
+            .count();
+
+        assert_eq!(held, 8);
+        reservations.pop();
+        assert!(!budget.in_memory().try_grow(1));
+        reservations.pop();
+        assert!(budget.in_memory().try_grow(MIB / 8));
+    }
+
+    #[test]
+    fn each_large_body_reserves_some_megabytes_and_more_only_as_it_comes() {
+        let budget = budget();
+        let mut first = budget.on_disk();
+        assert!(grows(&mut first, 1));
+        assert!(grows(&mut first, 8 * MIB - 1));
+        assert!(grows(&mut first, 8 * MIB));
+
+        let mut others: Vec<Reservation> = (0..3).map(|_| budget.on_disk()).collect();
+        let grown: Vec<bool> = others
+            .iter_mut()
+            .map(|reservation| grows(reservation, 1))
+            .collect();
+
+        assert_eq!(grown, [true, true, false]);
+    }
+
+    #[test]
+    fn what_is_given_back_goes_to_who_waited_longest() {
+        let budget = budget();
+        let (mut all, mut first, mut second) =
+            (budget.on_disk(), budget.on_disk(), budget.on_disk());
+        assert!(grows(&mut all, 32 * MIB));
+        let mut first = Box::pin(first.grow(20 * MIB));
+        let mut second = Box::pin(second.grow(20 * MIB));
+        assert!(first.as_mut().now_or_never().is_none());
+        assert!(second.as_mut().now_or_never().is_none());
+
+        drop(all);
+
+        assert!(second.as_mut().now_or_never().is_none());
+        assert!(first.as_mut().now_or_never().is_some());
+    }
+}

@@ -1,0 +1,276 @@
+//! The bodies of deliveries: small ones in their delivery's row, large ones in blocks that are stored before it.
+//!
+//! While blocks are stored whose delivery is not, `unfinished_bodies` names it: a process that dies meanwhile
+//! leaves behind what a later one removes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::database::{Transaction, insert_rows, params};
+use super::spool::{SpoolFile, SpooledBody, pack, unpack_into};
+use super::{Store, StoreError, retry_on_conflict};
+use crate::clock;
+
+/// Bytes of blocks that are stored in one transaction, so that small deliveries do not wait long for the disk.
+const BYTES_PER_TRANSACTION: usize = 1024 * 1024;
+/// Blocks that are read at a time.
+const BLOCKS_AT_ONCE: i64 = 4;
+/// Bytes that say how large a body is.
+const SIZE_BYTES: usize = size_of::<u32>();
+
+/// The body of a delivery that is to be stored.
+#[derive(Clone, Debug)]
+pub enum DeliveryBody {
+    /// As it came.
+    Whole(Bytes),
+    /// In blocks that are stored already ([`Store::put_blocks`]): its size in bytes.
+    InBlocks(usize),
+}
+
+impl DeliveryBody {
+    /// Bytes that are held in memory.
+    pub fn in_memory(&self) -> usize {
+        match self {
+            Self::Whole(bytes) => bytes.len(),
+            Self::InBlocks(_) => 0,
+        }
+    }
+
+    /// What the delivery's row holds of it.
+    pub(super) fn packed(&self) -> Result<Bytes, StoreError> {
+        match self {
+            Self::Whole(bytes) => Ok(pack(bytes).into()),
+            Self::InBlocks(size) => {
+                let size = u32::try_from(*size).map_err(|_| {
+                    StoreError::Refused(format!("a body of {size} bytes is too large"))
+                })?;
+                Ok(Bytes::copy_from_slice(&size.to_le_bytes()))
+            }
+        }
+    }
+}
+
+/// The body of a delivery that was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredBody {
+    /// As it came.
+    Whole(Bytes),
+    /// In blocks, which [`Store::read_body`] reads.
+    InBlocks {
+        /// The delivery.
+        delivery: String,
+        /// Bytes of the whole.
+        size: usize,
+    },
+}
+
+impl StoredBody {
+    /// Bytes of it.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Whole(bytes) => bytes.len(),
+            Self::InBlocks { size, .. } => *size,
+        }
+    }
+
+    /// Reads what a delivery's row holds.
+    pub(super) fn read(delivery: &str, packed: &[u8]) -> Result<Self, StoreError> {
+        if let Ok(size) = <[u8; SIZE_BYTES]>::try_from(packed) {
+            return Ok(Self::InBlocks {
+                delivery: delivery.to_owned(),
+                size: usize::try_from(u32::from_le_bytes(size)).unwrap_or(usize::MAX),
+            });
+        }
+        let mut body = Vec::new();
+        unpack_into(packed, &mut body)?;
+        Ok(Self::Whole(body.into()))
+    }
+}
+
+impl Store {
+    /// A file that a large body can wait in while it arrives.
+    ///
+    /// # Errors
+    ///
+    /// The disk takes no files.
+    pub fn spool_file(&self) -> Result<SpoolFile, StoreError> {
+        SpoolFile::new(&self.database.spool_folder())
+    }
+
+    /// Stores a body's blocks for a delivery that is stored next, in transactions of their own.
+    ///
+    /// # Errors
+    ///
+    /// Not all of them could be stored. What was is to be removed with [`Store::remove_blocks`], and a later
+    /// start does so.
+    pub async fn put_blocks(
+        &self,
+        delivery: &str,
+        body: &Arc<SpooledBody>,
+    ) -> Result<(), StoreError> {
+        let mut next = 0;
+        while next < body.block_count() {
+            let from = Arc::clone(body);
+            let read = move || from.packed_blocks(next, BYTES_PER_TRANSACTION);
+            let blocks = tokio::task::spawn_blocking(read)
+                .await
+                .unwrap_or_else(|_| {
+                    Err(StoreError::Unreachable("a read was cut off".to_owned()))
+                })?;
+            retry_on_conflict(|| self.put_some_blocks(delivery, next, &blocks)).await?;
+            next += blocks.len();
+        }
+        Ok(())
+    }
+
+    async fn put_some_blocks(
+        &self,
+        delivery: &str,
+        first: usize,
+        blocks: &[Bytes],
+    ) -> Result<(), StoreError> {
+        let mut tx = self.database.begin().await?;
+        if first == 0 {
+            tx.execute(
+                "INSERT INTO unfinished_bodies (delivery) VALUES ($1)",
+                params![delivery],
+            )
+            .await?;
+        }
+        let rows = (first..).zip(blocks).map(|(seq, block)| {
+            let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+            params![delivery, seq, block.clone()]
+        });
+        insert_rows(
+            &mut *tx,
+            "INSERT INTO body_blocks (delivery, seq, block)",
+            rows.collect(),
+        )
+        .await?;
+        tx.commit().await
+    }
+
+    /// Removes blocks of a delivery, unless that was stored after all.
+    ///
+    /// # Errors
+    ///
+    /// They could not be removed.
+    pub async fn remove_blocks(&self, delivery: &str) -> Result<(), StoreError> {
+        retry_on_conflict(|| async {
+            let mut tx = self.database.begin().await?;
+            remove_unfinished(&mut *tx, delivery).await?;
+            tx.commit().await
+        })
+        .await
+    }
+
+    /// Removes the blocks that a process left behind when it died before it stored their delivery. Only for a
+    /// store that no other process works on, and at the start.
+    ///
+    /// # Errors
+    ///
+    /// They could not be removed.
+    pub async fn remove_abandoned_bodies(&self) -> Result<(), StoreError> {
+        if self.database.is_shared() {
+            return Ok(());
+        }
+        self.remove_unfinished_bodies(Timestamp::MAX).await
+    }
+
+    /// Removes the blocks of before a moment whose delivery did not follow.
+    ///
+    /// # Errors
+    ///
+    /// They could not be removed.
+    pub async fn remove_unfinished_bodies(&self, before: Timestamp) -> Result<(), StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT delivery FROM unfinished_bodies WHERE delivery < $1",
+                params![clock::first_id_of(before)],
+            )
+            .await?;
+        for row in &rows {
+            self.remove_blocks(&row.text("delivery")?).await?;
+        }
+        Ok(())
+    }
+
+    /// A body as it came, behind what is in a buffer.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or parts of it are not there.
+    pub async fn read_body(
+        &self,
+        body: &StoredBody,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let (delivery, size) = match body {
+            StoredBody::Whole(bytes) => {
+                buffer.extend_from_slice(bytes);
+                return Ok(());
+            }
+            StoredBody::InBlocks { delivery, size } => (delivery, *size),
+        };
+        let start = buffer.len();
+        let mut next = 0;
+        loop {
+            let rows = self
+                .database
+                .read(
+                    "SELECT block FROM body_blocks WHERE delivery = $1 AND seq >= $2 ORDER BY seq LIMIT $3",
+                    params![delivery, next, BLOCKS_AT_ONCE],
+                )
+                .await?;
+            for row in &rows {
+                unpack_into(&row.bytes("block")?, buffer)?;
+                next += 1;
+            }
+            if i64::try_from(rows.len()) != Ok(BLOCKS_AT_ONCE) {
+                break;
+            }
+        }
+        match buffer.len() - start {
+            read if read == size => Ok(()),
+            read => Err(StoreError::Corrupt(format!(
+                "{read} of {size} bytes of the body of {delivery}"
+            ))),
+        }
+    }
+}
+
+/// Notes that the delivery of some blocks is stored with this transaction.
+pub(super) async fn finish(tx: &mut dyn Transaction, delivery: &str) -> Result<(), StoreError> {
+    let finished = tx
+        .execute(
+            "DELETE FROM unfinished_bodies WHERE delivery = $1",
+            params![delivery],
+        )
+        .await?;
+    match finished {
+        0 => Err(StoreError::Refused(format!(
+            "the blocks of {delivery} are gone"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+async fn remove_unfinished(tx: &mut dyn Transaction, delivery: &str) -> Result<(), StoreError> {
+    let unfinished = tx
+        .execute(
+            "DELETE FROM unfinished_bodies WHERE delivery = $1",
+            params![delivery],
+        )
+        .await?;
+    if unfinished > 0 {
+        tx.execute(
+            "DELETE FROM body_blocks WHERE delivery = $1",
+            params![delivery],
+        )
+        .await?;
+    }
+    Ok(())
+}

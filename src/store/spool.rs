@@ -1,0 +1,216 @@
+//! Files that large bodies wait in while they arrive: compressed, in blocks, and nowhere in any folder, so
+//! that nothing is left of them when the program ends, however it does.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use super::StoreError;
+
+/// A body on its way into a file. All of this waits for the disk.
+pub struct SpoolFile {
+    file: File,
+    blocks: Vec<Block>,
+    /// Bytes in the file.
+    end: u64,
+    /// Bytes of the body.
+    size: usize,
+}
+
+/// Where a block is in the file.
+#[derive(Clone, Copy)]
+struct Block {
+    start: u64,
+    /// Compressed.
+    length: usize,
+}
+
+impl SpoolFile {
+    /// An empty file in a folder, without a name there.
+    pub(super) fn new(folder: &Path) -> Result<Self, StoreError> {
+        let file = tempfile::tempfile_in(folder).map_err(|error| failed(&error))?;
+        Ok(Self {
+            file,
+            blocks: Vec::new(),
+            end: 0,
+            size: 0,
+        })
+    }
+
+    /// Adds what comes next.
+    ///
+    /// # Errors
+    ///
+    /// The disk takes no more.
+    pub fn append(&mut self, block: &[u8]) -> Result<(), StoreError> {
+        if block.is_empty() {
+            return Ok(());
+        }
+        let packed = pack(block);
+        let written = self.file.write_all_at(&packed, self.end);
+        written.map_err(|error| failed(&error))?;
+        self.blocks.push(Block {
+            start: self.end,
+            length: packed.len(),
+        });
+        self.end += packed.len() as u64;
+        self.size += block.len();
+        Ok(())
+    }
+
+    /// The body, now that it has come to its end.
+    pub fn finish(self) -> SpooledBody {
+        SpooledBody(self)
+    }
+}
+
+/// A whole body in a file. Reading it may wait for the disk.
+pub struct SpooledBody(SpoolFile);
+
+impl SpooledBody {
+    /// Bytes of the body.
+    pub fn size(&self) -> usize {
+        self.0.size
+    }
+
+    /// Writes all of it behind what is in a buffer.
+    ///
+    /// # Errors
+    ///
+    /// The disk fails.
+    pub fn read_into(&self, buffer: &mut Vec<u8>) -> Result<(), StoreError> {
+        let mut packed = Vec::new();
+        for block in &self.0.blocks {
+            self.read_block(*block, &mut packed)?;
+            unpack_into(&packed, buffer)?;
+        }
+        Ok(())
+    }
+
+    /// How many blocks there are.
+    pub(super) fn block_count(&self) -> usize {
+        self.0.blocks.len()
+    }
+
+    /// Some blocks from one on, as they are in the file: at least one, and then as many as are no
+    /// longer than `most` bytes together. None where there are no more.
+    pub(super) fn packed_blocks(
+        &self,
+        first: usize,
+        most: usize,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let mut some = Vec::new();
+        let mut bytes = 0;
+        for block in self.0.blocks.iter().skip(first) {
+            bytes += block.length;
+            if bytes > most && !some.is_empty() {
+                break;
+            }
+            let mut packed = Vec::new();
+            self.read_block(*block, &mut packed)?;
+            some.push(packed.into());
+        }
+        Ok(some)
+    }
+
+    fn read_block(&self, block: Block, packed: &mut Vec<u8>) -> Result<(), StoreError> {
+        packed.resize(block.length, 0);
+        let read = self.0.file.read_exact_at(packed, block.start);
+        read.map_err(|error| failed(&error))
+    }
+}
+
+/// Compresses bytes: their number as four bytes (little-endian), and an LZ4 block.
+pub(super) fn pack(bytes: &[u8]) -> Vec<u8> {
+    lz4_flex::block::compress_prepend_size(bytes)
+}
+
+/// Writes what was packed behind what is in a buffer.
+pub(super) fn unpack_into(packed: &[u8], buffer: &mut Vec<u8>) -> Result<(), StoreError> {
+    let wrong = |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("a body: {error}"));
+    let (size, block) =
+        lz4_flex::block::uncompressed_size(packed).map_err(|error| wrong(&error))?;
+    let start = buffer.len();
+    buffer.resize(start + size, 0);
+    let written = lz4_flex::block::decompress_into(block, &mut buffer[start..]);
+    match written {
+        Ok(written) if written == size => Ok(()),
+        Ok(written) => Err(wrong(&format!("{written} bytes of {size}"))),
+        Err(error) => Err(wrong(&error)),
+    }
+}
+
+fn failed(error: &io::Error) -> StoreError {
+    let words = format!("a file for a large body: {error}");
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            StoreError::Full(words)
+        }
+        ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(words),
+        _ => StoreError::Unreachable(words),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn spooled(folder: &TempDir, blocks: &[&[u8]]) -> SpooledBody {
+        let mut file = SpoolFile::new(folder.path()).unwrap();
+        for block in blocks {
+            file.append(block).unwrap();
+        }
+        file.finish()
+    }
+
+    #[test]
+    fn a_body_is_read_as_it_was_written_and_leaves_nothing_in_the_folder() {
+        let folder = TempDir::new().unwrap();
+        let body = spooled(&folder, &[b"one ", b"", &[7; 100_000], b"!"]);
+
+        let mut read = b"before ".to_vec();
+        body.read_into(&mut read).unwrap();
+
+        assert_eq!(
+            read,
+            [b"before one ".as_slice(), &[7; 100_000], b"!"].concat()
+        );
+        assert_eq!(body.size(), 100_005);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn blocks_are_given_some_at_a_time_and_never_none_before_the_end() {
+        let folder = TempDir::new().unwrap();
+        let body = spooled(&folder, &[b"one", b"two", b"three"]);
+        let one = pack(b"one").len();
+
+        let counts = [
+            body.packed_blocks(0, 0),
+            body.packed_blocks(0, 2 * one),
+            body.packed_blocks(1, 1_000),
+            body.packed_blocks(3, 1_000),
+        ]
+        .map(|some| some.unwrap().len());
+
+        assert_eq!(counts, [1, 2, 2, 0]);
+    }
+
+    #[test]
+    fn what_is_no_packed_block_is_an_error() {
+        for wrong in [
+            &b""[..],
+            b"abc",
+            &[9, 0, 0, 0, 0x10, b'a'],
+            &[1, 0, 0, 0, 0xff, 0xff],
+        ] {
+            let unpacked = unpack_into(wrong, &mut Vec::new());
+            assert!(matches!(unpacked, Err(StoreError::Corrupt(_))), "{wrong:?}");
+        }
+    }
+}
