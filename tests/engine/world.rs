@@ -81,7 +81,7 @@ impl TimeSource for Outsiders {
         }
         let until = self.now() + duration;
         let mut moved = self.time.0.subscribe();
-        let _ = moved.wait_for(|_| self.now() >= until).await;
+        let _ = moved.wait_for(|now| *now + *self.ahead.borrow() >= until).await;
     }
 }
 
