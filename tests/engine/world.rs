@@ -81,7 +81,9 @@ impl TimeSource for Outsiders {
         }
         let until = self.now() + duration;
         let mut moved = self.time.0.subscribe();
-        let _ = moved.wait_for(|now| *now + *self.ahead.borrow() >= until).await;
+        let _ = moved
+            .wait_for(|now| *now + *self.ahead.borrow() >= until)
+            .await;
     }
 }
 

@@ -325,7 +325,7 @@ mod tests {
 
     use tempfile::TempDir;
 
-    use super::super::super::database::params;
+    use super::super::super::database::{Value, params};
     use super::super::connection::{execute, query};
     use super::*;
 
@@ -340,8 +340,8 @@ mod tests {
     }
 
     fn put(savepoint: &mut Savepoint, value: Option<&str>) -> Result<u64, StoreError> {
-        savepoint
-            .run(|connection| execute(connection, "INSERT INTO t VALUES ($1)", &params![value]))
+        let params: Vec<Value> = params![value];
+        savepoint.run(|connection| execute(connection, "INSERT INTO t VALUES ($1)", &params))
     }
 
     fn kept(path: &str) -> Vec<String> {
