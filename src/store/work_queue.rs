@@ -343,8 +343,9 @@ impl Store {
         if !selected.is_empty() {
             works = lease_all(&mut *tx, &selected, token, now, later(now, lease)).await?;
         }
-        // A claim that is lost in a crash leaves the work to whoever comes next.
-        tx.commit_soon().await?;
+        // Not soon: steps read what is committed, and what a claim has seen must be, or a step would find its
+        // run missing, or answer a request whose cause it does not see.
+        tx.commit().await?;
         works.sort_by(|one, other| (one.due_at, &one.key).cmp(&(other.due_at, &other.key)));
         Ok(Claimed {
             works,
