@@ -25,7 +25,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+/* libc's own, looked up once in each place that calls it. */
+#define REAL(name)                                                                                 \
+    ({                                                                                             \
+        static __typeof__(&name) found;                                                            \
+        found ? found : (found = (__typeof__(&name))dlsym(RTLD_NEXT, #name));                      \
+    })
 
 /* What an order says, in `text`; 0 if there is no such order. */
 static int ordered(const char *name, char text[32]) {
@@ -90,12 +95,23 @@ int fdatasync(int file) {
     return REAL(fdatasync)(file);
 }
 
+/* How long an order that every write asks for is remembered: looking each time would cost more than the write. */
+#define REMEMBERED_NS 1000000
+
 static int refused(void) {
-    char text[32];
-    if (!ordered("read-only", text))
-        return 0;
-    errno = EROFS;
-    return 1;
+    static _Atomic int64_t looked_at;
+    static _Atomic int is_ordered;
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    int64_t now = time.tv_sec * 1000000000LL + time.tv_nsec;
+    if (now - looked_at > REMEMBERED_NS) {
+        char text[32];
+        is_ordered = ordered("read-only", text);
+        looked_at = now;
+    }
+    if (is_ordered)
+        errno = EROFS;
+    return is_ordered;
 }
 
 ssize_t pwrite64(int file, const void *bytes, size_t length, off64_t at) {
