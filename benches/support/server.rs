@@ -193,6 +193,8 @@ impl Drop for Server {
 pub fn rules(secret: &str) -> String {
     format!(
         "
+# All who ask are on one machine.
+server: {{connections_per_address: 16384}}
 forges:
   github: {{kind: github, secrets: [{secret}], api_url: 'http://127.0.0.1:9'}}
 cdns:

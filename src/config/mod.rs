@@ -71,6 +71,8 @@ pub struct Server {
     pub retention: Duration,
     /// Whether nothing is purged: then every site is [`PurgeMode::DryRun`]. Default: no.
     pub dry_run: bool,
+    /// Connections that one address may hold at a time. Unset: a quarter of all that there may be.
+    pub connections_per_address: Option<usize>,
     /// Opens `POST /api/v1/runs/{id}/retry`, which is off where it is unset.
     pub admin_token: Option<SecretString>,
 }

@@ -37,6 +37,7 @@ pub(super) fn read(root: &mut Section) -> Option<Server> {
             reconcile: DEFAULT_RECONCILE,
             retention: DEFAULT_RETENTION,
             dry_run: false,
+            connections_per_address: None,
             admin_token: None,
         });
     };
@@ -63,6 +64,9 @@ pub(super) fn read(root: &mut Section) -> Option<Server> {
     let dry_run = section
         .word_or_alias("mode", &MODES, &MODE_ALIASES)
         .is_some_and(|mode| mode.value == DRY_RUN);
+    let connections_per_address = section
+        .number("connections_per_address", 1..=u64::MAX)
+        .map(|most| usize::try_from(most.value).unwrap_or(usize::MAX));
     let token_at = section
         .place_of("admin_token")
         .or_else(|| section.place_of("admin_token_file"));
@@ -83,6 +87,7 @@ pub(super) fn read(root: &mut Section) -> Option<Server> {
         reconcile,
         retention: retention?,
         dry_run,
+        connections_per_address,
         admin_token,
     })
 }

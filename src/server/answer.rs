@@ -15,6 +15,7 @@ use tracing::error;
 use tracing_actix_web::RequestId;
 
 use super::Shared;
+use super::connection::{Activity, AnswerBody};
 use crate::store::StoreError;
 
 /// Seconds after which a request that met a store out of order may come again.
@@ -96,8 +97,9 @@ where
 /// Puts the headers on every answer that all of them carry, and counts it.
 pub(super) async fn finish(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<AnswerBody>, Error> {
+    let answering = Activity::begin(&request);
     let mut answer = next.call(request).await?;
     if let Some(shared) = answer.request().app_data::<web::Data<Shared>>() {
         let route = answer.request().match_pattern();
@@ -116,7 +118,7 @@ pub(super) async fn finish(
     if let Some(id) = request_id {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
-    Ok(answer)
+    Ok(answer.map_body(|_, body| AnswerBody::new(body, answering)))
 }
 
 /// The id under which the log has the request.

@@ -10,13 +10,17 @@ mod api;
 mod assets;
 mod body;
 mod body_budget;
+mod connection;
 mod descriptors;
 mod health;
 mod hooks;
+mod listener;
 mod metrics;
+mod pace;
 mod pages;
 mod query;
 mod retry;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -33,22 +37,17 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::http::StatusCode;
-use actix_web::middleware::from_fn;
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::error;
-use tracing_actix_web::TracingLogger;
 
 use self::body_budget::BodyBudget;
 use crate::config::{Config, Reloads};
 use crate::engine::Engine;
 use crate::run::RunId;
 use crate::store::StoreError;
-
-/// Threads that take in requests at most; the work itself is done elsewhere.
-const MOST_WORKERS: usize = 4;
 
 /// What the server puts up with.
 #[derive(Clone, Debug)]
@@ -64,8 +63,10 @@ pub struct Limits {
     pub disk_wait: Duration,
     /// How long a whole body may take to arrive. Default: 10 s, when GitHub and GitLab give up themselves.
     pub body_time: Duration,
-    /// How long the first request's head may take to arrive on a connection. Default: 5 s.
+    /// How long a request's head may take to arrive. Default: 5 s.
     pub head_time: Duration,
+    /// How long an answer is offered to who does not read it. Default: 30 s.
+    pub unread_time: Duration,
     /// How long an idle connection stays open. Default: 30 s.
     pub keep_alive: Duration,
     /// How long the store may take to prove that it can be written to. Default: 2 s.
@@ -85,6 +86,7 @@ impl Default for Limits {
             disk_wait: Duration::from_secs(6),
             body_time: Duration::from_secs(10),
             head_time: Duration::from_secs(5),
+            unread_time: Duration::from_secs(30),
             keep_alive: Duration::from_secs(30),
             probe_time: Duration::from_secs(2),
             drain: Duration::from_secs(1),
@@ -192,25 +194,7 @@ fn serve(
         reloads,
         limits: limits.clone(),
     });
-    let app = move || {
-        App::new()
-            .app_data(shared.clone())
-            .configure(routes)
-            .wrap(from_fn(answer::finish))
-            .wrap(TracingLogger::<trace::Spans>::new())
-    };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = cores.min(MOST_WORKERS);
-    let bound = HttpServer::new(app)
-        .workers(workers)
-        .max_connections((descriptors::room_for_connections() / workers).max(1))
-        .keep_alive(limits.keep_alive)
-        .client_request_timeout(limits.head_time)
-        .shutdown_timeout(limits.stop.as_secs())
-        .disable_signals()
-        .bind(listen)?;
-    let addresses = bound.addrs();
-    let server = bound.run();
+    let (server, addresses) = listener::start(&shared, listen)?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
     let closing = handle.clone();

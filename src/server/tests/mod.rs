@@ -1,6 +1,7 @@
 //! A whole server on a socket of its own, with a store in a file and a forge that believes one header.
 
 mod api;
+mod connections;
 mod hooks;
 mod operations;
 mod pages;

@@ -1,0 +1,275 @@
+//! A connection with deadlines: for each request's head, for the time between requests, and for reading answers.
+//!
+//! actix-http has a deadline for the first head of a connection only, and none for whoever does not read. Here the
+//! stream has them. It knows what it carries, and learns from the requests when one begins and ends.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::ServiceRequest;
+use actix_web::http::header;
+use actix_web::web::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::pace::Patience;
+use super::shares::Place;
+
+/// What goes out to who is too slow with a head.
+const TOO_SLOW: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// How long a connection is waited for.
+#[derive(Clone, Copy)]
+pub(super) struct Deadlines {
+    /// For a head, from its first byte to its last, or from the connection's begin.
+    pub(super) head: Duration,
+    /// For the first byte of the next head.
+    pub(super) idle: Duration,
+    /// For who does not read an answer.
+    pub(super) unread: Duration,
+}
+
+/// What a connection does at this time.
+#[derive(Clone, Copy)]
+enum Phase {
+    /// Nothing of the next request came yet.
+    Idle { since: Instant },
+    /// A head has begun and has not ended.
+    Head { since: Instant },
+    /// A request is being answered.
+    Answering { has_body: bool },
+}
+
+/// What a connection does, as its stream and its requests know it.
+pub(super) struct Activity {
+    phase: Cell<Phase>,
+    /// The last bytes that came.
+    tail: Cell<[u8; 4]>,
+}
+
+impl Activity {
+    /// A connection that has to send its first head now.
+    fn new() -> Rc<Self> {
+        let since = Instant::now();
+        Rc::new(Self {
+            phase: Cell::new(Phase::Head { since }),
+            tail: Cell::default(),
+        })
+    }
+
+    fn received(&self, bytes: &[u8]) {
+        let mut tail = self.tail.get();
+        for byte in bytes.iter().skip(bytes.len().saturating_sub(tail.len())) {
+            tail.rotate_left(1);
+            tail[3] = *byte;
+        }
+        self.tail.set(tail);
+        if !bytes.is_empty() && matches!(self.phase.get(), Phase::Idle { .. }) {
+            let since = Instant::now();
+            self.phase.set(Phase::Head { since });
+        }
+    }
+
+    /// Notes that a request's head has come, until the answer is over.
+    pub(super) fn begin(request: &ServiceRequest) -> Option<Answering> {
+        let activity = request.conn_data::<Rc<Self>>()?;
+        let headers = request.headers();
+        let has_body = headers.contains_key(header::CONTENT_LENGTH)
+            || headers.contains_key(header::TRANSFER_ENCODING);
+        activity.phase.set(Phase::Answering { has_body });
+        Some(Answering(Rc::clone(activity)))
+    }
+
+    fn end(&self) {
+        let since = Instant::now();
+        let has_body = match self.phase.get() {
+            Phase::Answering { has_body } => has_body,
+            Phase::Idle { .. } | Phase::Head { .. } => return,
+        };
+        // Behind a head without a body, all that came is of the next head.
+        let tail = self.tail.get();
+        let is_whole = has_body || tail == *b"\r\n\r\n" || tail.ends_with(b"\n\n");
+        self.phase.set(if is_whole {
+            Phase::Idle { since }
+        } else {
+            Phase::Head { since }
+        });
+    }
+}
+
+/// A request that is being answered. Dropping it ends that.
+pub(super) struct Answering(Rc<Activity>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// An answer's body, with the request being answered until it is over.
+pub(super) struct AnswerBody {
+    body: BoxBody,
+    _answering: Option<Answering>,
+}
+
+impl AnswerBody {
+    pub(super) fn new(body: impl MessageBody + 'static, answering: Option<Answering>) -> Self {
+        Self {
+            body: body.boxed(),
+            _answering: answering,
+        }
+    }
+}
+
+impl MessageBody for AnswerBody {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
+    }
+}
+
+/// A connection's stream, which fails when a deadline has passed.
+pub(super) struct Connection {
+    stream: TcpStream,
+    activity: Rc<Activity>,
+    deadlines: Deadlines,
+    /// When who does not read is given up on, and what is left of the patience then. None while all is read.
+    unread: Option<(Instant, Patience)>,
+    timer: Option<Pin<Box<Sleep>>>,
+    _place: Place,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, deadlines: Deadlines, place: Place) -> Self {
+        // Without it answers are only later; whoever is on the other side is gone where it fails.
+        let _ = stream.set_nodelay(true);
+        Self {
+            stream,
+            activity: Activity::new(),
+            deadlines,
+            unread: None,
+            timer: None,
+            _place: place,
+        }
+    }
+
+    /// What requests on it have to know.
+    pub(super) fn activity(&self) -> Rc<Activity> {
+        Rc::clone(&self.activity)
+    }
+
+    /// Whether a deadline has passed. If not, the task is woken by then, or earlier.
+    fn is_past(&mut self, deadline: Instant, cx: &mut Context<'_>) -> bool {
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        // One that ends earlier stays as it is: a timer is not moved for each request.
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return true;
+            }
+            timer.as_mut().reset(deadline);
+        }
+        false
+    }
+
+    /// An answer does not go out: fails once nobody has read for too long.
+    fn poll_unread<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let now = Instant::now();
+        let most = self.deadlines.unread;
+        let (deadline, _) = *self.unread.get_or_insert_with(|| {
+            let patience = Patience::new(most);
+            (patience.ends_at(now), patience)
+        });
+        if !self.is_past(deadline, cx) {
+            return Poll::Pending;
+        }
+        // What they do not read is not kept for them either, by the system.
+        let _ = self.stream.set_zero_linger();
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Some of an answer went out.
+    fn sent(&mut self, bytes: usize) {
+        if let Some((deadline, patience)) = &mut self.unread {
+            let now = Instant::now();
+            let left = deadline.saturating_duration_since(now);
+            patience.waited(patience.left().saturating_sub(left));
+            patience.moved(bytes);
+            *deadline = patience.ends_at(now);
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.activity
+            .received(buf.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write(cx, buf) {
+            Poll::Ready(Ok(bytes)) => {
+                self.sent(bytes);
+                Poll::Ready(Ok(bytes))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => self.poll_unread(cx),
+        }
+    }
+
+    /// Called whenever the connection has been looked at: the place for the deadlines of what comes in.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        let phase = self.activity.phase.get();
+        let deadline = match phase {
+            Phase::Idle { since } => since + self.deadlines.idle,
+            Phase::Head { since } => since + self.deadlines.head,
+            Phase::Answering { .. } => return Poll::Ready(Ok(())),
+        };
+        self.unread = None;
+        if !self.is_past(deadline, cx) {
+            return Poll::Ready(Ok(()));
+        }
+        if matches!(phase, Phase::Head { .. }) {
+            // All answers have gone out, or this would not be asked. Whether this one does is of no account.
+            let _ = Pin::new(&mut self.stream).poll_write(cx, TOO_SLOW);
+        }
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
