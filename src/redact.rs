@@ -36,7 +36,7 @@ const REDACTED: &str = "[hidden]";
 pub struct Redactor {
     /// Those of the configuration.
     known: Arc<RwLock<Secrets>>,
-    /// Those that went out with one request, in all ways of writing them.
+    /// Those that went out with one request.
     sent: Arc<[SecretString]>,
 }
 
@@ -87,16 +87,12 @@ impl Redactor {
 
     /// The same for words that went out otherwise than in a header, such as the signature in a form.
     pub fn and<'w>(&self, sent: impl IntoIterator<Item = &'w str>) -> Self {
-        let mut written: Vec<String> = sent
-            .into_iter()
-            .filter(|word| word.len() >= MIN_SECRET_BYTES)
-            .flat_map(anywhere)
-            .collect();
-        written.sort_by_key(|text| std::cmp::Reverse(text.len()));
-        let written = written.into_iter().map(SecretString::from);
+        let words = sent.into_iter();
+        let words = words.filter(|word| word.len() >= MIN_SECRET_BYTES);
+        let words = words.map(SecretString::from);
         Self {
             known: Arc::clone(&self.known),
-            sent: self.sent.iter().cloned().chain(written).collect(),
+            sent: self.sent.iter().cloned().chain(words).collect(),
         }
     }
 
@@ -116,11 +112,16 @@ impl Redactor {
             Some(secrets) if secrets.is_match(text) => Cow::Owned(replaced(secrets, text)),
             Some(_) | None => Cow::Borrowed(text),
         };
+        // Most requests are answered with nothing to show, so the ways of writing these are found out here.
         let sent = self.sent.iter().map(ExposeSecret::expose_secret);
-        sent.fold(text, |text, written| match text.contains(written) {
-            true => Cow::Owned(text.replace(written, REDACTED)),
-            false => text,
-        })
+        let mut written: Vec<String> = sent.flat_map(anywhere).collect();
+        written.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        written
+            .iter()
+            .fold(text, |text, written| match text.contains(written) {
+                true => Cow::Owned(text.replace(written, REDACTED)),
+                false => text,
+            })
     }
 
     /// A JSON body or a form with every secret taken out of it: some forges send the webhook's own secret along.

@@ -37,13 +37,12 @@ pub(super) async fn end(
         let baseline = Baseline::load(&ctx.store, &run, now).await?;
         writes.extend(baseline.hold(&run));
     }
-    for mut superseded in ctx.store.covered_by(&run.id).await? {
-        superseded.dry_run = run.dry_run;
-        superseded.covered_by = Some(run.id.clone());
-        superseded.summary = format!("Covered by {}: {}", run.commit.short(), run.summary);
-        writes.push(show(&superseded, shown(state)));
-        writes.push(Write::Run(superseded));
-    }
+    writes.push(Write::ConcludeSuperseded {
+        by: run.id.clone(),
+        state: shown(state),
+        summary: format!("Covered by {}: {}", run.commit.short(), run.summary),
+        dry_run: run.dry_run,
+    });
     if let (RunState::Succeeded, Some(version)) = (state, run.held_version) {
         writes.push(release(ctx, &run, version, now).await?);
     }

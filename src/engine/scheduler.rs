@@ -33,8 +33,11 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// The same after a step that leaves work which is due: a run goes on with its next step soon.
 const CONTINUATION_INTERVAL: Duration = Duration::from_millis(4);
+/// How much longer it is for each step that the last look has started: the more there is to do, the more of it is
+/// done together, such as the pushes of one site.
+const LOOK_INTERVAL_PER_STEP: Duration = Duration::from_millis(3);
 /// The longest pause between two looks for work that is known to be due.
-const MAX_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const MAX_LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How long running steps get to finish when the program stops.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// How long looking for work may go on when the program stops: a claim that got
@@ -55,6 +58,14 @@ enum Progress {
     Continues,
     /// Nothing that is due.
     Rests,
+}
+
+/// What a look for work came to.
+struct Look {
+    /// How many steps it has started.
+    started: u32,
+    /// How long to wait before the next one, if nothing happens earlier.
+    wait: Duration,
 }
 
 /// Runs steps as their work comes due.
@@ -112,9 +123,9 @@ impl Scheduler {
             // Before the look, or work that is enqueued in between would wait for the next one.
             let notified = ctx.work_available.notified();
             let began = ctx.now();
-            let wait = tokio::select! {
+            let Look { started, wait } = tokio::select! {
                 biased;
-                wait = self.start_due(running, cut_off) => wait,
+                look = self.start_due(running, cut_off) => look,
                 () = stopped(stop, LAST_LOOK_LIMIT) => return,
             };
             let took = since(ctx.now(), began);
@@ -143,7 +154,10 @@ impl Scheduler {
                 };
             }
             // A look takes the longer, the more there is to do: a fifth of the time at most goes into looking.
-            let interval = interval.max(took * 5).min(MAX_LOOK_INTERVAL);
+            let interval = interval
+                .max(LOOK_INTERVAL_PER_STEP * started)
+                .max(took * 5)
+                .min(MAX_LOOK_INTERVAL);
             let pause = interval.saturating_sub(since(ctx.now(), began));
             if !pause.is_zero() {
                 tokio::select! {
@@ -205,12 +219,16 @@ impl Scheduler {
         }
     }
 
-    /// Starts what is due, as far as permits reach; how long to wait before looking again.
+    /// Starts what is due, as far as permits reach.
     async fn start_due(
         self: &Arc<Self>,
         running: &mut RunningSteps,
         cut_off: &watch::Sender<bool>,
-    ) -> Duration {
+    ) -> Look {
+        let nothing = Look {
+            started: 0,
+            wait: POLL_INTERVAL,
+        };
         while running.try_join_next().is_some() {}
         let claim = ClaimLimits {
             total: MAX_RUNNING_STEPS.saturating_sub(running.len()),
@@ -219,25 +237,27 @@ impl Scheduler {
             running: self.limits.running(),
         };
         if claim.total == 0 {
-            return POLL_INTERVAL;
+            return nothing;
         }
         let (now, Claimed { works, next_due }) = match self.claim(claim).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 error!("cannot look for work: {error}");
-                return POLL_INTERVAL;
+                return nothing;
             }
         };
+        let started = u32::try_from(works.len()).unwrap_or(u32::MAX);
         for work in works {
             self.start(work, running, cut_off.subscribe());
         }
-        if running.len() >= MAX_RUNNING_STEPS {
-            return POLL_INTERVAL;
-        }
-        next_due.map_or(POLL_INTERVAL, |due| {
-            let wait = Duration::try_from(due.duration_since(now)).unwrap_or_default();
-            wait.min(POLL_INTERVAL)
-        })
+        let wait = match next_due {
+            Some(due) if running.len() < MAX_RUNNING_STEPS => {
+                let wait = Duration::try_from(due.duration_since(now)).unwrap_or_default();
+                wait.min(POLL_INTERVAL)
+            }
+            Some(_) | None => POLL_INTERVAL,
+        };
+        Look { started, wait }
     }
 
     /// Starts a step in the background.

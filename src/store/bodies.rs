@@ -146,6 +146,7 @@ impl Store {
         insert_rows(
             &mut *tx,
             "INSERT INTO body_blocks (delivery, seq, block)",
+            "",
             rows.collect(),
         )
         .await?;

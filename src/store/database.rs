@@ -100,13 +100,32 @@ pub(super) fn places(first: usize, count: usize) -> String {
     places.join(", ")
 }
 
-/// Rows that one INSERT takes at most. Few sizes, so that few statements are prepared; PostgreSQL binds 65,535 values.
-const INSERT_SIZES: [usize; 4] = [64, 16, 4, 1];
+/// Binds texts, and gives the list of their places for `IN (...)`. The last text is repeated up to a power of
+/// two, so that few statements are prepared; an empty list is one text that nothing is.
+pub(super) fn in_list<T: Into<Value>>(
+    values: &mut Vec<Value>,
+    texts: impl IntoIterator<Item = T>,
+) -> String {
+    let first = values.len();
+    values.extend(texts.into_iter().map(Into::into));
+    let last = match values.last() {
+        Some(last) if values.len() > first => last.clone(),
+        Some(_) | None => Value::from(""),
+    };
+    let count = (values.len() - first).next_power_of_two();
+    values.resize(first + count, last);
+    places(first, count)
+}
 
-/// Inserts rows, many with each statement. `insert` is what stands before VALUES.
+/// Rows that one INSERT takes at most. Few sizes, so that few statements are prepared; PostgreSQL binds 65,535 values.
+const INSERT_SIZES: [usize; 6] = [64, 32, 16, 8, 4, 1];
+
+/// Inserts rows, many with each statement. `insert` is what stands before VALUES, and `conflict` what stands
+/// after them.
 pub(super) async fn insert_rows(
     tx: &mut dyn Transaction,
     insert: &str,
+    conflict: &str,
     rows: Vec<Vec<Value>>,
 ) -> Result<(), StoreError> {
     let mut left = rows.into_iter();
@@ -118,8 +137,11 @@ pub(super) async fn insert_rows(
             lists.push(format!("({})", places(values.len(), row.len())));
             values.extend(row);
         }
-        tx.execute(&format!("{insert} VALUES {}", lists.join(", ")), values)
-            .await?;
+        tx.execute(
+            &format!("{insert} VALUES {} {conflict}", lists.join(", ")),
+            values,
+        )
+        .await?;
     }
     Ok(())
 }

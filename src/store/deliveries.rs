@@ -1,6 +1,6 @@
 //! Taking in deliveries: the delivery, its runs and their first work, in one transaction.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use strum::{EnumString, IntoStaticStr};
 
 use super::bodies::{self, DeliveryBody, StoredBody};
-use super::database::{Row, Transaction, insert_rows, params, places};
+use super::database::{Row, Transaction, in_list, insert_rows, params};
 use super::step_commit::{self, Write};
 use super::work_queue::{self, WorkKey};
-use super::{Store, StoreError, Value, retry_on_conflict, runs, statuses, timestamp};
+use super::{Store, StoreError, retry_on_conflict, runs, statuses, timestamp};
 use crate::clock;
 use crate::run::{Run, RunId, RunState, StatusState, Step};
 
@@ -190,13 +190,12 @@ impl Store {
     ) -> Result<BTreeSet<String>, StoreError> {
         let mut known = BTreeSet::new();
         for some in ids.chunks(IDS_AT_ONCE) {
+            let mut values = params![forge];
+            let listed = in_list(&mut values, some.iter().copied());
             let sql = format!(
                 "SELECT forge_delivery FROM deliveries
-                 WHERE forge = $1 AND forge_delivery IN ({})",
-                places(1, some.len())
+                 WHERE forge = $1 AND forge_delivery IN ({listed})"
             );
-            let values = std::iter::once(forge).chain(some.iter().copied());
-            let values = values.map(|text| Value::from(text.to_owned())).collect();
             for row in self.database.read(&sql, values).await? {
                 known.insert(row.text("forge_delivery")?);
             }
@@ -208,7 +207,7 @@ impl Store {
     pub async fn start(&self, run: &Run, now: Timestamp) -> Result<(), StoreError> {
         retry_on_conflict(|| async {
             let mut tx = self.database.begin().await?;
-            runs::insert(&mut *tx, run).await?;
+            runs::insert(&mut *tx, std::iter::once(run)).await?;
             begin(&mut *tx, run, now).await?;
             tx.commit().await
         })
@@ -383,10 +382,9 @@ async fn known_ids(
     let mut known = Vec::new();
     for some in ids.chunks(IDS_AT_ONCE) {
         let mut values = params![forge];
-        values.extend(some.iter().copied().map(Value::from));
+        let listed = in_list(&mut values, some.iter().copied());
         let sql = format!(
-            "SELECT forge_delivery FROM deliveries WHERE forge = $1 AND forge_delivery IN ({})",
-            places(1, some.len())
+            "SELECT forge_delivery FROM deliveries WHERE forge = $1 AND forge_delivery IN ({listed})"
         );
         for row in tx.query(&sql, values).await? {
             known.push(row.text("forge_delivery")?);
@@ -402,21 +400,10 @@ async fn newest_of(
     keys: BTreeSet<&str>,
 ) -> Result<Vec<(String, Said)>, StoreError> {
     let mut values = params![forge];
-    let listed: Vec<String> = keys
-        .into_iter()
-        .map(|key| {
-            values.push(key.into());
-            format!("(${})", values.len())
-        })
-        .collect();
-    // Both databases call the column of such a list `column1`.
+    let listed = in_list(&mut values, keys);
     let sql = format!(
-        "SELECT newest.ordering_key, newest.dedup_key, newest.received_at
-         FROM (VALUES {}) AS keys JOIN deliveries AS newest ON newest.id = (
-             SELECT of_key.id FROM deliveries AS of_key
-             WHERE of_key.forge = $1 AND of_key.ordering_key = keys.column1
-             ORDER BY of_key.id DESC LIMIT 1)",
-        listed.join(", ")
+        "SELECT ordering_key, dedup_key, received_at FROM newest_deliveries
+         WHERE forge = $1 AND ordering_key IN ({listed})"
     );
     let rows = tx.query(&sql, values).await?;
     rows.iter()
@@ -429,8 +416,8 @@ async fn insert<'d>(
     tx: &mut dyn Transaction,
     news: impl Iterator<Item = (&'d NewDelivery, &'d Bytes)>,
 ) -> Result<(), StoreError> {
-    let (mut deliveries, mut new_runs, mut shown, mut work) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut deliveries, mut newest) = (Vec::new(), BTreeMap::new());
+    let (mut new_runs, mut shown, mut work) = (Vec::new(), Vec::new(), Vec::new());
     for (new, body) in news {
         match new.body {
             DeliveryBody::Whole(_) => {}
@@ -448,25 +435,46 @@ async fn insert<'d>(
             new.source.as_str(),
             new.received_at.as_millisecond(),
         ]);
+        let key = (new.forge.as_str(), new.ordering_key.as_str());
+        let at = newest.entry(key).or_insert(new);
+        if at.id < new.id {
+            *at = new;
+        }
         for run in &new.runs {
-            new_runs.push(runs::values(run));
-            shown.push(statuses::first(run, new.received_at));
+            new_runs.push(run);
+            shown.extend(statuses::first(run, new.received_at));
             work.extend(work_queue::new_rows(run, new.received_at));
         }
     }
     if deliveries.is_empty() {
         return Ok(());
     }
-    insert_rows(tx, INSERT, deliveries).await?;
-    insert_rows(tx, runs::INSERT, new_runs).await?;
-    insert_rows(tx, statuses::INSERT, shown).await?;
-    insert_rows(tx, work_queue::INSERT, work).await?;
+    let newest = newest.into_values().map(|new| {
+        params![
+            &new.forge,
+            &new.ordering_key,
+            &new.id,
+            &new.dedup_key,
+            new.received_at.as_millisecond()
+        ]
+    });
+    insert_rows(tx, INSERT, "", deliveries).await?;
+    insert_rows(tx, INSERT_NEWEST, IF_NEWER, newest.collect()).await?;
+    runs::insert(tx, new_runs.into_iter()).await?;
+    insert_rows(tx, statuses::INSERT, "", shown).await?;
+    insert_rows(tx, work_queue::INSERT, "", work).await?;
     tx.notify().await
 }
 
 const INSERT: &str =
     "INSERT INTO deliveries (id, forge, forge_delivery, event, ordering_key, dedup_key,
     content_type, body, source, received_at)";
+
+const INSERT_NEWEST: &str =
+    "INSERT INTO newest_deliveries (forge, ordering_key, delivery, dedup_key, received_at)";
+const IF_NEWER: &str = "ON CONFLICT (forge, ordering_key) DO UPDATE SET
+    delivery = excluded.delivery, dedup_key = excluded.dedup_key, received_at = excluded.received_at
+    WHERE newest_deliveries.delivery < excluded.delivery";
 
 /// The delivery that said the same before, if that is still what was said last.
 ///
@@ -491,20 +499,26 @@ async fn seen_before(
         }
     }
     if new.source == Source::Log {
-        // It comes long after its time: what matters is what came then. Ids are made when deliveries come.
+        // It comes long after its time: what matters is what came then. Ids are made when deliveries come, so
+        // only those of the time are looked at.
+        let (first, last) = (
+            new.sent_at - DUPLICATE_WINDOW,
+            new.sent_at + DUPLICATE_WINDOW,
+        );
         let rows = tx
             .query(
                 "SELECT id FROM deliveries
-                 WHERE forge = $1 AND ordering_key = $2 AND id > $3
-                     AND dedup_key = $4 AND received_at > $5 AND received_at < $6
+                 WHERE id > $3 AND id < $4 AND forge = $1 AND ordering_key = $2
+                     AND dedup_key = $5 AND received_at > $6 AND received_at < $7
                  ORDER BY id DESC LIMIT 1",
                 params![
                     &new.forge,
                     &new.ordering_key,
-                    clock::first_id_of(new.sent_at - DUPLICATE_WINDOW),
+                    clock::first_id_of(first),
+                    clock::first_id_of(last + ID_LAG),
                     &new.dedup_key,
-                    (new.sent_at - DUPLICATE_WINDOW).as_millisecond(),
-                    (new.sent_at + DUPLICATE_WINDOW).as_millisecond()
+                    first.as_millisecond(),
+                    last.as_millisecond()
                 ],
             )
             .await?;
@@ -514,7 +528,8 @@ async fn seen_before(
     }
     let rows = tx
         .query(
-            "SELECT id, dedup_key, received_at FROM deliveries WHERE forge = $1 AND ordering_key = $2 ORDER BY id DESC LIMIT 1",
+            "SELECT delivery AS id, dedup_key, received_at FROM newest_deliveries
+             WHERE forge = $1 AND ordering_key = $2",
             params![&new.forge, &new.ordering_key],
         )
         .await?;
@@ -533,6 +548,9 @@ async fn seen_before(
 /// that of a second hook comes at once. Later it is news, since a delivery in between may have been lost.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(15 * 60);
 
+/// How long after a delivery came its id may have been made.
+const ID_LAG: Duration = Duration::from_secs(60);
+
 /// Asks for a run's first step and shows it on the commit.
 pub(super) async fn begin(
     tx: &mut dyn Transaction,
@@ -548,7 +566,8 @@ pub(super) async fn begin(
         true
     };
     if is_posted {
-        work_queue::enqueue(tx, &WorkKey::Status(run.id.clone()), now).await?;
+        let at = statuses::post_at(pending, now);
+        work_queue::enqueue(tx, &WorkKey::Status(run.id.clone()), at).await?;
     }
     tx.notify().await
 }

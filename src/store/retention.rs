@@ -8,7 +8,7 @@
 
 use jiff::Timestamp;
 
-use super::database::{Row, Transaction, Value, params, places};
+use super::database::{Row, Transaction, in_list, params};
 use super::{Store, StoreError, retry_on_conflict};
 use crate::run::RunId;
 
@@ -145,7 +145,7 @@ async fn runs_after(
     keep: &[RunId],
 ) -> Result<Vec<Row>, StoreError> {
     let mut values = params![before.as_millisecond(), NEAR, after.ended_at, &after.id];
-    let kept = list(&mut values, keep.iter().map(|run| run.0.as_str()));
+    let kept = in_list(&mut values, keep.iter().map(|run| run.0.as_str()));
     let sql = format!(
         "SELECT page.id, page.ended_at, CAST(
              COALESCE(octet_length(body), 0) + COALESCE(octet_length(files), 0)
@@ -154,7 +154,13 @@ async fn runs_after(
                  WHERE body_blocks.delivery = page.delivery), 0) AS BIGINT) AS bytes,
              CAST(CASE WHEN
                  (under_way.since IS NULL OR page.created_at + $2 < under_way.since)
-                 AND page.id <> (SELECT MAX(id) FROM runs WHERE runs.site = page.site)
+                 AND (
+                     EXISTS (
+                         SELECT 1 FROM runs
+                         WHERE runs.site = page.site AND runs.id > page.id AND runs.state <> 'pending')
+                     OR EXISTS (
+                         SELECT 1 FROM runs
+                         WHERE runs.site = page.site AND runs.id > page.id AND runs.state = 'pending'))
                  AND page.id NOT IN ({kept})
                  AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.covered_by = page.id)
                  AND NOT EXISTS (
@@ -212,7 +218,7 @@ async fn runs(
     }
     // Somebody may be trying one again at this moment: it is pending then, and stays.
     let mut values = Vec::new();
-    let listed = list(&mut values, some.iter().map(String::as_str));
+    let listed = in_list(&mut values, some.iter().map(String::as_str));
     let rows = tx
         .query(
             &format!(
@@ -231,7 +237,7 @@ async fn runs(
         return Ok((0, 0));
     }
     let mut values = Vec::new();
-    let listed = list(&mut values, ended.iter().map(String::as_str));
+    let listed = in_list(&mut values, ended.iter().map(String::as_str));
     for of_run in [
         "INSERT INTO removals (run) SELECT DISTINCT run FROM purges WHERE run IN",
         "DELETE FROM statuses WHERE run IN",
@@ -240,6 +246,14 @@ async fn runs(
         tx.execute(&format!("{of_run} ({listed})"), values.clone())
             .await?;
     }
+    tx.execute(
+        &format!(
+            "DELETE FROM newest_runs WHERE run IN ({listed})
+                 AND (site, git_ref) IN (SELECT site, git_ref FROM runs WHERE id IN ({listed}))"
+        ),
+        values.clone(),
+    )
+    .await?;
     let runs = tx
         .execute(&format!("DELETE FROM runs WHERE id IN ({listed})"), values)
         .await?;
@@ -247,7 +261,16 @@ async fn runs(
         return Ok((runs, 0));
     }
     let mut values = Vec::new();
-    let listed = list(&mut values, deliveries.iter().map(String::as_str));
+    let listed = in_list(&mut values, deliveries.iter().map(String::as_str));
+    tx.execute(
+        &format!(
+            "DELETE FROM newest_deliveries WHERE delivery IN ({listed})
+                 AND (forge, ordering_key) IN (
+                     SELECT forge, ordering_key FROM deliveries WHERE id IN ({listed}))"
+        ),
+        values.clone(),
+    )
+    .await?;
     let deliveries = tx
         .execute(
             &format!(
@@ -293,7 +316,7 @@ async fn tasks(tx: &mut dyn Transaction, before: Timestamp) -> Result<u64, Store
         }
         if !some.is_empty() {
             let mut values = Vec::new();
-            let listed = list(&mut values, some.iter().map(String::as_str));
+            let listed = in_list(&mut values, some.iter().map(String::as_str));
             return tx
                 .execute(&format!("DELETE FROM tasks WHERE id IN ({listed})"), values)
                 .await;
@@ -303,16 +326,6 @@ async fn tasks(tx: &mut dyn Transaction, before: Timestamp) -> Result<u64, Store
             _ => return Ok(0),
         }
     }
-}
-
-/// Binds texts, and the list of their places. An empty list is one text that nothing is.
-fn list<'t>(values: &mut Vec<Value>, texts: impl Iterator<Item = &'t str>) -> String {
-    let first = values.len();
-    values.extend(texts.map(Value::from));
-    if values.len() == first {
-        values.push(Value::from(""));
-    }
-    places(first, values.len() - first)
 }
 
 fn int(n: usize) -> i64 {

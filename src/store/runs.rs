@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Deserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 
-use super::database::{Row, Transaction, insert_rows, params, places};
+use super::database::{Row, Transaction, in_list, insert_rows, params};
 use super::{Store, StoreError, Value, parsed, timestamp};
 use crate::changes::{ChangeKind, Completeness, FilePath};
 use crate::clock;
@@ -56,38 +56,16 @@ impl Store {
 
     /// Runs, newest first.
     pub async fn runs(&self, filter: &RunFilter) -> Result<Vec<Run>, StoreError> {
-        let mut sql = format!("SELECT {COLUMNS} FROM runs WHERE 1 = 1");
-        let mut values: Vec<Value> = Vec::new();
-        let mut narrow = |sql: &mut String, condition: &str, value: Option<String>| {
-            if let Some(value) = value {
-                values.push(Value::from(value));
-                sql.push_str(&format!(" AND {condition} ${}", values.len()));
+        let mut runs = Vec::new();
+        for state in parts(filter) {
+            let (sql, values) = listing(filter, &state);
+            for row in self.database.read(&sql, values).await? {
+                runs.push(run(&row)?);
             }
-        };
-        narrow(&mut sql, "site =", filter.site.clone());
-        narrow(
-            &mut sql,
-            "state =",
-            filter.state.map(|state| state.as_str().to_owned()),
-        );
-        narrow(
-            &mut sql,
-            "commit_id =",
-            filter.commit.as_ref().map(ToString::to_string),
-        );
-        narrow(
-            &mut sql,
-            "id <",
-            filter.before.as_ref().map(|id| id.0.clone()),
-        );
-        values.push(Value::from(i64::from(filter.limit)));
-        sql.push_str(&format!(" ORDER BY id DESC LIMIT ${}", values.len()));
-        self.database
-            .read(&sql, values)
-            .await?
-            .iter()
-            .map(run)
-            .collect()
+        }
+        runs.sort_by(|one, other| other.id.cmp(&one.id));
+        runs.truncate(usize::try_from(filter.limit).unwrap_or(usize::MAX));
+        Ok(runs)
     }
 
     /// The runs that a delivery made, oldest first, by our id of it or the forge's; none where it isn't kept.
@@ -121,12 +99,20 @@ impl Store {
         site: &str,
         git_ref: Option<&GitRef>,
     ) -> Result<Option<Run>, StoreError> {
-        let (of_ref, values) = match git_ref {
-            Some(git_ref) => ("AND git_ref = $2", params![site, git_ref.to_string()]),
-            None => ("", params![site]),
+        let (newest, values) = match git_ref {
+            Some(git_ref) => (
+                "SELECT run FROM newest_runs WHERE site = $1 AND git_ref = $2",
+                params![site, git_ref.to_string()],
+            ),
+            None => (
+                "SELECT MAX(id) FROM (
+                     SELECT MAX(id) AS id FROM runs WHERE site = $1 AND state = 'pending'
+                     UNION ALL
+                     SELECT MAX(id) FROM runs WHERE site = $1 AND state <> 'pending') AS heads",
+                params![site],
+            ),
         };
-        let sql =
-            format!("SELECT {COLUMNS} FROM runs WHERE site = $1 {of_ref} ORDER BY id DESC LIMIT 1");
+        let sql = format!("SELECT {COLUMNS} FROM runs WHERE id = ({newest})");
         let rows = self.database.read(&sql, values).await?;
         rows.first().map(run).transpose()
     }
@@ -136,7 +122,9 @@ impl Store {
         let older = self
             .database
             .read(
-                "SELECT id FROM runs WHERE site = $1 AND id < $2 LIMIT 1",
+                "SELECT 1 AS older WHERE
+                     EXISTS (SELECT 1 FROM runs WHERE site = $1 AND id < $2 AND state = 'pending')
+                     OR EXISTS (SELECT 1 FROM runs WHERE site = $1 AND id < $2 AND state <> 'pending')",
                 params![&run.site, &run.id.0],
             )
             .await?;
@@ -192,8 +180,11 @@ impl Store {
         let rows = self
             .database
             .read(
-                "SELECT DISTINCT commit_id FROM runs
-                 WHERE site = $1 AND id > $2 AND (id > $3 OR created_at > $4)",
+                "SELECT commit_id FROM runs
+                 WHERE site = $1 AND state = 'pending' AND id > $2 AND (id > $3 OR created_at > $4)
+                 UNION
+                 SELECT commit_id FROM runs
+                 WHERE site = $1 AND state <> 'pending' AND id > $2 AND (id > $3 OR created_at > $4)",
                 params![site, first, &id.0, since.as_millisecond()],
             )
             .await?;
@@ -254,6 +245,45 @@ impl Store {
     }
 }
 
+/// The states that a list of runs is read by, as conditions: pending runs and ended ones have indexes of their own.
+fn parts(filter: &RunFilter) -> Vec<String> {
+    match filter.state {
+        Some(RunState::Pending) => vec!["state = 'pending'".to_owned()],
+        // Both, since no database infers the second, which the index wants.
+        Some(ended) => vec![format!(
+            "state = '{}' AND state <> 'pending'",
+            ended.as_str()
+        )],
+        // Without a site, all runs are in order by their ids; those of one commit are few.
+        None if filter.site.is_none() || filter.commit.is_some() => vec!["TRUE".to_owned()],
+        None => vec![
+            "state = 'pending'".to_owned(),
+            "state <> 'pending'".to_owned(),
+        ],
+    }
+}
+
+/// The statement that lists runs in some of the states, newest first, with its values.
+fn listing(filter: &RunFilter, state: &str) -> (String, Vec<Value>) {
+    let mut sql = format!("SELECT {COLUMNS} FROM runs WHERE {state}");
+    let mut values: Vec<Value> = Vec::new();
+    let mut narrow = |condition: &str, value: Option<String>| {
+        if let Some(value) = value {
+            values.push(Value::from(value));
+            sql.push_str(&format!(" AND {condition} ${}", values.len()));
+        }
+    };
+    narrow("site =", filter.site.clone());
+    narrow(
+        "commit_id =",
+        filter.commit.as_ref().map(ToString::to_string),
+    );
+    narrow("id <", filter.before.as_ref().map(|id| id.0.clone()));
+    values.push(Value::from(i64::from(filter.limit)));
+    sql.push_str(&format!(" ORDER BY id DESC LIMIT ${}", values.len()));
+    (sql, values)
+}
+
 /// Reads a change set in the form in which it is kept, one path at a time.
 struct Files<'t, T>(&'t mut T);
 
@@ -311,21 +341,18 @@ fn kind_of(letter: char) -> Option<ChangeKind> {
     }
 }
 
-/// Inserts runs.
-pub(super) const INSERT: &str = "INSERT INTO runs (id, site, forge, repo, git_ref, before_id, commit_id, delivery,
+const INSERT: &str = "INSERT INTO runs (id, site, forge, repo, git_ref, before_id, commit_id, delivery,
     origin, covered_by, bases, held_version, state, step, summary, proof, problems, created_at, deadline,
     ended_at, dry_run, notes, wait_reason, revision)";
 
 /// A run's row, in the order of [`INSERT`].
-pub(super) fn values(run: &Run) -> Vec<Value> {
+fn values(run: &Run) -> Vec<Value> {
     params![
         &run.id.0,
         &run.site,
         &run.forge,
         run.repo.as_str(),
-        run.git_ref
-            .as_ref()
-            .map_or_else(String::new, ToString::to_string),
+        ref_text(run),
         run.before.as_ref().map(ToString::to_string),
         run.commit.as_str(),
         run.delivery.clone(),
@@ -348,8 +375,32 @@ pub(super) fn values(run: &Run) -> Vec<Value> {
     ]
 }
 
-pub(super) async fn insert(tx: &mut dyn Transaction, run: &Run) -> Result<(), StoreError> {
-    insert_rows(tx, INSERT, vec![values(run)]).await
+/// Inserts new runs.
+pub(super) async fn insert<'r>(
+    tx: &mut dyn Transaction,
+    runs: impl Iterator<Item = &'r Run>,
+) -> Result<(), StoreError> {
+    let (mut rows, mut newest) = (Vec::new(), BTreeMap::new());
+    for run in runs {
+        rows.push(values(run));
+        let at = newest.entry((&run.site, ref_text(run))).or_insert(&run.id);
+        *at = (*at).max(&run.id);
+    }
+    insert_rows(tx, INSERT, "", rows).await?;
+    let newest = newest.into_iter();
+    let newest = newest.map(|((site, git_ref), run)| params![site, git_ref, &run.0]);
+    insert_rows(tx, INSERT_NEWEST, IF_NEWER, newest.collect()).await
+}
+
+const INSERT_NEWEST: &str = "INSERT INTO newest_runs (site, git_ref, run)";
+const IF_NEWER: &str = "ON CONFLICT (site, git_ref) DO UPDATE SET run = excluded.run
+    WHERE newest_runs.run < excluded.run";
+
+/// A run's ref in the form in which it is kept.
+fn ref_text(run: &Run) -> String {
+    run.git_ref
+        .as_ref()
+        .map_or_else(String::new, ToString::to_string)
 }
 
 /// Makes a run the one that covers all that left their work to it in the end.
@@ -395,38 +446,42 @@ pub(super) async fn update(tx: &mut dyn Transaction, run: &Run) -> Result<(), St
     }
 }
 
-/// Ends runs that have not planned yet, and leaves their work to `by`. Those that are none such are left as they are:
-/// the others, live ones and dry ones.
+/// Ends runs that have not planned yet, and leaves their work to `by`: the runs. Those that are none such are left as
+/// they are.
 pub(super) async fn supersede(
     tx: &mut dyn Transaction,
     runs: &[RunId],
     by: &RunId,
     summary: &str,
     now: Timestamp,
-) -> Result<(Vec<RunId>, Vec<RunId>), StoreError> {
-    if runs.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
-    }
+) -> Result<Vec<RunId>, StoreError> {
     let mut values = params![&by.0, summary, now.as_millisecond()];
-    let count = values.len();
-    values.extend(runs.iter().map(|run| Value::from(&run.0)));
+    let listed = in_list(&mut values, runs.iter().map(|run| &run.0));
     let sql = format!(
         "UPDATE runs SET state = 'superseded', step = 'ended', covered_by = $1, summary = $2, ended_at = $3,
              wait_reason = NULL, revision = revision + 1
-         WHERE state = 'pending' AND step = 'changes' AND id IN ({}) RETURNING id, dry_run",
-        places(count, runs.len())
+         WHERE state = 'pending' AND step = 'changes' AND id IN ({listed}) RETURNING id"
     );
-    let (mut live, mut dry) = (Vec::new(), Vec::new());
-    for row in tx.query(&sql, values).await? {
-        let id = RunId(row.text("id")?);
-        match row.int("dry_run")? {
-            0 => live.push(id),
-            _ => dry.push(id),
-        }
-    }
-    live.sort();
-    dry.sort();
-    Ok((live, dry))
+    ids(tx.query(&sql, values).await?)
+}
+
+/// Has the runs that left their work to `by` say how that ended: the runs.
+pub(super) async fn conclude_superseded(
+    tx: &mut dyn Transaction,
+    by: &RunId,
+    summary: &str,
+    dry_run: bool,
+) -> Result<Vec<RunId>, StoreError> {
+    let sql = format!(
+        "{COVERED} UPDATE runs SET covered_by = $1, summary = $2, dry_run = $3, revision = revision + 1
+         WHERE id IN (SELECT covered.id FROM covered) RETURNING id"
+    );
+    let values = params![&by.0, summary, i64::from(dry_run)];
+    ids(tx.query(&sql, values).await?)
+}
+
+fn ids(rows: Vec<Row>) -> Result<Vec<RunId>, StoreError> {
+    rows.iter().map(|row| Ok(RunId(row.text("id")?))).collect()
 }
 
 /// Notes what a pending run waits for. False if it has ended.

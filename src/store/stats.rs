@@ -35,7 +35,9 @@ impl Store {
         let rows = self
             .database
             .read(
-                "SELECT state, COUNT(*) AS n FROM runs GROUP BY state",
+                "SELECT state, COUNT(*) AS n FROM runs WHERE state = 'pending' GROUP BY state
+                 UNION ALL
+                 SELECT state, COUNT(*) AS n FROM runs WHERE state <> 'pending' GROUP BY state",
                 Vec::new(),
             )
             .await?;

@@ -1,8 +1,10 @@
 //! What commits should show, and what they were told.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
-use super::database::{Row, Transaction, params, places};
+use super::database::{Row, Transaction, in_list, params};
 use super::{Store, StoreError, Value, timestamp};
 use crate::event::CommitId;
 use crate::run::{Run, RunId, StatusState};
@@ -71,23 +73,41 @@ fn status(row: &Row) -> Result<StoredStatus, StoreError> {
     })
 }
 
+/// How long a pending status waits for one that replaces it: a request for each would say little.
+const PENDING_DELAY: Duration = Duration::from_millis(300);
+/// How long the status of a superseded run waits for the end of the run that does its work.
+const SUPERSEDED_DELAY: Duration = Duration::from_secs(5);
+
+/// When a status that is wanted at `now` is posted.
+pub(super) fn post_at(state: StatusState, now: Timestamp) -> Timestamp {
+    match state {
+        StatusState::Pending => now + PENDING_DELAY,
+        StatusState::Success | StatusState::Failure | StatusState::Error => now,
+    }
+}
+
+/// When the status of a run that was superseded at `now` is posted.
+pub(super) fn post_superseded_at(now: Timestamp) -> Timestamp {
+    now + SUPERSEDED_DELAY
+}
+
 /// Inserts the first statuses of new runs.
-pub(super) const INSERT: &str =
-    "INSERT INTO statuses (run, seq, state, description, wanted_at, error)";
+pub(super) const INSERT: &str = "INSERT INTO statuses (run, seq, state, description, wanted_at)";
 
 /// Why a status of a dry run is not posted.
 pub const DRY_RUN_STATUS: &str = "not posted: the site is in dry-run mode";
 
-/// What a new run's commit should show.
-pub(super) fn first(run: &Run, now: Timestamp) -> Vec<Value> {
-    params![
-        &run.id.0,
-        1,
-        StatusState::Pending.as_str(),
-        &run.summary,
-        now.as_millisecond(),
-        run.dry_run.then_some(DRY_RUN_STATUS)
-    ]
+/// What a new run's commit should show. Of a dry run, only how it ends is of interest.
+pub(super) fn first(run: &Run, now: Timestamp) -> Option<Vec<Value>> {
+    (!run.dry_run).then(|| {
+        params![
+            &run.id.0,
+            1,
+            StatusState::Pending.as_str(),
+            &run.summary,
+            now.as_millisecond()
+        ]
+    })
 }
 
 /// Notes what the commit should show from now on.
@@ -107,34 +127,29 @@ pub(super) async fn want(
     Ok(())
 }
 
-/// Notes what the commits of several runs should show from now on.
+/// Notes what the commits of several runs should show from now on: the runs whose statuses are to be posted. Of a dry
+/// run, that is only to be seen where another status of it was posted before.
 pub(super) async fn want_all(
     tx: &mut dyn Transaction,
     runs: &[RunId],
     state: StatusState,
     description: &str,
     now: Timestamp,
-) -> Result<(), StoreError> {
-    if runs.is_empty() {
-        return Ok(());
-    }
-    let mut values = params![
-        state.as_str(),
-        description,
-        now.as_millisecond(),
-        DRY_RUN_STATUS
-    ];
-    let count = values.len();
-    values.extend(runs.iter().map(|run| Value::from(&run.0)));
+) -> Result<Vec<RunId>, StoreError> {
+    let mut values = params![state.as_str(), description, now.as_millisecond()];
+    let listed = in_list(&mut values, runs.iter().map(|run| &run.0));
     let sql = format!(
-        "INSERT INTO statuses (run, seq, state, description, wanted_at, error)
+        "INSERT INTO statuses (run, seq, state, description, wanted_at)
          SELECT id, COALESCE((SELECT MAX(seq) FROM statuses WHERE statuses.run = runs.id), 0) + 1,
-             $1, $2, $3, CASE WHEN dry_run = 1 THEN $4 END
-         FROM runs WHERE id IN ({})",
-        places(count, runs.len())
+             $1, $2, $3
+         FROM runs WHERE id IN ({listed}) AND (
+             dry_run = 0
+             OR EXISTS (
+                 SELECT 1 FROM statuses WHERE statuses.run = runs.id AND posted_at IS NOT NULL))
+         RETURNING run"
     );
-    tx.execute(&sql, values).await?;
-    Ok(())
+    let rows = tx.query(&sql, values).await?;
+    rows.iter().map(|row| Ok(RunId(row.text("run")?))).collect()
 }
 
 /// Notes what a dry run's commit would show. It is to be posted only where another status of the run was: true then.

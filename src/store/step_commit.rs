@@ -60,6 +60,17 @@ pub enum Write {
         /// What their commits show.
         summary: String,
     },
+    /// The runs that left their work to a run say how that ended, and so do their commits.
+    ConcludeSuperseded {
+        /// The run that did their work along with its own.
+        by: RunId,
+        /// What their commits show.
+        state: StatusState,
+        /// The same for people.
+        summary: String,
+        /// Whether it was a dry run.
+        dry_run: bool,
+    },
     /// The forge took a status (with the time), or did not (with the reason).
     Posted(RunId, i64, Option<Timestamp>, Option<String>),
     /// Nothing is written unless what a site holds is as of this version still.
@@ -127,6 +138,7 @@ fn makes_work(write: &Write, now: Timestamp) -> bool {
         Write::Status(_, _, _)
         | Write::DryStatus(_, _, _)
         | Write::Supersede { .. }
+        | Write::ConcludeSuperseded { .. }
         | Write::Waiting { .. }
         | Write::EnqueueSubmits(_)
         | Write::NewRun(_) => true,
@@ -169,8 +181,9 @@ async fn keep_in_order(
                     items.insert(WorkKey::Status(run.clone()).columns());
                 }
             }
-            // A new run's items are nobody else's yet; a run's lanes are only known once it is written.
+            // A new run's items are nobody else's yet; others are only known once they are written.
             Write::NewRun(_)
+            | Write::ConcludeSuperseded { .. }
             | Write::Run(_)
             | Write::AdoptSuperseded(_)
             | Write::Changes(_, _)
@@ -218,8 +231,10 @@ pub(super) async fn apply(
             deadline,
         } => {
             if runs::wait(tx, run, reason, summary, *deadline).await? {
-                statuses::want(tx, run, StatusState::Pending, summary, now).await?;
-                enqueue(tx, &WorkKey::Status(run.clone()), now).await?;
+                let state = StatusState::Pending;
+                statuses::want(tx, run, state, summary, now).await?;
+                let at = statuses::post_at(state, now);
+                enqueue(tx, &WorkKey::Status(run.clone()), at).await?;
             }
             Ok(())
         }
@@ -227,7 +242,8 @@ pub(super) async fn apply(
         Write::Task(task) => tasks::put_task(tx, task).await,
         Write::Status(run, state, description) => {
             statuses::want(tx, run, *state, description, now).await?;
-            enqueue(tx, &WorkKey::Status(run.clone()), now).await
+            let at = statuses::post_at(*state, now);
+            enqueue(tx, &WorkKey::Status(run.clone()), at).await
         }
         Write::DryStatus(run, state, description) => {
             if statuses::want_dry(tx, run, *state, description, now).await? {
@@ -236,6 +252,12 @@ pub(super) async fn apply(
             Ok(())
         }
         Write::Supersede { runs, by, summary } => supersede(tx, runs, by, summary, now).await,
+        Write::ConcludeSuperseded {
+            by,
+            state,
+            summary,
+            dry_run,
+        } => conclude_superseded(tx, by, *state, summary, *dry_run, now).await,
         Write::Posted(run, seq, posted_at, error) => {
             statuses::posted(tx, run, *seq, *posted_at, error.as_deref()).await
         }
@@ -249,7 +271,7 @@ pub(super) async fn apply(
             until,
         } => held::let_go(tx, site, commits, *version, *until).await,
         Write::NewRun(run) => {
-            runs::insert(tx, run).await?;
+            runs::insert(tx, std::iter::once(run)).await?;
             deliveries::begin(tx, run, now).await
         }
     }
@@ -263,8 +285,26 @@ async fn supersede(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let free = work_queue::remove_free_runs(tx, runs).await?;
-    let (live, dry) = runs::supersede(tx, &free, by, summary, now).await?;
-    let all: Vec<RunId> = live.iter().chain(&dry).cloned().collect();
-    statuses::want_all(tx, &all, StatusState::Pending, summary, now).await?;
-    work_queue::enqueue_statuses(tx, &live, now).await
+    let superseded = runs::supersede(tx, &free, by, summary, now).await?;
+    let state = StatusState::Pending;
+    let shown = statuses::want_all(tx, &superseded, state, summary, now).await?;
+    let at = statuses::post_superseded_at(now);
+    work_queue::enqueue_statuses(tx, &shown, at).await
+}
+
+/// Has the runs that left their work to another say how that ended.
+async fn conclude_superseded(
+    tx: &mut dyn Transaction,
+    by: &RunId,
+    state: StatusState,
+    summary: &str,
+    dry_run: bool,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let concluded = runs::conclude_superseded(tx, by, summary, dry_run).await?;
+    if concluded.is_empty() {
+        return Ok(());
+    }
+    let shown = statuses::want_all(tx, &concluded, state, summary, now).await?;
+    work_queue::enqueue_statuses(tx, &shown, statuses::post_at(state, now)).await
 }

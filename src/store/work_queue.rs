@@ -11,10 +11,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use strum::{EnumString, IntoStaticStr};
 
-use super::database::{Row, Transaction, Value, params, places};
-use super::{Store, StoreError, purge_queue, retry_on_conflict, timestamp};
+use super::database::{Row, Transaction, Value, in_list, params, places};
+use super::{Store, StoreError, purge_queue, retry_on_conflict, statuses, timestamp};
 use crate::purge::PurgeKind;
-use crate::run::{Run, RunId, Step};
+use crate::run::{Run, RunId, StatusState, Step};
 
 /// Due items that are looked at in one claim, beside those that are running.
 const CANDIDATES: usize = 256;
@@ -542,20 +542,21 @@ pub(super) async fn enqueue(
 
 /// Rows of the queue for a new run's first step and for its status, which a dry run has not.
 pub(super) fn new_rows(run: &Run, now: Timestamp) -> Vec<Vec<Value>> {
-    let row = |key: WorkKey| {
+    let row = |key: WorkKey, at: Timestamp| {
         let mut values = Vec::from(key.columns().values());
         values.extend(params![
             &run.site,
             forge_key(&run.forge),
-            now.as_millisecond(),
+            at.as_millisecond(),
             0,
             1
         ]);
         values
     };
-    let mut rows = vec![row(WorkKey::Run(run.id.clone()))];
+    let mut rows = vec![row(WorkKey::Run(run.id.clone()), now)];
     if !run.dry_run {
-        rows.push(row(WorkKey::Status(run.id.clone())));
+        let at = statuses::post_at(StatusState::Pending, now);
+        rows.push(row(WorkKey::Status(run.id.clone()), at));
     }
     rows
 }
@@ -585,25 +586,18 @@ pub(super) async fn remove_free_runs(
     tx: &mut dyn Transaction,
     runs: &[RunId],
 ) -> Result<Vec<RunId>, StoreError> {
-    if runs.is_empty() {
-        return Ok(Vec::new());
-    }
+    let mut values = Vec::new();
+    let listed = in_list(&mut values, runs.iter().map(|run| &run.0));
     let sql = format!(
         "DELETE FROM work WHERE kind = 'run' AND purge_kind = '' AND lease IS NULL
-             AND subject IN ({}) RETURNING subject",
-        places(0, runs.len())
+             AND subject IN ({listed}) RETURNING subject"
     );
-    let values = runs.iter().map(|run| Value::from(&run.0)).collect();
     let rows = tx.query(&sql, values).await?;
-    let mut free = Vec::with_capacity(rows.len());
-    for row in &rows {
-        free.push(RunId(row.text("subject")?));
-    }
-    free.sort();
-    Ok(free)
+    let subjects = rows.iter().map(|row| Ok(RunId(row.text("subject")?)));
+    subjects.collect()
 }
 
-/// Asks for the statuses of runs to be posted.
+/// Asks for the statuses of runs to be posted at `at`, whenever they would have been otherwise.
 pub(super) async fn enqueue_statuses(
     tx: &mut dyn Transaction,
     runs: &[RunId],
@@ -613,15 +607,14 @@ pub(super) async fn enqueue_statuses(
         return Ok(());
     }
     let mut values = params![at.as_millisecond()];
-    values.extend(runs.iter().map(|run| Value::from(&run.0)));
+    let listed = in_list(&mut values, runs.iter().map(|run| &run.0));
     let sql = format!(
         "INSERT INTO work (kind, subject, purge_kind, site, concurrency_key, due_at, attempts, requests)
-         SELECT 'status', id, '', site, 'forge ' || forge, $1, 0, 1 FROM runs WHERE id IN ({})
+         SELECT 'status', id, '', site, 'forge ' || forge, $1, 0, 1 FROM runs WHERE id IN ({listed})
+         ORDER BY id
          ON CONFLICT (kind, subject, purge_kind) DO UPDATE SET
-             due_at = CASE WHEN work.firm = 1 OR work.due_at < excluded.due_at
-                 THEN work.due_at ELSE excluded.due_at END,
-             requests = work.requests + 1",
-        places(1, runs.len())
+             due_at = CASE WHEN work.firm = 1 THEN work.due_at ELSE excluded.due_at END,
+             requests = work.requests + 1"
     );
     tx.execute(&sql, values).await?;
     Ok(())
@@ -722,8 +715,14 @@ async fn lease_all(
     until: i64,
 ) -> Result<Vec<Work>, StoreError> {
     let mut values = params![token, until, now.as_millisecond()];
-    let mut keys = Vec::with_capacity(selected.len());
-    for candidate in selected {
+    // The last one is repeated up to a power of two, so that few statements are prepared.
+    let count = selected.len().next_power_of_two();
+    let mut keys = Vec::with_capacity(count);
+    for candidate in selected
+        .iter()
+        .chain(selected.last().into_iter().cycle())
+        .take(count)
+    {
         keys.push(format!("({})", places(values.len(), 3)));
         values.extend(candidate.key.values());
     }

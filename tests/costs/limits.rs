@@ -5,12 +5,12 @@
 const LIMITS: &[(&str, &[(&str, f64)])] = &[
     (
         "SQLite, accepted",
-        &[("statements", 7.7), ("transactions", 1.1), ("commits", 1.1)],
+        &[("statements", 9.9), ("transactions", 1.1), ("commits", 1.1)],
     ),
     (
         "SQLite, live, to its end",
         &[
-            ("statements", 109.0),
+            ("statements", 112.0),
             ("transactions", 22.0),
             ("commits", 22.0),
         ],
@@ -19,8 +19,8 @@ const LIMITS: &[(&str, &[(&str, f64)])] = &[
         "SQLite, dry-run, to its end",
         &[
             ("statements", 28.6),
-            ("transactions", 5.5),
-            ("commits", 5.5),
+            ("transactions", 2.5),
+            ("commits", 2.5),
         ],
     ),
     (
@@ -34,18 +34,26 @@ const LIMITS: &[(&str, &[(&str, f64)])] = &[
     (
         "SQLite, 64 at once, live, to their end",
         &[
-            ("statements", 25.6),
-            ("transactions", 3.6),
-            ("commits", 3.6),
+            ("statements", 14.5),
+            ("transactions", 2.1),
+            ("commits", 2.1),
         ],
     ),
     (
         "SQLite, 64 at once, dry-run, to their end",
-        &[("statements", 6.1), ("transactions", 2.3), ("commits", 2.3)],
+        &[
+            ("statements", 3.9),
+            ("transactions", 0.15),
+            ("commits", 0.15),
+        ],
     ),
     (
         "PostgreSQL, accepted",
-        &[("statements", 9.9), ("transactions", 1.1), ("commits", 1.1)],
+        &[
+            ("statements", 12.1),
+            ("transactions", 1.1),
+            ("commits", 1.1),
+        ],
     ),
     (
         "PostgreSQL, live, to its end",
@@ -59,8 +67,8 @@ const LIMITS: &[(&str, &[(&str, f64)])] = &[
         "PostgreSQL, dry-run, to its end",
         &[
             ("statements", 30.8),
-            ("transactions", 5.5),
-            ("commits", 5.5),
+            ("transactions", 2.5),
+            ("commits", 2.5),
         ],
     ),
     (
@@ -74,14 +82,18 @@ const LIMITS: &[(&str, &[(&str, f64)])] = &[
     (
         "PostgreSQL, 64 at once, live, to their end",
         &[
-            ("statements", 28.1),
-            ("transactions", 3.6),
-            ("commits", 3.6),
+            ("statements", 15.9),
+            ("transactions", 2.1),
+            ("commits", 2.1),
         ],
     ),
     (
         "PostgreSQL, 64 at once, dry-run, to their end",
-        &[("statements", 6.3), ("transactions", 2.3), ("commits", 2.3)],
+        &[
+            ("statements", 4.1),
+            ("transactions", 0.15),
+            ("commits", 0.15),
+        ],
     ),
     (
         "disk, live, accepted and to its end",

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, Statement};
 
@@ -40,6 +41,8 @@ pub(super) fn open(path: &str, access: Access) -> Result<Connection, rusqlite::E
     // Whoever finds the file locked waits without holding a thread (`patiently`).
     connection.busy_timeout(Duration::ZERO)?;
     connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
+    // Otherwise a statement whose LIMIT is a parameter is prepared anew each time that it is bound.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Beyond 64 kB, a savepoint's journal would go to a file in a temporary folder, payloads and all.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     if access == Access::Write {

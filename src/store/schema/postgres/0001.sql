@@ -20,7 +20,17 @@ CREATE TABLE deliveries (
     received_at    BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX deliveries_by_forge_id ON deliveries (forge, forge_delivery);
-CREATE INDEX deliveries_by_order ON deliveries (forge, ordering_key, id);
+
+-- What the newest delivery of each ordering key said. It is small, so that keeping it costs less than an index
+-- of all deliveries would.
+CREATE TABLE newest_deliveries (
+    forge        TEXT NOT NULL,
+    ordering_key TEXT NOT NULL,
+    delivery     TEXT NOT NULL,
+    dedup_key    TEXT NOT NULL,
+    received_at  BIGINT NOT NULL,
+    PRIMARY KEY (forge, ordering_key)
+);
 
 -- Large bodies, in blocks that are each compressed as a small one is.
 CREATE TABLE body_blocks (
@@ -69,14 +79,23 @@ CREATE TABLE runs (
     deadline   BIGINT NOT NULL,
     ended_at   BIGINT
 );
-CREATE INDEX runs_by_site ON runs (site, id);
-CREATE INDEX runs_by_state ON runs (state, id);
+-- A new run costs few indexes. It comes into those that pages read when it ends, often along with others of its site.
+CREATE INDEX runs_pending ON runs (site, id) WHERE state = 'pending';
+CREATE INDEX runs_ended ON runs (site, id) WHERE state <> 'pending';
+CREATE INDEX runs_by_state ON runs (state, id) WHERE state <> 'pending';
 CREATE INDEX runs_by_commit ON runs (commit_id, id);
 CREATE INDEX runs_by_delivery ON runs (delivery) WHERE delivery IS NOT NULL;
 CREATE INDEX runs_by_cover ON runs (covered_by) WHERE covered_by IS NOT NULL;
-CREATE INDEX runs_by_ref ON runs (site, git_ref, id);
 -- What is over, by when it ended: what is old enough is found without a look at the rest.
 CREATE INDEX runs_by_end ON runs (ended_at) WHERE ended_at IS NOT NULL;
+
+-- The newest run of each site at each ref.
+CREATE TABLE newest_runs (
+    site    TEXT NOT NULL,
+    git_ref TEXT NOT NULL,
+    run     TEXT NOT NULL,
+    PRIMARY KEY (site, git_ref)
+);
 
 -- Per site: the commits whose content a cache may still hold, and, once a run
 -- has purged what they differ in, until when they are counted all the same.
