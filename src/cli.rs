@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 use crate::changes::ChangeKind;
@@ -34,6 +36,9 @@ enum Command {
     Check {
         #[command(flatten)]
         rules: RulesFile,
+        /// Take secrets that are not set for errors, as `serve` does
+        #[arg(long)]
+        strict: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -163,11 +168,38 @@ fn change_kind(word: &str) -> Result<ChangeKind, String> {
     word.parse().map_err(|_| format!("it takes {words}"))
 }
 
+/// Reads the command line; ends the program where it cannot be read.
+pub fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| with_tip(error).exit())
+}
+
+/// An error of the command line, with a tip where a rules file is named without its option.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let file = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) if error.kind() == ErrorKind::UnknownArgument => {
+            argument.clone()
+        }
+        Some(_) | None => return error,
+    };
+    let lower = file.to_ascii_lowercase();
+    if [".yaml", ".yml"].iter().any(|end| lower.ends_with(end)) {
+        let tip = StyledStr::from(format!(
+            "the rules file is named by an option: --rules {file}"
+        ));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
+}
+
 /// Does what the command line says.
 pub async fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Serve { rules, options } => commands::serve::run(&rules.rules, &options).await,
-        Command::Check { rules, json } => commands::check::run(&rules.rules, json),
+        Command::Check {
+            rules,
+            strict,
+            json,
+        } => commands::check::run(&rules.rules, strict, json),
         Command::Plan {
             rules,
             site,

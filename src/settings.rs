@@ -13,6 +13,7 @@ mod file;
 mod findings;
 mod flaw;
 mod problem;
+mod secret_form;
 mod secret_heuristics;
 mod secrets;
 mod section;

@@ -10,14 +10,20 @@ use crate::config::{self, Loaded};
 use crate::http::Outbound;
 use crate::settings::{Environment, Problems};
 
-/// Checks the rules file at `path`; exit code 1 if it cannot be used.
+/// Checks the rules file at `path`; exit code 1 if it cannot be used. Secrets that are not set are named; only where
+/// it is `strict`, as for the server, are they errors.
 ///
 /// For people, problems and warnings go to standard error and what the file
 /// holds to standard output; with `as_json`, one document goes to standard
 /// output. Nothing is sent anywhere.
-pub fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
+pub fn run(path: &Path, strict: bool, as_json: bool) -> anyhow::Result<ExitCode> {
     let outbound = Outbound::new(Clock::system())?;
-    let result = config::load(path, Environment::of_process(), &outbound);
+    let load = if strict {
+        config::load
+    } else {
+        config::load_without_secrets
+    };
+    let result = load(path, Environment::of_process(), &outbound);
     let good = result.is_ok();
     if as_json {
         println!("{}", report(&result));
@@ -26,7 +32,7 @@ pub fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
             Ok(loaded) => &loaded.warnings,
             Err(problems) => problems,
         };
-        if !found.list.is_empty() {
+        if !found.list.is_empty() || !found.unset_secrets.is_empty() {
             eprintln!("{}", found.render(Problems::colours_wanted()));
         }
         if let Ok(loaded) = &result {
@@ -47,11 +53,16 @@ fn report(result: &Result<Loaded, Problems>) -> serde_json::Value {
         Ok(loaded) => &loaded.warnings,
         Err(problems) => problems,
     };
+    let unset: Vec<&String> = problems
+        .unset
+        .iter()
+        .chain(&problems.unset_secrets)
+        .collect();
     json!({
         "file": problems.file,
         "ok": result.is_ok(),
         "problems": problems.list,
-        "unset": problems.unset,
+        "unset": unset,
     })
 }
 

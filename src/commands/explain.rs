@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::options::ServerOptions;
-use super::{load, sites};
+use super::{load_without_secrets, sites};
 use crate::changes::{ChangeKind, FilePath};
 use crate::config::Site;
 use crate::plan::{Plan, plan, read_path};
@@ -28,7 +28,7 @@ pub fn run(
     as_json: bool,
 ) -> anyhow::Result<ExitCode> {
     let what = What::read(what)?;
-    let config = load(rules, &ServerOptions::default())?;
+    let config = load_without_secrets(rules, &ServerOptions::default())?;
     let sites = sites(&config, site)?;
     if as_json {
         let (key, value) = match &what {

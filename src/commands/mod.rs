@@ -20,7 +20,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use tracing_subscriber::EnvFilter;
 
 use self::options::ServerOptions;
@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Site};
 use crate::http::Outbound;
 use crate::redact::Redactor;
-use crate::settings::Environment;
+use crate::settings::{Environment, Problems};
 use crate::store::Store;
 
 /// Logs to standard error: readable on a terminal, JSON otherwise. `RUST_LOG` says what.
@@ -69,33 +69,47 @@ impl Write for Log {
     }
 }
 
-/// Reads the rules file; shows its problems, or its warnings, on standard error.
+/// Reads the rules file for a command that works with the database or the forges. Its warnings are `check`'s to show.
 fn load(rules: &Path, options: &ServerOptions) -> anyhow::Result<Config> {
     let outbound = Outbound::new(Clock::system())?;
-    let Loaded { config, .. } = load_with(rules, options, &outbound)?;
-    Ok(config)
+    let loaded = usable(config::load(rules, Environment::of_process(), &outbound))?;
+    Ok(overridden(loaded.config, options))
 }
 
-/// As [`load`], with clients that go out by `outbound`.
-fn load_with(rules: &Path, options: &ServerOptions, outbound: &Outbound) -> anyhow::Result<Loaded> {
-    match config::load(rules, Environment::of_process(), outbound) {
-        Ok(loaded) => {
-            if !loaded.warnings.list.is_empty() {
-                eprintln!(
-                    "{}",
-                    loaded.warnings.render(std::io::stderr().is_terminal())
-                );
-            }
-            Ok(Loaded {
-                config: overridden(loaded.config, options),
-                warnings: loaded.warnings,
-            })
-        }
-        Err(problems) => {
-            eprintln!("{}", problems.render(std::io::stderr().is_terminal()));
-            bail!("the rules file cannot be used");
-        }
+/// Reads the rules file for a command that asks nobody anything, and so needs no secrets. Says which are not set.
+fn load_without_secrets(rules: &Path, options: &ServerOptions) -> anyhow::Result<Config> {
+    let outbound = Outbound::new(Clock::system())?;
+    let environment = Environment::of_process();
+    let Loaded { config, warnings } =
+        usable(config::load_without_secrets(rules, environment, &outbound))?;
+    if let Some(unset) = warnings.unset_secrets_in_words() {
+        eprintln!("note: {unset}");
     }
+    Ok(overridden(config, options))
+}
+
+/// Reads the rules file for the server, with clients that go out by `outbound`; shows its warnings on standard error.
+fn load_to_serve(
+    rules: &Path,
+    options: &ServerOptions,
+    outbound: &Outbound,
+) -> anyhow::Result<Loaded> {
+    let loaded = usable(config::load(rules, Environment::of_process(), outbound))?;
+    if !loaded.warnings.list.is_empty() {
+        eprintln!("{}", loaded.warnings.render(Problems::colours_wanted()));
+    }
+    Ok(Loaded {
+        config: overridden(loaded.config, options),
+        warnings: loaded.warnings,
+    })
+}
+
+/// What was loaded; or shows all that is wrong with the file.
+fn usable(loaded: Result<Loaded, Problems>) -> anyhow::Result<Loaded> {
+    loaded.map_err(|problems| {
+        eprintln!("{}", problems.render(Problems::colours_wanted()));
+        anyhow!("the rules file cannot be used")
+    })
 }
 
 /// A configuration with what flags and variables say over it.

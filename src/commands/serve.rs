@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::options::ServerOptions;
 use super::reload::Reloader;
-use super::{load_with, open_store, start_logging};
+use super::{load_to_serve, open_store, start_logging};
 use crate::clock::Clock;
 use crate::config::{Loaded, Reloads, Started, fingerprint};
 use crate::engine::Engine;
@@ -78,7 +78,7 @@ async fn serve(
     // Opening the store may take long, and what changes meanwhile has to be seen.
     let own = [rules.to_owned()];
     let before = fingerprint(&own);
-    let Loaded { config, warnings } = load_with(rules, options, &outbound)?;
+    let Loaded { config, warnings } = load_to_serve(rules, options, &outbound)?;
     let taken = (fingerprint(&own) == before).then(|| fingerprint(&warnings.files));
     let config = Arc::new(config);
     let store = tokio::select! {

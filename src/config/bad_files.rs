@@ -107,7 +107,7 @@ fn no_bad_file_shows_a_secret_that_is_written_into_it() {
     for file in all() {
         let shown = problems(&file.text).render(false);
         for secret in [
-            "s3cret-of-hooks",
+            "s3cret-of-a-hook",
             "t0ken-of-forge",
             "key-of-cdn-x",
             "p4ssw0rd",

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use url::Url;
+
 use crate::cdn::{Cdn, CdnKind};
-use crate::forge::{Forge, ForgeKind};
+use crate::forge::{Forge, ForgeKind, is_local};
 use crate::http::Outbound;
 use crate::settings::{Located, Section, Span, did_you_mean};
 
@@ -27,6 +29,8 @@ pub(super) struct Client<T: ?Sized> {
     pub at: Span,
     /// None if the entry has problems.
     pub client: Option<Arc<T>>,
+    /// Whether its `api_url` is an address of this machine or of a network of one's own.
+    pub is_local: bool,
 }
 
 impl<T: ?Sized> Clients<T> {
@@ -95,13 +99,20 @@ fn read<T: ?Sized>(
     for (name, mut section) in section.into_iter().flat_map(|mut s| s.entries()) {
         check_form(&mut section, what, &name);
         let errors = section.errors();
+        let address = section.peek("api_url").map(Url::parse);
+        let is_local = matches!(address, Some(Ok(url)) if is_local(&url));
         let client = read_one(&mut section);
         if client.is_none() && section.errors() == errors {
             let message = format!("the {what} `{}` cannot be used as it stands", name.value);
             section.problem(name.at.clone(), message, None);
         }
         let at = name.at;
-        entries.insert(name.value, Client { at, client });
+        let client = Client {
+            at,
+            client,
+            is_local,
+        };
+        entries.insert(name.value, client);
     }
     Clients {
         part,

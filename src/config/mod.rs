@@ -23,15 +23,20 @@ use crate::settings::{Environment, File, Problems, Section};
 
 #[cfg(test)]
 pub(crate) mod bad_files;
+mod branches;
 mod case;
 mod clients;
+mod glob_lints;
 mod globs;
+mod nearby;
 mod reload;
+mod repositories;
 mod rule;
 mod rule_lints;
 mod server;
 mod site;
 mod site_lints;
+mod template_lints;
 #[cfg(test)]
 mod tests;
 
@@ -54,6 +59,14 @@ pub struct Config {
     pub cdns: BTreeMap<String, Arc<dyn Cdn>>,
     /// By name under `sites:`.
     pub sites: BTreeMap<String, Site>,
+}
+
+impl Config {
+    /// Whether a forge takes environments for one whose names differ in the case of their letters alone.
+    pub fn ignores_case_of_environments(&self, forge: &str) -> bool {
+        let forge = self.forges.get(forge);
+        forge.is_some_and(|forge| forge.ignores_case_of_environments())
+    }
 }
 
 /// The `server:` part; flags and `PURGEHOOK_*` variables win over it.
@@ -243,17 +256,41 @@ pub fn load(
     outbound: &Outbound,
 ) -> Result<Loaded, Problems> {
     let name = path.display().to_string();
-    let refuse = |message: String, advice: Option<&str>| {
-        Problems::of_file(&name, message, advice.map(str::to_owned))
-    };
-    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => refuse(
-            format!("there is no rules file at `{name}`"),
-            Some("give its path with `--rules PATH` or in PURGEHOOK_RULES"),
-        ),
-        _ => refuse(format!("cannot read the rules file: {error}"), None),
+    let text = text_of(path, &name)?;
+    read(&name, &text, environment, outbound, ALL_KINDS)
+}
+
+/// As [`load`], for those that ask nobody anything: a secret that is not set is no problem then, and is named in
+/// [`Problems::unset_secrets`]. What is loaded so must send nothing.
+pub fn load_without_secrets(
+    path: &Path,
+    environment: Environment,
+    outbound: &Outbound,
+) -> Result<Loaded, Problems> {
+    let name = path.display().to_string();
+    let text = text_of(path, &name)?;
+    let file = File::without_secrets(&name, &text, environment);
+    read_file(&file, outbound, ALL_KINDS)
+}
+
+fn text_of(path: &Path, name: &str) -> Result<String, Problems> {
+    let refuse = |message: String, advice: Option<String>| Problems::of_file(name, message, advice);
+    let bytes = std::fs::read(path).map_err(|error| {
+        let meant = nearby::meant(path).map(|meant| {
+            let meant = meant.display();
+            format!("there is a {meant} here: `--rules {meant}`")
+        });
+        match error.kind() {
+            std::io::ErrorKind::NotFound => refuse(
+                format!("there is no rules file at `{name}`"),
+                Some(meant.unwrap_or_else(|| {
+                    "give its path with `--rules PATH` or in PURGEHOOK_RULES".to_owned()
+                })),
+            ),
+            _ => refuse(format!("cannot read the rules file: {error}"), meant),
+        }
     })?;
-    let text = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let before = String::from_utf8_lossy(&error.as_bytes()[..good]);
         let line_start = before.rfind('\n').map_or(0, |i| i + 1);
@@ -262,9 +299,8 @@ pub fn load(
             before[line_start..].chars().count() + 1,
         );
         let message = format!("the rules file is not UTF-8 text (line {line}, column {column})");
-        refuse(message, Some("save it as UTF-8"))
-    })?;
-    read(&name, &text, environment, outbound, ALL_KINDS)
+        refuse(message, Some("save it as UTF-8".to_owned()))
+    })
 }
 
 /// Reads a configuration from the text of a rules file. `name` is the file's
@@ -276,7 +312,10 @@ pub fn read(
     outbound: &Outbound,
     kinds: Kinds<'_>,
 ) -> Result<Loaded, Problems> {
-    let file = File::new(name, text, environment);
+    read_file(&File::new(name, text, environment), outbound, kinds)
+}
+
+fn read_file(file: &File, outbound: &Outbound, kinds: Kinds<'_>) -> Result<Loaded, Problems> {
     let config = file
         .root()
         .and_then(|root| read_root(root, outbound, kinds));
@@ -297,9 +336,12 @@ fn read_root(mut root: Section, outbound: &Outbound, kinds: Kinds<'_>) -> Option
     let server = server::read(&mut root);
     let forges = clients::forges(&mut root, outbound, kinds.forges);
     let cdns = clients::cdns(&mut root, outbound, kinds.cdns);
-    let dry_run = server.as_ref().is_some_and(|server| server.dry_run);
+    let dry_run = server.as_ref().is_some_and(|entry| entry.server.dry_run);
     let sites = site::read_all(&mut root, &forges, &cdns, dry_run);
     site_lints::check(&mut root, &forges, &cdns, &sites);
+    if let Some(server) = &server {
+        site_lints::check_links(&mut root, server, &forges);
+    }
 
     let count = sites.len();
     let sites: BTreeMap<String, Site> = sites
@@ -308,7 +350,7 @@ fn read_root(mut root: Section, outbound: &Outbound, kinds: Kinds<'_>) -> Option
         .collect();
     (sites.len() == count).then_some(Config {
         redactor: outbound.redactor.clone(),
-        server: server?,
+        server: server?.server,
         forges: forges.into_clients()?,
         cdns: cdns.into_clients()?,
         sites,

@@ -35,6 +35,41 @@ fn warn_of_strip(section: &mut Section, rule: &Rule) {
         );
         return;
     }
+    let odd = if strip.contains(['*', '?']) {
+        Some((
+            "has a wildcard, which stands for nothing else here",
+            "write what all its paths begin with, or take it off by a group of `match_regex`",
+        ))
+    } else if strip.contains('\\') {
+        Some((
+            "has a `\\`, which no path has between its directories",
+            "write `/`",
+        ))
+    } else if strip.starts_with('^') {
+        Some((
+            "looks like a regular expression, and is cut off letter for letter",
+            "write what all its paths begin with",
+        ))
+    } else if strip.starts_with("./")
+        || strip.starts_with("~/")
+        || strip.contains("../")
+        || strip.contains("//")
+    {
+        Some((
+            "begins no path in a repository",
+            "write it from the top of the repository, e.g. `content/`",
+        ))
+    } else {
+        None
+    };
+    if let Some((what, advice)) = odd {
+        section.warning(
+            at,
+            format!("`strip: {}` {what}", strip.escape_debug()),
+            Some(advice.to_owned()),
+        );
+        return;
+    }
     if !strip.ends_with('/') {
         section.warning(
             at.clone(),

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::{DRY_RUN, MODE_ALIASES, MODES, Server};
-use crate::settings::{Located, Section};
+use crate::settings::{Located, Section, Span};
 
 /// Where to listen when nobody says.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -25,12 +25,19 @@ const DAY: u64 = 24 * 60 * 60;
 /// An admin token shorter than this could be guessed.
 const SHORTEST_TOKEN: usize = 16;
 
+/// `server:` as it was read.
+pub(super) struct ServerEntry {
+    pub server: Server,
+    /// Where `public_url` stands, if it is given.
+    pub public_url_at: Option<Span>,
+}
+
 /// Reads `server:`, or takes its defaults. None if a value is wrong, which is noted.
-pub(super) fn read(root: &mut Section) -> Option<Server> {
+pub(super) fn read(root: &mut Section) -> Option<ServerEntry> {
     let at = root.place_of("server");
     let Some(mut section) = root.section("server") else {
         warn_no_link(root, at.unwrap_or(0..0));
-        return Some(Server {
+        let server = Server {
             listen: DEFAULT_LISTEN.to_owned(),
             public_url: None,
             database: DEFAULT_DATABASE.to_owned(),
@@ -39,17 +46,25 @@ pub(super) fn read(root: &mut Section) -> Option<Server> {
             dry_run: false,
             connections_per_address: None,
             admin_token: None,
+        };
+        return Some(ServerEntry {
+            server,
+            public_url_at: None,
         });
     };
     let listen = match section.text("listen") {
         Some(text) => check_listen(&mut section, text),
         None => Some(DEFAULT_LISTEN.to_owned()),
     };
-    let url = section.url("public_url").map(|url| url.value);
+    let url = section.url("public_url");
+    let public_url_at = url.as_ref().map(|url| url.at.clone());
+    let url = url.map(|url| url.value);
     if url.is_none() && section.place_of("public_url").is_none() {
         let at = section.at();
         warn_no_link(&mut section, at);
     }
+    // It may hold a password, and only those that open it need it.
+    section.allow_unset("database");
     let database = match section.text("database") {
         Some(text) => check_database(&mut section, text),
         None => Some(DEFAULT_DATABASE.to_owned()),
@@ -80,7 +95,7 @@ pub(super) fn read(root: &mut Section) -> Option<Server> {
             Some("make one with `openssl rand -hex 32`".to_owned()),
         );
     }
-    Some(Server {
+    let server = Server {
         listen: listen?,
         public_url: url,
         database: database?,
@@ -89,10 +104,14 @@ pub(super) fn read(root: &mut Section) -> Option<Server> {
         dry_run,
         connections_per_address,
         admin_token,
+    };
+    Some(ServerEntry {
+        server,
+        public_url_at,
     })
 }
 
-fn warn_no_link(section: &mut Section, at: crate::settings::Span) {
+fn warn_no_link(section: &mut Section, at: Span) {
     section.warning(
         at,
         "`server.public_url` is not set, so statuses will carry no link",

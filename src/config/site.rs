@@ -5,14 +5,14 @@ use std::time::Duration;
 use strum::VariantNames;
 
 use super::clients::{Clients, check_form};
-use super::globs::{glob, globs};
+use super::globs::globs;
 use super::{DRY_RUN, MODE_ALIASES, MODES, PurgeMode, Site, Trigger, WhenUnknown};
-use super::{case, rule};
+use super::{branches, case, repositories, rule};
 use crate::cdn::Cdn;
-use crate::event::{PIPELINE_ENDS, RepoPath};
+use crate::event::PIPELINE_ENDS;
 use crate::forge::Forge;
 use crate::plan::Cover;
-use crate::rules::{BaseUrl, Glob, IndexName, Rules, Unmatched};
+use crate::rules::{BaseUrl, IndexName, Rules, Unmatched};
 use crate::settings::{Located, Section, Span};
 
 /// How long old commits are held when nobody says.
@@ -65,8 +65,8 @@ fn read(
     server_dry_run: bool,
 ) -> SiteEntry {
     check_form(&mut section, "site", &name);
-    let repo = read_repo(&mut section, forges);
-    let branches = read_branches(&mut section);
+    let repo = repositories::read(&mut section, forges);
+    let branches = branches::read(&mut section);
     let trigger = read_trigger(&mut section);
     if let (Some(trigger), Some((forge, _))) = (&trigger, &repo) {
         check_trigger(&mut section, trigger, forge, forges);
@@ -135,53 +135,6 @@ fn read(
     }
 }
 
-/// Reads `repo: <forge>:<full path>`.
-fn read_repo(section: &mut Section, forges: &Clients<dyn Forge>) -> Option<(String, RepoPath)> {
-    let text = section.required_text("repo")?;
-    let advice = || Some("write `<forge>:<full path>`, e.g. `github:acme/website`".to_owned());
-    let Some((forge, path)) = text.value.split_once(':') else {
-        section.problem(text.at, "`repo` names no forge", advice());
-        return None;
-    };
-    let known = forges.check_name(section, "forge", forge, text.at.clone());
-    let Some(path) = RepoPath::parse(path) else {
-        let message = format!("`{path}` is no full path of a repository");
-        section.problem(text.at, message, advice());
-        return None;
-    };
-    known.then(|| (forge.to_owned(), path))
-}
-
-/// The branches, each as it is written and as a glob.
-fn read_branches(section: &mut Section) -> Vec<Located<(String, Glob)>> {
-    let given = section.texts("branches");
-    let given = if given.is_empty() {
-        vec![Located {
-            value: "main".to_owned(),
-            at: section.at(),
-        }]
-    } else {
-        given
-    };
-    given
-        .into_iter()
-        .filter_map(|text| {
-            if let Some(name) = text.value.strip_prefix("refs/heads/") {
-                section.problem(
-                    text.at.clone(),
-                    "branches are named without `refs/heads/`",
-                    Some(format!("write `{name}`")),
-                );
-            }
-            let glob = glob(section, &text)?;
-            Some(Located {
-                value: (text.value, glob),
-                at: text.at,
-            })
-        })
-        .collect()
-}
-
 /// Reads `trigger`, a push where nothing is given. None if it is wrong.
 fn read_trigger(section: &mut Section) -> Option<Trigger> {
     if !section.holds_section("trigger") {
@@ -198,12 +151,14 @@ fn read_trigger(section: &mut Section) -> Option<Trigger> {
     let mut trigger = section.section("trigger")?;
     let errors = trigger.errors();
     let mut found: Vec<Trigger> = Vec::new();
-    found.extend(
-        trigger
-            .text("deployment")
-            .map(|t| Trigger::Deployment(t.value)),
-    );
-    found.extend(trigger.text("workflow").map(|t| Trigger::Workflow(t.value)));
+    if let Some(environment) = trigger.text("deployment") {
+        warn_of_environment(&mut trigger, &environment);
+        found.push(Trigger::Deployment(environment.value));
+    }
+    if let Some(file) = trigger.text("workflow") {
+        warn_of_workflow(&mut trigger, &file);
+        found.push(Trigger::Workflow(file.value));
+    }
     found.extend(
         trigger
             .word("pipeline", PIPELINE_ENDS)
@@ -216,6 +171,78 @@ fn read_trigger(section: &mut Section) -> Option<Trigger> {
         trigger.problem(at, "`trigger` must name one thing", Some(advice.to_owned()));
     }
     one
+}
+
+/// Environments are compared letter for letter.
+fn warn_of_environment(trigger: &mut Section, environment: &Located<String>) {
+    let name = environment.value.as_str();
+    let trimmed = name.trim();
+    let (what, advice) = if trimmed.len() != name.len() {
+        (
+            "begins or ends with a blank",
+            format!("write `{}`", trimmed.escape_debug()),
+        )
+    } else if name.contains(['*', '?']) {
+        (
+            "has a wildcard, which stands for nothing else here",
+            "write the environment's name in full; several environments take a site each"
+                .to_owned(),
+        )
+    } else {
+        return;
+    };
+    trigger.warning(
+        environment.at.clone(),
+        format!("the environment `{}` {what}", name.escape_debug()),
+        Some(advice),
+    );
+}
+
+/// Workflows are known by their files ("Workflow syntax for GitHub Actions": in `.github/workflows`, `.yml` or `.yaml`),
+/// but for those that GitHub itself makes, such as `dynamic/pages/pages-build-deployment`.
+fn warn_of_workflow(trigger: &mut Section, file: &Located<String>) {
+    let written = file.value.as_str();
+    let name = written.rsplit('/').next().unwrap_or_default();
+    let is_file = [".yml", ".yaml"]
+        .iter()
+        .any(|end| name.len() > end.len() && name.ends_with(end));
+    let is_plain = !name.contains(['*', '?', '\\', '@', ':']) && name.trim().len() == name.len();
+    let is_githubs = written.starts_with("dynamic/") || name == "pages-build-deployment";
+    if is_file && is_plain || is_githubs {
+        return;
+    }
+    let meant: String = name
+        .trim()
+        .rsplit('\\')
+        .next()
+        .unwrap_or_default()
+        .split('@')
+        .next()
+        .unwrap_or_default()
+        .to_lowercase()
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "._-".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    let stem = meant
+        .trim_end_matches(".yaml")
+        .trim_end_matches(".yml")
+        .trim_matches('-');
+    let stem = if stem.chars().any(|c| c.is_ascii_alphabetic()) {
+        stem
+    } else {
+        "deploy"
+    };
+    trigger.warning(
+        file.at.clone(),
+        format!("`{}` is no workflow's file: a workflow is known by its file's name, and not by the name in it", written.escape_debug()),
+        Some(format!("write the file's name in `.github/workflows`, which ends in `.yml` or `.yaml`, e.g. `{stem}.yml`")),
+    );
 }
 
 /// A trigger that the forge never tells of would leave the site asleep for ever.

@@ -1,9 +1,10 @@
 //! Lints across the whole file: unused clients, sites with one status, rules that ask for what a CDN cannot do.
 
 use super::clients::Clients;
+use super::server::ServerEntry;
 use super::site::SiteEntry;
 use crate::cdn::Cdn;
-use crate::forge::Forge;
+use crate::forge::{Forge, is_local};
 use crate::purge::PurgeKind;
 use crate::rules::Rule;
 use crate::settings::Section;
@@ -26,6 +27,29 @@ pub(super) fn check(
         }
         warn_impossible(root, entry, cdns);
     }
+}
+
+/// A link to this machine on a commit at a forge that everybody sees leads nowhere.
+pub(super) fn check_links(root: &mut Section, server: &ServerEntry, forges: &Clients<dyn Forge>) {
+    let (Some(url), Some(at)) = (&server.server.public_url, &server.public_url_at) else {
+        return;
+    };
+    let far = forges.entries.iter().find(|(_, forge)| !forge.is_local);
+    let Some((far, _)) = far.filter(|_| is_local(url)) else {
+        return;
+    };
+    root.warning(
+        at.clone(),
+        format!(
+            "`public_url` is an address of this machine or of its network, and the forge `{far}` is elsewhere: \
+             the links in its statuses lead nowhere for others"
+        ),
+        Some(
+            "give the address at which browsers reach purgehook, e.g. `https://purge.example.com`; \
+             left out, statuses carry no link"
+                .to_owned(),
+        ),
+    );
 }
 
 fn warn_unused(

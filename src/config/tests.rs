@@ -32,6 +32,9 @@ impl Forge for TestForge {
     fn signals(&self) -> &'static [SignalKind] {
         self.0
     }
+    fn nests_repositories(&self) -> bool {
+        true
+    }
     fn content_types(&self) -> &'static [&'static str] {
         &[]
     }
@@ -244,7 +247,7 @@ pub(super) fn with_site(lines: &str) -> String {
     let indented: String = lines.lines().map(|line| format!("    {line}\n")).collect();
     format!(
         "server: {{public_url: https://purge.example.com}}\n\
-         forges: {{github: {{kind: github, secrets: [x]}}}}\n\
+         forges: {{github: {{kind: github, secrets: [a-secret-of-the-tests]}}}}\n\
          cdns: {{tencent: {{kind: tencent-cdn}}}}\n\
          sites:\n  www:\n{indented}"
     )
@@ -756,7 +759,8 @@ fn the_example(variables: &[(&str, &str)]) -> Result<Loaded, Problems> {
 #[test]
 fn the_example_is_accepted_with_the_variables_it_documents() {
     let loaded = the_example(&[
-        ("GITHUB_WEBHOOK_SECRET", "one"),
+        ("PURGEHOOK_PUBLIC_URL", "https://purge.example.com"),
+        ("GITHUB_WEBHOOK_SECRET", "one-of-sixteen-letters"),
         ("GITHUB_TOKEN", "two"),
         ("TENCENTCLOUD_SECRET_ID", "three"),
         ("TENCENTCLOUD_SECRET_KEY", "four"),
@@ -769,10 +773,12 @@ fn the_example_is_accepted_with_the_variables_it_documents() {
 
 #[test]
 fn the_example_without_its_variables_names_them_all_and_nothing_else() {
-    let problems = the_example(&[]).err().unwrap();
+    let problems = the_example(&[("PURGEHOOK_PUBLIC_URL", "https://purge.example.com")])
+        .err()
+        .unwrap();
 
     assert_eq!(
-        problems.unset,
+        *problems.unset,
         [
             "GITHUB_WEBHOOK_SECRET",
             "GITHUB_TOKEN",

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -49,6 +50,8 @@ pub(super) struct Api {
     rate: RateHeaders,
     shut: Mutex<Shut>,
     kept: Mutex<LruCache<String, Kept>>,
+    /// Whether any request was answered with what it asked for: until then, the address may be wrong.
+    has_found: AtomicBool,
 }
 
 /// The headers in which a forge says how long to wait.
@@ -98,6 +101,7 @@ impl Api {
             rate,
             shut: Mutex::default(),
             kept: Mutex::new(LruCache::new(MAX_KEPT)),
+            has_found: AtomicBool::new(false),
         }
     }
 
@@ -168,6 +172,9 @@ impl Api {
         };
         let response = response.map_err(broken)?;
         let status = response.status();
+        if status.is_success() || status == StatusCode::NOT_MODIFIED {
+            self.has_found.store(true, Ordering::Relaxed);
+        }
         let headers = response.headers().clone();
         let body = match read_answer(response).await {
             Ok(body) => Some(body),
@@ -308,8 +315,13 @@ impl Api {
             401 => ForgeError::Refused(format!(
                 "{sentence}; check that the forge's token is right and has not expired"
             )),
-            404 | 410 => ForgeError::Gone(format!(
+            404 | 410 if self.has_found.load(Ordering::Relaxed) => ForgeError::Gone(format!(
                 "{sentence}; it is not there, or the token may not see it"
+            )),
+            404 | 410 => ForgeError::Gone(format!(
+                "{sentence}; it is not there, or the token may not see it, or `api_url:` ({}) is not the API's \
+                 address with its path: nothing was found there so far",
+                self.base
             )),
             429 => self.too_fast(answer),
             408 | 409 | 425 | 500..=599 => ForgeError::Later {

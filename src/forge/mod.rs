@@ -19,6 +19,7 @@ use crate::run::StatusState;
 use crate::sanitize::cut;
 use crate::settings::Section;
 
+mod address;
 mod api;
 mod body;
 #[cfg(test)]
@@ -35,6 +36,7 @@ mod tests;
 mod trees;
 mod verifier;
 
+pub(crate) use address::is_local;
 pub use verifier::{BodyVerifier, VerifiedByHeaders};
 
 /// A kind of forge, as `kind:` names it.
@@ -223,6 +225,16 @@ pub trait Forge: Send + Sync {
 
     /// What the forge can tell of, apart from pushes, which each of them does.
     fn signals(&self) -> &'static [SignalKind];
+
+    /// Whether repositories may lie in groups of groups. Elsewhere, they are named by an owner and a name.
+    fn nests_repositories(&self) -> bool {
+        false
+    }
+
+    /// Whether the names of environments that differ in the case of their letters alone are one environment.
+    fn ignores_case_of_environments(&self) -> bool {
+        false
+    }
 
     /// The content types whose bodies [`Forge::understand`] takes, in lower case
     /// and without parameters. A request with any other is answered 415.

@@ -55,6 +55,18 @@ impl BaseUrl {
                 "list each host: a CDN purges the hosts it serves, one by one",
             );
         }
+        if rest.contains('*') {
+            return wrong(
+                "has a `*`, and no CDN here knows wildcards",
+                "write what all URLs of the site begin with",
+            );
+        }
+        if authority.contains(['$', '{', '<', '[']) && !authority.starts_with('[') {
+            return wrong(
+                "has a host that no site has",
+                "write the host itself; `${NAME}` is read from the environment",
+            );
+        }
         if rest.contains('?') {
             return wrong("has a query", "leave out everything from the `?` on");
         }

@@ -84,7 +84,7 @@ impl<'p> Fields<'p> {
             .map_or(&[], |found| found.as_bytes())
     }
 
-    /// A field's value. A page's lacks the slash at its end, which [`Fields::slash_after`] tells of.
+    /// A field's value. A page's lacks the slash at its end.
     pub(super) fn value(&self, field: Field) -> &'p [u8] {
         match field {
             Field::Path => self.path,
@@ -96,11 +96,6 @@ impl<'p> Fields<'p> {
             Field::Page => &self.path[..self.path.len() - self.name.len() + self.stem.len()],
         }
     }
-
-    /// Whether a slash belongs behind the field's value.
-    pub(super) fn slash_after(&self, field: Field) -> bool {
-        field == Field::Page && !self.value(field).is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -110,8 +105,13 @@ mod tests {
     fn value(path: &str, strip: &str, field: &str) -> String {
         let fields = Fields::of(path.as_bytes(), strip);
         let field = field.parse::<Field>().unwrap();
-        let slash = if fields.slash_after(field) { "/" } else { "" };
-        format!("{}{slash}", String::from_utf8_lossy(fields.value(field)))
+        let value = String::from_utf8_lossy(fields.value(field));
+        let slash = if field == Field::Page && !value.is_empty() {
+            "/"
+        } else {
+            ""
+        };
+        format!("{value}{slash}")
     }
 
     #[test]

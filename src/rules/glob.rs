@@ -6,6 +6,8 @@ use std::str::Chars;
 use globset::{ErrorKind, GlobBuilder, GlobSet};
 
 use super::RuleError;
+use super::alternatives::{alternatives, literal_segments};
+use crate::sanitize::visible;
 
 /// Bytes in one glob. Paths are no longer on any system git runs on, and a glob this long always compiles.
 const LONGEST: usize = 4_096;
@@ -30,7 +32,7 @@ pub struct Glob {
 
 impl Glob {
     /// Reads a glob. One that can match no path is refused too: an empty one, one that starts
-    /// with `/`, `./` or `!`, or that ends in `/`.
+    /// with `/` or `!`, that ends in `/`, or that has a segment `.`, `..` or none at all between slashes.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
         refuse_pointless(text)?;
         let compiled = GlobBuilder::new(&only_stars_cross_slashes(text)?)
@@ -129,7 +131,48 @@ fn refuse_pointless(text: &str) -> Result<(), RuleError> {
             ),
         );
     }
-    Ok(())
+    refuse_segments(text)
+}
+
+/// Git has no path with a segment `.` or `..`, or with two slashes in a row.
+fn refuse_segments(text: &str) -> Result<(), RuleError> {
+    let alternatives = alternatives(text).unwrap_or_default();
+    let segments = alternatives.iter().flat_map(|one| literal_segments(one));
+    let bad = segments
+        .flatten()
+        .find(|it| matches!(it.as_str(), "" | "." | ".."));
+    let Some(bad) = bad else {
+        return Ok(());
+    };
+    let shown = visible(text);
+    let (what, advice) = match bad.as_str() {
+        _ if text.contains("://") => (
+            "is a URL",
+            "write paths as they are in the repository; URLs stand under `urls:`".to_owned(),
+        ),
+        ".." => (
+            "has `..` in it, which no path in a repository has",
+            "write the path from the top of the repository; what lies in another one is that repository's".to_owned(),
+        ),
+        "." => ("has a segment `.`, which no path in a repository has", format!("write `{}`", shown.replace("/./", "/"))),
+        _ => ("has `//` in it, which no path in a repository has", format!("write `{}`", visible(&collapsed(text)))),
+    };
+    Err(RuleError::new(
+        format!("the glob `{shown}` matches nothing: it {what}"),
+        advice,
+    ))
+}
+
+/// A text with one slash where it has several in a row.
+fn collapsed(text: &str) -> String {
+    let mut before = ' ';
+    let mut one = text.to_owned();
+    one.retain(|c| {
+        let keep = c != '/' || before != '/';
+        before = c;
+        keep
+    });
+    one
 }
 
 /// Rewrites character classes so that none matches `/`, which globset leaves
@@ -229,7 +272,8 @@ fn explain(text: &str, kind: &ErrorKind) -> RuleError {
         ),
         ErrorKind::DanglingEscape => (
             "ends in a `\\` with nothing behind it".to_owned(),
-            "write `\\\\` for the character itself, or leave it out".to_owned(),
+            "end it in `/**` for everything in a directory; `\\\\` is the character itself"
+                .to_owned(),
         ),
         ErrorKind::Regex(_) => (
             "is too large to compile".to_owned(),

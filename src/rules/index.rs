@@ -10,7 +10,11 @@ pub struct IndexName(String);
 impl IndexName {
     /// Reads a file's name, e.g. `index.html`.
     pub fn parse(name: &str) -> Result<Self, RuleError> {
-        if name.is_empty() || name.contains('/') || is_dots(name) || has_control(name.as_bytes()) {
+        if name.is_empty()
+            || name.contains(['/', '*'])
+            || is_dots(name)
+            || has_control(name.as_bytes())
+        {
             return Err(RuleError::new(
                 format!("`{}` is no name of a file", name.escape_debug()),
                 "write the name alone, e.g. `index.html`",
@@ -61,7 +65,7 @@ mod tests {
             index.other("https://a.b/").as_deref(),
             Some("https://a.b/start%20page.html")
         );
-        for name in ["", "a/b", "..", "/", "a\nb"] {
+        for name in ["", "a/b", "..", "/", "a\nb", "*.html"] {
             assert!(IndexName::parse(name).is_err(), "{name:?}");
         }
     }

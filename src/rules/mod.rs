@@ -3,11 +3,13 @@
 //! A rule has globs on one side and templates on the other. [`Rules`] holds
 //! those of one site, compiled, so that a path is matched against all globs at once.
 
+mod alternatives;
 mod base_url;
 mod case;
 mod encode;
 mod explain;
 mod fields;
+mod filter;
 mod glob;
 mod index;
 mod matcher;
@@ -19,10 +21,12 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use alternatives::{Token, alternatives, tokens};
 pub use base_url::BaseUrl;
 pub use case::{Case, Difference, expected};
 pub use explain::{Explained, Verdict};
 pub use fields::Field;
+pub use filter::Filter;
 pub use glob::Glob;
 pub use index::IndexName;
 pub use matcher::{Matcher, Matches};

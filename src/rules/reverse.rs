@@ -2,8 +2,9 @@
 
 use regex::Regex;
 
+use super::encode::Part;
 use super::template::{Piece, Place};
-use super::{BaseUrl, Field, Rules, Template};
+use super::{BaseUrl, Field, Filter, Rules, Template};
 use crate::purge::PurgeKind;
 
 /// A template that could have made a URL.
@@ -80,14 +81,14 @@ impl Template {
     /// beside a field may be the field's own or be gone.
     fn pattern(&self) -> String {
         let mut pattern = "^".to_owned();
-        push_pieces(&mut pattern, self.path_pieces());
+        push_pieces(&mut pattern, self.path_pieces(), Part::Path);
         if let Some(query) = self.query_pieces() {
             pattern.push_str(r"\?");
-            push_pieces(&mut pattern, query);
+            push_pieces(&mut pattern, query, Part::Query);
         }
         let ends_open = matches!(
             self.path_pieces().last(),
-            Some(Piece::Field(_) | Piece::Group(_))
+            Some(Piece::Field(..) | Piece::Group(..))
         );
         if !self.is_directory() {
             pattern.push('$');
@@ -99,10 +100,28 @@ impl Template {
     }
 }
 
-fn push_pieces(pattern: &mut String, pieces: &[Piece]) {
+/// What values hold once they are encoded (`encode.rs`), without a slash: never a `?`, for one.
+const IN_PATH: &str = "A-Za-z0-9._~!$&'()*+,;=:@-";
+const IN_QUERY: &str = "A-Za-z0-9._~-";
+
+/// Characters of a value: these, those of `more`, and what is written as `%XX`.
+fn characters(part: Part, is_lower: bool, more: &str) -> String {
+    let plain = match part {
+        Part::Path => IN_PATH,
+        Part::Query => IN_QUERY,
+    };
+    let plain = if is_lower {
+        plain.replace("A-Z", "")
+    } else {
+        plain.to_owned()
+    };
+    format!("(?:[{more}{plain}]|%[0-9A-Fa-f]{{2}})")
+}
+
+fn push_pieces(pattern: &mut String, pieces: &[Piece], part: Part) {
     let mut after_field = false;
     for piece in pieces {
-        match piece {
+        let (field, filters) = match piece {
             Piece::Text(text) => {
                 let rest = text.strip_prefix('/').filter(|_| after_field);
                 if rest.is_some() {
@@ -112,17 +131,22 @@ fn push_pieces(pattern: &mut String, pieces: &[Piece]) {
                 after_field = false;
                 continue;
             }
-            Piece::Group(_) => pattern.push_str(".*"),
-            Piece::Field(field) => pattern.push_str(match field {
-                Field::Path => ".+",
-                Field::Dir => ".*",
-                Field::Page => "(?:.+/)?",
-                Field::Name => "[^/?]+",
-                Field::Stem => "[^/?]+",
-                Field::Ext => "[^/?.]*",
-            }),
-        }
+            Piece::Group(_, filters) => (None, filters),
+            Piece::Field(field, filters) => (Some(*field), filters),
+        };
         after_field = true;
+        let is_lower = filters.iter().any(Filter::is_lower);
+        let any = characters(part, is_lower, "/");
+        let in_segment = characters(part, is_lower, "");
+        pattern.push_str(&match field {
+            Some(Field::Page) => format!("(?:{any}+/)?"),
+            // A filter may make directories of a name, or nothing.
+            None | Some(_) if !filters.is_empty() => format!("{any}*"),
+            None | Some(Field::Dir) => format!("{any}*"),
+            Some(Field::Path) => format!("{any}+"),
+            Some(Field::Name | Field::Stem) => format!("{in_segment}+"),
+            Some(Field::Ext) => format!("{}*", in_segment.replace('.', "")),
+        });
     }
 }
 

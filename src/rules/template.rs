@@ -1,11 +1,13 @@
 //! Templates: URLs with fields to fill in.
 
+use std::borrow::Cow;
+
 use strum::VariantArray;
 
 use super::base_url::after_scheme;
 use super::encode::{Part, has_control, is_dots, push_literal, push_value};
 use super::fields::Fields;
-use super::{BaseUrl, Field, RuleError};
+use super::{BaseUrl, Field, Filter, RuleError};
 
 /// A URL with fields to fill in, e.g. `/{path}` or `https://img.example.com/{name}?v=1`.
 ///
@@ -33,9 +35,10 @@ pub(super) enum Place {
 pub(super) enum Piece {
     /// Encoded already.
     Text(String),
-    Field(Field),
+    /// A field, and how it is respelled.
+    Field(Field, Vec<Filter>),
     /// A named group of the rule's expression.
-    Group(String),
+    Group(String, Vec<Filter>),
 }
 
 impl Template {
@@ -171,7 +174,7 @@ impl Template {
         for piece in &self.path {
             match piece {
                 Piece::Text(text) => path.push_str(text),
-                Piece::Field(_) | Piece::Group(_) => path.push('*'),
+                Piece::Field(..) | Piece::Group(..) => path.push('*'),
             }
         }
         if path.split('/').any(is_dots) {
@@ -185,6 +188,7 @@ impl Template {
 }
 
 const DOTS: &str = "its URL would have a `.` or `..` segment";
+const NO_TEXT: &str = "it is not UTF-8, which filters need";
 const CONTROL: &str = "control characters never get into a URL";
 
 fn push_pieces(
@@ -196,16 +200,38 @@ fn push_pieces(
     for piece in pieces {
         match piece {
             Piece::Text(text) => url.push_str(text),
-            Piece::Group(name) => push_checked(url, fields.group(name), part)?,
-            Piece::Field(field) => {
-                push_checked(url, fields.value(*field), part)?;
-                if fields.slash_after(*field) {
+            Piece::Group(name, filters) => {
+                let value = filtered(fields.group(name), filters, false)?;
+                push_checked(url, &value, part)?;
+            }
+            Piece::Field(field, filters) => {
+                let is_page = *field == Field::Page;
+                let value = filtered(fields.value(*field), filters, is_page)?;
+                push_checked(url, &value, part)?;
+                if is_page && !value.is_empty() {
                     url.push('/');
                 }
             }
         }
     }
     Ok(())
+}
+
+/// A value as its filters respell it.
+fn filtered<'v>(
+    value: &'v [u8],
+    filters: &[Filter],
+    is_page: bool,
+) -> Result<Cow<'v, [u8]>, &'static str> {
+    if filters.is_empty() {
+        return Ok(Cow::Borrowed(value));
+    }
+    let text = std::str::from_utf8(value).map_err(|_| NO_TEXT)?;
+    let mut text = text.to_owned();
+    for filter in filters {
+        text = filter.apply(&text, is_page);
+    }
+    Ok(Cow::Owned(text.into_bytes()))
 }
 
 fn push_checked(url: &mut String, value: &[u8], part: Part) -> Result<(), &'static str> {
@@ -348,12 +374,23 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn field(&self, name: &str, at: usize) -> Result<Piece, RuleError> {
+    fn field(&self, inside: &str, at: usize) -> Result<Piece, RuleError> {
+        let mut parts = inside.split('|');
+        let name = parts.next().unwrap_or_default();
+        let filters = parts
+            .map(|text| Filter::parse(text).map_err(|(what, advice)| self.wrong(at, &what, advice)))
+            .collect::<Result<Vec<Filter>, RuleError>>()?;
+        // Blanks are for the eye where there are filters.
+        let name = if filters.is_empty() {
+            name
+        } else {
+            name.trim()
+        };
         if let Ok(field) = name.parse::<Field>() {
-            return Ok(Piece::Field(field));
+            return Ok(Piece::Field(field, filters));
         }
         if self.groups.iter().any(|group| group == name) {
-            return Ok(Piece::Group(name.to_owned()));
+            return Ok(Piece::Group(name.to_owned(), filters));
         }
         let fields = Field::VARIANTS.iter().map(Field::to_string);
         let groups = self.groups.iter().map(|group| format!("{{{group}}}"));
@@ -385,7 +422,28 @@ impl Reader<'_> {
         }
     }
 
+    /// The directory that holds what a wildcard was to match.
+    fn instead_of_wildcard(&self) -> String {
+        let before = self.whole.split(['*', '?']).next().unwrap_or_default();
+        let path_at = self.whole.find("://").map_or(0, |at| at + 3);
+        let directory = match before.rfind('/') {
+            Some(slash) if slash >= path_at => before.get(..=slash).unwrap_or("/"),
+            Some(_) | None => "/",
+        };
+        format!(
+            "a directory is purged with all that is below it: `directories: [\"{}\"]`; `%2A` is the character itself",
+            directory.escape_debug()
+        )
+    }
+
     fn refuse_outside_urls(&self, c: char, at: usize) -> Result<(), RuleError> {
+        if c == '*' {
+            return Err(self.wrong(
+                at,
+                "a `*`, and no CDN here knows wildcards: it would purge the URL of that very name",
+                self.instead_of_wildcard(),
+            ));
+        }
         if c == '#' {
             return Err(self.wrong(
                 at,

@@ -4,7 +4,7 @@ use super::file::File;
 use super::problem::Severity;
 use super::secret_heuristics;
 use super::section::Section;
-use super::span::Span;
+use super::span::{Located, Span};
 use super::substitution::{Piece, pieces};
 use super::tree::{self, Node, Value};
 
@@ -27,7 +27,7 @@ impl File {
             Value::Map(entries) => Some(Section::new(self.clone(), 0..0, String::new(), entries)),
             Value::Null => Some(Section::new(self.clone(), 0..0, String::new(), Vec::new())),
             Value::Broken => None,
-            Value::Scalar(_) | Value::List(_) => {
+            Value::Scalar(_) | Value::List(_) | Value::Unset(_) => {
                 self.note(
                     Severity::Error,
                     // At its start, and not the file as a whole.
@@ -43,7 +43,7 @@ impl File {
     /// Puts the environment's values into every scalar.
     fn substitute(&self, node: &mut Node) {
         match &mut node.value {
-            Value::Null | Value::Broken => {}
+            Value::Null | Value::Broken | Value::Unset(_) => {}
             Value::List(items) => items.iter_mut().for_each(|item| self.substitute(item)),
             Value::Map(entries) => {
                 for entry in entries {
@@ -62,17 +62,20 @@ impl File {
                 if scalar.text.contains("${") {
                     match self.fill(&scalar.text, &node.at) {
                         // The getters take an empty value for one that is not there.
-                        Some(text) => scalar.text = text,
-                        None => node.value = Value::Broken,
+                        Filled::Text(text) => scalar.text = text,
+                        Filled::Unset(variables) => node.value = Value::Unset(variables),
+                        Filled::Broken => node.value = Value::Broken,
                     }
                 }
             }
         }
     }
 
-    /// A text with its variables filled in. None if one cannot be, which is noted.
-    fn fill(&self, text: &str, at: &Span) -> Option<String> {
+    /// A text with its variables filled in. What cannot be is noted, but for variables that are not set where
+    /// that may be no problem.
+    fn fill(&self, text: &str, at: &Span) -> Filled {
         let mut filled = Some(String::new());
+        let mut unset = Vec::new();
         let mut from = at.start;
         for piece in pieces(text) {
             let value = match piece {
@@ -89,6 +92,13 @@ impl File {
                         (Some(value), None) => Some(value),
                         (Some(value), Some(_)) if !value.is_empty() => Some(value),
                         (_, Some(default)) => Some(default.to_owned()),
+                        (None, None) if self.may_lack_secrets() => {
+                            unset.push(Located {
+                                value: name.to_owned(),
+                                at: place,
+                            });
+                            Some(String::new())
+                        }
                         (None, None) => {
                             self.note_missing_variable(name, place);
                             None
@@ -113,18 +123,36 @@ impl File {
                 (filled, _) => *filled = None,
             }
         }
-        filled
+        match filled {
+            None => Filled::Broken,
+            Some(_) if !unset.is_empty() => Filled::Unset(unset),
+            Some(text) => Filled::Text(text),
+        }
     }
 
-    fn note_missing_variable(&self, name: &str, at: Span) {
+    pub(super) fn note_missing_variable(&self, name: &str, at: Span) {
         self.note(
             Severity::Error,
             at,
             format!("the environment variable `{name}` is not set"),
-            Some(format!(
-                "set {name}, or write `${{{name}:-default}}` if there is a good default"
-            )),
+            Some(if name.bytes().any(|b| b.is_ascii_lowercase()) {
+                format!(
+                    "set {name}, or write `${{{name}:-default}}` if there is a good default; \
+                     a field of a template is written `{{{name}}}`, without `$`"
+                )
+            } else {
+                format!("set {name}, or write `${{{name}:-default}}` if there is a good default")
+            }),
         );
         self.note_unset(name);
     }
+}
+
+/// What became of a text with variables in it.
+enum Filled {
+    Text(String),
+    /// These are not set.
+    Unset(Vec<Located<String>>),
+    /// Something is wrong with it, which is noted.
+    Broken,
 }

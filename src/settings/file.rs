@@ -19,13 +19,25 @@ pub struct File(Rc<Inner>);
 struct Inner {
     source: Source,
     environment: Environment,
+    may_lack_secrets: bool,
     findings: RefCell<Findings>,
 }
 
 impl File {
     /// Starts to read a file. `name` is its path, and what `<key>_file` paths are relative to.
     pub fn new(name: &str, text: &str, environment: Environment) -> Self {
+        Self::start(name, text, environment, false)
+    }
+
+    /// As [`new`](Self::new), for those that need no secrets: where one is not set, that is no problem, and something
+    /// stands in for it.
+    pub fn without_secrets(name: &str, text: &str, environment: Environment) -> Self {
+        Self::start(name, text, environment, true)
+    }
+
+    fn start(name: &str, text: &str, environment: Environment, may_lack_secrets: bool) -> Self {
         Self(Rc::new(Inner {
+            may_lack_secrets,
             source: Source {
                 name: name.to_owned(),
                 text: text.to_owned(),
@@ -66,6 +78,16 @@ impl File {
     /// Notes that a variable is not set.
     pub(super) fn note_unset(&self, name: &str) {
         self.0.findings.borrow_mut().add_unset(name);
+    }
+
+    /// Notes a variable that a secret names and that is not set, which is no problem here.
+    pub(super) fn note_unset_secret(&self, name: &str) {
+        self.0.findings.borrow_mut().add_unset_secret(name);
+    }
+
+    /// Whether a secret may be unset.
+    pub(super) fn may_lack_secrets(&self) -> bool {
+        self.0.may_lack_secrets
     }
 
     /// Every secret that was read so far.

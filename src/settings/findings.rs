@@ -20,6 +20,8 @@ pub(super) struct Findings {
     problems: Vec<Problem>,
     /// Variables that the file names and the environment does not set.
     unset: Vec<String>,
+    /// Those of secrets, where that is no problem.
+    unset_secrets: Vec<String>,
     /// Files that were read besides this one.
     files: BTreeSet<PathBuf>,
     /// Values that no message may show, and what it shows in their place.
@@ -42,6 +44,13 @@ impl Findings {
     pub fn add_unset(&mut self, name: &str) {
         if !self.unset.iter().any(|n| n == name) {
             self.unset.push(name.to_owned());
+        }
+    }
+
+    /// Notes a variable of a secret that is not set, where that is no problem.
+    pub fn add_unset_secret(&mut self, name: &str) {
+        if !self.unset_secrets.iter().any(|n| n == name) {
+            self.unset_secrets.push(name.to_owned());
         }
     }
 
@@ -105,9 +114,10 @@ impl Findings {
         Problems {
             file: source.name.clone(),
             list,
-            unset: self.unset.clone(),
+            unset: self.unset.clone().into(),
+            unset_secrets: self.unset_secrets.clone().into(),
             files: files.into_iter().collect(),
-            text: masked(&source.text, &secrets),
+            text: masked(&source.text, &secrets).into(),
         }
     }
 

@@ -45,11 +45,13 @@ pub struct Problems {
     /// What was found.
     pub list: Vec<Problem>,
     /// Variables that the file names and the environment does not set.
-    pub unset: Vec<String>,
+    pub unset: Box<[String]>,
+    /// Variables that only secrets name and that are not set, where the file was read without its secrets.
+    pub unset_secrets: Box<[String]>,
     /// The file itself and those that it names secrets in, sorted.
     pub files: Vec<PathBuf>,
     /// The file's text, with the secrets in it masked.
-    pub(super) text: String,
+    pub(super) text: Box<str>,
 }
 
 impl Problems {
@@ -65,9 +67,10 @@ impl Problems {
                 advice,
                 at: 0..0,
             }],
-            unset: Vec::new(),
+            unset: Box::default(),
+            unset_secrets: Box::default(),
             files: vec![PathBuf::from(file)],
-            text: String::new(),
+            text: Box::default(),
         }
     }
 
@@ -95,10 +98,21 @@ impl Problems {
                 self.unset.join(", ")
             ));
         }
+        shown.extend(self.unset_secrets_in_words());
         if !self.list.is_empty() {
             shown.push(self.count());
         }
         shown.join("\n\n")
+    }
+
+    /// One line that names the variables of secrets that are not set; none where all are.
+    pub fn unset_secrets_in_words(&self) -> Option<String> {
+        (!self.unset_secrets.is_empty()).then(|| {
+            format!(
+                "not set here, and needed by `purgehook serve`: {}",
+                self.unset_secrets.join(", ")
+            )
+        })
     }
 
     fn group<'a>(&'a self, problem: &'a Problem) -> Group<'a> {
@@ -109,7 +123,7 @@ impl Problems {
         let title = level.primary_title(&problem.message);
         let group = if problem.line.is_some() {
             title.element(
-                Snippet::source(&self.text)
+                Snippet::source(&*self.text)
                     .path(&self.file)
                     .annotation(AnnotationKind::Primary.span(problem.at.clone())),
             )

@@ -19,7 +19,7 @@ pub struct Section {
     at: Span,
     /// Its keys from the outermost on, e.g. `sites.www`; empty for the file itself.
     path: String,
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
     /// Whether a value in it has a problem that was noted before anyone read it, such as an unset variable.
     broken: bool,
     /// Keys that were asked for, in the order of asking.
@@ -28,6 +28,8 @@ pub struct Section {
     pub(super) secret: Vec<String>,
     /// Keys whose value was found to be of the wrong kind, and are not missing.
     wrong: Vec<String>,
+    /// Whether something stands in for a secret of it that is not set.
+    pub(super) lacks_secrets: bool,
 }
 
 impl Section {
@@ -41,6 +43,7 @@ impl Section {
             known: Vec::new(),
             secret: Vec::new(),
             wrong: Vec::new(),
+            lacks_secrets: false,
         }
     }
 
@@ -51,6 +54,15 @@ impl Section {
             value: scalar.text,
             at,
         })
+    }
+
+    /// A scalar's text for those who only want to know of it: nothing is noted, and the key is still to be read.
+    pub fn peek(&self, key: &str) -> Option<&str> {
+        let entry = self.entries.iter().find(|entry| entry.key.value == key)?;
+        match &entry.value.value {
+            Value::Scalar(scalar) => Some(&scalar.text),
+            Value::Null | Value::List(_) | Value::Map(_) | Value::Broken | Value::Unset(_) => None,
+        }
     }
 
     /// A scalar that must be there and not be empty.
@@ -86,25 +98,29 @@ impl Section {
                 .into_iter()
                 .filter_map(|item| self.item(key, item))
                 .collect(),
-            Value::Null | Value::Scalar(_) | Value::Map(_) | Value::Broken => self
-                .scalar(key, node)
-                .map(|(scalar, at)| Located {
-                    value: scalar.text,
-                    at,
-                })
-                .into_iter()
-                .collect(),
+            Value::Null | Value::Scalar(_) | Value::Map(_) | Value::Broken | Value::Unset(_) => {
+                self.scalar(key, node)
+                    .map(|(scalar, at)| Located {
+                        value: scalar.text,
+                        at,
+                    })
+                    .into_iter()
+                    .collect()
+            }
         }
     }
 
     /// One item of a list of scalars.
     pub(super) fn item(&mut self, key: &str, node: Node) -> Option<Located<String>> {
         match node.value {
-            Value::Scalar(scalar) if !scalar.text.is_empty() => Some(Located {
-                value: scalar.text,
-                at: node.at,
-            }),
-            Value::Broken => None,
+            Value::Scalar(scalar) if !scalar.text.is_empty() => {
+                self.warn_of_unread_variable(key, &scalar, &node.at);
+                Some(Located {
+                    value: scalar.text,
+                    at: node.at,
+                })
+            }
+            Value::Broken | Value::Unset(_) => None,
             Value::Null | Value::Scalar(_) => {
                 self.problem(node.at, format!("an item of `{key}` is empty"), None);
                 None
@@ -142,7 +158,7 @@ impl Section {
                 Value::Null => false,
                 Value::Scalar(scalar) => !scalar.text.is_empty(),
                 Value::List(items) => !items.is_empty(),
-                Value::Map(_) | Value::Broken => true,
+                Value::Map(_) | Value::Broken | Value::Unset(_) => true,
             })
     }
 
@@ -167,15 +183,17 @@ impl Section {
                         Value::Map(entries) => entries
                             .first()
                             .map_or(item.at.clone(), |e| e.key.at.clone()),
-                        Value::Null | Value::Scalar(_) | Value::List(_) | Value::Broken => {
-                            item.at.clone()
-                        }
+                        Value::Null
+                        | Value::Scalar(_)
+                        | Value::List(_)
+                        | Value::Broken
+                        | Value::Unset(_) => item.at.clone(),
                     };
                     let path = format!("{}[{}]", self.path_to(key), i + 1);
                     self.mapping(&format!("an item of `{key}`"), at, path, item)
                 })
                 .collect(),
-            Value::Broken => Vec::new(),
+            Value::Broken | Value::Unset(_) => Vec::new(),
             Value::Null | Value::Scalar(_) | Value::Map(_) => {
                 self.problem(
                     node.at,
@@ -205,10 +223,11 @@ impl Section {
             .collect()
     }
 
-    fn mapping(&mut self, what: &str, at: Span, path: String, node: Node) -> Option<Section> {
+    fn mapping(&mut self, what: &str, at: Span, path: String, mut node: Node) -> Option<Section> {
+        self.note_unset(&mut node);
         match node.value {
             Value::Map(entries) => Some(Section::new(self.file.clone(), at, path, entries)),
-            Value::Broken => None,
+            Value::Broken | Value::Unset(_) => None,
             Value::Null | Value::Scalar(_) | Value::List(_) => {
                 let place = if node.at.is_empty() { at } else { node.at };
                 self.problem(place, format!("{what} must hold keys with values"), None);
@@ -241,7 +260,11 @@ impl Section {
 
     /// Notes something that is allowed but probably not meant.
     pub fn warning(&mut self, at: Span, message: impl Into<String>, advice: Option<String>) {
-        self.note(Severity::Warning, at, message.into(), advice);
+        self.warn(at, message.into(), advice);
+    }
+
+    pub(super) fn warn(&self, at: Span, message: String, advice: Option<String>) {
+        self.note(Severity::Warning, at, message, advice);
     }
 
     fn note(&self, severity: Severity, at: Span, message: String, advice: Option<String>) {
@@ -253,10 +276,9 @@ impl Section {
 
     /// Notes that a key is missing, if it is.
     pub fn missing(&mut self, key: &str, advice: Option<String>) {
-        let broken = self
-            .entries
-            .iter()
-            .any(|e| e.key.value == key && is_broken(&e.value));
+        let broken = self.entries.iter().any(|e| {
+            e.key.value == key && (is_broken(&e.value) || matches!(e.value.value, Value::Unset(_)))
+        });
         if broken || self.wrong.iter().any(|wrong| wrong == key) {
             return;
         }
@@ -293,29 +315,82 @@ impl Section {
         }
     }
 
-    /// A key's value; none if it is missing or empty.
+    /// A key's value; none if it is missing or empty. Variables in it that are not set are noted.
     pub(super) fn take(&mut self, key: &str) -> Option<Node> {
+        let mut node = self.take_raw(key)?;
+        self.note_unset(&mut node);
+        Some(node)
+    }
+
+    /// A key's value as it stands; none if it is missing or empty.
+    pub(super) fn take_raw(&mut self, key: &str) -> Option<Node> {
         if !self.known.iter().any(|k| k == key) {
             self.known.push(key.to_owned());
         }
         let entry = self.entries.iter().find(|e| e.key.value == key)?;
         match entry.value.value {
             Value::Null => None,
-            Value::Scalar(_) | Value::List(_) | Value::Map(_) | Value::Broken => {
+            Value::Scalar(_) | Value::List(_) | Value::Map(_) | Value::Broken | Value::Unset(_) => {
                 Some(entry.value.clone())
             }
+        }
+    }
+
+    /// Notes variables that are not set in what is no secret. What a mapping holds is read on its own.
+    fn note_unset(&mut self, node: &mut Node) {
+        match &mut node.value {
+            Value::List(items) => {
+                for item in items {
+                    self.note_unset(item);
+                }
+            }
+            Value::Unset(variables) => {
+                for variable in variables {
+                    self.file
+                        .note_missing_variable(&variable.value, variable.at.clone());
+                }
+                node.value = Value::Broken;
+                self.broken = true;
+            }
+            Value::Null | Value::Scalar(_) | Value::Map(_) | Value::Broken => {}
         }
     }
 
     /// A value as a scalar that is not empty.
     pub(super) fn scalar(&mut self, key: &str, node: Node) -> Option<(Scalar, Span)> {
         match node.value {
-            Value::Scalar(scalar) => (!scalar.text.is_empty()).then_some((scalar, node.at)),
-            Value::Null | Value::Broken => None,
+            Value::Scalar(scalar) => {
+                self.warn_of_unread_variable(key, &scalar, &node.at);
+                (!scalar.text.is_empty()).then_some((scalar, node.at))
+            }
+            Value::Null | Value::Broken | Value::Unset(_) => None,
             Value::List(_) | Value::Map(_) => {
                 self.note_not_text(&format!("`{key}`"), &node);
                 None
             }
+        }
+    }
+
+    /// `$NAME` and `%NAME%` stand for themselves. Of secrets, more is known (`secret_form`).
+    fn warn_of_unread_variable(&self, key: &str, scalar: &Scalar, at: &Span) {
+        if self.secret.iter().any(|secret| secret == key) {
+            return;
+        }
+        let dollar = scalar.shown.strip_prefix('$');
+        let name = dollar.or_else(|| scalar.shown.strip_prefix('%')?.strip_suffix('%'));
+        let is_variable = |name: &&str| {
+            let mut letters = name.bytes();
+            letters.next().is_some_and(|b| b.is_ascii_uppercase())
+                && letters.all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+        };
+        if let Some(name) = name.filter(is_variable) {
+            self.warn(
+                at.clone(),
+                format!("`{}` is taken letter for letter", scalar.shown),
+                Some(format!(
+                    "write `${{{name}}}` to read it from the environment"
+                )),
+            );
         }
     }
 
@@ -330,13 +405,15 @@ impl Section {
                 )
             }
             Value::Map(_) => ("a mapping", None),
-            Value::Null | Value::Scalar(_) | Value::Broken => return,
+            Value::Null | Value::Scalar(_) | Value::Broken | Value::Unset(_) => return,
         };
         let at = match &node.value {
             Value::Map(entries) => entries
                 .first()
                 .map_or(node.at.clone(), |e| e.key.at.clone()),
-            Value::List(_) | Value::Null | Value::Scalar(_) | Value::Broken => node.at.clone(),
+            Value::List(_) | Value::Null | Value::Scalar(_) | Value::Broken | Value::Unset(_) => {
+                node.at.clone()
+            }
         };
         self.problem(at, format!("{what} must be text, not {kind}"), advice);
     }
@@ -382,7 +459,7 @@ fn is_broken(node: &Node) -> bool {
         Value::Broken => true,
         Value::List(items) => items.iter().any(is_broken),
         Value::Map(entries) => entries.iter().any(|e| is_broken(&e.value)),
-        Value::Null | Value::Scalar(_) => false,
+        Value::Null | Value::Scalar(_) | Value::Unset(_) => false,
     }
 }
 
@@ -392,6 +469,6 @@ pub(super) fn mask(file: &File, node: &Node) {
         Value::Scalar(_) => file.mask(node.at.clone()),
         Value::List(items) => items.iter().for_each(|item| mask(file, item)),
         Value::Map(entries) => entries.iter().for_each(|e| mask(file, &e.value)),
-        Value::Null | Value::Broken => {}
+        Value::Null | Value::Broken | Value::Unset(_) => {}
     }
 }

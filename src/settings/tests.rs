@@ -219,7 +219,7 @@ fn every_unset_variable_is_named_at_its_place_and_once_more_together() {
             "4:1 a key cannot come from the environment | write the key out; values may hold `${NAME}`",
         ]
     );
-    assert_eq!(problems.unset, ["ONE", "TWO"]);
+    assert_eq!(*problems.unset, ["ONE", "TWO"]);
     assert!(
         problems
             .to_string()
@@ -333,7 +333,7 @@ fn an_unset_variable_is_not_reported_as_a_missing_key_too() {
         forge.missing("kind", None);
     });
 
-    assert_eq!(problems.unset, ["S", "K", "U"]);
+    assert_eq!(*problems.unset, ["S", "K", "U"]);
     assert_eq!(problems.list.len(), 4);
     assert!(lines(&problems)[0].starts_with("1:1 `kind` is missing from `forge`"));
 }
@@ -365,8 +365,13 @@ fn a_secret_can_be_read_from_a_file_beside_the_rules() {
     assert!(root.secret("e").is_none());
     drop(root);
 
-    let shown = lines(&file.problems());
+    let mut shown = lines(&file.problems());
     let beside = directory.path().display();
+    // Of the two line breaks, one is left.
+    let one_more = format!("the secret in `{beside}/token` ends in a line break");
+    let before = shown.len();
+    shown.retain(|line| !line.contains(&one_more));
+    assert_eq!(before - shown.len(), 4, "{shown:?}");
     assert_eq!(
         shown,
         [

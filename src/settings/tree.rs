@@ -31,6 +31,8 @@ pub(super) enum Value {
     Map(Vec<Entry>),
     /// Something with a problem that has been noted already.
     Broken,
+    /// A scalar that names variables which are not set, where that is no problem for a secret.
+    Unset(Vec<Located<String>>),
 }
 
 /// A scalar's text.

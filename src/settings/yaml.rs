@@ -226,12 +226,20 @@ fn syntax_flaw(text: &str, message: &str, at: Span) -> Flaw {
     let line_start = text[..start].rfind('\n').map_or(0, |i| i + 1);
     let line = text[line_start..].lines().next().unwrap_or("");
     let length = text[start..].chars().next().map_or(0, char::len_utf8);
+    let is_of_escape = message.contains("escape") || message.contains("hexadecimal");
+    let escape = unknown_escape(text, start).filter(|_| is_of_escape);
     let advice = if message.contains("tab") && line.contains('\t') {
         Some("indent with spaces; YAML takes no tabs there")
     } else if message.contains("recursion") {
         Some("nest less; rules.yaml itself needs seven levels")
     } else if message.contains("alias") {
         Some("quote globs: a value that starts with `*` needs \"...\" around it")
+    } else if let Some(escape) = escape {
+        return Flaw::new(
+            escape,
+            format!("this is not YAML: {message}"),
+            Some("put it in single quotes, where a `\\` stands for itself, or double the `\\`"),
+        );
     } else if message.contains("quote") {
         Some("close it with the same quote that opens it")
     } else if line.contains("${") {
@@ -256,6 +264,33 @@ fn syntax_flaw(text: &str, message: &str, at: Span) -> Flaw {
         format!("this is not YAML: {message}"),
         advice,
     )
+}
+
+/// What YAML 1.2 lets follow a `\` in double quotes (section 5.7).
+const ESCAPES: &str = "0abt\tnvfre \"/\\N_LP\n\r";
+
+/// The first `\` that begins no escape in the double quotes around a place, with the character behind it.
+fn unknown_escape(text: &str, place: usize) -> Option<Span> {
+    // The parser stops in the quotes or behind them. They may go over lines, but no key does.
+    let line = text.get(..place)?.rfind('\n').map_or(0, |at| at + 1);
+    let mut from = line;
+    loop {
+        let at = from + text.get(from..)?.find('\\')?;
+        let next = text.get(at + 1..)?.chars().next()?;
+        let digits = match next {
+            'x' => 2,
+            'u' => 4,
+            'U' => 8,
+            _ => 0,
+        };
+        let code = text.get(at + 2..at + 2 + digits).unwrap_or_default();
+        let is_code =
+            digits > 0 && code.len() == digits && code.bytes().all(|b| b.is_ascii_hexdigit());
+        if !is_code && !ESCAPES.contains(next) {
+            return Some(at..at + 1 + next.len_utf8());
+        }
+        from = at + 1 + next.len_utf8();
+    }
 }
 
 impl<'de> Deserialize<'de> for Content {

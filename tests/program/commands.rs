@@ -186,5 +186,5 @@ fn the_examples_own_cases_pass() {
 
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.ends_with("5 passed, 0 failed\n"), "{said}");
+    assert!(said.ends_with("6 passed, 0 failed\n"), "{said}");
 }

@@ -50,7 +50,10 @@ pub fn for_push<'a>(config: &'a Config, forge: &str, push: &Push) -> Decision<'a
 pub fn for_deployed<'a>(config: &'a Config, forge: &str, deployed: &Deployed) -> Decision<'a> {
     let sites = of_repo(config, forge, &deployed.repo)?;
     let signal = &deployed.signal;
-    let waiting = waiting_for(&sites, &signal.to_string(), |trigger| fits(trigger, signal))?;
+    let any_case = config.ignores_case_of_environments(forge);
+    let waiting = waiting_for(&sites, &signal.to_string(), |trigger| {
+        fits(trigger, signal, any_case)
+    })?;
     match signal {
         Signal::Deployment { .. } | Signal::Release { .. } => Ok(waiting),
         Signal::Workflow { .. } | Signal::Pipeline { .. } | Signal::PageBuild => {
@@ -68,9 +71,12 @@ pub fn for_deployed<'a>(config: &'a Config, forge: &str, deployed: &Deployed) ->
     }
 }
 
-/// Whether a trigger waits for exactly this.
-fn fits(trigger: &Trigger, signal: &Signal) -> bool {
+/// Whether a trigger waits for exactly this. In `any_case`, environments are the same whose letters differ in case alone.
+fn fits(trigger: &Trigger, signal: &Signal, any_case: bool) -> bool {
     match (trigger, signal) {
+        (Trigger::Deployment(wanted), Signal::Deployment { environment }) if any_case => {
+            wanted.to_lowercase() == environment.to_lowercase()
+        }
         (Trigger::Deployment(wanted), Signal::Deployment { environment }) => wanted == environment,
         // The file may be written with its directory, as GitHub shows it.
         (Trigger::Workflow(wanted), Signal::Workflow { file }) => {
@@ -324,6 +330,8 @@ sites:
         };
         for (forge, signal, git_ref, site) in [
             ("github", deployment("production"), None, "deployment"),
+            // To GitHub, both are one environment.
+            ("github", deployment("Production"), None, "deployment"),
             // What was deployed says more than where it came from.
             (
                 "github",

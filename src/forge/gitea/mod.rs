@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::changes::{ChangeSet, FilePath};
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
+use crate::forge::address;
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::body::{FORM, JSON};
 use crate::forge::{
@@ -56,7 +57,7 @@ pub struct Gitea {
 }
 
 fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Forge>> {
-    let secrets = section.secrets("secrets");
+    let secrets = section.webhook_secrets("secrets");
     if secrets.is_empty() {
         section.missing(
             "secrets",
@@ -71,15 +72,7 @@ fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Forge>> {
             Some("give an access token with the scope `write:repository`".to_owned()),
         );
     }
-    let given = section.place_of("api_url").is_some();
-    let api_url = section.url("api_url");
-    if !given {
-        section.missing(
-            "api_url",
-            Some("give the address of its API, `https://HOST/api/v1`".to_owned()),
-        );
-    }
-    let api_url = api_url?.value;
+    let api_url = address::read(section, &address::GITEA)?;
     if secrets.is_empty() {
         return None;
     }

@@ -15,6 +15,7 @@ use url::Url;
 
 use crate::changes::ChangeSet;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
+use crate::forge::address;
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::body::JSON;
 use crate::forge::{
@@ -39,8 +40,6 @@ pub const KIND: ForgeKind = ForgeKind {
     read,
 };
 
-const API_URL: &str = "https://gitee.com/api/v5";
-
 /// What an entry of `kind: gitee` says.
 pub struct Settings {
     /// The webhook's signing keys or passwords; any of them may have been used. Empty ones never are.
@@ -61,7 +60,7 @@ pub struct Gitee {
 }
 
 fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Forge>> {
-    let secrets = section.secrets("secrets");
+    let secrets = section.webhook_secrets("secrets");
     if secrets.is_empty() {
         section.missing(
             "secrets",
@@ -73,10 +72,7 @@ fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Forge>> {
         Some(_) | None => Mode::Sign,
     };
     let token = section.secret("token");
-    let api_url = match section.url("api_url") {
-        Some(url) => url.value,
-        None => Url::parse(API_URL).ok()?,
-    };
+    let api_url = address::read(section, &address::GITEE);
     if secrets.is_empty() {
         return None;
     }
@@ -84,7 +80,7 @@ fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Forge>> {
         secrets,
         mode,
         token,
-        api_url,
+        api_url: api_url?,
     };
     Some(Arc::new(Gitee::new(settings, outbound)))
 }

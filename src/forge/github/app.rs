@@ -68,11 +68,16 @@ impl App {
             }
             good.then_some(id.value)
         });
-        let key = section.required_secret("private_key", &[]).and_then(|pem| {
-            rsa_key(&pem)
-                .map_err(|why| section.problem(key_at, why, None))
-                .ok()
-        });
+        let key = section
+            .required_secret("private_key", &[])
+            .and_then(|pem| match rsa_key(&pem) {
+                Ok(key) => Some(key),
+                Err(_) if section.lacks_secrets() => None,
+                Err(why) => {
+                    section.problem(key_at, why, None);
+                    None
+                }
+            });
         Some(Self {
             id: id?,
             key: key?,

@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::changes::{ChangeSet, FilePath};
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
+use crate::forge::address;
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::{
     BodyVerifier, DeliveryLog, Forge, ForgeError, ForgeKind, Headers, LoggedDelivery, Malformed,
@@ -41,7 +42,6 @@ pub const KIND: ForgeKind = ForgeKind {
     read,
 };
 
-const API_URL: &str = "https://api.github.com";
 /// The version of the REST API that this module was written against.
 const API_VERSION: &str = "2022-11-28";
 
@@ -73,7 +73,7 @@ pub struct GitHub {
 }
 
 fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Forge>> {
-    let secrets = section.secrets("secrets");
+    let secrets = section.webhook_secrets("secrets");
     if secrets.is_empty() {
         section.missing(
             "secrets",
@@ -81,10 +81,7 @@ fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Forge>> {
         );
     }
     let access = read_access(section);
-    let api_url = match section.url("api_url") {
-        Some(url) => url.value,
-        None => Url::parse(API_URL).ok()?,
-    };
+    let api_url = address::read(section, &address::GITHUB);
     let access = access?;
     if secrets.is_empty() {
         return None;
@@ -92,7 +89,7 @@ fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Forge>> {
     let settings = Settings {
         secrets,
         access,
-        api_url,
+        api_url: api_url?,
     };
     Some(Arc::new(GitHub::new(settings, outbound)))
 }
@@ -112,7 +109,12 @@ fn read_access(section: &mut Section) -> Option<Access> {
             );
             None
         }
-        (None, Some(mut app)) => App::read(&mut app).map(|app| Access::App(Box::new(app))),
+        (None, Some(mut app)) => match App::read(&mut app) {
+            Some(app) => Some(Access::App(Box::new(app))),
+            // Without its key, nothing can be asked as the App, and nothing will be.
+            None if app.lacks_secrets() => Some(Access::Anonymous),
+            None => None,
+        },
         (Some(token), None) => Some(Access::Token(token)),
         (None, None) => {
             section.warning(
@@ -257,6 +259,11 @@ impl Forge for GitHub {
             SignalKind::Release,
             SignalKind::PageBuild,
         ]
+    }
+
+    // "Managing environments for deployment": "Environment names are not case sensitive."
+    fn ignores_case_of_environments(&self) -> bool {
+        true
     }
 
     fn content_types(&self) -> &'static [&'static str] {

@@ -65,6 +65,8 @@ async fn commit(github: &GitHub, repo: &RepoPath, name: &str) -> Result<CommitId
 struct Deployment {
     id: u64,
     sha: String,
+    #[serde(default)]
+    environment: String,
 }
 
 #[derive(Deserialize)]
@@ -78,15 +80,32 @@ pub(super) async fn environment_head(
     repo: &RepoPath,
     environment: &str,
 ) -> Result<Option<CommitId>, ForgeError> {
-    let what = format!("list the deployments to `{environment}` of {repo}");
-    let query = [("environment", environment), ("per_page", MAX_DEPLOYMENTS)];
-    let answer = github
-        .get_again(repo, &["deployments"], &query, &what)
-        .await?;
-    if answer.status != StatusCode::OK {
-        return Err(github.error(&answer));
+    let list = async |environment: Option<&str>| -> Result<Vec<Deployment>, ForgeError> {
+        let what = match environment {
+            Some(environment) => format!("list the deployments to `{environment}` of {repo}"),
+            None => format!("list the deployments of {repo}"),
+        };
+        let named = environment.map(|name| ("environment", name));
+        let query: Vec<_> = named
+            .into_iter()
+            .chain([("per_page", MAX_DEPLOYMENTS)])
+            .collect();
+        let answer = github
+            .get_again(repo, &["deployments"], &query, &what)
+            .await?;
+        if answer.status != StatusCode::OK {
+            return Err(github.error(&answer));
+        }
+        answer.json()
+    };
+    let mut deployments = list(Some(environment)).await?;
+    if deployments.is_empty() {
+        // Environments' names have no case, but no document says that this filter knows that.
+        deployments = list(None).await?;
+        let wanted = environment.to_lowercase();
+        deployments.retain(|it| it.environment.to_lowercase() == wanted);
     }
-    for Deployment { id, sha } in answer.json::<Vec<Deployment>>()? {
+    for Deployment { id, sha, .. } in deployments {
         let id = id.to_string();
         let what = format!("read how the deployment {id} of {repo} stands");
         let path = ["deployments", &id, "statuses"];

@@ -15,6 +15,7 @@ use url::Url;
 use crate::cache::LruCache;
 use crate::changes::{ChangeSet, FilePath};
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
+use crate::forge::address;
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders};
 use crate::forge::{
     BodyVerifier, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal,
@@ -41,8 +42,6 @@ pub const KIND: ForgeKind = ForgeKind {
     read,
 };
 
-const API_URL: &str = "https://gitlab.com/api/v4";
-
 /// What an entry of `kind: gitlab` says.
 pub struct Settings {
     /// How webhooks are told from forgeries.
@@ -68,7 +67,7 @@ fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Forge>> {
         .into_iter()
         .find_map(|key| section.place_of(key))
         .unwrap_or_else(|| section.at());
-    let secrets = section.secrets("secrets");
+    let secrets = section.webhook_secrets("secrets");
     let given = section.secrets("signing_tokens");
     let mut signing_tokens = Vec::new();
     for (index, token) in given.iter().enumerate() {
@@ -99,17 +98,14 @@ fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Forge>> {
             Some("give a project access token with the scope `api`".to_owned()),
         );
     }
-    let api_url = match section.url("api_url") {
-        Some(url) => url.value,
-        None => Url::parse(API_URL).ok()?,
-    };
+    let api_url = address::read(section, &address::GITLAB);
     if signing_tokens.len() < given.len() {
         return None;
     }
     let settings = Settings {
         trust: Trust::of(signing_tokens, secrets)?,
         token,
-        api_url,
+        api_url: api_url?,
     };
     Some(Arc::new(GitLab::new(settings, outbound)))
 }
@@ -188,6 +184,11 @@ impl Forge for GitLab {
             SignalKind::Pipeline,
             SignalKind::Release,
         ]
+    }
+
+    // "Subgroups": up to 20 levels.
+    fn nests_repositories(&self) -> bool {
+        true
     }
 
     fn content_types(&self) -> &'static [&'static str] {

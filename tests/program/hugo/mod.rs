@@ -12,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use history::HISTORY;
@@ -181,6 +182,77 @@ fn the_example_purges_all_that_a_hugo_sites_commits_change() {
         sum.example.purges <= 8 * HISTORY.len(),
         "the rules ask for many purges a commit"
     );
+}
+
+/// Names of pages that Hugo spells in a way of its own.
+const ODD_NAMES: &[&str] = &[
+    "My Page.md",
+    "About_Us.md",
+    "UPPER.md",
+    "Größe.md",
+    "émile É.md",
+    "中文 页.md",
+    "ΣΑΣ.md",
+    "İstanbul.md",
+    "a - b.md",
+    "a  b c.md",
+    "a--d.md",
+    "a_ _e.md",
+    "v1.2 notes.md",
+    "v1.3.md",
+    "100%.md",
+    "What's new?.md",
+    "(draft) x.md",
+    "Q&A – Fun.md",
+    "don’t.md",
+    "[id].md",
+    "C# Tips.md",
+    "at@x+y.md",
+    "~tilde.md",
+    "emoji 😀 x.md",
+    " lead.md",
+    "trail .md",
+    "-dash-.md",
+    "№5 ①.md",
+    "Docs Dir/_index.md",
+    "Docs Dir/Sub Dir/My Setup.md",
+    "Docs Dir/My Bundle/index.md",
+];
+
+#[test]
+fn pages_are_purged_at_the_addresses_that_hugo_gives_them() {
+    let other = tempfile::tempdir().unwrap();
+    let rules = r#"
+      - {name: pages, match: ["content/**/*.md"], strip: content/, urls: ["/{page|hugo}"]}
+"#;
+    let rules = example_with(other.path(), "pages.yaml", rules);
+    let site = Site::new();
+    let before = site.build();
+    for name in ODD_NAMES {
+        let text = "---\ntitle: Odd\ndate: 2024-01-01\n---\nA page.\n";
+        site.write(&format!("content/{name}"), text);
+    }
+    site.commit("Pages of all kinds of names");
+    let after = site.build();
+
+    let (planned, _) = planned(&rules, &site);
+    let planned: Urls = planned
+        .iter()
+        .map(|url| percent_decode_str(url).decode_utf8().unwrap().into_owned())
+        .collect();
+    let is_page = |url: &&String| url.ends_with('/') && !url.contains("/page/");
+    let pages: Urls = after
+        .keys()
+        .filter(|url| !before.contains_key(*url))
+        .filter(is_page)
+        .cloned()
+        .collect();
+
+    // A directory of pages is a section, whether it has a page of its own or not.
+    let sections = BTreeSet::from(["/docs-dir/sub-dir/".to_owned()]);
+    let pages: Urls = pages.difference(&sections).cloned().collect();
+    assert_eq!(planned, pages);
+    assert_eq!(planned.len(), ODD_NAMES.len());
 }
 
 /// What commits of one kind came to.

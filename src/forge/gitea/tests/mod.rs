@@ -126,7 +126,9 @@ fn what_is_wrong_with_an_entry_is_said() {
     let api = "api_url: https://git.example/api/v1";
 
     assert_eq!(
-        read_yaml(&format!("{{secrets: [s], token: t, {api}}}")),
+        read_yaml(&format!(
+            "{{secrets: [a-secret-of-the-tests], token: t, {api}}}"
+        )),
         (true, String::new())
     );
     for (yaml, words) in [

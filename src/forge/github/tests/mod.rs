@@ -36,7 +36,7 @@ fn offline(secrets: Vec<SecretString>) -> GitHub {
     let settings = Settings {
         secrets,
         access: Access::Anonymous,
-        api_url: Url::parse(API_URL).unwrap(),
+        api_url: Url::parse("https://api.github.com").unwrap(),
     };
     GitHub::new(settings, scripted::unplugged())
 }

@@ -7,7 +7,8 @@ fn read_yaml(yaml: &str) -> (bool, String) {
 
 #[test]
 fn an_entry_with_a_secret_and_a_token_is_enough() {
-    let (good, problems) = read_yaml("{secrets: [one, two], token: ghp_x}");
+    let (good, problems) =
+        read_yaml("{secrets: [one-of-sixteen-letters, two-of-sixteen-letters], token: ghp_x}");
 
     assert!(good);
     assert_eq!(problems, "");

@@ -25,7 +25,7 @@ fn offline(trust: Trust) -> GitLab {
     let settings = Settings {
         trust,
         token: None,
-        api_url: Url::parse(API_URL).unwrap(),
+        api_url: Url::parse("https://gitlab.com/api/v4").unwrap(),
     };
     GitLab::new(settings, scripted::unplugged())
 }

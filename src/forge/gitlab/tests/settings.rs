@@ -11,8 +11,8 @@ fn read_yaml(yaml: &str) -> (bool, String) {
 fn a_signing_token_or_a_secret_is_enough() {
     for yaml in [
         format!("{{signing_tokens: [{TOKEN}], token: t}}"),
-        "{secrets: [s], token: t}".to_owned(),
-        format!("{{signing_tokens: {TOKEN}, secrets: [s], token: t}}"),
+        "{secrets: [a-secret-of-the-tests], token: t}".to_owned(),
+        format!("{{signing_tokens: {TOKEN}, secrets: [a-secret-of-the-tests], token: t}}"),
     ] {
         let (good, problems) = read_yaml(&yaml);
         assert!(good);
