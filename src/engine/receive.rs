@@ -199,7 +199,7 @@ pub(super) async fn accept(
 /// Stores a delivery, and removes its large body where it is not.
 async fn put(ctx: &StepContext, new: NewDelivery) -> Result<Accepted, StoreError> {
     let in_blocks = match &new.body {
-        DeliveryBody::InBlocks(_) => Some(new.id.clone()),
+        DeliveryBody::InBlocks { .. } => Some(new.id.clone()),
         DeliveryBody::Whole(_) => None,
     };
     let outcome = ctx.intake.put(new).await;
@@ -230,7 +230,7 @@ async fn put_blocks(
         remove_blocks(ctx, delivery).await;
         return Err(error);
     }
-    Ok(DeliveryBody::InBlocks(body.size()))
+    Ok(body.in_blocks())
 }
 
 /// Removes a large body whose delivery is not stored. Where that fails, a later start does it.

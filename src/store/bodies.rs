@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use super::database::{Transaction, insert_rows, params};
 use super::spool::{SpoolFile, SpooledBody, pack, unpack_into};
@@ -25,8 +26,36 @@ const SIZE_BYTES: usize = size_of::<u32>();
 pub enum DeliveryBody {
     /// As it came.
     Whole(Bytes),
-    /// In blocks that are stored already ([`Store::put_blocks`]): its size in bytes.
-    InBlocks(usize),
+    /// In blocks that are stored already ([`Store::put_blocks`]).
+    InBlocks {
+        /// Its size in bytes.
+        size: usize,
+        /// What tells it from other bodies.
+        digest: BodyDigest,
+    },
+}
+
+/// What tells a body from others: the first 16 bytes of the SHA-256 of its compressed bytes. Another version may
+/// compress them in another way; it takes a body that comes again for a new one then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BodyDigest([u8; 16]);
+
+impl BodyDigest {
+    pub(super) fn new(hashed: Sha256) -> Self {
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&hashed.finalize()[..16]);
+        Self(digest)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// What a delivery's row holds of its body.
+pub(super) struct PackedBody {
+    pub bytes: Bytes,
+    pub digest: BodyDigest,
 }
 
 impl DeliveryBody {
@@ -34,19 +63,28 @@ impl DeliveryBody {
     pub fn in_memory(&self) -> usize {
         match self {
             Self::Whole(bytes) => bytes.len(),
-            Self::InBlocks(_) => 0,
+            Self::InBlocks { .. } => 0,
         }
     }
 
     /// What the delivery's row holds of it.
-    pub(super) fn packed(&self) -> Result<Bytes, StoreError> {
+    pub(super) fn packed(&self) -> Result<PackedBody, StoreError> {
         match self {
-            Self::Whole(bytes) => Ok(pack(bytes).into()),
-            Self::InBlocks(size) => {
+            Self::Whole(bytes) => {
+                let packed = pack(bytes);
+                Ok(PackedBody {
+                    digest: BodyDigest::new(Sha256::new_with_prefix(&packed)),
+                    bytes: packed.into(),
+                })
+            }
+            Self::InBlocks { size, digest } => {
                 let size = u32::try_from(*size).map_err(|_| {
                     StoreError::Refused(format!("a body of {size} bytes is too large"))
                 })?;
-                Ok(Bytes::copy_from_slice(&size.to_le_bytes()))
+                Ok(PackedBody {
+                    bytes: Bytes::copy_from_slice(&size.to_le_bytes()),
+                    digest: *digest,
+                })
             }
         }
     }

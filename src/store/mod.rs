@@ -11,6 +11,7 @@ mod circuits;
 mod crash_injection;
 mod database;
 mod deliveries;
+mod duplicates;
 mod errors;
 mod held;
 mod migrations;
@@ -33,7 +34,7 @@ use std::future::Future;
 
 use jiff::Timestamp;
 
-pub use bodies::{DeliveryBody, StoredBody};
+pub use bodies::{BodyDigest, DeliveryBody, StoredBody};
 pub use circuits::{OpenCircuit, Upstream};
 pub use database::{Database, Dialect, Row, Transaction, Value};
 pub use deliveries::{Accepted, NewDelivery, RetryOutcome, Source, StoredDelivery};

@@ -7,8 +7,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 use super::StoreError;
+use super::bodies::{BodyDigest, DeliveryBody};
 
 /// A body on its way into a file. All of this waits for the disk.
 pub struct SpoolFile {
@@ -18,6 +20,8 @@ pub struct SpoolFile {
     end: u64,
     /// Bytes of the body.
     size: usize,
+    /// Of all blocks as they are in the file.
+    digest: Sha256,
 }
 
 /// Where a block is in the file.
@@ -37,6 +41,7 @@ impl SpoolFile {
             blocks: Vec::new(),
             end: 0,
             size: 0,
+            digest: Sha256::new(),
         })
     }
 
@@ -56,6 +61,7 @@ impl SpoolFile {
             start: self.end,
             length: packed.len(),
         });
+        self.digest.update(&packed);
         self.end += packed.len() as u64;
         self.size += block.len();
         Ok(())
@@ -88,6 +94,14 @@ impl SpooledBody {
             unpack_into(&packed, buffer)?;
         }
         Ok(())
+    }
+
+    /// What a delivery with this body holds of it.
+    pub fn in_blocks(&self) -> DeliveryBody {
+        DeliveryBody::InBlocks {
+            size: self.0.size,
+            digest: BodyDigest::new(self.0.digest.clone()),
+        }
     }
 
     /// How many blocks there are.

@@ -86,8 +86,9 @@ CREATE TEMP TABLE past AS
         UNION ALL SELECT printf('00%024d', id + 1), at + 1000 FROM past LIMIT 500)
     SELECT id, at FROM past;
 INSERT INTO deliveries
-    (id, forge, forge_delivery, event, ordering_key, dedup_key, content_type, body, source, received_at)
-    SELECT id, 'host', id, 'push', 'acme/website refs/heads/main', id, '', '', 'webhook', at FROM past;
+    (id, forge, forge_delivery, event, ordering_key, dedup_key, content_type, body, meaning, digest,
+     source, received_at)
+    SELECT id, 'host', id, 'push', 'acme/website refs/heads/main', id, '', '', at, '', 'webhook', at FROM past;
 INSERT INTO runs
     (id, site, forge, repo, git_ref, commit_id, delivery, origin, bases, state, step, summary, problems, notes, dry_run, revision,
      created_at, deadline, ended_at)

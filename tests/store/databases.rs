@@ -84,7 +84,7 @@ pub fn delivery(number: u32, forge_delivery: &str, meaning: &str) -> NewDelivery
         ordering_key: "acme/website refs/heads/main".to_owned(),
         dedup_key: meaning.to_owned(),
         content_type: "application/json".to_owned(),
-        body: DeliveryBody::Whole(Bytes::from_static(b"{}")),
+        body: DeliveryBody::Whole(Bytes::from(format!("{{\"number\": {number}}}"))),
         source: Source::Webhook,
         sent_at: at(0),
         received_at: at(0),

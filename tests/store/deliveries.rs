@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use purgehook::event::{CommitId, CommitRef};
 use purgehook::run::{Run, RunState, Step};
 use purgehook::store::{
     Accepted, DeliveryBody, Disposition, NewDelivery, RetryOutcome, SpooledBody, Store, StoredBody,
@@ -19,6 +20,8 @@ on_both!(
     the_same_forge_id_again_is_a_duplicate,
     the_same_meaning_under_another_id_is_a_duplicate,
     a_meaning_counts_only_against_the_newest_delivery_of_its_stream,
+    the_same_bytes_under_another_id_are_a_duplicate_whenever_they_come,
+    the_same_bytes_are_news_where_the_newest_delivery_ends_where_they_begin,
     deliveries_of_one_commit_are_judged_in_turn,
     a_delivery_whose_run_failed_tries_it_again,
     a_retry_keeps_what_was_confirmed,
@@ -94,7 +97,7 @@ async fn a_large_body_is_there_with_its_delivery(opened: Opened) {
     assert!(store.delivery("D0001").await.unwrap().is_none());
 
     let mut new = delivery(1, "f-1", "A to B");
-    new.body = DeliveryBody::InBlocks(body.len());
+    new.body = spooled.in_blocks();
     assert_eq!(accept(store, new).await, Accepted::New);
 
     let kept = store.delivery("D0001").await.unwrap().unwrap().body;
@@ -112,7 +115,7 @@ async fn blocks_without_a_delivery_are_removed_and_those_with_one_are_not(opened
         store.put_blocks(id, &spooled).await.unwrap();
     }
     let mut new = delivery(1, "f-1", "A to B");
-    new.body = DeliveryBody::InBlocks(body.len());
+    new.body = spooled.in_blocks();
     accept(store, new).await;
 
     // As an answer that came too late has it.
@@ -129,7 +132,7 @@ async fn blocks_without_a_delivery_are_removed_and_those_with_one_are_not(opened
     // Its blocks are gone, and it is not stored without them.
     let mut late = delivery(2, "f-2", "B to C");
     late.id = "0D0002".to_owned();
-    late.body = DeliveryBody::InBlocks(body.len());
+    late.body = spooled.in_blocks();
     assert!(store.accept(&[late]).await.is_err());
     assert!(store.delivery("0D0002").await.unwrap().is_none());
     let gone = StoredBody::InBlocks {
@@ -178,6 +181,47 @@ async fn a_meaning_counts_only_against_the_newest_delivery_of_its_stream(opened:
         ..delivery(5, "f-5", "A to B")
     };
     assert_eq!(accept(store, elsewhere).await, Accepted::New);
+}
+
+/// A push from one commit to another, each named by a digit, as a forge has it that says no time.
+fn push(number: u32, before: char, after: char) -> NewDelivery {
+    let id = |digit: char| digit.to_string().repeat(40);
+    let mut new = delivery(
+        number,
+        &format!("f-{number}"),
+        &format!("{before} to {after}"),
+    );
+    new.body = DeliveryBody::Whole(Bytes::from(new.dedup_key.clone()));
+    new.received_at = at(i64::from(number) * 86_400);
+    new.runs[0].before = Some(CommitId::parse(&id(before)).unwrap());
+    new.runs[0].commit = CommitRef::parse(&id(after));
+    new
+}
+
+async fn the_same_bytes_under_another_id_are_a_duplicate_whenever_they_come(opened: Opened) {
+    let store = &opened.store;
+    accept(store, push(1, 'a', 'b')).await;
+    accept(store, push(2, 'b', 'c')).await;
+
+    let captured = accept(store, push(3, 'a', 'b')).await;
+
+    assert!(matches!(captured, Accepted::Duplicate { delivery, .. } if delivery == "D0001"));
+    // It changed nothing about which delivery is the newest.
+    let next = accept(store, push(4, 'c', 'd')).await;
+    assert_eq!(next, Accepted::New);
+    let group = [push(5, 'b', 'c'), push(6, 'd', 'e'), push(7, 'c', 'd')];
+    let outcomes = store.accept(&group).await.unwrap();
+    assert!(matches!(outcomes[0], Accepted::Duplicate { .. }));
+    assert_eq!(outcomes[1], Accepted::New);
+    assert!(matches!(outcomes[2], Accepted::Duplicate { .. }));
+}
+
+async fn the_same_bytes_are_news_where_the_newest_delivery_ends_where_they_begin(opened: Opened) {
+    let store = &opened.store;
+    accept(store, push(1, 'a', 'b')).await;
+    accept(store, push(2, 'b', 'a')).await;
+
+    assert_eq!(accept(store, push(3, 'a', 'b')).await, Accepted::New);
 }
 
 async fn deliveries_of_one_commit_are_judged_in_turn(opened: Opened) {

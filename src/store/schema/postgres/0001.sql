@@ -14,12 +14,17 @@ CREATE TABLE deliveries (
     -- Compressed: its size as four bytes (little-endian), and an LZ4 block. Of a large one its size
     -- alone; the rest is in body_blocks.
     body           BYTEA NOT NULL,
+    -- Deliveries that say the same of the same ref, and among them those that have the same bytes: a part of a
+    -- SHA-256 of what they say, and of the body as it is kept.
+    meaning        BIGINT NOT NULL,
+    digest         BYTEA NOT NULL,
     -- How it reached purgehook: as a 'webhook', whose signature fitted the body, or out of the
     -- forge's own 'log', over an authenticated connection.
     source         TEXT NOT NULL,
     received_at    BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX deliveries_by_forge_id ON deliveries (forge, forge_delivery);
+CREATE INDEX deliveries_by_meaning ON deliveries (meaning, id);
 
 -- What the newest delivery of each ordering key said. It is small, so that keeping it costs less than an index
 -- of all deliveries would.
@@ -28,6 +33,8 @@ CREATE TABLE newest_deliveries (
     ordering_key TEXT NOT NULL,
     delivery     TEXT NOT NULL,
     dedup_key    TEXT NOT NULL,
+    -- The commit of its first run.
+    commit_id    TEXT NOT NULL,
     received_at  BIGINT NOT NULL,
     PRIMARY KEY (forge, ordering_key)
 );

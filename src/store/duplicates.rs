@@ -1,0 +1,320 @@
+//! Which deliveries came before: by the forge's id of them, by their bytes, or by what they say.
+//!
+//! The forge's id finds a redelivery. No forge signs it, so whoever has read a delivery may send it under another one:
+//! the same bytes that say the same are the same delivery, too, whenever they come. Two hooks on one repository have two ids
+//! and may differ in bytes: what a delivery says counts as well, but only against the newest delivery of the same ref and for a
+//! while, since a branch that goes from A to B, back to A and to B again says "A to B" twice and means it.
+//! Not every forge writes the time of a push into its body: such a branch's bytes are the same the second
+//! time, and then the newest delivery ends where this one begins.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::bodies::PackedBody;
+use super::database::{Row, Transaction, in_list, insert_rows, params};
+use super::deliveries::{NewDelivery, Source};
+use super::{StoreError, Value, timestamp};
+use crate::clock;
+
+/// How long after a delivery another with its meaning is the same once more:
+/// that of a second hook comes at once. Later it is news, since a delivery in between may have been lost.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(15 * 60);
+
+/// A delivery that is to be stored, with what it is compared by.
+pub(super) struct Incoming<'d> {
+    pub delivery: &'d NewDelivery,
+    pub body: &'d PackedBody,
+    /// A hash of what it says: few others have the same.
+    pub meaning: i64,
+}
+
+impl<'d> Incoming<'d> {
+    pub fn new(delivery: &'d NewDelivery, body: &'d PackedBody) -> Self {
+        let mut said = Sha256::new();
+        for part in [&delivery.forge, &delivery.ordering_key, &delivery.dedup_key] {
+            said.update(part);
+            said.update([0]);
+        }
+        let mut meaning = [0; 8];
+        meaning.copy_from_slice(&said.finalize()[..8]);
+        Self {
+            delivery,
+            body,
+            meaning: i64::from_le_bytes(meaning),
+        }
+    }
+
+    fn digest(&self) -> Bytes {
+        Bytes::copy_from_slice(self.body.digest.as_bytes())
+    }
+
+    /// Whether it begins where another of its ref ended.
+    fn continues(&self, newest: &Newest) -> bool {
+        let mut runs = self.delivery.runs.iter();
+        let before = runs.find_map(|run| run.before.as_ref());
+        before.is_some_and(|before| before.as_str() == newest.commit)
+    }
+}
+
+/// What is known of a delivery before it is stored.
+pub(super) enum Verdict<'d> {
+    /// Nothing.
+    New,
+    /// It is the same as another of its group.
+    SameAs(&'d NewDelivery),
+    /// It came before, or has to be looked for by itself.
+    Known,
+}
+
+/// What is known of deliveries, in turn, by three looks at all of them.
+pub(super) async fn judge<'d>(
+    tx: &mut dyn Transaction,
+    deliveries: &[Incoming<'d>],
+) -> Result<Vec<Verdict<'d>>, StoreError> {
+    let mut known = HashSet::new();
+    let mut newest = HashMap::new();
+    let forges: BTreeSet<&str> = deliveries.iter().map(|new| &*new.delivery.forge).collect();
+    for forge in forges {
+        let of_forge = || {
+            let all = deliveries.iter().map(|new| new.delivery);
+            all.filter(|new| new.forge == forge)
+        };
+        let ids: Vec<&str> = of_forge()
+            .filter_map(|new| new.forge_delivery.as_deref())
+            .collect();
+        for id in known_ids(tx, forge, &ids).await? {
+            known.insert((forge, id));
+        }
+        let keys: BTreeSet<&str> = of_forge().map(|new| new.ordering_key.as_str()).collect();
+        for (key, said) in newest_of(tx, forge, keys).await? {
+            newest.insert((forge, key), said);
+        }
+    }
+    let known_bodies = known_bodies(tx, deliveries).await?;
+    // Those of this group, by the forge's id and by what they are about.
+    let mut by_id: HashMap<(&str, &str), &NewDelivery> = HashMap::new();
+    let mut last: HashMap<(&str, &str), &NewDelivery> = HashMap::new();
+    let mut verdicts = Vec::with_capacity(deliveries.len());
+    for incoming in deliveries {
+        let new = incoming.delivery;
+        let forge = new.forge.as_str();
+        let id = new.forge_delivery.as_deref();
+        let key = (forge, new.ordering_key.as_str());
+        let same_id = id.and_then(|id| by_id.get(&(forge, id)));
+        let same_words = last
+            .get(&key)
+            .filter(|last| last.dedup_key == new.dedup_key);
+        let verdict = match same_id.or(same_words) {
+            Some(first) => Verdict::SameAs(first),
+            // What matters to it is what came at its time.
+            None if new.source == Source::Log => Verdict::Known,
+            None if id.is_some_and(|id| known.contains(&(forge, id.to_owned()))) => Verdict::Known,
+            None if known_bodies.contains(&(incoming.meaning, incoming.digest())) => Verdict::Known,
+            None => {
+                let said = match last.get(&key) {
+                    Some(_) => None,
+                    None => newest.get(&(forge, new.ordering_key.clone())),
+                };
+                match said {
+                    Some(said) if said.says_the_same(new) => Verdict::Known,
+                    Some(_) | None => Verdict::New,
+                }
+            }
+        };
+        if let Verdict::New = verdict {
+            last.insert(key, new);
+            by_id.extend(id.map(|id| ((forge, id), new)));
+        }
+        verdicts.push(verdict);
+    }
+    Ok(verdicts)
+}
+
+/// The delivery that came before and is the same as this one.
+pub(super) async fn seen_before(
+    tx: &mut dyn Transaction,
+    incoming: &Incoming<'_>,
+) -> Result<Option<String>, StoreError> {
+    let new = incoming.delivery;
+    if let Some(forge_delivery) = &new.forge_delivery {
+        let rows = tx
+            .query(
+                "SELECT id FROM deliveries WHERE forge = $1 AND forge_delivery = $2",
+                params![&new.forge, forge_delivery],
+            )
+            .await?;
+        if let Some(first) = id(&rows)? {
+            return Ok(Some(first));
+        }
+    }
+    if new.source == Source::Log
+        && let Some(first) = said_at_its_time(tx, incoming).await?
+    {
+        return Ok(Some(first));
+    }
+    let rows = tx
+        .query(
+            "SELECT delivery AS id, ordering_key, dedup_key, commit_id, received_at FROM newest_deliveries
+             WHERE forge = $1 AND ordering_key = $2",
+            params![&new.forge, &new.ordering_key],
+        )
+        .await?;
+    let newest = rows.first().map(Newest::read).transpose()?;
+    if newest
+        .as_ref()
+        .is_some_and(|newest| newest.says_the_same(new))
+    {
+        return id(&rows);
+    }
+    if new.source == Source::Log || newest.is_some_and(|newest| incoming.continues(&newest)) {
+        return Ok(None);
+    }
+    let rows = tx
+        .query(
+            "SELECT id FROM deliveries WHERE meaning = $1 AND digest = $2 ORDER BY id DESC LIMIT 1",
+            params![incoming.meaning, incoming.digest()],
+        )
+        .await?;
+    id(&rows)
+}
+
+/// A delivery out of the forge's log comes long after its time: what matters is what came then. Its bytes are
+/// others than those of the webhook.
+async fn said_at_its_time(
+    tx: &mut dyn Transaction,
+    incoming: &Incoming<'_>,
+) -> Result<Option<String>, StoreError> {
+    let sent_at = incoming.delivery.sent_at;
+    let (first, last) = (sent_at - DUPLICATE_WINDOW, sent_at + DUPLICATE_WINDOW);
+    let rows = tx
+        .query(
+            // Ids are made when deliveries come.
+            "SELECT id FROM deliveries
+             WHERE meaning = $1 AND id > $2 AND received_at > $3 AND received_at < $4
+             ORDER BY id DESC LIMIT 1",
+            params![
+                incoming.meaning,
+                clock::first_id_of(first),
+                first.as_millisecond(),
+                last.as_millisecond()
+            ],
+        )
+        .await?;
+    id(&rows)
+}
+
+fn id(rows: &[Row]) -> Result<Option<String>, StoreError> {
+    rows.first().map(|row| row.text("id")).transpose()
+}
+
+/// The newest delivery of an ordering key.
+struct Newest {
+    dedup_key: String,
+    /// The commit of its first run.
+    commit: String,
+    received_at: Timestamp,
+}
+
+impl Newest {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            dedup_key: row.text("dedup_key")?,
+            commit: row.text("commit_id")?,
+            received_at: timestamp(row.int("received_at")?)?,
+        })
+    }
+
+    /// Whether a delivery is the same once more by what it says.
+    fn says_the_same(&self, new: &NewDelivery) -> bool {
+        self.dedup_key == new.dedup_key && new.received_at < self.received_at + DUPLICATE_WINDOW
+    }
+}
+
+/// Which of a forge's delivery ids are known.
+async fn known_ids(
+    tx: &mut dyn Transaction,
+    forge: &str,
+    ids: &[&str],
+) -> Result<Vec<String>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut values = params![forge];
+    let listed = in_list(&mut values, ids.iter().copied());
+    let sql = format!(
+        "SELECT forge_delivery FROM deliveries WHERE forge = $1 AND forge_delivery IN ({listed})"
+    );
+    let rows = tx.query(&sql, values).await?;
+    rows.iter().map(|row| row.text("forge_delivery")).collect()
+}
+
+/// Which bodies are known that say the same as one of these: what they say, and their digests.
+async fn known_bodies(
+    tx: &mut dyn Transaction,
+    deliveries: &[Incoming<'_>],
+) -> Result<HashSet<(i64, Bytes)>, StoreError> {
+    let mut values = Vec::new();
+    let listed = in_list(&mut values, deliveries.iter().map(|new| new.meaning));
+    let sql = format!("SELECT meaning, digest FROM deliveries WHERE meaning IN ({listed})");
+    let rows = tx.query(&sql, values).await?;
+    let known = rows.iter();
+    known
+        .map(|row| Ok((row.int("meaning")?, row.bytes("digest")?)))
+        .collect()
+}
+
+/// The newest delivery of each ordering key.
+async fn newest_of(
+    tx: &mut dyn Transaction,
+    forge: &str,
+    keys: BTreeSet<&str>,
+) -> Result<Vec<(String, Newest)>, StoreError> {
+    let mut values = params![forge];
+    let listed = in_list(&mut values, keys);
+    let sql = format!(
+        "SELECT ordering_key, dedup_key, commit_id, received_at FROM newest_deliveries
+         WHERE forge = $1 AND ordering_key IN ({listed})"
+    );
+    let rows = tx.query(&sql, values).await?;
+    rows.iter()
+        .map(|row| Ok((row.text("ordering_key")?, Newest::read(row)?)))
+        .collect()
+}
+
+const INSERT_NEWEST: &str = "INSERT INTO newest_deliveries
+    (forge, ordering_key, delivery, dedup_key, commit_id, received_at)";
+const IF_NEWER: &str = "ON CONFLICT (forge, ordering_key) DO UPDATE SET
+    delivery = excluded.delivery, dedup_key = excluded.dedup_key, commit_id = excluded.commit_id,
+    received_at = excluded.received_at
+    WHERE newest_deliveries.delivery < excluded.delivery";
+
+/// Notes the newest delivery of each ordering key.
+pub(super) async fn put_newest(
+    tx: &mut dyn Transaction,
+    deliveries: &[&NewDelivery],
+) -> Result<(), StoreError> {
+    let mut newest = BTreeMap::new();
+    for new in deliveries {
+        let at = newest
+            .entry((&new.forge, &new.ordering_key))
+            .or_insert(*new);
+        if at.id < new.id {
+            *at = new;
+        }
+    }
+    let rows = newest.into_values().map(|new| -> Vec<Value> {
+        params![
+            &new.forge,
+            &new.ordering_key,
+            &new.id,
+            &new.dedup_key,
+            new.runs.first().map_or("", |run| run.commit.as_str()),
+            new.received_at.as_millisecond()
+        ]
+    });
+    insert_rows(tx, INSERT_NEWEST, IF_NEWER, rows.collect()).await
+}
