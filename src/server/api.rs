@@ -1,4 +1,4 @@
-//! Runs as JSON: `GET /api/v1/runs` and `GET /api/v1/runs/{id}`.
+//! Runs as JSON: `GET /api/v1/runs` and `GET /api/v1/runs/{id}`, both a page at a time.
 
 use std::sync::Arc;
 
@@ -7,16 +7,14 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
-use super::{Shared, answer, query, run_url};
+use super::run_page::{ChangedFiles, RunPage, fitting};
+use super::{Shared, answer, answer_slots, query, run_url};
 use crate::changes::Completeness;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::purge::{Mode, Purge};
 use crate::run::{Run, RunId};
 use crate::store::{StoreError, StoredStatus};
-
-/// Purges that are read from the store at a time.
-const PURGES_AT_ONCE: u32 = 1_000;
 
 #[derive(Serialize)]
 struct RunList {
@@ -48,20 +46,24 @@ pub(crate) struct RunHead {
     covered_by: Option<String>,
 }
 
-/// Everything about a run.
+/// Everything about a run, of its long lists a part.
 #[derive(Serialize)]
-struct WholeRun {
+struct OneRun {
     #[serde(flatten)]
     head: RunHead,
     changes: Changes,
     purges: Vec<PurgeItem>,
     statuses: Vec<StatusItem>,
+    /// The cursor of the page that goes on with `purges` and `changes.paths`; none where both end here.
+    next: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Changes {
     /// None until the change set was sought.
     proof: Option<&'static str>,
+    /// Paths in all.
+    total: usize,
     paths: Vec<String>,
 }
 
@@ -159,6 +161,14 @@ impl From<Purge> for PurgeItem {
     }
 }
 
+impl PurgeItem {
+    /// Bytes of what may be long in it.
+    fn bytes(&self) -> usize {
+        let of = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        self.target.len() + of(&self.path) + of(&self.error) + of(&self.task)
+    }
+}
+
 impl From<StoredStatus> for StatusItem {
     fn from(status: StoredStatus) -> Self {
         Self {
@@ -195,13 +205,25 @@ pub(super) async fn runs(request: HttpRequest, shared: Data<Shared>) -> HttpResp
     }
 }
 
-/// `GET /api/v1/runs/{id}`
+/// `GET /api/v1/runs/{id}?limit=&cursor=`
 pub(super) async fn run(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
     let asked = request.match_info().get("id").unwrap_or_default();
     let Some(id) = query::run_id(asked) else {
         return no_such_run(asked);
     };
-    match shared.ask(|engine| whole_run(engine, id)).await {
+    let page = match RunPage::read(request.query_string()) {
+        Ok(page) => page,
+        Err(words) => return answer::refused(StatusCode::BAD_REQUEST, words),
+    };
+    let Some(turn) = shared.answers.large_read().await else {
+        return answer_slots::busy();
+    };
+    let reading = |engine| async move {
+        let run = one_run(engine, id, page).await;
+        drop(turn);
+        run
+    };
+    match shared.ask(reading).await {
         Ok(Some(run)) => HttpResponse::Ok().json(run),
         Ok(None) => no_such_run(asked),
         Err(error) => answer::store_failed(&error),
@@ -218,28 +240,42 @@ pub(super) fn no_such_run(asked: &str) -> HttpResponse {
     )
 }
 
-async fn whole_run(engine: Arc<Engine>, id: RunId) -> Result<Option<WholeRun>, StoreError> {
+async fn one_run(
+    engine: Arc<Engine>,
+    id: RunId,
+    page: RunPage,
+) -> Result<Option<OneRun>, StoreError> {
     let store = engine.store();
     let Some(run) = store.run(&id).await? else {
         return Ok(None);
     };
-    let files = store.changes(&id).await?.unwrap_or_default();
-    let mut purges: Vec<PurgeItem> = Vec::new();
-    let mut last = 0;
-    loop {
-        let page = store.purges(&id, last, PURGES_AT_ONCE).await?;
-        let Some(end) = page.last() else { break };
-        last = end.id;
-        purges.extend(page.into_iter().map(PurgeItem::from));
-    }
+    let RunPage { skip, limit } = page;
+    let ChangedFiles { total, files } = ChangedFiles::read(store, &id, page).await?;
+    let mut paths: Vec<String> = files.iter().map(|(path, _)| path.to_string()).collect();
+    // Purges are numbered from 1 on without gaps. One more shows whether there are more.
+    let after = i64::try_from(skip).unwrap_or(i64::MAX);
+    let one_more = u32::try_from(limit).unwrap_or(u32::MAX).saturating_add(1);
+    let found = store.purges(&id, after, one_more).await?;
+    let count = found.len();
+    let mut purges: Vec<PurgeItem> = found.into_iter().map(PurgeItem::from).collect();
+    let size =
+        fitting((0..limit).map(|n| {
+            purges.get(n).map_or(0, PurgeItem::bytes) + paths.get(n).map_or(0, String::len)
+        }));
+    purges.truncate(size);
+    paths.truncate(size);
+    let end = skip.saturating_add(size);
+    let has_more = count > size || total > end;
     let statuses = store.statuses(&id).await?;
-    Ok(Some(WholeRun {
+    Ok(Some(OneRun {
         changes: Changes {
             proof: run.proof.map(Completeness::as_str),
-            paths: files.keys().map(ToString::to_string).collect(),
+            total,
+            paths,
         },
         head: RunHead::new(&engine.config(), run),
         purges,
         statuses: statuses.into_iter().map(StatusItem::from).collect(),
+        next: has_more.then(|| end.to_string()),
     }))
 }

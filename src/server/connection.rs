@@ -113,9 +113,14 @@ impl Drop for Answering {
     }
 }
 
+/// Bytes of an answer that are copied to the connection at a time; the rest waits where it is until they are read.
+const SLICE: usize = 16 * 1024;
+
 /// An answer's body, with the request being answered until it is over.
 pub(super) struct AnswerBody {
     body: BoxBody,
+    /// What is left of the last chunk.
+    rest: Bytes,
     _answering: Option<Answering>,
 }
 
@@ -123,6 +128,7 @@ impl AnswerBody {
     pub(super) fn new(body: impl MessageBody + 'static, answering: Option<Answering>) -> Self {
         Self {
             body: body.boxed(),
+            rest: Bytes::new(),
             _answering: answering,
         }
     }
@@ -139,7 +145,14 @@ impl MessageBody for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.body).poll_next(cx)
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_next(cx)) {
+                Some(Ok(chunk)) => self.rest = chunk,
+                end => return Poll::Ready(end),
+            }
+        }
+        let size = self.rest.len().min(SLICE);
+        Poll::Ready(Some(Ok(self.rest.split_to(size))))
     }
 }
 

@@ -6,6 +6,7 @@
 //! database connection must not belong to a thread that stops before the engine does.
 
 mod answer;
+mod answer_slots;
 mod api;
 mod assets;
 mod body;
@@ -20,6 +21,7 @@ mod pace;
 mod pages;
 mod query;
 mod retry;
+mod run_page;
 mod shares;
 #[cfg(test)]
 mod tests;
@@ -37,12 +39,14 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::http::StatusCode;
+use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::error;
 
+use self::answer_slots::AnswerSlots;
 use self::body_budget::BodyBudget;
 use crate::config::{Config, Reloads};
 use crate::engine::Engine;
@@ -130,6 +134,8 @@ struct Shared {
     runtime: Handle,
     /// Memory and disk for bodies.
     budget: BodyBudget,
+    /// Slots for answers that take memory.
+    answers: AnswerSlots,
     stop: watch::Receiver<bool>,
     /// What became of the rules file.
     reloads: watch::Receiver<Reloads>,
@@ -190,6 +196,7 @@ fn serve(
         probe: health::Probe::default(),
         runtime: Handle::current(),
         budget: BodyBudget::new(limits.in_memory, limits.on_disk, limits.body),
+        answers: AnswerSlots::new(),
         stop: stop.clone(),
         reloads,
         limits: limits.clone(),
@@ -213,10 +220,10 @@ fn serve(
 
 fn routes(app: &mut web::ServiceConfig) {
     app.service(web::resource("/hooks/{forge}").to(hooks::receive))
-        .service(answer::readable("/", pages::dashboard))
-        .service(answer::readable("/runs/{id}", pages::run))
-        .service(answer::readable("/api/v1/runs", api::runs))
-        .service(answer::readable("/api/v1/runs/{id}", api::run))
+        .service(answer::readable("/", pages::dashboard).wrap(from_fn(answer_slots::limit)))
+        .service(answer::readable("/runs/{id}", pages::run).wrap(from_fn(answer_slots::limit)))
+        .service(answer::readable("/api/v1/runs", api::runs).wrap(from_fn(answer_slots::limit)))
+        .service(answer::readable("/api/v1/runs/{id}", api::run).wrap(from_fn(answer_slots::limit)))
         .service(
             web::resource("/api/v1/runs/{id}/retry")
                 .route(web::post().to(retry::retry))
@@ -224,7 +231,7 @@ fn routes(app: &mut web::ServiceConfig) {
         )
         .service(answer::readable("/healthz", health::alive))
         .service(answer::readable("/readyz", health::ready))
-        .service(answer::readable("/metrics", metrics::scrape))
+        .service(answer::readable("/metrics", metrics::scrape).wrap(from_fn(answer_slots::limit)))
         .service(answer::readable(assets::STYLE_PATH, assets::style))
         .service(answer::readable(assets::ICON_PATH, assets::icon))
         .default_service(web::to(not_found));

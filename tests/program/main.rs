@@ -14,6 +14,7 @@ mod commands;
 mod costs;
 mod crashes;
 mod database_away;
+mod door;
 mod dry_run;
 mod explain;
 mod faults;

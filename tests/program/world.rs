@@ -493,7 +493,7 @@ impl World {
                 .and_then(|statuses| statuses.last())
                 .is_some_and(|last| last["posted_at"].is_string() || last["error"].is_string());
             if shown["state"] != "pending" && posted {
-                return shown;
+                return self.whole(shown).await;
             }
             assert!(
                 started.elapsed() < PATIENCE,
@@ -502,6 +502,24 @@ impl World {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// A run with what the further pages of it hold.
+    async fn whole(&self, mut shown: Value) -> Value {
+        while let Some(cursor) = shown["next"].as_str() {
+            let path = format!(
+                "/api/v1/runs/{}?cursor={cursor}",
+                shown["id"].as_str().unwrap()
+            );
+            let (_, mut page) = self.get(&path).await.unwrap();
+            for list in ["/purges", "/changes/paths"] {
+                let further = page.pointer_mut(list).unwrap().take();
+                let whole = shown.pointer_mut(list).unwrap().as_array_mut().unwrap();
+                whole.extend(further.as_array().unwrap().clone());
+            }
+            shown["next"] = page["next"].take();
+        }
+        shown
     }
 
     /// Every run with its purges, once it has ended.

@@ -1,6 +1,5 @@
 //! `GET /runs/{id}`: how one run stands, what it found changed, and every purge with its reason.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
@@ -9,6 +8,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use jiff::Timestamp;
 
+use super::super::answer_slots::busy;
+use super::super::run_page::{self, ChangedFiles, fitting};
 use super::super::view::{Badge, Moment, counted, duration, ref_name};
 use super::super::{Shared, query};
 use super::{Frame, message, render, store_failed};
@@ -21,14 +22,17 @@ use crate::store::{CdnCount, StoreError, StoredStatus};
 /// Purges on the page at most; the API has all of them.
 const MOST_PURGES: u32 = 500;
 /// Changed files on the page at most; the API has all of them.
-const MOST_FILES: usize = 1_000;
+const FIRST_FILES: run_page::RunPage = run_page::RunPage {
+    skip: 0,
+    limit: 1_000,
+};
 /// Seconds between two looks at a run that is under way.
 const REFRESH: u32 = 2;
 
 /// What the page needs from the store.
 struct Found {
     run: Run,
-    files: BTreeMap<FilePath, ChangeKind>,
+    files: ChangedFiles,
     counts: Vec<CdnCount>,
     purges: Vec<Purge>,
     statuses: Vec<StoredStatus>,
@@ -95,7 +99,17 @@ struct StatusRow {
 pub(in super::super) async fn run(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
     let asked = request.match_info().get("id").unwrap_or_default();
     let found = match query::run_id(asked) {
-        Some(id) => shared.ask(|engine| find(engine, id)).await,
+        Some(id) => {
+            let Some(turn) = shared.answers.large_read().await else {
+                return busy();
+            };
+            let finding = |engine| async move {
+                let found = find(engine, id).await;
+                drop(turn);
+                found
+            };
+            shared.ask(finding).await
+        }
         None => Ok(None),
     };
     match found {
@@ -117,7 +131,7 @@ async fn find(engine: Arc<Engine>, id: RunId) -> Result<Option<Found>, StoreErro
     };
     Ok(Some(Found {
         run,
-        files: store.changes(&id).await?.unwrap_or_default(),
+        files: ChangedFiles::read(store, &id, FIRST_FILES).await?,
         counts: store.purge_counts_by_cdn(&id).await?,
         purges: store.purges_to_show(&id, MOST_PURGES).await?,
         statuses: store.statuses(&id).await?,
@@ -129,10 +143,16 @@ fn page(request: &HttpRequest, found: Found, now: Timestamp) -> RunPage {
         run,
         files,
         counts,
-        purges,
+        mut purges,
         statuses,
     } = found;
     let total: u64 = counts.iter().map(|count| count.count).sum();
+    let ChangedFiles {
+        total: files_total,
+        mut files,
+    } = files;
+    files.truncate(fitting(files.iter().map(|(path, _)| path.as_bytes().len())));
+    purges.truncate(fitting(purges.iter().map(bytes)));
     let refresh = (run.state == RunState::Pending).then_some(REFRESH);
     RunPage {
         frame: Frame::new(request, refresh),
@@ -145,9 +165,9 @@ fn page(request: &HttpRequest, found: Found, now: Timestamp) -> RunPage {
         took: duration(run.created_at, run.ended_at.unwrap_or(now)),
         can_be_retried: run.state.can_be_retried(),
         proof: proof_in_words(run.proof),
-        files_counted: counted(number(files.len()), "file", "files"),
-        more_files: files.len() > MOST_FILES,
-        files: files.iter().take(MOST_FILES).map(file).collect(),
+        files_counted: counted(number(files_total), "file", "files"),
+        more_files: files_total > files.len(),
+        files: files.into_iter().map(file).collect(),
         purges_counted: counted(total, "purge", "purges"),
         cdns: progress(&counts),
         more_purges: total > number(purges.len()),
@@ -175,7 +195,7 @@ fn proof_in_words(proof: Option<Completeness>) -> &'static str {
     }
 }
 
-fn file((path, kind): (&FilePath, &ChangeKind)) -> File {
+fn file((path, kind): (FilePath, ChangeKind)) -> File {
     let (letter, word) = match kind {
         ChangeKind::Added => ('A', "added"),
         ChangeKind::Modified => ('M', "modified"),
@@ -231,6 +251,12 @@ fn progress(counts: &[CdnCount]) -> Vec<Progress> {
             }
         })
         .collect()
+}
+
+/// Bytes of what may be long in a purge.
+fn bytes(purge: &Purge) -> usize {
+    let of = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    purge.planned.target.len() + of(&purge.planned.path) + of(&purge.error)
 }
 
 fn purge_row(purge: Purge) -> PurgeRow {

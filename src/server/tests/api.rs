@@ -85,6 +85,7 @@ async fn a_run_carries_what_changed_what_is_purged_and_what_the_commit_shows() {
             "ended_at",
             "id",
             "mode",
+            "next",
             "notes",
             "origin",
             "problems",
@@ -106,7 +107,7 @@ async fn a_run_carries_what_changed_what_is_purged_and_what_the_commit_shows() {
     assert_eq!(json["state"], "pending");
     assert_eq!(
         json["changes"],
-        json!({"proof": "payload", "paths": ["a.html", "b.html"]})
+        json!({"proof": "payload", "total": 2, "paths": ["a.html", "b.html"]})
     );
     assert_eq!(
         json["purges"],
@@ -133,6 +134,78 @@ async fn a_run_carries_what_changed_what_is_purged_and_what_the_commit_shows() {
     );
 }
 
+/// A run that found such files changed, of which the first `purged` are purged.
+async fn run_of_files(server: &Server, names: &[String], purged: usize) -> RunId {
+    let run = server.run("main").await;
+    let of = |names: &[String]| {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        (changes(&run.id, names.clone()), plan(&run.id, names))
+    };
+    let (all, _) = of(names);
+    let (_, some) = of(&names[..purged]);
+    server.write(&run.id, &[all, some]).await;
+    run.id
+}
+
+/// The lists of a run, read page by page, and how many pages there were.
+async fn all_pages(server: &Server, run: &RunId, limit: &str) -> (Vec<Value>, Vec<Value>, usize) {
+    let (mut paths, mut purges, mut pages) = (Vec::new(), Vec::new(), 0);
+    let mut cursor = String::new();
+    loop {
+        let path = format!("/api/v1/runs/{run}?limit={limit}&cursor={cursor}");
+        let page = server.json(&path).await;
+        pages += 1;
+        paths.extend(page["changes"]["paths"].as_array().unwrap().clone());
+        purges.extend(page["purges"].as_array().unwrap().clone());
+        match page["next"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => return (paths, purges, pages),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_large_run_comes_page_by_page_and_nothing_of_it_is_missing() {
+    let server = Server::start().await;
+    let names: Vec<String> = (0..2_500).map(|n| format!("{n:04}.html")).collect();
+    let run = run_of_files(&server, &names, 1_200).await;
+
+    let first = server.json(&format!("/api/v1/runs/{run}")).await;
+    assert_eq!(first["purges"].as_array().unwrap().len(), 1_000);
+    assert_eq!(first["changes"]["paths"].as_array().unwrap().len(), 1_000);
+    assert_eq!(first["changes"]["total"], 2_500);
+    assert_eq!(first["next"], "1000");
+
+    for (limit, pages) in [("", 3), ("400", 7)] {
+        let read = all_pages(&server, &run, limit).await;
+        assert_eq!(read.0, names);
+        let purged: Vec<&str> = read
+            .1
+            .iter()
+            .map(|purge| purge["path"].as_str().unwrap())
+            .collect();
+        assert_eq!(purged, names[..1_200]);
+        assert_eq!(read.2, pages);
+    }
+}
+
+#[tokio::test]
+async fn long_names_make_an_answer_no_larger() {
+    let server = Server::start().await;
+    let long = "x".repeat(4_000);
+    let names: Vec<String> = (0..500).map(|n| format!("{n:04}{long}")).collect();
+    let run = run_of_files(&server, &names, 500).await;
+
+    let page = server.page(&format!("/api/v1/runs/{run}")).await;
+    let html = server.page(&format!("/runs/{run}")).await;
+
+    assert!(page.len() < 1024 * 1024, "{}", page.len());
+    assert!(html.len() < 3 * 1024 * 1024, "{}", html.len());
+    let (paths, purges, _) = all_pages(&server, &run, "").await;
+    assert_eq!(paths, names);
+    assert_eq!(purges.len(), 500);
+}
+
 #[tokio::test]
 async fn before_it_is_known_what_changed_there_is_no_proof() {
     let server = Server::start().await;
@@ -140,28 +213,11 @@ async fn before_it_is_known_what_changed_there_is_no_proof() {
 
     let json = server.json(&format!("/api/v1/runs/{}", run.id)).await;
 
-    assert_eq!(json["changes"], json!({"proof": null, "paths": []}));
+    assert_eq!(
+        json["changes"],
+        json!({"proof": null, "total": 0, "paths": []})
+    );
     assert_eq!(json["purges"], json!([]));
-}
-
-#[tokio::test]
-async fn every_purge_of_a_large_run_is_listed_in_order() {
-    let server = Server::start().await;
-    let run = server.run("main").await;
-    let paths: Vec<String> = (0..2_500).map(|n| format!("{n:05}")).collect();
-    server
-        .write(&run.id, &[plan(&run.id, paths.iter().map(String::as_str))])
-        .await;
-
-    let json = server.json(&format!("/api/v1/runs/{}", run.id)).await;
-
-    let listed: Vec<&str> = json["purges"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|purge| purge["path"].as_str().unwrap())
-        .collect();
-    assert_eq!(listed, paths);
 }
 
 #[tokio::test]
@@ -223,6 +279,7 @@ async fn what_is_not_there_or_makes_no_sense_is_refused_as_json() {
         ("/api/v1/runs?state=done", 400, "pending, succeeded"),
         ("/api/v1/runs?limit=0", 400, "1 to 200"),
         ("/api/v1/runs?cursor=x", 400, "next"),
+        (&format!("/api/v1/runs/{missing}?limit=0"), 400, "1 to 1000"),
         (&format!("/api/v1/runs/{missing}"), 404, missing.as_str()),
         ("/api/v1/runs/%00", 404, "no run"),
         ("/api/v1/nothing", 404, "nothing"),

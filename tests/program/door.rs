@@ -1,0 +1,80 @@
+//! The program's door stays open for signed pushes, whoever stands in it.
+
+use std::time::{Duration, Instant};
+
+use purgehook::sandbox::{Change, Delivery, Repository};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::world::World;
+
+/// A push of one commit that adds so many files.
+fn push_of(website: &Repository, files: usize) -> Delivery {
+    let changes: Vec<Change> = (0..files)
+        .map(|n| Change::write(format!("content/{}/{n:06}.md", n % 100), "new"))
+        .collect();
+    website.commit("main", &changes);
+    website.push("main").unwrap()
+}
+
+/// A connection that takes in hardly anything by itself.
+async fn connect(world: &World) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 * 1024).unwrap();
+    let address = world.base().replace("http://", "");
+    socket.connect(address.parse().unwrap()).await.unwrap()
+}
+
+/// How long the slowest of some signed pushes took to be answered.
+async fn slowest_push(world: &World, website: &Repository, pushes: usize) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for n in 0..pushes {
+        website.commit("main", &[Change::write("content/about.md", n.to_string())]);
+        let push = website.push("main").unwrap();
+        let started = Instant::now();
+        world.accepted(&push).await;
+        slowest = slowest.max(started.elapsed());
+    }
+    slowest
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_a_large_run_and_does_not_read_costs_little_and_is_given_up() {
+    const FILES: usize = 100_000;
+    let world = World::serving().await;
+    let website = world.website();
+    let push = push_of(&website, FILES);
+    let run = world.accepted(&push).await;
+    let path = format!("/api/v1/runs/{run}?cursor={}", FILES - 1);
+    world.answers(&path, r#""kind":"url""#).await;
+    let before = world.memory_kb("VmRSS:");
+
+    let mut connections = Vec::new();
+    for _ in 0..30 {
+        let mut connection = connect(&world).await;
+        let ask = format!("GET /api/v1/runs/{run} HTTP/1.1\r\nHost: x\r\n\r\n");
+        connection.write_all(ask.as_bytes()).await.unwrap();
+        connections.push(connection);
+    }
+    let asked = Instant::now();
+    let slowest = slowest_push(&world, &website, 20).await;
+    let most = world.memory_kb("VmHWM:").max(before) - before;
+    println!("{most} kB more; slowest push {slowest:?}");
+
+    assert!(most < 100_000, "{most} kB");
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    while connections
+        .iter()
+        .any(|connection| connection.take_error().unwrap().is_none() && is_open(connection))
+    {
+        assert!(asked.elapsed() < Duration::from_secs(60), "still open");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Whether the other side has not ended the connection.
+fn is_open(connection: &TcpStream) -> bool {
+    let mut some = [0; 64 * 1024];
+    // Short answers are read to their end: they are not what is not read.
+    !matches!(connection.try_read(&mut some), Ok(0))
+}
