@@ -1,5 +1,8 @@
 //! The program's door stays open for signed pushes, whoever stands in it.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use purgehook::sandbox::{Change, Delivery, Repository};
@@ -77,4 +80,37 @@ fn is_open(connection: &TcpStream) -> bool {
     let mut some = [0; 64 * 1024];
     // Short answers are read to their end: they are not what is not read.
     !matches!(connection.try_read(&mut some), Ok(0))
+}
+
+/// The permissions of a file, in octal.
+fn mode(path: &Path) -> String {
+    let mode = std::fs::metadata(path).unwrap().permissions().mode();
+    format!("{:o}", mode & 0o777)
+}
+
+#[tokio::test]
+async fn what_is_kept_is_readable_for_its_owner_alone_whatever_the_umask() {
+    for umask in ["000", "022", "077"] {
+        let world = World::new().await;
+        let serve = world.command(0, &["serve"]);
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("umask {umask}; exec \"$0\" serve")])
+            .arg(serve.get_program())
+            .envs(
+                serve
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .stderr(Stdio::null());
+        let mut program = shell.spawn().unwrap();
+
+        world.answers_at_all("/readyz").await;
+        let files = ["purgehook.db", "purgehook.db-wal", "purgehook.db-shm"];
+        let modes = files.map(|name| mode(&world.folder().join(name)));
+        program.kill().unwrap();
+        program.wait().unwrap();
+
+        assert_eq!(modes, ["600"; 3], "umask {umask}");
+    }
 }

@@ -215,6 +215,15 @@ impl World {
         }
     }
 
+    /// Waits until an address answers anything.
+    pub async fn answers_at_all(&self, path: &str) {
+        let started = Instant::now();
+        while self.get(path).await.is_none() {
+            assert!(started.elapsed() < PATIENCE, "{path} does not answer");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// From the next start on, what was purged is let go of at once.
     pub fn settle_at_once(&mut self) {
         self.settle = "0s";

@@ -4,6 +4,9 @@ mod connection;
 mod group_commit;
 
 use std::collections::BTreeSet;
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +38,8 @@ impl SqliteDatabase {
         if let Some(error) = open_errors::no_file(path) {
             return Err(error);
         }
+        // Where it cannot be made, opening it says why.
+        let _ = make_private(path);
         let mut connection = open_patiently(path)
             .await
             .map_err(|error| open_errors::file(path, &error))?;
@@ -57,6 +62,18 @@ impl SqliteDatabase {
             },
         })
     }
+}
+
+/// Makes the file if it isn't there, for its owner alone, whatever the umask: it holds names, addresses and private
+/// paths. SQLite gives the files beside it (`-wal`, `-shm`) the same mode (`findCreateFileMode` in its `os_unix.c`).
+fn make_private(path: &str) -> io::Result<()> {
+    if Path::new(path).exists() {
+        return Ok(());
+    }
+    let mut options = File::options();
+    let file = options.write(true).create(true).truncate(false).mode(0o600);
+    let file = file.open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))
 }
 
 #[async_trait]
