@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use tokio::task::spawn_blocking;
 
 use crate::event::Event;
-use crate::forge::{BodyVerifier, Forge, Malformed, Refusal, Verified};
+use crate::forge::{BodyVerifier, Malformed, Refusal, Verified};
 use crate::redact::BodyRedactor;
 use crate::store::{SpoolFile, SpooledBody, Store, StoreError, StoredBody};
 
@@ -79,18 +79,14 @@ impl LargeBodies {
     /// What a body says that has just arrived.
     pub async fn understand(
         &self,
-        forge: &Arc<dyn Forge>,
-        verified: &Verified,
-        content_type: &str,
+        read: impl FnOnce(&[u8]) -> Result<Event, Malformed> + Send + 'static,
         body: &Arc<SpooledBody>,
     ) -> Result<Event, LargeBodyError> {
         let mut turn = self.turn(body.size()).await;
         let body = Arc::clone(body);
-        let (forge, verified) = (Arc::clone(forge), verified.clone());
-        let content_type = content_type.to_owned();
         let reading = spawn_blocking(move || {
             body.read_into(&mut turn.0)?;
-            Ok(forge.understand(&verified, &content_type, &turn.0)?)
+            Ok(read(&turn.0)?)
         });
         reading.await.unwrap_or_else(|_| Err(cut_off().into()))
     }

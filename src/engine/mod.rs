@@ -106,6 +106,15 @@ impl Engine {
         receive::receive(&self.ctx, forge, headers, content_type, body.into()).await
     }
 
+    /// Whether a request's head alone shows already that it is refused, so that its body need not be read.
+    ///
+    /// # Errors
+    ///
+    /// There is no such forge, the signature is missing, or a token is wrong.
+    pub fn check_head(&self, forge: &str, headers: &Headers) -> Result<(), ReceiveError> {
+        receive::check_head(&self.ctx, forge, headers)
+    }
+
     /// Begins to take in a body that is too large to be held in memory.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use super::policy::match_sites;
 use crate::clock::Clock;
 use crate::config::{Config, Site};
 use crate::event::{CommitId, CommitRef, Deployed, Event, GitRef, Push, RepoPath};
-use crate::forge::{Headers, Malformed, Refusal, Verified};
+use crate::forge::{Forge, Headers, Malformed, Refusal, Verified, named_repo};
 use crate::run::{Origin, Run, RunId};
 use crate::store::{Accepted, DeliveryBody, NewDelivery, Source, SpooledBody, StoreError};
 
@@ -74,6 +74,21 @@ impl From<LargeBodyError> for ReceiveError {
     }
 }
 
+/// Whether a request's head shows already that it is not to be let in: there is no signature, or a wrong token.
+pub(super) fn check_head(
+    ctx: &StepContext,
+    forge_name: &str,
+    headers: &Headers,
+) -> Result<(), ReceiveError> {
+    let config = ctx.config();
+    let forge = config
+        .forges
+        .get(forge_name)
+        .ok_or_else(|| ReceiveError::UnknownForge(forge_name.to_owned()))?;
+    forge.verifier(headers)?;
+    Ok(())
+}
+
 /// Begins to take in a body that is too large to be held in memory.
 pub(super) fn begin_large_body(
     ctx: &StepContext,
@@ -113,12 +128,32 @@ pub(super) async fn receive(
         return Err(ReceiveError::ContentType(content_type.to_owned()));
     }
     let event = match &body {
-        IncomingBody::Whole(body) => forge.understand(&verified, content_type, body)?,
+        IncomingBody::Whole(body) => understand(
+            &config,
+            forge_name,
+            forge.as_ref(),
+            &verified,
+            content_type,
+            body,
+        )?,
         IncomingBody::Spooled(body) => {
-            let large_bodies = &ctx.large_bodies;
-            large_bodies
-                .understand(forge, &verified, content_type, body)
-                .await?
+            let (config, name, forge) = (
+                Arc::clone(&config),
+                forge_name.to_owned(),
+                Arc::clone(forge),
+            );
+            let (verified, content_type) = (verified.clone(), content_type.to_owned());
+            let read = move |body: &[u8]| {
+                understand(
+                    &config,
+                    &name,
+                    forge.as_ref(),
+                    &verified,
+                    &content_type,
+                    body,
+                )
+            };
+            ctx.large_bodies.understand(read, body).await?
         }
     };
     let incoming = IncomingDelivery {
@@ -129,6 +164,33 @@ pub(super) async fn receive(
         sent_at: ctx.now(),
     };
     accept(ctx, &config, forge_name, &event, incoming).await
+}
+
+/// What an authentic request says. A body that makes no sense is of no account where nothing waits for such an event:
+/// GitLab stops calling a webhook whose deliveries are refused.
+fn understand(
+    config: &Config,
+    forge_name: &str,
+    forge: &dyn Forge,
+    verified: &Verified,
+    content_type: &str,
+    body: &[u8],
+) -> Result<Event, Malformed> {
+    let malformed = match forge.understand(verified, content_type, body) {
+        Ok(event) => return Ok(event),
+        Err(malformed) => malformed,
+    };
+    let event = &verified.event;
+    let repo = named_repo(content_type, body);
+    match match_sites::any_waits_for(config, forge_name, forge.event_kind(event), repo.as_ref()) {
+        true => Err(malformed),
+        false => Ok(Event::Other {
+            repo,
+            why: format!(
+                "no site here waits for the event `{event}`, and it cannot be read: {malformed}"
+            ),
+        }),
+    }
 }
 
 /// Accepts what an authentic delivery says. When this returns `Accepted`, it is on disk.

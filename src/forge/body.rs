@@ -132,6 +132,38 @@ impl FormField {
     }
 }
 
+/// The repository that a body names, by the field of either family, where the rest of it cannot be read.
+pub fn named_repo(content_type: &str, body: &[u8]) -> Option<RepoPath> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        repository: Option<Named<'a>>,
+        project: Option<Named<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        full_name: Option<Text<'a>>,
+        path_with_namespace: Option<Text<'a>>,
+    }
+    let json = match content_type {
+        FORM => Cow::Owned(form_field(body).ok()?),
+        _ => Cow::Borrowed(body),
+    };
+    let Body {
+        repository,
+        project,
+    } = read(&json).ok()?;
+    let repository = repository.and_then(|named| named.full_name);
+    let project = project.and_then(|named| named.path_with_namespace);
+    RepoPath::parse(project.or(repository)?.as_str())
+}
+
+/// A field that this event needs, though others of its name do without it.
+pub(super) fn needed<T>(field: &str, value: Option<T>) -> Result<T, Malformed> {
+    value.ok_or_else(|| wrong(field, "is missing"))
+}
+
 fn hex_digit(digit: u8) -> Option<u8> {
     let value = char::from(digit).to_digit(16)?;
     u8::try_from(value).ok()

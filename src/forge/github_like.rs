@@ -14,9 +14,10 @@ pub(super) struct Envelope<'a> {
 }
 
 impl Envelope<'_> {
-    /// The repository that an event is about, if it is about one.
-    pub fn repo(&self) -> Option<RepoPath> {
-        RepoPath::parse(self.repository.as_ref()?.full_name.as_str())
+    /// The repository that an event is about, if it names one. What else is in the body is of no account.
+    pub fn repo_of(json: &[u8]) -> Option<RepoPath> {
+        let envelope: Envelope = body::read(json).ok()?;
+        RepoPath::parse(envelope.repository?.full_name.as_str())
     }
 }
 
@@ -91,9 +92,9 @@ pub(super) struct ReleaseBody<'a> {
 
 #[derive(Deserialize)]
 struct Release<'a> {
-    id: u64,
+    id: Option<u64>,
     #[serde(borrow)]
-    tag_name: Text<'a>,
+    tag_name: Option<Text<'a>>,
     draft: Option<bool>,
 }
 
@@ -105,20 +106,28 @@ pub(super) fn release(body: ReleaseBody<'_>, published: &[&str]) -> Result<Event
         repository,
     } = body;
     let repo = repository.path()?;
-    let tag = body::ref_name("release.tag_name", release.tag_name.as_str())?;
+    let tag = match &release.tag_name {
+        Some(tag) => Some(body::ref_name("release.tag_name", tag.as_str())?),
+        None => None,
+    };
     let action = body::word("action", action.as_str())?;
     let draft = release.draft == Some(true);
     if draft || !published.contains(&action.as_str()) {
         let what = if draft { "a draft" } else { action.as_str() };
         return Ok(Event::Other {
             repo: Some(repo),
-            why: format!("the release `{tag}` is {what}, and `published` is waited for"),
+            why: format!(
+                "the release{} is {what}, and `published` is waited for",
+                tag.map_or(String::new(), |tag| format!(" `{tag}`"))
+            ),
         });
     }
+    let tag = body::needed("release.tag_name", tag)?;
+    let id = body::needed("release.id", release.id)?;
     Ok(Event::Deployed(Deployed {
         repo,
         signal: Signal::Release { tag: tag.clone() },
-        id: format!("{} {tag}", release.id),
+        id: format!("{id} {tag}"),
         git_ref: Some(GitRef::Tag(tag.clone())),
         commit: CommitRef::Unresolved(tag),
     }))

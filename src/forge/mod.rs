@@ -37,6 +37,7 @@ mod trees;
 mod verifier;
 
 pub(crate) use address::is_local;
+pub use body::named_repo;
 pub use verifier::{BodyVerifier, VerifiedByHeaders};
 
 /// A kind of forge, as `kind:` names it.
@@ -217,6 +218,17 @@ impl ForgeError {
     }
 }
 
+/// What an event may start, by its name alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// A run of a site that waits for pushes.
+    Push,
+    /// A run of a site that waits for such a signal.
+    Signal(SignalKind),
+    /// No run, ever.
+    Nothing,
+}
+
 /// One forge, as an entry under `forges:` configures it.
 #[async_trait]
 pub trait Forge: Send + Sync {
@@ -234,6 +246,12 @@ pub trait Forge: Send + Sync {
     /// Whether the names of environments that differ in the case of their letters alone are one environment.
     fn ignores_case_of_environments(&self) -> bool {
         false
+    }
+
+    /// What an event of a name may start, whatever its body says. Events whose bodies have to make sense are pushes.
+    fn event_kind(&self, event: &str) -> EventKind {
+        let _ = event;
+        EventKind::Push
     }
 
     /// The content types whose bodies [`Forge::understand`] takes, in lower case

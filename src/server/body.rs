@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Limits;
 use super::body_budget::{BodyBudget, Reservation};
+use super::pace::Patience;
 use crate::engine::{LargeBody, ReceiveError, RequestBody};
 
 /// Bytes of a body that counts as small.
@@ -35,6 +36,8 @@ pub(super) enum BodyError {
     TooLarge,
     /// It did not arrive in time.
     TooSlow,
+    /// It came, and then nothing or hardly anything of it for too long.
+    Stalled,
     /// So many bodies are held that there was no space for this one in time.
     NoSpace,
     /// The connection broke, or the chunks made no sense.
@@ -56,19 +59,21 @@ pub(super) async fn read(
         Some(Ok(_) | Err(_)) => return Err(BodyError::TooLarge),
         None => None,
     };
-    let patience = Instant::now() + limits.disk_wait;
+    let no_space_at = Instant::now() + limits.disk_wait;
+    let mut chunks = Chunks {
+        payload,
+        patience: Patience::new(limits.body_stall),
+        left: limits.body,
+    };
     let reading = async {
         let mut small = SmallBody::new(announced, budget);
-        let mut left = limits.body;
         let first = loop {
-            let Some(chunk) = payload.next().await else {
+            let Some(chunk) = chunks.next().await? else {
                 return Ok(Body {
                     body: small.bytes().into(),
                     reservation: small.reservation,
                 });
             };
-            let chunk = chunk.map_err(|_| BodyError::BrokenOff)?;
-            left = left.checked_sub(chunk.len()).ok_or(BodyError::TooLarge)?;
             if !small.takes(&chunk) {
                 break chunk;
             }
@@ -79,24 +84,49 @@ pub(super) async fn read(
         drop(small);
         loop {
             for chunk in &mut next {
-                timeout_at(patience, reservation.grow(chunk.len()))
+                timeout_at(no_space_at, reservation.grow(chunk.len()))
                     .await
                     .map_err(|_| BodyError::NoSpace)?;
                 let written = body.write(&std::mem::take(chunk)).await;
                 written.map_err(ReceiveError::from)?;
             }
-            let Some(chunk) = payload.next().await else {
+            let Some(chunk) = chunks.next().await? else {
                 let body = body.into();
                 return Ok(Body { body, reservation });
             };
-            let chunk = chunk.map_err(|_| BodyError::BrokenOff)?;
-            left = left.checked_sub(chunk.len()).ok_or(BodyError::TooLarge)?;
             next[0] = chunk;
         }
     };
     timeout(limits.body_time, reading)
         .await
         .unwrap_or(Err(BodyError::TooSlow))
+}
+
+/// A body as it comes, with the patience for it. Only the sender uses that up, not who waits for space.
+struct Chunks<'p> {
+    payload: &'p mut Payload,
+    patience: Patience,
+    /// Bytes that may still come.
+    left: usize,
+}
+
+impl Chunks<'_> {
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        let began = Instant::now();
+        let next = timeout(self.patience.left(), self.payload.next()).await;
+        self.patience.waited(began.elapsed());
+        match next {
+            Ok(Some(Ok(chunk))) => {
+                self.patience.moved(chunk.len());
+                let left = self.left.checked_sub(chunk.len());
+                self.left = left.ok_or(BodyError::TooLarge)?;
+                Ok(Some(chunk))
+            }
+            Ok(Some(Err(_))) => Err(BodyError::BrokenOff),
+            Ok(None) => Ok(None),
+            Err(_) => Err(BodyError::Stalled),
+        }
+    }
 }
 
 impl From<ReceiveError> for BodyError {
@@ -121,7 +151,7 @@ impl SmallBody {
             announced,
             first: Bytes::new(),
             joined: Vec::new(),
-            reservation: budget.in_memory(),
+            reservation: budget.in_memory(announced),
         }
     }
 

@@ -11,9 +11,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// file, and a block in memory.
 const MIN_DISK_BYTES: usize = 8 * 1024 * 1024;
 
+/// Bytes of a body that has memory of its own kind: no crowd of larger ones keeps a usual push waiting.
+const TINY_BYTES: usize = 64 * 1024;
+
 /// The memory and the disk for all bodies, in bytes.
 pub(super) struct BodyBudget {
     memory: Arc<Semaphore>,
+    /// For bodies that are announced as tiny: a quarter of the memory, on top of it.
+    tiny: Arc<Semaphore>,
     disk: Arc<Semaphore>,
     min_disk_bytes: usize,
 }
@@ -24,14 +29,18 @@ impl BodyBudget {
         let semaphore = |bytes: usize| Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
         Self {
             memory: semaphore(memory),
+            tiny: semaphore(memory / 4),
             disk: semaphore(disk),
             min_disk_bytes: MIN_DISK_BYTES.min(largest),
         }
     }
 
-    /// The reservation of memory, empty so far, of a small body.
-    pub(super) fn in_memory(&self) -> Reservation {
-        Reservation::empty(&self.memory, 0)
+    /// The reservation of memory, empty so far, of a small body that announced so many bytes.
+    pub(super) fn in_memory(&self, announced: Option<usize>) -> Reservation {
+        match announced {
+            Some(bytes) if bytes <= TINY_BYTES => Reservation::empty(&self.tiny, 0),
+            Some(_) | None => Reservation::empty(&self.memory, 0),
+        }
     }
 
     /// The reservation of disk, empty so far, of a large body.
@@ -117,7 +126,7 @@ mod tests {
     #[test]
     fn no_more_is_held_in_memory_than_the_budget_has() {
         let budget = budget();
-        let mut reservations: Vec<Reservation> = (0..9).map(|_| budget.in_memory()).collect();
+        let mut reservations: Vec<Reservation> = (0..9).map(|_| budget.in_memory(None)).collect();
 
         let held = reservations
             .iter_mut()
@@ -126,9 +135,25 @@ mod tests {
 
         assert_eq!(held, 8);
         reservations.pop();
-        assert!(!budget.in_memory().try_grow(1));
+        assert!(!budget.in_memory(None).try_grow(1));
         reservations.pop();
-        assert!(budget.in_memory().try_grow(MIB / 8));
+        assert!(budget.in_memory(None).try_grow(MIB / 8));
+    }
+
+    #[test]
+    fn tiny_bodies_have_memory_that_larger_ones_cannot_take() {
+        let budget = budget();
+        let mut all = budget.in_memory(Some(MIB));
+        assert!(all.try_grow(MIB));
+
+        let mut tiny: Vec<Reservation> =
+            (0..5).map(|_| budget.in_memory(Some(64 * 1024))).collect();
+        let held: Vec<bool> = tiny
+            .iter_mut()
+            .map(|reservation| reservation.try_grow(64 * 1024))
+            .collect();
+
+        assert_eq!(held, [true, true, true, true, false]);
     }
 
     #[test]

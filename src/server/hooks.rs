@@ -69,6 +69,11 @@ enum Refused {
     TooLarge(usize),
     #[error("the body did not arrive within {} s", .0.as_secs_f64())]
     TooSlow(Duration),
+    #[error(
+        "nothing or too little of the body came for {} s; 16 kB a second are the least",
+        .0.as_secs_f64()
+    )]
+    Stalled(Duration),
     #[error("the body broke off, or its chunks make no sense")]
     BrokenOff,
     #[error("too many large deliveries are coming in at once; send it again later")]
@@ -92,7 +97,7 @@ impl Refused {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Encoding(_) | Self::ContentType(..) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::TooSlow(_) | Self::Stalled(_) => StatusCode::REQUEST_TIMEOUT,
             Self::BrokenOff | Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::NoSpace | Self::NotStored => StatusCode::SERVICE_UNAVAILABLE,
@@ -114,6 +119,7 @@ impl Refused {
             Self::UnknownForge(_)
             | Self::TooLarge(_)
             | Self::TooSlow(_)
+            | Self::Stalled(_)
             | Self::BrokenOff
             | Self::ContentType(..)
             | Self::Unauthorized(_)
@@ -144,10 +150,11 @@ pub(super) async fn receive(
         let refused = Refused::UnknownForge(name.to_owned());
         return body::without_reading(refused.answer(), payload).await;
     }
-    let read = match acceptable(&request) {
+    let headers = headers(&request);
+    let read = match acceptable(&request, &headers, name, &shared) {
         Ok(()) => {
             let announced = announced(request.headers());
-            let begin = || shared.engine.begin_large_body(name, &headers(&request));
+            let begin = || shared.engine.begin_large_body(name, &headers);
             body::read(
                 &mut payload,
                 announced,
@@ -161,7 +168,7 @@ pub(super) async fn receive(
         Err(refused) => Err(refused),
     };
     let (outcome, answer) = match read {
-        Ok(body) => match take_in(&request, &shared, name, body).await {
+        Ok(body) => match take_in(&request, headers, &shared, name, body).await {
             Ok(received) => (outcome(&received), accepted(&config, received)),
             Err(refused) => ("refused", refused.answer()),
         },
@@ -174,8 +181,28 @@ pub(super) async fn receive(
     answer
 }
 
-/// What can be said before the body is read.
-fn acceptable(request: &HttpRequest) -> Result<(), Refused> {
+/// Where webhooks are taken, in words: the address that somebody may have meant by another one.
+pub(super) fn address_near(config: &Config, path: &str) -> String {
+    let mut names = config.forges.keys();
+    let meant = names.find(|name| path.split('/').any(|part| part.eq_ignore_ascii_case(name)));
+    let only = config
+        .forges
+        .keys()
+        .next()
+        .filter(|_| config.forges.len() == 1);
+    match meant.or(only) {
+        Some(name) => format!("/hooks/{name}"),
+        None => "/hooks/NAME, with the entry's name under `forges:` in rules.yaml".to_owned(),
+    }
+}
+
+/// What can be said before the body is read: a stranger's, who has no signature to it, never is.
+fn acceptable(
+    request: &HttpRequest,
+    signed: &Headers,
+    forge: &str,
+    shared: &Shared,
+) -> Result<(), Refused> {
     if request.method() != Method::POST {
         return Err(Refused::Method);
     }
@@ -185,7 +212,8 @@ fn acceptable(request: &HttpRequest) -> Result<(), Refused> {
             return Err(Refused::Encoding(encoding.into_owned()));
         }
     }
-    Ok(())
+    let begun = shared.engine.check_head(forge, signed);
+    begun.map_err(|error| refusal(error, forge, shared))
 }
 
 fn announced(headers: &HeaderMap) -> Option<u64> {
@@ -203,6 +231,7 @@ fn unread(error: BodyError, forge: &str, shared: &Shared) -> Refused {
     match error {
         BodyError::TooLarge => Refused::TooLarge(shared.limits.body),
         BodyError::TooSlow => Refused::TooSlow(shared.limits.body_time),
+        BodyError::Stalled => Refused::Stalled(shared.limits.body_stall),
         BodyError::NoSpace => {
             warn!("a delivery was turned away: no room for more bodies");
             Refused::NoSpace
@@ -221,11 +250,11 @@ const TAKEN_IN_PLACE: usize = 64 * 1024;
 /// connections. If the client hangs up, what has been handed over is stored all the same.
 async fn take_in(
     request: &HttpRequest,
+    headers: Headers,
     shared: &Shared,
     forge: &str,
     body: body::Body,
 ) -> Result<Received, Refused> {
-    let headers = headers(request);
     let content_type = content_type(request.headers());
     let body::Body { body, reservation } = body;
     let is_small = match &body {

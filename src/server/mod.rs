@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use actix_web::http::StatusCode;
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::runtime::Handle;
@@ -59,7 +59,7 @@ pub struct Limits {
     /// Bytes in one webhook's body. Default: 25 MiB; GitHub and GitLab both send 25 MB at most
     /// (GitHub, "Webhook events and payloads", payload cap; GitLab, "Webhooks", payload size).
     pub body: usize,
-    /// Bytes of all bodies that are held in memory at one time. Default: 32 MiB.
+    /// Bytes of all bodies that are held in memory at one time; for tiny ones there is a quarter more. Default: 32 MiB.
     pub in_memory: usize,
     /// Bytes of all bodies that wait on the disk at one time. Default: 2 GiB.
     pub on_disk: usize,
@@ -67,6 +67,8 @@ pub struct Limits {
     pub disk_wait: Duration,
     /// How long a whole body may take to arrive. Default: 10 s, when GitHub and GitLab give up themselves.
     pub body_time: Duration,
+    /// How long a body may stop in its midst, or come more slowly than 16 kB a second. Default: 3 s.
+    pub body_stall: Duration,
     /// How long a request's head may take to arrive. Default: 5 s.
     pub head_time: Duration,
     /// How long an answer is offered to who does not read it. Default: 30 s.
@@ -89,6 +91,7 @@ impl Default for Limits {
             on_disk: 2 * 1024 * 1024 * 1024,
             disk_wait: Duration::from_secs(6),
             body_time: Duration::from_secs(10),
+            body_stall: Duration::from_secs(3),
             head_time: Duration::from_secs(5),
             unread_time: Duration::from_secs(30),
             keep_alive: Duration::from_secs(30),
@@ -219,7 +222,7 @@ fn serve(
 }
 
 fn routes(app: &mut web::ServiceConfig) {
-    app.service(web::resource("/hooks/{forge}").to(hooks::receive))
+    app.service(web::resource(["/hooks/{forge}", "/hooks/{forge}/"]).to(hooks::receive))
         .service(answer::readable("/", pages::dashboard).wrap(from_fn(answer_slots::limit)))
         .service(answer::readable("/runs/{id}", pages::run).wrap(from_fn(answer_slots::limit)))
         .service(answer::readable("/api/v1/runs", api::runs).wrap(from_fn(answer_slots::limit)))
@@ -247,11 +250,22 @@ fn run_url(config: &Config, id: &RunId) -> String {
     format!("{root}/runs/{id}")
 }
 
-/// 404: as JSON for programs, as a page for people.
-async fn not_found(request: HttpRequest) -> HttpResponse {
+/// 404: as JSON for programs, in plain words for forges, as a page for people.
+async fn not_found(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
     let path = request.path();
-    if path.starts_with("/api/") || path.starts_with("/hooks/") {
+    // The forge's page of deliveries shows it to whoever set the webhook up.
+    let words = format!(
+        "there is nothing at this address; webhooks are sent to {}",
+        hooks::address_near(&shared.engine.config(), path)
+    );
+    if path.starts_with("/api/") {
         answer::refused(StatusCode::NOT_FOUND, "there is nothing at this address")
+    } else if path.starts_with("/hooks/") {
+        answer::refused(StatusCode::NOT_FOUND, words)
+    } else if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        HttpResponse::NotFound()
+            .content_type("text/plain; charset=utf-8")
+            .body(words + "\n")
     } else {
         pages::message(
             &request,

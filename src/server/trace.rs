@@ -39,7 +39,9 @@ impl RootSpanBuilder for Spans {
         span.record("status", status);
         span.in_scope(|| match route.as_deref() {
             // Webhooks and actions matter later; pages and probes only to someone who looks for them.
-            Some("/hooks/{forge}" | "/api/v1/runs/{id}/retry") => info!("answered {status}"),
+            Some("/hooks/{forge}" | "/hooks/{forge}/" | "/api/v1/runs/{id}/retry") => {
+                info!("answered {status}")
+            }
             Some(_) | None => debug!("answered {status}"),
         });
     }

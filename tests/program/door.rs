@@ -9,6 +9,7 @@ use purgehook::sandbox::{Change, Delivery, Repository};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::signing::{Proof, resigned};
 use crate::world::World;
 
 /// A push of one commit that adds so many files.
@@ -112,5 +113,56 @@ async fn what_is_kept_is_readable_for_its_owner_alone_whatever_the_umask() {
         program.wait().unwrap();
 
         assert_eq!(modes, ["600"; 3], "umask {umask}");
+    }
+}
+
+/// A delivery of another event, with another body.
+fn of_event(delivery: &Delivery, event: &str, body: &str, proof: Proof<'_>) -> Delivery {
+    let entry = delivery.path.rsplit('/').next().unwrap();
+    let mut other = resigned(delivery, entry, body.as_bytes().to_vec(), proof);
+    for (name, value) in &mut other.headers {
+        if name.to_ascii_lowercase().ends_with("-event") {
+            *value = event.to_owned();
+        }
+    }
+    other
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_nothing_waits_for_is_answered_200_whatever_it_lacks() {
+    let world = World::serving().await;
+    let website = world.website();
+    website.commit("main", &[Change::write("content/about.md", "second")]);
+    let push = website.push("main").unwrap();
+    let github = Proof::Hmac(world.sandbox.github().webhook_secret());
+
+    for (event, body) in [
+        ("star", "{}"),
+        ("star", r#"{"repository": {}}"#),
+        ("star", r#"{"repository": 7}"#),
+        ("check_run", "[]"),
+        ("ping", "{}"),
+        ("workflow_run", "{}"),
+        (
+            "workflow_run",
+            r#"{"action": "completed", "workflow_run": {"path": null}}"#,
+        ),
+        (
+            "deployment_status",
+            r#"{"repository": {"full_name": "acme/website"}}"#,
+        ),
+        ("release", r#"{"action": "published", "release": {}}"#),
+        ("page_build", r#"{"id": null}"#),
+        // No site is of this repository.
+        ("push", r#"{"repository": {"full_name": "acme/other"}}"#),
+    ] {
+        let (status, answer) = world.send(&of_event(&push, event, body, github)).await;
+
+        assert_eq!(status, 200, "{event} {body}: {answer}");
+    }
+    // Pushes to this one are waited for.
+    for body in ["{}", r#"{"repository": {"full_name": "acme/website"}}"#] {
+        let (status, answer) = world.send(&of_event(&push, "push", body, github)).await;
+        assert_eq!(status, 400, "{body}: {answer}");
     }
 }

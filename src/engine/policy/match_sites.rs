@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Site, Trigger};
 use crate::event::{Deployed, GitRef, Push, RepoPath, Signal};
+use crate::forge::EventKind;
 use crate::rules::Glob;
 
 /// The sites that want a run, at least one; or why none does, in words for the forge's log of deliveries.
@@ -69,6 +70,22 @@ pub fn for_deployed<'a>(config: &'a Config, forge: &str, deployed: &Deployed) ->
             }
         }
     }
+}
+
+/// Whether any site waits for events of a kind, from a repository or, where that is not known, from any.
+pub fn any_waits_for(
+    config: &Config,
+    forge: &str,
+    kind: EventKind,
+    repo: Option<&RepoPath>,
+) -> bool {
+    let fits = |trigger: &Trigger| match kind {
+        EventKind::Push => *trigger == Trigger::Push,
+        EventKind::Signal(signal) => trigger.waits_for() == Some(signal),
+        EventKind::Nothing => false,
+    };
+    let mut sites = config.sites.values().filter(|site| site.forge == forge);
+    sites.any(|site| fits(&site.trigger) && repo.is_none_or(|repo| site.repo.same_as(repo)))
 }
 
 /// Whether a trigger waits for exactly this. In `any_case`, environments are the same whose letters differ in case alone.

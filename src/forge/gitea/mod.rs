@@ -18,8 +18,8 @@ use crate::forge::address;
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::body::{FORM, JSON};
 use crate::forge::{
-    BodyVerifier, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal,
-    StatusPost, Verified, cut,
+    BodyVerifier, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
+    Refusal, StatusPost, Verified, cut,
 };
 use crate::http::Outbound;
 use crate::settings::Section;
@@ -170,6 +170,14 @@ impl Forge for Gitea {
 
     fn signals(&self) -> &'static [SignalKind] {
         &[SignalKind::Release]
+    }
+
+    fn event_kind(&self, event: &str) -> EventKind {
+        match event {
+            "push" | "" => EventKind::Push,
+            "release" => EventKind::Signal(SignalKind::Release),
+            _ => EventKind::Nothing,
+        }
     }
 
     fn content_types(&self) -> &'static [&'static str] {

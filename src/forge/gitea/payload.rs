@@ -28,7 +28,7 @@ pub(super) fn understand(event: &str, content_type: &str, body: &[u8]) -> Result
         "push" => push(body::read(&json)?).map(Event::Push),
         "release" => release(body::read(&json)?, &["published"]),
         _ => Ok(Event::Other {
-            repo: body::read::<Envelope>(&json)?.repo(),
+            repo: Envelope::repo_of(&json),
             why: why_not(event),
         }),
     }

@@ -19,8 +19,8 @@ use crate::forge::address;
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::body::JSON;
 use crate::forge::{
-    BodyVerifier, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal,
-    StatusPost, Verified,
+    BodyVerifier, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
+    Refusal, StatusPost, Verified,
 };
 use crate::http::Outbound;
 use crate::settings::Section;
@@ -154,6 +154,13 @@ impl Forge for Gitee {
 
     fn signals(&self) -> &'static [SignalKind] {
         &[]
+    }
+
+    fn event_kind(&self, event: &str) -> EventKind {
+        match event {
+            "Push Hook" | "Tag Push Hook" | "" => EventKind::Push,
+            _ => EventKind::Nothing,
+        }
     }
 
     fn content_types(&self) -> &'static [&'static str] {

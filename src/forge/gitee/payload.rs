@@ -16,8 +16,9 @@ pub(super) fn understand(event: &str, body: &[u8]) -> Result<Event, Malformed> {
         "Push Hook" => push(body::read(body)?, "push_hooks").map(Event::Push),
         "Tag Push Hook" => push(body::read(body)?, "tag_push_hooks").map(Event::Push),
         _ => Ok(Event::Other {
-            repo: body::read::<Envelope>(body)?
-                .project
+            repo: body::read::<Envelope>(body)
+                .ok()
+                .and_then(|envelope| envelope.project)
                 .and_then(|project| RepoPath::parse(project.path_with_namespace.as_str())),
             why: format!("the event `{event}` triggers nothing"),
         }),

@@ -73,7 +73,7 @@ impl Trust {
         };
         Ok(match self.mode {
             Mode::Password => {
-                self.check_password(token)?;
+                self.check_password(headers, token)?;
                 Box::new(VerifiedByHeaders(verified))
             }
             Mode::Sign => {
@@ -98,9 +98,30 @@ impl Trust {
         bool::from(good)
     }
 
-    fn check_password(&self, token: &[u8]) -> Result<(), Refusal> {
-        if self.any(|secret| secret.ct_eq(token)) {
+    fn is_password(&self, token: &[u8]) -> bool {
+        self.any(|secret| secret.ct_eq(token))
+    }
+
+    fn is_signature(&self, token: &[u8], timestamp: &[u8]) -> bool {
+        self.any(|secret| match sign(secret, timestamp) {
+            Some(right) => right.as_bytes().ct_eq(token),
+            None => Choice::from(0),
+        })
+    }
+
+    fn check_password(&self, headers: &Headers, token: &[u8]) -> Result<(), Refusal> {
+        if self.is_password(token) {
             return Ok(());
+        }
+        // Said only to who signed with a secret of the hook.
+        if let Some(timestamp) = headers.get("x-gitee-timestamp")
+            && self.is_signature(token, timestamp)
+        {
+            return Err(Refusal::BadSignature(
+                "the X-Gitee-Token header is a signature, and a password is waited for; write `mode: sign` \
+                 under this forge in rules.yaml, or choose the password on the webhook's page"
+                    .to_owned(),
+            ));
         }
         Err(Refusal::BadSignature(
             "the X-Gitee-Token header is not the hook's password".to_owned(),
@@ -109,6 +130,14 @@ impl Trust {
 
     /// When a request was signed.
     fn check_signature(&self, headers: &Headers, token: &[u8], now: i64) -> Result<i64, Refusal> {
+        // Said only to who has a secret of the hook.
+        if self.is_password(token) {
+            return Err(Refusal::BadSignature(
+                "the X-Gitee-Token header is the secret itself, and a signature is waited for; write \
+                 `mode: password` under this forge in rules.yaml, or choose the signature on the webhook's page"
+                    .to_owned(),
+            ));
+        }
         let Some(timestamp) = headers.get("x-gitee-timestamp") else {
             return Err(Refusal::Unsigned(
                 "no single X-Gitee-Timestamp header came with the request".to_owned(),
@@ -118,11 +147,7 @@ impl Trust {
             Refusal::BadSignature("the X-Gitee-Token header is not a signature of ours".to_owned())
         };
         let signed_at = milliseconds(timestamp).ok_or_else(wrong)?;
-        let good = self.any(|secret| match sign(secret, timestamp) {
-            Some(right) => right.as_bytes().ct_eq(token),
-            None => Choice::from(0),
-        });
-        if !good {
+        if !self.is_signature(token, timestamp) {
             return Err(wrong());
         }
         // Said only to who signed: the age of a forged request is no news to anyone.

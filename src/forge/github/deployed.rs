@@ -18,7 +18,7 @@ pub(super) struct DeploymentStatusBody<'a> {
 
 #[derive(Deserialize)]
 struct DeploymentStatus<'a> {
-    id: u64,
+    id: Option<u64>,
     #[serde(borrow)]
     state: Text<'a>,
     environment: Option<Text<'a>>,
@@ -26,9 +26,9 @@ struct DeploymentStatus<'a> {
 
 #[derive(Deserialize)]
 struct Deployment<'a> {
-    id: u64,
+    id: Option<u64>,
     #[serde(borrow)]
-    sha: Text<'a>,
+    sha: Option<Text<'a>>,
     #[serde(rename = "ref")]
     git_ref: Option<Text<'a>>,
     environment: Option<Text<'a>>,
@@ -43,24 +43,29 @@ pub(super) fn deployment(body: DeploymentStatusBody<'_>) -> Result<Event, Malfor
     let repo = repository.path()?;
     let environment = deployment.environment.or(status.environment);
     let environment = match &environment {
-        Some(environment) => body::word("deployment.environment", environment.as_str())?,
-        None => return Err(wrong("deployment.environment", "is missing")),
+        Some(environment) => Some(body::word("deployment.environment", environment.as_str())?),
+        None => None,
     };
     let state = body::word("deployment_status.state", status.state.as_str())?;
     if state != "success" {
+        let to = environment.map_or(String::new(), |name| format!(" to `{name}`"));
         return Ok(Event::Other {
             repo: Some(repo),
-            why: format!(
-                "the deployment to `{environment}` is `{state}`, and `success` is waited for"
-            ),
+            why: format!("the deployment{to} is `{state}`, and `success` is waited for"),
         });
     }
+    let environment = body::needed("deployment.environment", environment)?;
+    let sha = body::needed("deployment.sha", deployment.sha)?;
+    let (id, status_id) = (
+        body::needed("deployment.id", deployment.id)?,
+        body::needed("deployment_status.id", status.id)?,
+    );
     Ok(Event::Deployed(Deployed {
         repo,
         signal: Signal::Deployment { environment },
-        id: format!("{}/{}", deployment.id, status.id),
+        id: format!("{id}/{status_id}"),
         git_ref: deployment.git_ref.and_then(|name| named(name.as_str())),
-        commit: CommitRef::Id(body::commit_id("deployment.sha", deployment.sha.as_str())?),
+        commit: CommitRef::Id(body::commit_id("deployment.sha", sha.as_str())?),
     }))
 }
 
@@ -82,15 +87,15 @@ pub(super) struct WorkflowRunBody<'a> {
 
 #[derive(Deserialize)]
 struct WorkflowRun<'a> {
-    id: u64,
+    id: Option<u64>,
     run_attempt: Option<u64>,
     #[serde(borrow)]
-    path: Text<'a>,
-    event: Text<'a>,
+    path: Option<Text<'a>>,
+    event: Option<Text<'a>>,
     status: Option<Text<'a>>,
     conclusion: Option<Text<'a>>,
     head_branch: Option<Text<'a>>,
-    head_sha: Text<'a>,
+    head_sha: Option<Text<'a>>,
 }
 
 pub(super) fn workflow(body: WorkflowRunBody<'_>) -> Result<Event, Malformed> {
@@ -101,7 +106,8 @@ pub(super) fn workflow(body: WorkflowRunBody<'_>) -> Result<Event, Malformed> {
     } = body;
     let repo = repository.path()?;
     // The path of a workflow from elsewhere goes on with `@` and the ref.
-    let path = run.path.as_str().split('@').next().unwrap_or_default();
+    let path = run.path.as_ref().map_or("", Text::as_str);
+    let path = path.split('@').next().unwrap_or_default();
     let file = path.rsplit('/').next().unwrap_or_default();
     let file = body::word("workflow_run.path", file)?;
     let other = |why: String| {
@@ -126,12 +132,17 @@ pub(super) fn workflow(body: WorkflowRunBody<'_>) -> Result<Event, Malformed> {
             body::word("workflow_run.conclusion", &conclusion)?
         ));
     }
+    if file.is_empty() {
+        return Err(wrong("workflow_run.path", "is missing"));
+    }
     // Anyone may open a pull request, from a branch of any name.
-    if run.event.as_str().starts_with("pull_request") {
+    let event = body::needed("workflow_run.event", run.event)?;
+    if event.as_str().starts_with("pull_request") {
         return other(format!(
             "the workflow `{file}` ran for a pull request, which deploys nothing"
         ));
     }
+    let id = body::needed("workflow_run.id", run.id)?;
     let branch = match &run.head_branch {
         Some(name) => Some(GitRef::Branch(body::ref_name(
             "workflow_run.head_branch",
@@ -141,11 +152,11 @@ pub(super) fn workflow(body: WorkflowRunBody<'_>) -> Result<Event, Malformed> {
     };
     Ok(Event::Deployed(Deployed {
         signal: Signal::Workflow { file },
-        id: format!("{}/{}", run.id, run.run_attempt.unwrap_or(1)),
+        id: format!("{id}/{}", run.run_attempt.unwrap_or(1)),
         git_ref: branch,
         commit: CommitRef::Id(body::commit_id(
             "workflow_run.head_sha",
-            run.head_sha.as_str(),
+            body::needed("workflow_run.head_sha", run.head_sha)?.as_str(),
         )?),
         repo,
     }))
@@ -153,7 +164,7 @@ pub(super) fn workflow(body: WorkflowRunBody<'_>) -> Result<Event, Malformed> {
 
 #[derive(Deserialize)]
 pub(super) struct PageBuildBody<'a> {
-    id: u64,
+    id: Option<u64>,
     #[serde(borrow)]
     build: Build<'a>,
     repository: Repository<'a>,
@@ -180,9 +191,8 @@ pub(super) fn page_build(body: PageBuildBody<'_>) -> Result<Event, Malformed> {
             why: format!("the build of GitHub Pages is `{status}`, and `built` is waited for"),
         });
     }
-    let Some(commit) = build.commit else {
-        return Err(wrong("build.commit", "is missing"));
-    };
+    let commit = body::needed("build.commit", build.commit)?;
+    let id = body::needed("id", id)?;
     Ok(Event::Deployed(Deployed {
         repo,
         signal: Signal::PageBuild,

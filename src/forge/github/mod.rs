@@ -17,8 +17,8 @@ use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::address;
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::{
-    BodyVerifier, DeliveryLog, Forge, ForgeError, ForgeKind, Headers, LoggedDelivery, Malformed,
-    PostOutcome, Refusal, SentDelivery, StatusPost, Verified,
+    BodyVerifier, DeliveryLog, EventKind, Forge, ForgeError, ForgeKind, Headers, LoggedDelivery,
+    Malformed, PostOutcome, Refusal, SentDelivery, StatusPost, Verified,
 };
 use crate::http::Outbound;
 use crate::settings::Section;
@@ -264,6 +264,17 @@ impl Forge for GitHub {
     // "Managing environments for deployment": "Environment names are not case sensitive."
     fn ignores_case_of_environments(&self) -> bool {
         true
+    }
+
+    fn event_kind(&self, event: &str) -> EventKind {
+        match event {
+            "push" | "" => EventKind::Push,
+            "deployment_status" => EventKind::Signal(SignalKind::Deployment),
+            "workflow_run" => EventKind::Signal(SignalKind::Workflow),
+            "release" => EventKind::Signal(SignalKind::Release),
+            "page_build" => EventKind::Signal(SignalKind::PageBuild),
+            _ => EventKind::Nothing,
+        }
     }
 
     fn content_types(&self) -> &'static [&'static str] {

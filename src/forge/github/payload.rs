@@ -36,8 +36,7 @@ pub(super) fn understand(event: &str, content_type: &str, body: &[u8]) -> Result
         "" => Err(Malformed(
             "no single X-GitHub-Event header came with the request".to_owned(),
         )),
-        // An App's own hook sends it without a repository.
-        "ping" => body::read::<Envelope>(&json).map(|_| Event::Ping),
+        "ping" => Ok(Event::Ping),
         "push" => push(body::read(&json)?).map(Event::Push),
         "deployment_status" => deployed::deployment(body::read(&json)?),
         "workflow_run" => deployed::workflow(body::read(&json)?),
@@ -46,7 +45,7 @@ pub(super) fn understand(event: &str, content_type: &str, body: &[u8]) -> Result
         // prerelease, as `released` too: both are the same happening.
         "release" => release(body::read(&json)?, &["published", "released"]),
         _ => Ok(Event::Other {
-            repo: body::read::<Envelope>(&json)?.repo(),
+            repo: Envelope::repo_of(&json),
             why: why_not(event),
         }),
     }

@@ -86,9 +86,9 @@ pub(super) struct PipelineBody<'a> {
 struct Pipeline<'a> {
     id: u64,
     #[serde(rename = "ref", borrow)]
-    git_ref: Text<'a>,
+    git_ref: Option<Text<'a>>,
     tag: Option<bool>,
-    sha: Text<'a>,
+    sha: Option<Text<'a>>,
     status: Text<'a>,
     source: Option<Text<'a>>,
 }
@@ -132,7 +132,7 @@ pub(super) fn pipeline(body: PipelineBody<'_>) -> Result<Event, Malformed> {
             format!("the pipeline {id} is `{status}`, and its end is waited for"),
         );
     }
-    let name = pipeline.git_ref.as_str();
+    let name = body::needed("object_attributes.ref", pipeline.git_ref.as_ref())?.as_str();
     // The ref is the merge request's own branch then, which in a fork can have any name.
     let source_branch = merge_request
         .as_ref()
@@ -158,7 +158,7 @@ pub(super) fn pipeline(body: PipelineBody<'_>) -> Result<Event, Malformed> {
         git_ref: Some(git_ref),
         commit: CommitRef::Id(body::commit_id(
             "object_attributes.sha",
-            pipeline.sha.as_str(),
+            body::needed("object_attributes.sha", pipeline.sha.as_ref())?.as_str(),
         )?),
     }))
 }
@@ -167,9 +167,9 @@ pub(super) fn pipeline(body: PipelineBody<'_>) -> Result<Event, Malformed> {
 pub(super) struct ReleaseBody<'a> {
     #[serde(borrow)]
     object_kind: Option<Text<'a>>,
-    id: u64,
+    id: Option<u64>,
     action: Text<'a>,
-    tag: Text<'a>,
+    tag: Option<Text<'a>>,
     commit: Option<Commit<'a>>,
     project: Project<'a>,
 }
@@ -183,16 +183,22 @@ struct Commit<'a> {
 pub(super) fn release(body: ReleaseBody<'_>) -> Result<Event, Malformed> {
     check_kind(&body.object_kind, "release")?;
     let repo = body.project.path()?;
-    let tag = body::ref_name("tag", body.tag.as_str())?;
     let action = body::word("action", body.action.as_str())?;
     if action != "create" {
+        let of = match &body.tag {
+            Some(tag) => format!(" `{}`", body::ref_name("tag", tag.as_str())?),
+            None => String::new(),
+        };
         return other(
             repo,
             format!(
-                "the release `{tag}` was not created (the action is `{action}`), and that is waited for"
+                "the release{of} was not created (the action is `{action}`), and that is waited for"
             ),
         );
     }
+    let tag = body::needed("tag", body.tag)?;
+    let tag = body::ref_name("tag", tag.as_str())?;
+    let id = body::needed("id", body.id)?;
     let commit = match &body.commit {
         Some(commit) => CommitRef::Id(body::commit_id("commit.id", commit.id.as_str())?),
         None => CommitRef::Unresolved(tag.clone()),
@@ -200,7 +206,7 @@ pub(super) fn release(body: ReleaseBody<'_>) -> Result<Event, Malformed> {
     Ok(Event::Deployed(Deployed {
         repo,
         signal: Signal::Release { tag: tag.clone() },
-        id: format!("{} {tag}", body.id),
+        id: format!("{id} {tag}"),
         git_ref: Some(GitRef::Tag(tag)),
         commit,
     }))

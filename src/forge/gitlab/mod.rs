@@ -18,8 +18,8 @@ use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::address;
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders};
 use crate::forge::{
-    BodyVerifier, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal,
-    StatusPost, Verified,
+    BodyVerifier, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
+    Refusal, StatusPost, Verified,
 };
 use crate::http::Outbound;
 use crate::settings::Section;
@@ -189,6 +189,16 @@ impl Forge for GitLab {
     // "Subgroups": up to 20 levels.
     fn nests_repositories(&self) -> bool {
         true
+    }
+
+    fn event_kind(&self, event: &str) -> EventKind {
+        match event {
+            "Push Hook" | "Tag Push Hook" | "" => EventKind::Push,
+            "Deployment Hook" => EventKind::Signal(SignalKind::Deployment),
+            "Pipeline Hook" => EventKind::Signal(SignalKind::Pipeline),
+            "Release Hook" => EventKind::Signal(SignalKind::Release),
+            _ => EventKind::Nothing,
+        }
     }
 
     fn content_types(&self) -> &'static [&'static str] {

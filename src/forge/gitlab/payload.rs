@@ -24,7 +24,7 @@ pub(super) fn understand(event: &str, body: &[u8]) -> Result<Event, Malformed> {
         "Pipeline Hook" => deployed::pipeline(take(&body::read_loosely(body)?)?),
         "Release Hook" => deployed::release(take(&body::read_loosely(body)?)?),
         _ => Ok(Event::Other {
-            repo: body::read::<Envelope>(body)?.repo(),
+            repo: body::read::<Envelope>(body).ok().and_then(Envelope::repo),
             why: why_not(event),
         }),
     }

@@ -220,7 +220,7 @@ async fn chunks_that_never_end_are_cut_off_at_the_limit() {
     let mut stream = server.connect().await;
     send(
         &mut stream,
-        "POST /hooks/trusting HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "POST /hooks/trusting HTTP/1.1\r\nHost: x\r\nX-Signature: good\r\nTransfer-Encoding: chunked\r\n\r\n",
     )
     .await;
     let (mut reader, mut writer) = stream.split();
@@ -260,13 +260,77 @@ async fn a_body_that_dawdles_is_given_up() {
 
     send(
         &mut stream,
-        "POST /hooks/trusting HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nma",
+        "POST /hooks/trusting HTTP/1.1\r\nHost: x\r\nX-Signature: good\r\nContent-Length: 4\r\n\r\nma",
     )
     .await;
     let answer = read_to_end(&mut stream).await;
 
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("0.2 s"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_stops_in_its_midst_is_given_up_before_its_time() {
+    let mut setup = Setup::default();
+    setup.limits.body_stall = Duration::from_millis(300);
+    let server = Server::start_as(setup).await;
+    for (size, sent) in [
+        (4, 2),
+        (1024 * 1024, 1024 * 1024 - 1),
+        (5_000_000, 4_000_000),
+    ] {
+        let mut stream = server.connect().await;
+
+        let head = format!(
+            "POST /hooks/trusting HTTP/1.1\r\nHost: x\r\nX-Signature: good\r\nContent-Length: {size}\r\n\r\n"
+        );
+        send(&mut stream, &head).await;
+        send(&mut stream, &"x".repeat(sent)).await;
+        let answer = read_to_end(&mut stream).await;
+
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{size}: {answer}");
+        assert!(answer.contains("0.3 s"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_comes_steadily_has_its_time() {
+    let mut setup = Setup::default();
+    setup.limits.body_stall = Duration::from_millis(300);
+    let server = Server::start_as(setup).await;
+    let mut stream = server.connect().await;
+
+    send(
+        &mut stream,
+        "POST /hooks/trusting HTTP/1.1\r\nHost: x\r\nX-Signature: good\r\nContent-Type: application/json\r\n\
+         Content-Length: 160004\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    for _ in 0..10 {
+        send(&mut stream, &" ".repeat(16_000)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    send(&mut stream, "ping").await;
+    let answer = read_to_end(&mut stream).await;
+
+    assert!(!answer.starts_with("HTTP/1.1 408 "), "{answer}");
+}
+
+#[tokio::test]
+async fn the_body_of_a_stranger_is_not_waited_for() {
+    let server = Server::start().await;
+    for signature in ["", "X-Signature: bad\r\n"] {
+        let mut stream = server.connect().await;
+
+        let head = format!(
+            "POST /hooks/trusting HTTP/1.1\r\nHost: x\r\n{signature}Content-Length: 1000000\r\n\r\n"
+        );
+        send(&mut stream, &head).await;
+        let answer = read_to_end(&mut stream).await;
+
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+        assert!(answer.contains("signature is"), "{answer}");
+    }
 }
 
 #[tokio::test]
@@ -466,4 +530,47 @@ async fn answers_stay_small_whatever_is_quoted_in_them() {
     let answer = server.hook(branch).send().await.unwrap();
 
     assert!(answer.text().await.unwrap().len() < 8_000);
+}
+
+#[tokio::test]
+async fn a_slash_at_the_end_of_the_address_makes_no_difference() {
+    let server = Server::start().await;
+
+    let hook = server
+        .request(Method::POST, "/hooks/trusting/")
+        .header("x-signature", "good")
+        .header("content-type", "application/json")
+        .body("main");
+
+    assert_eq!(answer(hook).await.0, 202);
+}
+
+#[tokio::test]
+async fn a_webhook_at_a_wrong_address_is_told_the_right_one_in_plain_words() {
+    let server = Server::start().await;
+    for path in [
+        "/hook/trusting",
+        "/webhooks/trusting/",
+        "/Hooks/Trusting",
+        "/hooks",
+        "/trusting",
+        "/",
+    ] {
+        let hook = server.request(Method::POST, path).body("main");
+        let answer = hook.send().await.unwrap();
+
+        if path == "/" {
+            assert_eq!(answer.status(), 405);
+            continue;
+        }
+        assert_eq!(answer.status(), 404, "{path}");
+        let kind = answer.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        assert_eq!(kind, "text/plain; charset=utf-8", "{path}");
+        let words = answer.text().await.unwrap();
+        assert!(words.contains("/hooks/trusting\n"), "{words}");
+        assert!(words.len() < 200, "{words}");
+    }
 }

@@ -1,3 +1,4 @@
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use super::*;
@@ -85,4 +86,30 @@ fn a_signature_vouches_for_one_body_while_it_counts() {
     // Too old to count is also too old to be remembered.
     assert!(at(301, b"one").is_err());
     assert!(at(301, b"another").is_err());
+}
+
+#[test]
+fn who_shows_the_secret_in_the_other_way_is_told_the_mode() {
+    let data = include_str!("../../../../tests/data/gitee-signatures.json");
+    let data: Signatures<Case> = serde_json::from_str(data).unwrap();
+    let signed = &data.cases[0];
+    let secret = signed.secrets[0].expose_secret();
+    let said = |mode, token: Option<&str>| {
+        let forge = offline(mode, signed.secrets.clone());
+        let headers = headers(signed.timestamp.as_deref(), token);
+        let refusal = forge.verify(&headers, b"{}").unwrap_err();
+        refusal.to_string()
+    };
+
+    let with_password = said(Mode::Sign, Some(secret));
+    let with_signature = said(Mode::Password, signed.token.as_deref());
+
+    assert!(
+        with_password.contains("`mode: password`"),
+        "{with_password}"
+    );
+    assert!(with_signature.contains("`mode: sign`"), "{with_signature}");
+    for (mode, token) in [(Mode::Sign, "nonsense"), (Mode::Password, "nonsense")] {
+        assert!(!said(mode, Some(token)).contains("mode:"));
+    }
 }
