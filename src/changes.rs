@@ -7,6 +7,9 @@ use std::str::FromStr;
 use strum::{EnumString, IntoStaticStr};
 
 /// A file's path inside its repository. Git's paths are bytes, and so are these.
+///
+/// One that ends in `/` is a directory that git has as one entry: a submodule, or what a link may lead to. Git names no
+/// path so itself, and those who know what an entry is say it by [`FilePath::of_entry`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FilePath(Vec<u8>);
 
@@ -14,6 +17,14 @@ impl FilePath {
     /// A path from git's own bytes.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(bytes.into())
+    }
+
+    /// What a changed entry is called, by whether it was or is a file (which a link may stand for), and a directory that
+    /// git has as one entry (which a link may stand for, too).
+    pub fn of_entry(path: &[u8], is_file: bool, is_directory: bool) -> impl Iterator<Item = Self> {
+        let file = is_file.then(|| Self::new(path));
+        let directory = is_directory.then(|| Self::new([path, b"/"].concat()));
+        file.into_iter().chain(directory)
     }
 
     /// The bytes as git has them.

@@ -16,7 +16,7 @@ use crate::changes::{ChangeKind, FilePath};
 use crate::config::Site;
 use crate::plan::{Plan, plan, read_path};
 use crate::purge::PurgeKind;
-use crate::rules::{BaseUrl, Unmatched, Verdict};
+use crate::rules::{BaseUrl, PossibleTemplate, Unmatched, Verdict};
 use crate::sanitize::visible_lines;
 
 /// Explains a path or a URL under the rules of one site or of all.
@@ -256,6 +256,13 @@ fn obstacles(site: &Site, url: &str) -> Vec<String> {
             origins.join(" and ")
         ));
     }
+    if url.contains('?') && site.rules.templates_for(url).is_empty() {
+        found.push(
+            "each query string is cached by itself, and no rule asks for this one: a purge of the URL without it does \
+             not touch it"
+                .to_owned(),
+        );
+    }
     for cdn in site.capabilities() {
         match cdn.url_length {
             Some(limit) if url.len() > limit => found.push(format!(
@@ -267,6 +274,13 @@ fn obstacles(site: &Site, url: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// The templates that could have asked for this very URL, and not only for a directory above it.
+fn asked_for_itself<'s>(site: &'s Site, url: &str) -> Vec<PossibleTemplate<'s>> {
+    let mut origins = site.rules.templates_for(url);
+    origins.retain(|origin| origin.kind != PurgeKind::Directory);
+    origins
 }
 
 fn origins_text(site: &Site, url: &str) -> String {
@@ -299,6 +313,16 @@ fn origins_text(site: &Site, url: &str) -> String {
     }
     if origins.is_empty() {
         text.push_str("  no rule could ask for it\n");
+    }
+    if let Some((without, _)) = url.split_once('?')
+        && asked_for_itself(site, url).is_empty()
+    {
+        for origin in asked_for_itself(site, without) {
+            text.push_str(&format!(
+                "  without the query, {}: could ask for {without} by `{}`\n",
+                origin.rule, origin.template
+            ));
+        }
     }
     text
 }

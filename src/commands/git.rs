@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 use anyhow::{Context, bail};
 
 use crate::changes::{ChangeKind, FilePath};
+use crate::plan::RawEntry;
 
 /// The paths that differ between two commits, renames as a removal and an addition.
 pub fn changed_files(
@@ -20,7 +21,8 @@ pub fn changed_files(
     let to = commit(repo, to)?;
     let arguments = [
         "diff",
-        "--name-status",
+        "--raw",
+        "--no-abbrev",
         "-z",
         "--no-renames",
         "--no-relative",
@@ -32,7 +34,7 @@ pub fn changed_files(
     if !output.status.success() {
         bail!("git cannot compare {from} with {to}: {}", said(&output));
     }
-    read_name_status(&output.stdout)
+    read_raw(&output.stdout)
 }
 
 /// The paths of all files in a commit's tree.
@@ -94,20 +96,18 @@ fn said(output: &Output) -> String {
     last.strip_prefix("fatal: ").unwrap_or(last).to_owned()
 }
 
-/// Reads what `git diff --name-status -z --no-renames` prints: status, NUL, path, NUL.
-fn read_name_status(output: &[u8]) -> anyhow::Result<BTreeMap<FilePath, ChangeKind>> {
+/// Reads what `git diff --raw -z --no-renames` prints: `:old-mode new-mode old-id new-id status`, NUL, path, NUL.
+fn read_raw(output: &[u8]) -> anyhow::Result<BTreeMap<FilePath, ChangeKind>> {
     let mut files = BTreeMap::new();
     let mut parts = output.split(|b| *b == 0);
-    while let Some(status) = parts.next().filter(|status| !status.is_empty()) {
+    while let Some(entry) = parts.next().filter(|entry| !entry.is_empty()) {
         let path = parts.next().filter(|path| !path.is_empty());
         let path = path.context("git's answer is cut off")?;
-        let kind = match status {
-            b"A" => ChangeKind::Added,
-            b"M" | b"T" => ChangeKind::Modified,
-            b"D" => ChangeKind::Removed,
-            other => bail!("git says `{}` of a file", other.escape_ascii()),
+        let Some(entry) = RawEntry::read(entry) else {
+            bail!("git says `{}` of a file", entry.escape_ascii());
         };
-        files.insert(FilePath::new(path), kind);
+        let paths = entry.paths(path);
+        files.extend(paths.map(|path| (path, entry.change)));
     }
     Ok(files)
 }
@@ -118,13 +118,29 @@ mod tests {
 
     #[test]
     fn gits_answer_is_read_byte_for_byte() {
-        let files = read_name_status(b"M\0a b\tc\0D\0\xff\xfe\0A\0\"q\"\n\0T\0link\0").unwrap();
+        let ids = format!("{} {}", "1".repeat(40), "2".repeat(40));
+        let line = |modes: &str, status: &str, path: &[u8]| {
+            [format!(":{modes} {ids} {status}\0").as_bytes(), path, b"\0"].concat()
+        };
+        let files = read_raw(
+            &[
+                line("100644 100755", "M", b"a b\tc"),
+                line("100644 000000", "D", b"\xff\xfe"),
+                line("000000 100644", "A", b"\"q\"\n"),
+                line("100644 120000", "T", b"link"),
+                line("160000 160000", "M", b"module"),
+            ]
+            .concat(),
+        )
+        .unwrap();
 
         let expected = [
             (&b"a b\tc"[..], ChangeKind::Modified),
             (b"\xff\xfe", ChangeKind::Removed),
             (b"\"q\"\n", ChangeKind::Added),
             (b"link", ChangeKind::Modified),
+            (b"link/", ChangeKind::Modified),
+            (b"module/", ChangeKind::Modified),
         ];
         assert_eq!(
             files,
@@ -132,9 +148,9 @@ mod tests {
                 .map(|(path, kind)| (FilePath::new(path), kind))
                 .into()
         );
-        assert!(read_name_status(b"").unwrap().is_empty());
-        assert!(read_name_status(b"M\0").is_err());
-        assert!(read_name_status(b"U\0x\0").is_err());
+        assert!(read_raw(b"").unwrap().is_empty());
+        assert!(read_raw(&line("100644 100644", "M", b"")).is_err());
+        assert!(read_raw(&line("100644 100644", "U", b"x")).is_err());
     }
 
     /// Runs git in a repository of the test's own, with no configuration of anybody's.

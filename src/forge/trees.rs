@@ -52,6 +52,14 @@ pub(super) enum EntryKind {
 }
 
 impl EntryKind {
+    /// Whether what lies below it may have changed, although git has it as one entry.
+    fn may_be_directory(self) -> bool {
+        match self {
+            Self::Submodule | Self::Symlink => true,
+            Self::Directory | Self::File => false,
+        }
+    }
+
     /// From git's mode, e.g. `100644`.
     pub fn from_mode(mode: &str) -> Option<Self> {
         match mode {
@@ -446,15 +454,13 @@ async fn one_sided(
             }
         });
     };
-    let changes = by_path(entries)?
-        .into_iter()
-        .filter(|(_, entry)| entry.kind != EntryKind::Directory)
-        .map(|(path, _)| (path, kind))
-        .collect();
-    Ok(Step {
-        changes,
-        below: Vec::new(),
-    })
+    let mut step = Step::default();
+    for (path, entry) in by_path(entries)? {
+        if entry.kind != EntryKind::Directory {
+            step.note_leaf(path, &[entry.kind], kind);
+        }
+    }
+    Ok(step)
 }
 
 /// Entries by path. Two of the same path are two that the API cannot tell apart.
@@ -519,13 +525,32 @@ impl Step {
         if pair.from.is_some() || pair.to.is_some() {
             self.below.push(pair);
         }
-        let was_file = old.is_some_and(|entry| !is_dir(&entry));
-        let is_file = new.is_some_and(|entry| !is_dir(&entry));
-        match (was_file, is_file) {
-            (true, true) => self.changes.push((path, ChangeKind::Modified)),
-            (true, false) => self.changes.push((path, ChangeKind::Removed)),
-            (false, true) => self.changes.push((path, ChangeKind::Added)),
-            (false, false) => {}
+        let leaf = |entry: Option<Entry>| {
+            entry
+                .map(|it| it.kind)
+                .filter(|kind| *kind != EntryKind::Directory)
+        };
+        let (old, new) = (leaf(old), leaf(new));
+        let kind = match (old, new) {
+            (Some(_), Some(_)) => ChangeKind::Modified,
+            (Some(_), None) => ChangeKind::Removed,
+            (None, Some(_)) => ChangeKind::Added,
+            (None, None) => return,
+        };
+        self.note_leaf(
+            path,
+            &[old, new].into_iter().flatten().collect::<Vec<_>>(),
+            kind,
+        );
+    }
+
+    /// Notes a change of what is no directory to git, by what it was and is.
+    fn note_leaf(&mut self, path: String, kinds: &[EntryKind], change: ChangeKind) {
+        if kinds.iter().any(|kind| kind.may_be_directory()) {
+            self.changes.push((format!("{path}/"), change));
+        }
+        if kinds.iter().any(|kind| *kind != EntryKind::Submodule) {
+            self.changes.push((path, change));
         }
     }
 }

@@ -1,9 +1,11 @@
-//! Changed files as text: one path a line, or what `git diff --name-status` prints.
+//! Changed files as text: one path a line, or what `git diff --name-status` or `git diff --raw` prints.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use super::listings::printed_by;
 use crate::changes::{ChangeKind, FilePath};
+use crate::sanitize::visible;
 
 /// A line that says no changed file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,11 +18,21 @@ pub struct InputError {
 }
 
 /// Reads changed files: a path a line (taken as modified), or `A`, `M`, `D`, `T`, `R100`, `C75`, a
-/// tab and the path or paths, as `git diff --name-status` prints them, quoted ones included.
+/// tab and the path or paths, as `git diff --name-status` prints them, quoted ones included; or as `git diff --raw` does,
+/// which tells submodules and links from files. A path that ends in `/` is a submodule, or a link to a directory.
 ///
 /// Blank lines, a carriage return at a line's end and `./` before a path are let pass.
 pub fn read_files(input: &[u8]) -> Result<BTreeMap<FilePath, ChangeKind>, InputError> {
     let input = input.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(input);
+    if let Some((line, command)) = printed_by(input) {
+        return Err(InputError {
+            line,
+            message: format!(
+                "this is what is printed by {command}, and no list of paths; use `git diff --name-status` \
+                 (a path that does begin so is written in quotes)"
+            ),
+        });
+    }
     let mut files = BTreeMap::new();
     for (index, line) in input.split(|b| *b == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -53,6 +65,9 @@ fn read_line(line: &[u8]) -> Result<Vec<(FilePath, ChangeKind)>, String> {
     let mut columns = line.split(|b| *b == b'\t');
     let first = columns.next().unwrap_or_default();
     let rest: Vec<&[u8]> = columns.collect();
+    if first.starts_with(b":") && !rest.is_empty() {
+        return read_raw(first, &rest);
+    }
     match rest.as_slice() {
         [] => Ok(vec![(read_path(first)?, ChangeKind::Modified)]),
         [path] => {
@@ -84,6 +99,115 @@ fn read_line(line: &[u8]) -> Result<Vec<(FilePath, ChangeKind)>, String> {
     }
 }
 
+/// A line of `git diff --raw`.
+fn read_raw(entry: &[u8], paths: &[&[u8]]) -> Result<Vec<(FilePath, ChangeKind)>, String> {
+    let unknown = || {
+        format!(
+            "`{}` before a tab is no entry of `git diff --raw`",
+            entry.escape_ascii()
+        )
+    };
+    let raw = RawEntry::read(entry).ok_or_else(unknown)?;
+    let mut files = Vec::new();
+    let mut add = |raw: RawEntry, path: &[u8]| {
+        let path = read_path(path)?;
+        files.extend(raw.paths(path.as_bytes()).map(|path| (path, raw.change)));
+        Ok::<(), String>(())
+    };
+    match (raw.is_move, paths) {
+        (false, [path]) => add(raw, path)?,
+        (true, [from, to]) => {
+            let (gone, new) = raw.ends();
+            if entry.contains(&b'R') {
+                add(gone, from)?;
+            }
+            add(new, to)?;
+        }
+        _ => return Err(unknown()),
+    }
+    Ok(files)
+}
+
+/// What `git diff --raw` says of a path before its name: `:old-mode new-mode old-id new-id status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawEntry {
+    /// What happened to it.
+    pub change: ChangeKind,
+    /// Whether it is a rename or a copy, which has two paths.
+    is_move: bool,
+    old: Mode,
+    new: Mode,
+}
+
+/// What a path is, by its mode (git-fast-import(1)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Nothing,
+    File,
+    Link,
+    Submodule,
+}
+
+impl Mode {
+    fn read(mode: &[u8]) -> Option<Self> {
+        Some(match mode {
+            b"000000" => Self::Nothing,
+            b"120000" => Self::Link,
+            b"160000" => Self::Submodule,
+            mode if mode.starts_with(b"100") => Self::File,
+            _ => return None,
+        })
+    }
+}
+
+impl RawEntry {
+    /// Reads what stands before the path. None where it is something else.
+    pub fn read(entry: &[u8]) -> Option<Self> {
+        let mut words = entry.strip_prefix(b":")?.split(|b| *b == b' ');
+        let (old, new) = (Mode::read(words.next()?)?, Mode::read(words.next()?)?);
+        let (_, _) = (words.next()?, words.next()?);
+        let (change, is_move) = match words.next()? {
+            b"A" => (ChangeKind::Added, false),
+            b"M" | b"T" => (ChangeKind::Modified, false),
+            b"D" => (ChangeKind::Removed, false),
+            [b'R' | b'C', score @ ..] if is_score(score) => (ChangeKind::Added, true),
+            _ => return None,
+        };
+        Some(Self {
+            change,
+            is_move,
+            old,
+            new,
+        })
+    }
+
+    /// What the path is called: as a file, as a directory that git has as one entry, or as both.
+    pub fn paths(self, path: &[u8]) -> impl Iterator<Item = FilePath> {
+        let modes = [self.old, self.new];
+        let is = |wanted: &[Mode]| modes.iter().any(|mode| wanted.contains(mode));
+        FilePath::of_entry(
+            path,
+            is(&[Mode::File, Mode::Link]),
+            is(&[Mode::Link, Mode::Submodule]),
+        )
+    }
+
+    /// A move as a removal and an addition.
+    fn ends(self) -> (Self, Self) {
+        let gone = Self {
+            change: ChangeKind::Removed,
+            new: Mode::Nothing,
+            ..self
+        };
+        let new = Self {
+            change: ChangeKind::Added,
+            old: Mode::Nothing,
+            ..self
+        };
+        (gone, new)
+    }
+}
+
 fn is_score(digits: &[u8]) -> bool {
     digits.len() <= 3 && digits.iter().all(u8::is_ascii_digit)
 }
@@ -101,9 +225,32 @@ pub fn read_path(text: &[u8]) -> Result<FilePath, String> {
     let path = match text {
         [b'"', inside @ .., b'"'] => unquote(inside)?,
         [b'"', ..] => return Err("a quote that is not closed".to_owned()),
+        // Git puts a name with a `\` in quotes.
+        plain if plain.contains(&b'\\') => {
+            let plain = String::from_utf8_lossy(plain);
+            return Err(format!(
+                "`{0}` has a `\\` in it; write `{1}`, or \"{2}\" for a name that holds it",
+                visible(&plain),
+                visible(&plain.replace('\\', "/")),
+                visible(&plain.replace('\\', "\\\\")),
+            ));
+        }
         plain => plain.to_vec(),
     };
     let path = path.strip_prefix(b"./").unwrap_or(&path);
+    let mut segments = path
+        .strip_suffix(b"/")
+        .unwrap_or(path)
+        .split(|b| *b == b'/');
+    if !path.starts_with(b"/")
+        && segments.any(|it| matches!(it, b"" | b"." | b".."))
+        && !path.is_empty()
+    {
+        return Err(format!(
+            "`{}` has `//`, `.` or `..` in it; write paths as they are in the repository, from its top",
+            path.escape_ascii()
+        ));
+    }
     match path {
         [] => Err("the path is missing".to_owned()),
         [b'/', ..] => Err(format!(

@@ -6,6 +6,7 @@
 mod cover;
 mod decide;
 mod input;
+mod listings;
 mod objects;
 mod show;
 mod summary;
@@ -15,7 +16,7 @@ mod tests;
 
 pub use cover::{Allowance, Budget, Cover, Covered, Price, cover};
 pub use decide::{Change, CoverDecision, Decision, Draft, Uncovered, decide};
-pub use input::{InputError, read_files, read_path};
+pub use input::{InputError, RawEntry, read_files, read_path};
 pub use objects::Objects;
 pub use summary::{Ceiling, Load, Wait, loads_to_json, loads_to_text};
 
@@ -123,10 +124,21 @@ pub fn plan(rules: &Rules, cdns: &[Capability], files: &BTreeMap<FilePath, Chang
     let mut notes = BTreeSet::new();
     let mut wanted = Vec::new();
     let mut unmatched = Vec::new();
+    let mut directories = Vec::new();
     for (path, kind) in files {
         let mapped = rules.targets(path, *kind);
+        if mapped.directory {
+            directories.push(path);
+        }
         if mapped.unmatched {
             unmatched.push(path);
+            let as_file = path.as_bytes().strip_suffix(b"/").map(FilePath::new);
+            // A link is there as a file, too.
+            if as_file.is_some_and(|file| !files.contains_key(&file)) {
+                notes.insert(format!(
+                    "no rule is for {path:?}, which is a directory that git has as one entry (a submodule or a link)"
+                ));
+            }
         }
         for target in mapped.targets {
             wanted.push(Wanted {
@@ -144,6 +156,16 @@ pub fn plan(rules: &Rules, cdns: &[Capability], files: &BTreeMap<FilePath, Chang
                 unmappable.template, unmappable.rule, unmappable.why
             ));
         }
+    }
+    if !directories.is_empty() {
+        let (is, it) = match directories.as_slice() {
+            [_] => ("is a directory that git has as one entry", "it"),
+            _ => ("are directories that git has as one entry each", "them"),
+        };
+        notes.insert(format!(
+            "{} {is} (a submodule or a link): what changed in {it} is not told, and the rules for what lies in {it} fire",
+            named(&directories)
+        ));
     }
     if let Some(first) = unmatched.first() {
         match rules.unmatched() {

@@ -108,7 +108,8 @@ impl Rules {
             };
             let mut mapped = Mapped::default();
             if let Verdict::Matched { .. } = verdict {
-                self.fill(rule, path, change, &mut mapped);
+                let below = hit.is_some_and(|hit| hit.below);
+                self.fill(rule, path, change, below, &mut mapped);
                 last = rule.last.then_some(rule.name.as_str());
             }
             explained.push(Explained {

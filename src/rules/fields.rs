@@ -98,6 +98,54 @@ impl<'p> Fields<'p> {
     }
 }
 
+/// A directory that git has as one entry, in place of the paths that lie in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Directory<'p> {
+    /// After `strip`, without a slash at its end; empty for all that is left after it.
+    path: &'p [u8],
+    /// Bytes of the whole path.
+    length: usize,
+    groups: Option<&'p Captures<'p>>,
+}
+
+impl<'p> Directory<'p> {
+    pub(super) fn of(path: &'p [u8], strip: &str, groups: Option<&'p Captures<'p>>) -> Self {
+        let strip = strip.as_bytes();
+        let length = path.len();
+        let is_above = |strip: &[u8]| {
+            let rest = strip.strip_prefix(path);
+            rest.is_some_and(|rest| rest.first() == Some(&b'/'))
+        };
+        let path = match path.strip_prefix(strip) {
+            Some(rest) => rest,
+            None if is_above(strip) => &path[..0],
+            None => path,
+        };
+        Self {
+            path,
+            length,
+            groups,
+        }
+    }
+
+    /// What the paths in it have of a field, and whether that is all of it. Names and extensions are not known.
+    pub(super) fn value(&self, field: Field) -> Option<&'p [u8]> {
+        match field {
+            Field::Path | Field::Dir | Field::Page => Some(self.path),
+            Field::Name | Field::Stem | Field::Ext => None,
+        }
+    }
+
+    /// What a group holds, and whether what lies in the directory could make it longer.
+    pub(super) fn group(&self, name: &str) -> (&'p [u8], bool) {
+        let found = self.groups.and_then(|groups| groups.name(name));
+        match found {
+            Some(found) => (found.as_bytes(), found.end() >= self.length),
+            None => (&[], false),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

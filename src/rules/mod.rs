@@ -6,6 +6,7 @@
 mod alternatives;
 mod base_url;
 mod case;
+mod directories;
 mod encode;
 mod explain;
 mod fields;
@@ -37,7 +38,8 @@ pub use template::Template;
 
 use crate::changes::{ChangeKind, FilePath};
 use crate::purge::{Mode, PurgeKind};
-use fields::Fields;
+use directories::Directories;
+use fields::{Directory, Fields};
 
 /// What is wrong with a glob, a base URL or a template, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +70,8 @@ pub struct Rules {
     matcher: Matcher,
     /// What each of the matcher's globs is for.
     roles: Vec<Role>,
+    /// The same globs, for directories that git has as one entry.
+    directories: Directories,
     /// The places of the rules with an expression.
     with_regex: Vec<usize>,
     unmatched: Unmatched,
@@ -125,6 +129,8 @@ pub struct Mapped<'r> {
     pub unmappable: Vec<Unmappable<'r>>,
     /// Whether no rule is for the path, and the site does not ignore it either.
     pub unmatched: bool,
+    /// Whether it is taken for a directory that git has as one entry.
+    pub directory: bool,
 }
 
 /// The globs that decide about one path, by their places.
@@ -143,6 +149,8 @@ struct Hit {
     regex: bool,
     /// The first of `except` that matches.
     except: Option<usize>,
+    /// Whether it is for what lies in the path, which is a directory then.
+    below: bool,
 }
 
 impl Hit {
@@ -152,6 +160,7 @@ impl Hit {
             glob: None,
             regex: true,
             except: None,
+            below: false,
         }
     }
 
@@ -180,6 +189,7 @@ impl Rules {
                 roles.push(Role::Except { rule, glob });
             }
         }
+        let directories = Directories::new(globs.iter().copied());
         let matcher = Matcher::new(globs);
         let with_regex = (0..)
             .zip(&rules)
@@ -192,6 +202,7 @@ impl Rules {
             rules,
             matcher,
             roles,
+            directories,
             with_regex,
             unmatched: Unmatched::default(),
             index: None,
@@ -246,7 +257,7 @@ impl Rules {
                 continue;
             };
             if hit.matches() && kind.is_among(&rule.on) {
-                self.fill(rule, path, kind, &mut mapped);
+                self.fill(rule, path, kind, hit.below, &mut mapped);
                 if rule.last {
                     break;
                 }
@@ -255,14 +266,42 @@ impl Rules {
         mapped
     }
 
+    /// All globs, in the matcher's order.
+    fn globs(&self) -> Vec<&Glob> {
+        self.roles
+            .iter()
+            .filter_map(|role| match *role {
+                Role::Ignore { glob } => self.ignore.get(glob),
+                Role::Match { rule, glob } => self.rules.get(rule)?.matches.get(glob),
+                Role::Except { rule, glob } => self.rules.get(rule)?.except.get(glob),
+            })
+            .collect()
+    }
+
     fn decide(&self, path: &[u8]) -> Decision {
         let mut decision = Decision {
             ignored: None,
             hits: Vec::new(),
         };
         let hits = &mut decision.hits;
-        let matching = self.matcher.matches(path);
-        for role in matching.iter().filter_map(|place| self.roles.get(*place)) {
+        let as_git_has_it = path;
+        let (path, is_directory) = match path.strip_suffix(b"/") {
+            Some(directory) => (directory, true),
+            None => (path, false),
+        };
+        let mut matching = self.matcher.matches(path);
+        let below = self
+            .directories
+            .matches(path, is_directory, &self.roles, || self.globs());
+        if !below.is_empty() {
+            matching.extend_from_slice(&below);
+            matching.sort_unstable();
+            matching.dedup();
+        }
+        for place in matching {
+            let Some(role) = self.roles.get(place) else {
+                continue;
+            };
             match *role {
                 Role::Ignore { glob } => {
                     decision.ignored = Some(glob);
@@ -271,6 +310,7 @@ impl Rules {
                 Role::Match { rule, glob } => {
                     if let Some(hit) = hit_of(hits, rule) {
                         hit.glob = hit.glob.or(Some(glob));
+                        hit.below |= is_directory || below.contains(&place);
                     }
                 }
                 Role::Except { rule, glob } => {
@@ -286,7 +326,7 @@ impl Rules {
             };
             let found = || {
                 let regex = rule.regex.as_ref();
-                regex.is_none_or(|regex| regex.is_match(path))
+                regex.is_none_or(|regex| regex.is_match(path) || regex.is_match(as_git_has_it))
             };
             match hits.binary_search_by_key(place, |hit| hit.rule) {
                 Ok(at) => {
@@ -297,7 +337,14 @@ impl Rules {
                 }
                 // A rule with globs is only asked about what they let through.
                 Err(at) if rule.matches.is_empty() && found() => {
-                    hits.insert(at, Hit::of(*place));
+                    let below = is_directory;
+                    hits.insert(
+                        at,
+                        Hit {
+                            below,
+                            ..Hit::of(*place)
+                        },
+                    );
                 }
                 Err(_) => {}
             }
@@ -316,11 +363,20 @@ impl Rules {
         rule: &'r Rule,
         path: &FilePath,
         change: ChangeKind,
+        as_directory: bool,
         mapped: &mut Mapped<'r>,
     ) {
+        let as_git_has_it = path.as_bytes();
+        let path = as_git_has_it.strip_suffix(b"/").unwrap_or(as_git_has_it);
         let regex = rule.regex.as_ref();
-        let groups = regex.and_then(|regex| regex.captures(path.as_bytes()));
-        let fields = Fields::of(path.as_bytes(), &rule.strip).with_groups(groups.as_ref());
+        let groups = regex.and_then(|regex| {
+            // What is for what lies in a directory may well ask for its slash.
+            let groups = regex.captures(as_git_has_it);
+            groups.or_else(|| regex.captures(path))
+        });
+        let fields = Fields::of(path, &rule.strip).with_groups(groups.as_ref());
+        let directory = as_directory.then(|| Directory::of(path, &rule.strip, groups.as_ref()));
+        mapped.directory |= as_directory;
         let prefetch: &[Template] = match change {
             ChangeKind::Added | ChangeKind::Modified | ChangeKind::AddedAndModified => {
                 &rule.prefetch
@@ -337,8 +393,9 @@ impl Rules {
                     targets,
                     unmappable,
                     unmatched: _,
+                    directory: _,
                 } = mapped;
-                let mut ask = |url: String| {
+                let mut ask = |kind, mode, url: String| {
                     targets.push(Target {
                         rule: &rule.name,
                         kind,
@@ -348,11 +405,27 @@ impl Rules {
                     });
                 };
                 let index = self.index.as_ref().filter(|_| kind == PurgeKind::Url);
-                let filled = template.fill(&self.base_urls, &fields, |url| {
-                    let other = index.and_then(|index| index.other(&url));
-                    ask(url);
-                    other.into_iter().for_each(&mut ask);
-                });
+                let filled = match &directory {
+                    None => template.fill(&self.base_urls, &fields, |url| {
+                        let other = index.and_then(|index| index.other(&url));
+                        ask(kind, mode, url);
+                        other.into_iter().for_each(|url| ask(kind, mode, url));
+                    }),
+                    // Which URLs lie in it is not known, so they are purged with their directory, and none is prefetched.
+                    Some(directory) => {
+                        template.fill_directory(&self.base_urls, directory, |url, is_whole| {
+                            match kind {
+                                PurgeKind::Prefetch if is_whole => {}
+                                PurgeKind::Url if is_whole => {
+                                    ask(PurgeKind::Directory, rule.mode, url);
+                                }
+                                PurgeKind::Url | PurgeKind::Directory | PurgeKind::Prefetch => {
+                                    ask(kind, mode, url);
+                                }
+                            }
+                        })
+                    }
+                };
                 if let Err(why) = filled {
                     unmappable.push(Unmappable {
                         rule: &rule.name,

@@ -6,7 +6,7 @@ use strum::VariantArray;
 
 use super::base_url::after_scheme;
 use super::encode::{Part, has_control, is_dots, push_literal, push_value};
-use super::fields::Fields;
+use super::fields::{Directory, Fields};
 use super::{BaseUrl, Field, Filter, RuleError};
 
 /// A URL with fields to fill in, e.g. `/{path}` or `https://img.example.com/{name}?v=1`.
@@ -143,6 +143,87 @@ impl Template {
         Ok(())
     }
 
+    /// As [`fill`](Self::fill), for all that lies in a directory: what a template comes to up to where it depends on that
+    /// is a directory, too. Hands over whether it does.
+    pub(super) fn fill_directory(
+        &self,
+        base_urls: &[BaseUrl],
+        directory: &Directory<'_>,
+        mut hand_over: impl FnMut(String, bool),
+    ) -> Result<(), &'static str> {
+        let (tail, is_whole) = self.directory_tail(directory)?;
+        match &self.place {
+            Place::EachBase => {
+                for base in base_urls {
+                    hand_over(format!("{base}{tail}"), is_whole);
+                }
+            }
+            Place::Origin(origin) => hand_over(format!("{origin}{tail}"), is_whole),
+        }
+        Ok(())
+    }
+
+    fn directory_tail(&self, directory: &Directory<'_>) -> Result<(String, bool), &'static str> {
+        let mut tail = String::with_capacity(64);
+        let mut is_whole = false;
+        for piece in &self.path {
+            let (value, filters, is_page) = match piece {
+                Piece::Text(text) => {
+                    tail.push_str(text);
+                    continue;
+                }
+                Piece::Field(field, filters) => {
+                    is_whole = true;
+                    let is_page = *field == Field::Page;
+                    (directory.value(*field), filters, is_page)
+                }
+                Piece::Group(name, filters) => {
+                    let (value, is_open) = directory.group(name);
+                    is_whole = is_open;
+                    (Some(value), filters, false)
+                }
+            };
+            match value {
+                Some(value) => {
+                    let value = filtered(value, filters, is_page)?;
+                    push_checked(&mut tail, &value, Part::Path)?;
+                }
+                // A name in it: its directory is all that is known.
+                None => {
+                    let end = tail.rfind('/').map_or(0, |slash| slash + 1);
+                    tail.truncate(end);
+                }
+            }
+            if is_whole {
+                tail.push('/');
+                break;
+            }
+        }
+        if self.directory && !is_whole {
+            tail.push('/');
+        }
+        let mut tail = one_slash_each(tail);
+        if tail.split('/').any(is_dots) {
+            return Err(DOTS);
+        }
+        // A query that depends on what lies in it cannot be told; those of a directory go with it.
+        if let Some(query) = self.query.as_ref().filter(|_| !is_whole) {
+            let depends = query.iter().any(|piece| !matches!(piece, Piece::Text(_)));
+            if depends {
+                let end = tail.rfind('/').map_or(0, |slash| slash + 1);
+                tail.truncate(end);
+                return Ok((tail, true));
+            }
+            tail.push('?');
+            for piece in query {
+                if let Piece::Text(text) = piece {
+                    tail.push_str(text);
+                }
+            }
+        }
+        Ok((tail, is_whole))
+    }
+
     /// Path and query, filled.
     fn tail(&self, fields: &Fields<'_>) -> Result<String, &'static str> {
         let mut tail = String::with_capacity(64);
@@ -150,14 +231,7 @@ impl Template {
         if self.directory {
             tail.push('/');
         }
-        if tail.contains("//") {
-            let mut before = ' ';
-            tail.retain(|c| {
-                let keep = c != '/' || before != '/';
-                before = c;
-                keep
-            });
-        }
+        let mut tail = one_slash_each(tail);
         // Text and values can make a `..` together that neither holds alone.
         if tail.split('/').any(is_dots) {
             return Err(DOTS);
@@ -185,6 +259,19 @@ impl Template {
         }
         Ok(())
     }
+}
+
+/// A path with one slash where it has several in a row.
+fn one_slash_each(mut path: String) -> String {
+    if path.contains("//") {
+        let mut before = ' ';
+        path.retain(|c| {
+            let keep = c != '/' || before != '/';
+            before = c;
+            keep
+        });
+    }
+    path
 }
 
 const DOTS: &str = "its URL would have a `.` or `..` segment";

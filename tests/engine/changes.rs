@@ -327,6 +327,19 @@ fn read_raw(output: &[u8]) -> Vec<BTreeMap<FilePath, ChangeKind>> {
     all
 }
 
+/// Paths as git has them: where a forge tells what an entry is, a submodule is named with `/` at its end, and a link
+/// both with and without.
+fn as_git_has_them(files: BTreeMap<FilePath, ChangeKind>) -> BTreeMap<FilePath, ChangeKind> {
+    let plain = |path: FilePath| {
+        let bytes = path.as_bytes();
+        FilePath::new(bytes.strip_suffix(b"/").unwrap_or(bytes))
+    };
+    files
+        .into_iter()
+        .map(|(path, kind)| (plain(path), kind))
+        .collect()
+}
+
 /// A difference as soon as the forge's limits let it be asked for.
 async fn found(world: &World, forge: &dyn Forge, from: &CommitId, to: &CommitId) -> ChangeSet {
     let path = RepoPath::parse("acme/website").unwrap();
@@ -382,7 +395,7 @@ async fn what_the_forges_find_is_what_git_finds() {
                 let what = format!("{name}, history {n}, from {from} to {to}");
                 let word = match found(&world, client, &ids[*from], &ids[*to]).await {
                     ChangeSet::Complete { files, proof } => {
-                        assert_eq!(files, *expected, "{what}");
+                        assert_eq!(as_git_has_them(files), *expected, "{what}");
                         proof.as_str()
                     }
                     // What JSON cannot say is said to be unknown, and nothing else is.
@@ -488,7 +501,11 @@ async fn what_the_forges_find_in_real_repositories_is_what_git_finds() {
                 let client = config.forges[name].as_ref();
                 match found(&world, client, &ids[*from], &ids[*to]).await {
                     ChangeSet::Complete { files, proof } => {
-                        assert_eq!(files, *expected, "{name}, from {from} to {to}");
+                        assert_eq!(
+                            as_git_has_them(files),
+                            *expected,
+                            "{name}, from {from} to {to}"
+                        );
                         *proofs.entry(proof.as_str()).or_default() += 1;
                     }
                     ChangeSet::Unknown { why } => panic!("{name}, from {from} to {to}: {why}"),
@@ -548,7 +565,7 @@ async fn ten_files_of_a_million_cost_requests_by_the_directories_that_changed() 
         let ChangeSet::Complete { files, .. } = changes else {
             panic!("{changes:?}");
         };
-        assert_eq!(files, expected);
+        assert_eq!(as_git_has_them(files), expected);
         // A busy machine breaks off a connection now and then, and that request is made again.
         assert!(requests <= most + 3, "{requests} requests");
     }

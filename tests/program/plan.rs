@@ -384,3 +384,133 @@ async fn a_plan_shows_a_path_of_any_length() {
     let short = table.lines().find(|line| line.contains("app.css"));
     assert!(short.unwrap().len() < 500);
 }
+
+/// What `plan` of the site `www` says of a list of changes: exit code, `kind target` of each purge, and what it said.
+fn of_list(world: &World, files: &str) -> (Option<i32>, Vec<String>, String) {
+    let output = world.run(&["plan", "--site", "www", "--files", "-", "--json"], files);
+    let said = String::from_utf8(output.stderr).unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    let purges = document["purges"].as_array().into_iter().flatten();
+    let purges = purges.map(|purge| {
+        let text = |key: &str| purge[key].as_str().unwrap();
+        format!("{} {}", text("kind"), text("target"))
+    });
+    let mut purges: Vec<String> = purges.collect();
+    purges.extend(
+        document["notes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|note| format!("note: {}", note.as_str().unwrap())),
+    );
+    (output.status.code(), purges, said)
+}
+
+#[tokio::test]
+async fn what_another_command_printed_is_no_list_of_paths() {
+    let world = World::new().await;
+
+    for (files, line) in [
+        (
+            " M static/a.css\n?? static/b.css\nR  static/old.css -> static/new.css\n",
+            1,
+        ),
+        ("static/a.css\nM  static/b.css\n", 2),
+    ] {
+        let (code, purges, said) = of_list(&world, files);
+        assert_eq!((code, purges), (Some(1), Vec::new()), "{said}");
+        let words = format!(
+            "line {line}: this is what is printed by `git status --porcelain` or `--short`"
+        );
+        assert!(said.contains(&words), "{said}");
+        assert!(said.contains("use `git diff --name-status`"), "{said}");
+    }
+    for files in ["static\\a.css\n", "../static/a.css\n", "static//a.css\n"] {
+        let (code, _, said) = of_list(&world, files);
+        assert_eq!(code, Some(1), "{files}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_submodule_meets_the_rules_for_what_lies_in_it() {
+    let world = World::new().await;
+    let note = |path: &str| {
+        format!(
+            "note: \"{path}\" is a directory that git has as one entry (a submodule or a link): \
+             what changed in it is not told, and the rules for what lies in it fire"
+        )
+    };
+
+    // Named by a rule as a directory, or known for one by git's own word.
+    world.edit_rules("[\"layouts/**\"", "[\"themes/ananke/**\"");
+    let (_, purges, said) = of_list(&world, "M\tthemes/ananke\n");
+    let everything = "directory https://www.example.com/".to_owned();
+    assert_eq!(purges, [everything, note("themes/ananke")], "{said}");
+    let raw = |mode: &str, path: &str| {
+        format!(
+            ":{mode} {mode} {} {} M\t{path}\n",
+            "1".repeat(40),
+            "2".repeat(40)
+        )
+    };
+    let docs = "directory https://www.example.com/docs/".to_owned();
+    let (_, purges, said) = of_list(&world, &raw("160000", "content/docs"));
+    assert_eq!(purges, [docs.clone(), note("content/docs/")], "{said}");
+    let (_, purges, said) = of_list(&world, "M\tcontent/docs/\n");
+    assert_eq!(purges, [docs, note("content/docs/")], "{said}");
+    // It may be a file.
+    let (_, purges, said) = of_list(&world, "M\tcontent/docs\n");
+    assert_eq!(purges, [""; 0], "{said}");
+}
+
+#[tokio::test]
+async fn plan_tells_submodules_and_links_of_a_repository_from_files() {
+    let world = World::new().await;
+    let clone = Clone::empty();
+    clone.commit(&["content/a.md", "shared/b.md"], "first");
+    let commit = String::from_utf8(
+        std::process::Command::new("git")
+            .args(["-C", clone.path(), "rev-parse", "HEAD"])
+            .output()
+            .unwrap()
+            .stdout,
+    )
+    .unwrap();
+    let module = format!("160000,{},content/docs", commit.trim());
+    clone.git(&["update-index", "--add", "--cacheinfo", &module]);
+    std::os::unix::fs::symlink("../shared", clone.0.path().join("content/shared")).unwrap();
+    clone.git(&["add", "content/shared"]);
+    clone.git(&["commit", "-q", "-m", "a submodule and a link"]);
+
+    let arguments = [
+        "plan",
+        "--site",
+        "www",
+        "--repo",
+        clone.path(),
+        "--from",
+        "HEAD~1",
+        "--json",
+    ];
+    let output = world.run(&arguments, "");
+
+    let said = String::from_utf8_lossy(&output.stderr);
+    let plan: Value = serde_json::from_slice(&output.stdout).expect(&said);
+    let targets: Vec<&str> = plan["purges"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|purge| purge["target"].as_str().unwrap())
+        .collect();
+    let at = "https://www.example.com";
+    assert_eq!(
+        targets,
+        [format!("{at}/docs/"), format!("{at}/shared/")],
+        "{plan}"
+    );
+    let notes = plan["notes"].to_string();
+    assert!(
+        notes.contains("are directories that git has as one entry each"),
+        "{notes}"
+    );
+}

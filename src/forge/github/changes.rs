@@ -56,6 +56,20 @@ struct File {
     filename: String,
     status: String,
     previous_filename: Option<String>,
+    patch: Option<String>,
+}
+
+impl File {
+    /// Whether it is a submodule: what git shows of one is the commit that it stands at.
+    fn is_submodule(&self) -> bool {
+        let lines = self.patch.as_deref().unwrap_or_default().lines();
+        let mut lines = lines.filter(|line| line.starts_with(['-', '+'])).peekable();
+        lines.peek().is_some()
+            && lines.all(|line| {
+                line.get(1..)
+                    .is_some_and(|rest| rest.starts_with("Subproject commit "))
+            })
+    }
 }
 
 /// The difference as the compare API has it. None where it is not exact or may not be whole.
@@ -90,7 +104,11 @@ fn exact_files(comparison: Comparison, from: &CommitId) -> Option<BTreeMap<FileP
         return None;
     }
     let mut files = BTreeMap::new();
-    for file in listed {
+    for mut file in listed {
+        if file.is_submodule() {
+            file.filename.push('/');
+            file.previous_filename = file.previous_filename.map(|path| path + "/");
+        }
         match file.status.as_str() {
             "added" | "copied" => note(&mut files, &file.filename, ChangeKind::Added),
             "modified" => note(&mut files, &file.filename, ChangeKind::Modified),

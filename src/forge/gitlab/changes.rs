@@ -95,23 +95,44 @@ fn whole(comparison: Comparison) -> Option<BTreeMap<FilePath, ChangeKind>> {
     }
     let mut files = BTreeMap::new();
     for diff in diffs {
-        if diff.new_file {
-            note(&mut files, &diff.new_path, ChangeKind::Added);
-        } else if diff.deleted_file {
-            note(&mut files, &diff.old_path, ChangeKind::Removed);
-        } else if diff.old_path != diff.new_path {
-            note(&mut files, &diff.old_path, ChangeKind::Removed);
-            note(&mut files, &diff.new_path, ChangeKind::Added);
-        } else if diff.may_be_mode_only() {
+        let stays = !diff.new_file && !diff.deleted_file && diff.old_path == diff.new_path;
+        if stays && diff.may_be_mode_only() {
             return None;
-        } else {
-            note(&mut files, &diff.new_path, ChangeKind::Modified);
+        }
+        for (mode, path, change) in diff.sides() {
+            let is_submodule = mode == Some("160000");
+            if !is_submodule {
+                note(&mut files, path, change);
+            }
+            if is_submodule || mode == Some("120000") {
+                note(&mut files, &format!("{path}/"), change);
+            }
         }
     }
     Some(files)
 }
 
 impl Diff {
+    /// What became of a path on either side, with its mode there. One that stands on both is there once for each.
+    fn sides(&self) -> Vec<(Option<&str>, &str, ChangeKind)> {
+        let (old, new) = (self.a_mode.as_deref(), self.b_mode.as_deref());
+        let removed = (old, self.old_path.as_str(), ChangeKind::Removed);
+        let added = (new, self.new_path.as_str(), ChangeKind::Added);
+        if self.new_file {
+            vec![added]
+        } else if self.deleted_file {
+            vec![removed]
+        } else if self.old_path != self.new_path {
+            vec![removed, added]
+        } else {
+            let changed = ChangeKind::Modified;
+            vec![
+                (old, &self.old_path, changed),
+                (new, &self.new_path, changed),
+            ]
+        }
+    }
+
     /// Whether the executable bit changed, and no content as far as is shown. No document says
     /// that an empty diff means the same content, so only the trees can tell.
     fn may_be_mode_only(&self) -> bool {

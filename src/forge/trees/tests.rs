@@ -124,7 +124,17 @@ fn plain_difference(before: &Files, after: &Files) -> BTreeMap<FilePath, ChangeK
             (Some(_), None) => ChangeKind::Removed,
             (None, _) => ChangeKind::Added,
         };
-        changes.insert(FilePath::new(path.as_str()), kind);
+        let kinds = [before.get(path), after.get(path)];
+        let is = |wanted: &[EntryKind]| {
+            let mut kinds = kinds.iter().flatten();
+            kinds.any(|(kind, _)| wanted.contains(kind))
+        };
+        let names = FilePath::of_entry(
+            path.as_bytes(),
+            is(&[EntryKind::File, EntryKind::Symlink]),
+            is(&[EntryKind::Symlink, EntryKind::Submodule]),
+        );
+        changes.extend(names.map(|name| (name, kind)));
     }
     changes
 }
@@ -134,6 +144,7 @@ fn changed_directories(changes: &BTreeMap<FilePath, ChangeKind>) -> usize {
     let mut directories = std::collections::BTreeSet::from([""]);
     for path in changes.keys() {
         let path = std::str::from_utf8(path.as_bytes()).unwrap();
+        let path = path.trim_end_matches('/');
         directories.extend(path.match_indices('/').map(|(at, _)| &path[..at]));
     }
     directories.len()

@@ -65,8 +65,9 @@ fn walked() -> ChangeSet {
         &[
             ("a.txt", ChangeKind::Modified),
             ("docs/old.md", ChangeKind::Removed),
-            ("docs/theme", ChangeKind::Added),
+            ("docs/theme/", ChangeKind::Added),
             ("link", ChangeKind::Modified),
+            ("link/", ChangeKind::Modified),
             ("new/deep/x.md", ChangeKind::Added),
         ],
     )
@@ -81,6 +82,8 @@ async fn a_comparison_with_its_own_merge_base_is_exact() {
         {"filename": "d/new", "status": "renamed", "previous_filename": "d/old"},
         {"filename": "e", "status": "copied", "previous_filename": "b"},
         {"filename": "f", "status": "unchanged"},
+        {"filename": "themes/x", "status": "modified", "patch": "@@ -1 +1 @@\n-Subproject commit 1a\n+Subproject commit 2b"},
+        {"filename": "g", "status": "modified", "patch": "@@ -1 +1 @@\n-Subproject commit 1a\n+none"},
     ]);
     let api = Scripted::new(move |_| Reply::json(200, comparison('1', files.clone())));
 
@@ -97,6 +100,8 @@ async fn a_comparison_with_its_own_merge_base_is_exact() {
                 ("d/new", ChangeKind::Added),
                 ("d/old", ChangeKind::Removed),
                 ("e", ChangeKind::Added),
+                ("g", ChangeKind::Modified),
+                ("themes/x/", ChangeKind::Modified),
             ]
         )
     );

@@ -74,3 +74,59 @@ async fn an_environment_runs_the_newest_deployment_that_stands_at_success() {
     assert_eq!(head("pre/view 1").await, Some(id('2')));
     assert_eq!(head("production").await, None);
 }
+
+#[actix_web::test]
+async fn an_environment_is_found_whatever_the_case_of_its_name() {
+    let api = Scripted::new(|asked| match asked.target.as_str() {
+        "/api/repos/acme/website/deployments?per_page=30" => Reply::json(
+            200,
+            json!([
+                {"id": 3, "sha": id('3').as_str(), "environment": "staging"},
+                {"id": 2, "sha": id('2').as_str(), "environment": "Production"},
+            ]),
+        ),
+        "/api/repos/acme/website/deployments/2/statuses?per_page=1" => {
+            Reply::json(200, json!([{"state": "success"}]))
+        }
+        _ => Reply::json(200, json!([])),
+    });
+
+    let head = github(&api.url)
+        .environment_head(&repo("acme/website"), "production")
+        .await
+        .unwrap();
+
+    assert_eq!(head, Some(id('2')));
+}
+
+#[actix_web::test]
+async fn where_nothing_was_ever_found_the_address_may_be_wrong() {
+    let answers = std::sync::atomic::AtomicUsize::new(0);
+    let api =
+        Scripted::new(
+            move |_| match answers.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+                1 => commit('1'),
+                _ => Reply::json(404, json!({"message": "Not Found"})),
+            },
+        );
+    let github = github(&api.url);
+    let refused = async || {
+        let repo = repo("acme/website");
+        let asked = github.environment_head(&repo, "production");
+        asked.await.unwrap_err().to_string()
+    };
+
+    let first = refused().await;
+    github.resolve(&repo("acme/website"), "v1").await.unwrap();
+    let second = refused().await;
+
+    let words = format!(
+        "or `api_url:` ({}) is not the API's address with its path",
+        api.url
+    );
+    assert!(first.contains(&words), "{first}");
+    assert!(
+        second.ends_with("it is not there, or the token may not see it"),
+        "{second}"
+    );
+}

@@ -46,6 +46,7 @@ async fn a_whole_comparison_is_exact() {
             "i",
             json!({"new_file": true, "a_mode": "0", "b_mode": "120000"})
         ),
+        diff("m", "m", json!({"a_mode": "160000", "b_mode": "160000"})),
     ]);
     let api = Scripted::new(move |_| Reply::json(200, comparison(diffs.clone())));
 
@@ -64,6 +65,8 @@ async fn a_whole_comparison_is_exact() {
                 ("e", ChangeKind::Modified),
                 ("f", ChangeKind::Modified),
                 ("i", ChangeKind::Modified),
+                ("i/", ChangeKind::Added),
+                ("m/", ChangeKind::Modified),
             ]
         )
     );
