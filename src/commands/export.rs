@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use super::options::ServerOptions;
-use super::{load, open_store};
+use super::{load, open_existing_store};
 use crate::changes::{Completeness, FilePath};
 use crate::config::Config;
 use crate::purge::Mode;
@@ -114,7 +114,7 @@ struct FileItem {
 /// Writes a run to standard output, a part at a time: it may have hundreds of thousands of purges.
 pub async fn run(rules: &Path, options: &ServerOptions, run: String) -> anyhow::Result<ExitCode> {
     let config = load(rules, options)?;
-    let store = open_store(&config).await?;
+    let store = open_existing_store(&config).await?;
     let id = RunId(run);
     let Some(found) = store.run(&id).await? else {
         bail!("there is no run {id}, or not any more; `purgehook runs` lists those there are");

@@ -143,6 +143,42 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
     Ok(Arc::new(store))
 }
 
+/// Opens the store that the configuration names, which must be there: a command that looks at what is kept makes none.
+async fn open_existing_store(config: &Config) -> anyhow::Result<Arc<Store>> {
+    if let Ok(password) = std::env::var("PGPASSWORD") {
+        config.redactor.hide([&password.into()]);
+    }
+    let store = Store::open_existing(&config.server.database).await?;
+    let store = store.with_context(|| {
+        format!(
+            "there is no database at {}: --database, PURGEHOOK_DATABASE or `server.database` name another, and \
+             `purgehook serve` makes one",
+            shown(&config.server.database)
+        )
+    })?;
+    Ok(Arc::new(store))
+}
+
+/// A database's address as a person knows it: a file's path, or an address without its password.
+fn shown(database: &str) -> String {
+    if let Some(path) = database.strip_prefix("sqlite://") {
+        let is_short = Path::new(path).is_relative() && !path.starts_with('.');
+        return if is_short {
+            format!("./{path}")
+        } else {
+            path.to_owned()
+        };
+    }
+    match url::Url::parse(database) {
+        Ok(mut url) => {
+            let _ = url.set_password(None);
+            url.set_query(None);
+            url.to_string()
+        }
+        Err(_) => "the address that is configured".to_owned(),
+    }
+}
+
 /// The sites a command is about: the named one, or all.
 fn sites<'c>(config: &'c Config, name: Option<&str>) -> anyhow::Result<Vec<&'c Site>> {
     match name {

@@ -10,7 +10,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::options::ServerOptions;
-use super::{git, load, load_without_secrets, open_store, sites};
+use super::{git, load, load_without_secrets, open_existing_store, sites};
 use crate::changes::{ChangeKind, FilePath};
 use crate::clock::Clock;
 use crate::config::{Config, Site, WhenUnknown};
@@ -135,7 +135,7 @@ pub async fn run(
     let mut used = BTreeMap::new();
     let (site, changed) = match &change.delivery {
         Some(delivery) => {
-            let store = open_store(&config).await?;
+            let store = open_existing_store(&config).await?;
             let found = found_by_delivery(&config, &store, site, delivery).await?;
             used = used_today(&config, &store, now).await?;
             found

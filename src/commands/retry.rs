@@ -8,7 +8,7 @@ use anyhow::bail;
 use tokio::sync::watch;
 
 use super::options::ServerOptions;
-use super::{load, open_store};
+use super::{load, open_existing_store};
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::run::RunId;
@@ -17,7 +17,7 @@ use crate::store::RetryOutcome;
 /// Puts the run back to work; the server that runs on the same store takes it up.
 pub async fn run(rules: &Path, options: &ServerOptions, run: String) -> anyhow::Result<ExitCode> {
     let config = Arc::new(load(rules, options)?);
-    let store = open_store(&config).await?;
+    let store = open_existing_store(&config).await?;
     let (_keep, config_now) = watch::channel(config);
     let engine = Engine::new(config_now, store, Clock::system());
     let id = RunId(run);

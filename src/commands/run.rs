@@ -3,12 +3,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::options::ServerOptions;
-use super::{load, open_store};
+use super::{load, open_existing_store, shown};
 use crate::clock::Clock;
 use crate::engine::{Engine, only_branch};
 
@@ -29,7 +32,7 @@ pub async fn run(
     let branch = branch
         .or_else(|| only_branch(site))
         .context("the site follows several branches; say which with --branch")?;
-    let store = open_store(&config).await?;
+    let store = open_existing_store(&config).await?;
     let (_keep, config_now) = watch::channel(Arc::clone(&config));
     let engine = Engine::new(config_now, store, Clock::system());
     let id = engine.start_by_hand(site, branch, everything).await?;
@@ -37,5 +40,25 @@ pub async fn run(
         "run {id} is started for {} at the head of {branch}",
         site.name
     );
+    let listen = &config.server.listen;
+    if !someone_listens(listen).await {
+        eprintln!(
+            "note: no server answers at {listen} (`server.listen`): the run waits until one works on {}",
+            shown(&config.server.database)
+        );
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How long a server may take to accept a connection.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+
+/// Whether a server is where this configuration has one. There may be others on the same database.
+async fn someone_listens(listen: &str) -> bool {
+    // A server that listens on every address is asked on the loopback one.
+    let address = listen
+        .replace("0.0.0.0", "127.0.0.1")
+        .replace("[::]", "[::1]");
+    let connected = timeout(ANSWER_LIMIT, TcpStream::connect(address)).await;
+    matches!(connected, Ok(Ok(_)))
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use strum::VariantArray;
 
 use super::options::ServerOptions;
-use super::{load, open_store};
+use super::{load, open_existing_store};
 use crate::run::{Run, RunState};
 use crate::sanitize::visible;
 use crate::store::RunFilter;
@@ -26,7 +26,7 @@ pub async fn run(
 ) -> anyhow::Result<ExitCode> {
     let state = state.map(parse_state).transpose()?;
     let config = load(rules, options)?;
-    let store = open_store(&config).await?;
+    let store = open_existing_store(&config).await?;
     let filter = RunFilter {
         site,
         state,

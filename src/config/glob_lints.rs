@@ -18,6 +18,12 @@ pub(super) fn oddity(glob: &str) -> Option<Oddity> {
             advice,
         })
     };
+    if glob.starts_with('#') {
+        return odd(
+            "is no comment: in quotes, the `#` is part of the path",
+            "leave it out, or write `#` without quotes for a comment".to_owned(),
+        );
+    }
     let trimmed = glob.trim();
     if trimmed.len() != glob.len() {
         return odd(
@@ -34,7 +40,10 @@ pub(super) fn oddity(glob: &str) -> Option<Oddity> {
     if let Some(rest) = glob.strip_prefix("~/").or_else(|| after_drive(glob)) {
         return odd(
             "is a path on a machine, and paths start at the top of the repository",
-            format!("write `{}`", visible(&with_slashes(rest))),
+            format!(
+                "write `{}`",
+                visible(with_slashes(rest).trim_start_matches('/'))
+            ),
         );
     }
     if glob.starts_with(":(") || glob.starts_with(":/") || glob.starts_with(":!") {
@@ -207,7 +216,7 @@ const FILES: [&str; 22] = [
 ];
 
 /// Ends of files' names that begin with a dot.
-const DOT_FILES: [&str; 12] = [
+const DOT_FILES: [&str; 13] = [
     "rc",
     "ignore",
     "attributes",
@@ -218,6 +227,7 @@ const DOT_FILES: [&str; 12] = [
     "env",
     "mailmap",
     "htaccess",
+    "DS_Store",
     "nojekyll",
     "keep",
 ];

@@ -29,6 +29,7 @@ mod clients;
 mod glob_lints;
 mod globs;
 mod nearby;
+mod regex_lints;
 mod reload;
 mod repositories;
 mod rule;

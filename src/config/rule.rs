@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::globs::globs;
-use super::{rule_lints, template_lints};
+use super::{regex_lints, rule_lints, template_lints};
 use crate::changes::ChangeKind;
 use crate::rules::{BaseUrl, Glob, Matcher, PathRegex, Rule, RuleError, Template};
 use crate::settings::{Section, did_you_mean};
@@ -136,18 +136,8 @@ fn read(name: String, section: &mut Section, site: &Site<'_>) -> Option<Rule> {
 
 fn read_regex(section: &mut Section) -> Option<PathRegex> {
     let text = section.text("match_regex")?;
-    if let Some(c) = text.value.chars().find(|c| c.is_control()) {
-        section.warning(
-            text.at.clone(),
-            format!(
-                "the expression holds the control character `{}`",
-                c.escape_debug()
-            ),
-            Some(
-                "put it in single quotes: in double quotes, YAML reads `\\b` and others as such"
-                    .to_owned(),
-            ),
-        );
+    if let Some((message, advice)) = regex_lints::oddity(&text.value) {
+        section.warning(text.at.clone(), message, Some(advice.to_owned()));
     }
     match PathRegex::parse(&text.value) {
         Ok(regex) => Some(regex),

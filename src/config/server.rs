@@ -189,6 +189,13 @@ fn check_database(section: &mut Section, text: Located<String>) -> Option<String
         Some(("sqlite", path)) => !path.is_empty(),
         Some(("postgres" | "postgresql", _)) => {
             section.mask(text.at.clone());
+            if text.value.contains(['$', '<']) {
+                section.warning(
+                    text.at.clone(),
+                    "`database` has a `$` or a `<` in it, which is taken letter for letter",
+                    Some("write `${NAME}` to read NAME from the environment; in a password, `%24` and `%3C`".to_owned()),
+                );
+            }
             for password in passwords(&text.value) {
                 section.note_secret(&password);
             }

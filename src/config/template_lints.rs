@@ -7,7 +7,12 @@ use regex::Regex;
 use crate::sanitize::visible;
 
 /// What stands for something in other tools: how it is found, what it is, and what is meant here.
-const FOREIGN: [(&str, &str, &str); 7] = [
+const FOREIGN: [(&str, &str, &str); 8] = [
+    (
+        r"\?$",
+        "a `?` at its end, which is a URL of its own",
+        "leave it out; no CDN here knows wildcards",
+    ),
     (
         r"\{\{",
         "`{{`, which is a brace in the URL itself",
@@ -86,6 +91,7 @@ mod tests {
             "/blog/$",
             "/[slug]/",
             "/<page>/",
+            "/page/?",
             "/[...path]",
         ] {
             assert!(oddity(template).is_some(), "{template}");

@@ -218,7 +218,30 @@ fn separator_before(text: &str, at: Span) -> Span {
     }
 }
 
+/// Git's mark of a merge conflict, where there is one.
+fn conflict(text: &str) -> Option<Span> {
+    let mark = "<<<<<<< ";
+    let start = if text.starts_with(mark) {
+        0
+    } else {
+        text.find(&format!("\n{mark}"))? + 1
+    };
+    Some(start..start + mark.len() - 1)
+}
+
+fn is_control_at(text: &str, start: usize) -> bool {
+    let c = text.get(start..).and_then(|rest| rest.chars().next());
+    c.is_none_or(char::is_control)
+}
+
 fn syntax_flaw(text: &str, message: &str, at: Span) -> Flaw {
+    if let Some(at) = conflict(text) {
+        return Flaw::new(
+            at,
+            "this is not YAML: it holds git's marks of a merge conflict",
+            Some("keep what is meant of both sides, and remove the marks"),
+        );
+    }
     let start = (0..=at.start)
         .rev()
         .find(|i| text.is_char_boundary(*i))
@@ -228,7 +251,9 @@ fn syntax_flaw(text: &str, message: &str, at: Span) -> Flaw {
     let length = text[start..].chars().next().map_or(0, char::len_utf8);
     let is_of_escape = message.contains("escape") || message.contains("hexadecimal");
     let escape = unknown_escape(text, start).filter(|_| is_of_escape);
-    let advice = if message.contains("tab") && line.contains('\t') {
+    let advice = if message.contains("found a tab")
+        || message.contains("tab") && line.contains('\t')
+    {
         Some("indent with spaces; YAML takes no tabs there")
     } else if message.contains("recursion") {
         Some("nest less; rules.yaml itself needs seven levels")
@@ -240,8 +265,24 @@ fn syntax_flaw(text: &str, message: &str, at: Span) -> Flaw {
             format!("this is not YAML: {message}"),
             Some("put it in single quotes, where a `\\` stands for itself, or double the `\\`"),
         );
+    } else if message.contains("trailing content") {
+        Some(
+            "close it with the same quote that opens it; a quote inside '...' is written `''`, and inside \"...\" `\\\"`",
+        )
     } else if message.contains("quote") {
         Some("close it with the same quote that opens it")
+    } else if message.contains("mismatched bracket") {
+        Some(
+            "close each `[` with `]` and each `{` with `}`; text that holds brackets needs \"...\" around it",
+        )
+    } else if message.contains("misplaced bracket") {
+        Some("remove it, or put \"...\" around text that holds brackets")
+    } else if message.contains("block scalar") {
+        Some("put \"...\" around text that starts with `|` or `>`")
+    } else if message.contains("'-' indicator") {
+        Some("begin each item of a list with `- `; a key beside them belongs in another column")
+    } else if message.contains("unexpected character") && !is_control_at(text, start) {
+        Some("put \"...\" around text that starts with such a character")
     } else if line.contains("${") {
         Some("put \"...\" around `${...}` inside `[ ]` and `{ }`")
     } else if line.contains('{') {
@@ -252,8 +293,10 @@ fn syntax_flaw(text: &str, message: &str, at: Span) -> Flaw {
         Some("indent with spaces; YAML takes no tabs there")
     } else if message.contains("mapping values") {
         Some(
-            "put \"...\" around text that holds `: `, or begin the key in the column of those before it",
+            "put \"...\" around text that holds `: `, a blank behind each key's `:`, and each key in the column of those before it",
         )
+    } else if message.contains("flow") || message.contains("indicator") {
+        Some("close the `[` or `{` before it, and put a comma between its items")
     } else if message.contains("expected key") {
         Some("begin each key in the column of those before it")
     } else {

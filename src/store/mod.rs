@@ -82,6 +82,24 @@ impl Store {
         Ok(Self::on(database))
     }
 
+    /// As [`Store::open`], for those that only work with what is kept: none where there is no database with the store's
+    /// tables, and then none is made.
+    pub async fn open_existing(address: &str) -> Result<Option<Self>, StoreError> {
+        let is_there = if let Some(path) = address.strip_prefix("sqlite://") {
+            sqlite::has_tables(path)
+        } else if is_postgres(address) {
+            postgres::has_tables(address).await?
+        } else {
+            // Opening it says what is wrong.
+            true
+        };
+        if is_there {
+            Self::open(address).await.map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
     /// The database alone, for a store that is to see it through something else.
     ///
     /// # Errors
@@ -90,7 +108,7 @@ impl Store {
     pub async fn open_database(address: &str) -> Result<Box<dyn Database>, StoreError> {
         let database: Box<dyn Database> = if let Some(path) = address.strip_prefix("sqlite://") {
             Box::new(sqlite::SqliteDatabase::open(path).await?)
-        } else if address.starts_with("postgres://") || address.starts_with("postgresql://") {
+        } else if is_postgres(address) {
             Box::new(postgres::PostgresDatabase::open(address).await?)
         } else {
             return Err(StoreError::Unreachable(
@@ -122,6 +140,10 @@ impl Store {
             .await?;
         tx.commit().await
     }
+}
+
+fn is_postgres(address: &str) -> bool {
+    address.starts_with("postgres://") || address.starts_with("postgresql://")
 }
 
 /// A stored text of ours, read back.

@@ -104,6 +104,21 @@ impl PostgresDatabase {
     }
 }
 
+/// Whether a database has tables of the store.
+pub(super) async fn has_tables(address: &str) -> Result<bool, StoreError> {
+    let options = PgConnectOptions::from_str(address).map_err(|error| {
+        StoreError::Unreachable(format!("the database's address cannot be read: {error}"))
+    })?;
+    greet(&options).await?;
+    let mut connection = PgConnection::connect_with(&options)
+        .await
+        .map_err(|error| open_errors::server(&options, &error))?;
+    // The tables' versions, which are noted with the first of them.
+    let found = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL");
+    let found: bool = limited(found.fetch_one(&mut connection)).await?;
+    Ok(found)
+}
+
 /// Connects once. The pool would only say in the end that it waited in vain, and not for what. A server
 /// that refuses connections may be starting still, as beside us in one composition: it gets some time.
 async fn greet(options: &PgConnectOptions) -> Result<(), StoreError> {

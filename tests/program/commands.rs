@@ -188,3 +188,55 @@ fn the_examples_own_cases_pass() {
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.ends_with("6 passed, 0 failed\n"), "{said}");
 }
+
+#[tokio::test]
+async fn commands_that_look_make_no_database() {
+    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("nowhere.db");
+    let empty = folder.path().join("empty.db");
+    std::fs::write(&empty, "").unwrap();
+
+    for path in [&nowhere, &empty] {
+        let address = format!("sqlite://{}", path.display());
+        for args in [
+            &["runs"][..],
+            &["run", "www"],
+            &["retry", "01"],
+            &["export", "01"],
+            &["plan", "--delivery", "01"],
+        ] {
+            let output = world.run(&[args, &["--database", &address]].concat(), "");
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+            let words = format!(
+                "there is no database at {}: --database, PURGEHOOK_DATABASE",
+                path.display()
+            );
+            assert!(said.contains(&words), "{args:?}: {said}");
+        }
+    }
+    assert!(!nowhere.exists());
+    assert_eq!(std::fs::read(&empty).unwrap(), b"");
+    let mut names = std::fs::read_dir(folder.path()).unwrap();
+    let only = names.next().unwrap().unwrap().file_name();
+    assert_eq!((only.to_str(), names.count()), (Some("empty.db"), 0));
+}
+
+#[tokio::test]
+async fn a_run_that_no_server_takes_up_says_so() {
+    let mut world = World::serving().await;
+    let served = world.run(&["run", "www"], "");
+    world.terminate().await;
+    let alone = world.run(&["run", "www"], "");
+
+    let words = "no server answers at 127.0.0.1:";
+    let said = String::from_utf8(served.stderr).unwrap();
+    assert!(!said.contains(words), "{said}");
+    let said = String::from_utf8(alone.stderr).unwrap();
+    assert_eq!(alone.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains(words) && said.contains("the run waits until one works on"),
+        "{said}"
+    );
+}

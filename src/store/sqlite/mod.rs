@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 
-use self::connection::{Readers, open_patiently, patiently};
+use self::connection::{Access, Readers, open_patiently, patiently};
 use self::group_commit::{Savepoint, Writer};
 use super::database::{Database, Dialect, Row, Transaction, Value};
 use super::{StoreError, migrations, open_errors};
@@ -30,6 +30,20 @@ pub struct SqliteDatabase {
     readers: Arc<Readers>,
     /// The file's.
     folder: PathBuf,
+}
+
+/// Whether there is a file with tables of the store. One that cannot be read is there: opening it says what is wrong.
+pub(super) fn has_tables(path: &str) -> bool {
+    if open_errors::no_file(path).is_some() {
+        return true;
+    }
+    if !Path::new(path).exists() {
+        return false;
+    }
+    let version = connection::open(path, Access::Read).and_then(|connection| {
+        connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+    });
+    version.map_or(true, |version| version > 0)
 }
 
 impl SqliteDatabase {

@@ -255,6 +255,47 @@ fn pages_are_purged_at_the_addresses_that_hugo_gives_them() {
     assert_eq!(planned.len(), ODD_NAMES.len());
 }
 
+#[test]
+fn translations_are_purged_at_the_addresses_that_hugo_gives_them() {
+    let other = tempfile::tempdir().unwrap();
+    let rules = r#"
+      - {name: pages, match: ["content/**/*.md"], strip: content/, urls: ["/{page|lang:en=,zh,pt-br|hugo}"]}
+"#;
+    let rules = example_with(other.path(), "languages.yaml", rules);
+    let site = Site::new();
+    let languages =
+        "\n[languages.en]\nweight = 1\n[languages.zh]\nweight = 2\n[languages.pt-br]\nweight = 3\n";
+    site.edit("config.toml", "[params]", &format!("{languages}\n[params]"));
+    site.commit("Languages");
+    let before = site.build();
+    let pages = [
+        ("Hello World.zh.md", "/zh/hello-world/"),
+        ("Hello World.md", "/hello-world/"),
+        ("Only English.en.md", "/only-english/"),
+        ("docs/My Setup.pt-br.md", "/pt-br/docs/my-setup/"),
+        ("posts/A Bundle/index.zh.md", "/zh/posts/a-bundle/"),
+        ("New Section/_index.zh.md", "/zh/new-section/"),
+        ("v1.2.md", "/v1.2/"),
+    ];
+    for (name, _) in pages {
+        let text = "---\ntitle: Odd\ndate: 2024-01-01\n---\nA page.\n";
+        site.write(&format!("content/{name}"), text);
+    }
+    site.commit("Translations");
+    let after = site.build();
+
+    let (planned, _) = planned(&rules, &site);
+
+    let expected: Urls = pages.iter().map(|(_, url)| (*url).to_owned()).collect();
+    assert_eq!(planned, expected);
+    for url in planned {
+        assert!(
+            !before.contains_key(&url) && after.contains_key(&url),
+            "{url}"
+        );
+    }
+}
+
 /// What commits of one kind came to.
 #[derive(Clone, Copy, Default)]
 struct Sums {
