@@ -1,5 +1,6 @@
 //! The one client for outgoing requests, with limits on time and size.
 
+mod proxies;
 mod resolver;
 
 use std::cell::Cell;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
+use reqwest::Proxy;
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
 use self::resolver::{Resolver, Unresolved};
@@ -38,10 +40,25 @@ pub struct Outbound {
 impl Outbound {
     /// A client that follows no redirect (a redirect would carry credentials to
     /// a host nobody configured) and names itself (GitHub refuses requests without a User-Agent).
+    ///
+    /// What goes to this machine takes no proxy, whatever the environment says.
     pub fn new(clock: Clock) -> anyhow::Result<Self> {
+        Self::through(proxies::of_environment()?, clock)
+    }
+
+    /// A client that takes no proxy at all, to ask a program of this machine's own.
+    pub fn direct(clock: Clock) -> anyhow::Result<Self> {
+        Self::through(Vec::new(), clock)
+    }
+
+    fn through(proxies: Vec<Proxy>, clock: Clock) -> anyhow::Result<Self> {
         // An error means that a provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder().no_proxy();
+        for proxy in proxies {
+            builder = builder.proxy(proxy);
+        }
+        let http = builder
             .user_agent(concat!("purgehook/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .dns_resolver(Arc::new(Resolver::default()))

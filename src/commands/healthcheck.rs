@@ -15,7 +15,7 @@ pub async fn run(listen: &str) -> anyhow::Result<ExitCode> {
         .replace("0.0.0.0", "127.0.0.1")
         .replace("[::]", "[::1]");
     let url = format!("http://{address}/readyz");
-    let answer = Outbound::new(Clock::system())?
+    let answer = Outbound::direct(Clock::system())?
         .http
         .get(&url)
         .timeout(Duration::from_secs(5))

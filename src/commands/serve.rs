@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,8 +24,11 @@ use crate::server;
 /// look into: nonsense on a socket that anyone can write to is none of it.
 const LOG: &str = "info,actix_http::h1=off,actix_server=warn,sqlx=warn";
 
+/// Signals that come within this time are one: a terminal and a supervisor may both send theirs, to the same end.
+const ONE_SIGNAL: Duration = Duration::from_secs(1);
+
 /// Serves until SIGTERM or SIGINT, then lets what is in hand finish, for 25 seconds at most.
-/// A second signal ends it at once: nothing is lost, but others wait for its leases to end.
+/// A second signal, a second later or more, ends it at once: nothing is lost, but others wait for its leases to end.
 pub async fn run(rules: &Path, options: &ServerOptions) -> anyhow::Result<ExitCode> {
     let clock = Clock::system();
     let outbound = Outbound::new(clock.clone())?;
@@ -42,9 +46,18 @@ pub async fn run(rules: &Path, options: &ServerOptions) -> anyhow::Result<ExitCo
         name = signals.next() => info!("stopping: {name}"),
     }
     stop.send_replace(true);
+    let began = Instant::now();
+    let again = async {
+        loop {
+            let name = signals.next().await;
+            if began.elapsed() >= ONE_SIGNAL {
+                return name;
+            }
+        }
+    };
     tokio::select! {
         ended = serving => ended,
-        name = signals.next() => {
+        name = again => {
             warn!("stopping at once: {name} came as well; what was in hand goes on after the next start");
             Ok(ExitCode::FAILURE)
         }

@@ -89,9 +89,11 @@ pub(super) fn read(root: &mut Section) -> Option<ServerEntry> {
     if let (Some(token), Some(at)) = (&admin_token, token_at)
         && token.expose_secret().chars().count() < SHORTEST_TOKEN
     {
-        section.warning(
+        section.problem(
             at,
-            format!("the admin token is shorter than {SHORTEST_TOKEN} characters"),
+            format!(
+                "the admin token is shorter than {SHORTEST_TOKEN} characters, and could be guessed"
+            ),
             Some("make one with `openssl rand -hex 32`".to_owned()),
         );
     }

@@ -512,7 +512,7 @@ sites:
             "2:1 warning: `server.public_url` is not set, so statuses will carry no link",
             "3:11 `listen` is no address with a port",
             "4:13 `database` names no store",
-            "5:3 warning: the admin token is shorter than 16 characters",
+            "5:3 the admin token is shorter than 16 characters, and could be guessed",
             "7:3 `GitHub` cannot name a forge",
             "8:15 `kind` cannot be `githib`",
             "9:3 `kind` is missing from `forges.lab`",

@@ -13,6 +13,7 @@ mod body;
 mod body_budget;
 mod connection;
 mod descriptors;
+mod guesses;
 mod health;
 mod hooks;
 mod listener;
@@ -48,6 +49,7 @@ use tracing::error;
 
 use self::answer_slots::AnswerSlots;
 use self::body_budget::BodyBudget;
+use self::guesses::Guesses;
 use crate::config::{Config, Reloads};
 use crate::engine::Engine;
 use crate::run::RunId;
@@ -139,6 +141,8 @@ struct Shared {
     budget: BodyBudget,
     /// Slots for answers that take memory.
     answers: AnswerSlots,
+    /// Wrong admin tokens.
+    guesses: Guesses,
     stop: watch::Receiver<bool>,
     /// What became of the rules file.
     reloads: watch::Receiver<Reloads>,
@@ -200,6 +204,7 @@ fn serve(
         runtime: Handle::current(),
         budget: BodyBudget::new(limits.in_memory, limits.on_disk, limits.body),
         answers: AnswerSlots::new(),
+        guesses: Guesses::new(),
         stop: stop.clone(),
         reloads,
         limits: limits.clone(),

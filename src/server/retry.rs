@@ -1,5 +1,8 @@
 //! `POST /api/v1/runs/{id}/retry`: a failed run again, for those who have the admin token.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::web::Data;
@@ -7,8 +10,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use subtle::ConstantTimeEq;
+use tokio::time::Instant;
 use tracing::info;
 
+use super::guesses::Guesses;
 use super::hooks::RunLink;
 use super::{Shared, answer, api, query};
 use crate::store::RetryOutcome;
@@ -21,7 +26,9 @@ struct Accepted {
 
 pub(super) async fn retry(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
     let config = shared.engine.config();
-    if let Err(denied) = authorize(request.headers(), config.server.admin_token.as_ref()) {
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let token = config.server.admin_token.as_ref();
+    if let Err(denied) = authorize(request.headers(), token, peer, &shared.guesses) {
         return denied.answer();
     }
     let asked = request.match_info().get("id").unwrap_or_default();
@@ -57,6 +64,8 @@ enum Denied {
     ActionsOff,
     /// Theirs is missing or wrong.
     Unauthorized,
+    /// Wrong ones came too fast from their address: this one is not looked at.
+    TooManyGuesses(Duration),
 }
 
 impl Denied {
@@ -77,12 +86,29 @@ impl Denied {
                 );
                 refused
             }
+            Self::TooManyGuesses(wait) => {
+                let seconds = wait.as_secs().saturating_add(1);
+                let mut refused = answer::refused(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    format_args!(
+                        "too many wrong admin tokens came from your address; try again in {seconds} s"
+                    ),
+                );
+                let headers = refused.headers_mut();
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+                refused
+            }
         }
     }
 }
 
-/// Lets pass who sends `Authorization: Bearer <admin token>`.
-fn authorize(headers: &HeaderMap, token: Option<&SecretString>) -> Result<(), Denied> {
+/// Lets pass who sends `Authorization: Bearer <admin token>`, unless wrong ones came too fast from their address.
+fn authorize(
+    headers: &HeaderMap,
+    token: Option<&SecretString>,
+    peer: Option<IpAddr>,
+    guesses: &Guesses,
+) -> Result<(), Denied> {
     let token = token
         .map(SecretString::expose_secret)
         .filter(|token| !token.is_empty())
@@ -92,11 +118,17 @@ fn authorize(headers: &HeaderMap, token: Option<&SecretString>) -> Result<(), De
         .map(HeaderValue::as_bytes)
         .and_then(bearer)
         .ok_or(Denied::Unauthorized)?;
-    if token.as_bytes().ct_eq(given).into() {
-        Ok(())
-    } else {
-        Err(Denied::Unauthorized)
+    let now = Instant::now();
+    if let Some(wait) = peer.and_then(|peer| guesses.wait(peer, now)) {
+        return Err(Denied::TooManyGuesses(wait));
     }
+    if token.as_bytes().ct_eq(given).into() {
+        return Ok(());
+    }
+    if let Some(peer) = peer {
+        guesses.wrong(peer, now);
+    }
+    Err(Denied::Unauthorized)
 }
 
 /// The token behind `Bearer`, a word whose case does not matter (RFC 9110, section 11.1).

@@ -47,7 +47,7 @@ impl Drop for Place {
 
 /// Who an address stands for: with IPv6 the whole /64, which is what one customer gets at least
 /// (RFC 6177, section 2).
-fn holder(peer: IpAddr) -> IpAddr {
+pub(super) fn holder(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => {

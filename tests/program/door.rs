@@ -166,3 +166,22 @@ async fn an_event_that_nothing_waits_for_is_answered_200_whatever_it_lacks() {
         assert_eq!(status, 400, "{body}: {answer}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_to_this_machine_takes_no_proxy() {
+    let mut world = World::new().await;
+    for name in ["HTTP_PROXY", "https_proxy", "ALL_PROXY"] {
+        // Nothing listens there.
+        world.set_variable(name, "http://127.0.0.1:9");
+    }
+    world.start().await;
+    let website = world.website();
+    website.commit("main", &[Change::write("content/about.md", "second")]);
+
+    let run = world.accepted(&website.push("main").unwrap()).await;
+
+    assert_eq!(world.ended(&run).await["state"], "succeeded");
+    let listen = world.base().replace("http://", "");
+    let asked = world.run(&["healthcheck", "--listen", &listen], "");
+    assert!(asked.status.success(), "{asked:?}");
+}

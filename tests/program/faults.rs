@@ -128,6 +128,11 @@ async fn a_second_signal_stops_it_at_once_and_loses_nothing() {
             world.log().contains("stopping: SIGTERM")
         })
         .await;
+    // A supervisor's and a terminal's of one moment are one signal.
+    world.signal(0, "TERM");
+    world.signal(0, "INT");
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert!(!world.log().contains("stopping at once"), "{}", world.log());
     let ended = world.terminate().await;
 
     assert_eq!(ended.code(), Some(1));

@@ -341,7 +341,7 @@ async fn a_retry_needs_the_admin_token_and_a_run_that_failed() {
 #[tokio::test]
 async fn without_an_admin_token_actions_are_off_and_say_how_to_turn_them_on() {
     let server = Server::start_as(Setup {
-        rules: RULES.replace("  admin_token: open sesame\n", ""),
+        rules: RULES.replace("  admin_token: open sesame, please\n", ""),
         ..Setup::default()
     })
     .await;
@@ -365,4 +365,34 @@ async fn a_retry_is_no_link_that_can_be_followed() {
 
     assert_eq!(answer.status(), 405);
     assert_eq!(answer.headers()["allow"], "POST");
+}
+
+#[tokio::test]
+async fn who_guesses_the_admin_token_is_slowed_down() {
+    let server = Server::start().await;
+    let failed = server.run("main").await;
+    server.end(&failed, RunState::Failed, "a CDN refused").await;
+    let retry = |token: String| {
+        let path = format!("/api/v1/runs/{}/retry", failed.id);
+        let request = server.request(Method::POST, &path);
+        request
+            .header("authorization", format!("Bearer {token}"))
+            .send()
+    };
+
+    let mut statuses = Vec::new();
+    for n in 0..20 {
+        statuses.push(retry(format!("guess {n}")).await.unwrap().status().as_u16());
+    }
+    let late = retry(ADMIN_TOKEN.to_owned()).await.unwrap();
+
+    assert_eq!(statuses[..10], [401; 10]);
+    assert_eq!(statuses[10..], [429; 10]);
+    assert_eq!(late.status(), 429, "it is not looked at");
+    let wait: u64 = late.headers()["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((1..=7).contains(&wait), "{wait}");
 }

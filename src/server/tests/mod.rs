@@ -41,12 +41,12 @@ use crate::store::{
 };
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-const ADMIN_TOKEN: &str = "open sesame";
+const ADMIN_TOKEN: &str = "open sesame, please";
 
 const RULES: &str = r#"
 server:
   public_url: https://purge.example.com/hook/
-  admin_token: open sesame
+  admin_token: open sesame, please
 forges:
   trusting:
     kind: trusting
