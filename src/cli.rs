@@ -140,6 +140,17 @@ enum Command {
         /// The run's id
         run: String,
     },
+    /// Give up a target that its CDN refuses: the run goes on without it, and later runs leave it out until it changes
+    Skip {
+        #[command(flatten)]
+        rules: RulesFile,
+        #[command(flatten)]
+        options: ServerOptions,
+        /// The run's id
+        run: String,
+        /// The URL, as the run's page shows it
+        target: String,
+    },
     /// Show everything at work against stand-ins for GitHub, GitLab and the CDNs; needs no account
     Demo {
         /// Where to serve the pages
@@ -243,6 +254,12 @@ pub async fn run(cli: Cli) -> ExitCode {
             options,
             run,
         } => commands::retry::run(&rules.rules, &options, run).await,
+        Command::Skip {
+            rules,
+            options,
+            run,
+            target,
+        } => commands::skip::run(&rules.rules, &options, run, &target).await,
         Command::Demo { listen, exit } => commands::demo::run(&listen, exit).await,
         Command::Healthcheck { listen } => commands::healthcheck::run(&listen).await,
     };

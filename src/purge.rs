@@ -90,6 +90,23 @@ impl PurgeState {
     }
 }
 
+/// Why a purge that failed is not asked for again by later runs, until its path changes or someone retries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum GivenUp {
+    /// The CDN refused this target by itself, or failed at it each time.
+    Refused,
+    /// A person said so.
+    Skipped,
+}
+
+impl GivenUp {
+    /// The word in the API and the database.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
 /// What a plan asks for: one purge on one CDN, with the rule and the path that asked for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PlannedPurge {
@@ -198,6 +215,8 @@ pub struct Purge {
     pub error: Option<String>,
     /// How often it was submitted.
     pub attempts: i64,
+    /// Whether later runs leave it out, of one that failed.
+    pub given_up: Option<GivenUp>,
 }
 
 #[cfg(test)]

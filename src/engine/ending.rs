@@ -8,29 +8,116 @@ use tracing::{info, warn};
 use super::baseline::{self, Baseline};
 use super::context::StepContext;
 use super::outcome::Outcome;
-use super::policy::conclusion::shown;
+use super::policy::conclusion::{conclusion, shown};
 use super::policy::deadlines::delivery_order_known_after;
 use super::policy::statuses::show;
+use super::policy::{giving_up, summary};
+use crate::purge::Purge;
 use crate::run::{Base, Run, RunState, Step};
-use crate::store::{StoreError, Write};
+use crate::store::{GivenUpTarget, StoreError, Target, Write};
+
+/// What a run comes to.
+struct Ending {
+    state: RunState,
+    summary: String,
+    /// Whether the held commits whose differences it purged are released.
+    releases: bool,
+    /// Targets that were given up before and have been purged now.
+    taken_back: Vec<Target>,
+}
 
 /// Ends a run and shows so on its commit and on those of the runs it supersedes. A success
 /// releases the held commits whose differences it purged.
 pub(super) async fn end(
     ctx: &StepContext,
-    mut run: Run,
+    run: Run,
     state: RunState,
     summary: String,
     now: Timestamp,
 ) -> Result<Outcome, StoreError> {
+    let given_up = ctx.store.given_up(&run.site).await?;
+    let ending = Ending {
+        state,
+        summary,
+        releases: state == RunState::Succeeded,
+        taken_back: Vec::new(),
+    };
+    close(ctx, run, ending, &given_up, now).await
+}
+
+/// The same of a run whose purges are all over. It gives up what CDNs refuse for good, where nothing else failed.
+pub(super) async fn end_purged(
+    ctx: &StepContext,
+    mut run: Run,
+    purges: &[Purge],
+    now: Timestamp,
+) -> Result<Outcome, StoreError> {
+    let before = ctx.store.given_up(&run.site).await?;
+    let (state, summary) = conclusion(&run, purges);
+    let given_up = match state {
+        RunState::Failed | RunState::Succeeded if run.problems.is_empty() => {
+            giving_up::given_up(purges).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    };
+    if state == RunState::Failed && !given_up.is_empty() {
+        run.notes.push(advice(&run, &given_up));
+    }
+    let ending = Ending {
+        state,
+        summary,
+        releases: state == RunState::Succeeded || !given_up.is_empty(),
+        taken_back: giving_up::taken_back(&before, purges),
+    };
+    let giving_up = (!given_up.is_empty()).then(|| Write::GiveUp(run.clone(), given_up));
+    let outcome = close(ctx, run, ending, &before, now).await?;
+    // Before what the purges took back: a directory may have purged what it was refused for itself.
+    Ok(outcome.after(giving_up.into_iter().collect()))
+}
+
+/// What can be done about targets that were given up.
+fn advice(run: &Run, given_up: &[Target]) -> String {
+    let targets = summary::targets(given_up.len());
+    let (id, first) = (&run.id, given_up.first().map_or("", |target| &target.url));
+    format!(
+        "{targets} will not be asked for again until what they show changes. \
+         When the cause is mended: `purgehook retry {id}`. To leave one as it is: `purgehook skip {id} {first}`"
+    )
+}
+
+async fn close(
+    ctx: &StepContext,
+    mut run: Run,
+    ending: Ending,
+    given_up: &[GivenUpTarget],
+    now: Timestamp,
+) -> Result<Outcome, StoreError> {
+    let Ending {
+        state,
+        summary,
+        releases,
+        taken_back,
+    } = ending;
     log(&run, state, &summary);
     run.state = state;
     run.step = Step::Ended;
     run.summary = summary;
     run.waits_for = None;
     run.ended_at = Some(now);
+    if state == RunState::Succeeded && !run.dry_run {
+        let is_left =
+            |each: &&GivenUpTarget| each.run != run.id && !taken_back.contains(&each.target);
+        let left: Vec<&GivenUpTarget> = given_up.iter().filter(is_left).collect();
+        if let Some(still) = giving_up::still_refused(&left) {
+            run.summary.push_str("; ");
+            run.summary.push_str(&still);
+        }
+    }
 
     let mut writes = vec![show(&run, shown(state))];
+    if !taken_back.is_empty() {
+        writes.push(Write::TakeBack(run.site.clone(), taken_back));
+    }
     if run.held_version.is_none() {
         // It ends without a plan: what it should have purged is held for the next run. And no other
         // run may leave its work to it meanwhile.
@@ -43,7 +130,7 @@ pub(super) async fn end(
         summary: format!("Covered by {}: {}", run.commit.short(), run.summary),
         dry_run: run.dry_run,
     });
-    if let (RunState::Succeeded, Some(version)) = (state, run.held_version) {
+    if let (true, Some(version)) = (releases, run.held_version) {
         writes.push(release(ctx, &run, version, now).await?);
     }
     writes.push(Write::Run(run));

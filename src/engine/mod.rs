@@ -43,7 +43,7 @@ use crate::config::{Config, Site};
 use crate::event::{CommitRef, GitRef};
 use crate::forge::Headers;
 use crate::run::{Origin, RunId};
-use crate::store::{Removed, RetryOutcome, Store, StoreError};
+use crate::store::{Removed, RetryOutcome, SkipOutcome, Store, StoreError};
 use context::StepContext;
 use policy::deadlines::RUN_LIMIT;
 use scheduler::Scheduler;
@@ -138,6 +138,19 @@ impl Engine {
         let retried = self.ctx.store.retry(run, now, now + RUN_LIMIT).await?;
         self.ctx.work_available.notify_one();
         Ok(retried)
+    }
+
+    /// Gives up a target of a run, whatever its CDN says.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be asked.
+    pub async fn skip(&self, run: &RunId, target: &str) -> Result<SkipOutcome, StoreError> {
+        let now = self.now();
+        let skipped = self.ctx.store.skip(run, target, now, now + RUN_LIMIT);
+        let skipped = skipped.await?;
+        self.ctx.work_available.notify_one();
+        Ok(skipped)
     }
 
     /// Starts a run for a site at the head of `branch`: of what changed since

@@ -268,6 +268,7 @@ impl Account {
 
     /// Adds a rule for how targets end whose URL contains `part`.
     pub fn told(&mut self, part: &str, when: When, outcome: TargetOutcome) {
+        self.outcomes.retain(|(told, _, _)| told != part);
         self.outcomes.push((part.to_owned(), outcome, when));
     }
 

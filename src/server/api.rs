@@ -12,7 +12,7 @@ use super::{Shared, answer, answer_slots, query, run_url};
 use crate::changes::Completeness;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::purge::{Mode, Purge};
+use crate::purge::{GivenUp, Mode, Purge};
 use crate::run::{Run, RunId};
 use crate::store::{StoreError, StoredStatus};
 
@@ -76,6 +76,8 @@ pub(crate) struct PurgeItem {
     state: &'static str,
     task: Option<String>,
     error: Option<String>,
+    /// `refused` or `skipped`: later runs leave it out until it changes.
+    given_up: Option<&'static str>,
     rule: String,
     path: Option<String>,
     mode: Option<&'static str>,
@@ -153,6 +155,7 @@ impl From<Purge> for PurgeItem {
             state: purge.state.as_str(),
             task: purge.task.map(|ids| ids.to_string()),
             error: purge.error,
+            given_up: purge.given_up.map(GivenUp::as_str),
             rule: planned.rule,
             path: planned.path,
             mode: planned.mode.map(Mode::as_str),

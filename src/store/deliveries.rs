@@ -116,6 +116,20 @@ pub enum RetryOutcome {
     Retried,
 }
 
+/// What became of skipping a target of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkipOutcome {
+    /// There is no such run.
+    NotFound,
+    /// The run has no purge of the target that failed or was not sent yet.
+    NoSuchPurge,
+    /// It is given up.
+    Skipped {
+        /// On how many CDNs and in how many ways: a URL may be purged and prefetched.
+        purges: u64,
+    },
+}
+
 impl Store {
     /// Takes in deliveries, all in one commit: they are on disk when this returns.
     pub async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Accepted>, StoreError> {
@@ -215,6 +229,53 @@ impl Store {
             tx.commit().await
         })
         .await
+    }
+
+    /// Gives up a target of a run, whatever its CDN says. If the run has failed, it is looked at again.
+    pub async fn skip(
+        &self,
+        id: &RunId,
+        target: &str,
+        now: Timestamp,
+        deadline: Timestamp,
+    ) -> Result<SkipOutcome, StoreError> {
+        retry_on_conflict(|| self.skip_at_once(id, target, now, deadline)).await
+    }
+
+    async fn skip_at_once(
+        &self,
+        id: &RunId,
+        target: &str,
+        now: Timestamp,
+        deadline: Timestamp,
+    ) -> Result<SkipOutcome, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let Some(mut run) = runs::find(&mut *tx, id).await? else {
+            return Ok(SkipOutcome::NotFound);
+        };
+        let skipped = tx
+            .execute(
+                "UPDATE purges SET state = 'failed', given_up = 'skipped', task = NULL,
+                     error = COALESCE(error, 'skipped before it was sent')
+                 WHERE run = $1 AND target = $2 AND state IN ('failed', 'waiting', 'planned')",
+                params![&run.id.0, target],
+            )
+            .await?;
+        if skipped == 0 {
+            return Ok(SkipOutcome::NoSuchPurge);
+        }
+        if run.state.can_be_retried() {
+            run.state = RunState::Pending;
+            run.step = Step::Purging;
+            run.summary = format!("{target} is skipped");
+            run.ended_at = None;
+            run.deadline = deadline;
+            step_commit::apply(&mut *tx, &Write::Run(run.clone()), now).await?;
+        }
+        work_queue::enqueue(&mut *tx, &WorkKey::Run(run.id), now).await?;
+        tx.notify().await?;
+        tx.commit().await?;
+        Ok(SkipOutcome::Skipped { purges: skipped })
     }
 
     /// Tries a failed run again, from where it failed.
@@ -370,7 +431,7 @@ async fn retry_run(
     let planned = tx
         .execute(
             "UPDATE purges SET state = CASE kind WHEN 'prefetch' THEN 'waiting' ELSE 'planned' END,
-                 task = NULL, error = NULL, attempts = 0, batch_cap = NULL
+                 task = NULL, error = NULL, attempts = 0, batch_cap = NULL, given_up = NULL
              WHERE run = $1 AND state = 'failed'",
             params![&run.id.0],
         )

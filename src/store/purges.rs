@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::database::{Row, Transaction, params};
 use super::tasks::task_ids;
 use super::{Store, StoreError, Value};
-use crate::purge::{Mode, PlannedPurge, Purge, PurgeKind, PurgeState};
+use crate::purge::{GivenUp, Mode, PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::run::RunId;
 
 /// Rows in one INSERT: eleven values each, and PostgreSQL binds 65,535 at most.
@@ -45,6 +45,8 @@ pub struct PurgeUpdate {
     pub tried: bool,
     /// The largest batch they may be sent in from now on; none leaves it as it is, zero takes it away.
     pub batch_cap: Option<i64>,
+    /// Whether later runs leave them out, of purges that failed.
+    pub given_up: Option<GivenUp>,
     /// Which of them it is true of still.
     pub only: Precondition,
 }
@@ -59,6 +61,7 @@ impl PurgeUpdate {
             error: None,
             tried: false,
             batch_cap: None,
+            given_up: None,
             only,
         }
     }
@@ -117,7 +120,7 @@ impl Store {
             .database
             .read(
                 "SELECT p.run, p.seq, p.cdn, p.kind, p.mode, p.target, p.rule, p.path, p.state,
-                        p.error, p.attempts, t.vendor_id
+                        p.error, p.attempts, p.given_up, t.vendor_id
                  FROM purges p LEFT JOIN tasks t ON t.id = p.task
                  WHERE p.run = $1 AND p.seq > $2
                  ORDER BY p.seq
@@ -263,7 +266,7 @@ pub(super) async fn update(
         Precondition::Waiting => ("state = 'waiting'", None),
         Precondition::Open => ("state NOT IN ('done', 'failed', 'dry_run')", None),
         Precondition::InTask(task) => (
-            "state IN ('submitting', 'running') AND task = $7",
+            "state IN ('submitting', 'running') AND task = $8",
             Some(task),
         ),
     };
@@ -276,12 +279,13 @@ pub(super) async fn update(
             update.error.clone(),
             i64::from(update.tried),
             update.batch_cap,
+            update.given_up.map(GivenUp::as_str),
         ];
         values.extend(of_task.map(Value::from));
         touched += tx
             .execute(
                 &format!(
-                    "UPDATE purges SET state = $2, error = $4, attempts = attempts + $5,
+                    "UPDATE purges SET state = $2, error = $4, attempts = attempts + $5, given_up = $7,
                          task = CASE WHEN $2 = 'planned' THEN NULL ELSE COALESCE($3, task) END,
                          batch_cap = CASE WHEN $6 IS NULL THEN batch_cap ELSE NULLIF($6, 0) END
                      WHERE run = $1 AND seq IN ({numbers}) AND {condition}"
@@ -370,5 +374,6 @@ pub(super) fn purge(row: &Row) -> Result<Purge, StoreError> {
         task: task_ids(row)?,
         error: row.maybe_text("error")?,
         attempts: row.int("attempts")?,
+        given_up: row.maybe_word("given_up")?,
     })
 }

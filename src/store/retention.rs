@@ -242,6 +242,7 @@ async fn runs(
         "INSERT INTO removals (run) SELECT DISTINCT run FROM purges WHERE run IN",
         "DELETE FROM statuses WHERE run IN",
         "DELETE FROM run_changes WHERE run IN",
+        "DELETE FROM given_up WHERE run IN",
     ] {
         tx.execute(&format!("{of_run} ({listed})"), values.clone())
             .await?;

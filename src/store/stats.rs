@@ -116,7 +116,7 @@ impl Store {
             .database
             .read(
                 "SELECT p.run, p.seq, p.cdn, p.kind, p.mode, p.target, p.rule, p.path, p.state,
-                        p.error, p.attempts, t.vendor_id
+                        p.error, p.attempts, p.given_up, t.vendor_id
                  FROM purges p LEFT JOIN tasks t ON t.id = p.task
                  WHERE p.run = $1
                  ORDER BY CASE p.state WHEN 'failed' THEN 0 WHEN 'done' THEN 2 ELSE 1 END, p.seq

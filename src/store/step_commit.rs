@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::database::{Dialect, Transaction, params};
+use super::given_up::{self, Target};
 use super::purges::{Migration, PurgeUpdate};
 use super::tasks::StoredTask;
 use super::work_queue::{Disposition, Lease, WorkKey, apply_disposition, enqueue, enqueue_submits};
@@ -89,6 +90,10 @@ pub enum Write {
         /// When they may be forgotten.
         until: Timestamp,
     },
+    /// A run gives up targets that were not purged.
+    GiveUp(Run, Vec<Target>),
+    /// Targets of a site that were given up have been purged after all.
+    TakeBack(String, Vec<Target>),
     /// A new run, to be taken up at once.
     NewRun(Run),
     /// Something is to be done, at this time or, if it is due earlier already, then.
@@ -152,7 +157,9 @@ fn makes_work(write: &Write, now: Timestamp) -> bool {
         | Write::Posted(_, _, _, _)
         | Write::ExpectHeldVersion(_, _)
         | Write::Hold(_, _, _)
-        | Write::ReleaseHeld { .. } => false,
+        | Write::ReleaseHeld { .. }
+        | Write::GiveUp(_, _)
+        | Write::TakeBack(_, _) => false,
     }
 }
 
@@ -195,6 +202,8 @@ async fn keep_in_order(
             | Write::Posted(_, _, _, _)
             | Write::ExpectHeldVersion(_, _)
             | Write::Hold(_, _, _)
+            | Write::GiveUp(_, _)
+            | Write::TakeBack(_, _)
             | Write::ReleaseHeld { .. } => {}
         }
     }
@@ -270,6 +279,8 @@ pub(super) async fn apply(
             version,
             until,
         } => held::let_go(tx, site, commits, *version, *until).await,
+        Write::GiveUp(run, targets) => given_up::give_up(tx, run, targets).await,
+        Write::TakeBack(site, targets) => given_up::take_back(tx, site, targets).await,
         Write::NewRun(run) => {
             runs::insert(tx, std::iter::once(run)).await?;
             deliveries::begin(tx, run, now).await

@@ -22,6 +22,7 @@ mod previews;
 mod pushes;
 mod quota;
 mod recovery;
+mod refused;
 mod retention;
 mod several_cdns;
 mod world;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::deadlines::confirmation_limit;
-use crate::purge::{PurgeKind, PurgeState, TaskIds};
+use crate::purge::{GivenUp, PurgeKind, PurgeState, TaskIds};
 use crate::run::RunId;
 use crate::store::{
     NextBatch, Precondition, PurgeKey, PurgeUpdate, StoredTask, TaskState, WorkKey, Write,
@@ -113,6 +113,17 @@ pub fn fail(keys: Vec<PurgeKey>, why: &str, only: Precondition, now: Timestamp) 
     };
     let mut writes = vec![Write::Update(failed)];
     writes.extend(runs);
+    writes
+}
+
+/// Purges that the CDN refused by themselves, or failed at each time.
+pub fn refuse(keys: Vec<PurgeKey>, why: &str, only: Precondition, now: Timestamp) -> Vec<Write> {
+    let mut writes = fail(keys, why, only, now);
+    for write in &mut writes {
+        if let Write::Update(update) = write {
+            update.given_up = Some(GivenUp::Refused);
+        }
+    }
     writes
 }
 

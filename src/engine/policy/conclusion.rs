@@ -1,14 +1,14 @@
 //! How a run ends whose purges are all over.
 
 use super::summary;
-use crate::purge::{Purge, PurgeState};
+use crate::purge::{GivenUp, Purge, PurgeState};
 use crate::run::{Run, RunState, StatusState};
 
 /// The state in which a run ends, and the sentence that says so.
 pub fn conclusion(run: &Run, purges: &[Purge]) -> (RunState, String) {
     let failed: Vec<&Purge> = purges
         .iter()
-        .filter(|purge| purge.state == PurgeState::Failed)
+        .filter(|purge| purge.state == PurgeState::Failed && !is_skipped(purge))
         .collect();
     let (dry, others): (Vec<&Purge>, Vec<&Purge>) = purges
         .iter()
@@ -39,10 +39,22 @@ pub fn conclusion(run: &Run, purges: &[Purge]) -> (RunState, String) {
             (RunState::Failed, summary)
         }
         (None, None) => {
-            let done = summary::purges(purges.iter().map(|purge| &purge.planned));
-            (RunState::Succeeded, format!("Purged {done}"))
+            let (skipped, done): (Vec<&Purge>, Vec<&Purge>) =
+                purges.iter().partition(|purge| is_skipped(purge));
+            let of = |purges: &[&Purge]| summary::purges(purges.iter().map(|purge| &purge.planned));
+            let summary = match (done.is_empty(), skipped.is_empty()) {
+                (_, true) => format!("Purged {}", of(&done)),
+                (true, false) => format!("Skipped {}", of(&skipped)),
+                (false, false) => format!("Purged {}; skipped {}", of(&done), of(&skipped)),
+            };
+            (RunState::Succeeded, summary)
         }
     }
+}
+
+/// Whether a person said that it is not to be purged.
+fn is_skipped(purge: &Purge) -> bool {
+    purge.given_up == Some(GivenUp::Skipped)
 }
 
 /// What a commit shows for a run in a state.

@@ -6,6 +6,7 @@ pub mod commit_chain;
 pub mod conclusion;
 pub mod deadlines;
 pub mod forge_retries;
+pub mod giving_up;
 pub mod match_sites;
 pub mod migration;
 pub mod prefetch;

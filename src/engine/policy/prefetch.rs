@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::purge::{PlannedPurge, Purge, PurgeKind, PurgeState};
+use crate::purge::{GivenUp, PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::run::RunId;
 use crate::store::{Precondition, PurgeKey, PurgeUpdate, Write};
 
@@ -50,27 +50,36 @@ impl<'p, S: Copy> Covers<'p, S> {
 
 /// Releases the prefetches whose purges are over: planned where all were confirmed, failed where one was not.
 pub fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
-    let covers = Covers::new(purges.iter().map(|purge| (&purge.planned, purge.state)));
-    let (mut planned, mut failed, mut dry) = (Vec::new(), Vec::new(), Vec::new());
+    let covers = Covers::new(purges.iter().map(|purge| (&purge.planned, purge)));
+    let (mut planned, mut dry) = (Vec::new(), Vec::new());
+    let (mut failed, mut given_up) = (Vec::new(), Vec::new());
     for prefetch in purges
         .iter()
         .filter(|purge| purge.state == PurgeState::Waiting)
     {
-        let states = covers.of(&prefetch.planned);
-        if states.contains(&PurgeState::Failed) {
+        let of_it = covers.of(&prefetch.planned);
+        let has = |state| of_it.iter().any(|purge| purge.state == state);
+        let is_asked_for_again =
+            |purge: &&Purge| purge.state == PurgeState::Failed && purge.given_up.is_none();
+        if of_it.iter().any(is_asked_for_again) {
             failed.push(PurgeKey::from(prefetch));
-        } else if states.contains(&PurgeState::DryRun) {
+        } else if has(PurgeState::Failed) {
+            given_up.push(PurgeKey::from(prefetch));
+        } else if has(PurgeState::DryRun) {
             dry.push(PurgeKey::from(prefetch));
-        } else if states.iter().all(|state| *state == PurgeState::Done) {
+        } else if of_it.iter().all(|purge| purge.state == PurgeState::Done) {
             planned.push(PurgeKey::from(prefetch));
         }
     }
     let mut writes = Vec::new();
-    if !failed.is_empty() {
-        writes.push(Write::Update(PurgeUpdate {
-            error: Some("not prefetched: the purge of this URL failed".to_owned()),
-            ..PurgeUpdate::new(failed, PurgeState::Failed, Precondition::Waiting)
-        }));
+    for (keys, given_up) in [(failed, None), (given_up, Some(GivenUp::Refused))] {
+        if !keys.is_empty() {
+            writes.push(Write::Update(PurgeUpdate {
+                error: Some("not prefetched: the purge of this URL failed".to_owned()),
+                given_up,
+                ..PurgeUpdate::new(keys, PurgeState::Failed, Precondition::Waiting)
+            }));
+        }
     }
     if !dry.is_empty() {
         let update = PurgeUpdate::new(dry, PurgeState::DryRun, Precondition::Waiting);

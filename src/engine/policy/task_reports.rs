@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::batches::{ended, fail, wake_runs};
+use super::batches::{ended, fail, refuse, wake_runs};
 use crate::cdn::{CdnError, ErrorClass, Report, TargetState};
 use crate::purge::PurgeState;
 use crate::store::{Precondition, PurgeKey, PurgeUpdate, StoredTask, WorkKey, Write};
@@ -59,6 +59,7 @@ pub fn judge(open: OpenTask, report: &Report, now: Timestamp) -> (Vec<Write>, bo
     let is_late = now >= task.deadline;
     let mut done = Vec::new();
     let mut again: BTreeMap<String, Vec<PurgeKey>> = BTreeMap::new();
+    let mut refused: BTreeMap<String, Vec<PurgeKey>> = BTreeMap::new();
     let mut failed: BTreeMap<String, Vec<PurgeKey>> = BTreeMap::new();
     let mut running = 0_usize;
     for (key, target, submissions) in purges {
@@ -72,7 +73,7 @@ pub fn judge(open: OpenTask, report: &Report, now: Timestamp) -> (Vec<Write>, bo
                 again.entry(why.clone()).or_default().push(key);
             }
             Some(TargetState::Failed(why) | TargetState::Invalid(why)) => {
-                failed.entry(why.clone()).or_default().push(key);
+                refused.entry(why.clone()).or_default().push(key);
             }
             Some(TargetState::Running(_)) if is_late => {
                 let why = unconfirmed(&task, "it says it is still at it");
@@ -100,6 +101,9 @@ pub fn judge(open: OpenTask, report: &Report, now: Timestamp) -> (Vec<Write>, bo
     }
     for (why, keys) in again {
         writes.extend(submit_again(&task, keys, why, now));
+    }
+    for (why, keys) in refused {
+        writes.extend(refuse(keys, &why, of_task.clone(), now));
     }
     for (why, keys) in failed {
         writes.extend(fail(keys, &why, of_task.clone(), now));

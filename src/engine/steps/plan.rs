@@ -28,7 +28,7 @@ use crate::forge::ForgeError;
 use crate::plan::{self, Allowance, Change, CoverDecision, Decision, Objects};
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
 use crate::run::{Base, Origin, Run, RunState, StatusState, Step as RunStep};
-use crate::store::{StoreError, Work, WorkKey, Write};
+use crate::store::{StoreError, Target, Work, WorkKey, Write};
 
 /// How long the forge may take to list a commit's files: what the search for what changed leaves of the step, less
 /// time for the commit of its outcome.
@@ -119,8 +119,59 @@ impl Step for Plan<'_> {
                 }
             }
         };
+        let planned = match &site.mode {
+            PurgeMode::Live(_) if !everything => {
+                leave_out(ctx, config, site, &run, &commit, planned).await?
+            }
+            PurgeMode::Live(_) | PurgeMode::DryRun(_) => planned,
+        };
         begin(ctx, site, run, planned, held, now).await
     }
+}
+
+/// Leaves out what was given up and has not changed since.
+async fn leave_out(
+    ctx: &StepContext,
+    config: &Config,
+    site: &Site,
+    run: &Run,
+    commit: &CommitId,
+    mut planned: Planned,
+) -> Result<Planned, StepError> {
+    let mut given_up = ctx.store.given_up(&site.name).await?;
+    let wanted: BTreeSet<Target> = planned.plan.purges.iter().map(Target::from).collect();
+    given_up.retain(|given_up| wanted.contains(&given_up.target));
+    let commits: BTreeSet<CommitId> = given_up
+        .iter()
+        .filter_map(|given_up| given_up.commit.id().cloned())
+        .collect();
+    for since in commits {
+        let bases = [Base::Commit(since.clone())];
+        let changes = change_set::find(ctx, config, run, commit, &bases).await?;
+        // What may have changed is asked for.
+        let Search::Found(ChangeSet::Complete { files, .. }) = changes else {
+            continue;
+        };
+        let plan = decide(ctx, config, site, run, commit, Change::Files(&files)).await?;
+        let changed: BTreeSet<Target> = plan.purges.iter().map(Target::from).collect();
+        let left_out: BTreeSet<&Target> = given_up
+            .iter()
+            .filter(|given_up| given_up.commit.id() == Some(&since))
+            .map(|given_up| &given_up.target)
+            .filter(|target| !changed.contains(*target))
+            .collect();
+        for target in &left_out {
+            planned.plan.notes.push(format!(
+                "{} is left out: {} has refused it since {}, and it has not changed",
+                target.url,
+                target.cdn,
+                since.short()
+            ));
+        }
+        let is_wanted = |purge: &PlannedPurge| !left_out.contains(&Target::from(purge));
+        planned.plan.purges.retain(is_wanted);
+    }
+    Ok(planned)
 }
 
 /// What changed, unless it cannot be known or does not matter.

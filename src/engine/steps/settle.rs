@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Step;
 use crate::engine::context::StepContext;
-use crate::engine::ending::end;
+use crate::engine::ending::{end, end_purged};
 use crate::engine::outcome::{Outcome, StepError};
 use crate::engine::policy::conclusion::conclusion;
 use crate::engine::policy::prefetch;
@@ -43,8 +43,7 @@ impl Step for Settle {
         if purges.iter().any(|purge| !purge.state.is_final()) {
             return Ok(Outcome::reschedule(Vec::new(), run.deadline));
         }
-        let (state, summary) = conclusion(&run, &purges);
-        Ok(end(ctx, run, state, summary, now).await?)
+        Ok(end_purged(ctx, run, &purges, now).await?)
     }
 }
 

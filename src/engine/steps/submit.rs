@@ -265,7 +265,9 @@ async fn refused(
         Reaction::Split { cap } => reschedule(refused.put_back(Some(cap), now)),
         Reaction::Fail => {
             let mut writes = vec![batches::ended(task.clone(), now)];
-            writes.extend(refused.fail(batches::keys(batch), now));
+            let of_task = Precondition::InTask(task.id.clone());
+            let keys = batches::keys(batch);
+            writes.extend(batches::refuse(keys, &message, of_task, now));
             reschedule(writes)
         }
         Reaction::FailQueue => {

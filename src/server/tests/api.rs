@@ -45,6 +45,7 @@ async fn a_run_carries_what_changed_what_is_purged_and_what_the_commit_shows() {
         error: None,
         tried: true,
         batch_cap: None,
+        given_up: None,
         only: crate::store::Precondition::Open,
     };
     let planned = Run {
@@ -113,7 +114,7 @@ async fn a_run_carries_what_changed_what_is_purged_and_what_the_commit_shows() {
         json["purges"],
         json!([{
             "cdn": "tencent", "kind": "url", "target": "https://www.example.com/a.html",
-            "state": "running", "task": "1490877261", "error": null, "rule": "files",
+            "state": "running", "task": "1490877261", "error": null, "given_up": null, "rule": "files",
             "path": "a.html", "mode": null, "attempts": 1,
         }])
     );

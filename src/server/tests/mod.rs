@@ -412,6 +412,7 @@ fn became(run: &RunId, seq: i64, state: PurgeState, error: Option<&str>) -> Writ
         error: error.map(str::to_owned),
         tried: true,
         batch_cap: None,
+        given_up: None,
         only: crate::store::Precondition::Open,
     })
 }

@@ -50,7 +50,10 @@ impl Watch {
         let stints = self.caches.stints();
         for site in self.sites {
             let known = self.known(site.name);
-            let of_site = |page: &&Stale| page.url.starts_with(site.base_url);
+            let given_up = self.given_up(site.name);
+            let of_site = |page: &&Stale| {
+                page.url.starts_with(site.base_url) && !given_up.holds(&page.cdn, &page.url)
+            };
             for page in stale.iter().filter(of_site) {
                 if !is_known(page, &stints, &known, now) {
                     let path = path_of(&page.url);
@@ -70,11 +73,12 @@ impl Watch {
         let mut found = Vec::new();
         for site in self.sites {
             let known = self.known(site.name);
+            let given_up = self.given_up(site.name);
             let stale = self.caches.stale(self.time.now());
-            for page in stale
-                .iter()
-                .filter(|page| page.url.starts_with(site.base_url))
-            {
+            let of_site = |page: &&Stale| {
+                page.url.starts_with(site.base_url) && !given_up.holds(&page.cdn, &page.url)
+            };
+            for page in stale.iter().filter(of_site) {
                 if stints_of(page, &stints).any(|stint| known.was_told_of(stint)) {
                     found.push(format!("{} on {}", page.url, page.cdn));
                 }

@@ -142,12 +142,27 @@ CREATE TABLE purges (
     task     TEXT,
     error    TEXT,
     attempts BIGINT NOT NULL,
+    -- Of one that failed: whether the CDN 'refused' it for good, or a person 'skipped' it.
+    given_up TEXT,
     -- The largest batch it may be sent in, while a bad one among others is being found.
     batch_cap BIGINT,
     PRIMARY KEY (run, seq)
 );
 CREATE INDEX purges_to_submit ON purges (account, kind, state, run, seq);
 CREATE INDEX purges_by_task ON purges (task);
+
+-- What is not asked for again, though it was never purged, until its path changes or someone retries it.
+CREATE TABLE given_up (
+    site      TEXT NOT NULL,
+    cdn       TEXT NOT NULL,
+    kind      TEXT NOT NULL,
+    target    TEXT NOT NULL,
+    -- The run that gave it up, and its commit.
+    run       TEXT NOT NULL,
+    commit_id TEXT NOT NULL,
+    PRIMARY KEY (site, cdn, kind, target)
+) WITHOUT ROWID;
+CREATE INDEX given_up_by_run ON given_up (run);
 
 -- Batches that were handed to a CDN, or were about to be.
 CREATE TABLE tasks (

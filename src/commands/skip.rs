@@ -1,0 +1,41 @@
+//! `purgehook skip`: gives up a target that a CDN refuses.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::bail;
+use tokio::sync::watch;
+
+use super::options::ServerOptions;
+use super::{load, open_existing_store};
+use crate::clock::Clock;
+use crate::engine::Engine;
+use crate::run::RunId;
+use crate::store::SkipOutcome;
+
+/// Gives the target up; the server that runs on the same store ends the run.
+pub async fn run(
+    rules: &Path,
+    options: &ServerOptions,
+    run: String,
+    target: &str,
+) -> anyhow::Result<ExitCode> {
+    let config = Arc::new(load(rules, options)?);
+    let store = open_existing_store(&config).await?;
+    let (_keep, config_now) = watch::channel(config);
+    let engine = Engine::new(config_now, store, Clock::system());
+    let id = RunId(run);
+    match engine.skip(&id, target).await? {
+        SkipOutcome::NotFound => {
+            bail!("there is no run {id}, or not any more; `purgehook runs` lists those there are")
+        }
+        SkipOutcome::NoSuchPurge => bail!(
+            "run {id} has no purge of {target} that failed or has still to be sent; its page shows its targets"
+        ),
+        SkipOutcome::Skipped { .. } => {
+            println!("{target} is skipped in run {id}");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
