@@ -1,7 +1,7 @@
 # purgehook as a small image: the binary, the certificates of public authorities, nothing else of ours.
 #
 #   docker build -t purgehook .
-#   docker run -p 8080:8080 -v purgehook-data:/data -v ./rules.yaml:/etc/purgehook/rules.yaml:ro --env-file .env purgehook
+#   docker run -p 127.0.0.1:8080:8080 -v purgehook-data:/data -v ./rules.yaml:/etc/purgehook/rules.yaml:ro --env-file .env purgehook
 
 # The slim image brings gcc, which SQLite and the TLS primitives are compiled with.
 FROM docker.io/library/rust:1.95-slim-bookworm AS builder

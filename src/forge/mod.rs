@@ -157,6 +157,9 @@ pub enum Refusal {
     /// 401: the signature or token is wrong, or too old.
     #[error("{0}")]
     BadSignature(String),
+    /// 401: it shows the right secret in another way than the one that is waited for.
+    #[error("{0}")]
+    OtherMode(String),
 }
 
 /// Why an authentic body could not be understood: 400.

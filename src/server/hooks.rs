@@ -17,7 +17,7 @@ use super::body::{self, BodyError};
 use super::{Shared, answer, run_url};
 use crate::config::Config;
 use crate::engine::{ReceiveError, Received, RequestBody};
-use crate::forge::Headers;
+use crate::forge::{Headers, Refusal};
 use crate::run::RunId;
 
 /// An answer's body.
@@ -80,7 +80,7 @@ enum Refused {
     NoSpace,
     #[error("{0}; send one of {1:?}")]
     ContentType(String, &'static [&'static str]),
-    #[error("{0}; check that both sides have the same secret")]
+    #[error("{0}")]
     Unauthorized(String),
     #[error("{0}")]
     Malformed(String),
@@ -305,7 +305,12 @@ fn refusal(error: ReceiveError, forge: &str, shared: &Shared) -> Refused {
         ReceiveError::UnknownForge(name) => Refused::UnknownForge(name),
         ReceiveError::Refused(refusal) => {
             warn!(forge, "a request was refused: {refusal}");
-            Refused::Unauthorized(refusal.to_string())
+            Refused::Unauthorized(match refusal {
+                Refusal::OtherMode(words) => words,
+                Refusal::Unsigned(words) | Refusal::BadSignature(words) => {
+                    format!("{words}; check that both sides have the same secret")
+                }
+            })
         }
         ReceiveError::ContentType(_) => {
             let sent = shared.engine.config();

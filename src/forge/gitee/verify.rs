@@ -117,7 +117,7 @@ impl Trust {
         if let Some(timestamp) = headers.get("x-gitee-timestamp")
             && self.is_signature(token, timestamp)
         {
-            return Err(Refusal::BadSignature(
+            return Err(Refusal::OtherMode(
                 "the X-Gitee-Token header is a signature, and a password is waited for; write `mode: sign` \
                  under this forge in rules.yaml, or choose the password on the webhook's page"
                     .to_owned(),
@@ -132,7 +132,7 @@ impl Trust {
     fn check_signature(&self, headers: &Headers, token: &[u8], now: i64) -> Result<i64, Refusal> {
         // Said only to who has a secret of the hook.
         if self.is_password(token) {
-            return Err(Refusal::BadSignature(
+            return Err(Refusal::OtherMode(
                 "the X-Gitee-Token header is the secret itself, and a signature is waited for; write \
                  `mode: password` under this forge in rules.yaml, or choose the signature on the webhook's page"
                     .to_owned(),
