@@ -1,8 +1,11 @@
 //! What other commands print. Their lines are no paths, and read as such they would purge nothing, without a word.
 
+/// Lines that are looked at: what a command prints shows at its beginning, and a list may be long.
+const MOST_LINES: usize = 1_000;
+
 /// What a text was printed by, in words, with the line that tells (from 1); none where its lines may well be paths.
 pub(super) fn printed_by(input: &[u8]) -> Option<(usize, &'static str)> {
-    let lines = input.split(|b| *b == b'\n').enumerate();
+    let lines = input.split(|b| *b == b'\n').take(MOST_LINES).enumerate();
     let lines = lines
         .map(|(index, line)| (index + 1, line.strip_suffix(b"\r").unwrap_or(line)))
         // One in quotes is a path, whatever it looks like.

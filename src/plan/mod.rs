@@ -157,6 +157,11 @@ pub fn plan(rules: &Rules, cdns: &[Capability], files: &BTreeMap<FilePath, Chang
             ));
         }
     }
+    // One that a push named and the trees knew is there twice.
+    directories.retain(|path: &&FilePath| {
+        let known = FilePath::new([path.as_bytes(), b"/"].concat());
+        path.as_bytes().ends_with(b"/") || !files.contains_key(&known)
+    });
     if !directories.is_empty() {
         let (is, it) = match directories.as_slice() {
             [_] => ("is a directory that git has as one entry", "it"),

@@ -1,10 +1,11 @@
 //! Origins: for one URL, the templates that could have made it.
 
+use percent_encoding::percent_decode_str;
 use regex::Regex;
 
 use super::encode::Part;
 use super::template::{Piece, Place};
-use super::{BaseUrl, Field, Filter, Rules, Template};
+use super::{BaseUrl, Field, Filter, Glob, Rule, Rules, Template};
 use crate::purge::PurgeKind;
 
 /// A template that could have made a URL.
@@ -47,7 +48,10 @@ impl Rules {
             ] {
                 let other = other.as_deref().filter(|_| kind == PurgeKind::Url);
                 for template in templates {
-                    let made = |url: &str| template.could_make(self.base_urls(), url);
+                    let made = |url: &str| {
+                        template.could_make(self.base_urls(), url)
+                            && self.may_come_from(rule, template, url)
+                    };
                     if made(url) || other.is_some_and(made) {
                         origins.push(PossibleTemplate {
                             rule: &rule.name,
@@ -63,15 +67,57 @@ impl Rules {
     }
 }
 
+impl Rules {
+    /// Whether the one path that a template makes this URL of, where it is plain to see, is one that the rule is for.
+    fn may_come_from(&self, rule: &Rule, template: &Template, url: &str) -> bool {
+        let is_path_alone = match template.path_pieces() {
+            [Piece::Text(text), Piece::Field(Field::Path, filters)] => {
+                text == "/" && filters.is_empty()
+            }
+            _ => false,
+        };
+        if !is_path_alone || template.is_directory() {
+            return true;
+        }
+        let url = url.split('?').next().unwrap_or_default();
+        let is_known = |glob: &Glob, path: &[u8]| glob.is_match(path);
+        let matches = |path: &[u8]| {
+            let globs = &rule.matches;
+            (globs.is_empty() || globs.iter().any(|glob| is_known(glob, path)))
+                && rule.regex.as_ref().is_none_or(|regex| regex.is_match(path))
+                && !rule.except.iter().any(|glob| is_known(glob, path))
+                && !self.ignore.iter().any(|glob| is_known(glob, path))
+        };
+        let strip = rule.strip.as_bytes();
+        template.starts(self.base_urls()).iter().any(|start| {
+            let rest = url
+                .strip_prefix(start)
+                .and_then(|rest| rest.strip_prefix('/'));
+            rest.is_some_and(|rest| {
+                let path: Vec<u8> = percent_decode_str(rest).collect();
+                if path.is_empty() || path.ends_with(b"/") {
+                    return false;
+                }
+                // What does not begin with `strip` stays whole.
+                matches(&[strip, &path].concat()) || !path.starts_with(strip) && matches(&path)
+            })
+        })
+    }
+}
+
 impl Template {
+    /// What its path may be put behind.
+    fn starts<'t>(&'t self, base_urls: &'t [BaseUrl]) -> Vec<&'t str> {
+        match self.place() {
+            Place::EachBase => base_urls.iter().map(BaseUrl::as_str).collect(),
+            Place::Origin(origin) => vec![origin],
+        }
+    }
+
     /// Whether some path makes this URL of it, or for a directory one that the URL is below.
     fn could_make(&self, base_urls: &[BaseUrl], url: &str) -> bool {
         let tail = self.pattern();
-        let starts: Vec<&str> = match self.place() {
-            Place::EachBase => base_urls.iter().map(BaseUrl::as_str).collect(),
-            Place::Origin(origin) => vec![origin],
-        };
-        starts.iter().any(|start| {
+        self.starts(base_urls).iter().any(|start| {
             url.strip_prefix(start)
                 .is_some_and(|rest| Regex::new(&tail).is_ok_and(|tail| tail.is_match(rest)))
         })
@@ -153,7 +199,7 @@ fn push_pieces(pattern: &mut String, pieces: &[Piece], part: Part) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::{Glob, IndexName, Rule};
+    use crate::rules::IndexName;
 
     fn rules() -> Rules {
         let bases = vec![BaseUrl::parse("https://a.example/docs").unwrap()];
@@ -225,6 +271,65 @@ mod tests {
         }
         assert_eq!(rules.bases_of(&format!("{at}/x")).len(), 1);
         assert_eq!(rules.bases_of("https://a.example/docsx").len(), 0);
+    }
+
+    #[test]
+    fn a_path_that_a_url_names_must_be_one_that_the_rule_is_for() {
+        let bases = vec![BaseUrl::parse("https://a.example").unwrap()];
+        let rule = Rule {
+            name: "styles".to_owned(),
+            matches: vec![Glob::parse("static/**/*.css").unwrap()],
+            except: vec![Glob::parse("static/old/**").unwrap()],
+            strip: "static/".to_owned(),
+            urls: vec![Template::parse("/{path}", &bases, &[]).unwrap()],
+            ..Rule::default()
+        };
+        let rules = Rules::new(bases, Vec::new(), vec![rule]);
+        for (url, is_possible) in [
+            ("https://a.example/css/a%20b.css", true),
+            ("https://a.example/a.css", true),
+            ("https://a.example/a.js", false),
+            ("https://a.example/old/a.css", false),
+            ("https://a.example/a.css?v=1", false),
+        ] {
+            assert_eq!(!templates_for(&rules, url).is_empty(), is_possible, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_a_field_holds_makes_no_query() {
+        let bases = vec![BaseUrl::parse("https://a.example").unwrap()];
+        let read = |text: &str| Template::parse(text, &bases, &[]).unwrap();
+        let rule = |name: &str, urls: Vec<Template>| Rule {
+            name: name.to_owned(),
+            matches: vec![Glob::parse("**").unwrap()],
+            urls,
+            ..Rule::default()
+        };
+        let rules = Rules::new(
+            bases.clone(),
+            Vec::new(),
+            vec![
+                rule("any", vec![read("/{path}"), read("/{dir}/{name}")]),
+                rule("lower", vec![read("/l/{page|hugo}")]),
+                rule("version", vec![read("/{path}?v={stem}")]),
+            ],
+        );
+        for (url, expected) in [
+            (
+                "https://a.example/a.css?v=2",
+                &["version url /{path}?v={stem}"][..],
+            ),
+            ("https://a.example/a.css?v=a/b&c=d", &[]),
+            ("https://a.example/l/Up/", &[]),
+            ("https://a.example/l/up/", &["lower url /l/{page|hugo}"]),
+            (
+                "https://a.example/l/up",
+                &["any url /{path}", "any url /{dir}/{name}"],
+            ),
+        ] {
+            assert_eq!(templates_for(&rules, url), expected, "{url}");
+        }
     }
 
     #[test]

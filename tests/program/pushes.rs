@@ -1,7 +1,7 @@
 //! Pushes, from the webhook to the status on the commit.
 
 use purgehook::purge::PurgeKind;
-use purgehook::sandbox::{Change, Fault, Service, TargetOutcome, When};
+use purgehook::sandbox::{Change, Fault, SUBMODULE, Service, TargetOutcome, When};
 
 use crate::world::{World, states, targets};
 
@@ -303,6 +303,52 @@ async fn what_asks_for_nothing_is_answered_with_200_and_why() {
         answer["why"].as_str().unwrap().contains("draft"),
         "{answer}"
     );
+}
+
+#[tokio::test]
+async fn a_submodule_that_moves_purges_what_the_rules_say_of_what_lies_in_it() {
+    let mut world = World::new().await;
+    world.edit_rules("[\"layouts/**\"", "[\"themes/ananke/**\"");
+    world.start().await;
+    let website = world.website();
+    let moved = |path: &str, commit: &str| {
+        let to = Change::write(path, commit);
+        vec![to, Change::mode(path, SUBMODULE)]
+    };
+    let first = website.commit("main", &moved("content/docs", "1"));
+    world
+        .ended(&world.accepted(&website.push("main").unwrap()).await)
+        .await;
+
+    // A push names its path and no more, which a rule names as a directory.
+    website.commit("main", &moved("themes/ananke", "1"));
+    let run = world.accepted(&website.push("main").unwrap()).await;
+    let run = world.ended(&run).await;
+
+    let directories = targets(&run, "directory");
+    assert_eq!(directories, ["https://www.example.com/"], "{run:#}");
+    let notes = run["notes"].to_string();
+    assert!(
+        notes.contains("is a directory that git has as one entry"),
+        "{run:#}"
+    );
+
+    // After a forced push the trees are asked, and they know what it is.
+    website.reset("main", &first);
+    website.commit("main", &moved("content/docs", "2"));
+    let run = world.accepted(&website.push("main").unwrap()).await;
+    let run = world.ended(&run).await;
+
+    assert_eq!(run["changes"]["proof"], "trees", "{run:#}");
+    let paths = run["changes"]["paths"].as_array().unwrap();
+    assert!(paths.contains(&"content/docs/".into()), "{run:#}");
+    let notes = run["notes"].to_string();
+    assert!(
+        notes.contains(r#"\"content/docs/\", \"themes/ananke/\" are directories"#),
+        "{notes}"
+    );
+    // What lies in both is purged: with everything, here.
+    assert!(notes.contains("covers 1 more purge"), "{notes}");
 }
 
 /// Where the branch stood before, as the payload says.
