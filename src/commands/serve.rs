@@ -19,6 +19,7 @@ use crate::config::{Loaded, Reloads, Started, fingerprint};
 use crate::engine::Engine;
 use crate::http::Outbound;
 use crate::server;
+use crate::store::StoreError;
 
 /// What is logged unless `RUST_LOG` says otherwise. Of the libraries only what somebody should
 /// look into: nonsense on a socket that anyone can write to is none of it.
@@ -64,6 +65,9 @@ pub async fn run(rules: &Path, options: &ServerOptions) -> anyhow::Result<ExitCo
     }
 }
 
+/// How often it is looked whether the database is still the one that was opened. Each transaction looks as well.
+const LOOK_AT_FILES: Duration = Duration::from_secs(2);
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -97,6 +101,7 @@ async fn serve(
     let store = tokio::select! {
         store = async {
             let store = open_store(&config).await?;
+            store.begin_serving().await?;
             store.release_all_leases().await?;
             store.remove_abandoned_bodies().await?;
             anyhow::Ok(store)
@@ -107,6 +112,7 @@ async fn serve(
     let (reloads_sender, reloads) = watch::channel(Reloads::begin(clock.now()));
     let engine = Engine::new(config_now, store, clock.clone());
 
+    let (watched, watch_clock) = (Arc::clone(&engine), clock.clone());
     let listen = &config.server.listen;
     let running = server::start(Arc::clone(&engine), listen, reloads, stopping.clone())
         .map_err(|error| cannot_listen(listen, &error))?;
@@ -137,10 +143,21 @@ async fn serve(
     let serving = async { tokio::try_join!(server, steps) };
     tokio::select! {
         ended = serving => drop(ended?),
+        error = replaced(&watched, &watch_clock) => return Err(error.into()),
         never = reloader.run(hang_up) => match never {},
     }
     info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns when the database is no longer the one that was opened. Nothing more can be kept then, so serving has no use.
+async fn replaced(engine: &Engine, clock: &Clock) -> StoreError {
+    loop {
+        clock.sleep(LOOK_AT_FILES).await;
+        if let Err(error @ StoreError::Replaced(_)) = engine.store().check_files().await {
+            return error;
+        }
+    }
 }
 
 fn cannot_listen(listen: &str, error: &io::Error) -> anyhow::Error {

@@ -88,6 +88,14 @@ impl Database for CrashingDatabase {
         self.database.is_shared()
     }
 
+    async fn begin_serving(&self) -> Result<(), StoreError> {
+        self.database.begin_serving().await
+    }
+
+    async fn check_files(&self) -> Result<(), StoreError> {
+        self.database.check_files().await
+    }
+
     fn spool_folder(&self) -> PathBuf {
         self.database.spool_folder()
     }

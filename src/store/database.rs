@@ -247,6 +247,16 @@ pub trait Database: Send + Sync {
     /// Whether other processes may be working on the same store.
     fn is_shared(&self) -> bool;
 
+    /// Takes the right to serve from the database, where only one process may have it, for as long as it is open.
+    async fn begin_serving(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Whether the database is still the one that was opened.
+    async fn check_files(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// A folder for what waits to be stored.
     fn spool_folder(&self) -> PathBuf {
         std::env::temp_dir()

@@ -15,6 +15,11 @@ pub enum StoreError {
     /// Another program has held the database's lock for too long.
     #[error("another program holds the database's lock; look for a backup or a shell on it: {0}")]
     Locked(String),
+    /// The database's file was deleted, replaced or cut off under this program: what is written is lost.
+    #[error(
+        "{0} while this program had it open: nothing more can be kept; restore the file, or start without it"
+    )]
+    Replaced(String),
     /// The database did not take this one statement; the next may be fine.
     #[error("the database refused a statement: {0}")]
     Refused(String),
@@ -33,7 +38,11 @@ impl StoreError {
     /// Whether nobody else can be served either, for now.
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Full(_) | Self::ReadOnly(_) | Self::Locked(_) => true,
+            Self::Unreachable(_)
+            | Self::Full(_)
+            | Self::ReadOnly(_)
+            | Self::Locked(_)
+            | Self::Replaced(_) => true,
             Self::Refused(_) | Self::Outdated | Self::Contended(_) | Self::Corrupt(_) => false,
         }
     }
@@ -45,6 +54,7 @@ impl StoreError {
             Self::Full(_) => "its disk is full",
             Self::ReadOnly(_) => "it is read-only",
             Self::Locked(_) => "another program holds its lock",
+            Self::Replaced(_) => "its file was deleted or replaced",
             Self::Refused(_) => "it refused a statement",
             Self::Outdated | Self::Contended(_) => "other transactions got in the way",
             Self::Corrupt(_) => "it holds something unexpected",

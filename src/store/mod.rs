@@ -130,6 +130,24 @@ impl Store {
         self.database.is_shared()
     }
 
+    /// Takes the right to serve from this store. Several processes may have it with PostgreSQL, one with SQLite.
+    ///
+    /// # Errors
+    ///
+    /// Another process has it.
+    pub async fn begin_serving(&self) -> Result<(), StoreError> {
+        self.database.begin_serving().await
+    }
+
+    /// Whether the database is still the one that was opened.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Replaced`]: nothing more can be kept.
+    pub async fn check_files(&self) -> Result<(), StoreError> {
+        self.database.check_files().await
+    }
+
     /// Whether the store can be written to at this moment: writes a row and takes it back.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
         let mut tx = self.database.begin().await?;

@@ -18,6 +18,7 @@ mod door;
 mod dry_run;
 mod explain;
 mod faults;
+mod files;
 mod hugo;
 mod large_bodies;
 #[path = "../costs/limits.rs"]

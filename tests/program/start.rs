@@ -202,3 +202,18 @@ async fn an_address_that_cannot_be_listened_on_is_named_with_what_to_do() {
         says(&said, &words);
     }
 }
+
+#[tokio::test]
+async fn a_second_server_on_one_sqlite_file_is_refused() {
+    let world = World::serving().await;
+
+    let said = refused(&world, &["--listen", "127.0.0.1:0"]).await;
+
+    says(
+        &said,
+        &[
+            "another purgehook serves from",
+            "use PostgreSQL for several",
+        ],
+    );
+}

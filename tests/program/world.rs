@@ -275,6 +275,20 @@ impl World {
         }
     }
 
+    /// How the program has ended, once it has by itself.
+    pub async fn ended_by_itself(&mut self) -> ExitStatus {
+        let program = self.replicas[0].program.as_mut();
+        let program = program.expect("the program is running");
+        let started = Instant::now();
+        loop {
+            if let Some(status) = program.try_wait().unwrap() {
+                return status;
+            }
+            assert!(started.elapsed() < PATIENCE, "it does not end");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// The program's memory in kB, by its name in `/proc`.
     pub fn memory_kb(&self, name: &str) -> u64 {
         let program = self.replicas[0].program.as_ref();

@@ -19,6 +19,7 @@ use tracing::error;
 
 use super::super::StoreError;
 use super::connection::{Access, open, patiently};
+use super::files::DatabaseFiles;
 
 /// How long a transaction waits for the connection: a forge gives up on a delivery after ten seconds.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(8);
@@ -38,6 +39,9 @@ pub(super) struct Writer(Arc<Mutex<CommitGroup>>);
 /// Transactions that share a commit. Whoever holds the lock is the one that is under way.
 struct CommitGroup {
     path: String,
+    files: DatabaseFiles,
+    /// Why there is nothing left to write to.
+    replaced: Option<StoreError>,
     /// None after trouble: SQLite may have ended the transaction by itself then (its page on
     /// transactions, "Response To Errors Within A Transaction").
     connection: Option<Connection>,
@@ -54,6 +58,8 @@ struct CommitGroup {
 impl Writer {
     pub fn new(connection: Connection, path: String) -> Self {
         Self(Arc::new(Mutex::new(CommitGroup {
+            files: DatabaseFiles::new(&path),
+            replaced: None,
             path,
             connection: Some(connection),
             open: false,
@@ -61,6 +67,15 @@ impl Writer {
             broken: None,
             waiting: Vec::new(),
         })))
+    }
+
+    /// Whether the files are those that were opened, once nothing is under way.
+    pub async fn check_files(&self) -> Result<(), StoreError> {
+        let mut group = self.0.lock().await;
+        if group.open {
+            return Ok(());
+        }
+        group.check_files()
     }
 
     /// Begins a transaction when those before it have ended.
@@ -251,6 +266,7 @@ impl CommitGroup {
             self.connection = Some(open(&self.path, Access::Write)?);
         }
         if !self.open {
+            self.check_files()?;
             match self.run(BEGIN) {
                 Ok(()) => self.open = true,
                 Err(error) => {
@@ -263,6 +279,21 @@ impl CommitGroup {
             }
         }
         self.run(BEGIN_SAVEPOINT)
+    }
+
+    fn check_files(&mut self) -> Result<(), StoreError> {
+        if let Some(error) = &self.replaced {
+            return Err(error.clone());
+        }
+        let Some(connection) = &self.connection else {
+            return Ok(());
+        };
+        let checked = self.files.check(connection);
+        if let Err(error @ StoreError::Replaced(_)) = &checked {
+            error!("{error}");
+            self.replaced = Some(error.clone());
+        }
+        checked
     }
 
     /// Whether something is in it that somebody will make durable.
@@ -304,6 +335,7 @@ fn leaves_transaction(error: &StoreError) -> bool {
         | StoreError::Full(_)
         | StoreError::ReadOnly(_)
         | StoreError::Locked(_)
+        | StoreError::Replaced(_)
         | StoreError::Outdated
         | StoreError::Contended(_)
         | StoreError::Corrupt(_) => false,

@@ -1,6 +1,7 @@
 //! SQLite: one file, no server, every commit on disk before it is reported.
 
 mod connection;
+mod files;
 mod group_commit;
 
 use std::collections::BTreeSet;
@@ -12,9 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use self::connection::{Access, Readers, open_patiently, patiently};
+use self::files::ServingLock;
 use self::group_commit::{Savepoint, Writer};
 use super::database::{Database, Dialect, Row, Transaction, Value};
 use super::{StoreError, migrations, open_errors};
@@ -28,8 +31,11 @@ const MIGRATION_PAUSE: Duration = Duration::from_millis(200);
 pub struct SqliteDatabase {
     writer: Writer,
     readers: Arc<Readers>,
+    path: String,
     /// The file's.
     folder: PathBuf,
+    /// Once this process serves.
+    serving: Mutex<Option<ServingLock>>,
 }
 
 /// Whether there is a file with tables of the store. One that cannot be read is there: opening it says what is wrong.
@@ -70,6 +76,8 @@ impl SqliteDatabase {
         Ok(Self {
             writer: Writer::new(connection, path.to_owned()),
             readers: Arc::new(Readers::new(path.to_owned())),
+            path: path.to_owned(),
+            serving: Mutex::default(),
             folder: match Path::new(path).parent() {
                 Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
                 Some(_) | None => PathBuf::from("."),
@@ -114,6 +122,16 @@ impl Database for SqliteDatabase {
 
     fn is_shared(&self) -> bool {
         false
+    }
+
+    async fn begin_serving(&self) -> Result<(), StoreError> {
+        let lock = ServingLock::acquire(&self.path).await?;
+        *self.serving.lock() = Some(lock);
+        Ok(())
+    }
+
+    async fn check_files(&self) -> Result<(), StoreError> {
+        self.writer.check_files().await
     }
 
     fn spool_folder(&self) -> PathBuf {

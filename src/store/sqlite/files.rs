@@ -1,0 +1,272 @@
+//! Notices when the files of an open database are others than at its beginning: deleted, replaced or cut off.
+//!
+//! SQLite does not: it goes on with the files that it has open, and what it commits then is gone with them (its page "How
+//! To Corrupt An SQLite Database File", "Unlinking or renaming a database file while in use").
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::super::StoreError;
+
+/// Bytes of the log's header, and of the header of each page in it (SQLite's page "WAL-mode File Format").
+const LOG_HEADER: u64 = 32;
+const FRAME_HEADER: u64 = 24;
+
+/// How long a process that begins to serve waits for one that is ending.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// The files of an open database.
+pub(super) struct DatabaseFiles {
+    file: Watched,
+    /// The write-ahead log, which SQLite makes when it first needs it.
+    log: Watched,
+}
+
+/// A file as it was seen last.
+struct Watched {
+    path: PathBuf,
+    seen: Option<Seen>,
+}
+
+#[derive(Clone, Copy)]
+struct Seen {
+    device: u64,
+    inode: u64,
+    length: u64,
+}
+
+/// What became of a file.
+enum Change {
+    None,
+    /// It is shorter than it was.
+    Shorter(u64),
+    /// It is there no longer, or is another one.
+    Gone(&'static str),
+}
+
+impl DatabaseFiles {
+    pub fn new(path: &str) -> Self {
+        let watched = |path: String| Watched {
+            path: path.into(),
+            seen: None,
+        };
+        Self {
+            file: watched(path.to_owned()),
+            log: watched(format!("{path}-wal")),
+        }
+    }
+
+    /// Looks at the files, outside any transaction of the connection.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Replaced`]: they are others. What is committed from now on would be lost.
+    pub fn check(&mut self, connection: &Connection) -> Result<(), StoreError> {
+        match self.file.look()? {
+            Change::None => {}
+            Change::Shorter(_) => return Err(self.file.replaced("was cut off")),
+            Change::Gone(how) => return Err(self.file.replaced(how)),
+        }
+        match self.log.look()? {
+            Change::None => Ok(()),
+            Change::Gone(how) => Err(self.log.replaced(how)),
+            // Another program may have emptied it, having copied all of it into the database first.
+            Change::Shorter(length) => match log_length(connection) {
+                Ok(least) if length >= least => Ok(()),
+                // What is in it cannot be read either.
+                Ok(_) | Err(_) => Err(self.log.replaced("was cut off")),
+            },
+        }
+    }
+}
+
+impl Watched {
+    fn look(&mut self) -> Result<Change, StoreError> {
+        let now = match fs::metadata(&self.path) {
+            Ok(metadata) => Seen {
+                device: metadata.dev(),
+                inode: metadata.ino(),
+                length: metadata.len(),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok(match self.seen {
+                    None => Change::None,
+                    Some(_) => Change::Gone("was deleted"),
+                });
+            }
+            Err(error) => {
+                let words = format!("{} cannot be looked at: {error}", self.path.display());
+                return Err(StoreError::Unreachable(words));
+            }
+        };
+        let Some(before) = self.seen.replace(now) else {
+            return Ok(Change::None);
+        };
+        Ok(
+            if (before.device, before.inode) != (now.device, now.inode) {
+                Change::Gone("was replaced")
+            } else if now.length < before.length {
+                Change::Shorter(now.length)
+            } else {
+                Change::None
+            },
+        )
+    }
+
+    fn replaced(&self, how: &str) -> StoreError {
+        StoreError::Replaced(format!("{} {how}", self.path.display()))
+    }
+}
+
+/// How long the log has to be at least for what is in it.
+fn log_length(connection: &Connection) -> Result<u64, StoreError> {
+    let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let frames: i64 =
+        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1))?;
+    let count = |n: i64| u64::try_from(n).unwrap_or_default();
+    Ok(match count(frames) {
+        0 => 0,
+        frames => LOG_HEADER + frames * (count(page) + FRAME_HEADER),
+    })
+}
+
+/// The right to serve from a SQLite file, which one process has until it ends.
+pub(super) struct ServingLock(
+    #[expect(dead_code, reason = "the lock is held by the open file")] File,
+);
+
+impl ServingLock {
+    /// Takes it, or waits a while for the process that has it to end.
+    ///
+    /// # Errors
+    ///
+    /// Another process has it, or the lock's file cannot be made.
+    pub async fn acquire(database: &str) -> Result<Self, StoreError> {
+        let path = format!("{database}-lock");
+        let failed = |error: io::Error| {
+            StoreError::Unreachable(format!("cannot lock {path} for this process: {error}"))
+        };
+        let mut options = File::options();
+        let options = options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(Path::new(&path)).map_err(failed)?;
+        let mut waited = Duration::ZERO;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self(file)),
+                Err(TryLockError::WouldBlock) if waited < LOCK_PATIENCE => {
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                    waited += LOCK_PAUSE;
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(StoreError::Locked(format!(
+                        "another purgehook serves from {database}, and a SQLite file belongs to one; stop that one, or \
+                         use PostgreSQL for several"
+                    )));
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::super::connection::{Access, open};
+    use super::*;
+
+    /// A database with something in its log, and what watches its files.
+    fn watched() -> (TempDir, String, Connection, DatabaseFiles) {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("x.db").display().to_string();
+        let connection = open(&path, Access::Write).unwrap();
+        connection
+            .execute_batch("CREATE TABLE t (x TEXT); INSERT INTO t VALUES ('one')")
+            .unwrap();
+        let mut files = DatabaseFiles::new(&path);
+        files.check(&connection).unwrap();
+        (folder, path, connection, files)
+    }
+
+    fn how(files: &mut DatabaseFiles, connection: &Connection) -> String {
+        match files.check(connection) {
+            Err(StoreError::Replaced(how)) => how,
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn files_that_are_written_to_are_as_they_should_be() {
+        let (_folder, _path, connection, mut files) = watched();
+
+        connection
+            .execute_batch("INSERT INTO t VALUES ('two')")
+            .unwrap();
+
+        assert!(files.check(&connection).is_ok());
+    }
+
+    #[test]
+    fn a_log_that_another_program_has_emptied_in_order_is_no_trouble() {
+        let (_folder, path, connection, mut files) = watched();
+
+        let other = Connection::open(&path).unwrap();
+        other
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .unwrap();
+
+        assert!(files.check(&connection).is_ok());
+        connection
+            .execute_batch("INSERT INTO t VALUES ('two')")
+            .unwrap();
+        assert!(files.check(&connection).is_ok());
+    }
+
+    #[test]
+    fn files_that_are_deleted_replaced_or_cut_off_are_noticed() {
+        for name in ["", "-wal"] {
+            let (_folder, path, connection, mut files) = watched();
+            let file = format!("{path}{name}");
+
+            fs::copy(&file, format!("{file}.copy")).unwrap();
+            fs::rename(format!("{file}.copy"), &file).unwrap();
+            assert_eq!(how(&mut files, &connection), format!("{file} was replaced"));
+
+            let (_folder, path, connection, mut files) = watched();
+            let file = format!("{path}{name}");
+            fs::remove_file(&file).unwrap();
+            assert_eq!(how(&mut files, &connection), format!("{file} was deleted"));
+
+            let (_folder, path, connection, mut files) = watched();
+            let file = format!("{path}{name}");
+            let half = fs::metadata(&file).unwrap().len() / 2;
+            File::options()
+                .write(true)
+                .open(&file)
+                .unwrap()
+                .set_len(half)
+                .unwrap();
+            assert_eq!(how(&mut files, &connection), format!("{file} was cut off"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_process_at_a_time_serves_from_a_file() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("x.db").display().to_string();
+        let first = ServingLock::acquire(&path).await.unwrap();
+
+        let second = ServingLock::acquire(&path).await;
+
+        assert!(matches!(second, Err(StoreError::Locked(_))));
+        drop(first);
+        assert!(ServingLock::acquire(&path).await.is_ok());
+    }
+}
