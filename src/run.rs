@@ -99,6 +99,18 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// Whether it says that the origin serves something new, even if it is the same commit once more.
+    pub fn is_deployment(self) -> bool {
+        match self {
+            Self::Deployment
+            | Self::Workflow
+            | Self::Pipeline
+            | Self::Release
+            | Self::PageBuild => true,
+            Self::Push | Self::Reconciliation | Self::Manual | Self::ManualEverything => false,
+        }
+    }
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         self.into()

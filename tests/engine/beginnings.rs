@@ -34,6 +34,37 @@ async fn deploy(world: &World, website: &Repository, path: &str) -> RunId {
     world.accepted(&website.emit(&event).unwrap()).await
 }
 
+#[tokio::test]
+async fn a_commit_that_is_deployed_again_has_the_same_purged_again() {
+    let world = World::new(1, RULES).await;
+    let website = world.sandbox.github().create_repo("acme/website", "main");
+    deploy(&world, &website, "a.html").await;
+    world.settle().await;
+    world.time.pass(Duration::from_secs(3_600));
+    let first = deploy(&world, &website, "b.html").await;
+    world.settle().await;
+    world.time.pass(Duration::from_secs(3_600));
+
+    let commit = world.run(&first).await.commit.as_str().to_owned();
+    let event = WebhookEvent::Deployment {
+        sha: commit.clone(),
+        branch: "main".to_owned(),
+        environment: "production".to_owned(),
+        state: "success".to_owned(),
+    };
+    let again = world.accepted(&website.emit(&event).unwrap()).await;
+    world.settle().await;
+
+    let purged = world.sandbox.tencent_cdn().purged_urls(PurgeKind::Url);
+    assert_eq!(purged, ["https://www.example.com/b.html"; 2]);
+    let shown = website.statuses(&commit).pop().unwrap();
+    assert_eq!(
+        shown.description.as_deref(),
+        Some("Purged 1 URL on tencent")
+    );
+    assert_eq!(world.run(&again).await.state, RunState::Succeeded);
+}
+
 fn everything_was_purged(world: &World) -> bool {
     let purged = world
         .sandbox

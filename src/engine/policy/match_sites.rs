@@ -40,6 +40,11 @@ pub fn for_push<'a>(config: &'a Config, forge: &str, push: &Push) -> Decision<'a
             "the branch {branch} was deleted: nothing new is served from it"
         ));
     }
+    if push.before.is_some() && push.before == push.after {
+        return Err(format!(
+            "the push moves {branch} nowhere: before and after are the same commit"
+        ));
+    }
     let waiting = waiting_for(&sites, "a push", |trigger| *trigger == Trigger::Push)?;
     following(&waiting, &push.repo, branch)
 }
@@ -298,6 +303,8 @@ sites:
         let config = config();
         let mut gone = push("refs/heads/main");
         gone.commit = None;
+        let mut nowhere = push("refs/heads/main");
+        nowhere.before = nowhere.after.clone();
         let mut elsewhere = push("refs/heads/main");
         elsewhere.repo = repo("acme/other");
         for (forge, push, why) in [
@@ -320,6 +327,11 @@ sites:
                 "github",
                 gone,
                 "the branch main was deleted: nothing new is served from it",
+            ),
+            (
+                "github",
+                nowhere,
+                "the push moves main nowhere: before and after are the same commit",
             ),
             (
                 "github",

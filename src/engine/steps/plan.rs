@@ -9,7 +9,7 @@ use tracing::info;
 
 use super::Step;
 use crate::cdn::Cdn;
-use crate::changes::{ChangeSet, Completeness};
+use crate::changes::{ChangeKind, ChangeSet, Completeness, FilePath};
 use crate::config::{Config, PurgeMode, Site, WhenUnknown};
 use crate::engine::baseline::Baseline;
 use crate::engine::change_set::{self, Search};
@@ -28,13 +28,15 @@ use crate::forge::ForgeError;
 use crate::plan::{self, Allowance, Change, CoverDecision, Decision, Objects};
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
 use crate::run::{Base, Origin, Run, RunState, StatusState, Step as RunStep};
-use crate::store::{StoreError, Target, Work, WorkKey, Write};
+use crate::store::{RunFilter, StoreError, Target, Work, WorkKey, Write};
 
 /// How long the forge may take to list a commit's files: what the search for what changed leaves of the step, less
 /// time for the commit of its outcome.
 const LIST_LIMIT: Duration = Duration::from_secs(STEP_LIMIT.as_secs() / 20);
 /// Runs that leave their work to a newer one in one transaction.
 const MAX_SUPERSEDED: u32 = 256;
+/// Earlier runs for the same commit that are looked at for what they found changed.
+const MAX_DEPLOYMENTS: u32 = 5;
 /// Notes on a plan that are kept with its run.
 const MAX_NOTES: usize = 50;
 
@@ -98,11 +100,25 @@ impl Step for Plan<'_> {
         let planned = match changes {
             ChangeSet::Complete { proof, files } => {
                 run.proof = Some(Completeness::Proven(proof));
+                let again = match files.is_empty() && run.origin.is_deployment() {
+                    true => deployed_before(ctx, &run, &commit).await?,
+                    false => None,
+                };
+                let (files, what) = match again {
+                    Some(again) => {
+                        let count = summary::files(again.len());
+                        (again, format!("deployed again, {count} the first time"))
+                    }
+                    None => {
+                        let what = summary::files(files.len());
+                        (files, what)
+                    }
+                };
                 let change = Change::Files(&files);
                 let plan = decide(ctx, config, site, &run, &commit, change).await?;
                 Planned {
                     plan,
-                    what: summary::files(files.len()),
+                    what,
                     changes: vec![Write::Changes(run.id.clone(), files)],
                 }
             }
@@ -127,6 +143,30 @@ impl Step for Plan<'_> {
         };
         begin(ctx, site, run, planned, held, now).await
     }
+}
+
+/// What the last run that purged anything for the same commit found changed. A commit that is deployed once more has replaced
+/// at the origin what it had brought, maybe with something else: a build takes more in than what git holds.
+async fn deployed_before(
+    ctx: &StepContext,
+    run: &Run,
+    commit: &CommitId,
+) -> Result<Option<BTreeMap<FilePath, ChangeKind>>, StoreError> {
+    let same_commit = RunFilter {
+        site: Some(run.site.clone()),
+        commit: Some(commit.clone()),
+        before: Some(run.id.clone()),
+        limit: MAX_DEPLOYMENTS,
+        ..RunFilter::default()
+    };
+    for earlier in ctx.store.runs(&same_commit).await? {
+        if let Some(files) = ctx.store.changes(&earlier.id).await?
+            && !files.is_empty()
+        {
+            return Ok(Some(files));
+        }
+    }
+    Ok(None)
 }
 
 /// Leaves out what was given up and has not changed since.
