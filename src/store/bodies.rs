@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::database::{Transaction, insert_rows, params};
-use super::spool::{SpoolFile, SpooledBody, pack, unpack_into};
+use super::packing::{BodyDigest, pack, unpack_into};
+use super::spool::{SpoolFile, SpooledBody};
 use super::{Store, StoreError, retry_on_conflict};
 use crate::clock;
 
@@ -35,23 +35,6 @@ pub enum DeliveryBody {
     },
 }
 
-/// What tells a body from others: the first 16 bytes of the SHA-256 of its compressed bytes. Another version may
-/// compress them in another way; it takes a body that comes again for a new one then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct BodyDigest([u8; 16]);
-
-impl BodyDigest {
-    pub(super) fn new(hashed: Sha256) -> Self {
-        let mut digest = [0; 16];
-        digest.copy_from_slice(&hashed.finalize()[..16]);
-        Self(digest)
-    }
-
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 /// What a delivery's row holds of its body.
 pub(super) struct PackedBody {
     pub bytes: Bytes,
@@ -73,7 +56,7 @@ impl DeliveryBody {
             Self::Whole(bytes) => {
                 let packed = pack(bytes);
                 Ok(PackedBody {
-                    digest: BodyDigest::new(Sha256::new_with_prefix(&packed)),
+                    digest: BodyDigest::of(&packed),
                     bytes: packed.into(),
                 })
             }
@@ -86,6 +69,16 @@ impl DeliveryBody {
                     digest: *digest,
                 })
             }
+        }
+    }
+}
+
+impl SpooledBody {
+    /// What a delivery with this body holds of it.
+    pub fn in_blocks(&self) -> DeliveryBody {
+        DeliveryBody::InBlocks {
+            size: self.size(),
+            digest: self.digest(),
         }
     }
 }

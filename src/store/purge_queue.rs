@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::database::{Transaction, params};
-use super::purges::{PurgeKey, key, mode};
+use super::purges::{PurgeKey, key};
 use super::runs::wait_reason_text;
 use super::{Store, StoreError, Value, timestamp};
 use crate::purge::{Mode, PurgeKind};
@@ -85,7 +85,7 @@ impl Store {
             .map(|row| {
                 Ok(QueueHead {
                     cdn: row.text("cdn")?,
-                    mode: mode(row)?,
+                    mode: row.maybe_word("mode")?,
                     batch_cap: row.maybe_int("batch_cap")?,
                 })
             })

@@ -347,19 +347,12 @@ pub(super) fn key(row: &Row) -> Result<PurgeKey, StoreError> {
     })
 }
 
-pub(super) fn mode(row: &Row) -> Result<Option<Mode>, StoreError> {
-    match row.maybe_text("mode")? {
-        None => Ok(None),
-        Some(_) => row.word("mode").map(Some),
-    }
-}
-
 fn planned(row: &Row) -> Result<PlannedPurge, StoreError> {
     Ok(PlannedPurge {
         cdn: row.text("cdn")?,
         kind: row.word("kind")?,
         target: row.text("target")?,
-        mode: mode(row)?,
+        mode: row.maybe_word("mode")?,
         rule: row.text("rule")?,
         path: row.maybe_text("path")?,
     })

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::StoreError;
-use super::bodies::{BodyDigest, DeliveryBody};
+use super::packing::{BodyDigest, pack, unpack_into};
 
 /// A body on its way into a file. All of this waits for the disk.
 pub struct SpoolFile {
@@ -96,12 +96,9 @@ impl SpooledBody {
         Ok(())
     }
 
-    /// What a delivery with this body holds of it.
-    pub fn in_blocks(&self) -> DeliveryBody {
-        DeliveryBody::InBlocks {
-            size: self.0.size,
-            digest: BodyDigest::new(self.0.digest.clone()),
-        }
+    /// What tells it from other bodies.
+    pub(super) fn digest(&self) -> BodyDigest {
+        BodyDigest::new(self.0.digest.clone())
     }
 
     /// How many blocks there are.
@@ -134,26 +131,6 @@ impl SpooledBody {
         packed.resize(block.length, 0);
         let read = self.0.file.read_exact_at(packed, block.start);
         read.map_err(|error| failed(&error))
-    }
-}
-
-/// Compresses bytes: their number as four bytes (little-endian), and an LZ4 block.
-pub(super) fn pack(bytes: &[u8]) -> Vec<u8> {
-    lz4_flex::block::compress_prepend_size(bytes)
-}
-
-/// Writes what was packed behind what is in a buffer.
-pub(super) fn unpack_into(packed: &[u8], buffer: &mut Vec<u8>) -> Result<(), StoreError> {
-    let wrong = |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("a body: {error}"));
-    let (size, block) =
-        lz4_flex::block::uncompressed_size(packed).map_err(|error| wrong(&error))?;
-    let start = buffer.len();
-    buffer.resize(start + size, 0);
-    let written = lz4_flex::block::decompress_into(block, &mut buffer[start..]);
-    match written {
-        Ok(written) if written == size => Ok(()),
-        Ok(written) => Err(wrong(&format!("{written} bytes of {size}"))),
-        Err(error) => Err(wrong(&error)),
     }
 }
 
@@ -213,18 +190,5 @@ mod tests {
         .map(|some| some.unwrap().len());
 
         assert_eq!(counts, [1, 2, 2, 0]);
-    }
-
-    #[test]
-    fn what_is_no_packed_block_is_an_error() {
-        for wrong in [
-            &b""[..],
-            b"abc",
-            &[9, 0, 0, 0, 0x10, b'a'],
-            &[1, 0, 0, 0, 0xff, 0xff],
-        ] {
-            let unpacked = unpack_into(wrong, &mut Vec::new());
-            assert!(matches!(unpacked, Err(StoreError::Corrupt(_))), "{wrong:?}");
-        }
     }
 }

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::database::{Dialect, Transaction, params};
+use super::database::{Dialect, Transaction};
 use super::given_up::{self, Target};
 use super::purges::{Migration, PurgeUpdate};
 use super::tasks::StoredTask;
 use super::work_queue::{Disposition, Lease, WorkKey, apply_disposition, enqueue, enqueue_submits};
 use super::{
-    Store, StoreError, deliveries, held, purges, retry_on_conflict, runs, statuses, tasks,
+    Store, StoreError, held, purges, retry_on_conflict, run_starts, runs, statuses, tasks,
     work_queue,
 };
 use crate::changes::{ChangeKind, FilePath};
@@ -210,26 +210,14 @@ async fn keep_in_order(
     work_queue::lock(tx, items).await
 }
 
-pub(super) async fn apply(
-    tx: &mut dyn Transaction,
-    write: &Write,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+async fn apply(tx: &mut dyn Transaction, write: &Write, now: Timestamp) -> Result<(), StoreError> {
     match write {
         Write::Run(run) => {
             runs::update(tx, run).await?;
             work_queue::step_changed(tx, run).await
         }
         Write::AdoptSuperseded(run) => runs::cover(tx, run).await,
-        Write::Changes(run, files) => {
-            tx.execute(
-                "INSERT INTO run_changes (run, files) VALUES ($1, $2)
-                 ON CONFLICT (run) DO UPDATE SET files = excluded.files",
-                params![&run.0, runs::files_text(files)],
-            )
-            .await?;
-            Ok(())
-        }
+        Write::Changes(run, files) => runs::put_changes(tx, run, files).await,
         Write::Purges(run, planned) => purges::insert(tx, run, planned).await,
         Write::Update(update) => purges::update(tx, update).await,
         Write::Migrate(to) => purges::migrate(tx, to).await,
@@ -283,7 +271,7 @@ pub(super) async fn apply(
         Write::TakeBack(site, targets) => given_up::take_back(tx, site, targets).await,
         Write::NewRun(run) => {
             runs::insert(tx, std::iter::once(run)).await?;
-            deliveries::begin(tx, run, now).await
+            run_starts::begin(tx, run, now).await
         }
     }
 }

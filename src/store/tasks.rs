@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use strum::{EnumString, IntoStaticStr};
 
 use super::database::{Row, Transaction, params};
-use super::purges::mode;
 use super::{Store, StoreError, parsed, timestamp};
 use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
 use crate::run::RunId;
@@ -198,7 +197,7 @@ fn task(row: &Row) -> Result<StoredTask, StoreError> {
         account: row.text("account")?,
         cdn: row.text("cdn")?,
         kind: row.word("kind")?,
-        mode: mode(row)?,
+        mode: row.maybe_word("mode")?,
         state: row.word("state")?,
         vendor_id: task_ids(row)?,
         error: row.maybe_text("error")?,

@@ -1,0 +1,171 @@
+//! Taking in deliveries: the delivery, its runs and their first work, in one transaction.
+
+use bytes::Bytes;
+
+use super::bodies::{self, DeliveryBody, PackedBody};
+use super::database::{Transaction, insert_rows, params};
+use super::deliveries::NewDelivery;
+use super::duplicates::{self, Incoming, Verdict};
+use super::run_starts::retry_run;
+use super::{Store, StoreError, retry_on_conflict, runs, statuses, work_queue};
+use crate::run::{Run, RunId};
+
+/// What became of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is new; its runs are under way.
+    New,
+    /// It came before (by id or by what it says) and its runs had failed: they are tried again.
+    Retried {
+        /// The delivery that came first.
+        delivery: String,
+        /// The runs that are tried again.
+        runs: Vec<RunId>,
+    },
+    /// It came before, and nothing needs doing again.
+    Duplicate {
+        /// The delivery that came first.
+        delivery: String,
+        /// Its runs.
+        runs: Vec<RunId>,
+    },
+}
+
+impl Store {
+    /// Takes in deliveries, all in one commit: they are on disk when this returns.
+    pub async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Accepted>, StoreError> {
+        // Before anybody waits for the transaction.
+        let bodies = deliveries.iter().map(|new| new.body.packed());
+        let bodies: Vec<PackedBody> = bodies.collect::<Result<_, _>>()?;
+        let news: Vec<Incoming<'_>> = deliveries
+            .iter()
+            .zip(&bodies)
+            .map(|(new, body)| Incoming::new(new, body))
+            .collect();
+        retry_on_conflict(|| self.accept_at_once(&news)).await
+    }
+
+    async fn accept_at_once(
+        &self,
+        deliveries: &[Incoming<'_>],
+    ) -> Result<Vec<Accepted>, StoreError> {
+        let mut tx = self.database.begin().await?;
+        // What is known already decides what becomes of a delivery: replicas that get the same one wait for each other.
+        let ordered = deliveries
+            .iter()
+            .map(|new| format!("{} {}", new.delivery.forge, new.delivery.ordering_key));
+        tx.advisory_lock(ordered.collect()).await?;
+        let verdicts = duplicates::judge(&mut *tx, deliveries).await?;
+        let mut outcomes = Vec::with_capacity(deliveries.len());
+        let mut news = Vec::with_capacity(deliveries.len());
+        for (new, verdict) in deliveries.iter().zip(verdicts) {
+            outcomes.push(match verdict {
+                Verdict::New => {
+                    news.push(new);
+                    Accepted::New
+                }
+                Verdict::SameAs(first) => Accepted::Duplicate {
+                    delivery: first.id.clone(),
+                    runs: first.runs.iter().map(|run| run.id.clone()).collect(),
+                },
+                Verdict::Known => accept_one(&mut *tx, new).await?,
+            });
+        }
+        insert(&mut *tx, news.into_iter()).await?;
+        tx.commit().await?;
+        Ok(outcomes)
+    }
+}
+
+async fn accept_one(
+    tx: &mut dyn Transaction,
+    incoming: &Incoming<'_>,
+) -> Result<Accepted, StoreError> {
+    let new = incoming.delivery;
+    if let Some(first) = duplicates::seen_before(tx, incoming).await? {
+        let known = runs::of_delivery(tx, &first).await?;
+        let ids = known.iter().map(|run| run.id.clone()).collect();
+        let mut failed: Vec<Run> = Vec::new();
+        for run in known {
+            // What became of a run that another covers is that one's affair.
+            let run = runs::that_covers(tx, run).await?;
+            if run.state.can_be_retried() && failed.iter().all(|other| other.id != run.id) {
+                failed.push(run);
+            }
+        }
+        if failed.is_empty() {
+            return Ok(Accepted::Duplicate {
+                delivery: first,
+                runs: ids,
+            });
+        }
+        let runs = failed.iter().map(|run| run.id.clone()).collect();
+        for run in failed {
+            let allowance = new
+                .runs
+                .first()
+                .map_or(run.deadline, |fresh| fresh.deadline);
+            retry_run(tx, run, new.received_at, allowance).await?;
+        }
+        return Ok(Accepted::Retried {
+            delivery: first,
+            runs,
+        });
+    }
+
+    insert(tx, std::iter::once(incoming)).await?;
+    Ok(Accepted::New)
+}
+
+/// Inserts deliveries with their runs and the runs' first work.
+async fn insert<'d>(
+    tx: &mut dyn Transaction,
+    news: impl Iterator<Item = &'d Incoming<'d>>,
+) -> Result<(), StoreError> {
+    let (mut deliveries, mut ordered) = (Vec::new(), Vec::new());
+    let (mut new_runs, mut shown, mut work) = (Vec::new(), Vec::new(), Vec::new());
+    for incoming in news {
+        let Incoming {
+            delivery: new,
+            body,
+            meaning,
+        } = incoming;
+        match new.body {
+            DeliveryBody::Whole(_) => {}
+            DeliveryBody::InBlocks { .. } => bodies::finish(tx, &new.id).await?,
+        }
+        deliveries.push(params![
+            &new.id,
+            &new.forge,
+            new.forge_delivery.clone(),
+            &new.event,
+            &new.ordering_key,
+            &new.dedup_key,
+            &new.content_type,
+            body.bytes.clone(),
+            *meaning,
+            Bytes::copy_from_slice(body.digest.as_bytes()),
+            new.source.as_str(),
+            new.received_at.as_millisecond(),
+        ]);
+        ordered.push(*new);
+        for run in &new.runs {
+            new_runs.push(run);
+            shown.extend(statuses::first(run, new.received_at));
+            work.extend(work_queue::new_rows(run, new.received_at));
+        }
+    }
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    insert_rows(tx, INSERT, "", deliveries).await?;
+    duplicates::put_newest(tx, &ordered).await?;
+    runs::insert(tx, new_runs.into_iter()).await?;
+    insert_rows(tx, statuses::INSERT, "", shown).await?;
+    insert_rows(tx, work_queue::INSERT, "", work).await?;
+    tx.notify().await
+}
+
+const INSERT: &str =
+    "INSERT INTO deliveries (id, forge, forge_delivery, event, ordering_key, dedup_key,
+    content_type, body, meaning, digest, source, received_at)";

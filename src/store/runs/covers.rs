@@ -1,0 +1,92 @@
+//! Runs that leave their work to another: their covers.
+
+use jiff::Timestamp;
+
+use super::row::{COLUMNS, run};
+use super::rows::find;
+use crate::run::{Run, RunId};
+use crate::store::database::{Row, Transaction, in_list, params};
+use crate::store::{Store, StoreError};
+
+/// The ids of the runs that left their work to the run `$1`, or to one that did.
+const COVERED: &str = "WITH RECURSIVE covered (id) AS (
+    SELECT runs.id FROM runs WHERE runs.covered_by = $1
+    UNION
+    SELECT runs.id FROM runs JOIN covered ON runs.covered_by = covered.id)";
+
+impl Store {
+    /// The runs whose work another run does along with its own: those that left it to that run, and to these.
+    pub async fn covered_by(&self, id: &RunId) -> Result<Vec<Run>, StoreError> {
+        let sql = format!(
+            "{COVERED} SELECT {COLUMNS} FROM runs WHERE id IN (SELECT covered.id FROM covered) ORDER BY id"
+        );
+        let rows = self.database.read(&sql, params![&id.0]).await?;
+        rows.iter().map(run).collect()
+    }
+}
+
+/// Makes a run the one that covers all that left their work to it in the end.
+pub(in crate::store) async fn cover(
+    tx: &mut dyn Transaction,
+    id: &RunId,
+) -> Result<(), StoreError> {
+    let sql = format!(
+        "{COVERED} UPDATE runs SET covered_by = $1, revision = revision + 1
+         WHERE id IN (SELECT covered.id FROM covered) AND covered_by <> $1"
+    );
+    tx.execute(&sql, params![&id.0]).await?;
+    Ok(())
+}
+
+/// Ends runs that have not planned yet, and leaves their work to `by`: the runs. Those that are none such are left as
+/// they are.
+pub(in crate::store) async fn supersede(
+    tx: &mut dyn Transaction,
+    runs: &[RunId],
+    by: &RunId,
+    summary: &str,
+    now: Timestamp,
+) -> Result<Vec<RunId>, StoreError> {
+    let mut values = params![&by.0, summary, now.as_millisecond()];
+    let listed = in_list(&mut values, runs.iter().map(|run| &run.0));
+    let sql = format!(
+        "UPDATE runs SET state = 'superseded', step = 'ended', covered_by = $1, summary = $2, ended_at = $3,
+             wait_reason = NULL, revision = revision + 1
+         WHERE state = 'pending' AND step = 'changes' AND id IN ({listed}) RETURNING id"
+    );
+    ids(tx.query(&sql, values).await?)
+}
+
+/// Has the runs that left their work to `by` say how that ended: the runs.
+pub(in crate::store) async fn conclude_superseded(
+    tx: &mut dyn Transaction,
+    by: &RunId,
+    summary: &str,
+    dry_run: bool,
+) -> Result<Vec<RunId>, StoreError> {
+    let sql = format!(
+        "{COVERED} UPDATE runs SET covered_by = $1, summary = $2, dry_run = $3, revision = revision + 1
+         WHERE id IN (SELECT covered.id FROM covered) RETURNING id"
+    );
+    let values = params![&by.0, summary, i64::from(dry_run)];
+    ids(tx.query(&sql, values).await?)
+}
+
+fn ids(rows: Vec<Row>) -> Result<Vec<RunId>, StoreError> {
+    rows.iter().map(|row| Ok(RunId(row.text("id")?))).collect()
+}
+
+/// The run itself, or the one that covers it in the end.
+pub(in crate::store) async fn that_covers(
+    tx: &mut dyn Transaction,
+    run: Run,
+) -> Result<Run, StoreError> {
+    let mut run = run;
+    while let Some(cover) = run.covered_by.clone() {
+        match find(tx, &cover).await? {
+            Some(covering) => run = covering,
+            None => break,
+        }
+    }
+    Ok(run)
+}

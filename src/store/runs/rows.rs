@@ -1,0 +1,125 @@
+//! Writing runs, in the transactions of others.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::row::{COLUMNS, INSERT, bases_text, ref_text, run, values, wait_reason_text};
+use crate::changes::Completeness;
+use crate::run::{Run, RunId, WaitReason};
+use crate::store::StoreError;
+use crate::store::database::{Transaction, insert_rows, params};
+
+/// Inserts new runs.
+pub(in crate::store) async fn insert<'r>(
+    tx: &mut dyn Transaction,
+    runs: impl Iterator<Item = &'r Run>,
+) -> Result<(), StoreError> {
+    let (mut rows, mut newest) = (Vec::new(), BTreeMap::new());
+    for run in runs {
+        rows.push(values(run));
+        let at = newest.entry((&run.site, ref_text(run))).or_insert(&run.id);
+        *at = (*at).max(&run.id);
+    }
+    insert_rows(tx, INSERT, "", rows).await?;
+    let newest = newest.into_iter();
+    let newest = newest.map(|((site, git_ref), run)| params![site, git_ref, &run.0]);
+    insert_rows(tx, INSERT_NEWEST, IF_NEWER, newest.collect()).await
+}
+
+const INSERT_NEWEST: &str = "INSERT INTO newest_runs (site, git_ref, run)";
+const IF_NEWER: &str = "ON CONFLICT (site, git_ref) DO UPDATE SET run = excluded.run
+    WHERE newest_runs.run < excluded.run";
+
+/// Writes a run as it was read and then changed. Nothing is written if the row has changed since.
+pub(in crate::store) async fn update(
+    tx: &mut dyn Transaction,
+    run: &Run,
+) -> Result<(), StoreError> {
+    let updated = tx.execute(
+        "UPDATE runs SET state = $2, step = $3, summary = $4, proof = $5, deadline = $6, ended_at = $7,
+             problems = $8, commit_id = $9, covered_by = $10, bases = $11, held_version = $12,
+             dry_run = $13, notes = $14, wait_reason = $15, revision = revision + 1
+         WHERE id = $1 AND revision = $16",
+        params![
+            &run.id.0,
+            run.state.as_str(),
+            run.step.as_str(),
+            &run.summary,
+            run.proof.map(Completeness::as_str),
+            run.deadline.as_millisecond(),
+            run.ended_at.map(Timestamp::as_millisecond),
+            serde_json::json!(run.problems).to_string(),
+            run.commit.as_str(),
+            run.covered_by.as_ref().map(|id| id.0.clone()),
+            bases_text(&run.bases),
+            run.held_version,
+            i64::from(run.dry_run),
+            serde_json::json!(run.notes).to_string(),
+            run.waits_for.as_ref().map(wait_reason_text),
+            run.revision,
+        ],
+    )
+    .await?;
+    match updated {
+        0 => Err(StoreError::Outdated),
+        _ => Ok(()),
+    }
+}
+
+/// Notes what a pending run waits for. False if it has ended.
+pub(in crate::store) async fn wait(
+    tx: &mut dyn Transaction,
+    id: &RunId,
+    reason: &WaitReason,
+    summary: &str,
+    deadline: Timestamp,
+) -> Result<bool, StoreError> {
+    let waiting = tx
+        .execute(
+            "UPDATE runs SET wait_reason = $2, summary = $3, deadline = $4, revision = revision + 1
+             WHERE id = $1 AND state = 'pending'",
+            params![
+                &id.0,
+                wait_reason_text(reason),
+                summary,
+                deadline.as_millisecond()
+            ],
+        )
+        .await?;
+    Ok(waiting > 0)
+}
+
+/// A run, as it stays until the transaction is over.
+pub(in crate::store) async fn find(
+    tx: &mut dyn Transaction,
+    id: &RunId,
+) -> Result<Option<Run>, StoreError> {
+    let rows = tx
+        .query(
+            &format!(
+                "SELECT {COLUMNS} FROM runs WHERE id = $1 {}",
+                tx.dialect().for_update()
+            ),
+            params![&id.0],
+        )
+        .await?;
+    rows.first().map(run).transpose()
+}
+
+/// The runs of a delivery, as [`find`] finds one.
+pub(in crate::store) async fn of_delivery(
+    tx: &mut dyn Transaction,
+    delivery: &str,
+) -> Result<Vec<Run>, StoreError> {
+    let rows = tx
+        .query(
+            &format!(
+                "SELECT {COLUMNS} FROM runs WHERE delivery = $1 ORDER BY id {}",
+                tx.dialect().for_update()
+            ),
+            params![delivery],
+        )
+        .await?;
+    rows.iter().map(run).collect()
+}

@@ -1,0 +1,220 @@
+//! Claims: what is due, taken under a lease.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::fair_selection::{Candidate, ClaimLimits, fair_selection};
+use super::key::{KeyColumns, WorkKey, WorkKind};
+use super::leases::{Lease, until};
+use crate::purge::PurgeKind;
+use crate::store::database::{Row, Transaction, params, places};
+use crate::store::{Store, StoreError, timestamp};
+
+/// Due items that are looked at in one claim, beside those that are running.
+const CANDIDATES: i64 = 256;
+/// Items of one site that are looked at where there are more due than [`CANDIDATES`].
+const CANDIDATES_PER_SITE: i64 = 16;
+
+/// A work item that was claimed.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// What it is about.
+    pub key: WorkKey,
+    /// Since when it has been due.
+    pub due_at: Timestamp,
+    /// How often in a row it has failed.
+    pub attempts: i64,
+    /// Only so many steps with one key run at once. None: not limited.
+    pub concurrency_key: Option<String>,
+    /// The right to do it.
+    pub lease: Lease,
+}
+
+/// What a look for work found.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// What was claimed, oldest first.
+    pub works: Vec<Work>,
+    /// When the next work is due that has room within the limits, leased work when its lease ends.
+    pub next_due: Option<Timestamp>,
+}
+
+/// The oldest items that are due at `$1`, whether they run or not.
+const DUE: &str = "SELECT kind, subject, purge_kind, site, concurrency_key, due_at, lease_until
+    FROM work WHERE due_at <= $1 ORDER BY due_at, kind, subject, purge_kind LIMIT $2";
+
+/// The oldest items of each site that are due at `$1`: at most `$2` a site. Goes from one site to the next by the index, past
+/// whatever else they have.
+const DUE_BY_SITE: &str = "WITH RECURSIVE sites (site) AS (
+        SELECT MIN(site) FROM work
+        UNION ALL
+        SELECT (SELECT MIN(site) FROM work WHERE work.site > sites.site)
+        FROM sites WHERE sites.site IS NOT NULL)
+    SELECT kind, subject, purge_kind, work.site AS site, concurrency_key, due_at, lease_until
+    FROM sites JOIN work ON (work.kind, work.subject, work.purge_kind) IN (
+        SELECT kind, subject, purge_kind FROM work AS of_site
+        WHERE of_site.site = sites.site AND of_site.due_at <= $1
+        ORDER BY of_site.due_at LIMIT $2)
+    ORDER BY due_at, kind, subject, purge_kind";
+
+/// The heads of two indexes: of all work, past the few rows that are running, and of what is running.
+const NEXT_DUE: &str = "SELECT MIN(due) AS due FROM (
+        SELECT MIN(due_at) AS due FROM work WHERE lease IS NULL
+        UNION ALL
+        SELECT MIN(lease_until) FROM work WHERE lease IS NOT NULL) AS heads";
+
+/// When the first item after those that are due at `$1` is due.
+const LATER: &str = "SELECT MIN(due_at) AS due FROM work WHERE due_at > $1";
+
+impl Store {
+    /// Claims work that is due at `now`, until `now + lease`, as far as the limits reach: the
+    /// oldest of each site before the second of any, so that a site with much to do holds up no other.
+    pub async fn claim(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        token: &str,
+        limits: impl Into<ClaimLimits>,
+    ) -> Result<Claimed, StoreError> {
+        // Most looks find nothing: they are to write nothing, and to wait for no lock.
+        let next_due = self.next_due().await?;
+        if next_due.is_none_or(|due| due > now) {
+            let works = Vec::new();
+            return Ok(Claimed { works, next_due });
+        }
+        let limits = limits.into();
+        let mut tx = self.database.begin().await?;
+        let due = due(&mut *tx, now).await?;
+        let (selected, left_out) = fair_selection(due.free, &limits);
+        let next_due = [left_out, due.leased_until, due.later]
+            .into_iter()
+            .flatten()
+            .min();
+        let mut works = Vec::new();
+        if !selected.is_empty() {
+            works = lease_all(&mut *tx, &selected, token, now, until(now, lease)).await?;
+        }
+        // Not soon: steps read what is committed, and what a claim has seen must be, or a step would find its
+        // run missing, or answer a request whose cause it does not see.
+        tx.commit().await?;
+        works.sort_by(|one, other| (one.due_at, &one.key).cmp(&(other.due_at, &other.key)));
+        Ok(Claimed {
+            works,
+            next_due: next_due.map(timestamp).transpose()?,
+        })
+    }
+
+    /// When the next work is due, as of the last commit; leased work when its lease ends.
+    pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let rows = self.database.read(NEXT_DUE, Vec::new()).await?;
+        match rows.first() {
+            Some(row) => row.maybe_int("due")?.map(timestamp).transpose(),
+            None => Ok(None),
+        }
+    }
+}
+
+/// What is due at a time, and what is next.
+struct Due {
+    /// What may be claimed.
+    free: Vec<Candidate>,
+    /// When the first lease of what is running ends.
+    leased_until: Option<i64>,
+    /// When the first of the others is due.
+    later: Option<i64>,
+}
+
+async fn due(tx: &mut dyn Transaction, now: Timestamp) -> Result<Due, StoreError> {
+    let now = now.as_millisecond();
+    let mut rows = tx.query(DUE, params![now, CANDIDATES]).await?;
+    if i64::try_from(rows.len()) == Ok(CANDIDATES) {
+        rows = tx
+            .query(DUE_BY_SITE, params![now, CANDIDATES_PER_SITE])
+            .await?;
+    }
+    let later = tx.query(LATER, params![now]).await?;
+    let mut due = Due {
+        free: Vec::with_capacity(rows.len()),
+        leased_until: None,
+        later: match later.first() {
+            Some(row) => row.maybe_int("due")?,
+            None => None,
+        },
+    };
+    for row in &rows {
+        if let Some(until) = row.maybe_int("lease_until")?
+            && until > now
+        {
+            due.leased_until = Some(due.leased_until.map_or(until, |first| first.min(until)));
+            continue;
+        }
+        let Ok(kind) = WorkKind::from_str(&row.text("kind")?) else {
+            // Another version's, or damaged: it must not stop the rest.
+            continue;
+        };
+        let purge_kind = row.text("purge_kind")?;
+        due.free.push(Candidate {
+            key: KeyColumns {
+                kind: kind.into(),
+                subject: row.text("subject")?,
+                purge_kind: PurgeKind::from_str(&purge_kind).map_or("", PurgeKind::as_str),
+            },
+            site: row.text("site")?,
+            concurrency_key: row.maybe_text("concurrency_key")?,
+            due_at: row.int("due_at")?,
+        });
+    }
+    Ok(due)
+}
+
+/// Leases items that are free still, until a time in milliseconds.
+async fn lease_all(
+    tx: &mut dyn Transaction,
+    selected: &[Candidate],
+    token: &str,
+    now: Timestamp,
+    until: i64,
+) -> Result<Vec<Work>, StoreError> {
+    let mut values = params![token, until, now.as_millisecond()];
+    // The last one is repeated up to a power of two, so that few statements are prepared.
+    let count = selected.len().next_power_of_two();
+    let mut keys = Vec::with_capacity(count);
+    for candidate in selected
+        .iter()
+        .chain(selected.last().into_iter().cycle())
+        .take(count)
+    {
+        keys.push(format!("({})", places(values.len(), 3)));
+        values.extend(candidate.key.values());
+    }
+    let sql = format!(
+        "UPDATE work SET lease = $1, lease_until = $2
+         WHERE (kind, subject, purge_kind) IN (
+             SELECT kind, subject, purge_kind FROM work
+             WHERE (kind, subject, purge_kind) IN (VALUES {})
+                 AND due_at <= $3 AND (lease IS NULL OR lease_until <= $3)
+             ORDER BY kind, subject, purge_kind {})
+         RETURNING kind, subject, purge_kind, due_at, attempts, requests, concurrency_key",
+        keys.join(", "),
+        tx.dialect().skip_locked()
+    );
+    let rows = tx.query(&sql, values).await?;
+    let work = |row: &Row| {
+        let key = WorkKey::read(row)?;
+        let lease = Lease {
+            key: key.clone(),
+            token: token.to_owned(),
+            requests: row.int("requests")?,
+        };
+        Ok(Work {
+            key,
+            due_at: timestamp(row.int("due_at")?)?,
+            attempts: row.int("attempts")?,
+            concurrency_key: row.maybe_text("concurrency_key")?,
+            lease,
+        })
+    };
+    rows.iter().map(work).collect()
+}
