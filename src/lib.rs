@@ -11,7 +11,7 @@
 //! - [`cache`]: a cache with a bound.
 //! - [`http`]: the one client for outgoing requests, with its limits.
 //! - [`settings`]: a YAML file as located values, and the reader that collects every problem in it.
-//! - [`changes`], [`event`], [`run`], [`purge`]: the domain as types.
+//! - [`account`], [`changes`], [`event`], [`run`], [`purge`]: the domain as types.
 //! - [`rules`]: globs, templates, URL building: a path in, targets out.
 //! - [`plan`]: targets to purges.
 //! - [`forge`]: the git hosts that send webhooks and take statuses.
@@ -26,6 +26,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod cache;
 pub mod cdn;
 pub mod changes;

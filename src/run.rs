@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
+use crate::account::AccountId;
 use crate::changes::Completeness;
 use crate::event::{CommitId, CommitRef, GitRef, RepoPath, SignalKind};
 
@@ -177,7 +178,7 @@ pub enum WaitReason {
     /// That a CDN answers again.
     CircuitOpen {
         /// The account with the CDN, as the CDN names it.
-        account: String,
+        account: AccountId,
         /// Since when it has not answered.
         since: Timestamp,
     },

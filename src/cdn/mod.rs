@@ -30,6 +30,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use crate::account::AccountId;
 use crate::http::Outbound;
 use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
 use crate::settings::Section;
@@ -241,8 +242,8 @@ pub trait Cdn: Send + Sync {
     /// The word behind `kind:`.
     fn kind(&self) -> &'static str;
 
-    /// Names the account whose limits apply: entries with the same key share them. Holds no secret.
-    fn account(&self) -> String;
+    /// The account whose limits apply.
+    fn account(&self) -> AccountId;
 
     /// The documented limits, with what the configuration says over them.
     fn limits(&self) -> &Limits;

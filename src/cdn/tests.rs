@@ -44,7 +44,7 @@ fn every_kind_reads_the_least_that_it_needs() {
         let cdn = cdn.unwrap_or_else(|| panic!("{kind}: {problems}"));
         assert_eq!(cdn.kind(), kind);
         assert_eq!(problems, "", "{kind}");
-        assert!(cdn.account().starts_with(kind));
+        assert!(cdn.account().as_str().starts_with(kind));
         assert_eq!(cdn.migrated_to(), None);
     }
 }

@@ -80,8 +80,8 @@ impl Cdn for TestCdn {
     fn kind(&self) -> &'static str {
         "tencent-cdn"
     }
-    fn account(&self) -> String {
-        String::new()
+    fn account(&self) -> crate::account::AccountId {
+        crate::account::AccountId::new("")
     }
     fn limits(&self) -> &Limits {
         &self.0

@@ -1,32 +1,25 @@
 //! The baseline of a plan: the commits whose content a site's caches may hold.
 //!
-//! It is kept twice. Under the site's own name stands what its caches may really hold: a dry run
-//! adds to it and never releases anything, so that the first live run purges all that was not. Under
-//! [`shadow`] stands what they would hold had the dry runs purged, from which each dry
-//! run finds out what a live one would have purged.
+//! It is kept twice. One is what the site's caches may really hold: a dry run adds to it and never releases
+//! anything, so that the first live run purges all that was not. The other, the shadow, is what they would hold
+//! had the dry runs purged, from which each dry run finds out what a live one would have purged.
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
 use crate::run::{Base, Origin, Run, RunId};
-use crate::store::{HeldCommits, Store, StoreError, Write};
+use crate::store::{HeldCommits, SiteCaches, Store, StoreError, Write};
 
 /// Commits that are held, beyond which it counts as unknown what caches hold: each costs a
 /// comparison, all of them once at the worst, when a new process takes over.
 const MAX_HELD_COMMITS: usize = 200;
 
-/// The name under which it is kept what the caches of a site in dry-run mode would hold. No site can be called so.
-fn shadow(site: &str) -> String {
-    format!("{site} (dry run)")
-}
-
-/// The name under which it is kept what the caches hold that a run's plan starts from.
-pub(super) fn held_by(run: &Run) -> String {
-    if run.dry_run {
-        shadow(&run.site)
-    } else {
-        run.site.clone()
+/// The caches whose knowledge a run's plan starts from.
+pub(super) fn caches_of(run: &Run) -> SiteCaches {
+    SiteCaches {
+        site: run.site.clone(),
+        dry_run: run.dry_run,
     }
 }
 
@@ -46,8 +39,8 @@ impl Baseline {
     pub async fn load(store: &Store, run: &Run, now: Timestamp) -> Result<Self, StoreError> {
         let site = run.site.as_str();
         Ok(Self {
-            real: store.held(site, now).await?,
-            shadow: store.held(&shadow(site), now).await?,
+            real: store.held(&SiteCaches::real(site), now).await?,
+            shadow: store.held(&SiteCaches::shadow(site), now).await?,
             dry_run: run.dry_run,
             is_first: run.before.is_none() && store.is_first(run).await?,
         })
@@ -142,14 +135,14 @@ impl Baseline {
         let unknown = self.begins_unknown(run) || self.too_many().is_some();
         let unknown = unknown.then_some(Base::Unknown);
         let commits: Vec<Base> = unknown.into_iter().chain(named).collect();
-        let shadow = shadow(site);
+        let shadow = SiteCaches::shadow(site);
         let mut writes = Vec::with_capacity(4);
         if self.dry_run {
             let mut all = commits.clone();
             if self.shadow.commits.is_empty() && self.too_many().is_none() {
                 all.extend(self.real.commits.iter().cloned());
             }
-            writes.extend(hold_as_of(&shadow, &self.shadow, all));
+            writes.extend(hold_as_of(shadow, &self.shadow, all));
         } else if !self.shadow.commits.is_empty() {
             // The shadow of former dry runs is of no use to later ones.
             writes.push(Write::ExpectHeldVersion(
@@ -157,19 +150,19 @@ impl Baseline {
                 self.shadow.version,
             ));
             writes.push(Write::ReleaseHeld {
-                site: shadow,
+                caches: shadow,
                 commits: self.shadow.commits.clone(),
                 version: self.shadow.version,
                 until: Timestamp::UNIX_EPOCH,
             });
         }
-        writes.extend(hold_as_of(site, &self.real, commits));
+        writes.extend(hold_as_of(SiteCaches::real(site), &self.real, commits));
         writes
     }
 }
 
-fn hold_as_of(site: &str, held: &HeldCommits, mut commits: Vec<Base>) -> Vec<Write> {
-    let mut writes = vec![Write::ExpectHeldVersion(site.to_owned(), held.version)];
+fn hold_as_of(caches: SiteCaches, held: &HeldCommits, mut commits: Vec<Base>) -> Vec<Write> {
+    let mut writes = vec![Write::ExpectHeldVersion(caches.clone(), held.version)];
     if held.commits.len() > MAX_HELD_COMMITS {
         // The unknown stands for all of them from now on, so that they do not become ever more.
         if !commits.contains(&Base::Unknown) {
@@ -177,12 +170,12 @@ fn hold_as_of(site: &str, held: &HeldCommits, mut commits: Vec<Base>) -> Vec<Wri
         }
         let stood_for = held.commits.iter().filter(|held| !commits.contains(held));
         writes.push(Write::ReleaseHeld {
-            site: site.to_owned(),
+            caches: caches.clone(),
             commits: stood_for.cloned().collect(),
             version: held.version,
             until: Timestamp::UNIX_EPOCH,
         });
     }
-    writes.push(Write::Hold(site.to_owned(), commits, held.version + 1));
+    writes.push(Write::Hold(caches, commits, held.version + 1));
     writes
 }

@@ -171,7 +171,7 @@ async fn release(
     };
     let released = run.bases.iter().filter(|base| !is_kept(base));
     Ok(Write::ReleaseHeld {
-        site: baseline::held_by(run),
+        caches: baseline::caches_of(run),
         commits: released.cloned().collect(),
         version,
         until: now + settle,

@@ -400,10 +400,20 @@ fn span(work: &Work) -> Span {
         }
         WorkKey::Status(run) => info_span!("report", %run, attempts),
         WorkKey::Submit { account, kind } => {
-            info_span!("submit", account, kind = kind.as_str(), attempts)
+            info_span!(
+                "submit",
+                account = account.as_str(),
+                kind = kind.as_str(),
+                attempts
+            )
         }
         WorkKey::Follow { account, kind } => {
-            info_span!("follow", account, kind = kind.as_str(), attempts)
+            info_span!(
+                "follow",
+                account = account.as_str(),
+                kind = kind.as_str(),
+                attempts
+            )
         }
         WorkKey::Reconcile { site } => info_span!("reconcile", site, attempts),
         WorkKey::ConfirmHeads { site } => info_span!("confirm_heads", site, attempts),

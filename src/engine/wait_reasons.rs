@@ -14,6 +14,7 @@ use super::outcome::{Outcome, StepError};
 use super::policy::deadlines::RUN_LIMIT;
 use super::policy::quota::quota_day;
 use super::upstream::{Rejection, has_not_answered};
+use crate::account::AccountId;
 use crate::purge::PurgeKind;
 use crate::run::WaitReason;
 use crate::store::{StoreError, Upstream, Work, Write};
@@ -34,7 +35,7 @@ pub(super) fn until_renewal(writes: Vec<Write>, now: Timestamp) -> Outcome {
 /// used up that it has to wait for the next quota day.
 pub(super) async fn await_quotas(
     ctx: &StepContext,
-    account: &str,
+    account: &AccountId,
     kind: PurgeKind,
     used_up: &[String],
 ) -> Result<Vec<Write>, StoreError> {

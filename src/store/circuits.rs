@@ -8,12 +8,13 @@ use jiff::Timestamp;
 
 use super::database::{Row, params};
 use super::{Store, StoreError, retry_on_conflict, timestamp};
+use crate::account::AccountId;
 
 /// Someone whom purgehook calls.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Upstream {
-    /// An account with a CDN, as the CDN names it.
-    Cdn(String),
+    /// An account with a CDN.
+    Cdn(AccountId),
     /// A forge, by its name under `forges:`.
     Forge(String),
 }
@@ -23,7 +24,7 @@ impl FromStr for Upstream {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(' ') {
-            Some(("cdn", account)) => Ok(Self::Cdn(account.to_owned())),
+            Some(("cdn", account)) => Ok(Self::Cdn(AccountId::new(account))),
             Some(("forge", name)) => Ok(Self::Forge(name.to_owned())),
             _ => Err(StoreError::Corrupt(format!("{text:?} is no upstream"))),
         }

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::StoreError;
+use crate::account::AccountId;
 
 /// A value to bind or a value read.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +78,18 @@ impl From<Option<String>> for Value {
 impl From<Option<&str>> for Value {
     fn from(value: Option<&str>) -> Self {
         Self::Text(value.map(storable))
+    }
+}
+
+impl From<&AccountId> for Value {
+    fn from(value: &AccountId) -> Self {
+        Self::from(value.as_str())
+    }
+}
+
+impl From<Option<&AccountId>> for Value {
+    fn from(value: Option<&AccountId>) -> Self {
+        Self::from(value.map(AccountId::as_str))
     }
 }
 

@@ -8,6 +8,33 @@ use super::database::{Transaction, params, places};
 use super::{Store, StoreError, parsed, retry_on_conflict, timestamp};
 use crate::run::{Base, RunId};
 
+/// Whose knowledge it is: what a site's caches may really hold, or what they would hold had its dry runs purged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteCaches {
+    /// The site.
+    pub site: String,
+    /// As if dry runs purged.
+    pub dry_run: bool,
+}
+
+impl SiteCaches {
+    /// What they may really hold.
+    pub fn real(site: impl Into<String>) -> Self {
+        Self {
+            site: site.into(),
+            dry_run: false,
+        }
+    }
+
+    /// What they would hold had the dry runs purged.
+    pub fn shadow(site: impl Into<String>) -> Self {
+        Self {
+            site: site.into(),
+            dry_run: true,
+        }
+    }
+}
+
 /// What a site's caches may hold, as of a version of that knowledge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldCommits {
@@ -32,16 +59,27 @@ const IS_PLANNING: &str = "EXISTS (
 
 impl Store {
     /// The commits whose content a site's caches may hold at `now`.
-    pub async fn held(&self, site: &str, now: Timestamp) -> Result<HeldCommits, StoreError> {
+    pub async fn held(
+        &self,
+        caches: &SiteCaches,
+        now: Timestamp,
+    ) -> Result<HeldCommits, StoreError> {
+        let values = || {
+            params![
+                &caches.site,
+                now.as_millisecond(),
+                i64::from(caches.dry_run)
+            ]
+        };
         // The version first: a change in between is then seen as one that came after.
         let rows = self
             .database
             .read(
                 &format!(
                     "SELECT version, CASE WHEN {IS_PLANNING} THEN planner END AS planner
-                     FROM held_versions WHERE site = $1"
+                     FROM held_versions WHERE site = $1 AND dry_run = $3"
                 ),
-                params![site, now.as_millisecond()],
+                values(),
             )
             .await?;
         let (version, planner) = match rows.first() {
@@ -51,9 +89,10 @@ impl Store {
         let rows = self
             .database
             .read(
-                "SELECT commit_id, until FROM held WHERE site = $1 AND (until IS NULL OR until > $2)
+                "SELECT commit_id, until FROM held
+                 WHERE site = $1 AND dry_run = $3 AND (until IS NULL OR until > $2)
                  ORDER BY added_at, commit_id",
-                params![site, now.as_millisecond()],
+                values(),
             )
             .await?;
         let mut held = HeldCommits {
@@ -86,8 +125,8 @@ impl Store {
             let taken = tx
                 .execute(
                     &format!(
-                        "INSERT INTO held_versions (site, version, planner) VALUES ($1, 0, $3)
-                         ON CONFLICT (site) DO UPDATE SET planner = $3
+                        "INSERT INTO held_versions (site, dry_run, version, planner) VALUES ($1, 0, 0, $3)
+                         ON CONFLICT (site, dry_run) DO UPDATE SET planner = $3
                          WHERE held_versions.planner IS NULL OR held_versions.planner = $3
                              OR NOT {}",
                         IS_PLANNING.replace("planner", "held_versions.planner")
@@ -105,14 +144,18 @@ impl Store {
 /// Counts commits as held from `now` on, and forgets those whose time is over.
 pub(super) async fn hold(
     tx: &mut dyn Transaction,
-    site: &str,
+    caches: &SiteCaches,
     commits: &[Base],
     version: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     tx.execute(
-        "DELETE FROM held WHERE site = $1 AND until <= $2",
-        params![site, now.as_millisecond()],
+        "DELETE FROM held WHERE site = $1 AND dry_run = $3 AND until <= $2",
+        params![
+            &caches.site,
+            now.as_millisecond(),
+            i64::from(caches.dry_run)
+        ],
     )
     .await?;
     let mut seen = BTreeSet::new();
@@ -121,13 +164,19 @@ pub(super) async fn hold(
         let mut values = Vec::new();
         let mut rows = Vec::with_capacity(some.len());
         for commit in some {
-            let row = params![site, commit.as_str(), now.as_millisecond(), version];
+            let row = params![
+                &caches.site,
+                i64::from(caches.dry_run),
+                commit.as_str(),
+                now.as_millisecond(),
+                version
+            ];
             rows.push(format!("({})", places(values.len(), row.len())));
             values.extend(row);
         }
         let sql = format!(
-            "INSERT INTO held (site, commit_id, added_at, version) VALUES {}
-             ON CONFLICT (site, commit_id) DO UPDATE SET
+            "INSERT INTO held (site, dry_run, commit_id, added_at, version) VALUES {}
+             ON CONFLICT (site, dry_run, commit_id) DO UPDATE SET
                  added_at = excluded.added_at, version = excluded.version, until = NULL",
             rows.join(", ")
         );
@@ -139,7 +188,7 @@ pub(super) async fn hold(
 /// Sets the end of commits whose differences were purged, unless they were held anew after `version`.
 pub(super) async fn let_go(
     tx: &mut dyn Transaction,
-    site: &str,
+    caches: &SiteCaches,
     commits: &[Base],
     version: i64,
     until: Timestamp,
@@ -147,8 +196,14 @@ pub(super) async fn let_go(
     for commit in commits {
         tx.execute(
             "UPDATE held SET until = $4
-             WHERE site = $1 AND commit_id = $2 AND version <= $3 AND until IS NULL",
-            params![site, commit.as_str(), version, until.as_millisecond()],
+             WHERE site = $1 AND dry_run = $5 AND commit_id = $2 AND version <= $3 AND until IS NULL",
+            params![
+                &caches.site,
+                commit.as_str(),
+                version,
+                until.as_millisecond(),
+                i64::from(caches.dry_run)
+            ],
         )
         .await?;
     }
@@ -158,20 +213,21 @@ pub(super) async fn let_go(
 /// Goes on only if what a site holds is as of `version` still, and counts it on.
 pub(super) async fn as_of(
     tx: &mut dyn Transaction,
-    site: &str,
+    caches: &SiteCaches,
     version: i64,
 ) -> Result<(), StoreError> {
     let counted = if version == 0 {
         tx.execute(
-            "INSERT INTO held_versions (site, version) VALUES ($1, 1)
-             ON CONFLICT (site) DO UPDATE SET version = 1 WHERE held_versions.version = 0",
-            params![site],
+            "INSERT INTO held_versions (site, dry_run, version) VALUES ($1, $2, 1)
+             ON CONFLICT (site, dry_run) DO UPDATE SET version = 1 WHERE held_versions.version = 0",
+            params![&caches.site, i64::from(caches.dry_run)],
         )
         .await?
     } else {
         tx.execute(
-            "UPDATE held_versions SET version = version + 1 WHERE site = $1 AND version = $2",
-            params![site, version],
+            "UPDATE held_versions SET version = version + 1
+             WHERE site = $1 AND version = $2 AND dry_run = $3",
+            params![&caches.site, version, i64::from(caches.dry_run)],
         )
         .await?
     };

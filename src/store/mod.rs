@@ -44,11 +44,13 @@ pub use database::{Database, Dialect, Row, Transaction, Value};
 pub use deliveries::{NewDelivery, Source, StoredDelivery};
 pub use errors::StoreError;
 pub use given_up::{GivenUpTarget, Target};
-pub use held::HeldCommits;
+pub use held::{HeldCommits, SiteCaches};
 pub use intake::Accepted;
 pub use packing::BodyDigest;
 pub use purge_queue::{NextBatch, QueueHead, QueuedRun};
-pub use purges::{Migration, Precondition, PurgeCounts, PurgeKey, PurgeUpdate};
+pub use purges::{
+    Migration, NewPurge, Precondition, PurgeCounts, PurgeKey, PurgeUpdate, QueuedPurge,
+};
 pub use retention::Removed;
 pub use run_starts::{RetryOutcome, SkipOutcome};
 pub use runs::RunFilter;

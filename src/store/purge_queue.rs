@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 
 use super::database::{Transaction, params};
-use super::purges::{PurgeKey, key};
+use super::purges::{PurgeKey, QueuedPurge, key, queued};
 use super::runs::wait_reason_text;
 use super::{Store, StoreError, Value, timestamp};
+use crate::account::AccountId;
 use crate::purge::{Mode, PurgeKind};
 use crate::run::{RunId, WaitReason};
 
@@ -32,8 +33,8 @@ pub struct NextBatch {
     pub cdn: String,
     /// For directories: how.
     pub mode: Option<Mode>,
-    /// Key, target and attempts so far of each.
-    pub purges: Vec<(PurgeKey, String, i64)>,
+    /// The purges.
+    pub purges: Vec<QueuedPurge>,
 }
 
 /// A run that has purges in a line.
@@ -52,7 +53,7 @@ impl Store {
     /// request only with others of the same CDN, mode and cap.
     pub async fn queue_head(
         &self,
-        account: &str,
+        account: &AccountId,
         kind: PurgeKind,
     ) -> Result<Option<QueueHead>, StoreError> {
         self.queue_head_besides(account, kind, &[]).await
@@ -61,7 +62,7 @@ impl Store {
     /// What is next in an account's line of one kind, passing over what is for these CDNs.
     pub async fn queue_head_besides(
         &self,
-        account: &str,
+        account: &AccountId,
         kind: PurgeKind,
         cdns: &[String],
     ) -> Result<Option<QueueHead>, StoreError> {
@@ -101,7 +102,7 @@ impl Store {
     /// cap do not: a refusal would set theirs anew, and might never find the bad one.
     pub async fn next_batch(
         &self,
-        account: &str,
+        account: &AccountId,
         kind: PurgeKind,
         next: &QueueHead,
         most: usize,
@@ -151,10 +152,7 @@ impl Store {
                 ],
             )
             .await?;
-        let mut purges = Vec::with_capacity(rows.len());
-        for row in &rows {
-            purges.push((key(row)?, row.text("target")?, row.int("attempts")?));
-        }
+        let purges = rows.iter().map(queued).collect::<Result<_, _>>()?;
         Ok(NextBatch {
             cdn: next.cdn.clone(),
             mode: next.mode,
@@ -165,7 +163,7 @@ impl Store {
     /// The keys of everything planned of one kind that belongs to runs of some sites.
     pub async fn planned_of_sites(
         &self,
-        account: &str,
+        account: &AccountId,
         kind: PurgeKind,
         sites: &[&str],
     ) -> Result<Vec<PurgeKey>, StoreError> {
@@ -193,7 +191,7 @@ impl Store {
     /// The keys of everything planned of one kind on one CDN of an account.
     pub async fn planned_keys(
         &self,
-        account: &str,
+        account: &AccountId,
         kind: PurgeKind,
         cdn: &str,
     ) -> Result<Vec<PurgeKey>, StoreError> {
@@ -212,7 +210,7 @@ impl Store {
     /// `shown` as what they wait for.
     pub async fn queued_runs(
         &self,
-        account: &str,
+        account: &AccountId,
         kind: PurgeKind,
         cdn: &str,
         shown: &[WaitReason],
@@ -250,7 +248,7 @@ impl Store {
 pub(super) async fn planned_queues(
     tx: &mut dyn Transaction,
     run: &RunId,
-) -> Result<Vec<(String, PurgeKind)>, StoreError> {
+) -> Result<Vec<(AccountId, PurgeKind)>, StoreError> {
     let rows = tx
         .query(
             "SELECT DISTINCT account, kind FROM purges
@@ -259,6 +257,6 @@ pub(super) async fn planned_queues(
         )
         .await?;
     rows.iter()
-        .map(|row| Ok((row.text("account")?, row.word("kind")?)))
+        .map(|row| Ok((AccountId::new(row.text("account")?), row.word("kind")?)))
         .collect()
 }

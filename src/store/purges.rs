@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::database::{Row, Transaction, params};
 use super::tasks::task_ids;
 use super::{Store, StoreError, Value};
+use crate::account::AccountId;
 use crate::purge::{GivenUp, Mode, PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::run::RunId;
 
@@ -28,6 +29,28 @@ impl From<&Purge> for PurgeKey {
             seq: purge.id,
         }
     }
+}
+
+/// A purge that a run's plan makes.
+#[derive(Clone, Debug)]
+pub struct NewPurge {
+    /// What the plan asks for.
+    pub planned: PlannedPurge,
+    /// The account that is to be sent it; none where nobody is.
+    pub account: Option<AccountId>,
+    /// The state that it starts in.
+    pub state: PurgeState,
+}
+
+/// A purge that is sent in a batch, or was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuedPurge {
+    /// Which it is.
+    pub key: PurgeKey,
+    /// The URL.
+    pub target: String,
+    /// Submissions so far.
+    pub attempts: i64,
 }
 
 /// What became of some purges.
@@ -90,7 +113,7 @@ pub struct Migration {
     /// The CDN they go to, by its name.
     pub to: String,
     /// The account of that one.
-    pub account: String,
+    pub account: AccountId,
 }
 
 /// How many purges of a run stand how.
@@ -171,11 +194,8 @@ impl Store {
             .map(PurgeCounts)
     }
 
-    /// The purges of a task that are not over yet: key, target and attempts.
-    pub async fn purges_of_task(
-        &self,
-        task: &str,
-    ) -> Result<Vec<(PurgeKey, String, i64)>, StoreError> {
+    /// The purges of a task that are not over yet.
+    pub async fn purges_of_task(&self, task: &str) -> Result<Vec<QueuedPurge>, StoreError> {
         let rows = self
             .database
             .read(
@@ -184,17 +204,15 @@ impl Store {
                 params![task],
             )
             .await?;
-        rows.iter()
-            .map(|row| Ok((key(row)?, row.text("target")?, row.int("attempts")?)))
-            .collect()
+        rows.iter().map(queued).collect()
     }
 
     /// As [`purges_of_task`](Self::purges_of_task), of all running tasks of an account at once, by task.
     pub async fn purges_in_flight(
         &self,
-        account: &str,
+        account: &AccountId,
         kind: PurgeKind,
-    ) -> Result<BTreeMap<String, Vec<(PurgeKey, String, i64)>>, StoreError> {
+    ) -> Result<BTreeMap<String, Vec<QueuedPurge>>, StoreError> {
         let rows = self
             .database
             .read(
@@ -205,10 +223,10 @@ impl Store {
                 params![account, kind.as_str()],
             )
             .await?;
-        let mut by_task: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        let mut by_task: BTreeMap<String, Vec<QueuedPurge>> = BTreeMap::new();
         for row in &rows {
-            let purge = (key(row)?, row.text("target")?, row.int("attempts")?);
-            by_task.entry(row.text("task")?).or_default().push(purge);
+            let task = row.text("task")?;
+            by_task.entry(task).or_default().push(queued(row)?);
         }
         Ok(by_task)
     }
@@ -217,16 +235,17 @@ impl Store {
 pub(super) async fn insert(
     tx: &mut dyn Transaction,
     run: &RunId,
-    planned: &[(PlannedPurge, String, PurgeState)],
+    purges: &[NewPurge],
 ) -> Result<(), StoreError> {
     // A run that is tried again may plan anew: this plan stands in for the one before.
     tx.execute("DELETE FROM purges WHERE run = $1", params![&run.0])
         .await?;
     let mut seq = 0;
-    for rows in planned.chunks(ROWS_PER_INSERT) {
+    for rows in purges.chunks(ROWS_PER_INSERT) {
         let mut values: Vec<Value> = Vec::with_capacity(rows.len() * 10);
         let mut places = Vec::with_capacity(rows.len());
-        for (purge, account, state) in rows {
+        for new in rows {
+            let purge = &new.planned;
             seq += 1;
             let n = values.len();
             let place: Vec<String> = (1..=10).map(|i| format!("${}", n + i)).collect();
@@ -235,13 +254,13 @@ pub(super) async fn insert(
                 &run.0,
                 seq,
                 &purge.cdn,
-                account,
+                new.account.as_ref(),
                 purge.kind.as_str(),
                 purge.mode.map(Mode::as_str),
                 &purge.target,
                 &purge.rule,
                 purge.path.clone(),
-                state.as_str(),
+                new.state.as_str(),
             ]);
         }
         tx.execute(
@@ -344,6 +363,14 @@ pub(super) fn key(row: &Row) -> Result<PurgeKey, StoreError> {
     Ok(PurgeKey {
         run: RunId(row.text("run")?),
         seq: row.int("seq")?,
+    })
+}
+
+pub(super) fn queued(row: &Row) -> Result<QueuedPurge, StoreError> {
+    Ok(QueuedPurge {
+        key: key(row)?,
+        target: row.text("target")?,
+        attempts: row.int("attempts")?,
     })
 }
 

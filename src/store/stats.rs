@@ -77,7 +77,7 @@ impl Store {
             .read(
                 // Planned for nobody's account, so the index of the lines finds them.
                 "SELECT cdn, kind, COUNT(*) AS n FROM purges
-                 WHERE account = '' AND kind IN ('url', 'directory', 'prefetch') AND state = 'dry_run'
+                 WHERE account IS NULL AND kind IN ('url', 'directory', 'prefetch') AND state = 'dry_run'
                  GROUP BY cdn, kind",
                 Vec::new(),
             )

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use super::database::{Dialect, Transaction};
 use super::given_up::{self, Target};
-use super::purges::{Migration, PurgeUpdate};
+use super::held::SiteCaches;
+use super::purges::{Migration, NewPurge, PurgeUpdate};
 use super::tasks::StoredTask;
 use super::work_queue::{Disposition, Lease, WorkKey, apply_disposition, enqueue, enqueue_submits};
 use super::{
@@ -14,7 +15,6 @@ use super::{
     work_queue,
 };
 use crate::changes::{ChangeKind, FilePath};
-use crate::purge::{PlannedPurge, PurgeState};
 use crate::run::{Base, Run, RunId, StatusState, WaitReason};
 
 /// A change to what is kept.
@@ -26,8 +26,8 @@ pub enum Write {
     AdoptSuperseded(RunId),
     /// What a run found changed.
     Changes(RunId, BTreeMap<FilePath, ChangeKind>),
-    /// A run's plan: each purge with its account and the state it starts in.
-    Purges(RunId, Vec<(PlannedPurge, String, PurgeState)>),
+    /// A run's plan.
+    Purges(RunId, Vec<NewPurge>),
     /// What became of purges.
     Update(PurgeUpdate),
     /// Purges that go to another CDN from now on.
@@ -75,14 +75,14 @@ pub enum Write {
     /// The forge took a status (with the time), or did not (with the reason).
     Posted(RunId, i64, Option<Timestamp>, Option<String>),
     /// Nothing is written unless what a site holds is as of this version still.
-    ExpectHeldVersion(String, i64),
-    /// Caches of this site may hold these commits, as of this version on.
-    Hold(String, Vec<Base>, i64),
+    ExpectHeldVersion(SiteCaches, i64),
+    /// These caches may hold these commits, as of this version on.
+    Hold(SiteCaches, Vec<Base>, i64),
     /// A run purged what these commits of a site differ in: they are held until
     /// the moment only, unless they were held anew after the version.
     ReleaseHeld {
-        /// The site.
-        site: String,
+        /// The caches that may hold them.
+        caches: SiteCaches,
         /// The commits.
         commits: Vec<Base>,
         /// The version that the run's plan made.
@@ -259,14 +259,16 @@ async fn apply(tx: &mut dyn Transaction, write: &Write, now: Timestamp) -> Resul
             statuses::posted(tx, run, *seq, *posted_at, error.as_deref()).await
         }
         Write::Enqueue(key, at) => enqueue(tx, key, *at).await,
-        Write::ExpectHeldVersion(site, version) => held::as_of(tx, site, *version).await,
-        Write::Hold(site, commits, version) => held::hold(tx, site, commits, *version, now).await,
+        Write::ExpectHeldVersion(caches, version) => held::as_of(tx, caches, *version).await,
+        Write::Hold(caches, commits, version) => {
+            held::hold(tx, caches, commits, *version, now).await
+        }
         Write::ReleaseHeld {
-            site,
+            caches,
             commits,
             version,
             until,
-        } => held::let_go(tx, site, commits, *version, *until).await,
+        } => held::let_go(tx, caches, commits, *version, *until).await,
         Write::GiveUp(run, targets) => given_up::give_up(tx, run, targets).await,
         Write::TakeBack(site, targets) => given_up::take_back(tx, site, targets).await,
         Write::NewRun(run) => {

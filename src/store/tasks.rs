@@ -7,6 +7,7 @@ use strum::{EnumString, IntoStaticStr};
 
 use super::database::{Row, Transaction, params};
 use super::{Store, StoreError, parsed, timestamp};
+use crate::account::AccountId;
 use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
 use crate::run::RunId;
 
@@ -35,7 +36,7 @@ pub struct StoredTask {
     /// Our own id of it.
     pub id: String,
     /// The account.
-    pub account: String,
+    pub account: AccountId,
     /// The CDN, by its name under `cdns:`.
     pub cdn: String,
     /// What is to be done with its purges.
@@ -62,7 +63,7 @@ impl Store {
     /// An account's tasks of one kind in one state, oldest first.
     pub async fn tasks(
         &self,
-        account: &str,
+        account: &AccountId,
         kind: PurgeKind,
         state: TaskState,
     ) -> Result<Vec<StoredTask>, StoreError> {
@@ -93,7 +94,7 @@ impl Store {
     /// Whether an account has tasks under way of which the CDN told no id.
     pub async fn has_unidentified(
         &self,
-        account: &str,
+        account: &AccountId,
         kind: PurgeKind,
     ) -> Result<bool, StoreError> {
         let rows = self
@@ -110,7 +111,7 @@ impl Store {
     /// The CDN's ids of the tasks that an account's batches since a moment are known to be.
     pub async fn known_tasks(
         &self,
-        account: &str,
+        account: &AccountId,
         kind: PurgeKind,
         since: Timestamp,
     ) -> Result<BTreeSet<TaskId>, StoreError> {
@@ -134,7 +135,7 @@ impl Store {
     /// may have taken.
     pub async fn submitted_since(
         &self,
-        account: &str,
+        account: &AccountId,
         kind: PurgeKind,
         since: Timestamp,
     ) -> Result<u64, StoreError> {
@@ -194,7 +195,7 @@ pub(super) fn task_ids(row: &Row) -> Result<Option<TaskIds>, StoreError> {
 fn task(row: &Row) -> Result<StoredTask, StoreError> {
     Ok(StoredTask {
         id: row.text("id")?,
-        account: row.text("account")?,
+        account: AccountId::new(row.text("account")?),
         cdn: row.text("cdn")?,
         kind: row.word("kind")?,
         mode: row.maybe_word("mode")?,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use purgehook::purge::PurgeKind;
 use purgehook::run::{RunId, RunState};
 use purgehook::sandbox::{Call, Change, Fault, Repository, Service, When};
-use purgehook::store::WorkKey;
+use purgehook::store::{SiteCaches, WorkKey};
 
 use crate::world::World;
 
@@ -407,7 +407,8 @@ async fn pushes_without_end_while_a_forge_is_away_leave_no_more_behind_than_can_
         sites.world.engine.drain().await.unwrap();
     }
 
-    let held = sites.world.store().held("two", sites.world.clock.now());
+    let caches = SiteCaches::real("two");
+    let held = sites.world.store().held(&caches, sites.world.clock.now());
     let held = held.await.unwrap().commits;
     assert!(held.len() < 100, "{held:?}");
     faults.clear();

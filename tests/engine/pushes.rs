@@ -6,6 +6,7 @@ use std::time::Duration;
 use purgehook::purge::PurgeKind;
 use purgehook::run::RunState;
 use purgehook::sandbox::{Change, Fault, Repository, Service, TargetOutcome, When};
+use purgehook::store::SiteCaches;
 
 use crate::world::{World, base};
 
@@ -155,7 +156,11 @@ async fn what_went_live_again_stays_held_until_the_run_that_heard_of_it_has_purg
     assert_eq!(world.run(&second).await.state, RunState::Succeeded);
     assert_eq!(world.run(&third).await.state, RunState::Failed);
     let later = world.clock.now() + std::time::Duration::from_secs(60 * 60);
-    let held = world.store().held("www", later).await.unwrap();
+    let held = world
+        .store()
+        .held(&SiteCaches::real("www"), later)
+        .await
+        .unwrap();
     assert!(held.commits.contains(&base(&first)), "{held:?}");
 }
 

@@ -6,7 +6,7 @@ use purgehook::engine::Received;
 use purgehook::purge::PurgeKind;
 use purgehook::run::{Origin, Run, RunState};
 use purgehook::sandbox::{Change, Delivery, Fault, Repository, Service, WebhookEvent, When};
-use purgehook::store::Source;
+use purgehook::store::{SiteCaches, Source};
 
 use crate::world::{World, base};
 
@@ -167,7 +167,7 @@ async fn what_was_overtaken_before_it_was_told_of_is_purged_and_what_is_live_is_
     world.time.pass(Duration::from_secs(1_000));
     let held = world
         .store()
-        .held("pages", world.clock.now())
+        .held(&SiteCaches::real("pages"), world.clock.now())
         .await
         .unwrap();
     assert_eq!(held.commits, [base(&lost), base(&live)]);
@@ -217,7 +217,10 @@ async fn workflows_whose_deliveries_change_places_leave_nothing_stale() {
     );
     // After that, the order is clear again.
     world.time.pass(Duration::from_secs(5_000));
-    let held = world.store().held("pages", world.clock.now()).await;
+    let held = world
+        .store()
+        .held(&SiteCaches::real("pages"), world.clock.now())
+        .await;
     assert_eq!(held.unwrap().commits, [base(&next)]);
 }
 

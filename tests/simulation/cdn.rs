@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use purgehook::account::AccountId;
 use purgehook::cdn::{
     Batch, Cdn, CdnError, ErrorClass, FailureKind, InFlight, Limits, Pace, Quota, Report,
     TargetState,
@@ -489,8 +490,8 @@ impl Cdn for Client {
         "simulated"
     }
 
-    fn account(&self) -> String {
-        self.account.nature.name.clone()
+    fn account(&self) -> AccountId {
+        AccountId::new(self.account.nature.name.as_str())
     }
 
     fn limits(&self) -> &Limits {

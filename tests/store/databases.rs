@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use purgehook::account::AccountId;
 use purgehook::event::{CommitRef, GitRef, RepoPath};
 use purgehook::purge::{Mode, PlannedPurge, PurgeKind, PurgeState};
 use purgehook::run::{Base, Origin, Run, RunId, RunState, Step};
-use purgehook::store::{DeliveryBody, NewDelivery, Source, Store};
+use purgehook::store::{DeliveryBody, NewDelivery, NewPurge, Source, Store};
 use tempfile::TempDir;
 
 use crate::postgres;
@@ -136,17 +137,13 @@ pub fn run(number: u32) -> Run {
 }
 
 /// A planned purge of a URL on the tests' only account.
-pub fn url(path: &str) -> (PlannedPurge, String, PurgeState) {
+pub fn url(path: &str) -> NewPurge {
     planned(PurgeKind::Url, path, None)
 }
 
 /// A planned purge on the tests' only account.
-pub fn planned(
-    kind: PurgeKind,
-    path: &str,
-    mode: Option<Mode>,
-) -> (PlannedPurge, String, PurgeState) {
-    let purge = PlannedPurge {
+pub fn planned(kind: PurgeKind, path: &str, mode: Option<Mode>) -> NewPurge {
+    let planned = PlannedPurge {
         cdn: "tencent".to_owned(),
         kind,
         target: format!("https://www.example.com{path}"),
@@ -154,5 +151,9 @@ pub fn planned(
         rule: "pages".to_owned(),
         path: Some(format!("content{path}.md")),
     };
-    (purge, "an account".to_owned(), PurgeState::Planned)
+    NewPurge {
+        planned,
+        account: Some(AccountId::new("an account")),
+        state: PurgeState::Planned,
+    }
 }

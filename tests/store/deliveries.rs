@@ -297,8 +297,8 @@ async fn fail_half(store: &Store) {
         .works;
     let run = store.run(&run_id(1)).await.unwrap().unwrap();
     let mut purges = vec![url("/a/"), url("/b/")];
-    purges[0].2 = PurgeState::Done;
-    purges[1].2 = PurgeState::Failed;
+    purges[0].state = PurgeState::Done;
+    purges[1].state = PurgeState::Failed;
     for work in works {
         let writes = if work.key == key {
             let ended = Run {

@@ -1,9 +1,11 @@
 //! Purges in line, in batches, and what became of them.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use purgehook::purge::{Mode, PlannedPurge, PurgeKind, PurgeState, TaskIds};
+use purgehook::account::AccountId;
+use purgehook::purge::{Mode, PurgeKind, PurgeState, TaskIds};
 use purgehook::store::{
     Disposition, Lease, Migration, Precondition, PurgeKey, PurgeUpdate, Store, StoredTask,
     TaskState, WorkKey, Write,
@@ -26,7 +28,8 @@ on_both!(
     twenty_five_thousand_purges_are_planned_in_seconds,
 );
 
-const ACCOUNT: &str = "an account";
+static ACCOUNT: LazyLock<AccountId> = LazyLock::new(|| AccountId::new("an account"));
+static ANOTHER: LazyLock<AccountId> = LazyLock::new(|| AccountId::new("another"));
 const CDN: &str = "tencent";
 
 /// A lease under which a test writes.
@@ -65,9 +68,9 @@ fn update(keys: Vec<PurgeKey>, state: PurgeState) -> PurgeUpdate {
 
 /// Keys of the next batch of at most `most`.
 async fn next(store: &Store, kind: PurgeKind, most: usize) -> Vec<PurgeKey> {
-    let next = store.queue_head(ACCOUNT, kind).await.unwrap().unwrap();
-    let batch = store.next_batch(ACCOUNT, kind, &next, most).await.unwrap();
-    batch.purges.into_iter().map(|(key, _, _)| key).collect()
+    let next = store.queue_head(&ACCOUNT, kind).await.unwrap().unwrap();
+    let batch = store.next_batch(&ACCOUNT, kind, &next, most).await.unwrap();
+    batch.purges.into_iter().map(|purge| purge.key).collect()
 }
 
 async fn a_batch_takes_from_every_run_in_turn(opened: Opened) {
@@ -101,21 +104,21 @@ async fn a_batch_takes_from_every_run_in_turn(opened: Opened) {
     assert_eq!(next(store, PurgeKind::Url, 1_000).await.len(), 53);
     assert!(
         store
-            .queue_head("another", PurgeKind::Url)
+            .queue_head(&ANOTHER, PurgeKind::Url)
             .await
             .unwrap()
             .is_none()
     );
     assert!(
         store
-            .queue_head(ACCOUNT, PurgeKind::Directory)
+            .queue_head(&ACCOUNT, PurgeKind::Directory)
             .await
             .unwrap()
             .is_none()
     );
     assert_eq!(
         store
-            .planned_keys(ACCOUNT, PurgeKind::Url, CDN)
+            .planned_keys(&ACCOUNT, PurgeKind::Url, CDN)
             .await
             .unwrap()
             .len(),
@@ -128,15 +131,9 @@ async fn a_batch_holds_only_what_may_go_together(opened: Opened) {
     let lease = lease(store).await;
     let directory = |path: &str, mode| planned(PurgeKind::Directory, path, mode);
     let elsewhere = {
-        let (purge, account, state) = directory("/d/", None);
-        (
-            PlannedPurge {
-                cdn: "the twin".to_owned(),
-                ..purge
-            },
-            account,
-            state,
-        )
+        let mut purge = directory("/d/", None);
+        purge.planned.cdn = "the twin".to_owned();
+        purge
     };
     write(
         store,
@@ -161,7 +158,7 @@ async fn a_batch_holds_only_what_may_go_together(opened: Opened) {
     let done = update(vec![key(1, 1), key(1, 5)], PurgeState::Done);
     write(store, &lease, vec![Write::Update(done)]).await;
     let line = store
-        .queue_head(ACCOUNT, PurgeKind::Directory)
+        .queue_head(&ACCOUNT, PurgeKind::Directory)
         .await
         .unwrap()
         .unwrap();
@@ -204,9 +201,9 @@ async fn a_target_goes_out_once_for_all_that_have_planned_it(opened: Opened) {
     let store = &opened.store;
     let lease = lease(store).await;
     let elsewhere = {
-        let (purge, account, state) = url("/a/");
-        let cdn = "the twin".to_owned();
-        (PlannedPurge { cdn, ..purge }, account, state)
+        let mut purge = url("/a/");
+        purge.planned.cdn = "the twin".to_owned();
+        purge
     };
     write(
         store,
@@ -276,15 +273,15 @@ async fn a_batch_is_bounded_however_many_want_its_targets(opened: Opened) {
     let runs = (1..=25).map(|n| Write::Purges(run_id(n), purges()));
     write(store, &lease, runs.collect()).await;
 
-    let line = store.queue_head(ACCOUNT, PurgeKind::Url).await.unwrap();
+    let line = store.queue_head(&ACCOUNT, PurgeKind::Url).await.unwrap();
     let batch = store
-        .next_batch(ACCOUNT, PurgeKind::Url, &line.unwrap(), 1_000)
+        .next_batch(&ACCOUNT, PurgeKind::Url, &line.unwrap(), 1_000)
         .await
         .unwrap();
 
     let mut wanted: BTreeMap<&str, usize> = BTreeMap::new();
-    for (_, target, _) in &batch.purges {
-        *wanted.entry(target).or_default() += 1;
+    for purge in &batch.purges {
+        *wanted.entry(&purge.target).or_default() += 1;
     }
     assert_eq!(wanted.len(), 800);
     assert!(wanted.values().all(|runs| *runs == 25));
@@ -311,7 +308,7 @@ async fn updates_say_how_purges_stand(opened: Opened) {
     .await;
     let of_task = store.purges_of_task("t-1").await.unwrap();
     assert_eq!(of_task.len(), 3);
-    assert!(of_task.iter().all(|(_, _, attempts)| *attempts == 1));
+    assert!(of_task.iter().all(|purge| purge.attempts == 1));
 
     let again = PurgeUpdate {
         error: Some("once more".to_owned()),
@@ -388,14 +385,14 @@ async fn purges_that_move_are_planned_on_the_other_account(opened: Opened) {
                 keys: vec![key(1, 2)],
                 from: CDN.to_owned(),
                 to: "edgeone".to_owned(),
-                account: "another".to_owned(),
+                account: AccountId::new("another"),
             }),
         ],
     )
     .await;
 
     let line = store
-        .queue_head("another", PurgeKind::Url)
+        .queue_head(&ANOTHER, PurgeKind::Url)
         .await
         .unwrap()
         .unwrap();
@@ -407,7 +404,7 @@ async fn purges_that_move_are_planned_on_the_other_account(opened: Opened) {
 fn task(id: &str, size: i64, submitted_at: i64) -> StoredTask {
     StoredTask {
         id: id.to_owned(),
-        account: ACCOUNT.to_owned(),
+        account: ACCOUNT.clone(),
         cdn: "tencent".to_owned(),
         kind: PurgeKind::Url,
         mode: None,
@@ -441,7 +438,7 @@ async fn tasks_are_kept_and_found_by_their_state(opened: Opened) {
     };
     write(store, &lease, vec![Write::Task(running)]).await;
 
-    let of = |state| store.tasks(ACCOUNT, PurgeKind::Url, state);
+    let of = |state| store.tasks(&ACCOUNT, PurgeKind::Url, state);
     assert_eq!(of(TaskState::Submitting).await.unwrap()[0].id, "t-2");
     let found = of(TaskState::Running).await.unwrap();
     assert_eq!(found.len(), 1);
@@ -452,10 +449,10 @@ async fn tasks_are_kept_and_found_by_their_state(opened: Opened) {
     );
     assert!(of(TaskState::Ended).await.unwrap().is_empty());
     for (account, kind, since, known) in [
-        (ACCOUNT, PurgeKind::Url, 0, Some("v-1")),
-        (ACCOUNT, PurgeKind::Url, 1, None),
-        (ACCOUNT, PurgeKind::Directory, 0, None),
-        ("another", PurgeKind::Url, 0, None),
+        (&*ACCOUNT, PurgeKind::Url, 0, Some("v-1")),
+        (&ACCOUNT, PurgeKind::Url, 1, None),
+        (&ACCOUNT, PurgeKind::Directory, 0, None),
+        (&ANOTHER, PurgeKind::Url, 0, None),
     ] {
         let found = store.known_tasks(account, kind, at(since)).await.unwrap();
         assert!(
@@ -465,7 +462,7 @@ async fn tasks_are_kept_and_found_by_their_state(opened: Opened) {
     }
     assert!(
         !store
-            .has_unidentified(ACCOUNT, PurgeKind::Url)
+            .has_unidentified(&ACCOUNT, PurgeKind::Url)
             .await
             .unwrap()
     );
@@ -476,13 +473,13 @@ async fn tasks_are_kept_and_found_by_their_state(opened: Opened) {
     write(store, &lease, vec![Write::Task(nameless)]).await;
     assert!(
         store
-            .has_unidentified(ACCOUNT, PurgeKind::Url)
+            .has_unidentified(&ACCOUNT, PurgeKind::Url)
             .await
             .unwrap()
     );
     assert!(
         !store
-            .has_unidentified("another", PurgeKind::Url)
+            .has_unidentified(&ANOTHER, PurgeKind::Url)
             .await
             .unwrap()
     );
@@ -505,12 +502,12 @@ async fn the_quota_counts_what_was_handed_over_and_may_have_been_taken(opened: O
     let writes = [task("t-1", 1, 0), task("t-2", 10, 10), taken, refused];
     write(store, &lease, writes.into_iter().map(Write::Task).collect()).await;
 
-    let since = |second| store.submitted_since(ACCOUNT, PurgeKind::Url, at(second));
+    let since = |second| store.submitted_since(&ACCOUNT, PurgeKind::Url, at(second));
     assert_eq!(since(0).await.unwrap(), 111);
     assert_eq!(since(10).await.unwrap(), 110);
     assert_eq!(since(21).await.unwrap(), 0);
     let prefetches = store
-        .submitted_since(ACCOUNT, PurgeKind::Prefetch, at(0))
+        .submitted_since(&ACCOUNT, PurgeKind::Prefetch, at(0))
         .await;
     assert_eq!(prefetches.unwrap(), 0);
 }
@@ -524,7 +521,7 @@ async fn twenty_five_thousand_purges_are_planned_in_seconds(opened: Opened) {
     write(store, &lease, vec![Write::Purges(run_id(1), purges)]).await;
     let batch = next(store, PurgeKind::Url, 1_000).await;
     let keys = store
-        .planned_keys(ACCOUNT, PurgeKind::Url, CDN)
+        .planned_keys(&ACCOUNT, PurgeKind::Url, CDN)
         .await
         .unwrap();
     write(

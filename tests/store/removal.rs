@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use purgehook::account::AccountId;
 use purgehook::changes::{ChangeKind, FilePath};
 use purgehook::event::GitRef;
 use purgehook::purge::{PurgeKind, PurgeState, TaskId};
 use purgehook::run::{Base, Run, RunId, RunState, StatusState, Step};
 use purgehook::store::{
     Accepted, Disposition, NewDelivery, Precondition, PurgeKey, PurgeUpdate, Removed, RetryOutcome,
-    RunFilter, Store, StoredTask, TaskState, WorkKey, Write,
+    RunFilter, SiteCaches, Store, StoredTask, TaskState, WorkKey, Write,
 };
 
 use crate::databases::{Opened, at, delivery, on_both, run, run_id, url};
@@ -82,7 +83,7 @@ async fn ended_with(
 fn task(number: u32, end: i64) -> StoredTask {
     StoredTask {
         id: format!("T{number:04}"),
-        account: "an account".to_owned(),
+        account: AccountId::new("an account"),
         cdn: "tencent".to_owned(),
         kind: PurgeKind::Url,
         mode: None,
@@ -102,7 +103,8 @@ fn vendor_id(number: u32) -> TaskId {
 }
 
 async fn known_tasks(store: &Store) -> BTreeSet<TaskId> {
-    let known = store.known_tasks("an account", PurgeKind::Url, at(0));
+    let account = AccountId::new("an account");
+    let known = store.known_tasks(&account, PurgeKind::Url, at(0));
     known.await.unwrap()
 }
 
@@ -348,7 +350,8 @@ async fn what_counts_against_a_quota_or_tells_a_batch_stays(opened: Opened) {
         known.contains(&vendor_id(1)) && known.contains(&vendor_id(2)),
         "{known:?}"
     );
-    let counted = store.submitted_since("an account", PurgeKind::Url, at(500));
+    let account = AccountId::new("an account");
+    let counted = store.submitted_since(&account, PurgeKind::Url, at(500));
     assert_eq!(counted.await.unwrap(), 3);
 }
 
@@ -360,15 +363,18 @@ async fn what_a_site_holds_stays(opened: Opened) {
     let base = |run: Run| Base::Commit(run.commit.id().unwrap().clone());
     let commits = vec![base(run(1)), base(run(2))];
     let writes = [
-        Write::ExpectHeldVersion(site(), 0),
-        Write::Hold(site(), commits, 1),
+        Write::ExpectHeldVersion(SiteCaches::real(site()), 0),
+        Write::Hold(SiteCaches::real(site()), commits, 1),
     ];
     write(store, &writes).await;
-    let before = store.held("www", at(200)).await.unwrap();
+    let before = store.held(&SiteCaches::real("www"), at(200)).await.unwrap();
 
     remove(store, 10_000_000, &[]).await;
 
-    let after = store.held("www", at(10_000_000)).await.unwrap();
+    let after = store
+        .held(&SiteCaches::real("www"), at(10_000_000))
+        .await
+        .unwrap();
     assert_eq!(after, before);
     assert_eq!((after.version, after.commits.len()), (1, 2));
 }

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use purgehook::account::AccountId;
 use purgehook::changes::{ChangeKind, Completeness, FilePath, Proof};
 use purgehook::clock::first_id_of;
 use purgehook::event::GitRef;
 use purgehook::purge::PurgeKind;
 use purgehook::run::{Base, Run, RunId, RunState, Step, WaitReason};
-use purgehook::store::{Disposition, RunFilter, Store, StoreError, WorkKey, Write};
+use purgehook::store::{Disposition, RunFilter, SiteCaches, Store, StoreError, WorkKey, Write};
 
 use crate::databases::{Opened, at, base, main_branch, on_both, run, run_id, url};
 
@@ -210,7 +211,7 @@ async fn every_field_of_a_run_comes_back(opened: Opened) {
 
 fn waits_for_cdn() -> WaitReason {
     WaitReason::CircuitOpen {
-        account: "an account".to_owned(),
+        account: AccountId::new("an account"),
         since: at(3),
     }
 }
@@ -262,8 +263,9 @@ async fn a_run_shows_once_what_it_waits_for(opened: Opened) {
     let quota = WaitReason::Quota {
         renewed_at: at(50_000),
     };
+    let account = AccountId::new("an account");
     let queued = async |shown: &[WaitReason]| {
-        let runs = store.queued_runs("an account", PurgeKind::Url, "tencent", shown);
+        let runs = store.queued_runs(&account, PurgeKind::Url, "tencent", shown);
         runs.await.unwrap().len()
     };
 
@@ -350,7 +352,13 @@ async fn one_run_of_a_site_at_a_time_finds_out_what_changed(opened: Opened) {
         let run = run_id(run);
         store.begin_planning(&site, &run, at(time)).await.unwrap()
     };
-    let planner = async |time| store.held(&site, at(time)).await.unwrap().planner;
+    let planner = async |time| {
+        store
+            .held(&SiteCaches::real(&site), at(time))
+            .await
+            .unwrap()
+            .planner
+    };
     assert_eq!(planner(1).await, None);
 
     assert!(begins(1, 1).await);
@@ -365,11 +373,18 @@ async fn one_run_of_a_site_at_a_time_finds_out_what_changed(opened: Opened) {
     let hold = |version| {
         let commits = vec![base('a')];
         vec![
-            Write::ExpectHeldVersion(site.clone(), version),
-            Write::Hold(site.clone(), commits, version + 1),
+            Write::ExpectHeldVersion(SiteCaches::real(&site), version),
+            Write::Hold(SiteCaches::real(&site), commits, version + 1),
         ]
     };
     write(store, hold(0)).await;
     write(store, hold(1)).await;
-    assert_eq!(store.held(&site, at(63)).await.unwrap().version, 2);
+    assert_eq!(
+        store
+            .held(&SiteCaches::real(&site), at(63))
+            .await
+            .unwrap()
+            .version,
+        2
+    );
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use purgehook::account::AccountId;
 use purgehook::run::RunState;
 use purgehook::store::{ClaimLimits, OpenCircuit, Store, Upstream, WorkKey};
 
@@ -50,7 +51,7 @@ async fn failures_in_a_row_are_counted_over_all_processes(opened: Opened) {
     assert_eq!((outage.failures, outage.since), (3, at(0)));
     assert_eq!(outage.until, Some(at(62)));
     assert_eq!(outage.error, "it hangs");
-    let other = Upstream::Cdn("github".to_owned());
+    let other = Upstream::Cdn(AccountId::new("github"));
     assert_eq!(two.circuit(&other).await.unwrap(), None);
 }
 

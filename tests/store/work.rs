@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use purgehook::account::AccountId;
 use purgehook::purge::PurgeKind;
 use purgehook::run::StatusState;
-use purgehook::store::{Disposition, Store, StoreError, Work, WorkKey, Write};
+use purgehook::store::{Disposition, SiteCaches, Store, StoreError, Work, WorkKey, Write};
 
 use crate::databases::{Opened, at, base, delivery, on_both, run, run_id};
 
@@ -277,7 +278,7 @@ async fn the_next_due_work_is_the_earliest_free_or_freed(opened: Opened) {
 
 async fn commits_that_wish_for_each_others_work_all_go_through(opened: Opened) {
     let lane = |follow: bool| {
-        let (account, kind) = ("an account".to_owned(), PurgeKind::Url);
+        let (account, kind) = (AccountId::new("an account"), PurgeKind::Url);
         if follow {
             WorkKey::Follow { account, kind }
         } else {
@@ -386,11 +387,11 @@ async fn a_plan_on_outdated_knowledge_is_not_written(opened: Opened) {
         store.ask(&item(number), at(0)).await.unwrap();
     }
     let works = store.claim(at(0), LEASE, "one", 3).await.unwrap().works;
-    let known = store.held("www", at(0)).await.unwrap();
+    let known = store.held(&SiteCaches::real("www"), at(0)).await.unwrap();
     let plan = |version, commit| {
         [
-            Write::Hold("www".to_owned(), vec![base(commit)], version + 1),
-            Write::ExpectHeldVersion("www".to_owned(), version),
+            Write::Hold(SiteCaches::real("www"), vec![base(commit)], version + 1),
+            Write::ExpectHeldVersion(SiteCaches::real("www"), version),
         ]
     };
 
@@ -405,7 +406,7 @@ async fn a_plan_on_outdated_knowledge_is_not_written(opened: Opened) {
         .filter(|result| matches!(result, Err(StoreError::Outdated)))
         .count();
     assert_eq!(outdated, 1, "{first:?} {second:?}");
-    let held = store.held("www", at(2)).await.unwrap();
+    let held = store.held(&SiteCaches::real("www"), at(2)).await.unwrap();
     assert_eq!((held.version, held.commits.len()), (known.version + 1, 1));
     let before = held.version;
     let anew = plan(before, 'c');
@@ -416,7 +417,7 @@ async fn a_plan_on_outdated_knowledge_is_not_written(opened: Opened) {
             .unwrap()
     );
     let let_go = Write::ReleaseHeld {
-        site: "www".to_owned(),
+        caches: SiteCaches::real("www"),
         commits: held.commits,
         version: before,
         until: at(10),
@@ -435,9 +436,21 @@ async fn a_plan_on_outdated_knowledge_is_not_written(opened: Opened) {
             .await
             .unwrap()
     );
-    assert_eq!(store.held("www", at(9)).await.unwrap().commits.len(), 2);
     assert_eq!(
-        store.held("www", at(10)).await.unwrap().commits,
+        store
+            .held(&SiteCaches::real("www"), at(9))
+            .await
+            .unwrap()
+            .commits
+            .len(),
+        2
+    );
+    assert_eq!(
+        store
+            .held(&SiteCaches::real("www"), at(10))
+            .await
+            .unwrap()
+            .commits,
         [base('c')]
     );
 }

@@ -24,6 +24,7 @@ use super::{
     Batch, Cdn, CdnError, CdnKind, ErrorClass, InFlight, Limit, Limits, Pace, Paced, Quota, Report,
     limits,
 };
+use crate::account::AccountId;
 use crate::http::Outbound;
 use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
 use crate::settings::Section;
@@ -212,8 +213,8 @@ impl Cdn for HuaweiCdn {
         KIND.name
     }
 
-    fn account(&self) -> String {
-        format!("{} {}", KIND.name, self.client.account())
+    fn account(&self) -> AccountId {
+        AccountId::new(format!("{} {}", KIND.name, self.client.account()))
     }
 
     fn limits(&self) -> &Limits {

@@ -22,6 +22,7 @@ use super::tencent::NAMES;
 use super::{
     Batch, Cdn, CdnError, CdnKind, InFlight, Limit, Limits, Pace, Paced, Quota, Report, limits,
 };
+use crate::account::AccountId;
 use crate::http::Outbound;
 use crate::purge::{PurgeKind, TaskId, TaskIds};
 use crate::settings::Section;
@@ -107,8 +108,8 @@ impl Cdn for QCloud {
         KIND.name
     }
 
-    fn account(&self) -> String {
-        format!("{} {}", KIND.name, self.client.account())
+    fn account(&self) -> AccountId {
+        AccountId::new(format!("{} {}", KIND.name, self.client.account()))
     }
 
     fn limits(&self) -> &Limits {

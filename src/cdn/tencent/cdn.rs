@@ -13,6 +13,7 @@ use url::Url;
 
 use super::client::{Client, Product, Signature};
 use super::{NAMES, flush_type, log, quota};
+use crate::account::AccountId;
 use crate::cdn::credentials::{Credentials, endpoint};
 use crate::cdn::{
     Batch, Cdn, CdnError, CdnKind, InFlight, Limit, Limits, Pace, Paced, Quota, Report, limits,
@@ -179,8 +180,8 @@ impl Cdn for TencentCdn {
         KIND.name
     }
 
-    fn account(&self) -> String {
-        format!("{} {}", KIND.name, self.client.account())
+    fn account(&self) -> AccountId {
+        AccountId::new(format!("{} {}", KIND.name, self.client.account()))
     }
 
     fn limits(&self) -> &Limits {

@@ -466,6 +466,7 @@ async fn the_account_is_named_without_its_secrets() {
 
     let account = cdn.account();
 
+    let account = account.as_str();
     assert!(account.starts_with("tencent-cdn cdn.tencentcloudapi.com/"));
     assert!(!account.contains("AKID"));
 }

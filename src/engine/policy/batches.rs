@@ -6,10 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::deadlines::confirmation_limit;
+use crate::account::AccountId;
 use crate::purge::{GivenUp, PurgeKind, PurgeState, TaskIds};
 use crate::run::RunId;
 use crate::store::{
-    NextBatch, Precondition, PurgeKey, PurgeUpdate, StoredTask, TaskState, WorkKey, Write,
+    NextBatch, Precondition, PurgeKey, PurgeUpdate, QueuedPurge, StoredTask, TaskState, WorkKey,
+    Write,
 };
 
 /// How long a CDN's history may lag behind what it accepted.
@@ -18,20 +20,20 @@ pub const HISTORY_LAG: Duration = Duration::from_secs(10);
 const FIRST_FOLLOW: Duration = Duration::from_secs(1);
 
 /// The targets of purges, each once: two runs may want the same URL.
-pub fn targets(purges: &[(PurgeKey, String, i64)]) -> Vec<String> {
-    let distinct: BTreeSet<&String> = purges.iter().map(|(_, target, _)| target).collect();
+pub fn targets(purges: &[QueuedPurge]) -> Vec<String> {
+    let distinct: BTreeSet<&String> = purges.iter().map(|purge| &purge.target).collect();
     distinct.into_iter().cloned().collect()
 }
 
 /// The purges of a batch.
 pub fn keys(batch: &NextBatch) -> Vec<PurgeKey> {
-    batch.purges.iter().map(|(key, _, _)| key.clone()).collect()
+    batch.purges.iter().map(|purge| purge.key.clone()).collect()
 }
 
 /// A task for a batch that is about to be submitted.
 pub fn new_task(
     id: String,
-    account: &str,
+    account: &AccountId,
     kind: PurgeKind,
     batch: &NextBatch,
     targets: usize,
@@ -39,7 +41,7 @@ pub fn new_task(
 ) -> StoredTask {
     StoredTask {
         id,
-        account: account.to_owned(),
+        account: account.clone(),
         cdn: batch.cdn.clone(),
         kind,
         mode: batch.mode,

@@ -9,7 +9,7 @@ use tracing::warn;
 use super::batches::{ended, fail, refuse, wake_runs};
 use crate::cdn::{CdnError, ErrorClass, Report, TargetState};
 use crate::purge::PurgeState;
-use crate::store::{Precondition, PurgeKey, PurgeUpdate, StoredTask, WorkKey, Write};
+use crate::store::{Precondition, PurgeKey, PurgeUpdate, QueuedPurge, StoredTask, WorkKey, Write};
 
 /// Submissions of one purge: one that its CDN failed at is submitted once more.
 const MAX_SUBMISSIONS: i64 = 2;
@@ -21,8 +21,7 @@ const MAX_FOLLOW_INTERVAL: Duration = Duration::from_secs(30);
 /// A task under way, with its purges that are not over.
 pub struct OpenTask {
     pub task: StoredTask,
-    /// Key, target and submissions so far of each.
-    pub purges: Vec<(PurgeKey, String, i64)>,
+    pub purges: Vec<QueuedPurge>,
     /// Whether its id was found in the CDN's history just now.
     pub is_found: bool,
 }
@@ -62,14 +61,19 @@ pub fn judge(open: OpenTask, report: &Report, now: Timestamp) -> (Vec<Write>, bo
     let mut refused: BTreeMap<String, Vec<PurgeKey>> = BTreeMap::new();
     let mut failed: BTreeMap<String, Vec<PurgeKey>> = BTreeMap::new();
     let mut running = 0_usize;
-    for (key, target, submissions) in purges {
+    for purge in purges {
+        let QueuedPurge {
+            key,
+            target,
+            attempts,
+        } = purge;
         let state = report.targets.get(&target);
         if let Some(TargetState::Unknown(word)) = state {
             warn!(cdn = %task.cdn, "{} says {word:?} of {target}, a word that is in no document", task.cdn);
         }
         match state {
             Some(TargetState::Done) => done.push(key),
-            Some(TargetState::Failed(why)) if submissions < MAX_SUBMISSIONS => {
+            Some(TargetState::Failed(why)) if attempts < MAX_SUBMISSIONS => {
                 again.entry(why.clone()).or_default().push(key);
             }
             Some(TargetState::Failed(why) | TargetState::Invalid(why)) => {
@@ -148,7 +152,7 @@ pub fn give_up(
     let mut keys = Vec::new();
     for OpenTask { task, purges, .. } in open {
         writes.push(ended(task, now));
-        keys.extend(purges.into_iter().map(|(key, _, _)| key));
+        keys.extend(purges.into_iter().map(|purge| purge.key));
     }
     writes.extend(then(keys));
     writes

@@ -8,6 +8,7 @@ use tracing::warn;
 
 use super::Step;
 use super::recover_batch::tasks_of_others;
+use crate::account::AccountId;
 use crate::cdn::{Batch, InFlight, Report};
 use crate::config::Config;
 use crate::engine::context::StepContext;
@@ -25,7 +26,7 @@ use crate::store::{Precondition, StoreError, TaskState, Work, Write};
 
 /// The step that follows an account's tasks of one kind.
 pub struct Follow<'a> {
-    pub account: &'a str,
+    pub account: &'a AccountId,
     pub kind: PurgeKind,
 }
 

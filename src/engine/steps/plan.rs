@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tracing::info;
 
 use super::Step;
+use crate::account::AccountId;
 use crate::cdn::Cdn;
 use crate::changes::{ChangeKind, ChangeSet, Completeness, FilePath};
 use crate::config::{Config, PurgeMode, Site, WhenUnknown};
@@ -28,7 +29,7 @@ use crate::forge::ForgeError;
 use crate::plan::{self, Allowance, Change, CoverDecision, Decision, Objects};
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
 use crate::run::{Base, Origin, Run, RunState, StatusState, Step as RunStep};
-use crate::store::{RunFilter, StoreError, Target, Work, WorkKey, Write};
+use crate::store::{NewPurge, RunFilter, StoreError, Target, Work, WorkKey, Write};
 
 /// How long the forge may take to list a commit's files: what the search for what changed leaves of the step, less
 /// time for the commit of its outcome.
@@ -333,7 +334,11 @@ async fn end_dry_run(
         }
     };
     let rows = plan.purges.into_iter();
-    let rows = rows.map(|purge| (purge, String::new(), PurgeState::DryRun));
+    let rows = rows.map(|planned| NewPurge {
+        planned,
+        account: None,
+        state: PurgeState::DryRun,
+    });
     let purges = Write::Purges(run.id.clone(), rows.collect());
     let outcome = end(ctx, run, state, summary, now).await?;
     Ok(outcome.after(vec![purges]))
@@ -512,9 +517,10 @@ fn enqueue_purges(
     let mut queues = BTreeSet::new();
     let mut rows = Vec::with_capacity(purges.len());
     for purge in &purges {
+        // A CDN that is not the site's has no account: that step says so, and fails its purges.
         let account = cdns
             .get(&purge.cdn)
-            .map_or_else(String::new, |cdn| cdn.account());
+            .map_or_else(|| AccountId::new(purge.cdn.as_str()), |cdn| cdn.account());
         let waits = purge.kind == PurgeKind::Prefetch && !covers.of(purge).is_empty();
         let state = if waits {
             PurgeState::Waiting
@@ -522,7 +528,11 @@ fn enqueue_purges(
             queues.insert((account.clone(), purge.kind));
             PurgeState::Planned
         };
-        rows.push((purge.clone(), account, state));
+        rows.push(NewPurge {
+            planned: purge.clone(),
+            account: Some(account),
+            state,
+        });
     }
     let mut writes = vec![Write::Purges(run.id.clone(), rows)];
     for (account, kind) in queues {

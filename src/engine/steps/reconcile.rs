@@ -19,7 +19,7 @@ use crate::engine::upstream::ForgeHandle;
 use crate::event::{CommitId, CommitRef, GitRef};
 use crate::forge::ForgeError;
 use crate::run::{Base, Origin, Run, RunState};
-use crate::store::{HeldCommits, StoreError, Work, WorkKey, Write};
+use crate::store::{HeldCommits, SiteCaches, StoreError, Work, WorkKey, Write};
 
 /// A run this young may be newer than what the forge just said: its replicas lag.
 const FORGE_REPLICA_LAG: Duration = Duration::from_secs(60);
@@ -74,7 +74,8 @@ impl Step for Reconcile<'_> {
             let at = ctx.now() + rejection.wait;
             return Ok(Outcome::reschedule(Vec::new(), at));
         }
-        let held = ctx.store.held(&site.name, ctx.now()).await?;
+        let caches = SiteCaches::real(&site.name);
+        let held = ctx.store.held(&caches, ctx.now()).await?;
         let is_new =
             held.commits.is_empty() && ctx.store.newest_run(self.site, None).await?.is_none();
         // First: what it brings makes the heads known.
@@ -93,9 +94,8 @@ impl Step for Reconcile<'_> {
             let commits = commits.join(", ");
             info!("{} stands at {commits} to begin with", site.repo);
             let first = first.into_iter().map(Base::Commit).collect();
-            let name = &site.name;
-            writes.push(Write::ExpectHeldVersion(name.clone(), held.version));
-            writes.push(Write::Hold(name.clone(), first, held.version + 1));
+            writes.push(Write::ExpectHeldVersion(caches.clone(), held.version));
+            writes.push(Write::Hold(caches, first, held.version + 1));
         }
         Ok(Outcome::reschedule(writes, ctx.now() + interval))
     }
@@ -116,7 +116,8 @@ impl Step for ConfirmHeads<'_> {
         }) else {
             return Ok(Outcome::complete(Vec::new()));
         };
-        let held = ctx.store.held(&site.name, ctx.now()).await?;
+        let caches = SiteCaches::real(&site.name);
+        let held = ctx.store.held(&caches, ctx.now()).await?;
         let Found { missing, .. } = compare(ctx, site, &forge, &held, false).await?;
         let mut writes = Vec::with_capacity(missing.len());
         for run in missing {

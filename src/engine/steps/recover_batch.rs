@@ -33,7 +33,7 @@ impl Step for RecoverBatch<'_> {
     async fn run(self, ctx: &StepContext, work: &Work) -> Result<Outcome, StepError> {
         let Self { config, lost } = self;
         let purges = ctx.store.purges_of_task(&lost.id).await?;
-        let keys: Vec<PurgeKey> = purges.iter().map(|(key, _, _)| key.clone()).collect();
+        let keys: Vec<PurgeKey> = purges.iter().map(|purge| purge.key.clone()).collect();
         let now = ctx.now();
         let cdn = ctx.upstreams.cdn(config, &lost.cdn, &lost.account);
         let Some(cdn) = cdn.filter(|_| !keys.is_empty()) else {

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use super::Step;
 use super::recover_batch::RecoverBatch;
+use crate::account::AccountId;
 use crate::cdn::{Batch, CdnError, Limit};
 use crate::config::Config;
 use crate::engine::context::StepContext;
@@ -24,8 +25,8 @@ use crate::engine::upstream::{CdnHandle, RequestError};
 use crate::engine::wait_reasons;
 use crate::purge::{PurgeKind, PurgeState};
 use crate::store::{
-    NextBatch, Precondition, PurgeKey, PurgeUpdate, QueueHead, StoreError, StoredTask, TaskState,
-    Work, Write,
+    NextBatch, Precondition, PurgeKey, PurgeUpdate, QueueHead, QueuedPurge, StoreError, StoredTask,
+    TaskState, Work, Write,
 };
 
 /// The shortest wait after a request that was one too many in a second.
@@ -33,7 +34,7 @@ const MIN_RATE_LIMIT_WAIT: Duration = Duration::from_secs(1);
 
 /// The step that submits an account's planned purges of one kind.
 pub struct Submit<'a> {
-    pub account: &'a str,
+    pub account: &'a AccountId,
     pub kind: PurgeKind,
 }
 
@@ -188,7 +189,7 @@ fn targets(left: QuotaLeft) -> usize {
 async fn withdraw_dry_runs(
     ctx: &StepContext,
     config: &Config,
-    account: &str,
+    account: &AccountId,
     kind: PurgeKind,
 ) -> Result<Vec<Write>, StoreError> {
     let sites = config.sites.values();
@@ -206,7 +207,7 @@ async fn withdraw_dry_runs(
 /// Fails what is planned on a CDN that is configured no longer, or no longer for the kind.
 async fn fail_unconfigured(
     ctx: &StepContext,
-    account: &str,
+    account: &AccountId,
     kind: PurgeKind,
     head: &QueueHead,
 ) -> Result<Outcome, StoreError> {
@@ -304,9 +305,10 @@ impl RefusedBatch<'_> {
     fn retried(&self, counts: bool, now: Timestamp) -> Vec<Write> {
         let purges = self.batch.purges.iter();
         let (spent, left): (Vec<_>, Vec<_>) =
-            purges.partition(|(_, _, attempts)| counts && attempts + 1 >= MAX_SUBMISSIONS);
-        let keys = |purges: Vec<&(PurgeKey, String, i64)>| {
-            purges.into_iter().map(|(key, _, _)| key.clone()).collect()
+            purges.partition(|purge| counts && purge.attempts + 1 >= MAX_SUBMISSIONS);
+        let keys = |purges: Vec<&QueuedPurge>| {
+            let keys = purges.into_iter().map(|purge| purge.key.clone());
+            keys.collect()
         };
         let mut writes = vec![batches::ended(self.task.clone(), now)];
         writes.extend(self.fail(keys(spent), now));

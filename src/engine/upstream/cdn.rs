@@ -5,6 +5,7 @@ use std::convert::Infallible;
 
 use super::Upstreams;
 use super::breaker::{Rejection, RequestError};
+use crate::account::AccountId;
 use crate::cdn::{Batch, Cdn, CdnError, InFlight, Limit, Pace, Report};
 use crate::engine::policy::quota::QuotaLeft;
 use crate::purge::{PurgeKind, TaskId, TaskIds};
@@ -14,7 +15,7 @@ use crate::store::{StoreError, Upstream};
 pub struct CdnHandle<'a> {
     upstreams: &'a Upstreams,
     cdn: &'a dyn Cdn,
-    account: &'a str,
+    account: &'a AccountId,
     upstream: Upstream,
 }
 
@@ -22,12 +23,12 @@ pub struct CdnHandle<'a> {
 pub struct SubmitPermit<'a>(&'a CdnHandle<'a>);
 
 impl<'a> CdnHandle<'a> {
-    pub(super) fn new(upstreams: &'a Upstreams, cdn: &'a dyn Cdn, account: &'a str) -> Self {
+    pub(super) fn new(upstreams: &'a Upstreams, cdn: &'a dyn Cdn, account: &'a AccountId) -> Self {
         Self {
             upstreams,
             cdn,
             account,
-            upstream: Upstream::Cdn(account.to_owned()),
+            upstream: Upstream::Cdn(account.clone()),
         }
     }
 

@@ -18,6 +18,7 @@ pub use breaker::{Rejection, RequestError};
 pub use cdn::CdnHandle;
 pub use forge::ForgeHandle;
 
+use crate::account::AccountId;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::{OpenCircuit, Store, StoreError, Upstream};
@@ -52,14 +53,14 @@ impl Upstreams {
         &'a self,
         config: &'a Config,
         name: &str,
-        account: &'a str,
+        account: &'a AccountId,
     ) -> Option<CdnHandle<'a>> {
         let cdn = config.cdns.get(name)?.as_ref();
         Some(CdnHandle::new(self, cdn, account))
     }
 
     /// Forgets what an account said of its quota: it turned out otherwise, or a new day began.
-    pub fn forget_quota(&self, account: &str) {
+    pub fn forget_quota(&self, account: &AccountId) {
         self.quotas.forget(account);
     }
 

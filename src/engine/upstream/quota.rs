@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tracing::debug;
 
 use super::breaker::{CircuitBreaker, RequestError};
+use crate::account::AccountId;
 use crate::cdn::{Cdn, Limit, Quota};
 use crate::clock::Clock;
 use crate::engine::policy::quota::{QuotaLeft, left, quota_day};
@@ -25,7 +26,7 @@ const ANSWER_LIFETIME: Duration = Duration::from_secs(600);
 pub struct QuotaCache {
     store: Arc<Store>,
     clock: Clock,
-    answers: Mutex<HashMap<String, QuotaAnswer>>,
+    answers: Mutex<HashMap<AccountId, QuotaAnswer>>,
 }
 
 /// What an account said, and when.
@@ -61,7 +62,7 @@ impl QuotaCache {
         &self,
         breaker: &CircuitBreaker,
         cdn: &dyn Cdn,
-        account: &str,
+        account: &AccountId,
         kind: PurgeKind,
         limit: Limit,
     ) -> Result<QuotaLeft, StoreError> {
@@ -82,7 +83,7 @@ impl QuotaCache {
         &self,
         breaker: &CircuitBreaker,
         cdn: &dyn Cdn,
-        account: &str,
+        account: &AccountId,
     ) -> Result<QuotaAnswer, StoreError> {
         let now = self.clock.now();
         if let Some(answer) = self.answers().get(account)
@@ -90,7 +91,7 @@ impl QuotaCache {
         {
             return Ok(answer.clone());
         }
-        let upstream = Upstream::Cdn(account.to_owned());
+        let upstream = Upstream::Cdn(account.clone());
         let quotas = match breaker.send(&upstream, cdn.quota()).await {
             Ok(quotas) => quotas,
             Err(RequestError::Store(error)) => return Err(error),
@@ -99,21 +100,24 @@ impl QuotaCache {
                 return Ok(QuotaAnswer { at: now, quotas });
             }
             Err(RequestError::Failed(error)) => {
-                debug!(account, "cannot ask for the quota: {error}");
+                debug!(
+                    account = account.as_str(),
+                    "cannot ask for the quota: {error}"
+                );
                 BTreeMap::new()
             }
         };
         let answer = QuotaAnswer { at: now, quotas };
-        self.answers().insert(account.to_owned(), answer.clone());
+        self.answers().insert(account.clone(), answer.clone());
         Ok(answer)
     }
 
     /// Forgets what an account said.
-    pub fn forget(&self, account: &str) {
+    pub fn forget(&self, account: &AccountId) {
         self.answers().remove(account);
     }
 
-    fn answers(&self) -> MutexGuard<'_, HashMap<String, QuotaAnswer>> {
+    fn answers(&self) -> MutexGuard<'_, HashMap<AccountId, QuotaAnswer>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::account::AccountId;
 use crate::cdn::{CdnError, ErrorClass, FailureKind, Pace, Turns};
 use crate::clock::Clock;
 use crate::store::{Store, StoreError};
@@ -39,7 +40,7 @@ impl RateLimits {
     /// Returns when an account may be sent the next request of an action that purges.
     pub async fn acquire(
         &self,
-        account: &str,
+        account: &AccountId,
         action: &str,
         per_second: u32,
     ) -> Result<(), StoreError> {
@@ -48,7 +49,7 @@ impl RateLimits {
     }
 
     /// The rate of queries to an account: one for all of them, whatever they are about.
-    pub fn queries(&self, account: &str, per_second: u32) -> Pace {
+    pub fn queries(&self, account: &AccountId, per_second: u32) -> Pace {
         Pace::by(Arc::new(self.limit(format!("query {account}"), per_second)))
     }
 

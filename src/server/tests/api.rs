@@ -23,7 +23,7 @@ async fn a_run_carries_what_changed_what_is_purged_and_what_the_commit_shows() {
     let run = server.run("main").await;
     let task = StoredTask {
         id: "task".to_owned(),
-        account: "account".to_owned(),
+        account: crate::account::AccountId::new("account"),
         cdn: "tencent".to_owned(),
         kind: PurgeKind::Url,
         mode: None,

@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::{Limits, Running, start_with};
+use crate::account::AccountId;
 use crate::changes::{ChangeKind, ChangeSet, Completeness, FilePath, Proof};
 use crate::clock::Clock;
 use crate::config::{self, Kinds};
@@ -36,8 +37,8 @@ use crate::purge::{PlannedPurge, PurgeKind, PurgeState, TaskIds};
 use crate::run::{Origin, Run, RunId, RunState, Step};
 use crate::settings::Environment;
 use crate::store::{
-    Database, DeliveryBody, Dialect, Disposition, NewDelivery, PurgeKey, PurgeUpdate, Row, Source,
-    Store, StoreError, Transaction, Value, WorkKey, Write,
+    Database, DeliveryBody, Dialect, Disposition, NewDelivery, NewPurge, PurgeKey, PurgeUpdate,
+    Row, Source, Store, StoreError, Transaction, Value, WorkKey, Write,
 };
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -391,11 +392,20 @@ fn planned(path: &str) -> PlannedPurge {
     }
 }
 
+/// A planned purge that is to be submitted.
+fn new_purge(planned: PlannedPurge) -> NewPurge {
+    NewPurge {
+        planned,
+        account: Some(AccountId::new("account")),
+        state: PurgeState::Planned,
+    }
+}
+
 /// A plan of one URL for each path.
 fn plan<'a>(run: &RunId, paths: impl IntoIterator<Item = &'a str>) -> Write {
     let purges = paths
         .into_iter()
-        .map(|path| (planned(path), "account".to_owned(), PurgeState::Planned))
+        .map(|path| new_purge(planned(path)))
         .collect();
     Write::Purges(run.clone(), purges)
 }

@@ -20,10 +20,7 @@ async fn whatever_comes_from_outside_is_text_on_every_page() {
     let writes = [
         Write::Run(known),
         changes(&run.id, [HOSTILE]),
-        Write::Purges(
-            run.id.clone(),
-            vec![(purge, "account".to_owned(), PurgeState::Planned)],
-        ),
+        Write::Purges(run.id.clone(), vec![new_purge(purge)]),
         became(&run.id, 1, PurgeState::Failed, Some(HOSTILE)),
         Write::Posted(run.id.clone(), 1, None, Some(HOSTILE.to_owned())),
     ];

@@ -201,7 +201,10 @@ async fn hostile_words_stay_words_wherever_they_stand() {
             changes(&run.id, [words]),
             Write::Purges(
                 run.id.clone(),
-                vec![(purge, words.to_owned(), PurgeState::Planned)],
+                vec![NewPurge {
+                    account: Some(AccountId::new(words)),
+                    ..new_purge(purge)
+                }],
             ),
             became(&run.id, 1, PurgeState::Failed, Some(words)),
             Write::Posted(run.id.clone(), 1, None, Some(words.to_owned())),

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::account::AccountId;
 use crate::changes::Completeness;
 use crate::event::{CommitId, CommitRef, GitRef, RepoPath};
 use crate::run::{Base, Run, RunId, WaitReason};
@@ -116,7 +117,7 @@ fn wait_reason(text: &str) -> Option<WaitReason> {
         ("circuit", rest) => {
             let (ms, account) = rest.split_once(' ')?;
             Some(WaitReason::CircuitOpen {
-                account: account.to_owned(),
+                account: AccountId::new(account),
                 since: at(ms)?,
             })
         }

@@ -2,6 +2,7 @@
 
 use strum::{EnumString, IntoStaticStr};
 
+use crate::account::AccountId;
 use crate::purge::PurgeKind;
 use crate::run::RunId;
 use crate::store::StoreError;
@@ -17,7 +18,7 @@ pub enum WorkKey {
     /// Submitting an account's planned purges of one kind to its CDN.
     Submit {
         /// The account, as its CDN names it.
-        account: String,
+        account: AccountId,
         /// The kind of purge: each is an action of its own, with a rate of its own.
         kind: PurgeKind,
     },
@@ -36,7 +37,7 @@ pub enum WorkKey {
     /// Asking a CDN how an account's tasks of one kind stand.
     Follow {
         /// The account, as its CDN names it.
-        account: String,
+        account: AccountId,
         /// The kind of purge.
         kind: PurgeKind,
     },
@@ -99,11 +100,11 @@ impl WorkKey {
             WorkKind::Run => Self::Run(RunId(subject)),
             WorkKind::Status => Self::Status(RunId(subject)),
             WorkKind::Submit => Self::Submit {
-                account: subject,
+                account: AccountId::new(subject),
                 kind: row.word("purge_kind")?,
             },
             WorkKind::Follow => Self::Follow {
-                account: subject,
+                account: AccountId::new(subject),
                 kind: row.word("purge_kind")?,
             },
             WorkKind::Reconcile => Self::Reconcile { site: subject },
@@ -117,7 +118,7 @@ impl WorkKey {
         match self {
             // The run knows its site.
             Self::Run(_) | Self::Status(_) => None,
-            Self::Submit { account, .. } | Self::Follow { account, .. } => Some(account),
+            Self::Submit { account, .. } | Self::Follow { account, .. } => Some(account.as_str()),
             Self::Reconcile { site } | Self::ConfirmHeads { site } => Some(site),
             Self::Remove => Some(""),
         }

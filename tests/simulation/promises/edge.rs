@@ -88,7 +88,7 @@ impl Watch {
     }
 
     fn known(&self, site: &str) -> Known {
-        let sql = "SELECT commit_id, added_at, until FROM held WHERE site = $1";
+        let sql = "SELECT commit_id, added_at, until FROM held WHERE site = $1 AND dry_run = 0";
         let held = self.disk.rows(sql, vec![site.into()]);
         let sql = "SELECT commit_id, before_id, created_at, state = 'pending' AND held_version IS NULL AS waits
              FROM runs WHERE site = $1";

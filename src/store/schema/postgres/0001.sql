@@ -108,20 +108,25 @@ CREATE TABLE newest_runs (
 -- has purged what they differ in, until when they are counted all the same.
 CREATE TABLE held (
     site       TEXT NOT NULL,
+    -- 1: what they would hold, had the site's dry runs purged.
+    dry_run    BIGINT NOT NULL,
     commit_id  TEXT NOT NULL,
     added_at   BIGINT NOT NULL,
     -- The site's version at which it was held last.
     version    BIGINT NOT NULL,
     until      BIGINT,
-    PRIMARY KEY (site, commit_id)
+    PRIMARY KEY (site, dry_run, commit_id)
 );
 
 -- Counts the changes to what a site holds, so that two runs can't plan on the same knowledge.
 CREATE TABLE held_versions (
-    site    TEXT PRIMARY KEY,
+    site    TEXT NOT NULL,
+    -- As in held.
+    dry_run BIGINT NOT NULL,
     version BIGINT NOT NULL,
     -- The run that is finding out what changed for the site, while the site's others wait.
-    planner TEXT
+    planner TEXT,
+    PRIMARY KEY (site, dry_run)
 );
 
 -- A run's change set, as a JSON list of [kind, path].
@@ -134,7 +139,8 @@ CREATE TABLE purges (
     run      TEXT NOT NULL,
     seq      BIGINT NOT NULL,
     cdn      TEXT NOT NULL,
-    account  TEXT NOT NULL,
+    -- Null where nobody is to be sent it: a dry run planned it.
+    account  TEXT,
     kind     TEXT NOT NULL,
     mode     TEXT,
     target   TEXT NOT NULL,
