@@ -16,5 +16,6 @@ mod postgres;
 mod purges;
 mod removal;
 mod runs;
+mod upgrades;
 mod upstreams;
 mod work;
