@@ -7,6 +7,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
+use crate::cause;
 use crate::changes::ChangeKind;
 use crate::commands;
 use crate::commands::options::{RulesFile, ServerOptions};
@@ -266,7 +267,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", cause::chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

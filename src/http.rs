@@ -15,6 +15,7 @@ use reqwest::Proxy;
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
 use self::resolver::{Resolver, Unresolved};
+use crate::cause::Cause;
 use crate::clock::Clock;
 use crate::redact::Redactor;
 
@@ -103,20 +104,20 @@ pub async fn tracked<T>(work: impl Future<Output = T>) -> (T, bool) {
     HAS_ASKED.scope(Cell::new(false), both).await
 }
 
-/// Why there is no answer, without the request's address: a signed one holds the signature.
+/// Why there is no answer, and the error that says so, without the request's address: a signed one holds the signature.
 ///
 /// reqwest's own words leave out the causes: "error sending request". Where a name could not be
 /// resolved, that is all there is to say.
-pub fn why(error: reqwest::Error) -> String {
-    if let Some(words) = unresolved(&error) {
-        return words;
-    }
+pub fn why(error: reqwest::Error) -> (String, Cause) {
     let error = error.without_url();
-    let mut text = error.to_string();
-    for cause in causes(&error) {
-        let _ = write!(text, ": {cause}");
-    }
-    text
+    let words = unresolved(&error).unwrap_or_else(|| {
+        let mut text = error.to_string();
+        for cause in causes(&error) {
+            let _ = write!(text, ": {cause}");
+        }
+        text
+    });
+    (words, Cause::of(error))
 }
 
 /// What there is to say of a name that could not be resolved, if that is why there is no answer.

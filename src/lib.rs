@@ -5,6 +5,7 @@
 //! is the path through these rooms; a room uses only rooms above it.
 //!
 //! - [`clock`]: the time and the randomness, handed in so that tests can drive them.
+//! - [`cause`]: the errors that stand behind ours.
 //! - [`sanitize`]: text from elsewhere, fit to be shown.
 //! - [`table`]: tables of text for a terminal.
 //! - [`redact`]: text without secrets.
@@ -28,6 +29,7 @@
 
 pub mod account;
 pub mod cache;
+pub mod cause;
 pub mod cdn;
 pub mod changes;
 pub mod cli;

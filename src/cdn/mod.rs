@@ -23,6 +23,7 @@ mod fake;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::account::AccountId;
+use crate::cause::Cause;
 use crate::http::Outbound;
 use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
 use crate::settings::Section;
@@ -186,8 +188,7 @@ impl fmt::Display for FailureKind {
 }
 
 /// A call that failed, and what that means.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{message}")]
+#[derive(Debug, Clone)]
 pub struct CdnError {
     /// What to do about it.
     pub class: ErrorClass,
@@ -199,6 +200,20 @@ pub struct CdnError {
     pub retry_after: Option<Duration>,
     /// Whether the CDN may have done the work all the same (the answer was lost or made no sense).
     pub maybe_done: bool,
+    /// The HTTP client's error, where there was no answer.
+    pub cause: Cause,
+}
+
+impl fmt::Display for CdnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for CdnError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.source()
+    }
 }
 
 impl CdnError {
@@ -368,6 +383,7 @@ impl<'p> Paced<'p> {
                 ),
                 retry_after: None,
                 maybe_done: true,
+                cause: Cause::NONE,
             });
         }
         self.pace.next().await?;

@@ -9,6 +9,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use super::{CdnError, ErrorClass, FailureKind};
+use crate::cause::Cause;
 use crate::http::{self, AnswerError, execute, read_answer, unresolved, why};
 use crate::redact::Redactor;
 
@@ -88,6 +89,7 @@ impl RequestContext {
             message,
             retry_after: None,
             maybe_done: false,
+            cause: Cause::NONE,
         }
     }
 
@@ -114,6 +116,7 @@ impl RequestContext {
             // A 3xx and a 4xx come from before the work; a 5xx may come from a gateway that lost patience with it.
             maybe_done: !(answer.status.is_client_error() || answer.status.is_redirection())
                 || answer.status == StatusCode::REQUEST_TIMEOUT,
+            cause: Cause::NONE,
         }
     }
 
@@ -130,6 +133,7 @@ impl RequestContext {
             ),
             retry_after: None,
             maybe_done: true,
+            cause: Cause::NONE,
         }
     }
 
@@ -141,6 +145,7 @@ impl RequestContext {
             message: format!("{} has no way to {}", self.cdn, self.what),
             retry_after: None,
             maybe_done: false,
+            cause: Cause::NONE,
         }
     }
 
@@ -157,16 +162,14 @@ impl RequestContext {
         } else {
             "could not be reached for"
         };
-        let message = match unresolved(&error) {
+        let is_unresolved = unresolved(&error).is_some();
+        let (words, cause) = why(error);
+        let words = self.redactor.quote(&words);
+        let message = if is_unresolved {
             // The name comes first: a commit's status has room for 140 characters.
-            Some(words) => {
-                let words = self.redactor.quote(&words);
-                format!("{words}, so {} {outcome} {}", self.cdn, self.what)
-            }
-            None => {
-                let words = self.redactor.quote(&why(error));
-                format!("{} {outcome} {}: {words}", self.cdn, self.what)
-            }
+            format!("{words}, so {} {outcome} {}", self.cdn, self.what)
+        } else {
+            format!("{} {outcome} {}: {words}", self.cdn, self.what)
         };
         CdnError {
             class: ErrorClass::Retry,
@@ -174,6 +177,7 @@ impl RequestContext {
             message,
             retry_after: None,
             maybe_done: sent,
+            cause,
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Entries under `cdns:` as their kinds read them.
 
+use std::error::Error;
 use std::sync::Arc;
 
 use super::fake::{FakeApi, Told, batch, outbound};
 use super::{Cdn, KINDS};
+use crate::cause;
 use crate::http::Outbound;
 use crate::purge::PurgeKind;
 use crate::settings::{Environment, File};
@@ -47,6 +49,24 @@ fn every_kind_reads_the_least_that_it_needs() {
         assert!(cdn.account().as_str().starts_with(kind));
         assert_eq!(cdn.migrated_to(), None);
     }
+}
+
+#[tokio::test]
+async fn the_http_clients_error_stands_behind_ours_and_is_said_once_and_without_the_address() {
+    let entry = format!("{TENCENT}endpoint: http://127.0.0.1:1\n");
+    let (cdn, problems) = read("tencent-cdn", &entry, &[]);
+    let cdn = cdn.unwrap_or_else(|| panic!("{problems}"));
+
+    let error = cdn.quota().await.unwrap_err();
+
+    assert!(error.source().unwrap().is::<reqwest::Error>());
+    let said = cause::chain(&error);
+    assert_eq!(
+        said,
+        error.to_string(),
+        "its words hold those of its causes"
+    );
+    assert!(!said.contains("AKID"), "{said}");
 }
 
 #[test]

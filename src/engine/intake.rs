@@ -73,10 +73,10 @@ impl Intake {
         }
         match tokio::time::timeout(STORE_LIMIT, answered).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(StoreError::Unreachable(
+            Ok(Err(_)) => Err(StoreError::unreachable(
                 "the program is stopping".to_owned(),
             )),
-            Err(_) => Err(StoreError::Unreachable(format!(
+            Err(_) => Err(StoreError::unreachable(format!(
                 "it was not on disk within {} s",
                 STORE_LIMIT.as_secs()
             ))),
@@ -93,7 +93,7 @@ impl Shared {
     fn enqueue(&self, waiting: Waiting) -> Result<bool, StoreError> {
         let mut queue = self.queue();
         if queue.waiting.len() >= MAX_WAITING {
-            return Err(StoreError::Unreachable(format!(
+            return Err(StoreError::unreachable(format!(
                 "{MAX_WAITING} deliveries are waiting for the disk already"
             )));
         }
@@ -146,7 +146,7 @@ impl Shared {
                     let outcome = store.accept(std::slice::from_ref(&delivery)).await;
                     let _ = answer.send(outcome.and_then(|outcomes| {
                         outcomes.into_iter().next().ok_or_else(|| {
-                            StoreError::Corrupt("a delivery had no outcome".to_owned())
+                            StoreError::corrupt("a delivery had no outcome".to_owned())
                         })
                     }));
                 }

@@ -142,7 +142,7 @@ impl Drop for Turn {
 }
 
 fn cut_off() -> StoreError {
-    StoreError::Unreachable("reading a large body was cut off".to_owned())
+    StoreError::unreachable("reading a large body was cut off".to_owned())
 }
 
 /// A large body while it arrives.

@@ -283,7 +283,7 @@ async fn put_blocks(
     let put = ctx.large_bodies.store(&ctx.store, delivery, body);
     let put = match tokio::time::timeout(STORE_LIMIT, put).await {
         Ok(put) => put,
-        Err(_) => Err(StoreError::Unreachable(format!(
+        Err(_) => Err(StoreError::unreachable(format!(
             "a large body was not on disk within {} s",
             STORE_LIMIT.as_secs()
         ))),

@@ -20,6 +20,7 @@ use url::{Url, form_urlencoded};
 
 use super::ForgeError;
 use crate::cache::LruCache;
+use crate::cause::Cause;
 use crate::clock::Clock;
 use crate::event::RepoPath;
 use crate::http::{self, AnswerError, Outbound, execute, read_answer, why};
@@ -149,13 +150,17 @@ impl Api {
         what: &str,
     ) -> Result<Answer, ForgeError> {
         self.check_open(account, what)?;
-        let broken = |error: reqwest::Error| ForgeError::Later {
-            message: format!(
-                "{} did not answer when asked to {what}: {}",
-                self.forge,
-                self.outbound.redactor.quote(&why(error))
-            ),
-            retry_after: None,
+        let broken = |error: reqwest::Error| {
+            let (words, cause) = why(error);
+            ForgeError::Later {
+                message: format!(
+                    "{} did not answer when asked to {what}: {}",
+                    self.forge,
+                    self.outbound.redactor.quote(&words)
+                ),
+                retry_after: None,
+                cause,
+            }
         };
         let (client, request) = request.build_split();
         let request = request.map_err(broken)?;
@@ -255,6 +260,7 @@ impl Api {
                 retry_after: Some(
                     Duration::try_from(until.duration_since(now)).unwrap_or_default(),
                 ),
+                cause: Cause::NONE,
             }),
         }
     }
@@ -302,6 +308,7 @@ impl Api {
         ForgeError::Later {
             message: format!("rate limit: {}", answer.sentence()),
             retry_after: Some(wait),
+            cause: Cause::NONE,
         }
     }
 
@@ -327,6 +334,7 @@ impl Api {
             408 | 409 | 425 | 500..=599 => ForgeError::Later {
                 message: sentence,
                 retry_after: self.wait(answer, LONGEST_TROUBLE),
+                cause: Cause::NONE,
             },
             _ => ForgeError::Refused(sentence),
         }
@@ -383,6 +391,7 @@ impl Answer {
                 self.forge, self.what
             )),
             retry_after: None,
+            cause: Cause::NONE,
         })
     }
 

@@ -5,6 +5,8 @@
 //! (typed reading of webhook bodies), `shapes` (parts of them that several have), `trees` (the exact difference of two commits).
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use url::Url;
 
+use crate::cause::Cause;
 use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::http::Outbound;
@@ -192,22 +195,40 @@ pub enum PostOutcome {
 }
 
 /// What went wrong with a call to a forge, by what to do about it.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone)]
 pub enum ForgeError {
     /// Try again later; nothing is known to be wrong with the request.
-    #[error("{message}")]
     Later {
         /// What happened, to what.
         message: String,
         /// How long the forge asked to be left alone.
         retry_after: Option<Duration>,
+        /// The HTTP client's error, where there was no answer.
+        cause: Cause,
     },
     /// The commit or repository is not there, or the token may not see it.
-    #[error("{0}")]
     Gone(String),
     /// Trying again is no use until a person changes something.
-    #[error("{0}")]
     Refused(String),
+}
+
+impl fmt::Display for ForgeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Later { message, .. } | Self::Gone(message) | Self::Refused(message) => {
+                f.write_str(message)
+            }
+        }
+    }
+}
+
+impl Error for ForgeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Later { cause, .. } => cause.source(),
+            Self::Gone(_) | Self::Refused(_) => None,
+        }
+    }
 }
 
 impl ForgeError {

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::scripted::{NOW, Reply, Scripted, id, outbound, read_entry, repo};
 use super::*;
+use crate::cause;
 use crate::clock::{Clock, TimeSource};
 
 /// A clock that a test moves.
@@ -265,6 +266,16 @@ async fn a_question_whose_connection_was_closed_is_asked_once_more_and_a_status_
     assert!(
         matches!(posted, Err(ForgeError::Later { .. })),
         "{posted:?}"
+    );
+    let error = posted.unwrap_err();
+    assert!(error.source().unwrap().is::<reqwest::Error>());
+    let url = format!(":{}", url.port().unwrap());
+    let said = cause::chain(&error);
+    assert!(!said.contains(&url), "{said}");
+    assert_eq!(
+        said,
+        error.to_string(),
+        "its words hold those of its causes"
     );
     assert_eq!(*asked.lock().unwrap(), 1);
 }

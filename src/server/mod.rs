@@ -158,7 +158,7 @@ impl Shared {
         let asked = self.runtime.spawn(question(Arc::clone(&self.engine)));
         asked.await.unwrap_or_else(|cut_off| {
             error!("a request's work was cut off: {cut_off}");
-            Err(StoreError::Unreachable("the work was cut off".to_owned()))
+            Err(StoreError::unreachable("the work was cut off".to_owned()))
         })
     }
 

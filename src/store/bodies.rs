@@ -62,7 +62,7 @@ impl DeliveryBody {
             }
             Self::InBlocks { size, digest } => {
                 let size = u32::try_from(*size).map_err(|_| {
-                    StoreError::Refused(format!("a body of {size} bytes is too large"))
+                    StoreError::refused(format!("a body of {size} bytes is too large"))
                 })?;
                 Ok(PackedBody {
                     bytes: Bytes::copy_from_slice(&size.to_le_bytes()),
@@ -148,7 +148,7 @@ impl Store {
             let blocks = tokio::task::spawn_blocking(read)
                 .await
                 .unwrap_or_else(|_| {
-                    Err(StoreError::Unreachable("a read was cut off".to_owned()))
+                    Err(StoreError::unreachable("a read was cut off".to_owned()))
                 })?;
             retry_on_conflict(|| self.put_some_blocks(delivery, next, &blocks)).await?;
             next += blocks.len();
@@ -267,7 +267,7 @@ impl Store {
         }
         match buffer.len() - start {
             read if read == size => Ok(()),
-            read => Err(StoreError::Corrupt(format!(
+            read => Err(StoreError::corrupt(format!(
                 "{read} of {size} bytes of the body of {delivery}"
             ))),
         }
@@ -283,7 +283,7 @@ pub(super) async fn finish(tx: &mut dyn Transaction, delivery: &str) -> Result<(
         )
         .await?;
     match finished {
-        0 => Err(StoreError::Refused(format!(
+        0 => Err(StoreError::refused(format!(
             "the blocks of {delivery} are gone"
         ))),
         _ => Ok(()),

@@ -26,7 +26,7 @@ impl FromStr for Upstream {
         match text.split_once(' ') {
             Some(("cdn", account)) => Ok(Self::Cdn(AccountId::new(account))),
             Some(("forge", name)) => Ok(Self::Forge(name.to_owned())),
-            _ => Err(StoreError::Corrupt(format!("{text:?} is no upstream"))),
+            _ => Err(StoreError::corrupt(format!("{text:?} is no upstream"))),
         }
     }
 }

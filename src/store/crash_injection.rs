@@ -44,7 +44,7 @@ pub(super) fn from_environment(
         return Ok(database);
     };
     let point = Point::parse(&text).ok_or_else(|| {
-        StoreError::Unreachable(format!(
+        StoreError::unreachable(format!(
             "{VARIABLE} is no `before:N` or `after:N`: {text:?}"
         ))
     })?;

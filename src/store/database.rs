@@ -177,7 +177,7 @@ impl Row {
             .iter()
             .position(|name| name == column)
             .and_then(|at| self.values.get(at))
-            .ok_or_else(|| StoreError::Corrupt(format!("an answer lacks the column {column}")))
+            .ok_or_else(|| StoreError::corrupt(format!("an answer lacks the column {column}")))
     }
 
     /// A BIGINT that may be null.
@@ -186,7 +186,7 @@ impl Row {
             Value::Int(value) => Ok(*value),
             Value::Text(None) => Ok(None),
             Value::Text(Some(_)) | Value::Bytes(_) => {
-                Err(StoreError::Corrupt(format!("{column} is not a number")))
+                Err(StoreError::corrupt(format!("{column} is not a number")))
             }
         }
     }
@@ -194,7 +194,7 @@ impl Row {
     /// A BIGINT.
     pub fn int(&self, column: &str) -> Result<i64, StoreError> {
         self.maybe_int(column)?
-            .ok_or_else(|| StoreError::Corrupt(format!("{column} is null")))
+            .ok_or_else(|| StoreError::corrupt(format!("{column} is null")))
     }
 
     /// A TEXT that may be null.
@@ -203,7 +203,7 @@ impl Row {
             Value::Text(value) => Ok(value.clone()),
             Value::Int(None) => Ok(None),
             Value::Int(Some(_)) | Value::Bytes(_) => {
-                Err(StoreError::Corrupt(format!("{column} is not text")))
+                Err(StoreError::corrupt(format!("{column} is not text")))
             }
         }
     }
@@ -211,7 +211,7 @@ impl Row {
     /// A TEXT.
     pub fn text(&self, column: &str) -> Result<String, StoreError> {
         self.maybe_text(column)?
-            .ok_or_else(|| StoreError::Corrupt(format!("{column} is null")))
+            .ok_or_else(|| StoreError::corrupt(format!("{column} is null")))
     }
 
     /// A BLOB or BYTEA.
@@ -219,7 +219,7 @@ impl Row {
         match self.value(column)? {
             Value::Bytes(value) => Ok(value.clone()),
             Value::Int(_) | Value::Text(_) => {
-                Err(StoreError::Corrupt(format!("{column} is not bytes")))
+                Err(StoreError::corrupt(format!("{column} is not bytes")))
             }
         }
     }
@@ -227,7 +227,7 @@ impl Row {
     /// A TEXT holding one of our own words.
     pub fn word<T: FromStr>(&self, column: &str) -> Result<T, StoreError> {
         self.maybe_word(column)?
-            .ok_or_else(|| StoreError::Corrupt(format!("{column} is null")))
+            .ok_or_else(|| StoreError::corrupt(format!("{column} is null")))
     }
 
     /// The same, where it may be null.
@@ -236,7 +236,7 @@ impl Row {
             return Ok(None);
         };
         let known = word.parse().map(Some);
-        known.map_err(|_| StoreError::Corrupt(format!("{column} holds the unknown word {word:?}")))
+        known.map_err(|_| StoreError::corrupt(format!("{column} holds the unknown word {word:?}")))
     }
 }
 

@@ -1,40 +1,120 @@
 //! What can be wrong with a store, in words for its operator, and in fewer for everyone else.
 
+use std::error::Error;
+use std::fmt;
+
+use crate::cause::Cause;
+
+/// What happened to a store, in words, and the driver's error that says so.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    words: String,
+    cause: Cause,
+}
+
+impl Trouble {
+    /// With the error that stands behind it. Its words are in `words`, as far as they help.
+    pub(super) fn new(words: impl Into<String>, cause: Cause) -> Self {
+        let words = words.into();
+        Self { words, cause }
+    }
+}
+
+impl<W: Into<String>> From<W> for Trouble {
+    fn from(words: W) -> Self {
+        Self::new(words, Cause::NONE)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
 /// Why the store could not do something.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
 pub enum StoreError {
     /// The database can't be opened, hangs or is gone. Trying later may help.
-    #[error("{0}")]
-    Unreachable(String),
+    Unreachable(Trouble),
     /// There is no room on the database's disk.
-    #[error("the database's disk is full; make room on it: {0}")]
-    Full(String),
+    Full(Trouble),
     /// The database takes no writes: its disk turned read-only, its file is someone else's, or it became a standby.
-    #[error("the database is read-only; see to its disk, who may write its file, or its role: {0}")]
-    ReadOnly(String),
+    ReadOnly(Trouble),
     /// Another program has held the database's lock for too long.
-    #[error("another program holds the database's lock; look for a backup or a shell on it: {0}")]
-    Locked(String),
+    Locked(Trouble),
     /// The database's file was deleted, replaced or cut off under this program: what is written is lost.
-    #[error(
-        "{0} while this program had it open: nothing more can be kept; restore the file, or start without it"
-    )]
-    Replaced(String),
+    Replaced(Trouble),
     /// The database did not take this one statement; the next may be fine.
-    #[error("the database refused a statement: {0}")]
-    Refused(String),
+    Refused(Trouble),
     /// What a step was decided on has changed meanwhile; it is to be decided anew.
-    #[error("what this was decided on has changed meanwhile")]
     Outdated,
     /// Other transactions got in the way of this one again and again. Trying later helps.
-    #[error("other transactions got in the way: {0}")]
-    Contended(String),
+    Contended(Trouble),
     /// What the database holds makes no sense.
-    #[error("the database holds something unexpected: {0}")]
-    Corrupt(String),
+    Corrupt(Trouble),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(what) => write!(f, "{what}"),
+            Self::Full(what) => {
+                write!(f, "the database's disk is full; make room on it: {what}")
+            }
+            Self::ReadOnly(what) => write!(
+                f,
+                "the database is read-only; see to its disk, who may write its file, or its role: {what}"
+            ),
+            Self::Locked(what) => write!(
+                f,
+                "another program holds the database's lock; look for a backup or a shell on it: {what}"
+            ),
+            Self::Replaced(what) => write!(
+                f,
+                "{what} while this program had it open: nothing more can be kept; restore the file, or start without it"
+            ),
+            Self::Refused(what) => write!(f, "the database refused a statement: {what}"),
+            Self::Outdated => f.write_str("what this was decided on has changed meanwhile"),
+            Self::Contended(what) => write!(f, "other transactions got in the way: {what}"),
+            Self::Corrupt(what) => {
+                write!(f, "the database holds something unexpected: {what}")
+            }
+        }
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Unreachable(what)
+            | Self::Full(what)
+            | Self::ReadOnly(what)
+            | Self::Locked(what)
+            | Self::Replaced(what)
+            | Self::Refused(what)
+            | Self::Contended(what)
+            | Self::Corrupt(what) => what.cause.source(),
+            Self::Outdated => None,
+        }
+    }
 }
 
 impl StoreError {
+    /// The database cannot be reached, by our own account.
+    pub fn unreachable(words: impl Into<String>) -> Self {
+        Self::Unreachable(words.into().into())
+    }
+
+    pub(super) fn refused(words: impl Into<String>) -> Self {
+        Self::Refused(words.into().into())
+    }
+
+    /// What the database holds makes no sense.
+    pub fn corrupt(words: impl Into<String>) -> Self {
+        Self::Corrupt(words.into().into())
+    }
+
     /// Whether nobody else can be served either, for now.
     pub fn is_outage(&self) -> bool {
         match self {
@@ -65,30 +145,41 @@ impl StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let words = error.to_string();
-        let Some(database) = error.as_database_error() else {
-            return Self::Unreachable(match error {
-                sqlx::Error::PoolTimedOut => {
-                    "no connection to the database could be had in time".to_owned()
-                }
-                _ => format!("the database failed: {words}"),
-            });
-        };
-        by_sqlstate(&database.code().unwrap_or_default(), words)
+        let code = error
+            .as_database_error()
+            .map(|error| error.code().unwrap_or_default().into_owned());
+        let in_time = !matches!(error, sqlx::Error::PoolTimedOut);
+        let cause = Cause::of(error);
+        match code {
+            Some(code) => by_sqlstate(&code, words, cause),
+            None if in_time => failed(&words, cause),
+            None => {
+                let words = "no connection to the database could be had in time";
+                Self::Unreachable(Trouble::new(words, cause))
+            }
+        }
     }
 }
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let words = error.to_string();
-        match error.sqlite_error() {
-            Some(failure) => by_sqlite_code(failure.extended_code, words),
-            None => Self::Refused(words),
+        let code = error.sqlite_error().map(|failure| failure.extended_code);
+        let cause = Cause::of(error);
+        match code {
+            Some(code) => by_sqlite_code(code, words, cause),
+            None => Self::Refused(Trouble::new(words, cause)),
         }
     }
 }
 
+fn failed(words: &str, cause: Cause) -> StoreError {
+    let words = format!("the database failed: {words}");
+    StoreError::Unreachable(Trouble::new(words, cause))
+}
+
 /// By SQLite's result codes (its page "Result and Error Codes"); an extended code's lowest byte is the primary one.
-fn by_sqlite_code(code: i32, words: String) -> StoreError {
+fn by_sqlite_code(code: i32, words: String, cause: Cause) -> StoreError {
     const BUSY: i32 = 5;
     const LOCKED: i32 = 6;
     const READONLY: i32 = 8;
@@ -98,79 +189,109 @@ fn by_sqlite_code(code: i32, words: String) -> StoreError {
     const CONSTRAINT: i32 = 19;
     const MISMATCH: i32 = 20;
     const NOT_A_DATABASE: i32 = 26;
-    match code & 0xff {
-        BUSY | LOCKED => StoreError::Locked(words),
-        READONLY => StoreError::ReadOnly(words),
-        FULL => StoreError::Full(words),
-        CORRUPT | NOT_A_DATABASE => StoreError::Corrupt(words),
-        TOO_BIG | CONSTRAINT | MISMATCH => StoreError::Refused(words),
-        _ => StoreError::Unreachable(format!("the database failed: {words}")),
-    }
+    let kind = match code & 0xff {
+        BUSY | LOCKED => StoreError::Locked,
+        READONLY => StoreError::ReadOnly,
+        FULL => StoreError::Full,
+        CORRUPT | NOT_A_DATABASE => StoreError::Corrupt,
+        TOO_BIG | CONSTRAINT | MISMATCH => StoreError::Refused,
+        _ => return failed(&words, cause),
+    };
+    kind(Trouble::new(words, cause))
 }
 
 /// By PostgreSQL's SQLSTATE (Appendix A of its manual).
-fn by_sqlstate(code: &str, words: String) -> StoreError {
-    match code {
+fn by_sqlstate(code: &str, words: String, cause: Cause) -> StoreError {
+    let kind = match code {
         // To be done anew from the beginning: `unique_violation` by a row that another
         // transaction has just written, `serialization_failure`, `deadlock_detected`.
-        "23505" | "40001" | "40P01" => StoreError::Contended(words),
+        "23505" | "40001" | "40P01" => StoreError::Contended,
         // `disk_full`
-        "53100" => StoreError::Full(words),
+        "53100" => StoreError::Full,
         // `read_only_sql_transaction`
-        "25006" => StoreError::ReadOnly(words),
+        "25006" => StoreError::ReadOnly,
         // Data exceptions, constraints, rules on names and types, limits of one statement.
         _ if ["22", "23", "42", "54"]
             .iter()
             .any(|class| code.starts_with(class)) =>
         {
-            StoreError::Refused(words)
+            StoreError::Refused
         }
-        _ => StoreError::Unreachable(format!("the database failed: {words}")),
-    }
+        _ => return failed(&words, cause),
+    };
+    kind(Trouble::new(words, cause))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cause;
 
     #[test]
     fn a_code_tells_what_the_operator_is_to_see_to() {
         let short = |error: StoreError| error.in_short();
 
-        assert_eq!(short(by_sqlite_code(13, String::new())), "its disk is full");
+        assert_eq!(
+            short(by_sqlite_code(13, String::new(), Cause::NONE)),
+            "its disk is full"
+        );
         // SQLITE_READONLY_DBMOVED, an extended code.
         assert_eq!(
-            short(by_sqlite_code(1032, String::new())),
+            short(by_sqlite_code(1032, String::new(), Cause::NONE)),
             "it is read-only"
         );
         assert_eq!(
-            short(by_sqlite_code(5, String::new())),
+            short(by_sqlite_code(5, String::new(), Cause::NONE)),
             "another program holds its lock"
         );
         assert_eq!(
-            short(by_sqlstate("53100", String::new())),
+            short(by_sqlstate("53100", String::new(), Cause::NONE)),
             "its disk is full"
         );
         assert_eq!(
-            short(by_sqlstate("25006", String::new())),
+            short(by_sqlstate("25006", String::new(), Cause::NONE)),
             "it is read-only"
         );
         // SQLITE_IOERR_WRITE; admin_shutdown.
         assert_eq!(
-            short(by_sqlite_code(778, String::new())),
+            short(by_sqlite_code(778, String::new(), Cause::NONE)),
             "it does not answer, or its disk fails"
         );
         assert_eq!(
-            short(by_sqlstate("57P01", String::new())),
+            short(by_sqlstate("57P01", String::new(), Cause::NONE)),
             "it does not answer, or its disk fails"
         );
     }
 
     #[test]
     fn one_statements_trouble_is_no_outage() {
-        assert!(!by_sqlite_code(18, String::new()).is_outage());
-        assert!(!by_sqlstate("22021", String::new()).is_outage());
-        assert!(!by_sqlstate("40P01", String::new()).is_outage());
-        assert!(by_sqlstate("57P03", String::new()).is_outage());
+        assert!(!by_sqlite_code(18, String::new(), Cause::NONE).is_outage());
+        assert!(!by_sqlstate("22021", String::new(), Cause::NONE).is_outage());
+        assert!(!by_sqlstate("40P01", String::new(), Cause::NONE).is_outage());
+        assert!(by_sqlstate("57P03", String::new(), Cause::NONE).is_outage());
+    }
+
+    #[test]
+    fn the_drivers_error_stands_behind_ours_and_is_said_once() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch("CREATE TABLE one (id INTEGER NOT NULL)")
+            .unwrap();
+        let failed = connection.execute("INSERT INTO one VALUES (NULL)", []);
+
+        let error = StoreError::from(failed.unwrap_err());
+
+        let source = error.source().unwrap();
+        assert!(source.is::<rusqlite::Error>());
+        let said = cause::chain(&error);
+        assert_eq!(
+            said.matches("NOT NULL constraint failed").count(),
+            1,
+            "{said}"
+        );
+
+        let error = StoreError::from(sqlx::Error::PoolTimedOut);
+        assert!(error.source().unwrap().is::<sqlx::Error>());
+        assert!(StoreError::Outdated.source().is_none());
     }
 }

@@ -121,7 +121,7 @@ impl Store {
         } else if is_postgres(address) {
             Box::new(postgres::PostgresDatabase::open(address).await?)
         } else {
-            return Err(StoreError::Unreachable(
+            return Err(StoreError::unreachable(
                 "the database's address must start with sqlite:// or postgres://".to_owned(),
             ));
         };
@@ -180,10 +180,10 @@ fn parsed<T>(
     text: &str,
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> Result<T, StoreError> {
-    parse(text).ok_or_else(|| StoreError::Corrupt(format!("{what} holds {text:?}")))
+    parse(text).ok_or_else(|| StoreError::corrupt(format!("{what} holds {text:?}")))
 }
 
 /// A stored time.
 fn timestamp(ms: i64) -> Result<Timestamp, StoreError> {
-    Timestamp::from_millisecond(ms).map_err(|_| StoreError::Corrupt(format!("{ms} is not a time")))
+    Timestamp::from_millisecond(ms).map_err(|_| StoreError::corrupt(format!("{ms} is not a time")))
 }

@@ -6,6 +6,8 @@ use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnectOptions;
 
 use super::StoreError;
+use super::errors::Trouble;
+use crate::cause::Cause;
 
 /// A SQLite file that is none.
 pub(super) fn no_file(path: &str) -> Option<StoreError> {
@@ -15,13 +17,13 @@ pub(super) fn no_file(path: &str) -> Option<StoreError> {
         ":memory:" => "is not kept anywhere",
         _ => return None,
     };
-    Some(StoreError::Unreachable(format!(
+    Some(StoreError::unreachable(format!(
         "the database `sqlite://{path}` {what}; write `sqlite://purgehook.db`"
     )))
 }
 
 /// A SQLite file that does not open.
-pub(super) fn file(path: &str, error: &rusqlite::Error) -> StoreError {
+pub(super) fn file(path: &str, error: rusqlite::Error) -> StoreError {
     let file = Path::new(path);
     let folder = match file.parent() {
         Some(folder) if folder != Path::new("") => folder,
@@ -40,14 +42,13 @@ pub(super) fn file(path: &str, error: &rusqlite::Error) -> StoreError {
             folder.display()
         )
     };
-    StoreError::Unreachable(format!(
-        "cannot open the database {path}: {words}; {advice}"
-    ))
+    let words = format!("cannot open the database {path}: {words}; {advice}");
+    StoreError::Unreachable(Trouble::new(words, Cause::of(error)))
 }
 
 /// A PostgreSQL server that does not let us in, without the address's password.
-pub(super) fn server(options: &PgConnectOptions, error: &sqlx::Error) -> StoreError {
-    let words = driver_words(error);
+pub(super) fn server(options: &PgConnectOptions, error: sqlx::Error) -> StoreError {
+    let words = driver_words(&error);
     let code = error.as_database_error().and_then(|error| error.code());
     let advice = match code.as_deref() {
         // PostgreSQL's manual, Appendix A: invalid_authorization_specification, invalid_password.
@@ -63,30 +64,31 @@ pub(super) fn server(options: &PgConnectOptions, error: &sqlx::Error) -> StoreEr
             "see that it runs and can be reached from here, and that `server.database` is right"
         }
     };
-    StoreError::Unreachable(format!(
+    let words = format!(
         "cannot connect to PostgreSQL at {}:{}, database {}: {words}; {advice}",
         options.get_host(),
         options.get_port(),
         options.get_database().unwrap_or(options.get_username()),
-    ))
+    );
+    StoreError::Unreachable(Trouble::new(words, Cause::of(error)))
 }
 
 /// A SQLite file whose tables are not what they should be.
-pub(super) fn tables(path: &str, error: &rusqlite_migration::Error) -> StoreError {
+pub(super) fn tables(path: &str, error: rusqlite_migration::Error) -> StoreError {
     use rusqlite_migration::{Error, MigrationDefinitionError};
-    let words = match error {
+    let words = match &error {
         Error::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => {
             NEWER.to_owned()
         }
         Error::RusqliteError { err, .. } => format!("{err}; {FOREIGN}"),
         other => format!("{other}; {FOREIGN}"),
     };
-    unprepared(path, &words)
+    unprepared(path, &words, Cause::of(error))
 }
 
 /// A PostgreSQL database whose tables are not what they should be.
-pub(super) fn server_tables(name: &str, error: &MigrateError) -> StoreError {
-    let words = match error {
+pub(super) fn server_tables(name: &str, error: MigrateError) -> StoreError {
+    let words = match &error {
         MigrateError::VersionMissing(_) => NEWER.to_owned(),
         MigrateError::VersionMismatch(version) => format!(
             "its tables of version {version} were made by another build; name another database"
@@ -110,14 +112,15 @@ pub(super) fn server_tables(name: &str, error: &MigrateError) -> StoreError {
             format!("{words}; {advice}")
         }
     };
-    unprepared(name, &words)
+    unprepared(name, &words, Cause::of(error))
 }
 
 const NEWER: &str = "its tables are of a newer purgehook; start that one, or name another database";
 const FOREIGN: &str = "is it another program's?";
 
-fn unprepared(name: &str, words: &str) -> StoreError {
-    StoreError::Unreachable(format!("cannot prepare the database {name}: {words}"))
+fn unprepared(name: &str, words: &str, cause: Cause) -> StoreError {
+    let words = format!("cannot prepare the database {name}: {words}");
+    StoreError::Unreachable(Trouble::new(words, cause))
 }
 
 /// The driver's words, without what it says of itself.

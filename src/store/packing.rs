@@ -33,7 +33,7 @@ pub(super) fn pack(bytes: &[u8]) -> Vec<u8> {
 
 /// Writes what was packed behind what is in a buffer.
 pub(super) fn unpack_into(packed: &[u8], buffer: &mut Vec<u8>) -> Result<(), StoreError> {
-    let wrong = |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("a body: {error}"));
+    let wrong = |error: &dyn std::fmt::Display| StoreError::corrupt(format!("a body: {error}"));
     let (size, block) =
         lz4_flex::block::uncompressed_size(packed).map_err(|error| wrong(&error))?;
     let start = buffer.len();

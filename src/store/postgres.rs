@@ -14,7 +14,9 @@ use tokio::sync::Mutex;
 
 use super::StoreError;
 use super::database::{Database, Dialect, Row, Transaction, Value};
+use super::errors::Trouble;
 use super::open_errors;
+use crate::cause::Cause;
 
 /// Connections a replica holds at most, besides the one that listens.
 const CONNECTIONS: u32 = 10;
@@ -63,7 +65,7 @@ impl PostgresDatabase {
     /// Connects and brings the schema up to date. Replicas that start at once take turns.
     pub async fn open(address: &str) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(address).map_err(|error| {
-            StoreError::Unreachable(format!("the database's address cannot be read: {error}"))
+            StoreError::unreachable(format!("the database's address cannot be read: {error}"))
         })?;
         greet(&options).await?;
         let pool = PgPoolOptions::new()
@@ -86,13 +88,13 @@ impl PostgresDatabase {
             })
             .connect_with(options.clone())
             .await
-            .map_err(|error| open_errors::server(&options, &error))?;
+            .map_err(|error| open_errors::server(&options, error))?;
         super::migrations::postgres()
             .run(&pool)
             .await
             .map_err(|error| {
                 let name = options.get_database().unwrap_or(options.get_username());
-                open_errors::server_tables(name, &error)
+                open_errors::server_tables(name, error)
             })?;
         let name: String =
             limited(sqlx::query_scalar("SELECT gen_random_uuid()::text").fetch_one(&pool)).await?;
@@ -107,12 +109,13 @@ impl PostgresDatabase {
 /// Whether a database has tables of the store.
 pub(super) async fn has_tables(address: &str) -> Result<bool, StoreError> {
     let options = PgConnectOptions::from_str(address).map_err(|error| {
-        StoreError::Unreachable(format!("the database's address cannot be read: {error}"))
+        let words = format!("the database's address cannot be read: {error}");
+        StoreError::Unreachable(Trouble::new(words, Cause::of(error)))
     })?;
     greet(&options).await?;
     let mut connection = PgConnection::connect_with(&options)
         .await
-        .map_err(|error| open_errors::server(&options, &error))?;
+        .map_err(|error| open_errors::server(&options, error))?;
     // The tables' versions, which are noted with the first of them.
     let found = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL");
     let found: bool = limited(found.fetch_one(&mut connection)).await?;
@@ -143,7 +146,7 @@ async fn greet(options: &PgConnectOptions) -> Result<(), StoreError> {
             || matches!(&error, sqlx::Error::Io(error) if error.kind() != io::ErrorKind::TimedOut);
         tries += 1;
         if !may_come || tries >= GREETINGS {
-            return Err(open_errors::server(options, &error));
+            return Err(open_errors::server(options, error));
         }
         tokio::time::sleep(GREETING_PAUSE).await;
     }
@@ -164,7 +167,7 @@ async fn limited<T>(
 ) -> Result<T, StoreError> {
     match tokio::time::timeout(STATEMENT_LIMIT, statement).await {
         Ok(ended) => Ok(ended?),
-        Err(_) => Err(StoreError::Unreachable(format!(
+        Err(_) => Err(StoreError::unreachable(format!(
             "the database did not answer within {} s",
             STATEMENT_LIMIT.as_secs()
         ))),

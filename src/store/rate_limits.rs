@@ -39,7 +39,7 @@ impl Store {
                 .await?;
             let after = rows.first().map(|row| row.int("next_at")).transpose()?;
             tx.commit().await?;
-            after.ok_or_else(|| StoreError::Corrupt(format!("the rate of {name}")))
+            after.ok_or_else(|| StoreError::corrupt(format!("the rate of {name}")))
         })
         .await?;
         // Up to the next millisecond, in which the store keeps time: never too early.

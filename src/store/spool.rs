@@ -10,7 +10,9 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::StoreError;
+use super::errors::Trouble;
 use super::packing::{BodyDigest, pack, unpack_into};
+use crate::cause::Cause;
 
 /// A body on its way into a file. All of this waits for the disk.
 pub struct SpoolFile {
@@ -35,7 +37,7 @@ struct Block {
 impl SpoolFile {
     /// An empty file in a folder, without a name there.
     pub(super) fn new(folder: &Path) -> Result<Self, StoreError> {
-        let file = tempfile::tempfile_in(folder).map_err(|error| failed(&error))?;
+        let file = tempfile::tempfile_in(folder).map_err(failed)?;
         Ok(Self {
             file,
             blocks: Vec::new(),
@@ -56,7 +58,7 @@ impl SpoolFile {
         }
         let packed = pack(block);
         let written = self.file.write_all_at(&packed, self.end);
-        written.map_err(|error| failed(&error))?;
+        written.map_err(failed)?;
         self.blocks.push(Block {
             start: self.end,
             length: packed.len(),
@@ -130,18 +132,19 @@ impl SpooledBody {
     fn read_block(&self, block: Block, packed: &mut Vec<u8>) -> Result<(), StoreError> {
         packed.resize(block.length, 0);
         let read = self.0.file.read_exact_at(packed, block.start);
-        read.map_err(|error| failed(&error))
+        read.map_err(failed)
     }
 }
 
-fn failed(error: &io::Error) -> StoreError {
-    let words = format!("a file for a large body: {error}");
-    match error.kind() {
+fn failed(error: io::Error) -> StoreError {
+    let (words, kind) = (format!("a file for a large body: {error}"), error.kind());
+    let trouble = Trouble::new(words, Cause::of(error));
+    match kind {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            StoreError::Full(words)
+            StoreError::Full(trouble)
         }
-        ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(words),
-        _ => StoreError::Unreachable(words),
+        ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(trouble),
+        _ => StoreError::Unreachable(trouble),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use purgehook::account::AccountId;
+use purgehook::cause::Cause;
 use purgehook::cdn::{
     Batch, Cdn, CdnError, ErrorClass, FailureKind, InFlight, Limits, Pace, Quota, Report,
     TargetState,
@@ -438,6 +439,7 @@ fn refused(class: ErrorClass, code: &str) -> CdnError {
         message: format!("refused: {code}"),
         retry_after: None,
         maybe_done: false,
+        cause: Cause::NONE,
     }
 }
 
@@ -468,6 +470,7 @@ fn error_of(mishap: Mishap) -> CdnError {
             _ => None,
         },
         maybe_done,
+        cause: Cause::NONE,
     }
 }
 

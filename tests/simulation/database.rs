@@ -511,7 +511,7 @@ impl Open {
 }
 
 fn full() -> StoreError {
-    StoreError::Unreachable("the disk is full".to_owned())
+    StoreError::unreachable("the disk is full".to_owned())
 }
 
 fn failed(error: rusqlite::Error) -> StoreError {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use purgehook::cause::Cause;
 use purgehook::changes::{ChangeKind, ChangeSet, FilePath, Proof};
 use purgehook::event::{CommitId, Event, GitRef, Push, RepoPath, SignalKind};
 use purgehook::forge::{
@@ -201,6 +202,7 @@ fn error_of(mishap: Mishap) -> ForgeError {
             Mishap::Throttled(wait) => wait,
             _ => None,
         },
+        cause: Cause::NONE,
     }
 }
 

@@ -67,6 +67,7 @@ pub fn reaction(error: &CdnError, targets: i64, has_quota: bool) -> Reaction {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cause::Cause;
     use crate::cdn::FailureKind;
 
     fn vendor(code: &str) -> FailureKind {
@@ -80,6 +81,7 @@ mod tests {
             message: "no".to_owned(),
             retry_after: None,
             maybe_done: false,
+            cause: Cause::NONE,
         }
     }
 

@@ -87,6 +87,7 @@ impl Step for Plan<'_> {
             Search::Failed(ForgeError::Later {
                 message,
                 retry_after,
+                ..
             }) if may_ask_again(&run, work, retry_after, ctx.now()) => {
                 run.summary = format!("Finding out what changed; trying again: {message}");
                 let (now, fraction) = (ctx.now(), ctx.clock.fraction());

@@ -144,6 +144,7 @@ fn failed(
         ForgeError::Later {
             message,
             retry_after,
+            ..
         } if may_try_again => {
             warn!("cannot post a status yet: {message}");
             let wait = backoff_at_least(work.attempts, ctx.clock.fraction(), *retry_after);

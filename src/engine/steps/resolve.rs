@@ -42,6 +42,7 @@ impl Step for Resolve<'_> {
             ForgeError::Later {
                 message,
                 retry_after,
+                ..
             } if may_ask_again(&run, work, retry_after, now) => {
                 run.summary = format!("Finding the commit; trying again: {message}");
                 let fraction = ctx.clock.fraction();

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use tracing::{error, info, warn};
 
 use super::has_not_answered;
+use crate::cause::Cause;
 use crate::cdn::CdnError;
 use crate::clock::Clock;
 use crate::engine::outcome::StepError;
@@ -90,6 +91,7 @@ impl RequestError<ForgeError> {
                 Ok(ForgeError::Later {
                     message: format!("{since}: {}", rejection.circuit.error),
                     retry_after: retry_after(&rejection),
+                    cause: Cause::NONE,
                 })
             }
             Self::Failed(error) => Ok(error),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::account::AccountId;
+use crate::cause::Cause;
 use crate::cdn::{CdnError, ErrorClass, FailureKind, Pace, Turns};
 use crate::clock::Clock;
 use crate::store::{Store, StoreError};
@@ -89,7 +90,7 @@ impl RateLimit {
                 }
             }
         }
-        Err(StoreError::Unreachable(format!(
+        Err(StoreError::unreachable(format!(
             "each of {MAX_RESERVATIONS} slots was over when the store said which it is"
         )))
     }
@@ -105,6 +106,7 @@ impl Turns for RateLimit {
             message: format!("cannot reserve a slot of `{}`: {error}", self.name),
             retry_after: None,
             maybe_done: false,
+            cause: Cause::of(error),
         })
     }
 

@@ -164,11 +164,11 @@ struct OutOfOrder;
 #[async_trait]
 impl Database for OutOfOrder {
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
-        Err(StoreError::Unreachable("disk full at /var/lib".to_owned()))
+        Err(StoreError::unreachable("disk full at /var/lib".to_owned()))
     }
 
     async fn read(&self, _: &str, _: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        Err(StoreError::Unreachable("disk full at /var/lib".to_owned()))
+        Err(StoreError::unreachable("disk full at /var/lib".to_owned()))
     }
 
     fn dialect(&self) -> Dialect {

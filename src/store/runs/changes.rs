@@ -49,7 +49,7 @@ impl Store {
         reader
             .deserialize_seq(Files(&mut take))
             .and_then(|()| reader.end())
-            .map_err(|error| StoreError::Corrupt(format!("the changes of run {id}: {error}")))?;
+            .map_err(|error| StoreError::corrupt(format!("the changes of run {id}: {error}")))?;
         Ok(true)
     }
 }

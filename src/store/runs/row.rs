@@ -134,5 +134,5 @@ pub(super) fn bases_text(bases: &[Base]) -> String {
 /// A column that holds a JSON list of texts.
 fn list(row: &Row, column: &str) -> Result<Vec<String>, StoreError> {
     serde_json::from_str(&row.text(column)?)
-        .map_err(|e| StoreError::Corrupt(format!("the {column} of a run: {e}")))
+        .map_err(|e| StoreError::corrupt(format!("the {column} of a run: {e}")))
 }

@@ -102,7 +102,7 @@ impl Watched {
             }
             Err(error) => {
                 let words = format!("{} cannot be looked at: {error}", self.path.display());
-                return Err(StoreError::Unreachable(words));
+                return Err(StoreError::unreachable(words));
             }
         };
         let Some(before) = self.seen.replace(now) else {
@@ -120,7 +120,7 @@ impl Watched {
     }
 
     fn replaced(&self, how: &str) -> StoreError {
-        StoreError::Replaced(format!("{} {how}", self.path.display()))
+        StoreError::Replaced(format!("{} {how}", self.path.display()).into())
     }
 }
 
@@ -150,7 +150,7 @@ impl ServingLock {
     pub async fn acquire(database: &str) -> Result<Self, StoreError> {
         let path = format!("{database}-lock");
         let failed = |error: io::Error| {
-            StoreError::Unreachable(format!("cannot lock {path} for this process: {error}"))
+            StoreError::unreachable(format!("cannot lock {path} for this process: {error}"))
         };
         let mut options = File::options();
         let options = options.write(true).create(true).truncate(false).mode(0o600);
@@ -164,10 +164,11 @@ impl ServingLock {
                     waited += LOCK_PAUSE;
                 }
                 Err(TryLockError::WouldBlock) => {
-                    return Err(StoreError::Locked(format!(
+                    let words = format!(
                         "another purgehook serves from {database}, and a SQLite file belongs to one; stop that one, or \
                          use PostgreSQL for several"
-                    )));
+                    );
+                    return Err(StoreError::Locked(words.into()));
                 }
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
@@ -197,7 +198,7 @@ mod tests {
 
     fn how(files: &mut DatabaseFiles, connection: &Connection) -> String {
         match files.check(connection) {
-            Err(StoreError::Replaced(how)) => how,
+            Err(StoreError::Replaced(how)) => how.to_string(),
             other => format!("{other:?}"),
         }
     }

@@ -82,7 +82,7 @@ impl Writer {
     pub async fn begin(&self) -> Result<Savepoint, StoreError> {
         let lock = tokio::time::timeout(CONNECTION_TIMEOUT, Arc::clone(&self.0).lock_owned());
         let group = lock.await.map_err(|_| {
-            StoreError::Unreachable(format!(
+            StoreError::unreachable(format!(
                 "the database's disk took longer than {} s for what others wrote",
                 CONNECTION_TIMEOUT.as_secs()
             ))
@@ -240,7 +240,7 @@ fn finish_later(mut group: OwnedMutexGuard<CommitGroup>) {
 impl CommitGroup {
     fn connection(&mut self) -> Result<&mut Connection, StoreError> {
         let connection = self.connection.as_mut();
-        connection.ok_or_else(|| StoreError::Unreachable("the connection is gone".to_owned()))
+        connection.ok_or_else(|| StoreError::unreachable("the connection is gone".to_owned()))
     }
 
     /// Runs one of the statements that transactions are made of. It does not fail unless something is wrong with all of it.
@@ -343,11 +343,11 @@ fn leaves_transaction(error: &StoreError) -> bool {
 }
 
 fn ended() -> StoreError {
-    StoreError::Unreachable("the transaction is over".to_owned())
+    StoreError::unreachable("the transaction is over".to_owned())
 }
 
 pub(super) fn stopping() -> StoreError {
-    StoreError::Unreachable("the program is stopping".to_owned())
+    StoreError::unreachable("the program is stopping".to_owned())
 }
 
 #[cfg(test)]

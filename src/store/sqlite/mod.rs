@@ -62,7 +62,7 @@ impl SqliteDatabase {
         let _ = make_private(path);
         let mut connection = open_patiently(path)
             .await
-            .map_err(|error| open_errors::file(path, &error))?;
+            .map_err(|error| open_errors::file(path, error))?;
         // Of programs that start at once, one makes the tables and the others find them at their next attempt.
         let mut migrated = migrations::sqlite(&mut connection);
         for _ in 1..MIGRATION_ATTEMPTS {
@@ -72,7 +72,7 @@ impl SqliteDatabase {
             tokio::time::sleep(MIGRATION_PAUSE).await;
             migrated = migrations::sqlite(&mut connection);
         }
-        migrated.map_err(|error| open_errors::tables(path, &error))?;
+        migrated.map_err(|error| open_errors::tables(path, error))?;
         Ok(Self {
             writer: Writer::new(connection, path.to_owned()),
             readers: Arc::new(Readers::new(path.to_owned())),

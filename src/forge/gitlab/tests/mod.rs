@@ -42,7 +42,7 @@ async fn errors_say_what_to_do_about_them() {
 
     let limited = error_of(Reply::text(429, "Retry later\n").with("retry-after", 12)).await;
     assert!(
-        matches!(&limited, ForgeError::Later { message, retry_after: Some(wait) }
+        matches!(&limited, ForgeError::Later { message, retry_after: Some(wait), .. }
             if wait.as_secs() == 12 && message.contains("Retry later")),
         "{limited}"
     );
