@@ -1,5 +1,5 @@
-//! What is built in, held to the policy in `deny.toml`: licences, banned crates, sources.
-//! `cargo deny` holds it to the same; this needs nothing but cargo, and no network.
+//! What is built in, held to the policy in `deny.toml`: licences, banned crates, sources. `cargo deny` holds it to the
+//! same; this needs nothing but cargo, and no network. And nothing is built in that is not used.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::iter::Peekable;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -171,4 +172,76 @@ fn every_crate_comes_from_the_one_registry() {
         sources.iter().all(|source| source.starts_with("registry+")),
         "{sources:?}"
     );
+}
+
+/// The texts of all Rust files below a folder.
+fn sources(folder: &str) -> String {
+    fn read(folder: &Path, text: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                read(&path, text);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                text.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let mut text = String::new();
+    read(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join(folder),
+        &mut text,
+    );
+    text
+}
+
+/// Whether a crate is named in a path or imported whole.
+fn names(sources: &str, krate: &str) -> bool {
+    let starts_a_word = |at: usize| {
+        let before = sources[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+    };
+    [format!("{krate}::"), format!("use {krate};")]
+        .iter()
+        .any(|path| {
+            sources
+                .match_indices(path.as_str())
+                .any(|(at, _)| starts_a_word(at))
+        })
+}
+
+#[test]
+fn a_crate_is_named_as_a_word_of_its_own() {
+    assert!(names("let hash = sha1::Sha1::new();", "sha1"));
+    assert!(names("use hex;", "hex"));
+    assert!(!names("let hash = my_sha1::new();", "sha1"));
+    assert!(!names("// sha1 is old", "sha1"));
+}
+
+#[test]
+fn every_dependency_is_named_in_the_sources() {
+    let program = sources("src");
+    let tests = program.clone() + &sources("tests") + &sources("benches");
+    let packages = packages();
+    let package = packages
+        .iter()
+        .find(|package| package["name"] == "purgehook")
+        .unwrap();
+    let dependencies = package["dependencies"].as_array().unwrap();
+    let mut unused = Vec::new();
+    for dependency in dependencies {
+        let name = dependency["rename"]
+            .as_str()
+            .or_else(|| dependency["name"].as_str())
+            .unwrap();
+        let sources = match dependency["kind"].as_str() {
+            Some("dev") => &tests,
+            _ => &program,
+        };
+        if !names(sources, &name.replace('-', "_")) {
+            unused.push(name);
+        }
+    }
+
+    assert!(dependencies.len() > 40, "{}", dependencies.len());
+    assert_eq!(unused, [""; 0], "take them out of Cargo.toml");
 }
