@@ -6,6 +6,7 @@
 //!
 //! - [`clock`]: the time and the randomness, handed in so that tests can drive them.
 //! - [`cause`]: the errors that stand behind ours.
+//! - [`numerals`]: numbers of things in words.
 //! - [`sanitize`]: text from elsewhere, fit to be shown.
 //! - [`table`]: tables of text for a terminal.
 //! - [`redact`]: text without secrets.
@@ -40,6 +41,7 @@ pub mod engine;
 pub mod event;
 pub mod forge;
 pub mod http;
+pub mod numerals;
 pub mod plan;
 pub mod purge;
 pub mod redact;

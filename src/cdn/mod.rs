@@ -34,6 +34,7 @@ use jiff::Timestamp;
 use crate::account::AccountId;
 use crate::cause::Cause;
 use crate::http::Outbound;
+use crate::numerals::counted;
 use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
 use crate::settings::Section;
 
@@ -92,12 +93,11 @@ pub struct Batch {
 impl Batch {
     /// What it holds, for messages: "12 URLs", "1 directory".
     fn counted(&self) -> String {
-        let count = self.targets.len();
         let (one, many) = match self.kind {
             PurgeKind::Url | PurgeKind::Prefetch => ("URL", "URLs"),
             PurgeKind::Directory => ("directory", "directories"),
         };
-        format!("{count} {}", if count == 1 { one } else { many })
+        counted(self.targets.len(), one, many)
     }
 }
 

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use strum::{EnumString, IntoStaticStr, VariantNames};
 
+use crate::numerals::counted;
 use crate::purge::{Mode, PlannedPurge, PurgeKind};
 use tree::Tree;
 
@@ -245,9 +246,9 @@ fn replace(
     }
     for (count, (directory, (first, targets))) in covered.into_iter().enumerate() {
         if count < NAMED {
-            let many = if targets == 1 { "purge" } else { "purges" };
+            let purges = counted(targets, "purge", "purges");
             notes.push(format!(
-                "{}: deleting {directory} stands for {targets} {many} that the rules ask for",
+                "{}: deleting {directory} stands for {purges} that the rules ask for",
                 first.cdn
             ));
         }

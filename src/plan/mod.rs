@@ -23,6 +23,7 @@ pub use summary::{Ceiling, Load, Wait, loads_to_json, loads_to_text};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::changes::{ChangeKind, FilePath};
+use crate::numerals::{agreeing, counted};
 use crate::purge::{Mode, PlannedPurge, PurgeKind};
 use crate::rules::{Rules, Unmatched};
 
@@ -261,7 +262,7 @@ fn spread(wanted: Vec<Wanted<'_>>, cdns: &[Capability]) -> Plan {
             });
         }
         for (directory, count) in covered {
-            let purges = if count == 1 { "purge" } else { "purges" };
+            let purges = agreeing(count, "purge", "purges");
             plan.notes.push(format!(
                 "{}: deleting {directory} covers {count} more {purges}",
                 cdn.cdn
@@ -339,11 +340,7 @@ fn report_unable(cdn: &Capability, unable: &[Wanted<'_>], plan: &mut Plan) {
         }
     }
     if prefetches > 0 {
-        let them = if prefetches == 1 {
-            "1 prefetch is".to_owned()
-        } else {
-            format!("{prefetches} prefetches are")
-        };
+        let them = counted(prefetches, "prefetch is", "prefetches are");
         plan.notes
             .push(format!("{} cannot prefetch: {them} left out", cdn.cdn));
     }

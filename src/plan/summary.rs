@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Plan;
+use crate::numerals::agreeing;
 use crate::purge::{Mode, PurgeKind};
 
 /// From one renewal of a quota to the next.
@@ -182,8 +183,8 @@ fn in_words(wait: &Wait) -> String {
         until,
     } = wait;
     let (go, wait) = (
-        if *today == 1 { "goes" } else { "go" },
-        if *waiting == 1 { "waits" } else { "wait" },
+        agreeing(*today, "goes", "go"),
+        agreeing(*waiting, "waits", "wait"),
     );
     let at = |moment: &Timestamp| moment.strftime("%Y-%m-%d %H:%M UTC").to_string();
     let when = match until {

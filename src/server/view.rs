@@ -3,6 +3,7 @@
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::event::GitRef;
+use crate::numerals::agreeing;
 use crate::purge::PurgeState;
 use crate::run::{RunState, StatusState};
 
@@ -102,7 +103,7 @@ pub(super) fn counted(n: u64, one: &str, many: &str) -> String {
         }
         grouped.push(digit);
     }
-    format!("{grouped} {}", if n == 1 { one } else { many })
+    format!("{grouped} {}", agreeing(n, one, many))
 }
 
 /// A branch's or tag's name; empty where there is none.

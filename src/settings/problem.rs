@@ -8,6 +8,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use serde::Serialize;
 
 use super::span::Span;
+use crate::numerals::counted;
 
 /// How bad a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -143,18 +144,13 @@ impl Problems {
             .iter()
             .filter(|p| p.severity == Severity::Error)
             .count();
-        let plural = |n: usize, word: &str| match n {
-            1 => format!("1 {word}"),
-            n => format!("{n} {word}s"),
-        };
-        let counts = match (errors, self.list.len() - errors) {
-            (errors, 0) => plural(errors, "error"),
-            (0, warnings) => plural(warnings, "warning"),
-            (errors, warnings) => format!(
-                "{}, {}",
-                plural(errors, "error"),
-                plural(warnings, "warning")
-            ),
+        let warnings = self.list.len() - errors;
+        let of_errors = counted(errors, "error", "errors");
+        let of_warnings = counted(warnings, "warning", "warnings");
+        let counts = match (errors, warnings) {
+            (_, 0) => of_errors,
+            (0, _) => of_warnings,
+            (_, _) => format!("{of_errors}, {of_warnings}"),
         };
         format!("{}: {counts}", self.file)
     }

@@ -35,6 +35,7 @@ mod tasks;
 mod work_queue;
 
 use std::future::Future;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -181,6 +182,12 @@ fn parsed<T>(
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> Result<T, StoreError> {
     parse(text).ok_or_else(|| StoreError::corrupt(format!("{what} holds {text:?}")))
+}
+
+/// A length of time as it is stored.
+fn milliseconds(length: Duration) -> i64 {
+    // Half of it, so that it can be added to any time.
+    i64::try_from(length.as_millis()).unwrap_or(i64::MAX / 2)
 }
 
 /// A stored time.

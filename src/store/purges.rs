@@ -2,17 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use super::database::{Row, Transaction, params};
+use super::database::{Row, Transaction, params, places};
 use super::tasks::task_ids;
 use super::{Store, StoreError, Value};
 use crate::account::AccountId;
 use crate::purge::{GivenUp, Mode, PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::run::RunId;
 
-/// Rows in one INSERT: eleven values each, and PostgreSQL binds 65,535 at most.
+/// Rows in one INSERT: ten values each, and PostgreSQL binds 65,535 at most.
 const ROWS_PER_INSERT: usize = 500;
 /// Keys in one UPDATE.
 const KEYS_PER_UPDATE: usize = 1_000;
+/// Reads what [`purge`] takes.
+pub(super) const SELECT: &str =
+    "SELECT p.run, p.seq, p.cdn, p.kind, p.mode, p.target, p.rule, p.path, p.state,
+        p.error, p.attempts, p.given_up, t.vendor_id
+    FROM purges p LEFT JOIN tasks t ON t.id = p.task";
+/// Whether a purge is not over.
+const IS_OPEN: &str = "state NOT IN ('done', 'failed', 'dry_run')";
+
 /// Names a purge: its run and its number there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PurgeKey {
@@ -142,12 +150,12 @@ impl Store {
         let rows = self
             .database
             .read(
-                "SELECT p.run, p.seq, p.cdn, p.kind, p.mode, p.target, p.rule, p.path, p.state,
-                        p.error, p.attempts, p.given_up, t.vendor_id
-                 FROM purges p LEFT JOIN tasks t ON t.id = p.task
-                 WHERE p.run = $1 AND p.seq > $2
-                 ORDER BY p.seq
-                 LIMIT $3",
+                &format!(
+                    "{SELECT}
+                     WHERE p.run = $1 AND p.seq > $2
+                     ORDER BY p.seq
+                     LIMIT $3"
+                ),
                 params![&run.0, after, i64::from(limit)],
             )
             .await?;
@@ -242,15 +250,12 @@ pub(super) async fn insert(
         .await?;
     let mut seq = 0;
     for rows in purges.chunks(ROWS_PER_INSERT) {
-        let mut values: Vec<Value> = Vec::with_capacity(rows.len() * 10);
-        let mut places = Vec::with_capacity(rows.len());
+        let mut values: Vec<Value> = Vec::new();
+        let mut lists = Vec::with_capacity(rows.len());
         for new in rows {
             let purge = &new.planned;
             seq += 1;
-            let n = values.len();
-            let place: Vec<String> = (1..=10).map(|i| format!("${}", n + i)).collect();
-            places.push(format!("({}, 0)", place.join(", ")));
-            values.extend(params![
+            let row = params![
                 &run.0,
                 seq,
                 &purge.cdn,
@@ -261,13 +266,15 @@ pub(super) async fn insert(
                 &purge.rule,
                 purge.path.clone(),
                 new.state.as_str(),
-            ]);
+            ];
+            lists.push(format!("({}, 0)", places(values.len(), row.len())));
+            values.extend(row);
         }
         tx.execute(
             &format!(
                 "INSERT INTO purges (run, seq, cdn, account, kind, mode, target, rule, path, state, attempts)
                  VALUES {}",
-                places.join(", ")
+                lists.join(", ")
             ),
             values,
         )
@@ -283,7 +290,7 @@ pub(super) async fn update(
     let (condition, of_task) = match &update.only {
         Precondition::Planned => ("state = 'planned'", None),
         Precondition::Waiting => ("state = 'waiting'", None),
-        Precondition::Open => ("state NOT IN ('done', 'failed', 'dry_run')", None),
+        Precondition::Open => (IS_OPEN, None),
         Precondition::InTask(task) => (
             "state IN ('submitting', 'running') AND task = $8",
             Some(task),
@@ -327,7 +334,7 @@ pub(super) async fn migrate(tx: &mut dyn Transaction, to: &Migration) -> Result<
             &format!(
                 "UPDATE purges SET cdn = $2, account = $3, state = 'planned', task = NULL,
                      attempts = 0, batch_cap = NULL
-                 WHERE run = $1 AND seq IN ({numbers}) AND state NOT IN ('done', 'failed', 'dry_run')"
+                 WHERE run = $1 AND seq IN ({numbers}) AND {IS_OPEN}"
             ),
             params![&run.0, &to.to, &to.account],
         )

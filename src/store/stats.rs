@@ -1,7 +1,8 @@
 //! Reads for people and for metrics: counts, and what to show first.
 
 use super::database::params;
-use super::{Store, StoreError, purges};
+use super::purges::{self, SELECT};
+use super::{Store, StoreError};
 use crate::purge::{Purge, PurgeKind, PurgeState};
 use crate::run::{RunId, RunState};
 
@@ -115,12 +116,12 @@ impl Store {
         let rows = self
             .database
             .read(
-                "SELECT p.run, p.seq, p.cdn, p.kind, p.mode, p.target, p.rule, p.path, p.state,
-                        p.error, p.attempts, p.given_up, t.vendor_id
-                 FROM purges p LEFT JOIN tasks t ON t.id = p.task
-                 WHERE p.run = $1
-                 ORDER BY CASE p.state WHEN 'failed' THEN 0 WHEN 'done' THEN 2 ELSE 1 END, p.seq
-                 LIMIT $2",
+                &format!(
+                    "{SELECT}
+                     WHERE p.run = $1
+                     ORDER BY CASE p.state WHEN 'failed' THEN 0 WHEN 'done' THEN 2 ELSE 1 END, p.seq
+                     LIMIT $2"
+                ),
                 params![&run.0, i64::from(limit)],
             )
             .await?;

@@ -59,6 +59,9 @@ pub struct StoredTask {
     pub ended_at: Option<Timestamp>,
 }
 
+const COLUMNS: &str =
+    "id, account, cdn, kind, mode, state, vendor_id, error, size, submitted_at, deadline, ended_at";
+
 impl Store {
     /// An account's tasks of one kind in one state, oldest first.
     pub async fn tasks(
@@ -70,8 +73,10 @@ impl Store {
         let rows = self
             .database
             .read(
-                "SELECT id, account, cdn, kind, mode, state, vendor_id, error, size, submitted_at, deadline, ended_at
-                 FROM tasks WHERE account = $1 AND kind = $2 AND state = $3 ORDER BY id",
+                &format!(
+                    "SELECT {COLUMNS} FROM tasks
+                     WHERE account = $1 AND kind = $2 AND state = $3 ORDER BY id"
+                ),
                 params![account, kind.as_str(), state.as_str()],
             )
             .await?;
@@ -83,8 +88,10 @@ impl Store {
         let rows = self
             .database
             .read(
-                "SELECT id, account, cdn, kind, mode, state, vendor_id, error, size, submitted_at, deadline, ended_at
-                 FROM tasks WHERE id IN (SELECT task FROM purges WHERE run = $1) ORDER BY id",
+                &format!(
+                    "SELECT {COLUMNS} FROM tasks
+                     WHERE id IN (SELECT task FROM purges WHERE run = $1) ORDER BY id"
+                ),
                 params![&run.0],
             )
             .await?;
@@ -160,12 +167,13 @@ pub(super) async fn put_task(
     task: &StoredTask,
 ) -> Result<(), StoreError> {
     tx.execute(
-        "INSERT INTO tasks
-             (id, account, cdn, kind, mode, state, vendor_id, error, size, submitted_at, deadline, ended_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-         ON CONFLICT (id) DO UPDATE SET
-             state = excluded.state, vendor_id = excluded.vendor_id, error = excluded.error,
-             deadline = excluded.deadline, ended_at = excluded.ended_at",
+        &format!(
+            "INSERT INTO tasks ({COLUMNS})
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+             ON CONFLICT (id) DO UPDATE SET
+                 state = excluded.state, vendor_id = excluded.vendor_id, error = excluded.error,
+                 deadline = excluded.deadline, ended_at = excluded.ended_at"
+        ),
         params![
             &task.id,
             &task.account,

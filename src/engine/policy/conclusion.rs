@@ -1,6 +1,7 @@
 //! How a run ends whose purges are all over.
 
 use super::summary;
+use crate::numerals::counted;
 use crate::purge::{GivenUp, Purge, PurgeState};
 use crate::run::{Run, RunState, StatusState};
 
@@ -34,7 +35,7 @@ pub fn conclusion(run: &Run, purges: &[Purge]) -> (RunState, String) {
             (RunState::Failed, summary)
         }
         (None, Some(problem)) => {
-            let targets = summary::targets(run.problems.len());
+            let targets = counted(run.problems.len(), "target", "targets");
             let summary = format!("{targets} could not be purged: {problem}");
             (RunState::Failed, summary)
         }

@@ -1,5 +1,6 @@
 //! The sentences that commits and pages show. Pure.
 
+use crate::numerals::counted;
 use crate::purge::{PlannedPurge, PurgeKind};
 
 /// "12 URLs and 1 directory on tencent and huawei", from (kind, CDN) of each purge.
@@ -24,7 +25,7 @@ pub fn purges<'a>(purges: impl IntoIterator<Item = &'a PlannedPurge>) -> String 
     ]
     .into_iter()
     .filter(|(count, _, _)| *count > 0)
-    .map(|(count, one, many)| format!("{count} {}", if count == 1 { one } else { many }))
+    .map(|(count, one, many)| counted(count, one, many))
     .collect();
     format!("{} on {}", and(&parts), and(&cdns))
 }
@@ -43,20 +44,7 @@ fn and<S: AsRef<str>>(parts: &[S]) -> String {
 
 /// "1 file changed" or "7 files changed".
 pub fn files(count: usize) -> String {
-    if count == 1 {
-        "1 file changed".to_owned()
-    } else {
-        format!("{count} files changed")
-    }
-}
-
-/// "1 target" or "7 targets".
-pub fn targets(count: usize) -> String {
-    if count == 1 {
-        "1 target".to_owned()
-    } else {
-        format!("{count} targets")
-    }
+    counted(count, "file changed", "files changed")
 }
 
 /// "3 of 14 purges failed: URL on CDN: why".

@@ -26,6 +26,7 @@ use crate::engine::policy::summary;
 use crate::engine::upstream::{RequestError, has_not_answered};
 use crate::event::CommitId;
 use crate::forge::ForgeError;
+use crate::numerals::counted;
 use crate::plan::{self, Allowance, Change, CoverDecision, Decision, Objects};
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
 use crate::run::{Base, Origin, Run, RunState, StatusState, Step as RunStep};
@@ -328,7 +329,7 @@ async fn end_dry_run(
     let (state, summary) = match plan.problems.first() {
         None => (RunState::Succeeded, format!("Would have purged {would}")),
         Some(problem) => {
-            let targets = summary::targets(plan.problems.len());
+            let targets = counted(plan.problems.len(), "target", "targets");
             let summary =
                 format!("Would have purged {would}, but {targets} could not be: {problem}");
             (RunState::Failed, summary)

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::key::{WorkKey, forge_key};
 use crate::run::{Run, RunId, StatusState};
 use crate::store::database::{Transaction, Value, in_list, params};
-use crate::store::{Store, StoreError, purge_queue, retry_on_conflict, statuses};
+use crate::store::{Store, StoreError, milliseconds, purge_queue, retry_on_conflict, statuses};
 
 impl Store {
     /// Asks for something to be done, outside any step.
@@ -34,7 +34,7 @@ impl Store {
         by: Duration,
         latest: Timestamp,
     ) -> Result<(), StoreError> {
-        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 2);
+        let by = milliseconds(by);
         let mut tx = self.database.begin().await?;
         for (table, time) in [("work", "due_at"), ("outages", "until")] {
             tx.execute(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::key::WorkKey;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, milliseconds};
 
 /// The right to do one step, for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,5 +61,5 @@ impl Store {
 
 /// When a lease of so much ends, as it is stored.
 pub(super) fn until(now: Timestamp, length: Duration) -> i64 {
-    now.as_millisecond() + i64::try_from(length.as_millis()).unwrap_or(i64::MAX / 2)
+    now.as_millisecond() + milliseconds(length)
 }
