@@ -1,5 +1,5 @@
 //! A run's change set: the union of the differences from every commit that caches may hold,
-//! found link by link of their chain ([`commit_chain`]).
+//! found link by link of their chain ([`commit_chain`](super::policy::commit_chain)).
 
 use std::sync::Arc;
 

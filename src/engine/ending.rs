@@ -10,8 +10,9 @@ use super::context::StepContext;
 use super::outcome::Outcome;
 use super::policy::conclusion::{conclusion, shown};
 use super::policy::deadlines::delivery_order_known_after;
+use super::policy::giving_up;
 use super::policy::statuses::show;
-use super::policy::{giving_up, summary};
+use crate::numerals::counted;
 use crate::purge::Purge;
 use crate::run::{Base, Run, RunState, Step};
 use crate::store::{GivenUpTarget, StoreError, Target, Write};
@@ -77,7 +78,7 @@ pub(super) async fn end_purged(
 
 /// What can be done about targets that were given up.
 fn advice(run: &Run, given_up: &[Target]) -> String {
-    let targets = summary::targets(given_up.len());
+    let targets = counted(given_up.len(), "target", "targets");
     let (id, first) = (&run.id, given_up.first().map_or("", |target| &target.url));
     format!(
         "{targets} will not be asked for again until what they show changes. \

@@ -103,20 +103,7 @@ impl Step for Plan<'_> {
         let planned = match changes {
             ChangeSet::Complete { proof, files } => {
                 run.proof = Some(Completeness::Proven(proof));
-                let again = match files.is_empty() && run.origin.is_deployment() {
-                    true => deployed_before(ctx, &run, &commit).await?,
-                    false => None,
-                };
-                let (files, what) = match again {
-                    Some(again) => {
-                        let count = summary::files(again.len());
-                        (again, format!("deployed again, {count} the first time"))
-                    }
-                    None => {
-                        let what = summary::files(files.len());
-                        (files, what)
-                    }
-                };
+                let (files, what) = or_before(ctx, &run, &commit, files).await?;
                 let change = Change::Files(&files);
                 let plan = decide(ctx, config, site, &run, &commit, change).await?;
                 Planned {
@@ -138,14 +125,27 @@ impl Step for Plan<'_> {
                 }
             }
         };
-        let planned = match &site.mode {
-            PurgeMode::Live(_) if !everything => {
-                leave_out(ctx, config, site, &run, &commit, planned).await?
-            }
-            PurgeMode::Live(_) | PurgeMode::DryRun(_) => planned,
-        };
+        let planned = leave_out(ctx, config, site, &run, &commit, planned).await?;
         begin(ctx, site, run, planned, held, now).await
     }
+}
+
+/// What changed, with words for it, or what a deployment of the same commit changed before.
+async fn or_before(
+    ctx: &StepContext,
+    run: &Run,
+    commit: &CommitId,
+    files: BTreeMap<FilePath, ChangeKind>,
+) -> Result<(BTreeMap<FilePath, ChangeKind>, String), StoreError> {
+    if files.is_empty()
+        && run.origin.is_deployment()
+        && let Some(before) = deployed_before(ctx, run, commit).await?
+    {
+        let count = summary::files(before.len());
+        return Ok((before, format!("deployed again, {count} the first time")));
+    }
+    let what = summary::files(files.len());
+    Ok((files, what))
 }
 
 /// What the last run that purged anything for the same commit found changed. A commit that is deployed once more has replaced
@@ -172,7 +172,7 @@ async fn deployed_before(
     Ok(None)
 }
 
-/// Leaves out what was given up and has not changed since.
+/// Leaves out what was given up and has not changed since, unless everything was asked for or nothing goes out.
 async fn leave_out(
     ctx: &StepContext,
     config: &Config,
@@ -181,6 +181,10 @@ async fn leave_out(
     commit: &CommitId,
     mut planned: Planned,
 ) -> Result<Planned, StepError> {
+    match &site.mode {
+        PurgeMode::Live(_) if run.origin != Origin::ManualEverything => {}
+        PurgeMode::Live(_) | PurgeMode::DryRun(_) => return Ok(planned),
+    }
     let mut given_up = ctx.store.given_up(&site.name).await?;
     let wanted: BTreeSet<Target> = planned.plan.purges.iter().map(Target::from).collect();
     given_up.retain(|given_up| wanted.contains(&given_up.target));

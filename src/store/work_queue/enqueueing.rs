@@ -21,7 +21,7 @@ impl Store {
         .await
     }
 
-    /// Returns once another process may have made work that is due; see [`Database::notified`](super::Database::notified).
+    /// Returns once another process may have made work that is due; see [`Database::notified`](crate::store::Database::notified).
     pub async fn notified(&self) -> Result<(), StoreError> {
         self.database.notified().await
     }
