@@ -44,7 +44,7 @@ impl Change {
         Self::Rename(from.as_ref().to_vec(), to.as_ref().to_vec())
     }
 
-    /// Sets a path's mode: one of those in [`tree`](super::tree).
+    /// Sets a path's mode: one of those in `tree.rs`.
     pub fn mode(path: impl AsRef<[u8]>, mode: u32) -> Self {
         Self::Mode(path.as_ref().to_vec(), mode)
     }
