@@ -69,6 +69,7 @@ async fn make(forge: &dyn Forge, call: u8) {
                 description: "Purged".to_owned(),
                 target_url: None,
                 ref_name: "main".to_owned(),
+                pending_before: 0,
             };
             match forge.post_status(&repo, &id("2"), &status).await {
                 Ok(_) => {}

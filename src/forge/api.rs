@@ -395,6 +395,16 @@ impl Answer {
         })
     }
 
+    /// Whether the forge took what it was given: a success with the thing that was made. A page of a proxy in between is none.
+    pub fn has_made(&self) -> Result<(), ForgeError> {
+        #[derive(Deserialize)]
+        struct Made {
+            #[expect(dead_code, reason = "that it is there says that something was made")]
+            id: serde_json::Value,
+        }
+        self.json::<Made>().map(drop)
+    }
+
     /// Something else that the forge says, fit to be shown.
     pub fn quote(&self, words: &str) -> String {
         self.redactor.quote(words)

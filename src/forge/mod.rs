@@ -183,6 +183,8 @@ pub struct StatusPost {
     pub target_url: Option<String>,
     /// The branch or tag without `refs/...`, for forges that ask for it.
     pub ref_name: String,
+    /// How many pending texts the commit has been shown since it was shown an end, for forges that take only so many.
+    pub pending_before: usize,
 }
 
 /// What a commit shows once a status was posted.

@@ -97,6 +97,7 @@ fn status() -> StatusPost {
         description: "Purging".to_owned(),
         target_url: None,
         ref_name: "main".to_owned(),
+        pending_before: 0,
     }
 }
 

@@ -59,6 +59,19 @@ pub fn newest_besides<'s>(
     newer.max_by_key(|(other, status)| (status.wanted_at, other, status.seq))
 }
 
+/// How many pending texts a commit has been shown since it was shown an end.
+pub fn pending_before(on_commit: &[(RunId, StoredStatus)]) -> usize {
+    let mut posted: Vec<(Timestamp, StatusState)> = on_commit
+        .iter()
+        .filter_map(|(_, status)| Some((status.posted_at?, status.state)))
+        .collect();
+    posted.sort_by_key(|(at, _)| *at);
+    let pending = posted.iter().rev();
+    pending
+        .take_while(|(_, state)| *state == StatusState::Pending)
+        .count()
+}
+
 /// Since when the commit has shown exactly what is wanted, if it does.
 fn shown_since(
     run: &RunId,

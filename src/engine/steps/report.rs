@@ -9,7 +9,7 @@ use crate::config::{Config, Site};
 use crate::engine::context::StepContext;
 use crate::engine::outcome::{Outcome, StepError};
 use crate::engine::policy::backoff::backoff_at_least;
-use crate::engine::policy::statuses::{Verdict, newest_besides, verdict, withheld};
+use crate::engine::policy::statuses::{Verdict, newest_besides, pending_before, verdict, withheld};
 use crate::event::{CommitId, GitRef};
 use crate::forge::{ForgeError, PostOutcome, StatusPost};
 use crate::run::{Run, RunId, StatusState};
@@ -50,10 +50,12 @@ impl Step for Report<'_> {
         let site = config.sites.get(&run.site);
         let dry_run = run.dry_run || site.is_some_and(|site| site.mode.is_dry_run());
         let was_shown = statuses.iter().any(|status| status.posted_at.is_some());
+        let mut pending = 0;
         let decided = match withheld(&run, dry_run, was_shown) {
             Some(withheld) => withheld,
             None => {
                 let on_commit = ctx.store.statuses_on(&run.site, commit).await?;
+                pending = pending_before(&on_commit);
                 verdict(&run.id, &wanted, &on_commit)
             }
         };
@@ -69,7 +71,10 @@ impl Step for Report<'_> {
             let why = format!("the forge {} is no longer configured", run.forge);
             return Ok(not_posted(&run, &wanted, why));
         };
-        let status = status(&config, site, &run, &wanted);
+        let status = StatusPost {
+            pending_before: pending,
+            ..status(&config, site, &run, &wanted)
+        };
         match forge.post_status(&run.repo, commit, &status).await {
             Ok(PostOutcome::KeptEarlierText) => {
                 Ok(not_posted(&run, &wanted, KEPT_EARLIER_TEXT.to_owned()))
@@ -105,6 +110,7 @@ fn status(config: &Config, site: Option<&Site>, run: &Run, wanted: &StoredStatus
         description: wanted.description.clone(),
         target_url: page_of(config, run),
         ref_name: run.git_ref.as_ref().map_or("", GitRef::name).to_owned(),
+        pending_before: 0,
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) async fn post(
         .body(form(commit, status));
     let answer = gitee.send(request, &what).await?;
     match answer.status.is_success() {
-        true => Ok(()),
+        true => answer.has_made(),
         false => Err(gitee.error(&answer)),
     }
 }

@@ -74,8 +74,12 @@ pub(super) async fn post(
         Some(pipeline) => pipeline,
         None => find_pipeline(gitlab, repo, commit, status).await?,
     };
+    // Another would be refused: the commit has been shown both of the states that a job goes through before its end.
+    if status.state == StatusState::Pending && status.pending_before > 1 {
+        return Ok(PostOutcome::KeptEarlierText);
+    }
     let mut body = Body {
-        state: state(status.state),
+        state: state(status),
         name: &status.context,
         ref_name: &status.ref_name,
         description: description(status),
@@ -99,7 +103,7 @@ pub(super) async fn post(
         answer = gitlab.send(request, &what).await?;
     }
     if answer.status.is_success() {
-        // An answer that cannot be read costs the memory of the pipeline, not the status.
+        answer.has_made()?;
         let shown_in = answer.json::<Posted>().ok().and_then(|p| p.pipeline_id);
         gitlab.remember(place, shown_in.or(pipeline_id));
         return Ok(PostOutcome::Posted);
@@ -110,9 +114,10 @@ pub(super) async fn post(
     Err(gitlab.error(&answer))
 }
 
-/// GitLab has neither `error` nor `failure`.
-fn state(state: StatusState) -> &'static str {
-    match state {
+/// GitLab has neither `error` nor `failure`, and takes each state of what goes on once.
+fn state(status: &StatusPost) -> &'static str {
+    match status.state {
+        StatusState::Pending if status.pending_before > 0 => "running",
         StatusState::Pending => "pending",
         StatusState::Success => "success",
         StatusState::Failure | StatusState::Error => "failed",

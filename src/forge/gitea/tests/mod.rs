@@ -34,6 +34,7 @@ fn status(state: StatusState) -> StatusPost {
         description: "é".repeat(300),
         target_url: Some("https://purge.example.com/runs/1".to_owned()),
         ref_name: "main".to_owned(),
+        pending_before: 0,
     }
 }
 

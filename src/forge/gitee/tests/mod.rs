@@ -36,6 +36,7 @@ fn check(state: StatusState) -> StatusPost {
         description: "Purged 2 URLs".to_owned(),
         target_url: Some("https://purge.example.com/runs/1".to_owned()),
         ref_name: "main".to_owned(),
+        pending_before: 0,
     }
 }
 

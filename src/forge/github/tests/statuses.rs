@@ -8,6 +8,7 @@ fn status(state: StatusState, description: &str) -> StatusPost {
         description: description.to_owned(),
         target_url: Some("https://purge.example.com/runs/1".to_owned()),
         ref_name: "main".to_owned(),
+        pending_before: 0,
     }
 }
 
@@ -45,8 +46,19 @@ async fn a_status_goes_to_the_commit() {
 }
 
 #[actix_web::test]
+async fn a_page_of_a_proxy_in_between_is_no_posted_status() {
+    for page in ["<!doctype html><title>Log in</title>", "{}", ""] {
+        let api = Scripted::new(move |_| Reply::text(200, page));
+
+        let posted = post(&api, &status(StatusState::Success, "Purged")).await;
+
+        assert!(matches!(posted, Err(ForgeError::Later { .. })), "{page}");
+    }
+}
+
+#[actix_web::test]
 async fn a_description_is_cut_to_140_characters() {
-    let api = Scripted::new(|_| Reply::json(201, json!({})));
+    let api = Scripted::new(|_| Reply::json(201, json!({"id": 1})));
     for (long, kept) in [
         ("é".repeat(140), 140),
         ("é".repeat(141), 140),

@@ -8,6 +8,7 @@ fn status(state: StatusState, description: &str) -> StatusPost {
         description: description.to_owned(),
         target_url: Some("https://purge.example.com/runs/1".to_owned()),
         ref_name: "main".to_owned(),
+        pending_before: 0,
     }
 }
 
@@ -173,6 +174,28 @@ async fn a_status_that_stands_where_it_should_is_no_error() {
             Err(error) => assert!(!fine && matches!(error, ForgeError::Refused(_)), "{error}"),
         }
     }
+}
+
+#[actix_web::test]
+async fn what_would_be_refused_is_not_asked_for() {
+    let api = api(none(), created());
+    let forge = gitlab(&api.url);
+
+    let mut outcomes = Vec::new();
+    for pending_before in 0..4 {
+        let pending = StatusPost {
+            pending_before,
+            ..status(StatusState::Pending, "Purging")
+        };
+        outcomes.push(post(&forge, &pending).await.unwrap());
+    }
+
+    let asked = api.asked();
+    let posted = asked.iter().filter(|asked| asked.method == "POST");
+    let states: Vec<_> = posted.map(|asked| asked.json()["state"].clone()).collect();
+    assert_eq!(states, ["pending", "running"]);
+    let (took, kept) = (PostOutcome::Posted, PostOutcome::KeptEarlierText);
+    assert_eq!(outcomes, [took, took, kept, kept]);
 }
 
 #[actix_web::test]
