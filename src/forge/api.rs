@@ -86,6 +86,10 @@ struct Shut {
     by_account: HashMap<String, Timestamp>,
 }
 
+/// Fields of the status that GitHub, GitLab, Gitea and Gitee answer with ("Create a commit status", "Set commit
+/// pipeline status", `CommitStatus`, "Create a check run"), one of which each of them has.
+const STATUS_FIELDS: [&str; 3] = ["id", "state", "status"];
+
 /// An answer that holds until the forge gives another tag.
 struct Kept {
     tag: HeaderValue,
@@ -395,14 +399,20 @@ impl Answer {
         })
     }
 
-    /// Whether the forge took what it was given: a success with the thing that was made. A page of a proxy in between is none.
-    pub fn has_made(&self) -> Result<(), ForgeError> {
-        #[derive(Deserialize)]
-        struct Made {
-            #[expect(dead_code, reason = "that it is there says that something was made")]
-            id: serde_json::Value,
+    /// Whether the forge took a status: a success that shows the status. A page of a proxy in between is none.
+    pub fn has_status(&self) -> Result<(), ForgeError> {
+        let shown: serde_json::Map<String, serde_json::Value> = self.json()?;
+        if STATUS_FIELDS.iter().any(|field| shown.contains_key(*field)) {
+            return Ok(());
         }
-        self.json::<Made>().map(drop)
+        Err(ForgeError::Later {
+            message: self.redactor.quote(&format!(
+                "{} answered {} without a status when asked to {}",
+                self.forge, self.status, self.what
+            )),
+            retry_after: None,
+            cause: Cause::NONE,
+        })
     }
 
     /// Something else that the forge says, fit to be shown.

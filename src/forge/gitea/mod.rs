@@ -288,7 +288,7 @@ impl Forge for Gitea {
             .ask(Method::POST, repo, &path, &[], Some(&body), &what)
             .await?;
         if answer.status.is_success() {
-            return answer.has_made().map(|()| PostOutcome::Posted);
+            return answer.has_status().map(|()| PostOutcome::Posted);
         }
         Err(self.error(&answer))
     }

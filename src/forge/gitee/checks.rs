@@ -54,7 +54,7 @@ pub(super) async fn post(
         .body(form(commit, status));
     let answer = gitee.send(request, &what).await?;
     match answer.status.is_success() {
-        true => answer.has_made(),
+        true => answer.has_status(),
         false => Err(gitee.error(&answer)),
     }
 }

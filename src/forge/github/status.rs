@@ -46,7 +46,7 @@ pub(super) async fn post(
     );
     let answer = github.send(repo, request, &what).await?;
     match answer.status {
-        success if success.is_success() => answer.has_made().map(|()| PostOutcome::Posted),
+        success if success.is_success() => answer.has_status().map(|()| PostOutcome::Posted),
         StatusCode::UNPROCESSABLE_ENTITY if answer.words().contains("No commit found for SHA") => {
             Err(ForgeError::Gone(answer.sentence()))
         }

@@ -103,7 +103,7 @@ pub(super) async fn post(
         answer = gitlab.send(request, &what).await?;
     }
     if answer.status.is_success() {
-        answer.has_made()?;
+        answer.has_status()?;
         let shown_in = answer.json::<Posted>().ok().and_then(|p| p.pipeline_id);
         gitlab.remember(place, shown_in.or(pipeline_id));
         return Ok(PostOutcome::Posted);
