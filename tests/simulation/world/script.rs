@@ -157,13 +157,18 @@ impl World {
     /// Somebody pushes. The origin has it before the forge tells of it.
     fn push(&mut self, habits: &Habits) -> Delivery {
         let past = self.past.len();
-        let (commit, tree) = if past > 1 && self.chance.percent(habits.rollbacks) {
+        let back = (past > 1 && self.chance.percent(habits.rollbacks)).then(|| {
             // To what was live shortly before, as a rule.
-            let back =
-                1 + self
-                    .chance
-                    .place(past.min(if self.chance.one_in(4) { past } else { 3 }));
-            self.past[past - back].clone()
+            1 + self
+                .chance
+                .place(past.min(if self.chance.one_in(4) { past } else { 3 }))
+        });
+        let rolled_back = back.map(|back| self.past[past - back].clone());
+        // A branch that stays where it is is no push.
+        let head = self.past.last().map(|(commit, _)| commit.clone());
+        let rolled_back = rolled_back.filter(|(commit, _)| Some(commit) != head.as_ref());
+        let (commit, tree) = if let Some(rolled_back) = rolled_back {
+            rolled_back
         } else {
             let mut tree = self
                 .past
