@@ -99,7 +99,6 @@ async fn close(
         releases,
         taken_back,
     } = ending;
-    log(&run, state, &summary);
     run.state = state;
     run.step = Step::Ended;
     run.summary = summary;
@@ -114,6 +113,7 @@ async fn close(
             run.summary.push_str(&still);
         }
     }
+    log(&run, state);
 
     let mut writes = vec![show(&run, shown(state))];
     if !taken_back.is_empty() {
@@ -138,8 +138,8 @@ async fn close(
     Ok(Outcome::complete(writes))
 }
 
-fn log(run: &Run, state: RunState, summary: &str) {
-    let word = state.as_str();
+fn log(run: &Run, state: RunState) {
+    let (summary, word) = (&run.summary, state.as_str());
     match state {
         RunState::Failed | RunState::Errored => {
             warn!(state = word, "run {} ended: {summary}", run.id);

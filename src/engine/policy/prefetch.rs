@@ -52,7 +52,7 @@ impl<'p, S: Copy> Covers<'p, S> {
 pub fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
     let covers = Covers::new(purges.iter().map(|purge| (&purge.planned, purge)));
     let (mut planned, mut dry) = (Vec::new(), Vec::new());
-    let (mut failed, mut given_up) = (Vec::new(), Vec::new());
+    let (mut failed, mut refused, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
     for prefetch in purges
         .iter()
         .filter(|purge| purge.state == PurgeState::Waiting)
@@ -63,8 +63,13 @@ pub fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
             |purge: &&Purge| purge.state == PurgeState::Failed && purge.given_up.is_none();
         if of_it.iter().any(is_asked_for_again) {
             failed.push(PurgeKey::from(prefetch));
+        } else if of_it
+            .iter()
+            .any(|purge| purge.given_up == Some(GivenUp::Refused))
+        {
+            refused.push(PurgeKey::from(prefetch));
         } else if has(PurgeState::Failed) {
-            given_up.push(PurgeKey::from(prefetch));
+            skipped.push(PurgeKey::from(prefetch));
         } else if has(PurgeState::DryRun) {
             dry.push(PurgeKey::from(prefetch));
         } else if of_it.iter().all(|purge| purge.state == PurgeState::Done) {
@@ -72,7 +77,11 @@ pub fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
         }
     }
     let mut writes = Vec::new();
-    for (keys, given_up) in [(failed, None), (given_up, Some(GivenUp::Refused))] {
+    for (keys, given_up) in [
+        (failed, None),
+        (refused, Some(GivenUp::Refused)),
+        (skipped, Some(GivenUp::Skipped)),
+    ] {
         if !keys.is_empty() {
             writes.push(Write::Update(PurgeUpdate {
                 error: Some("not prefetched: the purge of this URL failed".to_owned()),
@@ -91,4 +100,47 @@ pub fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
         writes.push(Write::EnqueueSubmits(run.clone()));
     }
     writes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn purge(kind: PurgeKind, target: &str, state: PurgeState, given_up: Option<GivenUp>) -> Purge {
+        Purge {
+            id: 1,
+            run: RunId("R1".to_owned()),
+            planned: PlannedPurge {
+                cdn: "edge".to_owned(),
+                kind,
+                target: target.to_owned(),
+                mode: None,
+                rule: "pages".to_owned(),
+                path: None,
+            },
+            state,
+            task: None,
+            error: None,
+            attempts: 1,
+            given_up,
+        }
+    }
+
+    #[test]
+    fn a_prefetch_fails_as_the_purge_failed_that_covers_it() {
+        for given_up in [None, Some(GivenUp::Refused), Some(GivenUp::Skipped)] {
+            let purges = [
+                purge(PurgeKind::Directory, "/docs/", PurgeState::Failed, given_up),
+                purge(PurgeKind::Prefetch, "/docs/a", PurgeState::Waiting, None),
+            ];
+
+            let writes = release(&RunId("R1".to_owned()), &purges);
+
+            let [Write::Update(update)] = writes.as_slice() else {
+                panic!("{writes:?}");
+            };
+            assert_eq!(update.state, PurgeState::Failed);
+            assert_eq!(update.given_up, given_up);
+        }
+    }
 }
