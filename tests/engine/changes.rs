@@ -14,18 +14,8 @@ use purgehook::forge::{Forge, ForgeError};
 use purgehook::sandbox::{Change, EXECUTABLE, FILE, Repository, SUBMODULE, SYMLINK};
 use tempfile::TempDir;
 
-use crate::world::{World, number};
+use crate::world::{ONE_SITE, World, number};
 
-const RULES: &str = "
-cdns:
-  tencent: {kind: tencent-cdn, endpoint: '${TENCENT_URL}'}
-sites:
-  www:
-    repo: github:acme/website
-    base_urls: ['https://www.example.com']
-    cdns: [tencent]
-    rules: [{match: ['**'], urls: ['/{path}']}]
-";
 const FORGES: [&str; 4] = ["github", "gitlab", "gitea", "gitee"];
 
 /// Asks git for the differences of pairs of trees.
@@ -369,7 +359,7 @@ async fn what_the_forges_find_is_what_git_finds() {
         .collect();
     let folder = TempDir::new().unwrap();
     let expected = by_git(folder.path(), &histories);
-    let world = World::new(1, RULES).await;
+    let world = World::new(1, ONE_SITE).await;
     let config = world.config();
     let sandbox = &world.sandbox;
 
@@ -476,7 +466,7 @@ fn history_of(folder: &Path, random: &mut fastrand::Rng) -> (History, Vec<String
 async fn what_the_forges_find_in_real_repositories_is_what_git_finds() {
     let named = std::env::var("PURGEHOOK_REPOSITORIES").expect("repositories on this machine");
     let mut random = fastrand::Rng::with_seed(1);
-    let world = World::new(1, RULES).await;
+    let world = World::new(1, ONE_SITE).await;
     let config = world.config();
     let sandbox = &world.sandbox;
     for folder in std::env::split_paths(&named) {
@@ -532,7 +522,7 @@ fn large(files: u64) -> impl Iterator<Item = String> {
 #[tokio::test]
 async fn ten_files_of_a_million_cost_requests_by_the_directories_that_changed() {
     let files = number("PURGEHOOK_FILES", 1_000_000);
-    let world = World::new(1, RULES).await;
+    let world = World::new(1, ONE_SITE).await;
     let sandbox = &world.sandbox;
     let config = world.config();
     let forge = sandbox.github();
@@ -573,7 +563,7 @@ async fn ten_files_of_a_million_cost_requests_by_the_directories_that_changed() 
 
 #[tokio::test]
 async fn a_branch_is_looked_up_with_one_request_even_where_a_tag_has_its_name() {
-    let world = World::new(1, RULES).await;
+    let world = World::new(1, ONE_SITE).await;
     let config = world.config();
     let path = RepoPath::parse("acme/website").unwrap();
     let sandbox = &world.sandbox;

@@ -10,18 +10,7 @@ use purgehook::sandbox::{Change, Fault, Repository, Service, When};
 use rusqlite::Connection;
 use tokio::task::JoinHandle;
 
-use crate::world::World;
-
-const RULES: &str = "
-cdns:
-  tencent: {kind: tencent-cdn, endpoint: '${TENCENT_URL}'}
-sites:
-  www:
-    repo: github:acme/website
-    base_urls: ['https://www.example.com']
-    cdns: [tencent]
-    rules: [{match: ['**'], urls: ['/{path}']}]
-";
+use crate::world::{ONE_SITE, World};
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -58,7 +47,7 @@ async fn time_to_success(
 async fn set_in_every_stage(by: SignedDuration) {
     for stage in 0..12 {
         for failing in [false, true] {
-            let world = World::new(stage, RULES).await;
+            let world = World::new(stage, ONE_SITE).await;
             world.engine.drain().await.unwrap();
             let (website, commit, run) = pushed(&world).await;
             let faults = world.sandbox.faults();
@@ -94,7 +83,7 @@ async fn a_clock_that_is_set_forward_by_a_day_loses_nothing_and_sends_nothing_tw
 
 #[tokio::test]
 async fn what_a_clock_a_year_ahead_put_off_is_done_after_a_restart_by_the_right_clock() {
-    let mut world = World::new(1, RULES).await;
+    let mut world = World::new(1, ONE_SITE).await;
     let year = 365 * DAY;
     world.set_clock(year);
     let (website, commit, run) = pushed(&world).await;
@@ -130,7 +119,7 @@ async fn on_its_way(world: &World, slow: Duration) -> JoinHandle<()> {
 
 #[tokio::test]
 async fn a_batch_on_its_way_as_the_clock_is_set_forward_is_not_sent_again() {
-    let world = World::new(1, RULES).await;
+    let world = World::new(1, ONE_SITE).await;
     let (website, commit, run) = pushed(&world).await;
     let sending = on_its_way(&world, Duration::from_secs(20)).await;
 
@@ -170,7 +159,7 @@ async fn lease_to_submit(world: &World) -> String {
 
 #[tokio::test]
 async fn a_step_in_hand_while_the_database_is_away_for_longer_than_a_lease_is_not_claimed_again() {
-    let world = World::new(1, RULES).await;
+    let world = World::new(1, ONE_SITE).await;
     let (website, commit, run) = pushed(&world).await;
     let sending = on_its_way(&world, Duration::from_secs(80)).await;
     let lease = lease_to_submit(&world).await;

@@ -8,18 +8,7 @@ use purgehook::run::RunState;
 use purgehook::sandbox::{Change, Fault, Repository, Service, TargetOutcome, When};
 use purgehook::store::SiteCaches;
 
-use crate::world::{World, base};
-
-const RULES: &str = "
-cdns:
-  tencent: {kind: tencent-cdn, endpoint: '${TENCENT_URL}'}
-sites:
-  www:
-    repo: github:acme/website
-    base_urls: ['https://www.example.com']
-    cdns: [tencent]
-    rules: [{match: ['**'], urls: ['/{path}']}]
-";
+use crate::world::{ONE_SITE, World, base};
 
 /// Three pushes that come in before anything was done about the first: their commits.
 async fn three_pushes(world: &World) -> (Repository, Vec<String>) {
@@ -37,7 +26,7 @@ async fn three_pushes(world: &World) -> (Repository, Vec<String>) {
 
 #[tokio::test]
 async fn runs_that_have_not_planned_yet_are_covered_by_the_newest() {
-    let world = World::new(1, RULES).await;
+    let world = World::new(1, ONE_SITE).await;
 
     let (website, commits) = three_pushes(&world).await;
     world.settle().await;
@@ -66,7 +55,7 @@ async fn runs_that_have_not_planned_yet_are_covered_by_the_newest() {
 
 #[tokio::test]
 async fn a_covered_commit_fails_as_the_run_that_covers_it_fails() {
-    let world = World::new(1, RULES).await;
+    let world = World::new(1, ONE_SITE).await;
     world
         .sandbox
         .tencent_cdn()
@@ -84,7 +73,7 @@ async fn a_covered_commit_fails_as_the_run_that_covers_it_fails() {
 
 #[tokio::test]
 async fn a_late_status_of_an_older_run_does_not_hide_what_a_newer_one_said_of_the_same_commit() {
-    let world = World::new(4, RULES).await;
+    let world = World::new(4, ONE_SITE).await;
     let website = world.sandbox.github().create_repo("acme/website", "main");
     website.commit("main", &[Change::write("index.html", "first")]);
     website.push("main");
@@ -136,7 +125,7 @@ async fn a_late_status_of_an_older_run_does_not_hide_what_a_newer_one_said_of_th
 
 #[tokio::test]
 async fn what_went_live_again_stays_held_until_the_run_that_heard_of_it_has_purged_it() {
-    let world = World::new(5, RULES).await;
+    let world = World::new(5, ONE_SITE).await;
     let website = world.sandbox.github().create_repo("acme/website", "main");
     let first = website.commit("main", &[Change::write("index.html", "first")]);
     website.push("main");
@@ -166,7 +155,7 @@ async fn what_went_live_again_stays_held_until_the_run_that_heard_of_it_has_purg
 
 #[tokio::test]
 async fn a_status_that_was_long_on_its_way_does_not_stay_over_a_newer_one() {
-    let world = World::new(1, RULES).await;
+    let world = World::new(1, ONE_SITE).await;
     let website = world.sandbox.github().create_repo("acme/website", "main");
     let commit = website.commit("main", &[Change::write("a.html", "new")]);
     let faults = world.sandbox.faults();

@@ -7,22 +7,11 @@ use purgehook::purge::{PurgeKind, PurgeState};
 use purgehook::run::RunState;
 use purgehook::sandbox::{Change, Repository, Service};
 
-use crate::world::World;
-
-const RULES: &str = "
-cdns:
-  tencent: {kind: tencent-cdn, endpoint: '${TENCENT_URL}'}
-sites:
-  www:
-    repo: github:acme/website
-    base_urls: ['https://www.example.com']
-    cdns: [tencent]
-    rules: [{match: ['**'], urls: ['/{path}']}]
-";
+use crate::world::{ONE_SITE, World};
 
 #[tokio::test]
 async fn twenty_five_thousand_urls_take_three_days_of_a_quota_of_ten_thousand() {
-    let world = World::new(1, RULES).await;
+    let world = World::new(1, ONE_SITE).await;
     let website = world.sandbox.github().create_repo("acme/website", "main");
     website.commit("main", &[Change::write("index.html", "first")]);
     website.push("main");
@@ -210,7 +199,7 @@ async fn used_up(rules: &str, per_day: usize) -> (World, Repository) {
 
 #[tokio::test]
 async fn what_several_pushes_wait_to_purge_is_handed_over_once_for_all_of_them() {
-    let rules = RULES.replace("}'}", "}', limits: {urls_per_day: 60}}");
+    let rules = ONE_SITE.replace("}'}", "}', limits: {urls_per_day: 60}}");
     let (world, website) = used_up(&rules, 60).await;
     let before = world.sandbox.tencent_cdn().purged().len();
     assert_eq!(before, 60);
@@ -245,7 +234,7 @@ async fn what_several_pushes_wait_to_purge_is_handed_over_once_for_all_of_them()
 
 #[tokio::test]
 async fn a_url_that_is_refused_fails_alone_however_many_runs_want_it() {
-    let rules = RULES
+    let rules = ONE_SITE
         .replace("}'}", "}', limits: {urls_per_day: 12}}")
         .replace(".com']", ".com', 'https://other.example.net']")
         .replace("'/{path}'", "'https://www.example.com/{path}'")

@@ -8,24 +8,13 @@ use purgehook::run::{Run, RunState};
 use purgehook::sandbox::{Change, Repository, TargetOutcome, When};
 use purgehook::store::{RetryOutcome, SkipOutcome};
 
-use crate::world::World;
-
-const RULES: &str = "
-cdns:
-  tencent: {kind: tencent-cdn, endpoint: '${TENCENT_URL}'}
-sites:
-  www:
-    repo: github:acme/website
-    base_urls: ['https://www.example.com']
-    cdns: [tencent]
-    rules: [{match: ['**'], urls: ['/{path}']}]
-";
+use crate::world::{ONE_SITE, World};
 
 const BROKEN: &str = "https://www.example.com/broken.html";
 
 /// A site whose CDN fails at one URL each time, and has been told of it by one push.
 async fn refused(paths: &[&str]) -> (World, Repository, Run) {
-    let world = World::new(1, RULES).await;
+    let world = World::new(1, ONE_SITE).await;
     let website = world.sandbox.github().create_repo("acme/website", "main");
     website.commit("main", &[Change::write("index.html", "first")]);
     website.push("main");

@@ -18,6 +18,18 @@ use purgehook::store::{RunFilter, Store, StoredStatus, WorkKey};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
+/// One site with one CDN, whose files are its URLs.
+pub const ONE_SITE: &str = "
+cdns:
+  tencent: {kind: tencent-cdn, endpoint: '${TENCENT_URL}'}
+sites:
+  www:
+    repo: github:acme/website
+    base_urls: ['https://www.example.com']
+    cdns: [tencent]
+    rules: [{match: ['**'], urls: ['/{path}']}]
+";
+
 /// Pauses shorter than this are gone through at once, longer ones end when the
 /// test has moved the clock: the first keep a rate, the second keep leases.
 const PACES: Duration = Duration::from_secs(10);
