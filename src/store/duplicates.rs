@@ -20,7 +20,7 @@ use super::deliveries::{NewDelivery, Source};
 use super::{StoreError, Value, timestamp};
 use crate::clock;
 
-/// How long after a delivery another with its meaning is the same once more:
+/// How long after a delivery another that says the same is the same once more:
 /// that of a second hook comes at once. Later it is news, since a delivery in between may have been lost.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(15 * 60);
 
@@ -29,7 +29,7 @@ pub(super) struct Incoming<'d> {
     pub delivery: &'d NewDelivery,
     pub body: &'d PackedBody,
     /// A hash of what it says: few others have the same.
-    pub meaning: i64,
+    pub dedup_hash: i64,
 }
 
 impl<'d> Incoming<'d> {
@@ -39,12 +39,12 @@ impl<'d> Incoming<'d> {
             said.update(part);
             said.update([0]);
         }
-        let mut meaning = [0; 8];
-        meaning.copy_from_slice(&said.finalize()[..8]);
+        let mut dedup_hash = [0; 8];
+        dedup_hash.copy_from_slice(&said.finalize()[..8]);
         Self {
             delivery,
             body,
-            meaning: i64::from_le_bytes(meaning),
+            dedup_hash: i64::from_le_bytes(dedup_hash),
         }
     }
 
@@ -113,7 +113,9 @@ pub(super) async fn judge<'d>(
             // What matters to it is what came at its time.
             None if new.source == Source::Log => Verdict::Known,
             None if id.is_some_and(|id| known.contains(&(forge, id.to_owned()))) => Verdict::Known,
-            None if known_bodies.contains(&(incoming.meaning, incoming.digest())) => Verdict::Known,
+            None if known_bodies.contains(&(incoming.dedup_hash, incoming.digest())) => {
+                Verdict::Known
+            }
             None => {
                 let said = match last.get(&key) {
                     Some(_) => None,
@@ -175,8 +177,8 @@ pub(super) async fn seen_before(
     }
     let rows = tx
         .query(
-            "SELECT id FROM deliveries WHERE meaning = $1 AND digest = $2 ORDER BY id DESC LIMIT 1",
-            params![incoming.meaning, incoming.digest()],
+            "SELECT id FROM deliveries WHERE dedup_hash = $1 AND digest = $2 ORDER BY id DESC LIMIT 1",
+            params![incoming.dedup_hash, incoming.digest()],
         )
         .await?;
     id(&rows)
@@ -194,10 +196,10 @@ async fn said_at_its_time(
         .query(
             // Ids are made when deliveries come.
             "SELECT id FROM deliveries
-             WHERE meaning = $1 AND id > $2 AND received_at > $3 AND received_at < $4
+             WHERE dedup_hash = $1 AND id > $2 AND received_at > $3 AND received_at < $4
              ORDER BY id DESC LIMIT 1",
             params![
-                incoming.meaning,
+                incoming.dedup_hash,
                 clock::first_id_of(first),
                 first.as_millisecond(),
                 last.as_millisecond()
@@ -258,12 +260,12 @@ async fn known_bodies(
     deliveries: &[Incoming<'_>],
 ) -> Result<HashSet<(i64, Bytes)>, StoreError> {
     let mut values = Vec::new();
-    let listed = in_list(&mut values, deliveries.iter().map(|new| new.meaning));
-    let sql = format!("SELECT meaning, digest FROM deliveries WHERE meaning IN ({listed})");
+    let listed = in_list(&mut values, deliveries.iter().map(|new| new.dedup_hash));
+    let sql = format!("SELECT dedup_hash, digest FROM deliveries WHERE dedup_hash IN ({listed})");
     let rows = tx.query(&sql, values).await?;
     let known = rows.iter();
     known
-        .map(|row| Ok((row.int("meaning")?, row.bytes("digest")?)))
+        .map(|row| Ok((row.int("dedup_hash")?, row.bytes("digest")?)))
         .collect()
 }
 

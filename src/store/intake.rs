@@ -128,7 +128,7 @@ async fn insert<'d>(
         let Incoming {
             delivery: new,
             body,
-            meaning,
+            dedup_hash,
         } = incoming;
         match new.body {
             DeliveryBody::Whole(_) => {}
@@ -143,7 +143,7 @@ async fn insert<'d>(
             &new.dedup_key,
             &new.content_type,
             body.bytes.clone(),
-            *meaning,
+            *dedup_hash,
             Bytes::copy_from_slice(body.digest.as_bytes()),
             new.source.as_str(),
             new.received_at.as_millisecond(),
@@ -168,4 +168,4 @@ async fn insert<'d>(
 
 const INSERT: &str =
     "INSERT INTO deliveries (id, forge, forge_delivery, event, ordering_key, dedup_key,
-    content_type, body, meaning, digest, source, received_at)";
+    content_type, body, dedup_hash, digest, source, received_at)";

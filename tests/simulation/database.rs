@@ -86,7 +86,7 @@ CREATE TEMP TABLE past AS
         UNION ALL SELECT printf('00%024d', id + 1), at + 1000 FROM past LIMIT 500)
     SELECT id, at FROM past;
 INSERT INTO deliveries
-    (id, forge, forge_delivery, event, ordering_key, dedup_key, content_type, body, meaning, digest,
+    (id, forge, forge_delivery, event, ordering_key, dedup_key, content_type, body, dedup_hash, digest,
      source, received_at)
     SELECT id, 'host', id, 'push', 'acme/website refs/heads/main', id, '', '', at, '', 'webhook', at FROM past;
 INSERT INTO runs

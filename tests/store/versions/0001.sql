@@ -1,6 +1,6 @@
 -- What a database of version 1 may hold: a run that ended, one that failed, and one under way.
 
-INSERT INTO deliveries (id, forge, forge_delivery, event, ordering_key, dedup_key, content_type, body, meaning,
+INSERT INTO deliveries (id, forge, forge_delivery, event, ordering_key, dedup_key, content_type, body, dedup_hash,
     digest, source, received_at)
 VALUES ('D0001', 'github', 'one', 'push', 'acme/website refs/heads/main', 'a..b', 'application/json',
     {bytes 02000000207b7d}, 1, {bytes 00112233445566778899aabbccddeeff}, 'webhook', 1800000000000);

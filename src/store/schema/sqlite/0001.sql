@@ -16,7 +16,7 @@ CREATE TABLE deliveries (
     body           BLOB NOT NULL,
     -- Deliveries that say the same of the same ref, and among them those that have the same bytes: a part of a
     -- SHA-256 of what they say, and of the body as it is kept.
-    meaning        BIGINT NOT NULL,
+    dedup_hash     BIGINT NOT NULL,
     digest         BLOB NOT NULL,
     -- How it reached purgehook: as a 'webhook', whose signature fitted the body, or out of the
     -- forge's own 'log', over an authenticated connection.
@@ -24,7 +24,7 @@ CREATE TABLE deliveries (
     received_at    BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX deliveries_by_forge_id ON deliveries (forge, forge_delivery);
-CREATE INDEX deliveries_by_meaning ON deliveries (meaning, id);
+CREATE INDEX deliveries_by_dedup_hash ON deliveries (dedup_hash, id);
 
 -- What the newest delivery of each ordering key said. It is small, so that keeping it costs less than an index
 -- of all deliveries would.
