@@ -111,7 +111,7 @@ async fn a_cdn_that_hangs_does_not_keep_it_from_stopping() {
     let asked = Instant::now();
     let ended = world.terminate().await;
 
-    // README says 30 seconds; twice that for a machine that is busy.
+    // docs/operate/deploy.md says 30 seconds; twice that for a machine that is busy.
     assert!(ended.success(), "{ended}");
     assert!(asked.elapsed() < Duration::from_secs(60));
     world.start().await;

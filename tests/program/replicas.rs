@@ -11,7 +11,7 @@ use purgehook::sandbox::{Change, Delivery, Fault, Repository, Service, When};
 use crate::books::Books;
 use crate::world::{World, states};
 
-/// What README promises for a stop, whatever hangs.
+/// What docs/operate/deploy.md promises for a stop, whatever hangs.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 async fn two() -> World {

@@ -1,7 +1,7 @@
 //! What rules purge against what really changed: a Hugo site of some 100 URLs is built before and after each
 //! commit of its history, and the two builds are compared byte for byte.
 //!
-//! `cargo test --test program hugo -- --nocapture` prints the figures that README.md shows.
+//! `cargo test --test program hugo -- --nocapture` prints the figures that docs/benchmarks.md shows.
 
 mod history;
 mod site;

@@ -1,4 +1,4 @@
-//! The invariant of what caches may hold: see "What the edge may hold" in ARCHITECTURE.md.
+//! The invariant of what caches may hold: see docs/design/invariants.md.
 
 use std::time::Duration;
 

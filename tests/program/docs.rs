@@ -1,20 +1,20 @@
-//! What README shows of the commands is what they print.
+//! What the documentation shows of the commands is what they print.
 
 use std::path::Path;
 use std::process::Command;
 
-const README: &str = include_str!("../../README.md");
+const GUIDE: &str = include_str!("../../docs/guides/rules.md");
 
-/// A line typed in README, and what it shows below.
-struct Shown<'r> {
-    typed: &'r str,
+/// A line typed in the guide, and what it shows below.
+struct Shown<'g> {
+    typed: &'g str,
     printed: String,
 }
 
-/// Everything typed in the block of README that begins with a line.
+/// Everything typed in the block of the guide that begins with a line.
 fn shown_from(first: &str) -> Vec<Shown<'static>> {
-    let start = README.find(first).expect("README shows it");
-    let block = README[start..].split("```").next().unwrap();
+    let start = GUIDE.find(first).expect("the guide shows it");
+    let block = GUIDE[start..].split("```").next().unwrap();
     block
         .split("$ ")
         .skip(1)
@@ -51,7 +51,7 @@ fn printed(typed: &str, folder: &Path) -> String {
 }
 
 #[test]
-fn explanations_and_plans_of_the_example_are_as_readme_shows_them() {
+fn explanations_and_plans_of_the_example_are_as_the_guide_shows_them() {
     let folder = tempfile::tempdir().unwrap();
     let explained = shown_from("$ purgehook explain");
     let mut planned = shown_from("$ cat changes");
