@@ -291,12 +291,26 @@ impl World {
 
     /// The program's memory in kB, by its name in `/proc`.
     pub fn memory_kb(&self, name: &str) -> u64 {
-        let program = self.replicas[0].program.as_ref();
-        let id = program.expect("the program is running").id();
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let status = std::fs::read_to_string(self.proc_file("status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let number = line.unwrap().trim_matches(|c: char| !c.is_ascii_digit());
         number.parse().unwrap()
+    }
+
+    /// How many sockets the running program has open.
+    pub fn sockets(&self) -> usize {
+        let descriptors = std::fs::read_dir(self.proc_file("fd")).unwrap();
+        let links = descriptors.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+        links
+            .filter(|link| link.to_string_lossy().starts_with("socket:"))
+            .count()
+    }
+
+    /// What the system says of the running program, by the name of the file that has it.
+    fn proc_file(&self, name: &str) -> PathBuf {
+        let program = self.replicas[0].program.as_ref();
+        let id = program.expect("the program is running").id();
+        PathBuf::from(format!("/proc/{id}/{name}"))
     }
 
     /// As [`start`](Self::start), for one replica.
