@@ -1,5 +1,7 @@
 //! A run: the work for one site at one commit, from the event to the last status.
 
+mod changes;
+
 use std::fmt;
 
 use jiff::Timestamp;
@@ -8,6 +10,8 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 use crate::account::AccountId;
 use crate::changes::Completeness;
 use crate::event::{CommitId, CommitRef, GitRef, RepoPath, SignalKind};
+
+pub use changes::{Link, RunChanges, Shares};
 
 /// Names a run in links, the API and the database; sorts by creation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -210,8 +210,8 @@ async fn write_files(
             written = begun.and_then(|()| list.add(out, &item));
         }
     };
-    let known: Result<bool, StoreError> = store.each_change(run, add).await;
-    let known = known?;
+    let known: Result<_, StoreError> = store.each_change(run, add).await;
+    let known = known?.is_some();
     written?;
     match (known, list.is_begun) {
         (false, _) => write!(out, "null")?,

@@ -268,7 +268,7 @@ async fn found_by_delivery<'c>(
             .with_context(|| format!("there is no run {by} any more"))?;
     }
     if let Some(changed) = store.changes(&run.id).await? {
-        return Ok((site, Some(changed)));
+        return Ok((site, Some(changed.files().clone())));
     }
     match (run.proof, site.when_unknown) {
         (None, _) => bail!("run {} has not found out what changed yet", run.id),

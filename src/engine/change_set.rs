@@ -10,32 +10,46 @@ use super::planner;
 use super::policy::commit_chain::{chain, union};
 use super::policy::deadlines::STEP_LIMIT;
 use super::upstream::ForgeHandle;
-use crate::changes::ChangeSet;
+use crate::changes::{ChangeSet, Proof};
 use crate::config::Config;
 use crate::event::{CommitId, Event};
 use crate::forge::{ForgeError, Verified};
-use crate::run::{Base, Run};
+use crate::run::{Base, Link, Run, RunChanges};
 use crate::store::StoredDelivery;
 
 /// What the search for a run's change set came to.
 pub(super) enum Search {
     /// It is known, or known to be unknown.
-    Found(ChangeSet),
+    Found(Found),
     /// The forge did not say.
     Failed(ForgeError),
 }
 
-/// What the search for one link came to.
-enum Link {
-    Known(Arc<Difference>),
-    /// Without this one the rest is of no use.
-    End(Search),
+/// What is known of what changed.
+pub(super) enum Found {
+    /// All of it.
+    Known { proof: Proof, changes: RunChanges },
+    /// That it cannot be known.
+    Unknown { why: String },
 }
 
-impl From<ChangeSet> for Search {
-    fn from(changes: ChangeSet) -> Self {
-        Self::Found(changes)
+impl Found {
+    pub fn unknown(why: impl Into<String>) -> Self {
+        Self::Unknown { why: why.into() }
     }
+}
+
+impl From<Found> for Search {
+    fn from(found: Found) -> Self {
+        Self::Found(found)
+    }
+}
+
+/// What the search for one link came to.
+enum LinkSearch {
+    Found(Arc<Difference>),
+    /// Without this one the rest is of no use.
+    End(Search),
 }
 
 /// The paths that differ between any of `bases`, in the order in which they were live, and the run's
@@ -51,7 +65,7 @@ pub(super) async fn find(
     let limit = STEP_LIMIT * 9 / 10;
     match tokio::time::timeout(limit, compare(ctx, config, run, commit, bases)).await {
         Ok(search) => search,
-        Err(_) => Ok(ChangeSet::unknown("comparing the commits took too long").into()),
+        Err(_) => Ok(Found::unknown("comparing the commits took too long").into()),
     }
 }
 
@@ -64,7 +78,7 @@ async fn compare(
 ) -> Result<Search, StepError> {
     let bases: Option<Vec<&CommitId>> = bases.iter().map(Base::commit).collect();
     let Some(bases) = bases else {
-        return Ok(ChangeSet::unknown("it is not known what the caches hold").into());
+        return Ok(Found::unknown("it is not known what the caches hold").into());
     };
     let Some(forge) = ctx.upstreams.forge(config, &run.forge) else {
         let why = format!("the forge {} is no longer configured", run.forge);
@@ -81,12 +95,23 @@ async fn compare(
     let chain = chain(&bases, run.before.as_ref(), commit);
     for (from, to) in chain.iter().zip(chain.iter().skip(1)) {
         match comparison.link(from, to).await? {
-            Link::Known(difference) => links.push(difference),
-            Link::End(search) => return Ok(search),
+            LinkSearch::Found(difference) => {
+                links.push(((*from).clone(), (*to).clone(), difference))
+            }
+            LinkSearch::End(search) => return Ok(search),
         }
     }
-    let links = links.iter().map(|link| (link.proof, &link.files));
-    Ok(union(links).into())
+    let links = links.iter().map(|(from, to, difference)| {
+        let link = Link {
+            from: from.clone(),
+            to: to.clone(),
+            proof: difference.proof,
+            files: 0,
+        };
+        (link, &difference.files)
+    });
+    let (proof, changes) = union(links);
+    Ok(Found::Known { proof, changes }.into())
 }
 
 /// The search for the links of one run's chain.
@@ -101,7 +126,7 @@ struct Comparison<'a> {
 
 impl Comparison<'_> {
     /// What two neighbours of the chain differ in.
-    async fn link(&mut self, from: &CommitId, to: &CommitId) -> Result<Link, StepError> {
+    async fn link(&mut self, from: &CommitId, to: &CommitId) -> Result<LinkSearch, StepError> {
         let Self { ctx, run, .. } = *self;
         let pair = CommitPair {
             forge: run.forge.clone(),
@@ -110,7 +135,7 @@ impl Comparison<'_> {
             to: to.clone(),
         };
         if let Some(difference) = ctx.diffs.get(&pair) {
-            return Ok(Link::Known(difference));
+            return Ok(LinkSearch::Found(difference));
         }
         let is_the_push = run.before.as_ref() == Some(from) && to == self.commit;
         let listed = match is_the_push {
@@ -120,31 +145,29 @@ impl Comparison<'_> {
         let changes = match listed {
             Some(listed) => listed,
             None => match self.ask(&pair).await? {
-                Search::Found(changes) => changes,
-                failed @ Search::Failed(_) => return Ok(Link::End(failed)),
+                Ok(changes) => changes,
+                Err(error) => return Ok(LinkSearch::End(Search::Failed(error))),
             },
         };
         Ok(match changes {
             ChangeSet::Complete { proof, files } => {
-                Link::Known(ctx.diffs.put(pair, Difference { proof, files }))
+                LinkSearch::Found(ctx.diffs.put(pair, Difference { proof, files }))
             }
-            unknown @ ChangeSet::Unknown { .. } => Link::End(unknown.into()),
+            ChangeSet::Unknown { why } => LinkSearch::End(Found::Unknown { why }.into()),
         })
     }
 
     /// What the forge says that two commits differ in.
-    async fn ask(&mut self, pair: &CommitPair) -> Result<Search, StepError> {
+    async fn ask(&mut self, pair: &CommitPair) -> Result<Result<ChangeSet, ForgeError>, StepError> {
         if !self.is_planner {
             planner::acquire(self.ctx, self.run).await?;
             self.is_planner = true;
         }
         match self.forge.changes(&pair.repo, &pair.from, &pair.to).await {
-            Ok(changes) => Ok(changes.into()),
+            Ok(changes) => Ok(Ok(changes)),
             Err(error) => Ok(match error.into_forge_error(self.forge.name)? {
-                ForgeError::Gone(why) => ChangeSet::unknown(why).into(),
-                error @ (ForgeError::Later { .. } | ForgeError::Refused(_)) => {
-                    Search::Failed(error)
-                }
+                ForgeError::Gone(why) => Ok(ChangeSet::unknown(why)),
+                error @ (ForgeError::Later { .. } | ForgeError::Refused(_)) => Err(error),
             }),
         }
     }

@@ -17,6 +17,8 @@ pub(super) struct ApiAddress {
     pub path: &'static str,
     /// Of the service that everybody knows; none where there is none.
     pub public: Option<&'static str>,
+    /// What stands between a repository's path and that of one of its pages for people.
+    pub infix: Option<&'static str>,
 }
 
 pub(super) const GITHUB: ApiAddress = ApiAddress {
@@ -24,24 +26,28 @@ pub(super) const GITHUB: ApiAddress = ApiAddress {
     name: "GitHub",
     path: "/api/v3",
     public: Some("https://api.github.com"),
+    infix: None,
 };
 pub(super) const GITLAB: ApiAddress = ApiAddress {
     kind: "gitlab",
     name: "GitLab",
     path: "/api/v4",
     public: Some("https://gitlab.com/api/v4"),
+    infix: Some("-"),
 };
 pub(super) const GITEA: ApiAddress = ApiAddress {
     kind: "gitea",
     name: "Gitea",
     path: "/api/v1",
     public: None,
+    infix: None,
 };
 pub(super) const GITEE: ApiAddress = ApiAddress {
     kind: "gitee",
     name: "Gitee",
     path: "/api/v5",
     public: Some("https://gitee.com/api/v5"),
+    infix: None,
 };
 
 /// Hosts that everybody knows: the kind behind them, and where its API is.

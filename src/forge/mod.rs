@@ -38,10 +38,12 @@ mod scripted;
 mod tests;
 mod trees;
 mod verifier;
+mod web_pages;
 
 pub(crate) use address::is_local;
 pub use body::named_repo;
 pub use verifier::{BodyVerifier, VerifiedByHeaders};
+pub use web_pages::WebPages;
 
 /// A kind of forge, as `kind:` names it.
 pub struct ForgeKind {
@@ -260,6 +262,11 @@ pub enum EventKind {
 pub trait Forge: Send + Sync {
     /// The word behind `kind:`.
     fn kind(&self) -> &'static str;
+
+    /// Its pages for people, where it is known where they are.
+    fn pages(&self) -> Option<&WebPages> {
+        None
+    }
 
     /// What the forge can tell of, apart from pushes, which each of them does.
     fn signals(&self) -> &'static [SignalKind];

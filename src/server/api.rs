@@ -13,7 +13,7 @@ use crate::changes::Completeness;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::purge::{GivenUp, Mode, Purge};
-use crate::run::{Run, RunId};
+use crate::run::{Link, Run, RunId};
 use crate::store::{StoreError, StoredStatus};
 
 #[derive(Serialize)]
@@ -62,9 +62,42 @@ struct OneRun {
 struct Changes {
     /// None until the change set was sought.
     proof: Option<&'static str>,
+    /// The commits that caches might have held, or `unknown`.
+    held: Vec<String>,
+    /// What brought the paths, newest first; none where that is not known.
+    by_commit: Vec<Brought>,
     /// Paths in all.
     total: usize,
+    /// In the order of `by_commit`.
     paths: Vec<String>,
+}
+
+/// The paths that one commit brought.
+#[derive(Serialize)]
+struct Brought {
+    commit: String,
+    /// The commit that was live before it.
+    since: String,
+    proof: &'static str,
+    /// Paths that no newer commit brought again.
+    total: usize,
+}
+
+impl From<Link> for Brought {
+    fn from(link: Link) -> Self {
+        let Link {
+            from,
+            to,
+            proof,
+            files,
+        } = link;
+        Self {
+            commit: to.to_string(),
+            since: from.to_string(),
+            proof: proof.as_str(),
+            total: files,
+        }
+    }
 }
 
 /// What is said of a purge.
@@ -253,7 +286,11 @@ async fn one_run(
         return Ok(None);
     };
     let RunPage { skip, limit } = page;
-    let ChangedFiles { total, files } = ChangedFiles::read(store, &id, page).await?;
+    let ChangedFiles {
+        total,
+        files,
+        links,
+    } = ChangedFiles::read(store, &id, page).await?;
     let mut paths: Vec<String> = files.iter().map(|(path, _)| path.to_string()).collect();
     // Purges are numbered from 1 on without gaps. One more shows whether there are more.
     let after = i64::try_from(skip).unwrap_or(i64::MAX);
@@ -273,6 +310,12 @@ async fn one_run(
     Ok(Some(OneRun {
         changes: Changes {
             proof: run.proof.map(Completeness::as_str),
+            held: run
+                .bases
+                .iter()
+                .map(|base| base.as_str().to_owned())
+                .collect(),
+            by_commit: links.into_iter().map(Brought::from).collect(),
             total,
             paths,
         },

@@ -3,7 +3,7 @@
 use url::form_urlencoded;
 
 use crate::changes::{ChangeKind, FilePath};
-use crate::run::RunId;
+use crate::run::{Link, RunId};
 use crate::store::{Store, StoreError};
 
 /// Items on one page where nothing else is asked for, and at most.
@@ -81,8 +81,10 @@ pub(super) fn fitting(sizes: impl IntoIterator<Item = usize>) -> usize {
 pub(super) struct ChangedFiles {
     /// Paths in all of it; none where it is not known what changed.
     pub(super) total: usize,
-    /// By path.
+    /// By the link that brought them, newest first, and by path.
     pub(super) files: Vec<(FilePath, ChangeKind)>,
+    /// The links that brought all of it. None where it is not known.
+    pub(super) links: Vec<Link>,
 }
 
 impl ChangedFiles {
@@ -100,7 +102,8 @@ impl ChangedFiles {
             }
             found.total += 1;
         };
-        store.each_change(run, take).await?;
+        let links = store.each_change(run, take).await?;
+        found.links = links.unwrap_or_default();
         Ok(found)
     }
 }

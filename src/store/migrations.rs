@@ -15,11 +15,18 @@ struct Version {
 }
 
 /// Every version, oldest first.
-const VERSIONS: &[Version] = &[Version {
-    number: 1,
-    sqlite: include_str!("schema/sqlite/0001.sql"),
-    postgres: include_str!("schema/postgres/0001.sql"),
-}];
+const VERSIONS: &[Version] = &[
+    Version {
+        number: 1,
+        sqlite: include_str!("schema/sqlite/0001.sql"),
+        postgres: include_str!("schema/postgres/0001.sql"),
+    },
+    Version {
+        number: 2,
+        sqlite: include_str!("schema/sqlite/0002.sql"),
+        postgres: include_str!("schema/postgres/0002.sql"),
+    },
+];
 
 /// Brings a SQLite file up to date. Its version is the file's `user_version`.
 pub fn sqlite(connection: &mut Connection) -> Result<(), rusqlite_migration::Error> {

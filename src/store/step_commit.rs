@@ -1,6 +1,6 @@
 //! What a step writes: all of it, and what becomes of its work item, in one transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
@@ -14,8 +14,7 @@ use super::{
     Store, StoreError, held, purges, retry_on_conflict, run_starts, runs, statuses, tasks,
     work_queue,
 };
-use crate::changes::{ChangeKind, FilePath};
-use crate::run::{Base, Run, RunId, StatusState, WaitReason};
+use crate::run::{Base, Run, RunChanges, RunId, StatusState, WaitReason};
 
 /// A change to what is kept.
 #[derive(Clone, Debug)]
@@ -25,7 +24,7 @@ pub enum Write {
     /// A run covers all that left their work to it in the end, from now on at first hand.
     AdoptSuperseded(RunId),
     /// What a run found changed.
-    Changes(RunId, BTreeMap<FilePath, ChangeKind>),
+    Changes(RunId, RunChanges),
     /// A run's plan.
     Purges(RunId, Vec<NewPurge>),
     /// What became of purges.
@@ -217,7 +216,7 @@ async fn apply(tx: &mut dyn Transaction, write: &Write, now: Timestamp) -> Resul
             work_queue::step_changed(tx, run).await
         }
         Write::AdoptSuperseded(run) => runs::cover(tx, run).await,
-        Write::Changes(run, files) => runs::put_changes(tx, run, files).await,
+        Write::Changes(run, changes) => runs::put_changes(tx, run, changes).await,
         Write::Purges(run, planned) => purges::insert(tx, run, planned).await,
         Write::Update(update) => purges::update(tx, update).await,
         Write::Migrate(to) => purges::migrate(tx, to).await,

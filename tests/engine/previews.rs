@@ -17,7 +17,7 @@ pub async fn previewed(world: &World, run: &Run, files: &[FilePath]) -> Option<P
     let site = &config.sites[&run.site];
     let changed = world.store().changes(&run.id).await.unwrap();
     let change = match (run.proof?, &changed) {
-        (Completeness::Proven(_), Some(files)) => Change::Files(files),
+        (Completeness::Proven(_), Some(changed)) => Change::Files(changed.files()),
         (Completeness::Proven(_), None) => return None,
         (Completeness::Unknown, _) => Change::Unknown { why: "so it said" },
     };

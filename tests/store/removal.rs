@@ -1,6 +1,6 @@
 //! What ended long ago goes, with all that was its own; what is still needed stays.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use purgehook::account::AccountId;
@@ -64,7 +64,7 @@ async fn ended_with(
         ..PurgeUpdate::new(keys.collect(), PurgeState::Done, Precondition::Open)
     };
     let writes = [
-        Write::Changes(run.id.clone(), [file].into()),
+        Write::Changes(run.id.clone(), BTreeMap::from([file]).into()),
         Write::Purges(run.id.clone(), plan),
         Write::Task(task),
         Write::Update(done),
@@ -196,7 +196,8 @@ async fn an_old_run_goes_with_all_that_was_its_own(opened: Opened) {
     assert!(!known_tasks(store).await.contains(&vendor_id(1)));
     assert!(store.delivery("D0002").await.unwrap().is_some());
     assert_eq!(store.statuses(&kept).await.unwrap().len(), 2);
-    assert_eq!(store.changes(&kept).await.unwrap().unwrap().len(), 1);
+    let changes = store.changes(&kept).await.unwrap().unwrap();
+    assert_eq!(changes.files().len(), 1);
     let purges = store.purges(&kept, 0, 10).await.unwrap();
     assert_eq!(purges.len(), PURGES);
     assert_eq!(purges[0].task, Some(vendor_id(2).into()));

@@ -6,9 +6,9 @@ use std::time::Duration;
 use purgehook::account::AccountId;
 use purgehook::changes::{ChangeKind, Completeness, FilePath, Proof};
 use purgehook::clock::first_id_of;
-use purgehook::event::GitRef;
+use purgehook::event::{CommitId, GitRef};
 use purgehook::purge::PurgeKind;
-use purgehook::run::{Base, Run, RunId, RunState, Step, WaitReason};
+use purgehook::run::{Base, Link, Run, RunChanges, RunId, RunState, Step, WaitReason};
 use purgehook::store::{Disposition, RunFilter, SiteCaches, Store, StoreError, WorkKey, Write};
 
 use crate::databases::{Opened, at, base, main_branch, on_both, run, run_id, url};
@@ -22,6 +22,7 @@ on_both!(
     a_run_that_changed_since_it_was_read_is_not_overwritten,
     a_run_shows_once_what_it_waits_for,
     changes_keep_paths_that_are_no_text,
+    changes_keep_which_commit_brought_them,
     runs_are_counted_by_state,
     a_run_covers_what_left_its_work_to_a_run_that_left_it_to_this_one,
     one_run_of_a_site_at_a_time_finds_out_what_changed,
@@ -288,10 +289,43 @@ async fn changes_keep_paths_that_are_no_text(opened: Opened) {
     ]);
     assert!(store.changes(&run_id(1)).await.unwrap().is_none());
 
-    write(store, vec![Write::Changes(run_id(1), BTreeMap::new())]).await;
-    write(store, vec![Write::Changes(run_id(1), files.clone())]).await;
+    write(
+        store,
+        vec![Write::Changes(run_id(1), RunChanges::default())],
+    )
+    .await;
+    write(store, vec![Write::Changes(run_id(1), files.clone().into())]).await;
 
-    assert_eq!(store.changes(&run_id(1)).await.unwrap(), Some(files));
+    assert_eq!(store.changes(&run_id(1)).await.unwrap(), Some(files.into()));
+}
+
+async fn changes_keep_which_commit_brought_them(opened: Opened) {
+    let store = &opened.store;
+    let commit = |digit: char| CommitId::parse(&digit.to_string().repeat(40)).unwrap();
+    let link = |from, to, proof| Link {
+        from: commit(from),
+        to: commit(to),
+        proof,
+        files: 0,
+    };
+    let links = vec![
+        link('b', 'c', Proof::Payload),
+        link('d', 'b', Proof::Compare),
+        link('a', 'd', Proof::Trees),
+    ];
+    let file = |name, by| (FilePath::new(name), (ChangeKind::Modified, by));
+    let files = [file("a.md", 2), file("b.md", 0), file("c.md", 2)];
+    let changes = RunChanges::new(links, files.into());
+
+    write(store, vec![Write::Changes(run_id(1), changes.clone())]).await;
+
+    assert_eq!(store.changes(&run_id(1)).await.unwrap(), Some(changes));
+    let mut names = Vec::new();
+    let take = |path: FilePath, _| names.push(path.to_string());
+    let links = store.each_change(&run_id(1), take).await.unwrap().unwrap();
+    assert_eq!(names, ["b.md", "a.md", "c.md"]);
+    let counts: Vec<usize> = links.iter().map(|link| link.files).collect();
+    assert_eq!(counts, [1, 0, 2]);
 }
 
 async fn runs_are_counted_by_state(opened: Opened) {

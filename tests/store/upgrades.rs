@@ -4,6 +4,7 @@
 //! `tests/store/versions`: a new version needs one more of each.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -126,10 +127,7 @@ async fn what_it_held_is_read(store: &Store) {
     assert_eq!(ended.notes, ["a note"]);
     let changes = store.changes(&run_id(1)).await.unwrap().unwrap();
     let changed = FilePath::new("content/a.md");
-    assert_eq!(
-        changes.into_iter().collect::<Vec<_>>(),
-        [(changed, ChangeKind::Modified)]
-    );
+    assert_eq!(changes.by_link(), [(&changed, ChangeKind::Modified)]);
     let purges = store.purges(&run_id(1), 0, 10).await.unwrap();
     assert_eq!(purges[0].state, PurgeState::Done);
     assert_eq!(
@@ -186,7 +184,7 @@ async fn what_was_under_way_goes_on(store: &Store) {
         Write::Run(run),
         Write::Changes(
             run_id(3),
-            [(FilePath::new("b.md"), ChangeKind::Added)].into(),
+            BTreeMap::from([(FilePath::new("b.md"), ChangeKind::Added)]).into(),
         ),
         Write::Purges(run_id(3), vec![url("/b/")]),
         Write::ExpectHeldVersion(caches.clone(), 2),

@@ -8,8 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
+use crate::changes::{ChangeKind, FilePath, Proof};
 use crate::event::CommitId;
+use crate::run::{Link, RunChanges};
 
 /// The commits from the one that was live first to the run's own, in which neighbours differ.
 ///
@@ -28,24 +29,26 @@ pub fn chain<'a>(
 
 /// What a path is in the run's commit, and was in those that caches may hold.
 struct Seen {
+    /// The newest link that brought it.
+    brought_by: usize,
     is_there: bool,
     was_there: bool,
     was_missing: bool,
 }
 
-/// The union of the differences from each commit of a chain to its last one, from the chain's links.
+/// The union of the differences from each commit of a chain to its last one, from the chain's links and what their
+/// ends differ in, with the proof that it rests on.
 ///
 /// A path that was there in one commit and missing in another is both: which of the two a
 /// cache holds is unknown, and rules for either have to fire.
-pub fn union<'l, L>(links: L) -> ChangeSet
+pub fn union<'l, L>(links: L) -> (Proof, RunChanges)
 where
-    L: DoubleEndedIterator<Item = (Proof, &'l BTreeMap<FilePath, ChangeKind>)>,
+    L: DoubleEndedIterator<Item = (Link, &'l BTreeMap<FilePath, ChangeKind>)>,
 {
-    let mut proof = None;
+    let mut newest_first = Vec::new();
     let mut seen: BTreeMap<&FilePath, Seen> = BTreeMap::new();
-    for (by, files) in links.rev() {
-        // The proof that went furthest is the one the union rests on.
-        proof = proof.max(Some(by));
+    for (brought_by, (link, files)) in links.rev().enumerate() {
+        newest_first.push(link);
         for (path, kind) in files {
             let (before, after) = match kind {
                 ChangeKind::Added => (false, true),
@@ -53,6 +56,7 @@ where
                 ChangeKind::Removed => (true, false),
             };
             let seen = seen.entry(path).or_insert(Seen {
+                brought_by,
                 is_there: after,
                 was_there: false,
                 was_missing: false,
@@ -61,21 +65,23 @@ where
             seen.was_missing |= !before;
         }
     }
-    let kind = |seen: Seen| match (seen.is_there, seen.was_there, seen.was_missing) {
+    let kind = |seen: &Seen| match (seen.is_there, seen.was_there, seen.was_missing) {
         (false, _, _) => ChangeKind::Removed,
         (true, true, true) => ChangeKind::AddedAndModified,
         (true, false, _) => ChangeKind::Added,
         (true, true, false) => ChangeKind::Modified,
     };
+    // The proof that went furthest is the one the union rests on. Without a link, the caches hold this very commit and
+    // no other: one tree does not differ from itself.
+    let proof = newest_first.iter().map(|link| link.proof).max();
     let files = seen
         .into_iter()
-        .map(|(path, seen)| (path.clone(), kind(seen)))
+        .map(|(path, seen)| (path.clone(), (kind(&seen), seen.brought_by)))
         .collect();
-    ChangeSet::Complete {
-        // Without a link, the caches hold this very commit and no other: one tree does not differ from itself.
-        proof: proof.unwrap_or(Proof::Trees),
-        files,
-    }
+    (
+        proof.unwrap_or(Proof::Trees),
+        RunChanges::new(newest_first, files),
+    )
 }
 
 #[cfg(test)]
@@ -108,9 +114,19 @@ mod tests {
             .zip(chain.iter().skip(1))
             .map(|(from, to)| difference(from, to))
             .collect();
-        match union(links.iter().map(|files| (Proof::Compare, files))) {
-            ChangeSet::Complete { files, .. } => files,
-            unknown @ ChangeSet::Unknown { .. } => panic!("{unknown:?}"),
+        let links = links.iter().enumerate();
+        let links = links.map(|(at, files)| (link(at), files));
+        union(links).1.files().clone()
+    }
+
+    /// The link after the commit with a number.
+    fn link(at: usize) -> Link {
+        let commit = |n: usize| CommitId::parse(&format!("{n:040x}")).unwrap();
+        Link {
+            from: commit(at + 1),
+            to: commit(at + 2),
+            proof: Proof::Compare,
+            files: 0,
         }
     }
 
@@ -155,5 +171,31 @@ mod tests {
             ChangeKind::AddedAndModified,
             "a list that lacks it and a page that has it are both stale"
         );
+    }
+
+    #[test]
+    fn each_path_is_of_the_newest_link_that_brought_it() {
+        let files = |names: &[&str]| -> BTreeMap<FilePath, ChangeKind> {
+            let names = names.iter();
+            names
+                .map(|name| (FilePath::new(*name), ChangeKind::Modified))
+                .collect()
+        };
+        let (old, new) = (files(&["a", "b", "c"]), files(&["b", "d"]));
+
+        let (_, changes) = union([(link(0), &old), (link(1), &new)].into_iter());
+
+        let counts: Vec<_> = changes
+            .links()
+            .iter()
+            .map(|link| (link.to.clone(), link.files))
+            .collect();
+        assert_eq!(counts, [(link(1).to, 2), (link(0).to, 2)]);
+        let names: Vec<String> = changes
+            .by_link()
+            .iter()
+            .map(|(path, _)| path.to_string())
+            .collect();
+        assert_eq!(names, ["b", "d", "a", "c"]);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::numerals::counted;
 use crate::purge::{PlannedPurge, PurgeKind};
+use crate::run::{RunChanges, Shares};
 
 /// "12 URLs and 1 directory on tencent and huawei", from (kind, CDN) of each purge.
 pub fn purges<'a>(purges: impl IntoIterator<Item = &'a PlannedPurge>) -> String {
@@ -42,9 +43,18 @@ fn and<S: AsRef<str>>(parts: &[S]) -> String {
     }
 }
 
-/// "1 file changed" or "7 files changed".
-pub fn files(count: usize) -> String {
-    counted(count, "file changed", "files changed")
+/// "7 files changed", or "3 files changed, and 48 in 17 earlier commits" where caches may hold more than one.
+pub fn files(changes: &RunChanges) -> String {
+    let changed = |count| counted(count, "file changed", "files changed");
+    match Shares::of(changes.links()) {
+        Some(shares) if shares.earlier > 0 => format!(
+            "{}, and {} in {}",
+            changed(shares.own),
+            shares.earlier,
+            counted(shares.commits, "earlier commit", "earlier commits")
+        ),
+        _ => changed(changes.files().len()),
+    }
 }
 
 /// "3 of 14 purges failed: URL on CDN: why".

@@ -10,10 +10,10 @@ use tracing::info;
 use super::Step;
 use crate::account::AccountId;
 use crate::cdn::Cdn;
-use crate::changes::{ChangeKind, ChangeSet, Completeness, FilePath};
+use crate::changes::Completeness;
 use crate::config::{Config, PurgeMode, Site, WhenUnknown};
 use crate::engine::baseline::Baseline;
-use crate::engine::change_set::{self, Search};
+use crate::engine::change_set::{self, Found, Search};
 use crate::engine::context::StepContext;
 use crate::engine::ending::end;
 use crate::engine::outcome::{Outcome, StepError};
@@ -29,7 +29,7 @@ use crate::forge::ForgeError;
 use crate::numerals::counted;
 use crate::plan::{self, Allowance, Change, CoverDecision, Decision, Objects};
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
-use crate::run::{Base, Origin, Run, RunState, StatusState, Step as RunStep};
+use crate::run::{Base, Origin, Run, RunChanges, RunState, StatusState, Step as RunStep};
 use crate::store::{NewPurge, RunFilter, StoreError, Target, Work, WorkKey, Write};
 
 /// How long the forge may take to list a commit's files: what the search for what changed leaves of the step, less
@@ -84,7 +84,6 @@ impl Step for Plan<'_> {
 
         let bases = baseline.bases(&run);
         let changes = match search(ctx, config, &run, &commit, &baseline, &bases).await? {
-            Search::Found(changes) => changes,
             Search::Failed(ForgeError::Later {
                 message,
                 retry_after,
@@ -94,25 +93,26 @@ impl Step for Plan<'_> {
                 let (now, fraction) = (ctx.now(), ctx.clock.fraction());
                 return Ok(ask_again(run, work, &message, retry_after, now, fraction));
             }
-            Search::Failed(error) => ChangeSet::unknown(error.to_string()),
+            Search::Failed(error) => Found::unknown(error.to_string()),
+            Search::Found(found) => found,
         };
         let now = ctx.now();
         run.bases = bases;
         run.held_version = Some(baseline.next_version());
         let held = baseline.hold(&run);
         let planned = match changes {
-            ChangeSet::Complete { proof, files } => {
+            Found::Known { proof, changes } => {
                 run.proof = Some(Completeness::Proven(proof));
-                let (files, what) = or_before(ctx, &run, &commit, files).await?;
-                let change = Change::Files(&files);
+                let (changes, what) = or_before(ctx, &run, &commit, changes).await?;
+                let change = Change::Files(changes.files());
                 let plan = decide(ctx, config, site, &run, &commit, change).await?;
                 Planned {
                     plan,
                     what,
-                    changes: vec![Write::Changes(run.id.clone(), files)],
+                    changes: vec![Write::Changes(run.id.clone(), changes)],
                 }
             }
-            ChangeSet::Unknown { why } => {
+            Found::Unknown { why } => {
                 run.proof = Some(Completeness::Unknown);
                 if !everything && site.when_unknown == WhenUnknown::Fail {
                     return fail_unknown(ctx, run, &baseline, held, &why, now).await;
@@ -135,17 +135,17 @@ async fn or_before(
     ctx: &StepContext,
     run: &Run,
     commit: &CommitId,
-    files: BTreeMap<FilePath, ChangeKind>,
-) -> Result<(BTreeMap<FilePath, ChangeKind>, String), StoreError> {
-    if files.is_empty()
+    changes: RunChanges,
+) -> Result<(RunChanges, String), StoreError> {
+    if changes.files().is_empty()
         && run.origin.is_deployment()
         && let Some(before) = deployed_before(ctx, run, commit).await?
     {
-        let count = summary::files(before.len());
+        let count = summary::files(&before);
         return Ok((before, format!("deployed again, {count} the first time")));
     }
-    let what = summary::files(files.len());
-    Ok((files, what))
+    let what = summary::files(&changes);
+    Ok((changes, what))
 }
 
 /// What the last run that purged anything for the same commit found changed. A commit that is deployed once more has replaced
@@ -154,7 +154,7 @@ async fn deployed_before(
     ctx: &StepContext,
     run: &Run,
     commit: &CommitId,
-) -> Result<Option<BTreeMap<FilePath, ChangeKind>>, StoreError> {
+) -> Result<Option<RunChanges>, StoreError> {
     let same_commit = RunFilter {
         site: Some(run.site.clone()),
         commit: Some(commit.clone()),
@@ -163,10 +163,10 @@ async fn deployed_before(
         ..RunFilter::default()
     };
     for earlier in ctx.store.runs(&same_commit).await? {
-        if let Some(files) = ctx.store.changes(&earlier.id).await?
-            && !files.is_empty()
+        if let Some(changes) = ctx.store.changes(&earlier.id).await?
+            && !changes.files().is_empty()
         {
-            return Ok(Some(files));
+            return Ok(Some(changes));
         }
     }
     Ok(None)
@@ -196,10 +196,11 @@ async fn leave_out(
         let bases = [Base::Commit(since.clone())];
         let changes = change_set::find(ctx, config, run, commit, &bases).await?;
         // What may have changed is asked for.
-        let Search::Found(ChangeSet::Complete { files, .. }) = changes else {
+        let Search::Found(Found::Known { changes, .. }) = changes else {
             continue;
         };
-        let plan = decide(ctx, config, site, run, commit, Change::Files(&files)).await?;
+        let change = Change::Files(changes.files());
+        let plan = decide(ctx, config, site, run, commit, change).await?;
         let changed: BTreeSet<Target> = plan.purges.iter().map(Target::from).collect();
         let left_out: BTreeSet<&Target> = given_up
             .iter()
@@ -231,11 +232,11 @@ async fn search(
     bases: &[Base],
 ) -> Result<Search, StepError> {
     if run.origin == Origin::ManualEverything {
-        return Ok(ChangeSet::unknown("everything was asked for").into());
+        return Ok(Found::unknown("everything was asked for").into());
     }
     if let Some(count) = baseline.too_many() {
         let why = format!("the caches may hold any of {count} commits");
-        return Ok(ChangeSet::unknown(why).into());
+        return Ok(Found::unknown(why).into());
     }
     change_set::find(ctx, config, run, commit, bases).await
 }

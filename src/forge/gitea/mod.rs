@@ -19,7 +19,7 @@ use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::body::{FORM, JSON};
 use crate::forge::{
     BodyVerifier, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
-    Refusal, StatusPost, Verified, cut,
+    Refusal, StatusPost, Verified, WebPages, cut,
 };
 use crate::http::Outbound;
 use crate::settings::Section;
@@ -54,6 +54,7 @@ pub struct Gitea {
     secrets: Vec<SecretString>,
     token: Option<SecretString>,
     api: Api,
+    pages: Option<WebPages>,
 }
 
 fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Forge>> {
@@ -93,6 +94,7 @@ impl Gitea {
             api_url,
         } = settings;
         Self {
+            pages: WebPages::of(&address::GITEA, &api_url),
             secrets,
             token,
             // Gitea limits no rates itself; a proxy in front of it may, by the usual names.
@@ -166,6 +168,10 @@ struct Commit {
 impl Forge for Gitea {
     fn kind(&self) -> &'static str {
         KIND.name
+    }
+
+    fn pages(&self) -> Option<&WebPages> {
+        self.pages.as_ref()
     }
 
     fn signals(&self) -> &'static [SignalKind] {

@@ -20,7 +20,7 @@ use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::body::JSON;
 use crate::forge::{
     BodyVerifier, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
-    Refusal, StatusPost, Verified,
+    Refusal, StatusPost, Verified, WebPages,
 };
 use crate::http::Outbound;
 use crate::settings::Section;
@@ -57,6 +57,7 @@ pub struct Gitee {
     trust: Trust,
     token: Option<SecretString>,
     api: Api,
+    pages: Option<WebPages>,
 }
 
 fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Forge>> {
@@ -95,6 +96,7 @@ impl Gitee {
             api_url,
         } = settings;
         Self {
+            pages: WebPages::of(&address::GITEE, &api_url),
             trust: Trust::new(mode, secrets),
             token,
             api: Api::new("Gitee", api_url, RateHeaders::usual(), outbound),
@@ -150,6 +152,10 @@ struct Commit {
 impl Forge for Gitee {
     fn kind(&self) -> &'static str {
         KIND.name
+    }
+
+    fn pages(&self) -> Option<&WebPages> {
+        self.pages.as_ref()
     }
 
     fn signals(&self) -> &'static [SignalKind] {

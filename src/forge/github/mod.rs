@@ -18,7 +18,7 @@ use crate::forge::address;
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::{
     BodyVerifier, DeliveryLog, EventKind, Forge, ForgeError, ForgeKind, Headers, LoggedDelivery,
-    Malformed, PostOutcome, Refusal, SentDelivery, StatusPost, Verified,
+    Malformed, PostOutcome, Refusal, SentDelivery, StatusPost, Verified, WebPages,
 };
 use crate::http::Outbound;
 use crate::settings::Section;
@@ -70,6 +70,7 @@ pub struct GitHub {
     secrets: Vec<SecretString>,
     access: Access,
     api: Api,
+    pages: Option<WebPages>,
 }
 
 fn read(section: &mut Section, outbound: &Outbound) -> Option<Arc<dyn Forge>> {
@@ -136,6 +137,7 @@ impl GitHub {
             api_url,
         } = settings;
         Self {
+            pages: WebPages::of(&address::GITHUB, &api_url),
             secrets,
             access,
             api: Api::new("GitHub", api_url, RateHeaders::usual(), outbound),
@@ -250,6 +252,10 @@ fn missing_permission(answer: &Answer) -> String {
 impl Forge for GitHub {
     fn kind(&self) -> &'static str {
         KIND.name
+    }
+
+    fn pages(&self) -> Option<&WebPages> {
+        self.pages.as_ref()
     }
 
     fn signals(&self) -> &'static [SignalKind] {

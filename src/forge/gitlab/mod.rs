@@ -19,7 +19,7 @@ use crate::forge::address;
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders};
 use crate::forge::{
     BodyVerifier, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
-    Refusal, StatusPost, Verified,
+    Refusal, StatusPost, Verified, WebPages,
 };
 use crate::http::Outbound;
 use crate::settings::Section;
@@ -58,6 +58,7 @@ pub struct GitLab {
     trust: Trust,
     token: Option<SecretString>,
     api: Api,
+    pages: Option<WebPages>,
     /// The pipeline that shows a status, so that its later states go to the same one.
     pipelines: Mutex<LruCache<status::Place, Option<u64>>>,
 }
@@ -119,6 +120,7 @@ impl GitLab {
             api_url,
         } = settings;
         Self {
+            pages: WebPages::of(&address::GITLAB, &api_url),
             trust,
             token,
             api: Api::new(
@@ -176,6 +178,10 @@ impl GitLab {
 impl Forge for GitLab {
     fn kind(&self) -> &'static str {
         KIND.name
+    }
+
+    fn pages(&self) -> Option<&WebPages> {
+        self.pages.as_ref()
     }
 
     fn signals(&self) -> &'static [SignalKind] {

@@ -1,5 +1,7 @@
 //! `GET /runs/{id}`: how one run stands, what it found changed, and every purge with its reason.
 
+mod changes;
+
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
@@ -8,12 +10,13 @@ use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use jiff::Timestamp;
 
+use self::changes::{Changes, CommitLink};
 use super::super::answer_slots::busy;
 use super::super::run_page::{self, ChangedFiles, fitting};
 use super::super::view::{Badge, Moment, counted, duration, ref_name};
 use super::super::{Shared, query};
 use super::{Frame, message, render, store_failed};
-use crate::changes::{ChangeKind, Completeness, FilePath, Proof};
+use crate::config::Config;
 use crate::engine::Engine;
 use crate::purge::{Mode, Purge, PurgeState};
 use crate::run::{Run, RunId, RunState};
@@ -51,21 +54,16 @@ struct RunPage {
     deadline: Moment,
     took: String,
     can_be_retried: bool,
-    proof: &'static str,
-    files_counted: String,
-    files: Vec<File>,
-    more_files: bool,
+    /// The pages of the forge: the run's commit, and what it differs in from the one before.
+    commit: Option<CommitLink>,
+    comparison: Option<String>,
+    repository: Option<String>,
+    changes: Changes,
     purges_counted: String,
     cdns: Vec<Progress>,
     purges: Vec<PurgeRow>,
     more_purges: bool,
     statuses: Vec<StatusRow>,
-}
-
-struct File {
-    letter: char,
-    word: &'static str,
-    path: String,
 }
 
 /// How far one CDN is.
@@ -113,7 +111,13 @@ pub(in super::super) async fn run(request: HttpRequest, shared: Data<Shared>) ->
         None => Ok(None),
     };
     match found {
-        Ok(Some(found)) => render(&page(&request, found, shared.engine.now()), StatusCode::OK),
+        Ok(Some(found)) => {
+            let engine = &shared.engine;
+            render(
+                &page(&request, found, &engine.config(), engine.now()),
+                StatusCode::OK,
+            )
+        }
         Ok(None) => message(
             &request,
             StatusCode::NOT_FOUND,
@@ -138,7 +142,7 @@ async fn find(engine: Arc<Engine>, id: RunId) -> Result<Option<Found>, StoreErro
     }))
 }
 
-fn page(request: &HttpRequest, found: Found, now: Timestamp) -> RunPage {
+fn page(request: &HttpRequest, found: Found, config: &Config, now: Timestamp) -> RunPage {
     let Found {
         run,
         files,
@@ -147,11 +151,12 @@ fn page(request: &HttpRequest, found: Found, now: Timestamp) -> RunPage {
         statuses,
     } = found;
     let total: u64 = counts.iter().map(|count| count.count).sum();
-    let ChangedFiles {
-        total: files_total,
-        mut files,
-    } = files;
-    files.truncate(fitting(files.iter().map(|(path, _)| path.as_bytes().len())));
+    let pages = config
+        .forges
+        .get(&run.forge)
+        .and_then(|forge| forge.pages());
+    let commit = run.commit.id();
+    let comparison = pages.zip(run.before.as_ref()).zip(commit);
     purges.truncate(fitting(purges.iter().map(bytes)));
     let refresh = (run.state == RunState::Pending).then_some(REFRESH);
     RunPage {
@@ -164,10 +169,11 @@ fn page(request: &HttpRequest, found: Found, now: Timestamp) -> RunPage {
         deadline: run.deadline.into(),
         took: duration(run.created_at, run.ended_at.unwrap_or(now)),
         can_be_retried: run.state.can_be_retried(),
-        proof: proof_in_words(run.proof),
-        files_counted: counted(number(files_total), "file", "files"),
-        more_files: files_total > files.len(),
-        files: files.into_iter().map(file).collect(),
+        commit: commit.map(|commit| CommitLink::new(&run, commit, pages)),
+        comparison: comparison
+            .map(|((pages, before), commit)| pages.comparison(&run.repo, before, commit)),
+        repository: pages.map(|pages| pages.repository(&run.repo)),
+        changes: Changes::new(&run, files, pages),
         purges_counted: counted(total, "purge", "purges"),
         cdns: progress(&counts),
         more_purges: total > number(purges.len()),
@@ -179,34 +185,6 @@ fn page(request: &HttpRequest, found: Found, now: Timestamp) -> RunPage {
 
 fn number(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
-}
-
-fn proof_in_words(proof: Option<Completeness>) -> &'static str {
-    match proof {
-        None => "It is not known yet which files changed.",
-        Some(Completeness::Proven(Proof::Payload)) => "The delivery's own lists name all of them.",
-        Some(Completeness::Proven(Proof::Compare)) => {
-            "The forge's comparison of the commits names all of them."
-        }
-        Some(Completeness::Proven(Proof::Trees)) => {
-            "Both commits' trees were walked: that is all of them."
-        }
-        Some(Completeness::Unknown) => "It could not be known which files changed.",
-    }
-}
-
-fn file((path, kind): (FilePath, ChangeKind)) -> File {
-    let (letter, word) = match kind {
-        ChangeKind::Added => ('A', "added"),
-        ChangeKind::Modified => ('M', "modified"),
-        ChangeKind::Removed => ('D', "removed"),
-        ChangeKind::AddedAndModified => ('M', "modified, and new to a part of the caches"),
-    };
-    File {
-        letter,
-        word,
-        path: path.to_string(),
-    }
 }
 
 /// The bars, one a CDN; `counts` comes by CDN.

@@ -108,7 +108,9 @@ async fn a_run_carries_what_changed_what_is_purged_and_what_the_commit_shows() {
     assert_eq!(json["state"], "pending");
     assert_eq!(
         json["changes"],
-        json!({"proof": "payload", "total": 2, "paths": ["a.html", "b.html"]})
+        json!({
+            "proof": "payload", "held": [], "by_commit": [], "total": 2, "paths": ["a.html", "b.html"],
+        })
     );
     assert_eq!(
         json["purges"],
@@ -216,7 +218,7 @@ async fn before_it_is_known_what_changed_there_is_no_proof() {
 
     assert_eq!(
         json["changes"],
-        json!({"proof": null, "total": 0, "paths": []})
+        json!({"proof": null, "held": [], "by_commit": [], "total": 0, "paths": []})
     );
     assert_eq!(json["purges"], json!([]));
 }

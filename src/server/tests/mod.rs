@@ -30,11 +30,11 @@ use crate::engine::Engine;
 use crate::event::{CommitId, CommitRef, Event, GitRef, Push, RepoPath, SignalKind};
 use crate::forge::{
     BodyVerifier, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome, Refusal,
-    StatusPost, Verified, VerifiedByHeaders,
+    StatusPost, Verified, VerifiedByHeaders, WebPages,
 };
 use crate::http::Outbound;
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState, TaskIds};
-use crate::run::{Origin, Run, RunId, RunState, Step};
+use crate::run::{Base, Link, Origin, Run, RunChanges, RunId, RunState, Step};
 use crate::settings::Environment;
 use crate::store::{
     Database, DeliveryBody, Dialect, Disposition, NewDelivery, NewPurge, PurgeKey, PurgeUpdate,
@@ -70,13 +70,17 @@ sites:
 
 /// A forge that lets in whoever sends `x-signature: good`. A body is `ping`,
 /// `other`, `panic`, or `<branch> <delivery id>` for a push.
-struct Trusting;
+struct Trusting {
+    pages: WebPages,
+}
 
 const TRUSTING: ForgeKind = ForgeKind {
     name: "trusting",
     read: |section, _| {
         section.ignore_rest();
-        Some(Arc::new(Trusting))
+        let root = url::Url::parse("https://git.example.com").ok()?;
+        let pages = WebPages::below(root);
+        Some(Arc::new(Trusting { pages }))
     },
 };
 
@@ -84,6 +88,10 @@ const TRUSTING: ForgeKind = ForgeKind {
 impl Forge for Trusting {
     fn kind(&self) -> &'static str {
         "trusting"
+    }
+
+    fn pages(&self) -> Option<&WebPages> {
+        Some(&self.pages)
     }
 
     fn signals(&self) -> &'static [SignalKind] {
@@ -299,6 +307,11 @@ impl Server {
 
     /// Makes a run as a delivery of a push to `branch` would.
     async fn run(&self, branch: &str) -> Run {
+        self.run_since(branch, None).await
+    }
+
+    /// The same where the branch stood at a commit before.
+    async fn run_since(&self, branch: &str, before: Option<CommitId>) -> Run {
         let now = self.engine.now();
         let delivery = self.clock.new_id();
         let run = Run {
@@ -307,7 +320,7 @@ impl Server {
             forge: "trusting".to_owned(),
             repo: RepoPath::parse("acme/website").unwrap(),
             git_ref: Some(GitRef::Branch(branch.to_owned())),
-            before: None,
+            before,
             commit: CommitRef::parse(COMMIT),
             delivery: Some(delivery.clone()),
             origin: Origin::Push,
@@ -432,7 +445,7 @@ fn changes<'a>(run: &RunId, paths: impl IntoIterator<Item = &'a str>) -> Write {
         .into_iter()
         .map(|path| (FilePath::new(path), ChangeKind::Modified))
         .collect();
-    Write::Changes(run.clone(), files)
+    Write::Changes(run.clone(), files.into())
 }
 
 /// What is left to read on a connection until the server closes it.

@@ -196,3 +196,103 @@ async fn a_page_on_a_broken_store_says_so() {
     assert_eq!(answer.headers()["retry-after"], "10");
     assert!(!answer.text().await.unwrap().contains("/var/lib"));
 }
+
+/// A run that found files changed by three commits, of which the run's own is the last.
+async fn run_of_three_commits(server: &Server) -> Run {
+    let commit = |digit: &str| CommitId::parse(&digit.repeat(40)).unwrap();
+    let own = CommitId::parse(COMMIT).unwrap();
+    let link = |from: CommitId, to: CommitId, proof| Link {
+        from,
+        to,
+        proof,
+        files: 0,
+    };
+    let links = vec![
+        link(commit("c"), own, Proof::Payload),
+        link(commit("b"), commit("c"), Proof::Compare),
+        link(commit("a"), commit("b"), Proof::Trees),
+    ];
+    let file = |name: &str, by| (FilePath::new(name), (ChangeKind::Modified, by));
+    let changed = [
+        file("1.html", 0),
+        file("2.html", 1),
+        file("3.html", 2),
+        file("4.html", 2),
+    ];
+    let run = server.run_since("main", Some(commit("c"))).await;
+    let known = Run {
+        bases: ["a", "b", "c"].map(|d| Base::Commit(commit(d))).into(),
+        proof: Some(Completeness::Proven(Proof::Trees)),
+        ..run.clone()
+    };
+    let found = RunChanges::new(links, changed.into());
+    let writes = [Write::Run(known), Write::Changes(run.id.clone(), found)];
+    server.write(&run.id, &writes).await;
+    run
+}
+
+#[tokio::test]
+async fn a_run_says_which_files_its_push_brought_and_which_came_before() {
+    let server = Server::start().await;
+    let run = run_of_three_commits(&server).await;
+
+    let page = server.page(&format!("/runs/{}", run.id)).await;
+
+    for part in [
+        "1 file in this push, and 3 from 2 earlier commits that caches may still hold.",
+        "1 file: the push&#39;s own lists name all that changed since cccccccc",
+        "1 file: the forge&#39;s comparison with bbbbbbbb names all of them",
+        "2 files: all in which its tree differs from that of aaaaaaaa",
+    ] {
+        assert!(page.contains(part), "{part} is not in\n{page}");
+    }
+    let place = |name: &str| page.find(name).unwrap();
+    assert!(place("1.html") < place("2.html") && place("2.html") < place("4.html"));
+}
+
+#[tokio::test]
+async fn a_commit_leads_to_its_page_at_the_forge() {
+    let server = Server::start().await;
+    let run = run_of_three_commits(&server).await;
+
+    let page = server.page(&format!("/runs/{}", run.id)).await;
+
+    for address in [
+        "https://git.example.com/acme/website".to_owned(),
+        format!("https://git.example.com/acme/website/commit/{COMMIT}"),
+        format!(
+            "https://git.example.com/acme/website/commit/{}",
+            "b".repeat(40)
+        ),
+        format!(
+            "https://git.example.com/acme/website/compare/{}...{COMMIT}",
+            "c".repeat(40)
+        ),
+    ] {
+        assert!(page.contains(&format!("href=\"{address}\"")), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn programs_read_which_commit_brought_what() {
+    let server = Server::start().await;
+    let run = run_of_three_commits(&server).await;
+
+    let json = server.json(&format!("/api/v1/runs/{}", run.id)).await;
+
+    let [a, b, c] = ["a", "b", "c"].map(|digit| digit.repeat(40));
+    assert_eq!(
+        json["changes"],
+        serde_json::json!({
+            "proof": "trees",
+            "held": [a, b, c],
+            "by_commit": [
+                {"commit": COMMIT, "since": c, "proof": "payload", "total": 1},
+                {"commit": c, "since": b, "proof": "compare", "total": 1},
+                {"commit": b, "since": a, "proof": "trees", "total": 2},
+            ],
+            "total": 4,
+            "paths": ["1.html", "2.html", "3.html", "4.html"],
+        })
+    );
+}

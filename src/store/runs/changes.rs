@@ -8,49 +8,60 @@ use serde::Deserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 
 use crate::changes::{ChangeKind, FilePath};
-use crate::run::RunId;
+use crate::event::CommitId;
+use crate::run::{Link, RunChanges, RunId};
 use crate::store::database::{Transaction, params};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, parsed};
 
 impl Store {
     /// What a run found changed; none before it looked, or where it could not be known.
-    pub async fn changes(
-        &self,
-        id: &RunId,
-    ) -> Result<Option<BTreeMap<FilePath, ChangeKind>>, StoreError> {
-        let mut files = BTreeMap::new();
-        let known = self
-            .each_change(id, |path, kind| {
-                files.insert(path, kind);
-            })
-            .await?;
-        Ok(known.then_some(files))
+    pub async fn changes(&self, id: &RunId) -> Result<Option<RunChanges>, StoreError> {
+        let mut files = Vec::new();
+        let take = |path, kind| files.push((path, kind));
+        let Some(links) = self.each_change(id, take).await? else {
+            return Ok(None);
+        };
+        if links.is_empty() {
+            return Ok(Some(BTreeMap::from_iter(files).into()));
+        }
+        let counts = links.iter().map(|link| link.files).enumerate();
+        let brought_by = counts.flat_map(|(at, count)| std::iter::repeat_n(at, count));
+        let files = files.into_iter().zip(brought_by);
+        let changed = files.map(|((path, kind), by)| (path, (kind, by))).collect();
+        Ok(Some(RunChanges::new(links, changed)))
     }
 
-    /// Hands over what a run found changed, one path after the other. False where [`changes`](Self::changes) has none.
+    /// Hands over what a run found changed, one path after the other, and then by which links, newest first: their
+    /// paths came in this order. None where [`changes`](Self::changes) has none.
     pub async fn each_change(
         &self,
         id: &RunId,
         mut take: impl FnMut(FilePath, ChangeKind) + Send,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Vec<Link>>, StoreError> {
         let rows = self
             .database
             .read(
-                "SELECT files FROM run_changes WHERE run = $1",
+                "SELECT files, links FROM run_changes WHERE run = $1",
                 params![&id.0],
             )
             .await?;
         let Some(row) = rows.into_iter().next() else {
-            return Ok(false);
+            return Ok(None);
         };
-        let text = row.text("files")?;
+        let corrupt = |error| StoreError::corrupt(format!("the changes of run {id}: {error}"));
+        let (text, links) = (row.text("files")?, row.text("links")?);
         drop(row);
         let mut reader = serde_json::Deserializer::from_str(&text);
         reader
             .deserialize_seq(Files(&mut take))
             .and_then(|()| reader.end())
-            .map_err(|error| StoreError::corrupt(format!("the changes of run {id}: {error}")))?;
-        Ok(true)
+            .map_err(corrupt)?;
+        let links: Vec<KeptLink> = serde_json::from_str(&links).map_err(corrupt)?;
+        links
+            .into_iter()
+            .map(link)
+            .collect::<Result<_, _>>()
+            .map(Some)
     }
 }
 
@@ -58,15 +69,43 @@ impl Store {
 pub(in crate::store) async fn put_changes(
     tx: &mut dyn Transaction,
     run: &RunId,
-    files: &BTreeMap<FilePath, ChangeKind>,
+    changes: &RunChanges,
 ) -> Result<(), StoreError> {
+    let links: Vec<KeptLink> = changes.links().iter().map(kept_link).collect();
     tx.execute(
-        "INSERT INTO run_changes (run, files) VALUES ($1, $2)
-         ON CONFLICT (run) DO UPDATE SET files = excluded.files",
-        params![&run.0, files_text(files)],
+        "INSERT INTO run_changes (run, files, links) VALUES ($1, $2, $3)
+         ON CONFLICT (run) DO UPDATE SET files = excluded.files, links = excluded.links",
+        params![
+            &run.0,
+            files_text(&changes.by_link()),
+            serde_json::json!(links).to_string()
+        ],
     )
     .await?;
     Ok(())
+}
+
+/// A link in the form in which it is kept: from, to, the proof, and how many files.
+type KeptLink = (String, String, String, usize);
+
+fn kept_link(link: &Link) -> KeptLink {
+    let Link {
+        from,
+        to,
+        proof,
+        files,
+    } = link;
+    let proof = proof.as_str().to_owned();
+    (from.to_string(), to.to_string(), proof, *files)
+}
+
+fn link((from, to, proof, files): KeptLink) -> Result<Link, StoreError> {
+    Ok(Link {
+        from: parsed("links", &from, CommitId::parse)?,
+        to: parsed("links", &to, CommitId::parse)?,
+        proof: parsed("links", &proof, |word| word.parse().ok())?,
+        files,
+    })
 }
 
 /// Reads a change set in the form in which it is kept, one path at a time.
@@ -94,7 +133,7 @@ impl<'de, T: FnMut(FilePath, ChangeKind)> Visitor<'de> for Files<'_, T> {
 const KEPT: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b'%');
 
 /// A change set in the form in which it is kept.
-fn files_text(files: &BTreeMap<FilePath, ChangeKind>) -> String {
+fn files_text(files: &[(&FilePath, ChangeKind)]) -> String {
     let list: Vec<(char, String)> = files
         .iter()
         .map(|(path, kind)| {

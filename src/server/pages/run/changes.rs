@@ -1,0 +1,159 @@
+//! What a run found changed, by the commits that brought it.
+
+use super::super::super::run_page::{ChangedFiles, fitting};
+use super::super::super::view::counted;
+use crate::changes::{ChangeKind, Completeness, FilePath, Proof};
+use crate::event::CommitId;
+use crate::forge::WebPages;
+use crate::run::{Link, Run, Shares};
+
+/// The part of the page that says what changed.
+pub(super) struct Changes {
+    /// How much, and how much of it the push itself brought.
+    pub(super) words: String,
+    pub(super) groups: Vec<Group>,
+    /// How many files are shown.
+    pub(super) shown: usize,
+    pub(super) has_more: bool,
+}
+
+/// The files that one commit brought.
+pub(super) struct Group {
+    /// The commit; none where it is not known.
+    pub(super) commit: Option<CommitLink>,
+    /// How many they are and how that is known.
+    pub(super) words: String,
+    pub(super) files: Vec<File>,
+}
+
+/// A commit, with its page at the forge where that is known.
+pub(super) struct CommitLink {
+    pub(super) short: String,
+    pub(super) id: String,
+    pub(super) url: Option<String>,
+}
+
+pub(super) struct File {
+    pub(super) letter: char,
+    pub(super) word: &'static str,
+    pub(super) path: String,
+}
+
+impl CommitLink {
+    pub(super) fn new(run: &Run, commit: &CommitId, pages: Option<&WebPages>) -> Self {
+        Self {
+            short: commit.short().to_owned(),
+            id: commit.to_string(),
+            url: pages.map(|pages| pages.commit(&run.repo, commit)),
+        }
+    }
+}
+
+impl Changes {
+    pub(super) fn new(run: &Run, changed: ChangedFiles, pages: Option<&WebPages>) -> Self {
+        let ChangedFiles {
+            total,
+            mut files,
+            links,
+        } = changed;
+        let words = match run.proof {
+            None => "It is not known yet which files changed.".to_owned(),
+            Some(Completeness::Unknown) => "It could not be known which files changed.".to_owned(),
+            Some(Completeness::Proven(_)) => shares_in_words(run, total, &links),
+        };
+        files.truncate(fitting(files.iter().map(|(path, _)| path.as_bytes().len())));
+        let shown = files.len();
+        Self {
+            words,
+            shown,
+            has_more: total > shown,
+            groups: groups(run, files, links, pages),
+        }
+    }
+}
+
+/// "3 files in this push, and 48 from 17 earlier commits that caches may still hold."
+fn shares_in_words(run: &Run, total: usize, links: &[Link]) -> String {
+    let this = if run.before.is_some() {
+        "this push"
+    } else {
+        "this commit"
+    };
+    let files = |count: usize| counted(number(count), "file", "files");
+    match Shares::of(links) {
+        _ if total == 0 => "No file differs from what caches may hold.".to_owned(),
+        None => format!(
+            "{} in {this} and in earlier commits that caches might have held.",
+            files(total)
+        ),
+        Some(Shares { earlier: 0, .. }) => format!("{} in {this}.", files(total)),
+        Some(shares) => {
+            let own = match shares.own {
+                0 => "No file".to_owned(),
+                own => files(own),
+            };
+            let commits = counted(number(shares.commits), "earlier commit", "earlier commits");
+            let earlier = counted(number(shares.earlier), "", "");
+            let earlier = earlier.trim_end();
+            format!("{own} in {this}, and {earlier} from {commits} that caches may still hold.")
+        }
+    }
+}
+
+/// The files that are shown, by the links that brought them.
+fn groups(
+    run: &Run,
+    files: Vec<(FilePath, ChangeKind)>,
+    links: Vec<Link>,
+    pages: Option<&WebPages>,
+) -> Vec<Group> {
+    let mut files = files.into_iter().map(file);
+    if links.is_empty() {
+        let files: Vec<File> = files.collect();
+        let whole = Group {
+            commit: None,
+            words: String::new(),
+            files,
+        };
+        return Vec::from_iter((!whole.files.is_empty()).then_some(whole));
+    }
+    let brought = links.iter().filter(|link| link.files > 0);
+    let groups = brought.map(|link| Group {
+        commit: Some(CommitLink::new(run, &link.to, pages)),
+        words: format!(
+            "{}: {}",
+            counted(number(link.files), "file", "files"),
+            proof_in_words(link)
+        ),
+        files: files.by_ref().take(link.files).collect(),
+    });
+    groups.take_while(|group| !group.files.is_empty()).collect()
+}
+
+/// By whose word these are all files of a link.
+fn proof_in_words(link: &Link) -> String {
+    let from = link.from.short();
+    match link.proof {
+        Proof::Payload => format!("the push's own lists name all that changed since {from}"),
+        Proof::Compare => format!("the forge's comparison with {from} names all of them"),
+        Proof::Trees => format!("all in which its tree differs from that of {from}"),
+    }
+}
+
+fn file((path, kind): (FilePath, ChangeKind)) -> File {
+    let (letter, word) = match kind {
+        ChangeKind::Added => ('A', "added"),
+        ChangeKind::Modified => ('M', "modified"),
+        ChangeKind::Removed => ('D', "removed"),
+        ChangeKind::AddedAndModified => ('M', "modified, and new to a part of the caches"),
+    };
+    File {
+        letter,
+        word,
+        path: path.to_string(),
+    }
+}
+
+fn number(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,5 @@
+-- Which commits brought what a run found changed.
+
+-- A JSON list of [from, to, proof, how many of `files`], newest first: `files` are in this order. Empty where it is not
+-- known.
+ALTER TABLE run_changes ADD COLUMN links TEXT NOT NULL DEFAULT '[]';
