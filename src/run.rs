@@ -179,6 +179,11 @@ pub enum WaitReason {
         /// When it is.
         renewed_at: Timestamp,
     },
+    /// That a CDN's daily quota is renewed, or that other sites leave what is kept of it for them.
+    QuotaShare {
+        /// When it is renewed.
+        renewed_at: Timestamp,
+    },
     /// That a CDN answers again.
     CircuitOpen {
         /// The account with the CDN, as the CDN names it.

@@ -21,6 +21,7 @@ mod outcome;
 mod payloads;
 mod planner;
 mod policy;
+mod quota_shares;
 mod receive;
 mod scheduler;
 mod steps;

@@ -17,40 +17,105 @@ use super::upstream::{Rejection, has_not_answered};
 use crate::account::AccountId;
 use crate::purge::PurgeKind;
 use crate::run::WaitReason;
-use crate::store::{StoreError, Upstream, Work, Write};
+use crate::store::{PassedOver, StoreError, Upstream, Work, Write};
 
 /// How long a run may wait for quotas in all.
 const MAX_QUOTA_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How often a used-up quota is asked for again.
 const QUOTA_POLL: Duration = Duration::from_secs(15 * 60);
 
+/// A quota of which nothing is left now, for a CDN or for one of its sites.
+pub(super) enum UsedUp {
+    /// All of it.
+    Quota {
+        /// The CDN, by its name under `cdns:`.
+        cdn: String,
+    },
+    /// What a site may have of it.
+    Share {
+        /// The CDN, by its name under `cdns:`.
+        cdn: String,
+        /// The site.
+        site: String,
+        /// Targets that are kept for other sites.
+        kept: u64,
+    },
+}
+
+impl UsedUp {
+    fn cdn(&self) -> &str {
+        match self {
+            Self::Quota { cdn } | Self::Share { cdn, .. } => cdn,
+        }
+    }
+
+    /// The site that waits; none: all of them.
+    fn site(&self) -> Option<&String> {
+        match self {
+            Self::Quota { .. } => None,
+            Self::Share { site, .. } => Some(site),
+        }
+    }
+
+    /// What waits, and is passed over until then.
+    pub fn waiting(&self) -> PassedOver {
+        PassedOver {
+            cdn: self.cdn().to_owned(),
+            site: self.site().cloned(),
+        }
+    }
+
+    fn reason(&self, renewed_at: Timestamp) -> WaitReason {
+        match self {
+            Self::Quota { .. } => WaitReason::Quota { renewed_at },
+            Self::Share { .. } => WaitReason::QuotaShare { renewed_at },
+        }
+    }
+
+    fn summary(&self, renewed_at: Timestamp, kind: PurgeKind) -> String {
+        let until = renewed_at.strftime("%Y-%m-%d %H:%M UTC");
+        let kind = kind.as_str();
+        match self {
+            Self::Quota { cdn } => format!("Waiting until {until} for {cdn}'s daily {kind} quota"),
+            Self::Share { cdn, site, kept } => {
+                let are = if *kept == 1 { "is" } else { "are" };
+                format!(
+                    "Waiting until {until}: {site} has had its share of {cdn}'s {kind} quota today; \
+                     {kept} {are} kept for other sites"
+                )
+            }
+        }
+    }
+}
+
 /// Goes on when the quota day is over.
 pub(super) fn until_renewal(writes: Vec<Write>, now: Timestamp) -> Outcome {
     let (_, reset) = quota_day(now);
-    // The day may begin at another hour than ours, and quotas get raised: asked for again before that.
+    // The day may begin at another hour than ours, quotas get raised, and what is kept for other sites shrinks: asked
+    // for again before that.
     Outcome::reschedule(writes, reset.min(now + QUOTA_POLL))
 }
 
-/// Shows on every run that has something queued on one of an account's CDNs whose quota is
-/// used up that it has to wait for the next quota day.
+/// Shows on every run that has something queued for which there is no quota now that it has to wait for
+/// the next quota day.
 pub(super) async fn await_quotas(
     ctx: &StepContext,
     account: &AccountId,
     kind: PurgeKind,
-    used_up: &[String],
+    used_up: &[UsedUp],
 ) -> Result<Vec<Write>, StoreError> {
     let (_, reset) = quota_day(ctx.now());
-    let reason = WaitReason::Quota { renewed_at: reset };
-    let until = reset.strftime("%Y-%m-%d %H:%M UTC");
+    let reasons = quota_reasons(reset);
     let mut writes = Vec::new();
     let mut shown = BTreeSet::new();
-    for cdn in used_up {
+    for used_up in used_up {
         let runs = ctx
             .store
-            .queued_runs(account, kind, cdn, std::slice::from_ref(&reason))
+            .queued_runs(account, kind, used_up.cdn(), &reasons)
             .await?;
         for run in runs {
-            if !shown.insert(run.id.clone()) {
+            let waits = used_up.site().is_none_or(|site| *site == run.site);
+            if !waits || !shown.insert(run.id.clone()) {
                 continue;
             }
             // A quota that never comes back must not keep a run pending for ever.
@@ -58,11 +123,8 @@ pub(super) async fn await_quotas(
             let deadline = run.deadline.max((reset + RUN_LIMIT).min(last));
             writes.push(Write::Waiting {
                 run: run.id,
-                reason: reason.clone(),
-                summary: format!(
-                    "Waiting until {until} for {cdn}'s daily {} quota",
-                    kind.as_str()
-                ),
+                reason: used_up.reason(reset),
+                summary: used_up.summary(reset, kind),
                 deadline,
             });
         }
@@ -128,8 +190,13 @@ async fn current_reasons(ctx: &StepContext) -> Result<Vec<WaitReason>, StoreErro
         }),
         Upstream::Forge(_) => None,
     });
-    Ok([WaitReason::Quota { renewed_at }]
-        .into_iter()
-        .chain(open)
-        .collect())
+    Ok(quota_reasons(renewed_at).into_iter().chain(open).collect())
+}
+
+/// The reasons to wait for the end of a quota day. A run shows one of them until then.
+fn quota_reasons(renewed_at: Timestamp) -> [WaitReason; 2] {
+    [
+        WaitReason::Quota { renewed_at },
+        WaitReason::QuotaShare { renewed_at },
+    ]
 }

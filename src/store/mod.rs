@@ -26,6 +26,7 @@ mod rate_limits;
 mod retention;
 mod run_starts;
 mod runs;
+mod site_use;
 mod spool;
 mod sqlite;
 mod stats;
@@ -48,7 +49,7 @@ pub use given_up::{GivenUpTarget, Target};
 pub use held::{HeldCommits, SiteCaches};
 pub use intake::Accepted;
 pub use packing::BodyDigest;
-pub use purge_queue::{NextBatch, QueueHead, QueuedRun};
+pub use purge_queue::{NextBatch, PassedOver, QueueHead, QueuedRun};
 pub use purges::{
     Migration, NewPurge, Precondition, PurgeCounts, PurgeKey, PurgeUpdate, QueuedPurge,
 };

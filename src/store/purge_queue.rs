@@ -1,5 +1,7 @@
 //! The lines of planned purges: one for each account and kind, and what goes out of it next.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::database::{Transaction, params};
@@ -12,8 +14,19 @@ use crate::run::{RunId, WaitReason};
 
 /// Purges in one batch, however many runs want its targets: they are held in memory and written in one transaction.
 const PURGES_PER_BATCH: usize = 20_000;
-/// Stands for no `batch_cap` where caps are compared.
+/// Stands for no `batch_cap` where caps are compared; in statements as well.
 const NO_CAP: i64 = i64::MAX;
+
+/// What may go into one batch (`$1` account, `$2` kind, `$3` CDN, `$4` mode), numbered within its run. What has another
+/// cap than `$5` has no turn of its own.
+const TURNS: &str = "SELECT run, seq, target, attempts,
+        CASE WHEN COALESCE(batch_cap, 9223372036854775807) = $5 THEN
+            ROW_NUMBER() OVER (PARTITION BY run ORDER BY seq)
+        END AS own_turn
+    FROM purges
+    WHERE account = $1 AND kind = $2 AND state = 'planned'
+      AND cdn = $3 AND COALESCE(mode, '') = $4
+      AND COALESCE(batch_cap, 9223372036854775807) >= $5";
 
 /// What is next in an account's line.
 #[derive(Clone, Debug)]
@@ -37,11 +50,22 @@ pub struct NextBatch {
     pub purges: Vec<QueuedPurge>,
 }
 
+/// What a look at a line passes over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    /// A CDN, by its name under `cdns:`.
+    pub cdn: String,
+    /// Only what is for this site; none: all that is for the CDN.
+    pub site: Option<String>,
+}
+
 /// A run that has purges in a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuedRun {
     /// The run.
     pub id: RunId,
+    /// Its site.
+    pub site: String,
     /// When it came about.
     pub created_at: Timestamp,
     /// When it ends if nothing else ends it.
@@ -59,18 +83,27 @@ impl Store {
         self.queue_head_besides(account, kind, &[]).await
     }
 
-    /// What is next in an account's line of one kind, passing over what is for these CDNs.
+    /// What is next in an account's line of one kind, passing over some of it.
     pub async fn queue_head_besides(
         &self,
         account: &AccountId,
         kind: PurgeKind,
-        cdns: &[String],
+        passed_over: &[PassedOver],
     ) -> Result<Option<QueueHead>, StoreError> {
         let mut values = params![account, kind.as_str()];
-        let besides: String = (0..cdns.len())
-            .map(|n| format!(" AND cdn <> ${}", n + 3))
-            .collect();
-        values.extend(cdns.iter().map(|cdn| Value::from(cdn.as_str())));
+        let mut besides = String::new();
+        for PassedOver { cdn, site } in passed_over {
+            values.push(Value::from(cdn));
+            besides.push_str(&format!(" AND (cdn <> ${}", values.len()));
+            if let Some(site) = site {
+                values.push(Value::from(site));
+                let place = values.len();
+                besides.push_str(&format!(
+                    " OR (SELECT site FROM runs WHERE runs.id = purges.run) <> ${place}"
+                ));
+            }
+            besides.push(')');
+        }
         let rows = self
             .database
             .read(
@@ -107,11 +140,55 @@ impl Store {
         next: &QueueHead,
         most: usize,
     ) -> Result<NextBatch, StoreError> {
+        self.batch(account, kind, next, most, None).await
+    }
+
+    /// The same, where only some sites may have targets, each so many. What others have planned of
+    /// the same targets comes along.
+    pub async fn next_batch_within(
+        &self,
+        account: &AccountId,
+        kind: PurgeKind,
+        next: &QueueHead,
+        most: usize,
+        sites: &BTreeMap<String, u64>,
+    ) -> Result<NextBatch, StoreError> {
+        if sites.is_empty() {
+            return Ok(NextBatch {
+                cdn: next.cdn.clone(),
+                mode: next.mode,
+                purges: Vec::new(),
+            });
+        }
+        self.batch(account, kind, next, most, Some(sites)).await
+    }
+
+    async fn batch(
+        &self,
+        account: &AccountId,
+        kind: PurgeKind,
+        next: &QueueHead,
+        most: usize,
+        sites: Option<&BTreeMap<String, u64>>,
+    ) -> Result<NextBatch, StoreError> {
         let most = next
             .batch_cap
             .and_then(|cap| usize::try_from(cap).ok())
             .map_or(most, |cap| cap.min(most))
             .max(1);
+        let mut values = params![
+            account,
+            kind.as_str(),
+            &next.cdn,
+            next.mode.map_or("", Mode::as_str),
+            next.batch_cap.unwrap_or(NO_CAP),
+            i64::try_from(most).unwrap_or(i64::MAX),
+            i64::try_from(most.max(PURGES_PER_BATCH)).unwrap_or(i64::MAX),
+        ];
+        let turns = match sites {
+            None => TURNS.to_owned(),
+            Some(sites) => turns_within(sites, &mut values),
+        };
         // Numbered within their run, the first of each run come before the second of any; a target
         // is where the first of its purges is. Sorted and not joined: no plan of it goes through
         // the line once for each target.
@@ -126,30 +203,13 @@ impl Store {
                              SELECT run, seq, target, attempts,
                                     MIN(own_turn) OVER (PARTITION BY target) AS first_turn,
                                     MIN(run) OVER (PARTITION BY target) AS first_run
-                             FROM (
-                                 SELECT run, seq, target, attempts,
-                                        CASE WHEN COALESCE(batch_cap, {NO_CAP}) = $5 THEN
-                                            ROW_NUMBER() OVER (PARTITION BY run ORDER BY seq)
-                                        END AS own_turn
-                                 FROM purges
-                                 WHERE account = $1 AND kind = $2 AND state = 'planned'
-                                   AND cdn = $3 AND COALESCE(mode, '') = $4
-                                   AND COALESCE(batch_cap, {NO_CAP}) >= $5
-                             ) AS turns
+                             FROM ({turns}) AS turns
                          ) AS wanted
                          WHERE first_turn IS NOT NULL
                      ) AS places
                      WHERE place <= $6 ORDER BY place, run, seq LIMIT $7"
                 ),
-                params![
-                    account,
-                    kind.as_str(),
-                    &next.cdn,
-                    next.mode.map_or("", Mode::as_str),
-                    next.batch_cap.unwrap_or(NO_CAP),
-                    i64::try_from(most).unwrap_or(i64::MAX),
-                    i64::try_from(most.max(PURGES_PER_BATCH)).unwrap_or(i64::MAX),
-                ],
+                values,
             )
             .await?;
         let purges = rows.iter().map(queued).collect::<Result<_, _>>()?;
@@ -226,7 +286,7 @@ impl Store {
             format!(" AND (wait_reason IS NULL OR wait_reason NOT IN ({places}))")
         };
         let sql = format!(
-            "SELECT id, created_at, deadline FROM runs
+            "SELECT id, site, created_at, deadline FROM runs
              WHERE id IN (
                  SELECT run FROM purges
                  WHERE account = $1 AND kind = $2 AND state IN ('planned', 'submitting') AND cdn = $3)
@@ -236,12 +296,46 @@ impl Store {
         let queued = rows.iter().map(|row| {
             Ok(QueuedRun {
                 id: RunId(row.text("id")?),
+                site: row.text("site")?,
                 created_at: timestamp(row.int("created_at")?)?,
                 deadline: timestamp(row.int("deadline")?)?,
             })
         });
         queued.collect()
     }
+}
+
+/// The same, where only so many purges of each of some sites have a turn of their own.
+fn turns_within(sites: &BTreeMap<String, u64>, values: &mut Vec<Value>) -> String {
+    let mut granted = Vec::with_capacity(sites.len());
+    for (site, most) in sites {
+        let first = values.len() + 1;
+        granted.push(format!("(${first}, ${})", first + 1));
+        values.push(Value::from(site));
+        values.push(Value::from(i64::try_from(*most).unwrap_or(i64::MAX)));
+    }
+    format!(
+        "WITH granted (site, most) AS (VALUES {})
+         SELECT run, seq, target, attempts, CASE WHEN site_turn <= most THEN run_turn END AS own_turn
+         FROM (
+             SELECT run, seq, target, attempts, most, run_turn,
+                    ROW_NUMBER() OVER (
+                        PARTITION BY site ORDER BY COALESCE(run_turn, 9223372036854775807), run, seq
+                    ) AS site_turn
+             FROM (
+                 SELECT p.run, p.seq, p.target, p.attempts, runs.site, granted.most,
+                        CASE WHEN COALESCE(p.batch_cap, 9223372036854775807) = $5 THEN
+                            ROW_NUMBER() OVER (PARTITION BY p.run ORDER BY p.seq)
+                        END AS run_turn
+                 FROM purges p JOIN runs ON runs.id = p.run
+                 LEFT JOIN granted ON granted.site = runs.site
+                 WHERE p.account = $1 AND p.kind = $2 AND p.state = 'planned'
+                   AND p.cdn = $3 AND COALESCE(p.mode, '') = $4
+                   AND COALESCE(p.batch_cap, 9223372036854775807) >= $5
+             ) AS numbered
+         ) AS of_sites",
+        granted.join(", ")
+    )
 }
 
 /// The accounts and kinds of which a run has something planned.

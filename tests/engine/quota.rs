@@ -266,3 +266,129 @@ async fn a_url_that_is_refused_fails_alone_however_many_runs_want_it() {
     let purged = world.sandbox.tencent_cdn().purged();
     assert_eq!(purged.len() - before, 3, "each of the others once");
 }
+
+/// Two sites of two repositories on one account.
+const TWO_SITES: &str = "
+cdns:
+  tencent: {kind: tencent-cdn, endpoint: '${TENCENT_URL}'}
+sites:
+  docs:
+    repo: github:acme/docs
+    base_urls: ['https://www.example.com/docs']
+    cdns: [tencent]
+    rules: [{match: ['**'], urls: ['/{path}']}]
+  www:
+    repo: github:acme/website
+    base_urls: ['https://www.example.com']
+    cdns: [tencent]
+    rules: [{match: ['**'], urls: ['/{path}']}]
+";
+
+/// Repositories with a page each, which no site has seen a push of.
+fn repositories<const N: usize>(world: &World, names: [&str; N]) -> [Repository; N] {
+    world.sandbox.lift_github_limits();
+    names.map(|name| {
+        let repository = world.sandbox.github().create_repo(name, "main");
+        repository.commit("main", &[Change::write("index.html", "first")]);
+        repository.push("main");
+        repository
+    })
+}
+
+/// Commits so many pages.
+fn commit_pages(repository: &Repository, count: usize) -> String {
+    let pages: Vec<_> = (0..count)
+        .map(|n| Change::write(format!("{}/{n}.html", n % 50), "first"))
+        .collect();
+    repository.commit("main", &pages)
+}
+
+/// How many targets went out on each quota day, by the start of their URL.
+fn by_day(world: &World, start: &str) -> Vec<usize> {
+    let mut days: BTreeMap<String, usize> = BTreeMap::new();
+    for purge in world.sandbox.tencent_cdn().purged() {
+        if purge.target.starts_with(start) {
+            let day = purge.at + Duration::from_secs(8 * 3_600);
+            *days.entry(day.strftime("%F").to_string()).or_default() += 1;
+        }
+    }
+    days.into_values().collect()
+}
+
+#[tokio::test]
+async fn a_push_larger_than_the_quota_leaves_another_site_its_share_of_the_day() {
+    let world = World::new(1, TWO_SITES).await;
+    let [docs, website] = repositories(&world, ["acme/docs", "acme/website"]);
+    let large = commit_pages(&website, 12_000);
+    let large_run = world.accepted(&website.push("main").unwrap()).await;
+    world.engine.drain().await.unwrap();
+    // Eleven whole hours of the day are left: of the quarter that the quota keeps for each site at first, that
+    // much is kept still.
+    let noon = world.clock.now();
+    let purged = world.sandbox.tencent_cdn().purged().len();
+    assert_eq!(purged, 8_855);
+
+    let small = docs.commit("main", &[Change::write("page.html", "first")]);
+    let small_run = world.accepted(&docs.push("main").unwrap()).await;
+    world.settle().await;
+
+    let small_run = world.run(&small_run).await;
+    assert_eq!(
+        small_run.state,
+        RunState::Succeeded,
+        "{}",
+        small_run.summary
+    );
+    let took = small_run.ended_at.unwrap().duration_since(noon);
+    assert!(took.as_secs() < 600, "{took}");
+    assert_eq!(waits(&docs, &small), [""; 0]);
+    let large_run = world.run(&large_run).await;
+    assert_eq!(
+        large_run.state,
+        RunState::Succeeded,
+        "{}",
+        large_run.summary
+    );
+    assert_eq!(
+        waits(&website, &large),
+        [
+            "Waiting until 2026-11-22 16:00 UTC: www has had its share of tencent's url quota today; \
+             1145 are kept for other sites",
+        ]
+    );
+    let days = by_day(&world, "https://www.example.com/");
+    assert_eq!(days, [10_000, 2_001], "what nobody used was lent out");
+}
+
+#[tokio::test]
+async fn sites_that_both_push_more_than_the_quota_have_equal_parts_of_the_day() {
+    let world = World::new(1, TWO_SITES).await;
+    let [docs, website] = repositories(&world, ["acme/docs", "acme/website"]);
+    for repository in [&docs, &website] {
+        commit_pages(repository, 8_000);
+        world.accepted(&repository.push("main").unwrap()).await;
+    }
+
+    world.settle().await;
+
+    let docs = by_day(&world, "https://www.example.com/docs/");
+    let both = by_day(&world, "https://www.example.com/");
+    assert_eq!(docs, [5_000, 3_000]);
+    assert_eq!(both, [10_000, 6_000]);
+}
+
+#[tokio::test]
+async fn a_cover_is_planned_with_what_the_site_may_have_of_the_quota() {
+    let rules = TWO_SITES.replace("cdns: [tencent]", "cdns: [tencent]\n    cover: over_quota");
+    let world = World::new(1, &rules).await;
+    let [_, website] = repositories(&world, ["acme/docs", "acme/website"]);
+    // The quota would do for all of them, the site's share of it does not.
+    commit_pages(&website, 9_500);
+
+    let run = world.accepted(&website.push("main").unwrap()).await;
+    world.engine.drain().await.unwrap();
+
+    let purges = world.store().purges(&run, 0, 10_000).await.unwrap();
+    let mut kinds = purges.iter().map(|purge| purge.planned.kind);
+    assert!(kinds.any(|kind| kind == PurgeKind::Directory));
+}

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use purgehook::account::AccountId;
 use purgehook::purge::{Mode, PurgeKind, PurgeState, TaskIds};
+use purgehook::run::Run;
 use purgehook::store::{
-    Disposition, Lease, Migration, Precondition, PurgeKey, PurgeUpdate, Store, StoredTask,
-    TaskState, WorkKey, Write,
+    Disposition, Lease, Migration, PassedOver, Precondition, PurgeKey, PurgeUpdate, Store,
+    StoredTask, TaskState, WorkKey, Write,
 };
 
-use crate::databases::{Opened, at, on_both, planned, run_id, url};
+use crate::databases::{Opened, at, on_both, planned, run, run_id, url};
 
 on_both!(
     a_batch_takes_from_every_run_in_turn,
@@ -25,6 +26,8 @@ on_both!(
     purges_that_move_are_planned_on_the_other_account,
     tasks_are_kept_and_found_by_their_state,
     the_quota_counts_what_was_handed_over_and_may_have_been_taken,
+    a_batch_has_no_more_of_a_site_than_it_may_have,
+    what_a_site_was_sent_and_has_waiting_is_counted_by_its_runs,
     twenty_five_thousand_purges_are_planned_in_seconds,
 );
 
@@ -510,6 +513,114 @@ async fn the_quota_counts_what_was_handed_over_and_may_have_been_taken(opened: O
         .submitted_since(&ACCOUNT, PurgeKind::Prefetch, at(0))
         .await;
     assert_eq!(prefetches.unwrap(), 0);
+}
+
+fn of_site(site: &str, number: u32) -> Write {
+    Write::NewRun(Run {
+        site: site.to_owned(),
+        ..run(number)
+    })
+}
+
+async fn a_batch_has_no_more_of_a_site_than_it_may_have(opened: Opened) {
+    let store = &opened.store;
+    let lease = lease(store).await;
+    let paths = |paths: &[&str]| paths.iter().map(|path| url(path)).collect();
+    write(
+        store,
+        &lease,
+        vec![
+            of_site("www", 1),
+            of_site("www", 2),
+            of_site("docs", 3),
+            of_site("shop", 4),
+            Write::Purges(run_id(1), paths(&["/a/", "/b/", "/c/"])),
+            Write::Purges(run_id(2), paths(&["/d/", "/e/"])),
+            Write::Purges(run_id(3), paths(&["/f/", "/g/"])),
+            Write::Purges(run_id(4), paths(&["/f/", "/h/"])),
+        ],
+    )
+    .await;
+    let head = store.queue_head(&ACCOUNT, PurgeKind::Url);
+    let head = head.await.unwrap().unwrap();
+    let within = async |sites: &[(&str, u64)], most| {
+        let sites = sites.iter().map(|(site, most)| ((*site).to_owned(), *most));
+        let sites: BTreeMap<String, u64> = sites.collect();
+        let batch = store.next_batch_within(&ACCOUNT, PurgeKind::Url, &head, most, &sites);
+        let purges = batch.await.unwrap().purges.into_iter();
+        purges.map(|purge| purge.key).collect::<Vec<_>>()
+    };
+
+    // What the shop has planned of the same target comes along.
+    assert_eq!(
+        within(&[("www", 3), ("docs", 1)], 100).await,
+        [key(1, 1), key(2, 1), key(3, 1), key(4, 1), key(1, 2)]
+    );
+    assert_eq!(within(&[("docs", 5)], 100).await.len(), 3);
+    assert_eq!(within(&[("www", 9), ("docs", 9)], 2).await.len(), 2);
+    assert_eq!(within(&[("gone", 9)], 100).await, []);
+    assert_eq!(within(&[], 100).await, []);
+}
+
+async fn what_a_site_was_sent_and_has_waiting_is_counted_by_its_runs(opened: Opened) {
+    let store = &opened.store;
+    let lease = lease(store).await;
+    let paths = |paths: &[&str]| paths.iter().map(|path| url(path)).collect();
+    let sent = |keys: &[PurgeKey], task: &str| {
+        Write::Update(PurgeUpdate {
+            task: Some(task.to_owned()),
+            ..update(keys.to_vec(), PurgeState::Running)
+        })
+    };
+    let refused = StoredTask {
+        state: TaskState::Ended,
+        error: Some("refused".to_owned()),
+        ..task("t-3", 1, 30)
+    };
+    write(
+        store,
+        &lease,
+        vec![
+            of_site("www", 1),
+            of_site("www", 2),
+            of_site("docs", 3),
+            Write::Purges(run_id(1), paths(&["/a/", "/b/", "/c/"])),
+            Write::Purges(run_id(2), paths(&["/a/", "/c/", "/d/"])),
+            Write::Purges(run_id(3), paths(&["/a/", "/e/"])),
+            Write::Task(task("t-1", 1, 10)),
+            Write::Task(task("t-2", 1, 20)),
+            Write::Task(refused),
+            // One target for both runs and the other site.
+            sent(&[key(1, 1), key(2, 1), key(3, 1)], "t-1"),
+            sent(&[key(1, 2)], "t-2"),
+            sent(&[key(2, 3)], "t-3"),
+        ],
+    )
+    .await;
+
+    let counted = |counts: &[(&str, u64)]| {
+        let counts = counts.iter().map(|(site, n)| ((*site).to_owned(), *n));
+        counts.collect::<BTreeMap<_, _>>()
+    };
+    let submitted = |second| store.submitted_by_site(&ACCOUNT, PurgeKind::Url, at(second));
+    assert_eq!(
+        submitted(0).await.unwrap(),
+        counted(&[("docs", 1), ("www", 2)])
+    );
+    assert_eq!(submitted(20).await.unwrap(), counted(&[("www", 1)]));
+    let planned = store.planned_by_site(&ACCOUNT, PurgeKind::Url, CDN);
+    assert_eq!(planned.await.unwrap(), counted(&[("docs", 1), ("www", 1)]));
+    let passed_over = |site: Option<&str>| PassedOver {
+        cdn: CDN.to_owned(),
+        site: site.map(str::to_owned),
+    };
+    let head = async |passed_over: &[PassedOver]| {
+        let head = store.queue_head_besides(&ACCOUNT, PurgeKind::Url, passed_over);
+        head.await.unwrap().is_some()
+    };
+    assert!(head(&[passed_over(Some("www"))]).await);
+    assert!(!head(&[passed_over(Some("www")), passed_over(Some("docs"))]).await);
+    assert!(!head(&[passed_over(None)]).await);
 }
 
 async fn twenty_five_thousand_purges_are_planned_in_seconds(opened: Opened) {

@@ -274,6 +274,12 @@ async fn a_run_shows_once_what_it_waits_for(opened: Opened) {
     write(store, vec![waiting(waits_for_cdn())]).await;
     assert_eq!(queued(&[waits_for_cdn(), quota.clone()]).await, 0);
     assert_eq!(queued(&[quota]).await, 1, "it waits for something else");
+    let share = WaitReason::QuotaShare {
+        renewed_at: at(50_000),
+    };
+    write(store, vec![waiting(share.clone())]).await;
+    let kept = store.run(&run_id(1)).await.unwrap().unwrap();
+    assert_eq!(kept.waits_for, Some(share));
     assert_eq!(queued(&[]).await, 1);
 }
 

@@ -11,6 +11,7 @@ pub mod match_sites;
 pub mod migration;
 pub mod prefetch;
 pub mod quota;
+pub mod quota_shares;
 pub mod statuses;
 pub mod submit_errors;
 pub mod summary;

@@ -9,6 +9,8 @@ use crate::cdn::{Limit, Quota};
 pub struct QuotaLeft {
     /// Targets in one request.
     pub per_request: usize,
+    /// Targets a day.
+    pub total: u64,
     /// Targets left today.
     pub today: u64,
 }
@@ -21,18 +23,22 @@ pub fn left(limit: Limit, own: Option<Quota>, since_asked: u64, today: u64) -> Q
         .and_then(|own| usize::try_from(own.per_request?).ok())
         .filter(|most| *most > 0)
         .map_or(limit.per_request, |most| most.min(limit.per_request));
-    let today = match own {
+    let (total, today) = match own {
         Some(own) => {
             let by_account = own.left.saturating_sub(since_asked);
             if limit.per_day_configured {
-                by_account.min(by_limit)
+                (own.total.min(limit.per_day), by_account.min(by_limit))
             } else {
-                by_account
+                (own.total, by_account)
             }
         }
-        None => by_limit,
+        None => (limit.per_day, by_limit),
     };
-    QuotaLeft { per_request, today }
+    QuotaLeft {
+        per_request,
+        total,
+        today,
+    }
 }
 
 /// The quota day around a time: from 00:00 to 24:00 in UTC+8. No vendor
@@ -78,6 +84,7 @@ mod tests {
             left(LIMIT, Some(own), 1_000, 11_000),
             QuotaLeft {
                 per_request: 500,
+                total: 50_000,
                 today: 39_000
             }
         );
@@ -100,6 +107,7 @@ mod tests {
             left(configured, Some(own), 0, 1_500),
             QuotaLeft {
                 per_request: 1_000,
+                total: 2_000,
                 today: 500
             }
         );
@@ -111,6 +119,7 @@ mod tests {
             left(LIMIT, None, 0, 9_900),
             QuotaLeft {
                 per_request: 1_000,
+                total: 10_000,
                 today: 100
             }
         );

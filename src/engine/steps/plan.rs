@@ -23,6 +23,7 @@ use crate::engine::policy::forge_retries::{ask_again, may_ask_again};
 use crate::engine::policy::prefetch::Covers;
 use crate::engine::policy::statuses::show;
 use crate::engine::policy::summary;
+use crate::engine::quota_shares::{self, Line};
 use crate::engine::upstream::{RequestError, has_not_answered};
 use crate::event::CommitId;
 use crate::forge::ForgeError;
@@ -439,9 +440,15 @@ async fn allowances(
                 };
                 for (kind, limit) in &cdn.limits().kinds {
                     let left = handle.quota_left(*kind, *limit).await?;
+                    let line = Line {
+                        account: &account,
+                        kind: *kind,
+                        cdn: name,
+                    };
+                    let share = quota_shares::largest_share(ctx, config, &site.name, line, left);
                     let allowance = Allowance {
                         per_request: left.per_request,
-                        left: Some(left.today),
+                        left: Some(share.await?),
                     };
                     allowances.insert((name.clone(), *kind), allowance);
                 }

@@ -21,8 +21,9 @@ use crate::engine::policy::batches;
 use crate::engine::policy::migration::migrate;
 use crate::engine::policy::quota::QuotaLeft;
 use crate::engine::policy::submit_errors::{MAX_SUBMISSIONS, Reaction, is_ambiguous, reaction};
+use crate::engine::quota_shares::{self, Line};
 use crate::engine::upstream::{CdnHandle, RequestError};
-use crate::engine::wait_reasons;
+use crate::engine::wait_reasons::{self, UsedUp};
 use crate::purge::{PurgeKind, PurgeState};
 use crate::store::{
     NextBatch, Precondition, PurgeKey, PurgeUpdate, QueueHead, QueuedPurge, StoreError, StoredTask,
@@ -43,8 +44,8 @@ struct Selected<'a> {
     cdn: CdnHandle<'a>,
     limit: Limit,
     batch: NextBatch,
-    /// Entries whose quota is used up. Others of the account may submit, where their limits are wider.
-    used_up: Vec<String>,
+    /// What there is no quota for now. Others of the account may submit, where their limits are wider.
+    used_up: Vec<UsedUp>,
 }
 
 /// What the head of the queue came to.
@@ -126,11 +127,12 @@ impl Submit<'_> {
         work: &Work,
     ) -> Result<Selection<'c>, StepError> {
         let Self { account, kind } = *self;
-        let mut used_up = Vec::new();
+        let mut used_up: Vec<UsedUp> = Vec::new();
         loop {
+            let passed_over: Vec<_> = used_up.iter().map(UsedUp::waiting).collect();
             let head = ctx
                 .store
-                .queue_head_besides(account, kind, &used_up)
+                .queue_head_besides(account, kind, &passed_over)
                 .await?;
             let Some(head) = head else {
                 return Ok(Selection::Nothing(if used_up.is_empty() {
@@ -155,13 +157,16 @@ impl Submit<'_> {
             }
             let left = cdn.quota_left(kind, limit).await?;
             if left.today == 0 {
-                used_up.push(head.cdn);
+                used_up.push(UsedUp::Quota { cdn: head.cdn });
                 continue;
             }
-            let batch = ctx
-                .store
-                .next_batch(account, kind, &head, targets(left))
-                .await?;
+            let (batch, mut spent) = self.fair_batch(ctx, config, &head, left).await?;
+            spent.retain(|spent| !passed_over.contains(&spent.waiting()));
+            if batch.purges.is_empty() && !spent.is_empty() {
+                used_up.extend(spent);
+                continue;
+            }
+            used_up.extend(spent);
             if batch.purges.is_empty() {
                 // The run that wanted them has ended meanwhile.
                 return Ok(Selection::Nothing(Outcome::reschedule(
@@ -176,6 +181,38 @@ impl Submit<'_> {
                 used_up,
             }));
         }
+    }
+}
+
+impl Submit<'_> {
+    /// What goes into the next request, no site more than it may have of the day's quota, and those that may
+    /// have nothing more now.
+    async fn fair_batch(
+        &self,
+        ctx: &StepContext,
+        config: &Config,
+        head: &QueueHead,
+        left: QuotaLeft,
+    ) -> Result<(NextBatch, Vec<UsedUp>), StoreError> {
+        let Self { account, kind } = *self;
+        let most = targets(left);
+        let batch = ctx.store.next_batch(account, kind, head, most).await?;
+        let cdn = head.cdn.as_str();
+        let line = Line { account, kind, cdn };
+        let size = batches::targets(&batch.purges).len();
+        let Some(shares) = quota_shares::shares(ctx, config, line, left, size).await? else {
+            return Ok((batch, Vec::new()));
+        };
+        let batch = ctx
+            .store
+            .next_batch_within(account, kind, head, most, &shares.grants)
+            .await?;
+        let spent = shares.spent.into_iter().map(|site| UsedUp::Share {
+            cdn: head.cdn.clone(),
+            site,
+            kept: left.today,
+        });
+        Ok((batch, spent.collect()))
     }
 }
 
@@ -258,7 +295,9 @@ async fn refused(
         }
         Reaction::AwaitQuota => {
             ctx.upstreams.forget_quota(&task.account);
-            let used_up = [batch.cdn.clone()];
+            let used_up = [UsedUp::Quota {
+                cdn: batch.cdn.clone(),
+            }];
             let mut writes = refused.put_back(None, now);
             writes.extend(wait_reasons::await_quotas(ctx, &task.account, kind, &used_up).await?);
             wait_reasons::until_renewal(writes, ctx.now())

@@ -102,6 +102,9 @@ pub(super) fn run(row: &Row) -> Result<Run, StoreError> {
 pub(in crate::store) fn wait_reason_text(reason: &WaitReason) -> String {
     match reason {
         WaitReason::Quota { renewed_at } => format!("quota {}", renewed_at.as_millisecond()),
+        WaitReason::QuotaShare { renewed_at } => {
+            format!("quota_share {}", renewed_at.as_millisecond())
+        }
         WaitReason::CircuitOpen { account, since } => {
             format!("circuit {} {account}", since.as_millisecond())
         }
@@ -112,6 +115,9 @@ fn wait_reason(text: &str) -> Option<WaitReason> {
     let at = |ms: &str| Timestamp::from_millisecond(ms.parse().ok()?).ok();
     match text.split_once(' ')? {
         ("quota", ms) => Some(WaitReason::Quota {
+            renewed_at: at(ms)?,
+        }),
+        ("quota_share", ms) => Some(WaitReason::QuotaShare {
             renewed_at: at(ms)?,
         }),
         ("circuit", rest) => {
