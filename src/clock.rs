@@ -7,8 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
+
+/// How far a machine's clock may be from the time that counts before it is said.
+pub const MAX_MACHINE_DIFFERENCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// Where the time comes from: the system, or a test.
 #[async_trait]
@@ -17,6 +21,11 @@ pub trait TimeSource: Send + Sync {
     fn now(&self) -> Timestamp;
     /// Returns once `now()` has moved on by `duration`.
     async fn sleep(&self, duration: Duration);
+
+    /// By how much this machine's clock is ahead of `now()`.
+    fn machine_ahead(&self) -> SignedDuration {
+        SignedDuration::ZERO
+    }
 }
 
 /// A handle to the time and the randomness. Clones share both.
@@ -45,6 +54,11 @@ impl Clock {
     /// The present moment.
     pub fn now(&self) -> Timestamp {
         self.time.now()
+    }
+
+    /// By how much this machine's clock is ahead of [`now`](Self::now), where that is somebody else's time.
+    pub fn machine_ahead(&self) -> SignedDuration {
+        self.time.machine_ahead()
     }
 
     /// Milliseconds since 1970, the form in which the store keeps time.
@@ -93,6 +107,64 @@ pub fn first_id_of(moment: Timestamp) -> String {
     ulid::Ulid::from_parts(ms, 0).to_string()
 }
 
+/// The time that processes share: what one that all of them ask has said, and how long ago by the monotonic clock. Until it
+/// has said anything, it is this machine's.
+///
+/// Setting the machine's clock does not move it.
+#[derive(Clone)]
+pub struct SharedTime {
+    machine: Arc<dyn TimeSource>,
+    said: Arc<Mutex<Option<(Timestamp, Instant)>>>,
+}
+
+impl SharedTime {
+    /// Starts from the system's clock.
+    pub fn system() -> Self {
+        Self::on(Arc::new(SystemTime))
+    }
+
+    /// Starts from a machine's clock.
+    pub fn on(machine: Arc<dyn TimeSource>) -> Self {
+        Self {
+            machine,
+            said: Arc::default(),
+        }
+    }
+
+    /// A clock that goes by it.
+    pub fn clock(&self) -> Clock {
+        Clock::new(Arc::new(self.clone()), fastrand::Rng::new())
+    }
+
+    /// Takes the time that was said at an instant.
+    pub fn set(&self, time: Timestamp, at: Instant) {
+        *self.said.lock() = Some((time, at));
+    }
+
+    /// Whether anybody has said the time yet.
+    pub fn is_set(&self) -> bool {
+        self.said.lock().is_some()
+    }
+}
+
+#[async_trait]
+impl TimeSource for SharedTime {
+    fn now(&self) -> Timestamp {
+        match *self.said.lock() {
+            Some((time, at)) => time.saturating_add(at.elapsed()).unwrap_or(time),
+            None => self.machine.now(),
+        }
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.machine.sleep(duration).await;
+    }
+
+    fn machine_ahead(&self) -> SignedDuration {
+        self.machine.now().duration_since(self.now())
+    }
+}
+
 struct SystemTime;
 
 #[async_trait]
@@ -103,5 +175,46 @@ impl TimeSource for SystemTime {
 
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine's clock, which somebody sets.
+    struct Machine(Mutex<Timestamp>);
+
+    #[async_trait]
+    impl TimeSource for Machine {
+        fn now(&self) -> Timestamp {
+            *self.0.lock()
+        }
+
+        async fn sleep(&self, duration: Duration) {
+            tokio::time::sleep(duration).await;
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shared_time_goes_on_from_what_was_said_however_the_machines_clock_is_set() {
+        let machine = Arc::new(Machine(Mutex::new(at(120))));
+        let shared = SharedTime::on(Arc::clone(&machine) as Arc<dyn TimeSource>);
+        let clock = shared.clock();
+        assert_eq!(clock.now(), at(120), "nobody has said anything");
+        assert_eq!(clock.machine_ahead(), SignedDuration::ZERO);
+
+        shared.set(at(0), Instant::now());
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(clock.now(), at(5));
+        assert_eq!(clock.machine_ahead(), SignedDuration::from_secs(115));
+
+        *machine.0.lock() = at(-3_600);
+        assert_eq!(clock.now(), at(5));
+        assert_eq!(clock.machine_ahead(), SignedDuration::from_secs(-3_605));
     }
 }

@@ -14,6 +14,7 @@ pub mod run;
 pub mod runs;
 pub mod schema;
 pub mod serve;
+mod shared_clock;
 pub mod skip;
 pub mod test;
 

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::options::ServerOptions;
+use super::shared_clock::clock_of;
 use super::{load, open_existing_store, shown};
-use crate::clock::Clock;
 use crate::engine::{Engine, only_branch};
 
 /// Starts the run; the server that runs on the same store takes it up.
@@ -34,7 +34,8 @@ pub async fn run(
         .context("the site follows several branches; say which with --branch")?;
     let store = open_existing_store(&config).await?;
     let (_keep, config_now) = watch::channel(Arc::clone(&config));
-    let engine = Engine::new(config_now, store, Clock::system());
+    let clock = clock_of(&store).await?;
+    let engine = Engine::new(config_now, store, clock);
     let id = engine.start_by_hand(site, branch, everything).await?;
     println!(
         "run {id} is started for {} at the head of {branch}",

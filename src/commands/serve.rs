@@ -13,8 +13,8 @@ use tracing::{info, warn};
 
 use super::options::ServerOptions;
 use super::reload::Reloader;
-use super::{load_to_serve, open_store, start_logging};
-use crate::clock::Clock;
+use super::{load_to_serve, open_store, shared_clock, start_logging};
+use crate::clock::{Clock, SharedTime};
 use crate::config::{Loaded, Reloads, Started, fingerprint};
 use crate::engine::Engine;
 use crate::http::Outbound;
@@ -31,8 +31,8 @@ const ONE_SIGNAL: Duration = Duration::from_secs(1);
 /// Serves until SIGTERM or SIGINT, then lets what is in hand finish, for 25 seconds at most.
 /// A second signal, a second later or more, ends it at once: nothing is lost, but others wait for its leases to end.
 pub async fn run(rules: &Path, options: &ServerOptions) -> anyhow::Result<ExitCode> {
-    let clock = Clock::system();
-    let outbound = Outbound::new(clock.clone())?;
+    let time = SharedTime::system();
+    let outbound = Outbound::new(time.clock())?;
     start_logging(LOG, outbound.redactor.clone());
     // Before anything else: as the first process of a container, it would not be stopped by a signal otherwise.
     let mut signals = Signals {
@@ -40,7 +40,7 @@ pub async fn run(rules: &Path, options: &ServerOptions) -> anyhow::Result<ExitCo
         interrupt: signal(SignalKind::interrupt())?,
     };
     let (stop, stopping) = watch::channel(false);
-    let serving = serve(rules, options, clock, outbound, stopping);
+    let serving = serve(rules, options, time, outbound, stopping);
     tokio::pin!(serving);
     tokio::select! {
         ended = &mut serving => return ended,
@@ -85,7 +85,7 @@ impl Signals {
 async fn serve(
     rules: &Path,
     options: &ServerOptions,
-    clock: Clock,
+    time: SharedTime,
     outbound: Outbound,
     mut stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<ExitCode> {
@@ -102,12 +102,15 @@ async fn serve(
         store = async {
             let store = open_store(&config).await?;
             store.begin_serving().await?;
+            // Before the first claim, which goes by it.
+            store.synchronize(&time).await?;
             store.release_all_leases().await?;
             store.remove_abandoned_bodies().await?;
             anyhow::Ok(store)
         } => store?,
         _ = stopping.wait_for(|stop| *stop) => return Ok(ExitCode::SUCCESS),
     };
+    let clock = time.clock();
     let (config_sender, config_now) = watch::channel(Arc::clone(&config));
     let (reloads_sender, reloads) = watch::channel(Reloads::begin(clock.now()));
     let engine = Engine::new(config_now, store, clock.clone());
@@ -144,6 +147,7 @@ async fn serve(
     tokio::select! {
         ended = serving => drop(ended?),
         error = replaced(&watched, &watch_clock) => return Err(error.into()),
+        never = shared_clock::keep(watched.store(), &time) => match never {},
         never = reloader.run(hang_up) => match never {},
     }
     info!("stopped");

@@ -8,8 +8,8 @@ use anyhow::bail;
 use tokio::sync::watch;
 
 use super::options::ServerOptions;
+use super::shared_clock::clock_of;
 use super::{load, open_existing_store};
-use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::run::RunId;
 use crate::store::SkipOutcome;
@@ -24,7 +24,8 @@ pub async fn run(
     let config = Arc::new(load(rules, options)?);
     let store = open_existing_store(&config).await?;
     let (_keep, config_now) = watch::channel(config);
-    let engine = Engine::new(config_now, store, Clock::system());
+    let clock = clock_of(&store).await?;
+    let engine = Engine::new(config_now, store, clock);
     let id = RunId(run);
     match engine.skip(&id, target).await? {
         SkipOutcome::NotFound => {

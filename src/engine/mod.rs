@@ -30,7 +30,7 @@ mod wait_reasons;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 pub use large_body::LargeBody;
@@ -76,6 +76,11 @@ impl Engine {
     /// The time as the engine sees it.
     pub fn now(&self) -> Timestamp {
         self.ctx.now()
+    }
+
+    /// By how much this machine's clock is ahead of that time.
+    pub fn clock_ahead(&self) -> SignedDuration {
+        self.ctx.clock.machine_ahead()
     }
 
     /// Runs steps as they come due, until `stop` turns true; then lets running steps finish, for half a minute at most.

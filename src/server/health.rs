@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use actix_web::web::Data;
 use actix_web::{HttpResponse, http::StatusCode};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use super::Shared;
+use crate::clock::MAX_MACHINE_DIFFERENCE;
 
 /// How long what the store showed is gone by: whoever asks more often must not keep its disk busy.
 const FRESH: Duration = Duration::from_secs(1);
@@ -26,6 +27,22 @@ struct Readiness {
     serving: &'static str,
     /// Whether the rules file on disk is the one in force: of no account for whether it is ready.
     reload: &'static str,
+    /// Whether this machine's clock agrees with the database's, which counts: of no account either.
+    clock: String,
+}
+
+/// What there is to say of a machine's clock that is ahead of the time that counts.
+fn clock_in_words(ahead: SignedDuration) -> String {
+    if ahead.abs() <= MAX_MACHINE_DIFFERENCE {
+        return "ok".to_owned();
+    }
+    let seconds = ahead.abs().as_secs();
+    let side = if ahead.is_negative() {
+        "behind"
+    } else {
+        "ahead of"
+    };
+    format!("this machine's clock is {seconds} s {side} the database's, which counts")
 }
 
 /// What the store showed when it was last asked to write. One asks at a time, and the others take its answer.
@@ -108,5 +125,6 @@ pub(super) async fn ready(shared: Data<Shared>) -> HttpResponse {
             "ok"
         },
         serving: if draining { "stopping" } else { "ok" },
+        clock: clock_in_words(shared.engine.clock_ahead()),
     })
 }

@@ -26,6 +26,7 @@ mod rate_limits;
 mod retention;
 mod run_starts;
 mod runs;
+mod shared_time;
 mod site_use;
 mod spool;
 mod sqlite;

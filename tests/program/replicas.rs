@@ -9,6 +9,7 @@ use purgehook::purge::PurgeKind;
 use purgehook::sandbox::{Change, Delivery, Fault, Repository, Service, When};
 
 use crate::books::Books;
+use crate::surroundings::Surroundings;
 use crate::world::{World, states};
 
 /// What docs/operate/deploy.md promises for a stop, whatever hangs.
@@ -136,6 +137,54 @@ async fn what_a_killed_replica_had_in_hand_is_finished_by_the_other() {
         world.sandbox.tencent_cdn().purged_urls(PurgeKind::Url),
         ["https://www.example.com/about/"]
     );
+}
+
+#[tokio::test]
+async fn replicas_whose_clocks_differ_by_two_minutes_take_no_batch_of_each_other_for_lost() {
+    let mut world = World::with_replicas(2).await;
+    world.settle_at_once();
+    let _shim = Surroundings::of(&mut world);
+    world.start_replica(0).await;
+    world.set_variable("PURGEHOOK_CLOCK_AHEAD", "120");
+    world.start_replica(1).await;
+    let right = world.get_from(0, "/readyz").await.unwrap().1;
+    assert_eq!(right["clock"], "ok");
+    let ahead = world.get_from(1, "/readyz").await.unwrap().1["clock"].to_string();
+    assert!(ahead.contains("s ahead of the database's"), "{ahead}");
+    let warning = "this machine's clock differs from the database's by 1";
+    world
+        .until("the log warns", |world| world.log().contains(warning))
+        .await;
+    world.sandbox.faults().add(
+        Service::TENCENT_CDN,
+        "PurgeUrlsCache",
+        When::Always,
+        Fault::Slow(Duration::from_secs(8)),
+    );
+    let website = world.website();
+
+    let mut runs = Vec::new();
+    for number in 0..4 {
+        let page = format!("content/page-{number}.md");
+        website.commit("main", &[Change::write(&page, "second")]);
+        let delivery = website.push("main").unwrap();
+        let (status, answer) = delivery.send(&world.base_of(number % 2)).await.unwrap();
+        assert_eq!(status, 202, "{answer}");
+        runs.push(answer["runs"][0]["id"].as_str().unwrap().to_owned());
+        // While the CDN is at the batch, the other replica looks for work again and again.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    for run in &runs {
+        world.ended(run).await;
+    }
+
+    let books = Books::compare(
+        &world.all_runs().await,
+        &world.sandbox.tencent_cdn().purged(),
+    );
+    assert_eq!(books.in_vain, 0, "URLs submitted twice");
+    assert!(books.unconfirmed.is_empty(), "{:#?}", books.unconfirmed);
+    assert!(!world.log().contains("the lease has passed on"));
 }
 
 /// Pushes one after the other, each of a page of its own, until told to stop: their commits with

@@ -507,7 +507,8 @@ impl World {
         self.get_from(0, path).await
     }
 
-    async fn get_from(&self, replica: usize, path: &str) -> Option<(u16, Value)> {
+    /// As [`get`](Self::get), from one replica.
+    pub async fn get_from(&self, replica: usize, path: &str) -> Option<(u16, Value)> {
         let answer = self
             .http
             .get(format!("{}{path}", self.base_of(replica)))

@@ -1,9 +1,13 @@
 //! The queue: leases, wishes and waits.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
 use purgehook::account::AccountId;
+use purgehook::clock::{SharedTime, TimeSource};
 use purgehook::purge::PurgeKind;
 use purgehook::run::StatusState;
 use purgehook::store::{Disposition, SiteCaches, Store, StoreError, Work, WorkKey, Write};
@@ -18,6 +22,7 @@ on_both!(
     a_claim_takes_no_more_than_it_may,
     a_storm_of_one_site_does_not_hold_up_another,
     a_lease_that_passed_on_writes_nothing,
+    machines_whose_clocks_differ_hold_leases_by_the_databases_time,
     a_lease_that_passed_on_cannot_be_renewed,
     a_wish_made_while_work_is_in_hand_is_not_lost,
     a_wish_does_not_shorten_a_wait_after_a_failure,
@@ -135,6 +140,57 @@ async fn a_storm_of_one_site_does_not_hold_up_another(opened: Opened) {
     assert!(
         works.iter().any(|work| work.key == wanted),
         "the next one to be claimed, though 4,000 are older: {works:?}"
+    );
+}
+
+/// A machine whose clock is ahead by so many seconds.
+struct Ahead(i64);
+
+#[async_trait]
+impl TimeSource for Ahead {
+    fn now(&self) -> Timestamp {
+        Timestamp::now() + SignedDuration::from_secs(self.0)
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+async fn machines_whose_clocks_differ_hold_leases_by_the_databases_time(opened: Opened) {
+    if !opened.store.is_shared() {
+        // One process alone works on it, by its own clock.
+        let time = SharedTime::on(Arc::new(Ahead(120)));
+        opened.store.synchronize(&time).await.unwrap();
+        assert!(!time.is_set());
+        return;
+    }
+    let (store, other) = (&opened.store, opened.another().await);
+    let [right, ahead] = [0, 120].map(|ahead| SharedTime::on(Arc::new(Ahead(ahead))));
+    store.synchronize(&right).await.unwrap();
+    other.synchronize(&ahead).await.unwrap();
+    let [right, ahead] = [right, ahead].map(|time| time.clock());
+    assert!((ahead.machine_ahead().as_secs() - 120).abs() < 5);
+    assert!(right.machine_ahead().as_secs().abs() < 5);
+    store.ask(&item(1), right.now()).await.unwrap();
+
+    let mine = store
+        .claim(right.now(), LEASE, "one", 1)
+        .await
+        .unwrap()
+        .works;
+    assert_eq!(mine.len(), 1);
+    let theirs = other
+        .claim(ahead.now(), LEASE, "two", 1)
+        .await
+        .unwrap()
+        .works;
+    assert_eq!(theirs.len(), 0);
+    assert!(
+        store
+            .renew(&mine[0].lease, right.now(), LEASE)
+            .await
+            .unwrap()
     );
 }
 

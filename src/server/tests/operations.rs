@@ -25,7 +25,7 @@ async fn a_process_with_a_broken_store_lives_but_is_not_ready() {
     let body: Value = ready.json().await.unwrap();
     assert_eq!(
         body,
-        json!({"ready": false, "store": "cannot be written to: it does not answer, or its disk fails", "rules": "ok", "reload": "ok", "serving": "ok"})
+        json!({"ready": false, "store": "cannot be written to: it does not answer, or its disk fails", "rules": "ok", "reload": "ok", "serving": "ok", "clock": "ok"})
     );
 }
 
@@ -35,7 +35,7 @@ async fn a_server_with_a_store_and_rules_is_ready() {
 
     assert_eq!(
         server.json("/readyz").await,
-        json!({"ready": true, "store": "ok", "rules": "ok", "reload": "ok", "serving": "ok"})
+        json!({"ready": true, "store": "ok", "rules": "ok", "reload": "ok", "serving": "ok", "clock": "ok"})
     );
 }
 
