@@ -136,7 +136,7 @@ pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
     moment(headers, DATE)
 }
 
-/// How long a server asks to be left alone: so many seconds, or until a moment by its own clock
+/// How long a server asks to be sent no requests: so many seconds, or until a moment by its own clock
 /// (RFC 9110, "Retry-After"). Whoever asks decides how much of that to believe.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     if let Ok(seconds) = text(headers, RETRY_AFTER)?.trim().parse() {

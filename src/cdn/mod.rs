@@ -196,7 +196,7 @@ pub struct CdnError {
     pub kind: FailureKind,
     /// What was attempted and what the CDN answered, for people.
     pub message: String,
-    /// How long the CDN asked to be left alone.
+    /// How long the CDN asked to be sent no requests.
     pub retry_after: Option<Duration>,
     /// Whether the CDN may have done the work all the same (the answer was lost or made no sense).
     pub maybe_done: bool,
@@ -348,6 +348,8 @@ impl Pace {
     }
 }
 
+/// Up to this many tasks it takes no more requests to ask for each by its id than for what happened in a while.
+const FEW_TASKS: usize = 2;
 /// More requests than any one call needs: a day's purges are some hundred pages. An API that gives ever
 /// more pages must not be read for ever.
 const MOST_REQUESTS: u32 = 1_000;

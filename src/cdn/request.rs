@@ -13,7 +13,7 @@ use crate::cause::Cause;
 use crate::http::{self, AnswerError, execute, read_answer, unresolved, why};
 use crate::redact::Redactor;
 
-/// The longest that a CDN is left alone because it asked for it: nobody minds a request every
+/// The longest that a CDN is sent no requests because it asked for it: nobody minds a request every
 /// quarter of an hour, and runs that wait for it have an end.
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 

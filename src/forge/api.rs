@@ -2,7 +2,7 @@
 //! and what an answer's status means for the caller.
 //!
 //! Two things are remembered, both only to save requests: until when the forge
-//! wants to be left alone, and the answers of questions that are asked again and again.
+//! wants no requests, and the answers of questions that are asked again and again.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -33,7 +33,7 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(60);
 /// what is further away is a mistake. Asking too early costs one refused request; to believe it
 /// would cost the work of all that is pushed meanwhile its knowledge of what changed.
 const LONGEST_LIMIT: Duration = Duration::from_secs(60 * 60);
-/// The longest that a server in trouble is left alone because it asked for it: as long as one
+/// The longest that a server in trouble is sent no requests because it asked for it: as long as one
 /// that does not answer at all, since neither knows when its trouble is over.
 const LONGEST_TROUBLE: Duration = Duration::from_secs(5 * 60);
 
@@ -290,7 +290,7 @@ impl Api {
         number(answer.headers.get(&self.rate.remaining)) == Some(0)
     }
 
-    /// How long the forge asks to be left alone: by `Retry-After`, of which no more than
+    /// How long the forge asks to be sent no requests: by `Retry-After`, of which no more than
     /// `longest` is believed, and until its limit resets where nothing is left. GitHub says
     /// "should not" to either.
     fn wait(&self, answer: &Answer, longest: Duration) -> Option<Duration> {

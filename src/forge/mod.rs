@@ -205,7 +205,7 @@ pub enum ForgeError {
     Later {
         /// What happened, to what.
         message: String,
-        /// How long the forge asked to be left alone.
+        /// How long the forge asked to be sent no requests.
         retry_after: Option<Duration>,
         /// The HTTP client's error, where there was no answer.
         cause: Cause,

@@ -186,7 +186,7 @@ fn registry(
     registry
 }
 
-/// Those that are left alone since they do not answer.
+/// Those whose circuit is open: they do not answer, and are sent no requests.
 async fn silent(store: &Store) -> Result<Vec<Upstream>, StoreError> {
     let outages = store.circuits().await?.into_iter();
     let left_alone = outages.filter(|outage| outage.until.is_some());

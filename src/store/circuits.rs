@@ -76,8 +76,8 @@ impl Store {
     }
 
     /// Notes a request to which nobody answered. `pause` says for how long the upstream
-    /// is left alone after so many in a row. What went out before it was left alone and
-    /// fails while it is counts for nothing; the try after a pause does.
+    /// is sent no requests after so many in a row. What went out before that and fails meanwhile
+    /// counts for nothing; the try after a pause does.
     pub async fn record_failure(
         &self,
         upstream: &Upstream,
@@ -118,7 +118,7 @@ impl Store {
     }
 
     /// Takes it upon oneself to try, until `until`, whether an upstream answers again.
-    /// False if it is to be left alone still, by another's try or by its pause.
+    /// False if it is to be sent no requests still, by another's try or by its pause.
     pub async fn acquire_probe(
         &self,
         upstream: &Upstream,

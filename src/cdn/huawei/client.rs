@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
+use crate::account::AccountId;
 use crate::cdn::credentials::Credentials;
 use crate::cdn::errors::HUAWEI;
 use crate::cdn::history::around;
@@ -82,13 +83,13 @@ impl Client {
         }
     }
 
-    /// Names the account: the API's host and a fingerprint of the access key. A token names none, and changes daily.
-    pub fn account(&self) -> String {
+    /// Names the account: the kind of CDN, the API's host and a fingerprint of the access key. A token names none, and changes daily.
+    pub fn account(&self, kind: &str) -> AccountId {
         let host = host(&self.endpoint);
-        match &self.auth {
-            Auth::Keys(keys) => format!("{host}/{}", keys.fingerprint()),
-            Auth::Token(_) => format!("{host}/token"),
-        }
+        AccountId::new(match &self.auth {
+            Auth::Keys(keys) => format!("{kind} {host}/{}", keys.fingerprint()),
+            Auth::Token(_) => format!("{kind} {host}/token"),
+        })
     }
 
     /// From shortly before one moment to shortly after another, by the server's clock.

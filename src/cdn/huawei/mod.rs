@@ -214,7 +214,7 @@ impl Cdn for HuaweiCdn {
     }
 
     fn account(&self) -> AccountId {
-        AccountId::new(format!("{} {}", KIND.name, self.client.account()))
+        self.client.account(KIND.name)
     }
 
     fn limits(&self) -> &Limits {

@@ -15,11 +15,11 @@ use super::HuaweiCdn;
 use super::client::{Call, is_wrong_signature};
 use crate::cdn::history::logged_after;
 use crate::cdn::matching::{AnyId, Targets, note};
-use crate::cdn::{CdnError, ErrorClass, FailureKind, InFlight, Paced, Report, TargetState};
+use crate::cdn::{
+    CdnError, ErrorClass, FEW_TASKS, FailureKind, InFlight, Paced, Report, TargetState,
+};
 use crate::purge::{PurgeKind, TaskId, TaskIds};
 
-/// Up to this many tasks it takes no more requests to ask for each by its id.
-const FEW_TASKS: usize = 2;
 /// URLs of a task to ask for in one request: a whole batch. The API takes 10,000.
 const DETAIL_PAGE: usize = 1_000;
 /// URLs of a window to ask for in one request, the most the API takes.

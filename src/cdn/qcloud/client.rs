@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
+use crate::account::AccountId;
 use crate::cdn::credentials::Credentials;
 use crate::cdn::errors::QCLOUD;
 use crate::cdn::history::around;
@@ -95,10 +96,10 @@ impl Client {
         }
     }
 
-    /// Names the account: the API's host and a fingerprint of the secret's id.
-    pub fn account(&self) -> String {
+    /// Names the account: the kind of CDN, the API's host and a fingerprint of the secret's id.
+    pub fn account(&self, kind: &str) -> AccountId {
         let fingerprint = self.credentials.fingerprint();
-        format!("{}/{fingerprint}", host(&self.endpoint))
+        AccountId::new(format!("{kind} {}/{fingerprint}", host(&self.endpoint)))
     }
 
     /// From shortly before one moment to shortly after another, by the server's clock.

@@ -15,11 +15,9 @@ use super::client::{Answered, Client};
 use crate::cdn::history::written_after;
 use crate::cdn::local_time::{CHINA, written};
 use crate::cdn::matching::{AnyId, Targets, note};
-use crate::cdn::{CdnError, ErrorClass, InFlight, Paced, Report, TargetState};
+use crate::cdn::{CdnError, ErrorClass, FEW_TASKS, InFlight, Paced, Report, TargetState};
 use crate::purge::{PurgeKind, TaskId, TaskIds};
 
-/// Up to this many tasks it takes no more requests to ask for each by its id.
-const FEW_TASKS: usize = 2;
 /// Entries of the prefetch log to ask for in one request; the purge log has no pages.
 const PAGE: usize = 100;
 

@@ -109,7 +109,7 @@ impl Cdn for QCloud {
     }
 
     fn account(&self) -> AccountId {
-        AccountId::new(format!("{} {}", KIND.name, self.client.account()))
+        self.client.account(KIND.name)
     }
 
     fn limits(&self) -> &Limits {

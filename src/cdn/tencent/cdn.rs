@@ -181,7 +181,7 @@ impl Cdn for TencentCdn {
     }
 
     fn account(&self) -> AccountId {
-        AccountId::new(format!("{} {}", KIND.name, self.client.account()))
+        self.client.account(KIND.name)
     }
 
     fn limits(&self) -> &Limits {

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use crate::account::AccountId;
 use crate::cdn::credentials::Credentials;
 use crate::cdn::errors::TENCENT;
 use crate::cdn::history::around;
@@ -124,13 +125,10 @@ impl Client {
         }
     }
 
-    /// Names the account: the API's host and a fingerprint of the secret's id.
-    pub fn account(&self) -> String {
-        format!(
-            "{}/{}",
-            host(&self.endpoint),
-            self.credentials.fingerprint()
-        )
+    /// Names the account: the kind of CDN, the API's host and a fingerprint of the secret's id.
+    pub fn account(&self, kind: &str) -> AccountId {
+        let fingerprint = self.credentials.fingerprint();
+        AccountId::new(format!("{kind} {}/{fingerprint}", host(&self.endpoint)))
     }
 
     /// From shortly before one moment to shortly after another, by the server's clock.

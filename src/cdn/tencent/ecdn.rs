@@ -106,7 +106,7 @@ impl Cdn for TencentEcdn {
     }
 
     fn account(&self) -> AccountId {
-        AccountId::new(format!("{} {}", KIND.name, self.client.account()))
+        self.client.account(KIND.name)
     }
 
     fn limits(&self) -> &Limits {

@@ -15,13 +15,11 @@ use super::client::{Answered, Client};
 use crate::cdn::history::written_after;
 use crate::cdn::local_time::{CHINA, written};
 use crate::cdn::matching::{AnyId, Targets, note};
-use crate::cdn::{CdnError, InFlight, Paced, Report, TargetState};
+use crate::cdn::{CdnError, FEW_TASKS, InFlight, Paced, Report, TargetState};
 use crate::purge::{PurgeKind, TaskId, TaskIds};
 
 /// Entries to ask for in one request. The documents name no maximum; a server that gives fewer is taken at its word.
 const PAGE: usize = 100;
-/// Up to this many tasks it takes no more requests to ask for each by its id.
-const FEW_TASKS: usize = 2;
 /// One URL of a task.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -18,7 +18,7 @@ use crate::forge::{DeliveryLog, ForgeError, LoggedDelivery, MAX_NAME, SentDelive
 
 /// The most entries on one page of any list.
 const PAGE: &str = "100";
-/// The most pages that are read at once: what is older than these deliveries is left alone.
+/// The most pages that are read at once: deliveries that are older than these are not read.
 const MAX_PAGES: usize = 30;
 
 /// Whose log it is.

@@ -32,7 +32,7 @@ struct Dashboard {
     dry_run: bool,
     /// What keeps deliveries from being taken in.
     trouble: Option<&'static str>,
-    /// Who does not answer, and is left alone for now.
+    /// Who does not answer, and is sent no requests for now.
     silent: Vec<SilentRow>,
     /// Why the rules file on disk is not in force.
     refused: Option<RefusedRules>,

@@ -12,6 +12,8 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::super::StoreError;
+use super::super::errors::Trouble;
+use crate::cause::Cause;
 
 /// Bytes of the log's header, and of the header of each page in it (SQLite's page "WAL-mode File Format").
 const LOG_HEADER: u64 = 32;
@@ -102,7 +104,7 @@ impl Watched {
             }
             Err(error) => {
                 let words = format!("{} cannot be looked at: {error}", self.path.display());
-                return Err(StoreError::unreachable(words));
+                return Err(unreachable(words, error));
             }
         };
         let Some(before) = self.seen.replace(now) else {
@@ -122,6 +124,11 @@ impl Watched {
     fn replaced(&self, how: &str) -> StoreError {
         StoreError::Replaced(format!("{} {how}", self.path.display()).into())
     }
+}
+
+/// A file that the system does not let be used.
+fn unreachable(words: String, error: io::Error) -> StoreError {
+    StoreError::Unreachable(Trouble::new(words, Cause::of(error)))
 }
 
 /// How long the log has to be at least for what is in it.
@@ -150,7 +157,8 @@ impl ServingLock {
     pub async fn acquire(database: &str) -> Result<Self, StoreError> {
         let path = format!("{database}-lock");
         let failed = |error: io::Error| {
-            StoreError::unreachable(format!("cannot lock {path} for this process: {error}"))
+            let words = format!("cannot lock {path} for this process: {error}");
+            unreachable(words, error)
         };
         let mut options = File::options();
         let options = options.write(true).create(true).truncate(false).mode(0o600);
@@ -269,5 +277,15 @@ mod tests {
         assert!(matches!(second, Err(StoreError::Locked(_))));
         drop(first);
         assert!(ServingLock::acquire(&path).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_cannot_be_made_says_why_and_keeps_the_systems_error() {
+        let error = ServingLock::acquire("/nowhere/x.db").await.err().unwrap();
+
+        assert!(error.to_string().contains("/nowhere/x.db-lock"), "{error}");
+        let source = std::error::Error::source(&error).unwrap();
+        let source = source.downcast_ref::<io::Error>().unwrap();
+        assert_eq!(source.kind(), ErrorKind::NotFound);
     }
 }
