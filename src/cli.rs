@@ -40,6 +40,9 @@ enum Command {
         /// Take secrets that are not set for errors, as `serve` does
         #[arg(long)]
         strict: bool,
+        /// Ask the forges and CDNs as well: tokens, webhooks, keys, clocks. Changes nothing anywhere
+        #[arg(long)]
+        online: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -210,8 +213,9 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Check {
             rules,
             strict,
+            online,
             json,
-        } => commands::check::run(&rules.rules, strict, json),
+        } => commands::check::run(&rules.rules, strict, online, json).await,
         Command::Plan {
             rules,
             site,

@@ -165,6 +165,15 @@ impl TimeSource for SharedTime {
     }
 }
 
+/// How far somebody else's clock is from ours, and how far it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockSkew {
+    /// How far theirs was ahead of ours.
+    pub ahead: SignedDuration,
+    /// How far off a signature's time may be, either way.
+    pub tolerance: SignedDuration,
+}
+
 struct SystemTime;
 
 #[async_trait]

@@ -33,6 +33,7 @@ use jiff::Timestamp;
 
 use crate::account::AccountId;
 use crate::cause::Cause;
+use crate::clock::ClockSkew;
 use crate::http::Outbound;
 use crate::numerals::counted;
 use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
@@ -289,6 +290,12 @@ pub trait Cdn: Send + Sync {
 
     /// What is left of today's quotas, by kind. Empty where the API cannot say.
     async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError>;
+
+    /// How far the CDN's clock was from ours at its newest answer, and how far its signatures let it be. None before
+    /// the first answer, and where nothing goes by the time.
+    fn clock_skew(&self) -> Option<ClockSkew> {
+        None
+    }
 
     /// The entry under `cdns:` that takes this one's purges once its service answers that it has moved.
     fn migrated_to(&self) -> Option<&str> {

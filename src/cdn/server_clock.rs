@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 
 use super::request::Answer;
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockSkew};
 
 /// Further off than this, a Date header is not the API's own: it would have refused our signature.
 const SIGNATURES_HOLD: SignedDuration = SignedDuration::from_mins(15);
@@ -15,6 +16,8 @@ pub struct ServerClock {
     clock: Clock,
     /// Seconds that the server was ahead when it refused a timestamp of ours.
     ahead: AtomicI64,
+    /// How far it was ahead at its newest answer.
+    seen: Mutex<Option<SignedDuration>>,
 }
 
 impl ServerClock {
@@ -23,6 +26,7 @@ impl ServerClock {
         Self {
             clock,
             ahead: AtomicI64::new(0),
+            seen: Mutex::default(),
         }
     }
 
@@ -55,6 +59,23 @@ impl ServerClock {
             Some(ahead) if ahead.abs() < SIGNATURES_HOLD => ahead,
             Some(_) | None => self.correction(),
         }
+    }
+
+    /// Notes what an answer tells of the server's clock.
+    pub fn note(&self, answer: &Answer) {
+        if let Some(date) = answer.date {
+            *self.seen.lock() = Some(date.duration_since(self.clock.now()));
+        }
+    }
+
+    /// How far the server's clock was from ours at its newest answer, where it takes signatures that are
+    /// `tolerance` off at most.
+    pub fn skew(&self, tolerance: SignedDuration) -> Option<ClockSkew> {
+        let ahead = *self.seen.lock();
+        Some(ClockSkew {
+            ahead: ahead?,
+            tolerance,
+        })
     }
 
     fn correction(&self) -> SignedDuration {

@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::online::{self, Finding, Verdict};
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
 use crate::http::Outbound;
+use crate::sanitize::visible_lines;
 use crate::settings::{Environment, Problems};
 
 /// Checks the rules file at `path`; exit code 1 if it cannot be used. Secrets that are not set are named; only where
@@ -15,18 +17,30 @@ use crate::settings::{Environment, Problems};
 ///
 /// For people, problems and warnings go to standard error and what the file
 /// holds to standard output; with `as_json`, one document goes to standard
-/// output. Nothing is sent anywhere.
-pub fn run(path: &Path, strict: bool, as_json: bool) -> anyhow::Result<ExitCode> {
-    let outbound = Outbound::new(Clock::system())?;
-    let load = if strict {
+/// output. Nothing is sent anywhere, unless the forges and CDNs are asked, too, `online`: that takes their
+/// secrets, and something that is wrong there makes the exit code 1 as well.
+pub async fn run(
+    path: &Path,
+    strict: bool,
+    online: bool,
+    as_json: bool,
+) -> anyhow::Result<ExitCode> {
+    let clock = Clock::system();
+    let outbound = Outbound::new(clock.clone())?;
+    let load = if strict || online {
         config::load
     } else {
         config::load_without_secrets
     };
     let result = load(path, Environment::of_process(), &outbound);
-    let good = result.is_ok();
+    let findings = match &result {
+        Ok(loaded) if online => Some(online::check(&loaded.config, &clock).await),
+        Ok(_) | Err(_) => None,
+    };
+    let is_wrong = |finding: &Finding| finding.verdict == Verdict::Wrong;
+    let good = result.is_ok() && !findings.iter().flatten().any(is_wrong);
     if as_json {
-        println!("{}", report(&result));
+        println!("{}", report(&result, findings.as_deref()));
     } else {
         let found = match &result {
             Ok(loaded) => &loaded.warnings,
@@ -38,6 +52,12 @@ pub fn run(path: &Path, strict: bool, as_json: bool) -> anyhow::Result<ExitCode>
         if let Ok(loaded) = &result {
             println!("{}", summary(path, loaded));
         }
+        if let Some(findings) = &findings {
+            for finding in findings {
+                print!("{}", visible_lines(&finding.to_text()));
+            }
+            println!("{}", online::summary(findings));
+        }
     }
     Ok(if good {
         ExitCode::SUCCESS
@@ -47,8 +67,9 @@ pub fn run(path: &Path, strict: bool, as_json: bool) -> anyhow::Result<ExitCode>
 }
 
 /// What `check --json` prints: `{file, ok, problems: [{severity, line, column, message, advice}], unset}`.
-/// Line and column are null for the file as a whole; `unset` names variables that must be set.
-fn report(result: &Result<Loaded, Problems>) -> serde_json::Value {
+/// Line and column are null for the file as a whole; `unset` names variables that must be set. Where the forges and
+/// CDNs were asked, `online: [{subject, verdict, message, advice}]` as well; `verdict` is `ok`, `note` or `wrong`.
+fn report(result: &Result<Loaded, Problems>, findings: Option<&[Finding]>) -> serde_json::Value {
     let problems = match result {
         Ok(loaded) => &loaded.warnings,
         Err(problems) => problems,
@@ -58,12 +79,18 @@ fn report(result: &Result<Loaded, Problems>) -> serde_json::Value {
         .iter()
         .chain(&problems.unset_secrets)
         .collect();
-    json!({
+    let is_wrong = |finding: &Finding| finding.verdict == Verdict::Wrong;
+    let mut report = json!({
         "file": problems.file,
-        "ok": result.is_ok(),
+        "ok": result.is_ok() && !findings.into_iter().flatten().any(is_wrong),
         "problems": problems.list,
         "unset": unset,
-    })
+    });
+    if let (Some(findings), Some(report)) = (findings, report.as_object_mut()) {
+        let findings = findings.iter().map(Finding::to_json).collect();
+        report.insert("online".to_owned(), findings);
+    }
+    report
 }
 
 /// One line about a file that can be used.
@@ -98,7 +125,7 @@ mod tests {
         let problems = Problems::of_file("rules.yaml", "it is gone".to_owned(), None);
 
         assert_eq!(
-            report(&Err(problems)),
+            report(&Err(problems), None),
             serde_json::json!({
                 "file": "rules.yaml",
                 "ok": false,

@@ -6,6 +6,7 @@ pub mod explain;
 pub mod export;
 mod git;
 pub mod healthcheck;
+mod online;
 pub mod options;
 pub mod plan;
 mod reload;

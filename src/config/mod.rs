@@ -91,6 +91,15 @@ pub struct Server {
     pub admin_token: Option<SecretString>,
 }
 
+impl Server {
+    /// The address that the webhooks of a forge's entry call. None where it is not known how browsers and forges reach
+    /// the server.
+    pub fn hook_address(&self, forge: &str) -> Option<Url> {
+        let base = self.public_url.as_ref()?.as_str().trim_end_matches('/');
+        Url::parse(&format!("{base}/hooks/{forge}")).ok()
+    }
+}
+
 /// One entry under `sites:`.
 #[derive(Clone)]
 pub struct Site {

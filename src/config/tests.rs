@@ -800,3 +800,25 @@ fn observe_is_read_as_a_dry_run() {
         assert!(config(&text).sites["www"].mode.is_dry_run(), "{word}");
     }
 }
+
+#[test]
+fn a_webhook_calls_an_address_below_the_public_one() {
+    let address = |base: &str| {
+        let text = with_site(
+            "repo: github:acme/website\nbase_urls: https://www.example.com\ncdns: tencent\n\
+             rules: [{match: \"**\", urls: \"/\"}]",
+        );
+        let mut server = config(&text).server;
+        server.public_url = Some(url::Url::parse(base).unwrap());
+        server.hook_address("github").unwrap().to_string()
+    };
+
+    assert_eq!(
+        address("https://p.example/"),
+        "https://p.example/hooks/github"
+    );
+    assert_eq!(
+        address("https://p.example/at"),
+        "https://p.example/at/hooks/github"
+    );
+}

@@ -34,7 +34,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 pub use large_body::LargeBody;
-pub use policy::match_sites::only_branch;
+pub use policy::match_sites::{named_branches, only_branch};
 pub use policy::quota::quota_day;
 pub use receive::{ReceiveError, Received, RequestBody};
 pub use upstream::UnavailableUpstream;

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LINK};
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -21,7 +21,7 @@ use url::{Url, form_urlencoded};
 use super::ForgeError;
 use crate::cache::LruCache;
 use crate::cause::Cause;
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockSkew};
 use crate::event::RepoPath;
 use crate::http::{self, AnswerError, Outbound, execute, read_answer, why};
 use crate::redact::Redactor;
@@ -53,6 +53,8 @@ pub(super) struct Api {
     kept: Mutex<LruCache<String, Kept>>,
     /// Whether any request was answered with what it asked for: until then, the address may be wrong.
     has_found: AtomicBool,
+    /// How far its clock was ahead of ours at its newest answer.
+    ahead: Mutex<Option<SignedDuration>>,
 }
 
 /// The headers in which a forge says how long to wait.
@@ -107,6 +109,7 @@ impl Api {
             shut: Mutex::default(),
             kept: Mutex::new(LruCache::new(MAX_KEPT)),
             has_found: AtomicBool::new(false),
+            ahead: Mutex::default(),
         }
     }
 
@@ -185,6 +188,9 @@ impl Api {
             self.has_found.store(true, Ordering::Relaxed);
         }
         let headers = response.headers().clone();
+        if let Some(date) = http::date(&headers) {
+            *self.ahead.lock() = Some(date.duration_since(self.timestamp()));
+        }
         let body = match read_answer(response).await {
             Ok(body) => Some(body),
             Err(AnswerError::TooLong) => None,
@@ -342,6 +348,20 @@ impl Api {
             },
             _ => ForgeError::Refused(sentence),
         }
+    }
+
+    /// How far its clock was from ours at its newest answer, where that may be `tolerance` seconds at most.
+    pub fn clock_skew(&self, tolerance: i64) -> Option<ClockSkew> {
+        let ahead = *self.ahead.lock();
+        Some(ClockSkew {
+            ahead: ahead?,
+            tolerance: SignedDuration::from_secs(tolerance),
+        })
+    }
+
+    /// Something that the forge says, fit to be shown.
+    pub fn quote(&self, words: &str) -> String {
+        self.outbound.redactor.quote(words)
     }
 
     /// The time, for pauses between requests.

@@ -16,6 +16,7 @@ use url::Url;
 
 use crate::cause::Cause;
 use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
+use crate::clock::ClockSkew;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::http::Outbound;
 use crate::run::StatusState;
@@ -32,6 +33,7 @@ pub mod gitee;
 pub mod github;
 mod github_like;
 pub mod gitlab;
+mod inspection;
 #[cfg(test)]
 mod scripted;
 #[cfg(test)]
@@ -42,6 +44,7 @@ mod web_pages;
 
 pub(crate) use address::is_local;
 pub use body::named_repo;
+pub use inspection::{LastDelivery, RepoAccess, Right, Webhook};
 pub use verifier::{BodyVerifier, VerifiedByHeaders};
 pub use web_pages::WebPages;
 
@@ -373,6 +376,30 @@ pub trait Forge: Send + Sync {
         _delivery: &LoggedDelivery,
     ) -> Result<Option<SentDelivery>, ForgeError> {
         Ok(None)
+    }
+
+    /// What the token may do with a repository and, where branches have rights of their own, with these branches, as
+    /// far as the API tells. Only questions are asked.
+    async fn repo_access(
+        &self,
+        _repo: &RepoPath,
+        _branches: &[&str],
+    ) -> Result<RepoAccess, ForgeError> {
+        Ok(RepoAccess::untold("this forge says nothing of it"))
+    }
+
+    /// The webhooks that may tell of a repository, with all there is to know of those that call `hook`. An error
+    /// that is no outage where the token may not see them.
+    async fn webhooks(&self, repo: &RepoPath, _hook: &Url) -> Result<Vec<Webhook>, ForgeError> {
+        Err(ForgeError::Refused(format!(
+            "this forge does not list the webhooks of {repo}"
+        )))
+    }
+
+    /// How far the forge's clock was from ours at its newest answer. None before the first one, and where nothing
+    /// between us and the forge goes by the time.
+    fn clock_skew(&self) -> Option<ClockSkew> {
+        None
     }
 
     /// Posts a status. Posting what the commit shows already is no error.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::host::{Delivery, Moved, PostedStatus, Project, WebhookEvent};
+use super::host::{Delivery, HookSetup, Moved, PostedStatus, Project, TokenRights, WebhookEvent};
 use super::repo::Change;
 use super::service::Service;
 use super::world::World;
@@ -24,6 +24,17 @@ impl Forge {
     /// The token its API takes.
     pub fn token(&self) -> &'static str {
         self.world.host(self.service, |host| host.token())
+    }
+
+    /// What its token may do from now on. All at first.
+    pub fn set_token_rights(&self, rights: TokenRights) {
+        self.world
+            .host(self.service, |host| host.set_rights(rights));
+    }
+
+    /// The webhook that its repositories have from now on, as its API shows it. None at first.
+    pub fn set_webhook(&self, hook: HookSetup) {
+        self.world.host(self.service, |host| host.set_hook(hook));
     }
 
     /// The secret of its webhooks; for GitLab the plain token of `X-Gitlab-Token`.

@@ -14,7 +14,9 @@ use sha2::Sha256;
 use super::Sandbox;
 use super::exchange::{Answer, Api, Request, form_pairs};
 use super::forge::Forge;
-use super::host::{Delivery, GitHost, Moved, PostedStatus, Project, Projects, WebhookEvent};
+use super::host::{
+    Delivery, GitHost, HookSetup, Moved, PostedStatus, Project, Projects, TokenRights, WebhookEvent,
+};
 use super::lists::{Lists, Renames};
 use super::repo::{Commit, Repo, ZERO};
 use super::service::Service;
@@ -60,6 +62,8 @@ pub(super) struct Gitee {
     checks: Vec<Check>,
     /// Hooks carry the password itself rather than a signature.
     pub password: bool,
+    hook: Option<HookSetup>,
+    rights: TokenRights,
 }
 
 /// A check task on a commit, and how it was shown so far.
@@ -78,6 +82,8 @@ impl Gitee {
             projects: Projects::default(),
             checks: Vec::new(),
             password: false,
+            hook: None,
+            rights: TokenRights::All,
         }
     }
 
@@ -125,6 +131,9 @@ impl Gitee {
             return not_found();
         };
         match (request.method.as_str(), rest) {
+            ("GET", []) => self.repository(project),
+            ("GET", ["hooks"]) => self.hooks(),
+            ("POST" | "PATCH", _) if self.rights == TokenRights::Read => problem(403, "Forbidden"),
             ("GET", ["git", "trees", sha]) => tree(&project.repo, sha, request),
             ("GET", ["branches", name]) => {
                 let tip = project.repo.refs().get(&format!("refs/heads/{name}"));
@@ -138,6 +147,40 @@ impl Gitee {
             ("PATCH", ["check-runs", id]) => self.update_check(&path, id, request, now),
             _ => not_found(),
         }
+    }
+
+    /// From the API v5 description of a repository.
+    fn repository(&self, project: &Project) -> Answer {
+        let is_admin = self.rights == TokenRights::All;
+        Answer::json(
+            200,
+            &json!({
+                "id": project.id,
+                "full_name": project.path,
+                "default_branch": project.default_branch,
+                "permission": {"pull": true, "push": true, "admin": is_admin},
+            }),
+        )
+    }
+
+    /// From the API v5 description of a webhook, which shows its password.
+    fn hooks(&self) -> Answer {
+        let hooks: Vec<Value> = self
+            .hook
+            .iter()
+            .map(|hook| {
+                json!({
+                    "id": 1,
+                    "url": hook.url,
+                    "password": SECRET,
+                    "result": hook.last.map(|_| "answered"),
+                    "result_code": hook.last,
+                    "push_events": hook.sends("push"),
+                    "tag_push_events": hook.sends("tag_push"),
+                })
+            })
+            .collect();
+        Answer::json(200, &json!(hooks))
     }
 
     fn list_checks(&self, path: &str, sha: &str, request: &Request) -> Answer {
@@ -271,7 +314,7 @@ impl Api for Gitee {
             .or_else(|| authorization.strip_prefix("token "))
             .map(str::to_owned)
             .or_else(|| request.query_value("access_token"));
-        if token.as_deref() != Some(TOKEN) {
+        if token.as_deref() != Some(TOKEN) || self.rights == TokenRights::Expired {
             return problem(401, "401 Unauthorized: Access token does not exist");
         }
         self.route(request, now)
@@ -323,6 +366,14 @@ impl GitHost for Gitee {
         let event = delivery.header("X-Gitee-Event").unwrap_or_default();
         let body = serde_json::from_slice(&delivery.body).unwrap_or(Value::Null);
         self.deliver(event, body, now)
+    }
+
+    fn set_rights(&mut self, rights: TokenRights) {
+        self.rights = rights;
+    }
+
+    fn set_hook(&mut self, hook: HookSetup) {
+        self.hook = Some(hook);
     }
 
     fn statuses(&self, path: &str, sha: &str) -> Vec<PostedStatus> {

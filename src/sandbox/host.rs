@@ -111,6 +111,47 @@ pub enum WebhookEvent {
     },
 }
 
+/// What the one token that a forge takes may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenRights {
+    /// All that purgehook needs.
+    All,
+    /// Read, but post no status.
+    Read,
+    /// Nothing any more.
+    Expired,
+}
+
+/// The webhook that each repository of a forge has.
+#[derive(Clone, Debug)]
+pub struct HookSetup {
+    /// The address that it calls.
+    pub url: String,
+    /// Whether the forge calls it.
+    pub active: bool,
+    /// The events that it sends, by the forge's own words; `*` for all.
+    pub events: Vec<&'static str>,
+    /// What its last delivery was answered; none where there was none.
+    pub last: Option<u16>,
+}
+
+impl HookSetup {
+    /// One that sends everything and sent nothing so far.
+    pub fn to(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            active: true,
+            events: vec!["*"],
+            last: None,
+        }
+    }
+
+    /// Whether it sends an event.
+    pub(super) fn sends(&self, event: &str) -> bool {
+        self.events.iter().any(|e| *e == "*" || *e == event)
+    }
+}
+
 /// A ref that moved on the forge.
 pub(super) struct Moved {
     /// The full name.
@@ -188,6 +229,10 @@ pub(super) trait GitHost: Api + Any {
     fn again(&mut self, delivery: &Delivery, now: Timestamp) -> Delivery;
     /// The receiver answered a delivery. Only a forge that keeps a log of them cares.
     fn answered(&mut self, _delivery: &Delivery, _status: u16) {}
+    /// What the token may do from now on.
+    fn set_rights(&mut self, rights: TokenRights);
+    /// The webhook that its repositories have from now on.
+    fn set_hook(&mut self, hook: HookSetup);
     /// The statuses taken for a commit, oldest first.
     fn statuses(&self, path: &str, sha: &str) -> Vec<PostedStatus>;
 }

@@ -35,7 +35,7 @@ pub use self::account::{Area, Purged, TargetOutcome, Words};
 pub use self::cdn::CdnAccount;
 pub use self::faults::{Fault, When};
 pub use self::forge::{Forge, Repository};
-pub use self::host::{Delivery, PostedStatus, WebhookEvent};
+pub use self::host::{Delivery, HookSetup, PostedStatus, TokenRights, WebhookEvent};
 pub use self::repo::{Change, ZERO};
 pub use self::service::Service;
 use self::stand_in::Kind;

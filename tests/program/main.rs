@@ -25,6 +25,7 @@ mod large_bodies;
 #[path = "../costs/limits.rs"]
 mod limits;
 mod names;
+mod online;
 mod outages;
 mod payloads;
 mod plan;

@@ -16,7 +16,11 @@ use crate::cdn::request::{Answer, RequestContext, host, sensitive};
 use crate::cdn::server_clock::ServerClock;
 use crate::cdn::sign::huawei;
 use crate::cdn::{CdnError, ErrorClass};
+use crate::clock::ClockSkew;
 use crate::http::Outbound;
+
+/// How far a signature's time may be off, as is usual for Huawei's gateway; the CDN's pages name no number.
+const SIGNATURES_HOLD: SignedDuration = SignedDuration::from_mins(15);
 
 /// How requests prove whose they are.
 pub enum Auth {
@@ -90,6 +94,14 @@ impl Client {
             Auth::Keys(keys) => format!("{kind} {host}/{}", keys.fingerprint()),
             Auth::Token(_) => format!("{kind} {host}/token"),
         })
+    }
+
+    /// How far the server's clock was from ours at its newest answer. An IAM token has no time in it.
+    pub fn clock_skew(&self) -> Option<ClockSkew> {
+        match &self.auth {
+            Auth::Keys(_) => self.clock.skew(SIGNATURES_HOLD),
+            Auth::Token(_) => None,
+        }
     }
 
     /// From shortly before one moment to shortly after another, by the server's clock.
@@ -174,7 +186,9 @@ impl Client {
                 }
             }
         };
-        context.send(request.body(body)).await
+        let answer = context.send(request.body(body)).await?;
+        self.clock.note(&answer);
+        Ok(answer)
     }
 
     /// Tells errors from answers. Many errors of the CDN come with HTTP status 200, so the body goes first.

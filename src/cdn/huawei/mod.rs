@@ -25,6 +25,7 @@ use super::{
     limits,
 };
 use crate::account::AccountId;
+use crate::clock::ClockSkew;
 use crate::http::Outbound;
 use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
 use crate::settings::Section;
@@ -270,6 +271,10 @@ impl Cdn for HuaweiCdn {
         pace: &Pace,
     ) -> Result<Option<TaskIds>, CdnError> {
         tasks::find(self, lost, others, &mut Paced::new(pace)).await
+    }
+
+    fn clock_skew(&self) -> Option<ClockSkew> {
+        self.client.clock_skew()
     }
 
     async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError> {

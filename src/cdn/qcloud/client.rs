@@ -17,10 +17,13 @@ use crate::cdn::request::{Answer, RequestContext, host};
 use crate::cdn::server_clock::ServerClock;
 use crate::cdn::sign::v1;
 use crate::cdn::{Batch, CdnError, ErrorClass};
+use crate::clock::ClockSkew;
 use crate::http::Outbound;
 
 /// The signature's time is too far from the server's.
 const CLOCK_IS_OFF: &str = "4200";
+/// How far a request's time may be off ("Signature method", API 2.0).
+const SIGNATURES_HOLD: SignedDuration = SignedDuration::from_hours(2);
 /// The nonce was used before.
 const SENT_BEFORE: &str = "4500";
 /// The path of every call.
@@ -102,6 +105,11 @@ impl Client {
         AccountId::new(format!("{kind} {}/{fingerprint}", host(&self.endpoint)))
     }
 
+    /// How far the server's clock was from ours at its newest answer.
+    pub fn clock_skew(&self) -> Option<ClockSkew> {
+        self.clock.skew(SIGNATURES_HOLD)
+    }
+
     /// From shortly before one moment to shortly after another, by the server's clock.
     pub fn around(&self, first: Timestamp, last: Timestamp) -> (Timestamp, Timestamp) {
         around(self.clock.there(first), self.clock.there(last))
@@ -174,7 +182,9 @@ impl Client {
             .post(self.endpoint.clone())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(v1::form(&form));
-        context.send(request).await
+        let answer = context.send(request).await?;
+        self.clock.note(&answer);
+        Ok(answer)
     }
 
     fn open(&self, context: &RequestContext, answer: &Answer) -> Result<Answered, CdnError> {

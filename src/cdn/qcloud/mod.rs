@@ -23,6 +23,7 @@ use super::{
     Batch, Cdn, CdnError, CdnKind, InFlight, Limit, Limits, Pace, Paced, Quota, Report, limits,
 };
 use crate::account::AccountId;
+use crate::clock::ClockSkew;
 use crate::http::Outbound;
 use crate::purge::{PurgeKind, TaskId, TaskIds};
 use crate::settings::Section;
@@ -138,6 +139,10 @@ impl Cdn for QCloud {
         pace: &Pace,
     ) -> Result<Option<TaskIds>, CdnError> {
         log::find(&self.client, lost, others, &mut Paced::new(pace)).await
+    }
+
+    fn clock_skew(&self) -> Option<ClockSkew> {
+        self.client.clock_skew()
     }
 
     async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError> {

@@ -18,6 +18,7 @@ use crate::cdn::credentials::{Credentials, endpoint};
 use crate::cdn::{
     Batch, Cdn, CdnError, CdnKind, InFlight, Limit, Limits, Pace, Paced, Quota, Report, limits,
 };
+use crate::clock::ClockSkew;
 use crate::http::Outbound;
 use crate::purge::{PurgeKind, TaskId, TaskIds};
 use crate::settings::Section;
@@ -204,6 +205,10 @@ impl Cdn for TencentCdn {
         pace: &Pace,
     ) -> Result<Option<TaskIds>, CdnError> {
         log::find(&self.client, lost, others, &mut Paced::new(pace)).await
+    }
+
+    fn clock_skew(&self) -> Option<ClockSkew> {
+        self.client.clock_skew()
     }
 
     async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError> {

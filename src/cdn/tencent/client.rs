@@ -18,12 +18,16 @@ use crate::cdn::request::{Answer, RequestContext, host, sensitive};
 use crate::cdn::server_clock::ServerClock;
 use crate::cdn::sign::{tc3, v1};
 use crate::cdn::{Batch, CdnError, ErrorClass};
+use crate::clock::ClockSkew;
 use crate::http::Outbound;
 use crate::purge::{TaskId, TaskIds};
 use crate::settings::Section;
 
 /// The code for a timestamp more than five minutes off.
 const CLOCK_IS_OFF: &str = "AuthFailure.SignatureExpire";
+
+/// How far a signature's time may be off ("Common errors", `AuthFailure.SignatureExpire`).
+const SIGNATURES_HOLD: SignedDuration = SignedDuration::from_mins(5);
 
 /// A product of Tencent Cloud, as its API names it.
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +135,11 @@ impl Client {
         AccountId::new(format!("{kind} {}/{fingerprint}", host(&self.endpoint)))
     }
 
+    /// How far the server's clock was from ours at its newest answer.
+    pub fn clock_skew(&self) -> Option<ClockSkew> {
+        self.clock.skew(SIGNATURES_HOLD)
+    }
+
     /// From shortly before one moment to shortly after another, by the server's clock.
     pub fn around(&self, first: Timestamp, last: Timestamp) -> (Timestamp, Timestamp) {
         around(self.clock.there(first), self.clock.there(last))
@@ -203,7 +212,9 @@ impl Client {
             Signature::Tc3 => self.as_json(action, parameters),
             Signature::V1(method) => self.as_form(context, method, action, parameters),
         };
-        context.send(request).await
+        let answer = context.send(request).await?;
+        self.clock.note(&answer);
+        Ok(answer)
     }
 
     /// A request with the common parameters in headers and the others as JSON.

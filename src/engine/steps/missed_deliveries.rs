@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::{debug, info, warn};
-use url::Url;
 
 use crate::config::{Config, Site};
 use crate::engine::context::StepContext;
@@ -41,7 +40,7 @@ pub async fn accept(
     forge: &ForgeHandle<'_>,
     is_new: bool,
 ) -> Result<(), StepError> {
-    let Some(hook) = hook_address(config.server.public_url.as_ref(), forge.name) else {
+    let Some(hook) = config.server.hook_address(forge.name) else {
         if ctx.delivery_logs.lacks_address(forge.name) {
             debug!(
                 "`server.public_url` is not set, so it is not known which webhook of {} is ours",
@@ -198,12 +197,6 @@ async fn receive_lost(
     }
 }
 
-/// The address of the webhook of a forge's entry.
-fn hook_address(public_url: Option<&Url>, forge: &str) -> Option<Url> {
-    let base = public_url?.as_str().trim_end_matches('/');
-    Url::parse(&format!("{base}/hooks/{forge}")).ok()
-}
-
 /// Whether an event is of the repository whose log has it, where it is one repository's log.
 fn is_of(event: &Event, repo: Option<&RepoPath>) -> bool {
     let of = match event {
@@ -303,23 +296,5 @@ mod tests {
 
         assert_eq!(ids(lines(), false), ["kept"]);
         assert!(ids(lines(), true).is_empty());
-    }
-
-    #[test]
-    fn the_webhook_is_known_by_its_address() {
-        let address = |base: &str| {
-            let base = Url::parse(base).unwrap();
-            hook_address(Some(&base), "github").unwrap().to_string()
-        };
-
-        assert_eq!(
-            address("https://p.example/"),
-            "https://p.example/hooks/github"
-        );
-        assert_eq!(
-            address("https://p.example/at"),
-            "https://p.example/at/hooks/github"
-        );
-        assert_eq!(hook_address(None, "github"), None);
     }
 }

@@ -17,6 +17,7 @@ use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::address;
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::body::{FORM, JSON};
+use crate::forge::inspection::{RepoAccess, Webhook};
 use crate::forge::{
     BodyVerifier, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
     Refusal, StatusPost, Verified, WebPages, cut,
@@ -25,6 +26,7 @@ use crate::http::Outbound;
 use crate::settings::Section;
 
 mod changes;
+mod inspection;
 mod payload;
 #[cfg(test)]
 mod tests;
@@ -264,6 +266,18 @@ impl Forge for Gitea {
         _environment: &str,
     ) -> Result<Option<CommitId>, ForgeError> {
         Ok(None)
+    }
+
+    async fn repo_access(
+        &self,
+        repo: &RepoPath,
+        _branches: &[&str],
+    ) -> Result<RepoAccess, ForgeError> {
+        inspection::access(self, repo).await
+    }
+
+    async fn webhooks(&self, repo: &RepoPath, _hook: &Url) -> Result<Vec<Webhook>, ForgeError> {
+        inspection::webhooks(self, repo).await
     }
 
     /// The states are GitHub's (and `warning`), and any may follow any other.

@@ -14,10 +14,12 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::changes::ChangeSet;
+use crate::clock::ClockSkew;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::address;
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::body::JSON;
+use crate::forge::inspection::{RepoAccess, Webhook};
 use crate::forge::{
     BodyVerifier, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
     Refusal, StatusPost, Verified, WebPages,
@@ -27,6 +29,7 @@ use crate::settings::Section;
 
 mod changes;
 mod checks;
+mod inspection;
 mod payload;
 #[cfg(test)]
 mod tests;
@@ -228,6 +231,25 @@ impl Forge for Gitee {
         _environment: &str,
     ) -> Result<Option<CommitId>, ForgeError> {
         Ok(None)
+    }
+
+    async fn repo_access(
+        &self,
+        repo: &RepoPath,
+        _branches: &[&str],
+    ) -> Result<RepoAccess, ForgeError> {
+        inspection::access(self, repo).await
+    }
+
+    async fn webhooks(&self, repo: &RepoPath, _hook: &Url) -> Result<Vec<Webhook>, ForgeError> {
+        inspection::webhooks(self, repo).await
+    }
+
+    fn clock_skew(&self) -> Option<ClockSkew> {
+        match self.trust.mode() {
+            Mode::Sign => self.api.clock_skew(verify::TOLERANCE / 1_000),
+            Mode::Password => None,
+        }
     }
 
     async fn post_status(

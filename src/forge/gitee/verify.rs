@@ -18,7 +18,7 @@ use subtle::{Choice, ConstantTimeEq};
 use crate::forge::{BodyVerifier, Headers, Refusal, Verified, VerifiedByHeaders};
 
 /// How far a signature's time may be off, either way, in milliseconds. Gitee speaks of an hour.
-const TOLERANCE: i64 = 5 * 60 * 1_000;
+pub(super) const TOLERANCE: i64 = 5 * 60 * 1_000;
 /// Signatures that are remembered. Only whoever has the key can make more of them.
 const MAX_REMEMBERED: usize = 10_000;
 
@@ -53,6 +53,11 @@ impl Trust {
             secrets,
             used: Arc::default(),
         }
+    }
+
+    /// Which kind of secret is waited for.
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// Checks a request by its headers, and then by its body. `now` is in milliseconds since 1970.

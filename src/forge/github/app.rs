@@ -24,10 +24,11 @@ use super::{GitHub, repo_path, with_versions};
 use crate::cache::LruCache;
 use crate::event::RepoPath;
 use crate::forge::ForgeError;
+use crate::forge::api::Answer;
 use crate::settings::Section;
 
 /// GitHub refuses a JWT from the future; a minute covers clocks that differ.
-const ISSUED_BEFORE: i64 = 60;
+pub(super) const ISSUED_BEFORE: i64 = 60;
 /// GitHub takes at most ten minutes; what clocks differ comes off.
 const VALID_FOR: i64 = 9 * 60;
 /// A token (valid for an hour) is renewed this long before it ends.
@@ -140,10 +141,7 @@ impl App {
         let what = format!("find the App's installation on {repo}");
         let answer = github.api.send(ITSELF, request, &what).await?;
         if answer.status == StatusCode::NOT_FOUND {
-            return Err(ForgeError::Refused(format!(
-                "{}; install the App on the repository",
-                answer.sentence()
-            )));
+            return Err(not_installed(&answer));
         }
         if !answer.status.is_success() {
             return Err(github.error(&answer));
@@ -189,6 +187,14 @@ impl App {
         let _ = write!(jwt, ".{}", URL_SAFE_NO_PAD.encode(signature));
         Ok(jwt.into())
     }
+}
+
+/// The error where the App has no installation on a repository.
+pub(super) fn not_installed(answer: &Answer) -> ForgeError {
+    ForgeError::Refused(format!(
+        "{}; install the App on the repository",
+        answer.sentence()
+    ))
 }
 
 /// Whether this can be an App's id (digits) or its client id (e.g. `Iv1.8a61f9b3a7aba766`).

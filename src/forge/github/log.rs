@@ -14,6 +14,7 @@ use super::payload::JSON;
 use super::{Access, App, GitHub, repo_path, with_versions};
 use crate::event::RepoPath;
 use crate::forge::api::{Answer, next_link};
+use crate::forge::inspection;
 use crate::forge::{DeliveryLog, ForgeError, LoggedDelivery, MAX_NAME, SentDelivery, Verified};
 
 /// The most entries on one page of any list.
@@ -23,7 +24,7 @@ const MAX_PAGES: usize = 30;
 
 /// Whose log it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Hook {
+pub(super) enum Hook {
     /// One of the repository's own webhooks, by its id.
     Repository(String),
     /// The App's, which tells of every repository that it is installed on.
@@ -202,20 +203,14 @@ async fn find(github: &GitHub, repo: &RepoPath, address: &Url) -> Result<Option<
     Ok(ours.map(|hook| Hook::Repository(hook.id.to_string())))
 }
 
-/// Whether a hook calls exactly this address. A query is no part of it: some put a note there.
+/// Whether a hook calls exactly this address.
 fn calls(config: &Config, address: &Url) -> bool {
-    let Some(url) = config.url.as_deref().and_then(|url| Url::parse(url).ok()) else {
-        return false;
-    };
-    let path = |url: &Url| url.path().trim_end_matches('/').to_owned();
-    url.scheme() == address.scheme()
-        && url.host() == address.host()
-        && url.port_or_known_default() == address.port_or_known_default()
-        && path(&url) == path(address)
+    let url = config.url.as_deref().and_then(|url| Url::parse(url).ok());
+    url.is_some_and(|url| inspection::calls(&url, address))
 }
 
 /// Fetches something of a hook, as the App itself or with the repository's token.
-async fn get(
+pub(super) async fn get(
     github: &GitHub,
     repo: &RepoPath,
     hook: &Hook,
@@ -244,7 +239,8 @@ async fn get(
     }
 }
 
-fn as_itself(
+/// A request as the App, which its JWT shows it to be.
+pub(super) fn as_itself(
     app: &App,
     github: &GitHub,
     request: RequestBuilder,

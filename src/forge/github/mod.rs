@@ -13,9 +13,11 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::changes::{ChangeSet, FilePath};
+use crate::clock::ClockSkew;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::address;
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
+use crate::forge::inspection::{RepoAccess, Webhook};
 use crate::forge::{
     BodyVerifier, DeliveryLog, EventKind, Forge, ForgeError, ForgeKind, Headers, LoggedDelivery,
     Malformed, PostOutcome, Refusal, SentDelivery, StatusPost, Verified, WebPages,
@@ -26,6 +28,7 @@ use crate::settings::Section;
 mod app;
 mod changes;
 mod deployed;
+mod inspection;
 mod log;
 mod payload;
 mod resolve;
@@ -351,6 +354,26 @@ impl Forge for GitHub {
         delivery: &LoggedDelivery,
     ) -> Result<Option<SentDelivery>, ForgeError> {
         log::delivery(self, repo, delivery).await
+    }
+
+    async fn repo_access(
+        &self,
+        repo: &RepoPath,
+        _branches: &[&str],
+    ) -> Result<RepoAccess, ForgeError> {
+        inspection::access(self, repo).await
+    }
+
+    async fn webhooks(&self, repo: &RepoPath, _hook: &Url) -> Result<Vec<Webhook>, ForgeError> {
+        inspection::webhooks(self, repo).await
+    }
+
+    /// "Generating a JSON Web Token (JWT)": one from the future is refused, and a minute is taken off.
+    fn clock_skew(&self) -> Option<ClockSkew> {
+        match &self.access {
+            Access::App(_) => self.api.clock_skew(app::ISSUED_BEFORE),
+            Access::Anonymous | Access::Token(_) => None,
+        }
     }
 
     async fn post_status(

@@ -14,9 +14,11 @@ use url::Url;
 
 use crate::cache::LruCache;
 use crate::changes::{ChangeSet, FilePath};
+use crate::clock::ClockSkew;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::address;
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders};
+use crate::forge::inspection::{RepoAccess, Webhook};
 use crate::forge::{
     BodyVerifier, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
     Refusal, StatusPost, Verified, WebPages,
@@ -27,6 +29,7 @@ use crate::settings::Section;
 mod changes;
 mod deployed;
 mod envelope;
+mod inspection;
 mod payload;
 mod resolve;
 mod status;
@@ -255,6 +258,22 @@ impl Forge for GitLab {
         environment: &str,
     ) -> Result<Option<CommitId>, ForgeError> {
         resolve::environment_head(self, repo, environment).await
+    }
+
+    async fn repo_access(
+        &self,
+        repo: &RepoPath,
+        branches: &[&str],
+    ) -> Result<RepoAccess, ForgeError> {
+        inspection::access(self, repo, branches).await
+    }
+
+    async fn webhooks(&self, repo: &RepoPath, hook: &Url) -> Result<Vec<Webhook>, ForgeError> {
+        inspection::webhooks(self, repo, hook).await
+    }
+
+    fn clock_skew(&self) -> Option<ClockSkew> {
+        inspection::clock_skew(self)
     }
 
     async fn post_status(

@@ -10,7 +10,7 @@ use crate::forge::verifier::Macs;
 use crate::forge::{BodyVerifier, Headers, Refusal, Verified, VerifiedByHeaders};
 
 /// How far a delivery's timestamp may be off, either way, in seconds. Standard Webhooks' usual window.
-const TOLERANCE: i64 = 300;
+pub(super) const TOLERANCE: i64 = 300;
 /// GitLab makes keys of this many bytes and takes no others.
 const KEY_BYTES: usize = 32;
 

@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use super::Sandbox;
 use super::exchange::{Answer, Api, Request};
 use super::forge::Forge;
-use super::host::{Delivery, GitHost, Moved, PostedStatus, Projects, WebhookEvent};
+use super::host::{
+    Delivery, GitHost, HookSetup, Moved, PostedStatus, Project, Projects, TokenRights, WebhookEvent,
+};
 use super::repo::{Commit, Repo};
 use super::service::Service;
 use super::stand_in::{Kind, StandIn};
@@ -75,6 +77,8 @@ pub(super) struct Gitea {
     pub forgejo: bool,
     /// Entries of a tree on one page; [`TREE_PAGE`], less for tests.
     pub tree_page: usize,
+    hook: Option<HookSetup>,
+    rights: TokenRights,
 }
 
 impl Gitea {
@@ -87,6 +91,8 @@ impl Gitea {
             forms: false,
             forgejo: false,
             tree_page: TREE_PAGE,
+            hook: None,
+            rights: TokenRights::All,
         }
     }
 
@@ -101,6 +107,11 @@ impl Gitea {
             return not_found();
         };
         match (request.method.as_str(), rest) {
+            ("GET", []) => self.repository(project),
+            ("GET", ["hooks"]) => self.hooks(),
+            ("POST", _) if self.rights == TokenRights::Read => {
+                problem(403, "user should have a permission to write to a repo")
+            }
             ("POST", ["statuses", sha]) => self.post_status(&path, sha, request, now),
             ("GET", ["commits", reference, "statuses"]) => self.list_statuses(&path, reference),
             ("GET", ["git", "trees", sha]) => self.tree(&project.repo, &path, sha, request),
@@ -111,6 +122,45 @@ impl Gitea {
             ("GET", ["branches", name @ ..]) => branch(&project.repo, &name.join("/")),
             _ => not_found(),
         }
+    }
+
+    /// `repoGet`
+    fn repository(&self, project: &Project) -> Answer {
+        let may_write = self.rights == TokenRights::All;
+        Answer::json(
+            200,
+            &json!({
+                "id": project.id,
+                "full_name": project.path,
+                "archived": false,
+                "default_branch": project.default_branch,
+                "permissions": {"admin": may_write, "push": may_write, "pull": true},
+            }),
+        )
+    }
+
+    /// `repoListHooks`
+    fn hooks(&self) -> Answer {
+        let hooks: Vec<Value> = self
+            .hook
+            .iter()
+            .map(|hook| {
+                let events = ["create", "delete", "push", "release"];
+                let events: Vec<&str> = events
+                    .into_iter()
+                    .filter(|event| hook.sends(event))
+                    .collect();
+                json!({
+                    "id": 1,
+                    "type": "gitea",
+                    "config": {"url": hook.url, "content_type": "json"},
+                    "events": events,
+                    "active": hook.active,
+                    "branch_filter": "*",
+                })
+            })
+            .collect();
+        Answer::json(200, &json!(hooks))
     }
 
     fn post_status(&mut self, path: &str, sha: &str, request: &Request, now: Timestamp) -> Answer {
@@ -210,7 +260,7 @@ impl Api for Gitea {
             .or_else(|| authorization.strip_prefix("Bearer "));
         match token {
             None => problem(401, "token is required"),
-            Some(TOKEN) => self.route(request, now),
+            Some(TOKEN) if self.rights != TokenRights::Expired => self.route(request, now),
             Some(_) => problem(401, "invalid username, password or token"),
         }
     }
@@ -254,6 +304,14 @@ impl GitHost for Gitea {
 
     fn again(&mut self, delivery: &Delivery, _now: Timestamp) -> Delivery {
         delivery.clone()
+    }
+
+    fn set_rights(&mut self, rights: TokenRights) {
+        self.rights = rights;
+    }
+
+    fn set_hook(&mut self, hook: HookSetup) {
+        self.hook = Some(hook);
     }
 
     fn statuses(&self, path: &str, sha: &str) -> Vec<PostedStatus> {

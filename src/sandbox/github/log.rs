@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::exchange::{Answer, Request};
+use super::super::host::HookSetup;
 use super::{GitHub, not_found, time};
 
 /// The id of the one webhook that every repository has once it has an address.
@@ -90,14 +91,7 @@ impl GitHub {
 
     /// `GET hooks`
     pub(super) fn hooks(&self) -> Answer {
-        let hooks: Vec<Value> = self.hook_url.iter().map(|url| json!({
-            "type": "Repository",
-            "id": HOOK,
-            "name": "web",
-            "active": true,
-            "events": ["*"],
-            "config": {"url": url, "content_type": "json", "insecure_ssl": "0", "secret": "********"},
-        })).collect();
+        let hooks: Vec<Value> = self.hook.iter().map(hook_json).collect();
         Answer::json(200, &json!(hooks))
     }
 
@@ -109,7 +103,7 @@ impl GitHub {
         request: &Request,
         now: Timestamp,
     ) -> Answer {
-        if hook != HOOK.to_string() || self.hook_url.is_none() {
+        if hook != HOOK.to_string() || self.hook.is_none() {
             return not_found();
         }
         let size = request.query_value("per_page").and_then(|n| n.parse().ok());
@@ -161,7 +155,10 @@ impl GitHub {
             .map(|(name, value)| (name.clone(), json!(value)))
             .collect();
         if let Some(row) = row.as_object_mut() {
-            row.insert("url".into(), json!(self.hook_url));
+            row.insert(
+                "url".into(),
+                json!(self.hook.as_ref().map(|hook| &hook.url)),
+            );
             row.insert(
                 "request".into(),
                 json!({"headers": headers, "payload": line.body}),
@@ -170,6 +167,25 @@ impl GitHub {
         }
         Answer::json(200, &row)
     }
+}
+
+fn hook_json(hook: &HookSetup) -> Value {
+    let last_response = match hook.last {
+        None => json!({"code": null, "status": "unused", "message": null}),
+        Some(code @ 200..300) => json!({"code": code, "status": "active", "message": "OK"}),
+        Some(code) => {
+            json!({"code": code, "status": "misconfigured", "message": "Invalid HTTP Response"})
+        }
+    };
+    json!({
+        "type": "Repository",
+        "id": HOOK,
+        "name": "web",
+        "active": hook.active,
+        "events": hook.events,
+        "config": {"url": hook.url, "content_type": "json", "insecure_ssl": "0", "secret": "********"},
+        "last_response": last_response,
+    })
 }
 
 impl Logged {

@@ -17,7 +17,9 @@ use sha2::{Digest, Sha256};
 use super::Sandbox;
 use super::exchange::{Answer, Api, Request};
 use super::forge::Forge;
-use super::host::{Delivery, GitHost, Moved, PostedStatus, Projects, WebhookEvent};
+use super::host::{
+    Delivery, GitHost, HookSetup, Moved, PostedStatus, Projects, TokenRights, WebhookEvent,
+};
 use super::service::Service;
 use super::stand_in::{Kind, StandIn};
 
@@ -68,7 +70,7 @@ impl Sandbox {
     /// Where the webhooks of GitHub's repositories go, as its API says when it is asked.
     /// Before that, the repositories have none, and their logs are nowhere.
     pub fn set_github_hook(&self, url: &str) {
-        self.with_github(|github| github.hook_url = Some(url.to_owned()));
+        self.with_github(|github| github.hook = Some(HookSetup::to(url)));
     }
 
     fn with_github(&self, use_it: impl FnOnce(&mut GitHub)) {
@@ -95,8 +97,9 @@ pub(super) struct GitHub {
     pub tree_limit: usize,
     /// Webhooks are sent as forms rather than JSON.
     pub forms: bool,
-    /// Where the webhook of every repository goes, as it says when asked.
-    pub hook_url: Option<String>,
+    /// The webhook of every repository, as it says when asked.
+    hook: Option<HookSetup>,
+    rights: TokenRights,
     /// What was sent, oldest first.
     log: Vec<log::Logged>,
     logged: u64,
@@ -117,7 +120,8 @@ impl GitHub {
             writes_a_minute: WRITES_A_MINUTE,
             tree_limit: trees::LIMIT,
             forms: false,
-            hook_url: None,
+            hook: None,
+            rights: TokenRights::All,
             log: Vec::new(),
             logged: 0,
         }
@@ -134,6 +138,9 @@ impl GitHub {
             return not_found();
         }
         match (request.method.as_str(), rest) {
+            ("GET", []) => self.repository(&path),
+            // What a classic token's scopes do not cover is not there.
+            ("POST", ["statuses", _]) if self.rights == TokenRights::Read => not_found(),
             ("POST", ["statuses", sha]) => self.post_status(&path, sha, &request.body, now),
             ("GET", ["commits", reference @ .., "status"]) => {
                 self.combined_status(&path, &reference.join("/"))
@@ -151,6 +158,34 @@ impl GitHub {
             ("GET", ["hooks", hook, "deliveries"]) => self.deliveries(&path, hook, request, now),
             ("GET", ["hooks", hook, "deliveries", id]) => self.delivery(&path, hook, id),
             _ => not_found(),
+        }
+    }
+
+    /// `GET /repos/{owner}/{repo}`
+    fn repository(&self, path: &str) -> Answer {
+        let Some(project) = self.projects.find(path) else {
+            return not_found();
+        };
+        let permissions =
+            json!({"admin": true, "maintain": true, "push": true, "triage": true, "pull": true});
+        Answer::json(
+            200,
+            &json!({
+                "id": project.id,
+                "full_name": project.path,
+                "private": false,
+                "archived": false,
+                "default_branch": project.default_branch,
+                "permissions": permissions,
+            }),
+        )
+    }
+
+    /// A classic token's scopes, which each answer to it tells.
+    fn scopes(&self) -> &'static str {
+        match self.rights {
+            TokenRights::All => "admin:repo_hook, repo",
+            TokenRights::Read | TokenRights::Expired => "admin:repo_hook, read:org",
         }
     }
 
@@ -213,7 +248,9 @@ impl Api for GitHub {
             .or_else(|| authorization.strip_prefix("token "));
         match token {
             None => return problem(401, "Requires authentication"),
-            Some(token) if token != TOKEN => return problem(401, "Bad credentials"),
+            Some(token) if token != TOKEN || self.rights == TokenRights::Expired => {
+                return problem(401, "Bad credentials");
+            }
             Some(_) => {}
         }
         if let Some(version) = request.header("x-github-api-version")
@@ -240,6 +277,7 @@ impl Api for GitHub {
             answer = answer.with("etag", tag);
         }
         answer
+            .with("x-oauth-scopes", self.scopes())
             .with("x-ratelimit-limit", self.hourly)
             .with("x-ratelimit-remaining", self.hourly - self.used)
             .with("x-ratelimit-used", self.used)
@@ -301,6 +339,14 @@ impl GitHost for GitHub {
     fn answered(&mut self, delivery: &Delivery, status: u16) {
         let guid = delivery.header("x-github-delivery").unwrap_or_default();
         self.note_answer(guid, status);
+    }
+
+    fn set_rights(&mut self, rights: TokenRights) {
+        self.rights = rights;
+    }
+
+    fn set_hook(&mut self, hook: HookSetup) {
+        self.hook = Some(hook);
     }
 
     fn statuses(&self, path: &str, sha: &str) -> Vec<PostedStatus> {

@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 use super::Sandbox;
 use super::exchange::{Answer, Api, Request};
 use super::forge::Forge;
-use super::host::{Delivery, GitHost, Moved, PostedStatus, Project, Projects, WebhookEvent};
+use super::host::{
+    Delivery, GitHost, HookSetup, Moved, PostedStatus, Project, Projects, TokenRights, WebhookEvent,
+};
 use super::service::Service;
 use super::stand_in::{Kind, StandIn};
 
@@ -91,6 +93,8 @@ pub(super) struct GitLab {
     pub signed: bool,
     /// Webhooks carry the plain token.
     pub plain: bool,
+    hook: Option<HookSetup>,
+    rights: TokenRights,
 }
 
 impl GitLab {
@@ -105,12 +109,17 @@ impl GitLab {
             diff_limit: trees::MAX_FILES,
             signed: true,
             plain: true,
+            hook: None,
+            rights: TokenRights::All,
         }
     }
 
     fn route(&mut self, request: &Request, now: Timestamp) -> Answer {
         let segments = request.segments();
         let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
+        if parts == ["api", "v4", "personal_access_tokens", "self"] {
+            return self.own_token();
+        }
         let ["api", "v4", "projects", id, rest @ ..] = parts.as_slice() else {
             return message(404, "404 Not Found");
         };
@@ -124,6 +133,9 @@ impl GitLab {
         };
         match (request.method.as_str(), rest) {
             ("GET", []) => self.project(&path),
+            ("GET", ["hooks"]) => self.hooks(),
+            ("GET", ["hooks", _, "events"]) => self.hook_events(),
+            ("POST", _) if self.rights == TokenRights::Read => insufficient_scope(),
             ("POST", ["statuses", sha]) => self.post_status(&path, sha, request, now),
             ("GET", ["repository", "commits", sha, "statuses"]) => self.list_statuses(&path, sha),
             ("GET", ["repository", "commits", sha, "diff"]) => {
@@ -147,10 +159,73 @@ impl GitLab {
                     "id": project.id,
                     "path_with_namespace": project.path,
                     "default_branch": project.default_branch,
+                    "archived": false,
+                    "permissions": {
+                        "project_access": {"access_level": 40, "notification_level": 3},
+                        "group_access": null,
+                    },
                 }),
             ),
             None => message(404, "404 Project Not Found"),
         }
+    }
+}
+
+/// What an operator asks for. Facts are from the pages "Personal access tokens API" and "Project webhooks API".
+impl GitLab {
+    fn own_token(&self) -> Answer {
+        let scopes = match self.rights {
+            TokenRights::All => ["api"],
+            TokenRights::Read | TokenRights::Expired => ["read_api"],
+        };
+        Answer::json(
+            200,
+            &json!({
+                "id": 4,
+                "name": "purgehook",
+                "revoked": false,
+                "active": true,
+                "scopes": scopes,
+                "user_id": 3,
+                "expires_at": "2099-12-31",
+            }),
+        )
+    }
+
+    fn hooks(&self) -> Answer {
+        let hooks: Vec<Value> = self
+            .hook
+            .iter()
+            .map(|hook| {
+                let status = if hook.active {
+                    "executable"
+                } else {
+                    "disabled"
+                };
+                json!({
+                    "id": 1,
+                    "url": hook.url,
+                    "push_events": hook.sends("push"),
+                    "tag_push_events": hook.sends("tag_push"),
+                    "deployment_events": hook.sends("deployment"),
+                    "pipeline_events": hook.sends("pipeline"),
+                    "releases_events": hook.sends("releases"),
+                    "enable_ssl_verification": true,
+                    "alert_status": status,
+                    "disabled_until": null,
+                })
+            })
+            .collect();
+        Answer::json(200, &json!(hooks))
+    }
+
+    fn hook_events(&self) -> Answer {
+        let last = self.hook.as_ref().and_then(|hook| hook.last);
+        let events: Vec<Value> = last
+            .iter()
+            .map(|status| json!({"id": 1, "trigger": "push_hooks", "response_status": status.to_string()}))
+            .collect();
+        Answer::json(200, &json!(events))
     }
 }
 
@@ -175,7 +250,9 @@ impl Api for GitLab {
         let bearer = request
             .header("authorization")
             .and_then(|text| text.strip_prefix("Bearer "));
-        if request.header("private-token").or(bearer) != Some(TOKEN) {
+        if request.header("private-token").or(bearer) != Some(TOKEN)
+            || self.rights == TokenRights::Expired
+        {
             return message(401, "401 Unauthorized");
         }
         self.calls
@@ -244,6 +321,14 @@ impl GitHost for GitLab {
         self.redeliver(delivery, now)
     }
 
+    fn set_rights(&mut self, rights: TokenRights) {
+        self.rights = rights;
+    }
+
+    fn set_hook(&mut self, hook: HookSetup) {
+        self.hook = Some(hook);
+    }
+
     fn statuses(&self, path: &str, sha: &str) -> Vec<PostedStatus> {
         self.posted(path, sha)
     }
@@ -258,6 +343,15 @@ impl GitLab {
 /// GitLab's usual shape of an error.
 fn message(status: u16, text: &str) -> Answer {
     Answer::refusal(status, text, &json!({"message": text}))
+}
+
+fn insufficient_scope() -> Answer {
+    let body = json!({
+        "error": "insufficient_scope",
+        "error_description": "The request requires higher privileges than provided by the access token.",
+        "scope": "api",
+    });
+    Answer::refusal(403, "insufficient_scope", &body)
 }
 
 /// The shape of an error in the parameters.

@@ -192,7 +192,9 @@ impl GitLab {
             .and_then(|repo| repo.known(repo.refs().get(&full)?));
         match found {
             Some(commit) => {
-                let body = json!({"name": name, "commit": commit_json(commit), "protected": false});
+                let commit = commit_json(commit);
+                let body =
+                    json!({"name": name, "commit": commit, "protected": false, "can_push": true});
                 Answer::json(200, &body)
             }
             None => message(404, "404 Branch Not Found"),

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::forge::github::app::rsa_key;
+use crate::forge::{LastDelivery, Right};
 
 // One key in GitHub's form and in the other; made for these tests.
 const PKCS1: &str = include_str!("../../../../tests/data/github-app-pkcs1.pem");
@@ -191,4 +192,79 @@ fn a_private_key_is_read_in_both_forms_and_nothing_else() {
     for bad in ["", "12 345", "a/b"] {
         assert!(App::new(bad, &PKCS1.to_owned().into()).is_err());
     }
+}
+
+/// An API that shows what an installation was granted, and where the App's webhook goes.
+fn granting(permissions: serde_json::Value, suspended_at: Option<&'static str>) -> Scripted {
+    Scripted::new(move |asked| match asked.target.as_str() {
+        "/api/repos/acme/website/installation" => Reply::json(
+            200,
+            json!({"id": 77, "permissions": permissions, "suspended_at": suspended_at}),
+        ),
+        "/api/app/installations/77/access_tokens" => Reply::json(
+            201,
+            json!({"token": "ghs_made-up", "expires_at": "2099-01-01T00:00:00Z"}),
+        ),
+        "/api/app/hook/config" => Reply::json(
+            200,
+            json!({"url": "https://p.example/hooks/github", "secret": "********"}),
+        ),
+        "/api/app" => Reply::json(200, json!({"id": 1, "events": ["push", "release"]})),
+        "/api/app/hook/deliveries?per_page=1" => Reply::json(
+            200,
+            json!([{"id": 1, "status": "failed to connect to host", "status_code": 0}]),
+        ),
+        _ => Reply::json(
+            403,
+            json!({"message": "Resource not accessible by integration"}),
+        ),
+    })
+}
+
+#[actix_web::test]
+async fn an_installation_shows_what_the_app_may_do() {
+    let of = async |permissions, suspended_at| {
+        let api = granting(permissions, suspended_at);
+        let access = as_app(&api).repo_access(&repo("acme/website"), &[]).await;
+        assert_eq!(api.lines(), ["GET /api/repos/acme/website/installation"]);
+        access.unwrap()
+    };
+    let full = json!({"contents": "read", "statuses": "write", "metadata": "read"});
+
+    let access = of(full.clone(), None).await;
+    assert_eq!(
+        (access.read, access.post_statuses),
+        (Right::Granted, Right::Granted)
+    );
+    let access = of(json!({"contents": "read", "statuses": "read"}), None).await;
+    assert!(
+        matches!(&access.post_statuses, Right::Missing { why, .. } if why.contains("Commit statuses: write"))
+    );
+    let access = of(full, Some("2026-11-01T00:00:00Z")).await;
+    assert!(matches!(&access.read, Right::Missing { why, .. } if why.contains("suspended")));
+}
+
+#[actix_web::test]
+async fn an_apps_webhook_is_shown_though_the_repositorys_own_may_not_be_seen() {
+    let api = granting(json!({}), None);
+    let address = url::Url::parse("https://p.example/hooks/github").unwrap();
+
+    let found = as_app(&api)
+        .webhooks(&repo("acme/website"), &address)
+        .await
+        .unwrap();
+
+    let [hook] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert!(hook.calls(&address) && hook.is_active);
+    assert_eq!(
+        hook.events,
+        [EventKind::Push, EventKind::Signal(SignalKind::Release)]
+    );
+    assert_eq!(hook.has_secret, Some(true));
+    assert_eq!(
+        hook.last_delivery,
+        LastDelivery::Unanswered("failed to connect to host".to_owned())
+    );
 }
