@@ -135,6 +135,21 @@ enum Command {
         #[arg(long)]
         everything: bool,
     },
+    /// Try the way from the forge's webhook to a site: sends the running server a signed delivery that starts nothing
+    Trigger {
+        #[command(flatten)]
+        rules: RulesFile,
+        #[command(flatten)]
+        options: ServerOptions,
+        /// The site, by its name in the rules file
+        site: String,
+        /// The branch that the delivery is about [default: the first that the site names]
+        #[arg(long, value_name = "NAME")]
+        branch: Option<String>,
+        /// Where the server is reached, e.g. through its proxy by `public_url` [default: where it listens]
+        #[arg(long, value_name = "URL")]
+        url: Option<url::Url>,
+    },
     /// Try a failed run again, from where it failed
     Retry {
         #[command(flatten)]
@@ -254,6 +269,13 @@ pub async fn run(cli: Cli) -> ExitCode {
             branch,
             everything,
         } => commands::run::run(&rules.rules, &options, &site, branch.as_deref(), everything).await,
+        Command::Trigger {
+            rules,
+            options,
+            site,
+            branch,
+            url,
+        } => commands::trigger::run(&rules.rules, &options, &site, branch.as_deref(), url).await,
         Command::Retry {
             rules,
             options,

@@ -5,16 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use super::loopback;
 use crate::clock::Clock;
 use crate::http::Outbound;
 
 /// Asks `/readyz`; fails if it is not answered with 200 within five seconds.
 pub async fn run(listen: &str) -> anyhow::Result<ExitCode> {
-    // A server that listens on every address is asked on the loopback one.
-    let address = listen
-        .replace("0.0.0.0", "127.0.0.1")
-        .replace("[::]", "[::1]");
-    let url = format!("http://{address}/readyz");
+    let url = format!("http://{}/readyz", loopback(listen));
     let answer = Outbound::direct(Clock::system())?
         .http
         .get(&url)

@@ -18,6 +18,7 @@ pub mod serve;
 mod shared_clock;
 pub mod skip;
 pub mod test;
+pub mod trigger;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -180,6 +181,14 @@ fn shown(database: &str) -> String {
         }
         Err(_) => "the address that is configured".to_owned(),
     }
+}
+
+/// Where a server that listens on an address is asked on this machine: one that listens on every address, on the
+/// loopback one.
+fn loopback(listen: &str) -> String {
+    listen
+        .replace("0.0.0.0", "127.0.0.1")
+        .replace("[::]", "[::1]")
 }
 
 /// The sites a command is about: the named one, or all.

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::options::ServerOptions;
 use super::shared_clock::clock_of;
-use super::{load, open_existing_store, shown};
+use super::{load, loopback, open_existing_store, shown};
 use crate::engine::{Engine, only_branch};
 
 /// Starts the run; the server that runs on the same store takes it up.
@@ -56,10 +56,6 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Whether a server is where this configuration has one. There may be others on the same database.
 async fn someone_listens(listen: &str) -> bool {
-    // A server that listens on every address is asked on the loopback one.
-    let address = listen
-        .replace("0.0.0.0", "127.0.0.1")
-        .replace("[::]", "[::1]");
-    let connected = timeout(ANSWER_LIMIT, TcpStream::connect(address)).await;
+    let connected = timeout(ANSWER_LIMIT, TcpStream::connect(loopback(listen))).await;
     matches!(connected, Ok(Ok(_)))
 }

@@ -41,6 +41,8 @@ pub enum Received {
     Ignored {
         /// Why, in words a person understands.
         why: String,
+        /// The sites that it would be for, if it moved or deployed anything.
+        sites: Vec<String>,
     },
 }
 
@@ -308,21 +310,31 @@ fn wanted<'a>(
     forge: &str,
     event: &'a Event,
 ) -> Result<(RunRequest<'a>, Vec<&'a Site>), Received> {
-    let ignored = |why| Received::Ignored { why };
-    match event {
-        Event::Ping => Err(Received::Pong),
-        Event::Other { why, .. } => Err(ignored(why.clone())),
+    let ignored = |why| Received::Ignored {
+        why,
+        sites: Vec::new(),
+    };
+    let (request, sites) = match event {
+        Event::Ping => return Err(Received::Pong),
+        Event::Other { why, .. } => return Err(ignored(why.clone())),
         Event::Push(push) => {
             let sites = match_sites::for_push(config, forge, push).map_err(ignored)?;
             // A push without a commit deletes the ref, and is for no site.
             let commit = push.commit.as_ref();
             let commit = commit.ok_or_else(|| ignored("the ref was deleted".to_owned()))?;
-            Ok((RunRequest::of_push(push, commit), sites))
+            (RunRequest::of_push(push, commit), sites)
         }
         Event::Deployed(deployed) => {
             let sites = match_sites::for_deployed(config, forge, deployed).map_err(ignored)?;
-            Ok((RunRequest::of_deployed(deployed), sites))
+            (RunRequest::of_deployed(deployed), sites)
         }
+    };
+    match match_sites::starts_nothing(event) {
+        None => Ok((request, sites)),
+        Some(why) => Err(Received::Ignored {
+            why,
+            sites: sites.iter().map(|site| site.name.clone()).collect(),
+        }),
     }
 }
 

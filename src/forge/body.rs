@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{MAX_NAME, Malformed};
-use crate::event::{CommitId, GitRef, RepoPath, is_zero_id};
+use crate::event::{CommitId, CommitRef, GitRef, RepoPath, is_zero_id};
 use crate::sanitize::one_line;
 
 /// The content type of a body that is JSON.
@@ -235,6 +235,14 @@ pub(super) fn commit(field: &str, text: &str) -> Result<Option<CommitId>, Malfor
 /// A field that holds the id of a commit that is there.
 pub(super) fn commit_id(field: &str, text: &str) -> Result<CommitId, Malformed> {
     commit(field, text)?.ok_or_else(|| wrong(field, "is zero"))
+}
+
+/// A field that holds the id of a commit, or zeros where it stands for none.
+pub(super) fn commit_ref(field: &str, text: &str) -> Result<CommitRef, Malformed> {
+    Ok(match commit(field, text)? {
+        Some(id) => CommitRef::Id(id),
+        None => CommitRef::Unresolved(text.to_owned()),
+    })
 }
 
 /// A field that holds a tag's or a branch's bare name. What git allows in no name could mean something else to an API.

@@ -34,6 +34,7 @@ pub mod github;
 mod github_like;
 pub mod gitlab;
 mod inspection;
+mod sample;
 #[cfg(test)]
 mod scripted;
 #[cfg(test)]
@@ -45,6 +46,7 @@ mod web_pages;
 pub(crate) use address::is_local;
 pub use body::named_repo;
 pub use inspection::{LastDelivery, RepoAccess, Right, Webhook};
+pub use sample::{SampleDelivery, SampleEvent};
 pub use verifier::{BodyVerifier, VerifiedByHeaders};
 pub use web_pages::WebPages;
 
@@ -394,6 +396,17 @@ pub trait Forge: Send + Sync {
         Err(ForgeError::Refused(format!(
             "this forge does not list the webhooks of {repo}"
         )))
+    }
+
+    /// A delivery in the forge's own form, signed with the first of the webhook's secrets, that tells of something
+    /// and starts nothing. None where there is no secret, and for what the forge does not tell of.
+    fn sample(
+        &self,
+        _repo: &RepoPath,
+        _event: SampleEvent<'_>,
+        _id: &str,
+    ) -> Option<SampleDelivery> {
+        None
     }
 
     /// How far the forge's clock was from ours at its newest answer. None before the first one, and where nothing

@@ -58,6 +58,11 @@ impl Macs {
 pub(super) struct Codes(Vec<[u8; 32]>);
 
 impl Codes {
+    /// The first key's, for who signs.
+    pub fn first(&self) -> Option<&[u8; 32]> {
+        self.0.first()
+    }
+
     /// Whether any of them fits. Every one is tried, so that the time tells nothing about which one does.
     pub fn any(&self, fits: impl Fn(&[u8]) -> Choice) -> Choice {
         self.0

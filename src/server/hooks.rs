@@ -37,7 +37,12 @@ pub(super) enum Answer {
     /// 200
     Pong,
     /// 200
-    Ignored { why: String },
+    Ignored {
+        why: String,
+        /// The sites that it would be for, if it moved or deployed anything.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        sites: Vec<String>,
+    },
 }
 
 /// A run, and where its page is.
@@ -353,10 +358,11 @@ fn accepted(config: &Config, received: Received) -> HttpResponse {
             },
         ),
         Received::Pong => (StatusCode::OK, Answer::Pong),
-        Received::Ignored { why } => (
+        Received::Ignored { why, sites } => (
             StatusCode::OK,
             Answer::Ignored {
                 why: shortened(&why),
+                sites,
             },
         ),
     };

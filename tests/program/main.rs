@@ -44,4 +44,5 @@ mod storm;
 mod stranger;
 mod surroundings;
 mod sweep;
+mod trigger;
 mod world;

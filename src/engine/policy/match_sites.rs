@@ -1,7 +1,7 @@
 //! Which sites an event is for, or precisely why it is for none.
 
 use crate::config::{Config, Site, Trigger};
-use crate::event::{Deployed, GitRef, Push, RepoPath, Signal};
+use crate::event::{Deployed, Event, GitRef, Push, RepoPath, Signal, is_zero_id};
 use crate::forge::EventKind;
 use crate::rules::Glob;
 
@@ -40,13 +40,22 @@ pub fn for_push<'a>(config: &'a Config, forge: &str, push: &Push) -> Decision<'a
             "the branch {branch} was deleted: nothing new is served from it"
         ));
     }
-    if push.before.is_some() && push.before == push.after {
-        return Err(format!(
-            "the push moves {branch} nowhere: before and after are the same commit"
-        ));
-    }
     let waiting = waiting_for(&sites, "a push", |trigger| *trigger == Trigger::Push)?;
     following(&waiting, &push.repo, branch)
+}
+
+/// Why an event starts nothing though sites wait for such events; none if it starts something.
+pub fn starts_nothing(event: &Event) -> Option<String> {
+    match event {
+        Event::Push(push) if push.before.is_some() && push.before == push.after => Some(format!(
+            "the push moves {} nowhere: before and after are the same commit",
+            push.git_ref.name()
+        )),
+        Event::Deployed(deployed) if is_zero_id(deployed.commit.as_str()) => {
+            Some(format!("{} names no commit", deployed.signal))
+        }
+        Event::Push(_) | Event::Deployed(_) | Event::Ping | Event::Other { .. } => None,
+    }
 }
 
 /// The sites that a sign of a deployment is for.
@@ -299,12 +308,26 @@ sites:
     }
 
     #[test]
+    fn what_moves_nothing_is_matched_like_all_else_and_starts_nothing() {
+        let config = config();
+        let mut nowhere = push("refs/heads/main");
+        assert_eq!(starts_nothing(&Event::Push(nowhere.clone())), None);
+        nowhere.before = nowhere.after.clone();
+
+        let sites = for_push(&config, "github", &nowhere).unwrap();
+
+        assert_eq!(sites[0].name, "push");
+        assert_eq!(
+            starts_nothing(&Event::Push(nowhere)).unwrap(),
+            "the push moves main nowhere: before and after are the same commit"
+        );
+    }
+
+    #[test]
     fn a_push_that_starts_nothing_says_why() {
         let config = config();
         let mut gone = push("refs/heads/main");
         gone.commit = None;
-        let mut nowhere = push("refs/heads/main");
-        nowhere.before = nowhere.after.clone();
         let mut elsewhere = push("refs/heads/main");
         elsewhere.repo = repo("acme/other");
         for (forge, push, why) in [
@@ -327,11 +350,6 @@ sites:
                 "github",
                 gone,
                 "the branch main was deleted: nothing new is served from it",
-            ),
-            (
-                "github",
-                nowhere,
-                "the push moves main nowhere: before and after are the same commit",
             ),
             (
                 "github",

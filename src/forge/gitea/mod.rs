@@ -20,7 +20,7 @@ use crate::forge::body::{FORM, JSON};
 use crate::forge::inspection::{RepoAccess, Webhook};
 use crate::forge::{
     BodyVerifier, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
-    Refusal, StatusPost, Verified, WebPages, cut,
+    Refusal, SampleDelivery, SampleEvent, StatusPost, Verified, WebPages, cut,
 };
 use crate::http::Outbound;
 use crate::settings::Section;
@@ -28,6 +28,7 @@ use crate::settings::Section;
 mod changes;
 mod inspection;
 mod payload;
+mod sample;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -266,6 +267,10 @@ impl Forge for Gitea {
         _environment: &str,
     ) -> Result<Option<CommitId>, ForgeError> {
         Ok(None)
+    }
+
+    fn sample(&self, repo: &RepoPath, event: SampleEvent<'_>, id: &str) -> Option<SampleDelivery> {
+        sample::delivery(self, repo, event, id)
     }
 
     async fn repo_access(

@@ -22,7 +22,7 @@ use crate::forge::body::JSON;
 use crate::forge::inspection::{RepoAccess, Webhook};
 use crate::forge::{
     BodyVerifier, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
-    Refusal, StatusPost, Verified, WebPages,
+    Refusal, SampleDelivery, SampleEvent, StatusPost, Verified, WebPages,
 };
 use crate::http::Outbound;
 use crate::settings::Section;
@@ -31,6 +31,7 @@ mod changes;
 mod checks;
 mod inspection;
 mod payload;
+mod sample;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -231,6 +232,10 @@ impl Forge for Gitee {
         _environment: &str,
     ) -> Result<Option<CommitId>, ForgeError> {
         Ok(None)
+    }
+
+    fn sample(&self, repo: &RepoPath, event: SampleEvent<'_>, _id: &str) -> Option<SampleDelivery> {
+        sample::delivery(self, repo, event)
     }
 
     async fn repo_access(

@@ -55,6 +55,16 @@ impl Trust {
         }
     }
 
+    /// What shows the first secret in a request of a time, in milliseconds since 1970. None where there is no secret.
+    pub(super) fn token_at(&self, timestamp: &str) -> Option<String> {
+        let mut secrets = self.secrets.iter().map(|secret| secret.expose_secret());
+        let secret = secrets.find(|secret| !secret.is_empty())?;
+        match self.mode {
+            Mode::Password => Some(secret.to_owned()),
+            Mode::Sign => sign(secret.as_bytes(), timestamp.as_bytes()),
+        }
+    }
+
     /// Which kind of secret is waited for.
     pub(super) fn mode(&self) -> Mode {
         self.mode

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use crate::event::{CommitId, CommitRef, Deployed, Event, GitRef, Signal};
+use crate::event::{CommitId, Deployed, Event, GitRef, Signal};
 use crate::forge::Malformed;
 use crate::forge::body::{self, Text, wrong};
 use crate::forge::github_like::Repository;
@@ -65,7 +65,7 @@ pub(super) fn deployment(body: DeploymentStatusBody<'_>) -> Result<Event, Malfor
         signal: Signal::Deployment { environment },
         id: format!("{id}/{status_id}"),
         git_ref: deployment.git_ref.and_then(|name| named(name.as_str())),
-        commit: CommitRef::Id(body::commit_id("deployment.sha", sha.as_str())?),
+        commit: body::commit_ref("deployment.sha", sha.as_str())?,
     }))
 }
 
@@ -154,10 +154,10 @@ pub(super) fn workflow(body: WorkflowRunBody<'_>) -> Result<Event, Malformed> {
         signal: Signal::Workflow { file },
         id: format!("{id}/{}", run.run_attempt.unwrap_or(1)),
         git_ref: branch,
-        commit: CommitRef::Id(body::commit_id(
+        commit: body::commit_ref(
             "workflow_run.head_sha",
             body::needed("workflow_run.head_sha", run.head_sha)?.as_str(),
-        )?),
+        )?,
         repo,
     }))
 }
@@ -198,6 +198,6 @@ pub(super) fn page_build(body: PageBuildBody<'_>) -> Result<Event, Malformed> {
         signal: Signal::PageBuild,
         id: id.to_string(),
         git_ref: None,
-        commit: CommitRef::Id(body::commit_id("build.commit", commit.as_str())?),
+        commit: body::commit_ref("build.commit", commit.as_str())?,
     }))
 }

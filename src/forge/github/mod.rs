@@ -20,7 +20,8 @@ use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::inspection::{RepoAccess, Webhook};
 use crate::forge::{
     BodyVerifier, DeliveryLog, EventKind, Forge, ForgeError, ForgeKind, Headers, LoggedDelivery,
-    Malformed, PostOutcome, Refusal, SentDelivery, StatusPost, Verified, WebPages,
+    Malformed, PostOutcome, Refusal, SampleDelivery, SampleEvent, SentDelivery, StatusPost,
+    Verified, WebPages,
 };
 use crate::http::Outbound;
 use crate::settings::Section;
@@ -32,6 +33,7 @@ mod inspection;
 mod log;
 mod payload;
 mod resolve;
+mod sample;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -354,6 +356,10 @@ impl Forge for GitHub {
         delivery: &LoggedDelivery,
     ) -> Result<Option<SentDelivery>, ForgeError> {
         log::delivery(self, repo, delivery).await
+    }
+
+    fn sample(&self, repo: &RepoPath, event: SampleEvent<'_>, id: &str) -> Option<SampleDelivery> {
+        sample::delivery(self, repo, event, id)
     }
 
     async fn repo_access(

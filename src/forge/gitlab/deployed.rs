@@ -156,10 +156,10 @@ pub(super) fn pipeline(body: PipelineBody<'_>) -> Result<Event, Malformed> {
         id: format!("{id} {status}"),
         signal: Signal::Pipeline { status },
         git_ref: Some(git_ref),
-        commit: CommitRef::Id(body::commit_id(
+        commit: body::commit_ref(
             "object_attributes.sha",
             body::needed("object_attributes.sha", pipeline.sha.as_ref())?.as_str(),
-        )?),
+        )?,
     }))
 }
 

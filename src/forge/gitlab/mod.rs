@@ -21,7 +21,7 @@ use crate::forge::api::{Answer, Api, ONLY, RateHeaders};
 use crate::forge::inspection::{RepoAccess, Webhook};
 use crate::forge::{
     BodyVerifier, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
-    Refusal, StatusPost, Verified, WebPages,
+    Refusal, SampleDelivery, SampleEvent, StatusPost, Verified, WebPages,
 };
 use crate::http::Outbound;
 use crate::settings::Section;
@@ -32,6 +32,7 @@ mod envelope;
 mod inspection;
 mod payload;
 mod resolve;
+mod sample;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -258,6 +259,10 @@ impl Forge for GitLab {
         environment: &str,
     ) -> Result<Option<CommitId>, ForgeError> {
         resolve::environment_head(self, repo, environment).await
+    }
+
+    fn sample(&self, repo: &RepoPath, event: SampleEvent<'_>, id: &str) -> Option<SampleDelivery> {
+        sample::delivery(self, repo, event, id)
     }
 
     async fn repo_access(

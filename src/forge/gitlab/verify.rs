@@ -41,6 +41,13 @@ impl SigningToken {
     }
 }
 
+impl SigningToken {
+    /// The key itself.
+    pub(super) fn key(&self) -> &[u8] {
+        &self.0.expose_secret()[..]
+    }
+}
+
 impl Trust {
     /// The stronger of what is configured. None when nothing is.
     pub fn of(signing_tokens: Vec<SigningToken>, secrets: Vec<SecretString>) -> Option<Self> {

@@ -252,7 +252,7 @@ fn a_body_of_the_wrong_shape_is_named_by_its_field() {
         ),
         (
             "workflow_run",
-            with(&run, "/workflow_run/head_sha", json!("0".repeat(40))),
+            with(&run, "/workflow_run/head_sha", json!("0".repeat(39))),
             "workflow_run.head_sha",
         ),
         (
