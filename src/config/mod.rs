@@ -121,6 +121,8 @@ pub struct Site {
     pub status_context: String,
     /// What to do when it cannot be known what changed.
     pub when_unknown: WhenUnknown,
+    /// What a second deployment of the same commit purges. Default: what its last one purged.
+    pub redeploy: Redeploy,
     /// Whether directories may stand in for the purges that the rules ask for. Default: never; what is over the day's
     /// quota waits for the next day.
     pub cover: Cover,
@@ -234,6 +236,21 @@ pub enum WhenUnknown {
     Everything,
     /// Fail the run.
     Fail,
+}
+
+/// What is purged when a commit is deployed that was deployed before, and nothing differs from what caches may hold.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
+pub enum Redeploy {
+    /// What the commit's last deployment purged.
+    #[default]
+    Same,
+    /// The site's root directories: what is built takes in more than the repository has.
+    Everything,
+    /// Nothing: the commit alone decides what is served.
+    Nothing,
 }
 
 /// A configuration that can be used, and what is odd about it.

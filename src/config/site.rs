@@ -6,7 +6,7 @@ use strum::VariantNames;
 
 use super::clients::{Clients, check_form};
 use super::globs::globs;
-use super::{DRY_RUN, MODE_ALIASES, MODES, PurgeMode, Site, Trigger, WhenUnknown};
+use super::{DRY_RUN, MODE_ALIASES, MODES, PurgeMode, Redeploy, Site, Trigger, WhenUnknown};
 use super::{branches, case, repositories, rule};
 use crate::cdn::Cdn;
 use crate::event::PIPELINE_ENDS;
@@ -80,6 +80,7 @@ fn read(
         Some(word) if word.value == "fail" => WhenUnknown::Fail,
         Some(_) | None => WhenUnknown::Everything,
     };
+    let redeploy = read_redeploy(&mut section, trigger.as_ref());
     let cover = section
         .word("cover", Cover::VARIANTS)
         .and_then(|word| word.value.parse().ok())
@@ -117,6 +118,7 @@ fn read(
             status_context: context
                 .map_or_else(|| format!("purgehook/{}", name.value), |c| c.value),
             when_unknown,
+            redeploy,
             cover,
             settle: settle.unwrap_or(DEFAULT_SETTLE),
             rules: Rules::new(base_urls, ignore, rules)
@@ -243,6 +245,21 @@ fn warn_of_workflow(trigger: &mut Section, file: &Located<String>) {
         format!("`{}` is no workflow's file: a workflow is known by its file's name, and not by the name in it", written.escape_debug()),
         Some(format!("write the file's name in `.github/workflows`, which ends in `.yml` or `.yaml`, e.g. `{stem}.yml`")),
     );
+}
+
+/// Reads `redeploy`. Only what tells of deployments tells of a second one.
+fn read_redeploy(section: &mut Section, trigger: Option<&Trigger>) -> Redeploy {
+    let Some(word) = section.word("redeploy", Redeploy::VARIANTS) else {
+        return Redeploy::default();
+    };
+    if trigger == Some(&Trigger::Push) {
+        section.warning(
+            word.at.clone(),
+            "`redeploy` is of no use here: a push does not tell that a commit is deployed once more",
+            Some("choose a `trigger` that tells of deployments, or remove the line".to_owned()),
+        );
+    }
+    word.value.parse().unwrap_or_default()
 }
 
 /// A trigger that the forge never tells of would leave the site asleep for ever.

@@ -62,6 +62,7 @@ sites:
     status: {context: cdn/purge}
     mode: dry-run
     when_unknown: fail
+    redeploy: everything
     settle: 1h 30m
     ignore: "**/README.md"
     unmatched: warn
@@ -156,6 +157,7 @@ fn what_the_schema_refuses_the_reader_refuses_too() {
             "urls: https://other.example.com",
         ),
         ("when_unknown: fail", "when_unknown: ignore"),
+        ("redeploy: everything", "redeploy: again"),
         ("unmatched: warn", "unmatched: fail"),
         ("index: index.html", "index: a/index.html"),
         ("status: {context: cdn/purge}", "status: cdn/purge"),

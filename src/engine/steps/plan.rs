@@ -11,7 +11,7 @@ use super::Step;
 use crate::account::AccountId;
 use crate::cdn::Cdn;
 use crate::changes::Completeness;
-use crate::config::{Config, PurgeMode, Site, WhenUnknown};
+use crate::config::{Config, PurgeMode, Redeploy, Site, WhenUnknown};
 use crate::engine::baseline::Baseline;
 use crate::engine::change_set::{self, Found, Search};
 use crate::engine::context::StepContext;
@@ -104,9 +104,31 @@ impl Step for Plan<'_> {
         let planned = match changes {
             Found::Known { proof, changes } => {
                 run.proof = Some(Completeness::Proven(proof));
-                let (changes, what) = or_before(ctx, &run, &commit, changes).await?;
-                let change = Change::Files(changes.files());
-                let plan = decide(ctx, config, site, &run, &commit, change).await?;
+                let again = match changes.files().is_empty() && run.origin.is_deployment() {
+                    true => redeployed(ctx, site, &run, &commit).await?,
+                    false => None,
+                };
+                let (changes, what, plan) = match again {
+                    Some(Again::Everything) => {
+                        let why = "the commit is deployed again, maybe with other content";
+                        let change = Change::Unknown { why };
+                        let plan = decide(ctx, config, site, &run, &commit, change).await?;
+                        let what = "deployed again, so everything is purged".to_owned();
+                        (changes, what, plan)
+                    }
+                    Some(Again::Changes(before)) => {
+                        let change = Change::Files(before.files());
+                        let plan = decide(ctx, config, site, &run, &commit, change).await?;
+                        let count = summary::files(&before);
+                        (before, format!("deployed again, {count} the first time"), plan)
+                    }
+                    None => {
+                        let change = Change::Files(changes.files());
+                        let plan = decide(ctx, config, site, &run, &commit, change).await?;
+                        let what = summary::files(&changes);
+                        (changes, what, plan)
+                    }
+                };
                 Planned {
                     plan,
                     what,
@@ -131,31 +153,26 @@ impl Step for Plan<'_> {
     }
 }
 
-/// What changed, with words for it, or what a deployment of the same commit changed before.
-async fn or_before(
-    ctx: &StepContext,
-    run: &Run,
-    commit: &CommitId,
-    changes: RunChanges,
-) -> Result<(RunChanges, String), StoreError> {
-    if changes.files().is_empty()
-        && run.origin.is_deployment()
-        && let Some(before) = deployed_before(ctx, run, commit).await?
-    {
-        let count = summary::files(&before);
-        return Ok((before, format!("deployed again, {count} the first time")));
-    }
-    let what = summary::files(&changes);
-    Ok((changes, what))
+/// What a deployment purges whose commit was deployed before.
+enum Again {
+    /// What its last deployment found changed.
+    Changes(RunChanges),
+    /// All that the site serves.
+    Everything,
 }
 
-/// What the last run that purged anything for the same commit found changed. A commit that is deployed once more has replaced
-/// at the origin what it had brought, maybe with something else: a build takes more in than what git holds.
-async fn deployed_before(
+/// What a deployment purges by which nothing changed, as the site has it; none where its commit was not deployed before.
+/// A commit that is deployed once more has replaced at the origin what it had brought, maybe with something else: a
+/// build takes more in than what git holds.
+async fn redeployed(
     ctx: &StepContext,
+    site: &Site,
     run: &Run,
     commit: &CommitId,
-) -> Result<Option<RunChanges>, StoreError> {
+) -> Result<Option<Again>, StoreError> {
+    if site.redeploy == Redeploy::Nothing {
+        return Ok(None);
+    }
     let same_commit = RunFilter {
         site: Some(run.site.clone()),
         commit: Some(commit.clone()),
@@ -164,10 +181,18 @@ async fn deployed_before(
         ..RunFilter::default()
     };
     for earlier in ctx.store.runs(&same_commit).await? {
-        if let Some(changes) = ctx.store.changes(&earlier.id).await?
-            && !changes.files().is_empty()
-        {
-            return Ok(Some(changes));
+        match site.redeploy {
+            Redeploy::Everything if earlier.origin.is_deployment() => {
+                return Ok(Some(Again::Everything));
+            }
+            Redeploy::Everything | Redeploy::Nothing => {}
+            Redeploy::Same => {
+                if let Some(changes) = ctx.store.changes(&earlier.id).await?
+                    && !changes.files().is_empty()
+                {
+                    return Ok(Some(Again::Changes(changes)));
+                }
+            }
         }
     }
     Ok(None)
