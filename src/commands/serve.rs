@@ -15,7 +15,7 @@ use super::options::ServerOptions;
 use super::reload::Reloader;
 use super::{load_to_serve, open_store, shared_clock, start_logging};
 use crate::clock::{Clock, SharedTime};
-use crate::config::{Loaded, Reloads, Started, fingerprint};
+use crate::config::{Loaded, Reloads, Started, fingerprint, is_loopback};
 use crate::engine::Engine;
 use crate::http::Outbound;
 use crate::server;
@@ -121,6 +121,11 @@ async fn serve(
         .map_err(|error| cannot_listen(listen, &error))?;
     for address in running.addresses() {
         info!(sites = config.sites.len(), "listening on http://{address}");
+    }
+    if options.listen.is_some() && config.server.read_token.is_none() && !is_loopback(listen) {
+        warn!(
+            "whoever reaches {listen} may read the pages, the API and the metrics: `server.read_token` closes them"
+        );
     }
     if config.server.dry_run {
         info!("dry run: nothing is purged and no status is posted");

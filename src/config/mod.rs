@@ -42,7 +42,7 @@ mod template_lints;
 mod tests;
 
 pub use reload::{Refused, Reloads, Started, fingerprint};
-pub(crate) use server::passwords;
+pub(crate) use server::{is_loopback, passwords};
 
 /// Where `--rules` points when it is not given.
 pub const DEFAULT_PATH: &str = "rules.yaml";
@@ -89,6 +89,8 @@ pub struct Server {
     pub connections_per_address: Option<usize>,
     /// Opens `POST /api/v1/runs/{id}/retry`, which is off where it is unset.
     pub admin_token: Option<SecretString>,
+    /// What pages, API and metrics ask for. Unset: they are open to whoever reaches them.
+    pub read_token: Option<SecretString>,
 }
 
 impl Server {

@@ -22,7 +22,7 @@ const DEFAULT_RETENTION: Duration = Duration::from_secs(90 * DAY);
 /// days, GitHub Enterprise Server for seven ("Redelivering webhooks").
 const SHORTEST_RETENTION: Duration = Duration::from_secs(7 * DAY);
 const DAY: u64 = 24 * 60 * 60;
-/// An admin token shorter than this could be guessed.
+/// A token shorter than this could be guessed.
 const SHORTEST_TOKEN: usize = 16;
 
 /// `server:` as it was read.
@@ -46,6 +46,7 @@ pub(super) fn read(root: &mut Section) -> Option<ServerEntry> {
             dry_run: false,
             connections_per_address: None,
             admin_token: None,
+            read_token: None,
         };
         return Some(ServerEntry {
             server,
@@ -82,20 +83,11 @@ pub(super) fn read(root: &mut Section) -> Option<ServerEntry> {
     let connections_per_address = section
         .number("connections_per_address", 1..=u64::MAX)
         .map(|most| usize::try_from(most.value).unwrap_or(usize::MAX));
-    let token_at = section
-        .place_of("admin_token")
-        .or_else(|| section.place_of("admin_token_file"));
-    let admin_token = section.secret("admin_token");
-    if let (Some(token), Some(at)) = (&admin_token, token_at)
-        && token.expose_secret().chars().count() < SHORTEST_TOKEN
-    {
-        section.problem(
-            at,
-            format!(
-                "the admin token is shorter than {SHORTEST_TOKEN} characters, and could be guessed"
-            ),
-            Some("make one with `openssl rand -hex 32`".to_owned()),
-        );
+    let admin_token = read_token(&mut section, "admin_token", "admin_token_file");
+    let read_token = read_token(&mut section, "read_token", "read_token_file");
+    if let (Some(listen), None) = (&listen, &read_token) {
+        let at = section.place_of("listen").unwrap_or_else(|| section.at());
+        warn_open(&mut section, at, listen);
     }
     let server = Server {
         listen: listen?,
@@ -106,11 +98,52 @@ pub(super) fn read(root: &mut Section) -> Option<ServerEntry> {
         dry_run,
         connections_per_address,
         admin_token,
+        read_token,
     };
     Some(ServerEntry {
         server,
         public_url_at,
     })
+}
+
+/// Reads a token that may not be short enough to be guessed.
+fn read_token(section: &mut Section, key: &str, file_key: &str) -> Option<SecretString> {
+    let at = section
+        .place_of(key)
+        .or_else(|| section.place_of(file_key));
+    let token = section.secret(key);
+    if let (Some(token), Some(at)) = (&token, at)
+        && token.expose_secret().chars().count() < SHORTEST_TOKEN
+    {
+        let name = key.replace('_', " ");
+        section.problem(
+            at,
+            format!("the {name} is shorter than {SHORTEST_TOKEN} characters, and could be guessed"),
+            Some("make one with `openssl rand -hex 32`".to_owned()),
+        );
+    }
+    token
+}
+
+/// Whether only this machine reaches an address to listen on.
+pub(crate) fn is_loopback(listen: &str) -> bool {
+    match listen.parse::<SocketAddr>() {
+        Ok(address) => address.ip().is_loopback(),
+        Err(_) => listen
+            .rsplit_once(':')
+            .is_some_and(|(host, _)| host.eq_ignore_ascii_case("localhost")),
+    }
+}
+
+fn warn_open(section: &mut Section, at: Span, listen: &str) {
+    if is_loopback(listen) {
+        return;
+    }
+    section.warning(
+        at,
+        format!("whoever reaches `{listen}` may read the pages, the API and the metrics"),
+        Some("set `read_token`, or let a proxy pass on `/hooks/` alone".to_owned()),
+    );
 }
 
 fn warn_no_link(section: &mut Section, at: Span) {

@@ -21,6 +21,7 @@ mod metrics;
 mod pace;
 mod pages;
 mod query;
+mod read_access;
 mod retry;
 mod run_page;
 mod shares;
@@ -143,6 +144,8 @@ struct Shared {
     answers: AnswerSlots,
     /// Wrong admin tokens.
     guesses: Guesses,
+    /// Wrong read tokens.
+    read_guesses: Guesses,
     stop: watch::Receiver<bool>,
     /// What became of the rules file.
     reloads: watch::Receiver<Reloads>,
@@ -205,6 +208,7 @@ fn serve(
         budget: BodyBudget::new(limits.in_memory, limits.on_disk, limits.body),
         answers: AnswerSlots::new(),
         guesses: Guesses::new(),
+        read_guesses: Guesses::new(),
         stop: stop.clone(),
         reloads,
         limits: limits.clone(),
@@ -228,10 +232,10 @@ fn serve(
 
 fn routes(app: &mut web::ServiceConfig) {
     app.service(web::resource(["/hooks/{forge}", "/hooks/{forge}/"]).to(hooks::receive))
-        .service(answer::readable("/", pages::dashboard).wrap(from_fn(answer_slots::limit)))
-        .service(answer::readable("/runs/{id}", pages::run).wrap(from_fn(answer_slots::limit)))
-        .service(answer::readable("/api/v1/runs", api::runs).wrap(from_fn(answer_slots::limit)))
-        .service(answer::readable("/api/v1/runs/{id}", api::run).wrap(from_fn(answer_slots::limit)))
+        .service(answer::readable("/", pages::dashboard).wrap(from_fn(answer_slots::limit)).wrap(from_fn(read_access::check)))
+        .service(answer::readable("/runs/{id}", pages::run).wrap(from_fn(answer_slots::limit)).wrap(from_fn(read_access::check)))
+        .service(answer::readable("/api/v1/runs", api::runs).wrap(from_fn(answer_slots::limit)).wrap(from_fn(read_access::check)))
+        .service(answer::readable("/api/v1/runs/{id}", api::run).wrap(from_fn(answer_slots::limit)).wrap(from_fn(read_access::check)))
         .service(
             web::resource("/api/v1/runs/{id}/retry")
                 .route(web::post().to(retry::retry))
@@ -239,7 +243,7 @@ fn routes(app: &mut web::ServiceConfig) {
         )
         .service(answer::readable("/healthz", health::alive))
         .service(answer::readable("/readyz", health::ready))
-        .service(answer::readable("/metrics", metrics::scrape).wrap(from_fn(answer_slots::limit)))
+        .service(answer::readable("/metrics", metrics::scrape).wrap(from_fn(answer_slots::limit)).wrap(from_fn(read_access::check)))
         .service(answer::readable(assets::STYLE_PATH, assets::style))
         .service(answer::readable(assets::ICON_PATH, assets::icon))
         .default_service(web::to(not_found));

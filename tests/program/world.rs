@@ -93,6 +93,8 @@ sites:
 pub struct World {
     pub sandbox: Sandbox,
     http: reqwest::Client,
+    /// The token that pages and API are asked with.
+    read_token: Option<String>,
     folder: TempDir,
     database: String,
     settle: &'static str,
@@ -160,6 +162,7 @@ impl World {
         Self {
             sandbox,
             http,
+            read_token: None,
             folder,
             database,
             settle: "10m",
@@ -196,9 +199,22 @@ impl World {
         self.folder.path().join("rules.yaml")
     }
 
+    /// Asks for pages and the API with a token from now on.
+    pub fn read_with(&mut self, token: &str) {
+        self.read_token = Some(token.to_owned());
+    }
+
+    fn get_request(&self, url: String) -> reqwest::RequestBuilder {
+        let request = self.http.get(url);
+        match &self.read_token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
     /// What an address answers, as text.
     pub async fn text(&self, path: &str) -> String {
-        let asked = self.http.get(format!("{}{path}", self.base()));
+        let asked = self.get_request(format!("{}{path}", self.base()));
         asked.send().await.unwrap().text().await.unwrap()
     }
 
@@ -510,8 +526,7 @@ impl World {
     /// As [`get`](Self::get), from one replica.
     pub async fn get_from(&self, replica: usize, path: &str) -> Option<(u16, Value)> {
         let answer = self
-            .http
-            .get(format!("{}{path}", self.base_of(replica)))
+            .get_request(format!("{}{path}", self.base_of(replica)))
             .send()
             .await
             .ok()?;

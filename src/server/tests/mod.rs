@@ -5,6 +5,7 @@ mod connections;
 mod hooks;
 mod operations;
 mod pages;
+mod reading;
 mod security;
 
 use std::collections::BTreeMap;

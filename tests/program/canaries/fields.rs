@@ -16,6 +16,7 @@ server:
   database: ${DATABASE}
   public_url: https://purge.example.com
   admin_token: @server/admin_token
+  read_token: @server/read_token
 forges:
   github:
     kind: github

@@ -251,6 +251,8 @@ fn files_of_the_database(folder: &Path) -> Vec<PathBuf> {
 async fn live_through_everything(scene: &mut Scene) {
     scene.world.start().await;
     let admin = scene.canary("server/admin_token").to_owned();
+    let reader = scene.canary("server/read_token").to_owned();
+    scene.world.read_with(&reader);
     let base = scene.world.base();
 
     let mut runs = Vec::new();
