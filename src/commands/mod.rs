@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+mod dumps;
 pub mod explain;
 pub mod export;
 mod git;

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::options::ServerOptions;
 use super::reload::Reloader;
-use super::{load_to_serve, open_store, shared_clock, start_logging};
+use super::{dumps, load_to_serve, open_store, shared_clock, start_logging};
 use crate::clock::{Clock, SharedTime};
 use crate::config::{Loaded, Reloads, Started, fingerprint, is_loopback};
 use crate::engine::Engine;
@@ -34,6 +34,8 @@ pub async fn run(rules: &Path, options: &ServerOptions) -> anyhow::Result<ExitCo
     let time = SharedTime::system();
     let outbound = Outbound::new(time.clock())?;
     start_logging(LOG, outbound.redactor.clone());
+    // Before the rules are read, and with them the secrets.
+    dumps::forbid();
     // Before anything else: as the first process of a container, it would not be stopped by a signal otherwise.
     let mut signals = Signals {
         terminate: signal(SignalKind::terminate())?,

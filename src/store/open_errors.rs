@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rusqlite::ErrorCode;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnectOptions;
 
@@ -30,12 +31,15 @@ pub(super) fn file(path: &str, error: rusqlite::Error) -> StoreError {
         Some(_) | None => Path::new("."),
     };
     let words = error.to_string();
+    let code = error.sqlite_error_code();
     let advice = if file.is_dir() {
         "it is a directory; name a file in it".to_owned()
     } else if !folder.is_dir() {
         format!("there is no directory {}; make it", folder.display())
-    } else if words.contains("not a database") {
+    } else if code == Some(ErrorCode::NotADatabase) {
         "the file is something else; name another, or move it away".to_owned()
+    } else if code == Some(ErrorCode::DatabaseCorrupt) {
+        DAMAGED.to_owned()
     } else {
         format!(
             "this program's user must be allowed to write the file, and others beside it in {}",
@@ -80,6 +84,11 @@ pub(super) fn tables(path: &str, error: rusqlite_migration::Error) -> StoreError
         Error::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => {
             NEWER.to_owned()
         }
+        Error::RusqliteError { err, .. }
+            if err.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) =>
+        {
+            format!("{err}; {DAMAGED}")
+        }
         Error::RusqliteError { err, .. } => format!("{err}; {FOREIGN}"),
         other => format!("{other}; {FOREIGN}"),
     };
@@ -116,6 +125,9 @@ pub(super) fn server_tables(name: &str, error: MigrateError) -> StoreError {
 }
 
 const NEWER: &str = "its tables are of a newer purgehook; start that one, or name another database";
+/// For a file whose pages make no sense, as after a bad copy or a failing disk (SQLITE_CORRUPT).
+const DAMAGED: &str = "the file is damaged: put a backup in its place, or move it and its `-wal` away to begin anew; \
+                       `sqlite3 FILE .recover` saves what can be read";
 const FOREIGN: &str = "is it another program's?";
 
 fn unprepared(name: &str, words: &str, cause: Cause) -> StoreError {

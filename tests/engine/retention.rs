@@ -47,6 +47,14 @@ async fn begin(seed: u64) -> (World, Repository) {
     (world, website)
 }
 
+/// Lets days pass in which the program runs.
+async fn live(world: &World, days: u32) {
+    for _ in 0..days {
+        world.time.pass(DAY);
+        world.step().await;
+    }
+}
+
 /// A push of some pages, and all that it asks for.
 async fn push(world: &World, website: &Repository, pages: u32, text: &str) {
     let pages = (0..pages).map(|page| Change::write(format!("{page}.html"), text));
@@ -79,8 +87,7 @@ async fn a_year_of_pushes_takes_no_more_room_than_what_is_kept_of_it() {
 
     for n in 0..PUSHES {
         push(&world, &website, 20, &format!("push {n}")).await;
-        world.time.pass(3 * DAY);
-        world.step().await;
+        live(&world, 3).await;
         if n == 20 {
             after_two_months = (rows(&world), bytes(&world));
         }
@@ -126,8 +133,7 @@ async fn after_a_long_silence_the_next_push_purges_what_changed_and_no_branch_co
     let before = world.runs().await;
     assert_eq!(before.len(), 4);
 
-    world.time.pass(200 * DAY);
-    world.step().await;
+    live(&world, 200).await;
     world.reconcile(&["www"]).await;
     world.settle().await;
 
@@ -169,4 +175,28 @@ async fn a_delivery_that_comes_again_within_the_time_is_no_news() {
         other => panic!("{other:?}"),
     }
     assert_eq!(world.engine.removed(), Removed::default());
+}
+
+#[tokio::test]
+async fn a_clock_that_is_far_ahead_for_a_while_removes_nothing() {
+    let (world, website) = begin(4).await;
+    for text in ["1", "2", "3"] {
+        push(&world, &website, 3, text).await;
+        live(&world, 1).await;
+    }
+    let kept = rows(&world);
+    let year = jiff::SignedDuration::from_hours(400 * 24);
+
+    world.set_clock(year);
+    world.step().await;
+    world.step().await;
+    world.set_clock(-year);
+    world.settle().await;
+    live(&world, 2).await;
+
+    assert_eq!(world.engine.removed(), Removed::default());
+    assert_eq!(rows(&world), kept);
+    // A clock that goes on is right.
+    live(&world, 40).await;
+    assert_ne!(world.engine.removed(), Removed::default());
 }

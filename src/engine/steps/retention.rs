@@ -19,6 +19,11 @@ use crate::store::{Removed, StoreError, Work, WorkKey};
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// The pause between two transactions, in which the database is free for other work.
 const PAUSE_BETWEEN_TRANSACTIONS: Duration = Duration::from_millis(100);
+/// How late this step may be for the clock to be trusted. It is due every hour: where it is later, no process ran, or
+/// the clock was set ahead, and nothing here can tell which.
+const MAX_LATENESS: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a clock that may be wrong has to go on before anything is removed by it.
+const CLOCK_TRIAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// By when the delivery of a large body has been stored, or never will be.
 const LONGEST_ARRIVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Transactions in one step: a step is over soon, so that a stop need not wait for it.
@@ -36,11 +41,20 @@ pub async fn begin(ctx: &StepContext) -> Result<(), StoreError> {
 pub struct Retention;
 
 impl Step for Retention {
-    async fn run(self, ctx: &StepContext, _work: &Work) -> Result<Outcome, StepError> {
+    async fn run(self, ctx: &StepContext, work: &Work) -> Result<Outcome, StepError> {
         let config = ctx.config();
         let retention = config.server.retention;
         if retention.is_zero() {
             return Ok(Outcome::complete(Vec::new()));
+        }
+        // What is removed by a wrong clock is gone when the clock is right again.
+        if ctx.now() > work.due_at + MAX_LATENESS {
+            let late = ctx.now().duration_since(work.due_at);
+            info!(
+                "nothing is removed for a day: this was due {} h ago, so nobody ran or the clock was set ahead",
+                late.as_hours()
+            );
+            return Ok(Outcome::reschedule(Vec::new(), ctx.now() + CLOCK_TRIAL));
         }
         let before = ctx.now().checked_sub(retention).unwrap_or(Timestamp::MIN);
         let abandoned = ctx.now().checked_sub(LONGEST_ARRIVAL);

@@ -48,7 +48,7 @@ async fn with_a_read_token_pages_api_and_metrics_ask_for_it() {
             let asks: Vec<_> = answer.headers().get_all("www-authenticate").iter().collect();
             assert_eq!(asks.len(), if expected == 401 { 2 } else { 0 }, "{path}");
             let text = answer.text().await.unwrap();
-            assert_eq!(text.contains("acme/website"), expected == 200 && path != "/metrics", "{path}");
+            assert!(expected == 200 || !text.contains("acme"), "{path}: {text}");
         }
     }
 }
@@ -57,7 +57,7 @@ async fn with_a_read_token_pages_api_and_metrics_ask_for_it() {
 async fn with_a_read_token_webhooks_and_health_are_open_and_name_nothing() {
     let server = closed().await;
 
-    let pushed = server.deliver("main", "d1").send().await.unwrap();
+    let pushed = server.hook("main").send().await.unwrap();
     assert_eq!(pushed.status(), 202);
     for path in ["/healthz", "/readyz", "/assets/style.css"] {
         let answer = server.get(path).send().await.unwrap();
