@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use crate::cause;
 use crate::changes::ChangeKind;
 use crate::commands;
-use crate::commands::options::{RulesFile, ServerOptions};
+use crate::commands::options::{DatabaseOption, ListenOption, RulesFile, ServerOptions};
 
 /// Keeps CDNs in step with a git repository: signed push webhooks become purges
 /// of exactly what changed, and a status on the commit.
@@ -57,7 +57,7 @@ enum Command {
         #[command(flatten)]
         change: commands::plan::Change,
         #[command(flatten)]
-        options: ServerOptions,
+        options: DatabaseOption,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -97,7 +97,7 @@ enum Command {
         #[command(flatten)]
         rules: RulesFile,
         #[command(flatten)]
-        options: ServerOptions,
+        options: DatabaseOption,
         /// Only runs of this site
         #[arg(long, value_name = "NAME")]
         site: Option<String>,
@@ -116,7 +116,7 @@ enum Command {
         #[command(flatten)]
         rules: RulesFile,
         #[command(flatten)]
-        options: ServerOptions,
+        options: DatabaseOption,
         /// The run's id
         run: String,
     },
@@ -140,7 +140,7 @@ enum Command {
         #[command(flatten)]
         rules: RulesFile,
         #[command(flatten)]
-        options: ServerOptions,
+        options: ListenOption,
         /// The site, by its name in the rules file
         site: String,
         /// The branch that the delivery is about [default: the first that the site names]
@@ -155,7 +155,7 @@ enum Command {
         #[command(flatten)]
         rules: RulesFile,
         #[command(flatten)]
-        options: ServerOptions,
+        options: DatabaseOption,
         /// The run's id
         run: String,
     },
@@ -164,7 +164,7 @@ enum Command {
         #[command(flatten)]
         rules: RulesFile,
         #[command(flatten)]
-        options: ServerOptions,
+        options: DatabaseOption,
         /// The run's id
         run: String,
         /// The URL, as the run's page shows it

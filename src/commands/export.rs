@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-use super::options::ServerOptions;
+use super::options::DatabaseOption;
 use super::{load, open_existing_store};
 use crate::changes::{Completeness, FilePath};
 use crate::config::Config;
@@ -112,8 +112,8 @@ struct FileItem {
 }
 
 /// Writes a run to standard output, a part at a time: it may have hundreds of thousands of purges.
-pub async fn run(rules: &Path, options: &ServerOptions, run: String) -> anyhow::Result<ExitCode> {
-    let config = load(rules, options)?;
+pub async fn run(rules: &Path, options: &DatabaseOption, run: String) -> anyhow::Result<ExitCode> {
+    let config = load(rules, &options.into())?;
     let store = open_existing_store(&config).await?;
     let id = RunId(run);
     let Some(found) = store.run(&id).await? else {

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use tracing_subscriber::EnvFilter;
 
-use self::options::ServerOptions;
+use self::options::{DatabaseOption, ListenOption, ServerOptions};
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Site};
 use crate::http::Outbound;
@@ -120,8 +120,8 @@ fn usable(loaded: Result<Loaded, Problems>) -> anyhow::Result<Loaded> {
 /// A configuration with what flags and variables say over it.
 fn overridden(mut config: Config, options: &ServerOptions) -> Config {
     let ServerOptions {
-        listen,
-        database,
+        listen: ListenOption { listen },
+        database: DatabaseOption { database },
         public_url,
     } = options;
     let server = &mut config.server;

@@ -14,12 +14,17 @@ pub struct RulesFile {
     pub rules: PathBuf,
 }
 
-/// What wins over the `server:` part of the rules file.
+/// Where the server listens.
 #[derive(Clone, Default, Args)]
-pub struct ServerOptions {
+pub struct ListenOption {
     /// Where to listen, e.g. 0.0.0.0:8080 [default: `server.listen`, else 127.0.0.1:8080]
     #[arg(long, value_name = "HOST:PORT", env = "PURGEHOOK_LISTEN")]
     pub listen: Option<String>,
+}
+
+/// Where the database is.
+#[derive(Clone, Default, Args)]
+pub struct DatabaseOption {
     /// `sqlite://PATH` or `postgres://...` [default: `server.database`, else `sqlite://purgehook.db`]
     #[arg(
         long,
@@ -28,7 +33,36 @@ pub struct ServerOptions {
         hide_env_values = true
     )]
     pub database: Option<String>,
+}
+
+/// What wins over the `server:` part of the rules file.
+#[derive(Clone, Default, Args)]
+pub struct ServerOptions {
+    /// Where the server listens.
+    #[command(flatten)]
+    pub listen: ListenOption,
+    /// Where the database is.
+    #[command(flatten)]
+    pub database: DatabaseOption,
     /// The address that links in statuses start with [default: `server.public_url`]
     #[arg(long, value_name = "URL", env = "PURGEHOOK_PUBLIC_URL")]
     pub public_url: Option<url::Url>,
+}
+
+impl From<&ListenOption> for ServerOptions {
+    fn from(listen: &ListenOption) -> Self {
+        Self {
+            listen: listen.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&DatabaseOption> for ServerOptions {
+    fn from(database: &DatabaseOption) -> Self {
+        Self {
+            database: database.clone(),
+            ..Self::default()
+        }
+    }
 }

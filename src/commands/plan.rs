@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use jiff::Timestamp;
 
-use super::options::ServerOptions;
+use super::options::DatabaseOption;
 use super::{git, load, load_without_secrets, open_existing_store, sites};
 use crate::changes::{ChangeKind, FilePath};
 use crate::clock::Clock;
@@ -121,15 +121,15 @@ fn read_listed(files: &Path) -> anyhow::Result<Vec<u8>> {
 /// purged cannot be.
 pub async fn run(
     rules: &Path,
-    options: &ServerOptions,
+    options: &DatabaseOption,
     site: Option<&str>,
     change: &Change,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     // What an account was handed today is kept under its keys.
     let config = match &change.delivery {
-        Some(_) => load(rules, options)?,
-        None => load_without_secrets(rules, options)?,
+        Some(_) => load(rules, &options.into())?,
+        None => load_without_secrets(rules, &options.into())?,
     };
     let now = Clock::system().now();
     let mut used = BTreeMap::new();

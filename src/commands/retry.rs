@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use tokio::sync::watch;
 
-use super::options::ServerOptions;
+use super::options::DatabaseOption;
 use super::shared_clock::clock_of;
 use super::{load, open_existing_store};
 use crate::engine::Engine;
@@ -15,8 +15,8 @@ use crate::run::RunId;
 use crate::store::RetryOutcome;
 
 /// Puts the run back to work; the server that runs on the same store takes it up.
-pub async fn run(rules: &Path, options: &ServerOptions, run: String) -> anyhow::Result<ExitCode> {
-    let config = Arc::new(load(rules, options)?);
+pub async fn run(rules: &Path, options: &DatabaseOption, run: String) -> anyhow::Result<ExitCode> {
+    let config = Arc::new(load(rules, &options.into())?);
     let store = open_existing_store(&config).await?;
     let (_keep, config_now) = watch::channel(config);
     let clock = clock_of(&store).await?;

@@ -8,8 +8,8 @@ use anyhow::Context;
 use serde_json::json;
 use strum::VariantArray;
 
-use super::options::ServerOptions;
-use super::{load, open_existing_store};
+use super::options::DatabaseOption;
+use super::{load, open_existing_store, sites};
 use crate::run::{Run, RunState};
 use crate::sanitize::visible;
 use crate::store::RunFilter;
@@ -18,14 +18,14 @@ use crate::table::{self, printable};
 /// Lists runs from the store, whether a server is running on it or not.
 pub async fn run(
     rules: &Path,
-    options: &ServerOptions,
+    options: &DatabaseOption,
     site: Option<String>,
     state: Option<&str>,
     limit: u32,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let state = state.map(parse_state).transpose()?;
-    let config = load(rules, options)?;
+    let config = load(rules, &options.into())?;
     let store = open_existing_store(&config).await?;
     let filter = RunFilter {
         site,
@@ -34,6 +34,10 @@ pub async fn run(
         ..RunFilter::default()
     };
     let runs = store.runs(&filter).await?;
+    // One that is configured no more may still have runs.
+    if runs.is_empty() && filter.site.is_some() {
+        sites(&config, filter.site.as_deref())?;
+    }
     if json {
         let list: Vec<_> = runs.iter().map(as_json).collect();
         println!("{}", json!({ "runs": list }));

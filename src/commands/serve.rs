@@ -124,7 +124,8 @@ async fn serve(
     for address in running.addresses() {
         info!(sites = config.sites.len(), "listening on http://{address}");
     }
-    if options.listen.is_some() && config.server.read_token.is_none() && !is_loopback(listen) {
+    if options.listen.listen.is_some() && config.server.read_token.is_none() && !is_loopback(listen)
+    {
         warn!(
             "whoever reaches {listen} may read the pages, the API and the metrics: `server.read_token` closes them"
         );

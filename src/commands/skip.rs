@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use tokio::sync::watch;
 
-use super::options::ServerOptions;
+use super::options::DatabaseOption;
 use super::shared_clock::clock_of;
 use super::{load, open_existing_store};
 use crate::engine::Engine;
@@ -17,11 +17,11 @@ use crate::store::SkipOutcome;
 /// Gives the target up; the server that runs on the same store ends the run.
 pub async fn run(
     rules: &Path,
-    options: &ServerOptions,
+    options: &DatabaseOption,
     run: String,
     target: &str,
 ) -> anyhow::Result<ExitCode> {
-    let config = Arc::new(load(rules, options)?);
+    let config = Arc::new(load(rules, &options.into())?);
     let store = open_existing_store(&config).await?;
     let (_keep, config_now) = watch::channel(config);
     let clock = clock_of(&store).await?;

@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use serde::Deserialize;
 use url::Url;
 
-use super::options::ServerOptions;
+use super::options::ListenOption;
 use super::{load, loopback, sites};
 use crate::clock::Clock;
 use crate::config::{Site, Trigger};
@@ -36,12 +36,12 @@ struct Answer {
 /// answered; exit code 1 if a real delivery would not start a run of the site.
 pub async fn run(
     rules: &Path,
-    options: &ServerOptions,
+    options: &ListenOption,
     site: &str,
     branch: Option<&str>,
     url: Option<Url>,
 ) -> anyhow::Result<ExitCode> {
-    let config = load(rules, options)?;
+    let config = load(rules, &options.into())?;
     let site = *sites(&config, Some(site))?
         .first()
         .context("there is no site")?;

@@ -242,7 +242,15 @@ pub enum WhenUnknown {
 
 /// What is purged when a commit is deployed that was deployed before, and nothing differs from what caches may hold.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantNames,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantNames,
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum Redeploy {

@@ -108,9 +108,7 @@ pub(super) fn read(root: &mut Section) -> Option<ServerEntry> {
 
 /// Reads a token that may not be short enough to be guessed.
 fn read_token(section: &mut Section, key: &str, file_key: &str) -> Option<SecretString> {
-    let at = section
-        .place_of(key)
-        .or_else(|| section.place_of(file_key));
+    let at = section.place_of(key).or_else(|| section.place_of(file_key));
     let token = section.secret(key);
     if let (Some(token), Some(at)) = (&token, at)
         && token.expose_secret().chars().count() < SHORTEST_TOKEN

@@ -232,10 +232,26 @@ fn serve(
 
 fn routes(app: &mut web::ServiceConfig) {
     app.service(web::resource(["/hooks/{forge}", "/hooks/{forge}/"]).to(hooks::receive))
-        .service(answer::readable("/", pages::dashboard).wrap(from_fn(answer_slots::limit)).wrap(from_fn(read_access::check)))
-        .service(answer::readable("/runs/{id}", pages::run).wrap(from_fn(answer_slots::limit)).wrap(from_fn(read_access::check)))
-        .service(answer::readable("/api/v1/runs", api::runs).wrap(from_fn(answer_slots::limit)).wrap(from_fn(read_access::check)))
-        .service(answer::readable("/api/v1/runs/{id}", api::run).wrap(from_fn(answer_slots::limit)).wrap(from_fn(read_access::check)))
+        .service(
+            answer::readable("/", pages::dashboard)
+                .wrap(from_fn(answer_slots::limit))
+                .wrap(from_fn(read_access::check)),
+        )
+        .service(
+            answer::readable("/runs/{id}", pages::run)
+                .wrap(from_fn(answer_slots::limit))
+                .wrap(from_fn(read_access::check)),
+        )
+        .service(
+            answer::readable("/api/v1/runs", api::runs)
+                .wrap(from_fn(answer_slots::limit))
+                .wrap(from_fn(read_access::check)),
+        )
+        .service(
+            answer::readable("/api/v1/runs/{id}", api::run)
+                .wrap(from_fn(answer_slots::limit))
+                .wrap(from_fn(read_access::check)),
+        )
         .service(
             web::resource("/api/v1/runs/{id}/retry")
                 .route(web::post().to(retry::retry))
@@ -243,7 +259,11 @@ fn routes(app: &mut web::ServiceConfig) {
         )
         .service(answer::readable("/healthz", health::alive))
         .service(answer::readable("/readyz", health::ready))
-        .service(answer::readable("/metrics", metrics::scrape).wrap(from_fn(answer_slots::limit)).wrap(from_fn(read_access::check)))
+        .service(
+            answer::readable("/metrics", metrics::scrape)
+                .wrap(from_fn(answer_slots::limit))
+                .wrap(from_fn(read_access::check)),
+        )
         .service(answer::readable(assets::STYLE_PATH, assets::style))
         .service(answer::readable(assets::ICON_PATH, assets::icon))
         .default_service(web::to(not_found));

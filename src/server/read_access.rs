@@ -110,9 +110,7 @@ fn refusal(denied: &Denied, request: &HttpRequest) -> HttpResponse {
             );
             let mut refused = said(request, StatusCode::TOO_MANY_REQUESTS, "Wait", &words);
             let seconds = HeaderValue::from(seconds);
-            refused
-                .headers_mut()
-                .insert(header::RETRY_AFTER, seconds);
+            refused.headers_mut().insert(header::RETRY_AFTER, seconds);
             refused
         }
     }

@@ -125,7 +125,7 @@ pub(super) fn server_tables(name: &str, error: MigrateError) -> StoreError {
 }
 
 const NEWER: &str = "its tables are of a newer purgehook; start that one, or name another database";
-/// For a file whose pages make no sense, as after a bad copy or a failing disk (SQLITE_CORRUPT).
+/// For a file whose pages make no sense, as after a bad copy or a failing disk (`SQLITE_CORRUPT`).
 const DAMAGED: &str = "the file is damaged: put a backup in its place, or move it and its `-wal` away to begin anew; \
                        `sqlite3 FILE .recover` saves what can be read";
 const FOREIGN: &str = "is it another program's?";

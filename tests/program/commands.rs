@@ -240,3 +240,58 @@ async fn a_run_that_no_server_takes_up_says_so() {
         "{said}"
     );
 }
+
+#[tokio::test]
+async fn a_site_that_is_not_there_is_the_same_error_for_every_command() {
+    let world = World::serving().await;
+    let said = |args: &[&str]| {
+        let output = world.run(args, "");
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+
+    let run = said(&["run", "nosuch"]);
+    let runs = said(&["runs", "--site", "nosuch"]);
+    let json = said(&["runs", "--site", "nosuch", "--json"]);
+
+    assert!(
+        run.contains("there is no site \"nosuch\"; there is blog, docs, www"),
+        "{run}"
+    );
+    assert_eq!((&runs, &json), (&run, &run));
+    // One that has no runs yet is no error.
+    assert_eq!(
+        world.run(&["runs", "--site", "docs"], "").status.code(),
+        Some(0)
+    );
+}
+
+#[tokio::test]
+async fn help_lists_the_options_that_mean_something_and_no_others() {
+    let world = World::new().await;
+    let help = |command: &str| {
+        let output = world.run(&[command, "--help"], "");
+        String::from_utf8(output.stdout).unwrap()
+    };
+
+    for command in ["runs", "export", "plan", "retry", "skip"] {
+        let help = help(command);
+        assert!(help.contains("--database"), "{help}");
+        assert!(
+            !help.contains("--listen") && !help.contains("--public-url"),
+            "{help}"
+        );
+    }
+    for command in ["serve", "run"] {
+        let help = help(command);
+        assert!(
+            help.contains("--listen") && help.contains("--database"),
+            "{help}"
+        );
+    }
+    let help = help("trigger");
+    assert!(
+        help.contains("--listen") && !help.contains("--database"),
+        "{help}"
+    );
+}

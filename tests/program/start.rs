@@ -50,6 +50,11 @@ async fn a_database_that_does_not_open_is_named_with_what_to_do() {
         "this is no database, and never was one\n".repeat(100),
     )
     .unwrap();
+    let damaged = at("damaged.db");
+    let mut bytes = std::fs::read(at("purgehook.db")).unwrap();
+    // All but the head of the file.
+    bytes[100..].fill(0x5a);
+    std::fs::write(&damaged, bytes).unwrap();
     let newer = at("newer.db");
     version_of_tables(Path::new(&newer), 9_000);
 
@@ -76,6 +81,13 @@ async fn a_database_that_does_not_open_is_named_with_what_to_do() {
         (
             format!("sqlite://{}", at("text")),
             ["not a database", "name another, or move it away"],
+        ),
+        (
+            format!("sqlite://{damaged}"),
+            [
+                "malformed",
+                "the file is damaged: put a backup in its place",
+            ],
         ),
         (
             format!("sqlite://{newer}"),

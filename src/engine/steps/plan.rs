@@ -120,7 +120,11 @@ impl Step for Plan<'_> {
                         let change = Change::Files(before.files());
                         let plan = decide(ctx, config, site, &run, &commit, change).await?;
                         let count = summary::files(&before);
-                        (before, format!("deployed again, {count} the first time"), plan)
+                        (
+                            before,
+                            format!("deployed again, {count} the first time"),
+                            plan,
+                        )
                     }
                     None => {
                         let change = Change::Files(changes.files());

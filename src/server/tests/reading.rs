@@ -45,7 +45,11 @@ async fn with_a_read_token_pages_api_and_metrics_ask_for_it() {
             let answer = request.send().await.unwrap();
 
             assert_eq!(answer.status(), expected, "{path} {authorization:?}");
-            let asks: Vec<_> = answer.headers().get_all("www-authenticate").iter().collect();
+            let asks: Vec<_> = answer
+                .headers()
+                .get_all("www-authenticate")
+                .iter()
+                .collect();
             assert_eq!(asks.len(), if expected == 401 { 2 } else { 0 }, "{path}");
             let text = answer.text().await.unwrap();
             assert!(expected == 200 || !text.contains("acme"), "{path}: {text}");
@@ -63,7 +67,10 @@ async fn with_a_read_token_webhooks_and_health_are_open_and_name_nothing() {
         let answer = server.get(path).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         let text = answer.text().await.unwrap();
-        assert!(!text.contains("www") && !text.contains("acme"), "{path}: {text}");
+        assert!(
+            !text.contains("www") && !text.contains("acme"),
+            "{path}: {text}"
+        );
     }
     // The token to read opens no action.
     let run = server.run("other").await;
