@@ -46,6 +46,23 @@ pub(super) async fn end(
     close(ctx, run, ending, &given_up, now).await
 }
 
+/// The same of a run for which nothing can be purged. Its plan has given up what should have been.
+pub(super) async fn end_unable(
+    ctx: &StepContext,
+    run: Run,
+    summary: String,
+    now: Timestamp,
+) -> Result<Outcome, StoreError> {
+    let given_up = ctx.store.given_up(&run.site).await?;
+    let ending = Ending {
+        state: RunState::Failed,
+        summary,
+        releases: true,
+        taken_back: Vec::new(),
+    };
+    close(ctx, run, ending, &given_up, now).await
+}
+
 /// The same of a run whose purges are all over. It gives up what CDNs refuse for good, where nothing else failed.
 pub(super) async fn end_purged(
     ctx: &StepContext,
@@ -56,18 +73,19 @@ pub(super) async fn end_purged(
     let before = ctx.store.given_up(&run.site).await?;
     let (state, summary) = conclusion(&run, purges);
     let given_up = match state {
-        RunState::Failed | RunState::Succeeded if run.problems.is_empty() => {
-            giving_up::given_up(purges).unwrap_or_default()
-        }
-        _ => Vec::new(),
+        RunState::Failed | RunState::Succeeded => giving_up::given_up(purges),
+        RunState::Pending | RunState::Errored | RunState::Superseded | RunState::Cancelled => None,
     };
+    // What could not be planned was given up with the plan.
+    let releases = state == RunState::Succeeded || given_up.is_some();
+    let given_up = given_up.unwrap_or_default();
     if state == RunState::Failed && !given_up.is_empty() {
         run.notes.push(advice(&run, &given_up));
     }
     let ending = Ending {
         state,
         summary,
-        releases: state == RunState::Succeeded || !given_up.is_empty(),
+        releases,
         taken_back: giving_up::taken_back(&before, purges),
     };
     let giving_up = (!given_up.is_empty()).then(|| Write::GiveUp(run.clone(), given_up));

@@ -19,6 +19,7 @@ mod leases;
 mod new_run;
 mod outcome;
 mod payloads;
+mod plan_decision;
 mod planner;
 mod policy;
 mod quota_shares;

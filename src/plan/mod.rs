@@ -44,9 +44,22 @@ pub struct Plan {
     /// Sorted, each (CDN, kind, target) once.
     pub purges: Vec<PlannedPurge>,
     /// What must be purged but cannot be, in words for the page: the run fails. E.g. a URL over a CDN's limit.
-    pub problems: Vec<String>,
+    pub problems: Vec<Problem>,
     /// What else a person may want to know: a prefetch that a CDN cannot do, a purge that another one covers.
     pub notes: Vec<String>,
+}
+
+/// A target that must be purged and that a CDN cannot be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The CDN, by its name under `cdns:`.
+    pub cdn: String,
+    /// What was to be done.
+    pub kind: PurgeKind,
+    /// The full URL; a directory's ends in `/`.
+    pub target: String,
+    /// Why it cannot be, with the target and the rule that asked.
+    pub words: String,
 }
 
 /// The rule's name that purges of everything carry.
@@ -318,22 +331,30 @@ fn report_unable(cdn: &Capability, unable: &[Wanted<'_>], plan: &mut Plan) {
             None => format!("rule {rule}"),
         };
         let cdn_name = &cdn.cdn;
+        let problem = |words| Problem {
+            cdn: cdn_name.clone(),
+            kind: *kind,
+            target: url.clone(),
+            words,
+        };
         match (inability(cdn, wanted), kind) {
             (None, _) => {}
             (Some(Inability::Kind), PurgeKind::Prefetch) => prefetches += 1,
-            (Some(Inability::Kind), PurgeKind::Url) => plan.problems.push(format!(
+            (Some(Inability::Kind), PurgeKind::Url) => plan.problems.push(problem(format!(
                 "{cdn_name} cannot purge single URLs: {url} ({asked})"
-            )),
-            (Some(Inability::Kind), PurgeKind::Directory) => plan.problems.push(format!(
+            ))),
+            (Some(Inability::Kind), PurgeKind::Directory) => plan.problems.push(problem(format!(
                 "{cdn_name} cannot purge directories: {url} ({asked})"
-            )),
+            ))),
             (Some(Inability::TooLong { limit }), kind) => {
                 let words = format!(
                     "{cdn_name} takes URLs of up to {limit} bytes, and this one has {}: {url} ({asked})",
                     url.len()
                 );
                 match kind {
-                    PurgeKind::Url | PurgeKind::Directory => plan.problems.push(words),
+                    PurgeKind::Url | PurgeKind::Directory => {
+                        plan.problems.push(problem(words));
+                    }
                     PurgeKind::Prefetch => plan.notes.push(words),
                 }
             }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::Plan;
+use super::{Plan, Problem};
 use crate::purge::PlannedPurge;
 use crate::table::{self, printable};
 
@@ -14,7 +14,7 @@ use crate::table::{self, printable};
 struct Document<'p> {
     purges: Purges<'p>,
     summary: Value,
-    problems: &'p [String],
+    problems: Vec<&'p str>,
     notes: &'p [String],
 }
 
@@ -65,7 +65,11 @@ impl Plan {
         Document {
             purges: Purges(&self.purges),
             summary,
-            problems: &self.problems,
+            problems: self
+                .problems
+                .iter()
+                .map(|problem| problem.words.as_str())
+                .collect(),
             notes: &self.notes,
         }
     }
@@ -82,8 +86,8 @@ impl Plan {
     /// What could not be planned, and what is worth knowing; a line each.
     pub fn remarks(&self) -> String {
         let mut text = String::new();
-        for problem in &self.problems {
-            text.push_str(&format!("problem: {}\n", printable(problem)));
+        for Problem { words, .. } in &self.problems {
+            text.push_str(&format!("problem: {}\n", printable(words)));
         }
         for note in &self.notes {
             text.push_str(&format!("note: {}\n", printable(note)));

@@ -10,6 +10,18 @@ use purgehook::store::{RetryOutcome, SkipOutcome};
 
 use crate::world::{ONE_SITE, World};
 
+/// The same site on a CDN that takes URLs of 4,096 bytes at most.
+const SHORT_URLS: &str = "
+cdns:
+  huawei: {kind: huawei-cdn, endpoint: '${HUAWEI_URL}'}
+sites:
+  www:
+    repo: github:acme/website
+    base_urls: ['https://www.example.com']
+    cdns: [huawei]
+    rules: [{match: ['**'], urls: ['/{path}']}]
+";
+
 const BROKEN: &str = "https://www.example.com/broken.html";
 
 /// A site whose CDN fails at one URL each time, and has been told of it by one push.
@@ -141,4 +153,59 @@ async fn a_cdn_that_refuses_all_of_several_targets_is_tried_again_by_the_next_ru
     let next = push(&world, &website, &["a.html"]).await;
 
     assert_eq!(next.summary, "Purged 4 URLs on tencent");
+}
+
+/// A path whose URL is longer than that.
+fn long_path() -> String {
+    vec!["x".repeat(200); 21].join("/") + ".html"
+}
+
+async fn too_long(paths: &[&str]) -> (World, Repository, Run) {
+    let world = World::new(1, SHORT_URLS).await;
+    let website = world.sandbox.github().create_repo("acme/website", "main");
+    website.commit("main", &[Change::write("index.html", "first")]);
+    website.push("main");
+    let run = push(&world, &website, paths).await;
+    (world, website, run)
+}
+
+#[tokio::test]
+async fn a_url_that_a_cdn_cannot_be_asked_for_is_said_once_as_well() {
+    let long = long_path();
+    for paths in [vec![long.as_str()], vec![long.as_str(), "a.html"]] {
+        let (world, website, first) = too_long(&paths).await;
+        assert_eq!(first.state, RunState::Failed);
+        let why = "huawei takes URLs of up to 4096 bytes";
+        assert!(first.summary.contains(why), "{}", first.summary);
+        let advice = format!("purgehook retry {}", first.id);
+        assert!(first.notes[0].contains(&advice), "{:?}", first.notes);
+
+        let next = push(&world, &website, &["b.html"]).await;
+        let note = format!("; 1 URL still refused since {}", first.commit.short());
+        assert_eq!(next.state, RunState::Succeeded, "{}", next.summary);
+        assert!(next.summary.ends_with(&note), "{}", next.summary);
+
+        let again = push(&world, &website, &[long.as_str()]).await;
+        assert_eq!(again.state, RunState::Failed, "it has changed");
+    }
+}
+
+#[tokio::test]
+async fn a_retry_of_what_a_cdn_cannot_be_asked_for_fails_until_the_rules_are_mended() {
+    let (world, website, first) = too_long(&[&long_path()]).await;
+
+    world.engine.retry(&first.id).await.unwrap();
+    world.settle().await;
+    assert_eq!(world.run(&first.id).await.state, RunState::Failed);
+
+    world.set_rules(&SHORT_URLS.replace("'/{path}'", "'/'"));
+    world.engine.retry(&first.id).await.unwrap();
+    world.settle().await;
+
+    let mended = world.run(&first.id).await;
+    assert_eq!(mended.state, RunState::Succeeded, "{}", mended.summary);
+    assert!(mended.problems.is_empty());
+    assert!(world.store().given_up("www").await.unwrap().is_empty());
+    let next = push(&world, &website, &["b.html"]).await;
+    assert!(!next.summary.contains("refused"), "{}", next.summary);
 }

@@ -1,10 +1,12 @@
-//! Which targets are given up: those that a CDN refuses by themselves, whatever becomes of the others.
+//! Which targets are given up: those that a CDN refuses by themselves, whatever becomes of the others, and those that it
+//! cannot be asked for at all.
 //!
 //! A run that fails for nothing else says so once, and releases the commits that it purged otherwise: what is given up
 //! is written down, so that no later run has to make it good, and each later success names it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::plan::Problem;
 use crate::purge::{GivenUp, PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::store::{GivenUpTarget, Target};
 
@@ -17,6 +19,16 @@ impl From<&PlannedPurge> for Target {
             cdn: purge.cdn.clone(),
             kind: purge.kind,
             url: purge.target.clone(),
+        }
+    }
+}
+
+impl From<&Problem> for Target {
+    fn from(problem: &Problem) -> Self {
+        Self {
+            cdn: problem.cdn.clone(),
+            kind: problem.kind,
+            url: problem.target.clone(),
         }
     }
 }

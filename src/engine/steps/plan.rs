@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::info;
@@ -15,27 +14,22 @@ use crate::config::{Config, PurgeMode, Redeploy, Site, WhenUnknown};
 use crate::engine::baseline::Baseline;
 use crate::engine::change_set::{self, Found, Search};
 use crate::engine::context::StepContext;
-use crate::engine::ending::end;
+use crate::engine::ending::{end, end_unable};
 use crate::engine::outcome::{Outcome, StepError};
+use crate::engine::plan_decision::decide;
 use crate::engine::planner;
-use crate::engine::policy::deadlines::STEP_LIMIT;
 use crate::engine::policy::forge_retries::{ask_again, may_ask_again};
 use crate::engine::policy::prefetch::Covers;
 use crate::engine::policy::statuses::show;
 use crate::engine::policy::summary;
-use crate::engine::quota_shares::{self, Line};
-use crate::engine::upstream::{RequestError, has_not_answered};
 use crate::event::CommitId;
 use crate::forge::ForgeError;
 use crate::numerals::counted;
-use crate::plan::{self, Allowance, Change, CoverDecision, Decision, Objects};
+use crate::plan::{self, Change, Problem};
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
 use crate::run::{Base, Origin, Run, RunChanges, RunState, StatusState, Step as RunStep};
 use crate::store::{NewPurge, RunFilter, StoreError, Target, Work, WorkKey, Write};
 
-/// How long the forge may take to list a commit's files: what the search for what changed leaves of the step, less
-/// time for the commit of its outcome.
-const LIST_LIMIT: Duration = Duration::from_secs(STEP_LIMIT.as_secs() / 20);
 /// Runs that leave their work to a newer one in one transaction.
 const MAX_SUPERSEDED: u32 = 256;
 /// Earlier runs for the same commit that are looked at for what they found changed.
@@ -59,6 +53,8 @@ struct Planned {
     what: String,
     /// The writes that record what changed.
     changes: Vec<Write>,
+    /// Targets that an earlier try of the run gave up, and that this one can ask for or does not want.
+    mended: Vec<Target>,
 }
 
 impl Step for Plan<'_> {
@@ -137,6 +133,7 @@ impl Step for Plan<'_> {
                     plan,
                     what,
                     changes: vec![Write::Changes(run.id.clone(), changes)],
+                    mended: Vec::new(),
                 }
             }
             Found::Unknown { why } => {
@@ -149,6 +146,7 @@ impl Step for Plan<'_> {
                     plan: decide(ctx, config, site, &run, &commit, change).await?,
                     what: format!("unknown what changed ({why}), so everything is purged"),
                     changes: Vec::new(),
+                    mended: Vec::new(),
                 }
             }
         };
@@ -202,7 +200,7 @@ async fn redeployed(
     Ok(None)
 }
 
-/// Leaves out what was given up and has not changed since, unless everything was asked for or nothing goes out.
+/// Leaves out what was given up and has not changed since, unless everything is to be purged or nothing goes out.
 async fn leave_out(
     ctx: &StepContext,
     config: &Config,
@@ -212,11 +210,18 @@ async fn leave_out(
     mut planned: Planned,
 ) -> Result<Planned, StepError> {
     match &site.mode {
-        PurgeMode::Live(_) if run.origin != Origin::ManualEverything => {}
+        PurgeMode::Live(_) if run.proof != Some(Completeness::Unknown) => {}
         PurgeMode::Live(_) | PurgeMode::DryRun(_) => return Ok(planned),
     }
-    let mut given_up = ctx.store.given_up(&site.name).await?;
-    let wanted: BTreeSet<Target> = planned.plan.purges.iter().map(Target::from).collect();
+    let given_up = ctx.store.given_up(&site.name).await?;
+    let (own, mut given_up): (Vec<_>, Vec<_>) = given_up
+        .into_iter()
+        .partition(|given_up| given_up.run == run.id);
+    let problems: BTreeSet<Target> = planned.plan.problems.iter().map(Target::from).collect();
+    let own = own.into_iter().map(|given_up| given_up.target);
+    planned.mended = own.filter(|target| !problems.contains(target)).collect();
+    let purges = planned.plan.purges.iter().map(Target::from);
+    let wanted: BTreeSet<Target> = purges.chain(problems).collect();
     given_up.retain(|given_up| wanted.contains(&given_up.target));
     let commits: BTreeSet<CommitId> = given_up
         .iter()
@@ -231,7 +236,10 @@ async fn leave_out(
         };
         let change = Change::Files(changes.files());
         let plan = decide(ctx, config, site, run, commit, change).await?;
-        let changed: BTreeSet<Target> = plan.purges.iter().map(Target::from).collect();
+        let purges = plan.purges.iter().map(Target::from);
+        let changed: BTreeSet<Target> = purges
+            .chain(plan.problems.iter().map(Target::from))
+            .collect();
         let left_out: BTreeSet<&Target> = given_up
             .iter()
             .filter(|given_up| given_up.commit.id() == Some(&since))
@@ -248,6 +256,8 @@ async fn leave_out(
         }
         let is_wanted = |purge: &PlannedPurge| !left_out.contains(&Target::from(purge));
         planned.plan.purges.retain(is_wanted);
+        let is_wanted = |problem: &Problem| !left_out.contains(&Target::from(problem));
+        planned.plan.problems.retain(is_wanted);
     }
     Ok(planned)
 }
@@ -313,24 +323,36 @@ async fn begin(
         plan,
         what,
         changes,
+        mended,
     } = planned;
     writes.extend(changes);
+    if !mended.is_empty() {
+        writes.push(Write::TakeBack(run.site.clone(), mended));
+    }
     for note in &plan.notes {
         info!("{note}");
     }
     let purges = plan.purges.len();
     info!(purges, "planned {purges} purges for {}", run.site);
-    run.problems.clone_from(&plan.problems);
+    let problems = plan.problems.iter();
+    run.problems = problems.map(|problem| problem.words.clone()).collect();
     run.notes = kept(&plan.notes);
+    if let (PurgeMode::Live(_), false) = (&site.mode, plan.problems.is_empty()) {
+        run.notes.push(unable_advice(&run, plan.problems.len()));
+        let targets = plan.problems.iter().map(Target::from).collect();
+        writes.push(Write::GiveUp(run.clone(), targets));
+    }
     if plan.purges.is_empty() {
-        let (state, summary) = match run.problems.first() {
-            None => (RunState::Succeeded, format!("Nothing to purge: {what}")),
+        let outcome = match run.problems.first() {
+            None => {
+                let summary = format!("Nothing to purge: {what}");
+                end(ctx, run, RunState::Succeeded, summary, now).await?
+            }
             Some(problem) => {
                 let summary = format!("Nothing could be purged: {problem}");
-                (RunState::Failed, summary)
+                end_unable(ctx, run, summary, now).await?
             }
         };
-        let outcome = end(ctx, run, state, summary, now).await?;
         return Ok(outcome.after(writes));
     }
     let cdns = match &site.mode {
@@ -352,6 +374,16 @@ async fn begin(
     Ok(Outcome::reschedule(writes, deadline))
 }
 
+/// What can be done about targets that a CDN cannot be asked for.
+fn unable_advice(run: &Run, targets: usize) -> String {
+    let targets = counted(targets, "target", "targets");
+    format!(
+        "{targets} will not be asked for again until what they show changes. \
+         When the rules are mended: `purgehook retry {}`",
+        run.id
+    )
+}
+
 /// Ends a dry run with what it would have purged: its purges come into being in a state that no purge queue
 /// reads and nothing leads out of.
 async fn end_dry_run(
@@ -361,15 +393,6 @@ async fn end_dry_run(
     now: Timestamp,
 ) -> Result<Outcome, StepError> {
     let would = summary::purges(&plan.purges);
-    let (state, summary) = match plan.problems.first() {
-        None => (RunState::Succeeded, format!("Would have purged {would}")),
-        Some(problem) => {
-            let targets = counted(plan.problems.len(), "target", "targets");
-            let summary =
-                format!("Would have purged {would}, but {targets} could not be: {problem}");
-            (RunState::Failed, summary)
-        }
-    };
     let rows = plan.purges.into_iter();
     let rows = rows.map(|planned| NewPurge {
         planned,
@@ -377,7 +400,18 @@ async fn end_dry_run(
         state: PurgeState::DryRun,
     });
     let purges = Write::Purges(run.id.clone(), rows.collect());
-    let outcome = end(ctx, run, state, summary, now).await?;
+    let outcome = match run.problems.first() {
+        None => {
+            let summary = format!("Would have purged {would}");
+            end(ctx, run, RunState::Succeeded, summary, now).await?
+        }
+        Some(problem) => {
+            let targets = counted(run.problems.len(), "target", "targets");
+            let summary =
+                format!("Would have purged {would}, but {targets} could not be: {problem}");
+            end_unable(ctx, run, summary, now).await?
+        }
+    };
     Ok(outcome.after(vec![purges]))
 }
 
@@ -426,117 +460,6 @@ fn supersede(
     }
     writes.push(Write::Run(run));
     Outcome::complete(writes)
-}
-
-/// Plans a change, asking for what the plan needs to know on the way.
-async fn decide(
-    ctx: &StepContext,
-    config: &Config,
-    site: &Site,
-    run: &Run,
-    commit: &CommitId,
-    change: Change<'_>,
-) -> Result<plan::Plan, StepError> {
-    let cdns = site.capabilities();
-    let draft = match plan::decide(&site.rules, &cdns, site.cover, change) {
-        Decision::Plan(plan) => return Ok(plan),
-        Decision::NeedsAllowances(draft) => draft,
-    };
-    let allowances = allowances(ctx, config, site).await?;
-    let allowance = |cdn: &str, kind| allowances.get(&(cdn.to_owned(), kind)).copied();
-    match draft.with_allowances(allowance) {
-        CoverDecision::Plan(plan) => Ok(plan),
-        CoverDecision::NeedsObjects(uncovered) => {
-            let objects = objects(ctx, config, site, run, commit, uncovered.plan()).await?;
-            Ok(uncovered.with_objects(objects))
-        }
-    }
-}
-
-/// What each CDN of a site may still be asked for today.
-async fn allowances(
-    ctx: &StepContext,
-    config: &Config,
-    site: &Site,
-) -> Result<BTreeMap<(String, PurgeKind), Allowance>, StoreError> {
-    let mut allowances = BTreeMap::new();
-    match &site.mode {
-        PurgeMode::Live(cdns) => {
-            for (name, cdn) in cdns {
-                let account = cdn.account();
-                let Some(handle) = ctx.upstreams.cdn(config, name, &account) else {
-                    continue;
-                };
-                for (kind, limit) in &cdn.limits().kinds {
-                    let left = handle.quota_left(*kind, *limit).await?;
-                    let line = Line {
-                        account: &account,
-                        kind: *kind,
-                        cdn: name,
-                    };
-                    let share = quota_shares::largest_share(ctx, config, &site.name, line, left);
-                    let allowance = Allowance {
-                        per_request: left.per_request,
-                        left: Some(share.await?),
-                    };
-                    allowances.insert((name.clone(), *kind), allowance);
-                }
-            }
-        }
-        // A dry run asks no CDN, and nothing was submitted.
-        PurgeMode::DryRun(cdns) => {
-            for (name, limits) in cdns {
-                for (kind, limit) in &limits.kinds {
-                    let allowance = Allowance {
-                        per_request: limit.per_request,
-                        left: Some(limit.per_day),
-                    };
-                    allowances.insert((name.clone(), *kind), allowance);
-                }
-            }
-        }
-    }
-    Ok(allowances)
-}
-
-/// What the directories above a plan's purges hold at the run's commit. Where the forge does not say it at
-/// once, the cover estimates.
-async fn objects(
-    ctx: &StepContext,
-    config: &Config,
-    site: &Site,
-    run: &Run,
-    commit: &CommitId,
-    plan: &plan::Plan,
-) -> Result<Objects, StepError> {
-    let estimated = |why: String| Ok(Objects::Estimated { why });
-    let Some(forge) = ctx.upstreams.forge(config, &run.forge) else {
-        return estimated(format!("the forge {} cannot be asked", run.forge));
-    };
-    planner::acquire(ctx, run).await?;
-    let files = match tokio::time::timeout(LIST_LIMIT, forge.files(&run.repo, commit)).await {
-        Ok(files) => files,
-        Err(_) => {
-            let of = commit.short();
-            return estimated(format!(
-                "{} did not list the files of {of} in time",
-                run.forge
-            ));
-        }
-    };
-    match files {
-        Ok(Some(files)) => Ok(Objects::count(&site.rules, &files, plan)),
-        Ok(None) => estimated(format!(
-            "{} does not list all files of {} at once",
-            run.forge,
-            commit.short()
-        )),
-        Err(RequestError::Store(error)) => Err(error.into()),
-        Err(RequestError::CircuitOpen(rejection)) => {
-            estimated(has_not_answered(&run.forge, rejection.circuit.since))
-        }
-        Err(RequestError::Failed(error)) => estimated(error.to_string()),
-    }
 }
 
 /// The notes that are kept with a run: beyond so many, only how many more there are.

@@ -1,0 +1,132 @@
+//! How a plan is made: what it has to know is asked of the upstreams on the way.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::context::StepContext;
+use super::outcome::StepError;
+use super::planner;
+use super::policy::deadlines::STEP_LIMIT;
+use super::quota_shares::{self, Line};
+use super::upstream::{RequestError, has_not_answered};
+use crate::config::{Config, PurgeMode, Site};
+use crate::event::CommitId;
+use crate::plan::{self, Allowance, Change, CoverDecision, Decision, Objects};
+use crate::purge::PurgeKind;
+use crate::run::Run;
+use crate::store::StoreError;
+
+/// How long the forge may take to list a commit's files: what the search for what changed leaves of the step, less
+/// time for the commit of its outcome.
+const LIST_LIMIT: Duration = Duration::from_secs(STEP_LIMIT.as_secs() / 20);
+
+/// Plans a change, asking for what the plan needs to know on the way.
+pub(super) async fn decide(
+    ctx: &StepContext,
+    config: &Config,
+    site: &Site,
+    run: &Run,
+    commit: &CommitId,
+    change: Change<'_>,
+) -> Result<plan::Plan, StepError> {
+    let cdns = site.capabilities();
+    let draft = match plan::decide(&site.rules, &cdns, site.cover, change) {
+        Decision::Plan(plan) => return Ok(plan),
+        Decision::NeedsAllowances(draft) => draft,
+    };
+    let allowances = allowances(ctx, config, site).await?;
+    let allowance = |cdn: &str, kind| allowances.get(&(cdn.to_owned(), kind)).copied();
+    match draft.with_allowances(allowance) {
+        CoverDecision::Plan(plan) => Ok(plan),
+        CoverDecision::NeedsObjects(uncovered) => {
+            let objects = objects(ctx, config, site, run, commit, uncovered.plan()).await?;
+            Ok(uncovered.with_objects(objects))
+        }
+    }
+}
+
+/// What each CDN of a site may still be asked for today.
+async fn allowances(
+    ctx: &StepContext,
+    config: &Config,
+    site: &Site,
+) -> Result<BTreeMap<(String, PurgeKind), Allowance>, StoreError> {
+    let mut allowances = BTreeMap::new();
+    match &site.mode {
+        PurgeMode::Live(cdns) => {
+            for (name, cdn) in cdns {
+                let account = cdn.account();
+                let Some(handle) = ctx.upstreams.cdn(config, name, &account) else {
+                    continue;
+                };
+                for (kind, limit) in &cdn.limits().kinds {
+                    let left = handle.quota_left(*kind, *limit).await?;
+                    let line = Line {
+                        account: &account,
+                        kind: *kind,
+                        cdn: name,
+                    };
+                    let share = quota_shares::largest_share(ctx, config, &site.name, line, left);
+                    let allowance = Allowance {
+                        per_request: left.per_request,
+                        left: Some(share.await?),
+                    };
+                    allowances.insert((name.clone(), *kind), allowance);
+                }
+            }
+        }
+        // A dry run asks no CDN, and nothing was submitted.
+        PurgeMode::DryRun(cdns) => {
+            for (name, limits) in cdns {
+                for (kind, limit) in &limits.kinds {
+                    let allowance = Allowance {
+                        per_request: limit.per_request,
+                        left: Some(limit.per_day),
+                    };
+                    allowances.insert((name.clone(), *kind), allowance);
+                }
+            }
+        }
+    }
+    Ok(allowances)
+}
+
+/// What the directories above a plan's purges hold at the run's commit. Where the forge does not say it at
+/// once, the cover estimates.
+async fn objects(
+    ctx: &StepContext,
+    config: &Config,
+    site: &Site,
+    run: &Run,
+    commit: &CommitId,
+    plan: &plan::Plan,
+) -> Result<Objects, StepError> {
+    let estimated = |why: String| Ok(Objects::Estimated { why });
+    let Some(forge) = ctx.upstreams.forge(config, &run.forge) else {
+        return estimated(format!("the forge {} cannot be asked", run.forge));
+    };
+    planner::acquire(ctx, run).await?;
+    let files = match tokio::time::timeout(LIST_LIMIT, forge.files(&run.repo, commit)).await {
+        Ok(files) => files,
+        Err(_) => {
+            let of = commit.short();
+            return estimated(format!(
+                "{} did not list the files of {of} in time",
+                run.forge
+            ));
+        }
+    };
+    match files {
+        Ok(Some(files)) => Ok(Objects::count(&site.rules, &files, plan)),
+        Ok(None) => estimated(format!(
+            "{} does not list all files of {} at once",
+            run.forge,
+            commit.short()
+        )),
+        Err(RequestError::Store(error)) => Err(error.into()),
+        Err(RequestError::CircuitOpen(rejection)) => {
+            estimated(has_not_answered(&run.forge, rejection.circuit.since))
+        }
+        Err(RequestError::Failed(error)) => estimated(error.to_string()),
+    }
+}
