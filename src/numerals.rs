@@ -7,13 +7,26 @@ pub fn agreeing<'w, N: PartialEq + From<u8>>(count: N, one: &'w str, many: &'w s
     if count == N::from(1) { one } else { many }
 }
 
-/// "1 file", "7 files".
+/// "1 file", "7 files", "25,000 files".
 pub fn counted<N: Display + Copy + PartialEq + From<u8>>(
     count: N,
     one: &str,
     many: &str,
 ) -> String {
-    format!("{count} {}", agreeing(count, one, many))
+    format!("{} {}", grouped(count), agreeing(count, one, many))
+}
+
+/// A whole number as people read it: "1,234,567".
+pub fn grouped(number: impl Display) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
 }
 
 #[cfg(test)]
@@ -25,5 +38,12 @@ mod tests {
         let files = [0_u64, 1, 2].map(|count| counted(count, "file", "files"));
 
         assert_eq!(files, ["0 files", "1 file", "2 files"]);
+    }
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        let grouped = [1_234_567_u64, 25_000, 999].map(grouped);
+
+        assert_eq!(grouped, ["1,234,567", "25,000", "999"]);
     }
 }

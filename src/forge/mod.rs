@@ -20,7 +20,6 @@ use crate::clock::ClockSkew;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::http::Outbound;
 use crate::run::StatusState;
-use crate::sanitize::cut;
 use crate::settings::Section;
 
 mod address;
@@ -28,6 +27,7 @@ mod api;
 mod body;
 #[cfg(test)]
 mod captured;
+mod description;
 pub mod gitea;
 pub mod gitee;
 pub mod github;

@@ -3,7 +3,6 @@
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::event::GitRef;
-use crate::numerals::agreeing;
 use crate::purge::PurgeState;
 use crate::run::{RunState, StatusState};
 
@@ -93,19 +92,6 @@ pub(super) fn duration(from: Timestamp, to: Timestamp) -> String {
     }
 }
 
-/// A number of things in words: `1 file`, `25,000 files`.
-pub(super) fn counted(n: u64, one: &str, many: &str) -> String {
-    let digits = n.to_string();
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    format!("{grouped} {}", agreeing(n, one, many))
-}
-
 /// A branch's or tag's name; empty where there is none.
 pub(super) fn ref_name(git_ref: Option<&GitRef>) -> &str {
     git_ref.map_or("", GitRef::name)
@@ -135,13 +121,5 @@ mod tests {
         assert_eq!(after(185_000), "3 min 5 s");
         assert_eq!(after(7_440_000), "2 h 4 min");
         assert_eq!(after(-5), "0 ms");
-    }
-
-    #[test]
-    fn large_numbers_are_grouped() {
-        assert_eq!(counted(0, "file", "files"), "0 files");
-        assert_eq!(counted(1, "file", "files"), "1 file");
-        assert_eq!(counted(1_234_567, "file", "files"), "1,234,567 files");
-        assert_eq!(counted(25_000, "file", "files"), "25,000 files");
     }
 }

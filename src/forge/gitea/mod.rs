@@ -17,10 +17,11 @@ use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::address;
 use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
 use crate::forge::body::{FORM, JSON};
+use crate::forge::description::fit;
 use crate::forge::inspection::{RepoAccess, Webhook};
 use crate::forge::{
     BodyVerifier, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
-    Refusal, SampleDelivery, SampleEvent, StatusPost, Verified, WebPages, cut,
+    Refusal, SampleDelivery, SampleEvent, StatusPost, Verified, WebPages,
 };
 use crate::http::Outbound;
 use crate::settings::Section;
@@ -300,7 +301,7 @@ impl Forge for Gitea {
         let body = StatusBody {
             state: status.state.as_str(),
             context: &status.context,
-            description: cut(&status.description, MAX_DESCRIPTION),
+            description: fit(&status.description, MAX_DESCRIPTION),
             target_url: status.target_url.as_deref(),
         };
         let what = format!(

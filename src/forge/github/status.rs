@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::{Access, GitHub, repo_path};
 use crate::event::{CommitId, RepoPath};
-use crate::forge::{ForgeError, PostOutcome, StatusPost, cut};
+use crate::forge::description::fit;
+use crate::forge::{ForgeError, PostOutcome, StatusPost};
 
 /// A longer description is refused with 422 and no status is posted at all.
 const MAX_DESCRIPTION: usize = 140;
@@ -34,7 +35,7 @@ pub(super) async fn post(
     let body = Body {
         state: status.state.as_str(),
         context: &status.context,
-        description: cut(&status.description, MAX_DESCRIPTION),
+        description: fit(&status.description, MAX_DESCRIPTION),
         target_url: status.target_url.as_deref(),
     };
     let path = repo_path(repo, &["statuses", commit.as_str()]);

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::GitLab;
 use crate::event::{CommitId, RepoPath};
 use crate::forge::api::Answer;
-use crate::forge::{ForgeError, PostOutcome, StatusPost, cut};
+use crate::forge::description::fit;
+use crate::forge::{ForgeError, PostOutcome, StatusPost};
 use crate::run::StatusState;
 
 /// The most characters of a description and of a target URL ("Commits API: Set commit pipeline status").
@@ -127,9 +128,9 @@ fn state(status: &StatusPost) -> &'static str {
 /// The description, with the difference that the state cannot show.
 fn description(status: &StatusPost) -> String {
     match status.state {
-        StatusState::Error => cut(&format!("error: {}", status.description), MAX_TEXT),
+        StatusState::Error => fit(&format!("error: {}", status.description), MAX_TEXT),
         StatusState::Pending | StatusState::Success | StatusState::Failure => {
-            cut(&status.description, MAX_TEXT)
+            fit(&status.description, MAX_TEXT)
         }
     }
 }

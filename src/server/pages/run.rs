@@ -13,11 +13,12 @@ use jiff::Timestamp;
 use self::changes::{Changes, CommitLink};
 use super::super::answer_slots::busy;
 use super::super::run_page::{self, ChangedFiles, fitting};
-use super::super::view::{Badge, Moment, counted, duration, ref_name};
+use super::super::view::{Badge, Moment, duration, ref_name};
 use super::super::{Shared, query};
 use super::{Frame, message, render, store_failed};
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::numerals::{counted, grouped};
 use crate::purge::{Mode, Purge, PurgeState};
 use crate::run::{Run, RunId, RunState};
 use crate::store::{CdnCount, StoreError, StoredStatus};
@@ -224,7 +225,7 @@ fn progress(counts: &[CdnCount]) -> Vec<Progress> {
                     .first()
                     .map(|count| count.cdn.clone())
                     .unwrap_or_default(),
-                words: format!("{} of {total}", words.join(", ")),
+                words: format!("{} of {}", words.join(", "), grouped(total)),
                 parts,
             }
         })

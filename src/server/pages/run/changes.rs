@@ -1,10 +1,10 @@
 //! What a run found changed, by the commits that brought it.
 
 use super::super::super::run_page::{ChangedFiles, fitting};
-use super::super::super::view::counted;
 use crate::changes::{ChangeKind, Completeness, FilePath, Proof};
 use crate::event::CommitId;
 use crate::forge::WebPages;
+use crate::numerals::{counted, grouped};
 use crate::run::{Link, Run, Shares};
 
 /// The part of the page that says what changed.
@@ -79,7 +79,7 @@ fn shares_in_words(run: &Run, total: usize, links: &[Link]) -> String {
     } else {
         "this commit"
     };
-    let files = |count: usize| counted(number(count), "file", "files");
+    let files = |count: usize| counted(count, "file", "files");
     match Shares::of(links) {
         _ if total == 0 => "No file differs from what caches may hold.".to_owned(),
         None => format!(
@@ -92,9 +92,8 @@ fn shares_in_words(run: &Run, total: usize, links: &[Link]) -> String {
                 0 => "No file".to_owned(),
                 own => files(own),
             };
-            let commits = counted(number(shares.commits), "earlier commit", "earlier commits");
-            let earlier = counted(number(shares.earlier), "", "");
-            let earlier = earlier.trim_end();
+            let commits = counted(shares.commits, "earlier commit", "earlier commits");
+            let earlier = grouped(shares.earlier);
             format!("{own} in {this}, and {earlier} from {commits} that caches may still hold.")
         }
     }
@@ -122,7 +121,7 @@ fn groups(
         commit: Some(CommitLink::new(run, &link.to, pages)),
         words: format!(
             "{}: {}",
-            counted(number(link.files), "file", "files"),
+            counted(link.files, "file", "files"),
             proof_in_words(link)
         ),
         files: files.by_ref().take(link.files).collect(),
@@ -152,8 +151,4 @@ fn file((path, kind): (FilePath, ChangeKind)) -> File {
         word,
         path: path.to_string(),
     }
-}
-
-fn number(n: usize) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
 }
