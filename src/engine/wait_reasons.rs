@@ -145,7 +145,7 @@ pub(super) async fn await_answer(
     let Upstream::Cdn(account) = &circuit.upstream else {
         return Ok(Outcome::complete(Vec::new()));
     };
-    let current = current_reasons(ctx).await?;
+    let current = current(ctx).await?;
     let reason = WaitReason::CircuitOpen {
         account: account.clone(),
         since: circuit.since,
@@ -180,7 +180,7 @@ pub(super) async fn await_answer(
 }
 
 /// What runs wait for that still holds.
-async fn current_reasons(ctx: &StepContext) -> Result<Vec<WaitReason>, StoreError> {
+pub(super) async fn current(ctx: &StepContext) -> Result<Vec<WaitReason>, StoreError> {
     let (_, renewed_at) = quota_day(ctx.now());
     let circuits = ctx.upstreams.circuits().await?.into_iter();
     let open = circuits.filter_map(|circuit| match circuit.upstream {

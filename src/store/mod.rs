@@ -58,7 +58,7 @@ pub use retention::Removed;
 pub use run_starts::{RetryOutcome, SkipOutcome};
 pub use runs::RunFilter;
 pub use spool::{SpoolFile, SpooledBody};
-pub use stats::{CdnCount, PendingPurges};
+pub use stats::{CdnCount, Failures, PendingPurges};
 pub use statuses::{DRY_RUN_STATUS, StoredStatus};
 pub use step_commit::Write;
 pub use tasks::{StoredTask, TaskState};

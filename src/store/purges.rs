@@ -381,7 +381,7 @@ pub(super) fn queued(row: &Row) -> Result<QueuedPurge, StoreError> {
     })
 }
 
-fn planned(row: &Row) -> Result<PlannedPurge, StoreError> {
+pub(super) fn planned(row: &Row) -> Result<PlannedPurge, StoreError> {
     Ok(PlannedPurge {
         cdn: row.text("cdn")?,
         kind: row.word("kind")?,

@@ -3,7 +3,7 @@
 use super::database::params;
 use super::purges::{self, SELECT};
 use super::{Store, StoreError};
-use crate::purge::{Purge, PurgeKind, PurgeState};
+use crate::purge::{PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::run::{RunId, RunState};
 
 /// How many purges of pending runs stand how.
@@ -30,7 +30,50 @@ pub struct CdnCount {
     pub count: u64,
 }
 
+/// What failed of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failures {
+    /// Purges that failed, without those that a person skipped.
+    pub count: u64,
+    /// The reason that most of them have.
+    pub why: String,
+    /// The first of those.
+    pub first: PlannedPurge,
+}
+
+impl Failures {
+    /// Stands for a reason where none is known.
+    pub const NO_REASON: &str = "no reason is known";
+}
+
 impl Store {
+    /// What failed of a run so far; none where nothing did.
+    pub async fn failures(&self, run: &RunId) -> Result<Option<Failures>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT p.cdn, p.kind, p.mode, p.target, p.rule, p.path, p.error, reasons.failed
+                 FROM (
+                     SELECT COUNT(*) AS n, MIN(seq) AS first, CAST(SUM(COUNT(*)) OVER () AS BIGINT) AS failed
+                     FROM purges
+                     WHERE run = $1 AND state = 'failed' AND COALESCE(given_up, '') <> 'skipped'
+                     GROUP BY error) AS reasons
+                 JOIN purges p ON p.run = $1 AND p.seq = reasons.first
+                 ORDER BY reasons.n DESC, p.seq LIMIT 1",
+                params![&run.0],
+            )
+            .await?;
+        let failures = rows.first().map(|row| {
+            let why = row.maybe_text("error")?;
+            Ok(Failures {
+                count: count(row.int("failed")?),
+                why: why.unwrap_or_else(|| Failures::NO_REASON.to_owned()),
+                first: purges::planned(row)?,
+            })
+        });
+        failures.transpose()
+    }
+
     /// How many runs are in which state; states that no run is in are left out.
     pub async fn run_counts(&self) -> Result<Vec<(RunState, u64)>, StoreError> {
         let rows = self

@@ -178,7 +178,11 @@ async fn keep_in_order(
             Write::Enqueue(key, _) => {
                 items.insert(key.columns());
             }
-            Write::Status(run, _, _) | Write::DryStatus(run, _, _) | Write::Waiting { run, .. } => {
+            Write::Status(run, _, _) | Write::DryStatus(run, _, _) => {
+                items.insert(WorkKey::Status(run.clone()).columns());
+            }
+            Write::Waiting { run, .. } => {
+                items.insert(WorkKey::Run(run.clone()).columns());
                 items.insert(WorkKey::Status(run.clone()).columns());
             }
             Write::Supersede { runs, .. } => {
@@ -231,6 +235,8 @@ async fn apply(tx: &mut dyn Transaction, write: &Write, now: Timestamp) -> Resul
                 statuses::want(tx, run, state, summary, now).await?;
                 let at = statuses::post_at(state, now);
                 enqueue(tx, &WorkKey::Status(run.clone()), at).await?;
+                // What has failed of it already is said along with that.
+                enqueue(tx, &WorkKey::Run(run.clone()), now).await?;
             }
             Ok(())
         }

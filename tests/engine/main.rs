@@ -12,6 +12,7 @@ mod clocks;
 mod costs;
 mod covers;
 mod dry_run;
+mod failing;
 mod histories;
 #[path = "../costs/limits.rs"]
 mod limits;

@@ -70,7 +70,7 @@ async fn one_cdn_that_refuses_does_not_stop_the_three_others() {
     assert_eq!(shown.state, "failure");
     let description = shown.description.unwrap();
     assert!(
-        description.starts_with("3 of 12 purges failed"),
+        description.starts_with("3 of 12 targets failed"),
         "{description}"
     );
     assert!(description.contains(" on huawei: "), "{description}");

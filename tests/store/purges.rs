@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use purgehook::account::AccountId;
-use purgehook::purge::{Mode, PurgeKind, PurgeState, TaskIds};
+use purgehook::purge::{GivenUp, Mode, PurgeKind, PurgeState, TaskIds};
 use purgehook::run::Run;
 use purgehook::store::{
     Disposition, Lease, Migration, PassedOver, Precondition, PurgeKey, PurgeUpdate, Store,
@@ -22,6 +22,7 @@ on_both!(
     a_capped_batch_takes_along_what_no_smaller_cap_binds,
     a_batch_is_bounded_however_many_want_its_targets,
     updates_say_how_purges_stand,
+    what_failed_of_a_run_is_known_with_its_most_frequent_reason,
     a_plan_made_anew_stands_in_for_the_one_before,
     purges_that_move_are_planned_on_the_other_account,
     tasks_are_kept_and_found_by_their_state,
@@ -352,6 +353,33 @@ async fn updates_say_how_purges_stand(opened: Opened) {
         2
     );
     assert_eq!(store.purges_to_show(&run_id(1), 10).await.unwrap()[2].id, 2);
+}
+
+async fn what_failed_of_a_run_is_known_with_its_most_frequent_reason(opened: Opened) {
+    let store = &opened.store;
+    let lease = lease(store).await;
+    let plan = (0..5).map(|n| url(&format!("/{n}"))).collect();
+    write(store, &lease, vec![Write::Purges(run_id(1), plan)]).await;
+    assert_eq!(store.failures(&run_id(1)).await.unwrap(), None);
+    let failed = |seq, why: &str, given_up| {
+        Write::Update(PurgeUpdate {
+            error: Some(why.to_owned()),
+            given_up,
+            ..PurgeUpdate::new(vec![key(1, seq)], PurgeState::Failed, Precondition::Open)
+        })
+    };
+    let updates = vec![
+        failed(1, "skipped", Some(GivenUp::Skipped)),
+        failed(2, "once", None),
+        failed(3, "twice", None),
+        failed(4, "twice", Some(GivenUp::Refused)),
+    ];
+
+    write(store, &lease, updates).await;
+
+    let failures = store.failures(&run_id(1)).await.unwrap().unwrap();
+    assert_eq!((failures.count, failures.why.as_str()), (3, "twice"));
+    assert!(failures.first.target.ends_with("/2"), "{failures:?}");
 }
 
 async fn a_plan_made_anew_stands_in_for_the_one_before(opened: Opened) {

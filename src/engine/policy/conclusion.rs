@@ -1,9 +1,13 @@
 //! How a run ends whose purges are all over.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use super::summary;
 use crate::numerals::counted;
 use crate::purge::{GivenUp, Purge, PurgeState};
 use crate::run::{Run, RunState, StatusState};
+use crate::store::Failures;
 
 /// The state in which a run ends, and the sentence that says so.
 pub fn conclusion(run: &Run, purges: &[Purge]) -> (RunState, String) {
@@ -14,7 +18,7 @@ pub fn conclusion(run: &Run, purges: &[Purge]) -> (RunState, String) {
     let (dry, others): (Vec<&Purge>, Vec<&Purge>) = purges
         .iter()
         .partition(|purge| purge.state == PurgeState::DryRun);
-    match (failed.first(), run.problems.first()) {
+    match (most_frequent(&failed), run.problems.first()) {
         (None, _) if !dry.is_empty() => {
             let of = |purges: &[&Purge]| summary::purges(purges.iter().map(|purge| &purge.planned));
             let stopped = format!(
@@ -28,10 +32,8 @@ pub fn conclusion(run: &Run, purges: &[Purge]) -> (RunState, String) {
             };
             (RunState::Cancelled, summary)
         }
-        (Some(first), _) => {
-            let why = first.error.as_deref().unwrap_or("no reason is known");
-            let all = u64::try_from(purges.len()).unwrap_or(u64::MAX);
-            let summary = summary::failure(failed.len(), all, &first.planned, why);
+        (Some(failures), _) => {
+            let summary = summary::failure(&failures, purges.len());
             (RunState::Failed, summary)
         }
         (None, Some(problem)) => {
@@ -51,6 +53,23 @@ pub fn conclusion(run: &Run, purges: &[Purge]) -> (RunState, String) {
             (RunState::Succeeded, summary)
         }
     }
+}
+
+/// How many purges failed, with the reason that most of them have; the first of those reasons where several are equal.
+fn most_frequent(failed: &[&Purge]) -> Option<Failures> {
+    let mut reasons: BTreeMap<&str, (usize, &Purge)> = BTreeMap::new();
+    for purge in failed {
+        let why = purge.error.as_deref().unwrap_or(Failures::NO_REASON);
+        reasons.entry(why).or_insert((0, *purge)).0 += 1;
+    }
+    let reasons = reasons.into_iter();
+    let (why, (_, first)) =
+        reasons.max_by_key(|(_, (count, first))| (*count, Reverse(first.id)))?;
+    Some(Failures {
+        count: u64::try_from(failed.len()).unwrap_or(u64::MAX),
+        why: why.to_owned(),
+        first: first.planned.clone(),
+    })
 }
 
 /// Whether a person said that it is not to be purged.

@@ -1,6 +1,6 @@
 //! Which status a commit is to show, where several runs want it to show one.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::run::{Run, RunId, StatusState};
 use crate::store::{DRY_RUN_STATUS, StoredStatus, Write};
@@ -12,6 +12,13 @@ pub fn show(run: &Run, state: StatusState) -> Write {
     } else {
         Write::Status(run.id.clone(), state, run.summary.clone())
     }
+}
+
+/// When a run that goes on may have its commit show another text, after the one that was wanted `last`: once the run has
+/// taken half as long again. So the first failures show at once, and many that come one by one take few requests.
+pub fn next_text_at(created_at: Timestamp, last: Timestamp) -> Timestamp {
+    let taken = last.duration_since(created_at).max(SignedDuration::ZERO);
+    last + taken / 2
 }
 
 /// What becomes of the newest status of a run.
@@ -86,4 +93,25 @@ fn shown_since(
     let is_same =
         by == run && (shown.state, &shown.description) == (wanted.state, &wanted.description);
     is_same.then_some(since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_that_come_one_by_one_take_few_texts() {
+        let created_at = Timestamp::UNIX_EPOCH;
+        let after = |seconds| created_at + SignedDuration::from_secs(seconds);
+        let (mut last, mut texts) = (after(1), 0);
+        for now in (2..6 * 60 * 60).map(after) {
+            if now >= next_text_at(created_at, last) {
+                last = now;
+                texts += 1;
+            }
+        }
+
+        assert!(texts < 30, "{texts}");
+        assert_eq!(next_text_at(created_at, after(2)), after(3));
+    }
 }

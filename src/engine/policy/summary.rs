@@ -1,8 +1,9 @@
 //! The sentences that commits and pages show. Pure.
 
-use crate::numerals::counted;
+use crate::numerals::{counted, grouped};
 use crate::purge::{PlannedPurge, PurgeKind};
-use crate::run::{RunChanges, Shares};
+use crate::run::{RunChanges, Shares, WaitReason};
+use crate::store::Failures;
 
 /// "12 URLs and 1 directory on tencent and huawei", from (kind, CDN) of each purge.
 pub fn purges<'a>(purges: impl IntoIterator<Item = &'a PlannedPurge>) -> String {
@@ -50,21 +51,48 @@ pub fn files(changes: &RunChanges) -> String {
         Some(shares) if shares.earlier > 0 => format!(
             "{}, and {} in {}",
             changed(shares.own),
-            shares.earlier,
+            grouped(shares.earlier),
             counted(shares.commits, "earlier commit", "earlier commits")
         ),
         _ => changed(changes.files().len()),
     }
 }
 
-/// "3 of 14 purges failed: URL on CDN: why".
-pub fn failure(failed: usize, all: u64, first: &PlannedPurge, why: &str) -> String {
-    let what = if all == 1 {
-        "The purge failed".to_owned()
-    } else {
-        format!("{failed} of {all} purges failed")
+/// "3 of 14 targets failed: why: URL on CDN". The reason comes before the URL, which may be long: forges cut texts off.
+pub fn failure(failures: &Failures, all: usize) -> String {
+    let what = match all {
+        1 => "The purge failed".to_owned(),
+        _ => format!(
+            "{} of {} failed",
+            grouped(failures.count),
+            counted(all, "target", "targets")
+        ),
     };
-    format!("{what}: {} on {}: {why}", first.target, first.cdn)
+    format!("{what}: {}", cause(failures))
+}
+
+/// "12 failed, 2 still running: why: URL on CDN", of a run that goes on.
+pub fn failing(failures: &Failures, open: u64, waits_for: Option<&WaitReason>) -> String {
+    let failed = grouped(failures.count);
+    let open = grouped(open);
+    let rest = match waits_for {
+        None => format!("{open} still running"),
+        Some(WaitReason::Quota { renewed_at }) => format!(
+            "{open} waiting for quota until {}",
+            renewed_at.strftime("%Y-%m-%d %H:%M UTC")
+        ),
+        Some(WaitReason::CircuitOpen { since, .. }) => format!(
+            "{open} waiting for a CDN that has not answered since {}",
+            since.strftime("%H:%M UTC")
+        ),
+    };
+    format!("{failed} failed, {rest}: {}", cause(failures))
+}
+
+/// The most frequent reason, and the first target that failed for it.
+fn cause(failures: &Failures) -> String {
+    let Failures { why, first, .. } = failures;
+    format!("{why}: {} on {}", first.target, first.cdn)
 }
 
 #[cfg(test)]
@@ -97,13 +125,37 @@ mod tests {
         );
     }
 
+    fn failures(count: u64) -> Failures {
+        Failures {
+            count,
+            why: "no such host".to_owned(),
+            first: purge("tencent", PurgeKind::Url),
+        }
+    }
+
     #[test]
-    fn a_failure_names_the_first_target_and_the_reason() {
-        let first = purge("tencent", PurgeKind::Url);
+    fn a_failure_says_the_reason_before_the_target() {
+        assert_eq!(
+            failure(&failures(2), 14_000),
+            "2 of 14,000 targets failed: no such host: https://www.example.com/a on tencent"
+        );
+        assert_eq!(
+            failure(&failures(1), 1),
+            "The purge failed: no such host: https://www.example.com/a on tencent"
+        );
+    }
+
+    #[test]
+    fn a_run_that_goes_on_says_what_failed_and_what_the_rest_waits_for() {
+        let renewed_at = "2026-11-29T16:00:00Z".parse().unwrap();
 
         assert_eq!(
-            failure(2, 14, &first, "no such host"),
-            "2 of 14 purges failed: https://www.example.com/a on tencent: no such host"
+            failing(&failures(12), 2, None),
+            "12 failed, 2 still running: no such host: https://www.example.com/a on tencent"
         );
+        let quota = WaitReason::Quota { renewed_at };
+        let text = failing(&failures(12), 1_900, Some(&quota));
+        let start = "12 failed, 1,900 waiting for quota until 2026-11-29 16:00 UTC: no such host";
+        assert!(text.starts_with(start), "{text}");
     }
 }

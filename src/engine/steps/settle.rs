@@ -8,8 +8,11 @@ use crate::engine::ending::{end, end_purged};
 use crate::engine::outcome::{Outcome, StepError};
 use crate::engine::policy::conclusion::conclusion;
 use crate::engine::policy::prefetch;
+use crate::engine::policy::statuses::next_text_at;
+use crate::engine::policy::summary::failing;
+use crate::engine::wait_reasons;
 use crate::purge::{Purge, PurgeState};
-use crate::run::{Run, RunId, RunState};
+use crate::run::{Run, RunId, RunState, StatusState};
 use crate::store::{Precondition, PurgeKey, PurgeUpdate, StoreError, Work, Write};
 
 /// Purges that are read in one statement.
@@ -31,7 +34,8 @@ impl Step for Settle {
             let waiting = counts.count(|_, state| state == PurgeState::Waiting);
             let open = counts.count(|_, state| !state.is_final());
             if open > 0 && waiting == 0 {
-                return Ok(Outcome::reschedule(Vec::new(), run.deadline));
+                let failed = counts.count(|_, state| state == PurgeState::Failed);
+                return Ok(under_way(ctx, run, failed, open, now).await?);
             }
         }
         let purges = rest_of(ctx, &run.id, first).await?;
@@ -40,11 +44,60 @@ impl Step for Settle {
             // A prefetch may have failed with its purge: look again right away.
             return Ok(Outcome::reschedule(released, now));
         }
-        if purges.iter().any(|purge| !purge.state.is_final()) {
-            return Ok(Outcome::reschedule(Vec::new(), run.deadline));
+        let count = |state: fn(PurgeState) -> bool| {
+            let of_state = purges.iter().filter(|purge| state(purge.state));
+            u64::try_from(of_state.count()).unwrap_or(u64::MAX)
+        };
+        let open = count(|state| !state.is_final());
+        if open > 0 {
+            let failed = count(|state| state == PurgeState::Failed);
+            return Ok(under_way(ctx, run, failed, open, now).await?);
         }
         Ok(end_purged(ctx, run, &purges, now).await?)
     }
+}
+
+/// Waits for the purges that are not over, and says which have failed already.
+async fn under_way(
+    ctx: &StepContext,
+    mut run: Run,
+    failed: u64,
+    open: u64,
+    now: Timestamp,
+) -> Result<Outcome, StoreError> {
+    let deadline = run.deadline;
+    let failures = match failed {
+        0 => None,
+        _ => ctx.store.failures(&run.id).await?,
+    };
+    let Some(failures) = failures else {
+        return Ok(Outcome::reschedule(Vec::new(), deadline));
+    };
+    let waits_for = match &run.waits_for {
+        Some(reason) => {
+            let current = wait_reasons::current(ctx).await?;
+            Some(reason).filter(|reason| current.contains(reason))
+        }
+        None => None,
+    };
+    let summary = failing(&failures, open, waits_for);
+    let statuses = ctx.store.statuses(&run.id).await?;
+    let mut writes = Vec::new();
+    let mut next_look = deadline;
+    if let Some(last) = statuses.last().filter(|last| last.description != summary) {
+        let at = next_text_at(run.created_at, last.wanted_at);
+        if now < at {
+            next_look = at.min(deadline);
+        } else {
+            let (id, pending) = (run.id.clone(), StatusState::Pending);
+            writes.push(Write::Status(id, pending, summary.clone()));
+        }
+    }
+    if run.summary != summary {
+        run.summary = summary;
+        writes.push(Write::Run(run));
+    }
+    Ok(Outcome::reschedule(writes, next_look))
 }
 
 /// Fails the purges that are not over, and ends the run.
