@@ -199,8 +199,8 @@ pub struct StatusPost {
 pub enum PostOutcome {
     /// The status as it was posted.
     Posted,
-    /// The status' state, with the text that was posted before: the forge takes no other for now.
-    KeptEarlierText,
+    /// The status' state, with the text that was posted before: the forge takes no other for now, for this reason.
+    KeptEarlierText(&'static str),
 }
 
 /// What went wrong with a call to a forge, by what to do about it.

@@ -124,7 +124,10 @@ pub(crate) struct StatusItem {
     description: String,
     wanted_at: String,
     posted_at: Option<String>,
+    /// Why it is not on the commit.
     error: Option<String>,
+    /// Whether that is because the forge refused it.
+    refused: bool,
 }
 
 impl RunHead {
@@ -213,6 +216,7 @@ impl From<StoredStatus> for StatusItem {
             wanted_at: status.wanted_at.to_string(),
             posted_at: status.posted_at.map(|at| at.to_string()),
             error: status.error,
+            refused: status.refused,
         }
     }
 }

@@ -22,8 +22,21 @@ pub struct StoredStatus {
     pub wanted_at: Timestamp,
     /// When the forge took it.
     pub posted_at: Option<Timestamp>,
-    /// Why the forge did not take it.
+    /// Why it is not on the commit.
     pub error: Option<String>,
+    /// Whether that is because the forge refused it.
+    pub refused: bool,
+}
+
+/// What came of posting a status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Posting {
+    /// The commit has shown it since.
+    Posted(Timestamp),
+    /// It was not sent, or the commit keeps an earlier text, for this reason. Nothing is wrong.
+    Withheld(String),
+    /// The forge refused it.
+    Refused(String),
 }
 
 impl Store {
@@ -32,7 +45,7 @@ impl Store {
         let rows = self
             .database
             .read(
-                "SELECT seq, state, description, wanted_at, posted_at, error
+                "SELECT seq, state, description, wanted_at, posted_at, error, refused
                  FROM statuses WHERE run = $1 ORDER BY seq",
                 params![&run.0],
             )
@@ -49,7 +62,7 @@ impl Store {
         let rows = self
             .database
             .read(
-                "SELECT run, seq, statuses.state AS state, description, wanted_at, posted_at, error
+                "SELECT run, seq, statuses.state AS state, description, wanted_at, posted_at, error, refused
                  FROM statuses JOIN runs ON runs.id = statuses.run
                  WHERE commit_id = $1 AND site = $2
                  ORDER BY wanted_at, run, seq",
@@ -70,6 +83,7 @@ fn status(row: &Row) -> Result<StoredStatus, StoreError> {
         wanted_at: timestamp(row.int("wanted_at")?)?,
         posted_at: row.maybe_int("posted_at")?.map(timestamp).transpose()?,
         error: row.maybe_text("error")?,
+        refused: row.int("refused")? != 0,
     })
 }
 
@@ -182,17 +196,21 @@ pub(super) async fn want_dry(
     Ok(withheld.flatten().is_none())
 }
 
-/// Notes that the forge took a status, or why it did not.
+/// Notes what came of posting a status.
 pub(super) async fn posted(
     tx: &mut dyn Transaction,
     run: &RunId,
     seq: i64,
-    posted_at: Option<Timestamp>,
-    error: Option<&str>,
+    posting: &Posting,
 ) -> Result<(), StoreError> {
+    let (posted_at, error, refused) = match posting {
+        Posting::Posted(at) => (Some(at.as_millisecond()), None, false),
+        Posting::Withheld(why) => (None, Some(why.as_str()), false),
+        Posting::Refused(why) => (None, Some(why.as_str()), true),
+    };
     tx.execute(
-        "UPDATE statuses SET posted_at = $3, error = $4 WHERE run = $1 AND seq = $2",
-        params![&run.0, seq, posted_at.map(Timestamp::as_millisecond), error],
+        "UPDATE statuses SET posted_at = $3, error = $4, refused = $5 WHERE run = $1 AND seq = $2",
+        params![&run.0, seq, posted_at, error, i64::from(refused)],
     )
     .await?;
     Ok(())

@@ -8,6 +8,7 @@ use super::database::{Dialect, Transaction};
 use super::given_up::{self, Target};
 use super::held::SiteCaches;
 use super::purges::{Migration, NewPurge, PurgeUpdate};
+use super::statuses::Posting;
 use super::tasks::StoredTask;
 use super::work_queue::{Disposition, Lease, WorkKey, apply_disposition, enqueue, enqueue_submits};
 use super::{
@@ -71,8 +72,8 @@ pub enum Write {
         /// Whether it was a dry run.
         dry_run: bool,
     },
-    /// The forge took a status (with the time), or did not (with the reason).
-    Posted(RunId, i64, Option<Timestamp>, Option<String>),
+    /// What came of posting the status of a run with this number.
+    Posted(RunId, i64, Posting),
     /// Nothing is written unless what a site holds is as of this version still.
     ExpectHeldVersion(SiteCaches, i64),
     /// These caches may hold these commits, as of this version on.
@@ -153,7 +154,7 @@ fn makes_work(write: &Write, now: Timestamp) -> bool {
         | Write::Update(_)
         | Write::Migrate(_)
         | Write::Task(_)
-        | Write::Posted(_, _, _, _)
+        | Write::Posted(_, _, _)
         | Write::ExpectHeldVersion(_, _)
         | Write::Hold(_, _, _)
         | Write::ReleaseHeld { .. }
@@ -202,7 +203,7 @@ async fn keep_in_order(
             | Write::Migrate(_)
             | Write::EnqueueSubmits(_)
             | Write::Task(_)
-            | Write::Posted(_, _, _, _)
+            | Write::Posted(_, _, _)
             | Write::ExpectHeldVersion(_, _)
             | Write::Hold(_, _, _)
             | Write::GiveUp(_, _)
@@ -260,9 +261,7 @@ async fn apply(tx: &mut dyn Transaction, write: &Write, now: Timestamp) -> Resul
             summary,
             dry_run,
         } => conclude_superseded(tx, by, *state, summary, *dry_run, now).await,
-        Write::Posted(run, seq, posted_at, error) => {
-            statuses::posted(tx, run, *seq, *posted_at, error.as_deref()).await
-        }
+        Write::Posted(run, seq, posting) => statuses::posted(tx, run, *seq, posting).await,
         Write::Enqueue(key, at) => enqueue(tx, key, *at).await,
         Write::ExpectHeldVersion(caches, version) => held::as_of(tx, caches, *version).await,
         Write::Hold(caches, commits, version) => {

@@ -10,7 +10,7 @@ use purgehook::account::AccountId;
 use purgehook::clock::{SharedTime, TimeSource};
 use purgehook::purge::PurgeKind;
 use purgehook::run::StatusState;
-use purgehook::store::{Disposition, SiteCaches, Store, StoreError, Work, WorkKey, Write};
+use purgehook::store::{Disposition, Posting, SiteCaches, Store, StoreError, Work, WorkKey, Write};
 
 use crate::databases::{Opened, at, base, delivery, on_both, run, run_id};
 
@@ -413,8 +413,8 @@ async fn statuses_are_numbered_without_gaps_however_many_want_one(opened: Opened
 
     let numbers: Vec<i64> = shown.iter().map(|status| status.seq).collect();
     assert_eq!(numbers, (1..=9).collect::<Vec<i64>>());
-    let posted = Write::Posted(run_id(1), 8, Some(at(7)), None);
-    let refused = Write::Posted(run_id(1), 7, None, Some("no".to_owned()));
+    let posted = Write::Posted(run_id(1), 8, Posting::Posted(at(7)));
+    let refused = Write::Posted(run_id(1), 7, Posting::Refused("no".to_owned()));
     let work = claim_one(&opened.store, 2, "two").await;
     let done = opened
         .store
@@ -435,6 +435,7 @@ async fn statuses_are_numbered_without_gaps_however_many_want_one(opened: Opened
         (shown[6].posted_at, shown[6].error.as_deref()),
         (None, Some("no"))
     );
+    assert!(shown[6].refused && !shown[7].refused);
 }
 
 async fn a_plan_on_outdated_knowledge_is_not_written(opened: Opened) {

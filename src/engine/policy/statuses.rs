@@ -43,7 +43,7 @@ pub fn withheld(run: &Run, dry_run: bool, was_shown: bool) -> Option<Verdict> {
 /// What becomes of a status that is not withheld, from all statuses of the site on the commit.
 pub fn verdict(run: &RunId, wanted: &StoredStatus, on_commit: &[(RunId, StoredStatus)]) -> Verdict {
     if newest_besides(run, wanted, on_commit).is_some() {
-        return Verdict::NotPosted("a newer run speaks for the commit by now".to_owned());
+        return Verdict::NotPosted("not sent: a newer run speaks for the commit by now".to_owned());
     }
     match shown_since(run, wanted, on_commit) {
         Some(since) => Verdict::ShownSince(since),

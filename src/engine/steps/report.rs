@@ -13,13 +13,10 @@ use crate::engine::policy::statuses::{Verdict, newest_besides, pending_before, v
 use crate::event::{CommitId, GitRef};
 use crate::forge::{ForgeError, PostOutcome, StatusPost};
 use crate::run::{Run, RunId, StatusState};
-use crate::store::{StoreError, StoredStatus, Work, Write};
+use crate::store::{Posting, StoreError, StoredStatus, Work, Write};
 
 /// How long a status is posted again to a forge that cannot be reached.
 const POST_LIMIT: Duration = Duration::from_secs(48 * 60 * 60);
-/// What is said of a status whose state the commit shows already, with another text.
-const KEPT_EARLIER_TEXT: &str =
-    "the commit keeps an earlier text: its forge takes no other until the run has ended";
 /// How often a status is posted again to a forge that refused it.
 const REFUSED_POST_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
@@ -41,7 +38,11 @@ impl Step for Report<'_> {
         let Some(commit) = run.commit.id() else {
             // A branch, a tag or a short id still: the run's first step finds the commit.
             return Ok(if run.state.is_final() {
-                not_posted(&run, &wanted, "there is no commit to show it on".to_owned())
+                not_posted(
+                    &run,
+                    &wanted,
+                    "not sent: there is no commit to show it on".to_owned(),
+                )
             } else {
                 Outcome::complete(Vec::new())
             });
@@ -62,13 +63,13 @@ impl Step for Report<'_> {
         match decided {
             Verdict::NotPosted(why) => return Ok(not_posted(&run, &wanted, why)),
             Verdict::ShownSince(since) => {
-                let posted = Write::Posted(run.id.clone(), wanted.seq, Some(since), None);
+                let posted = Write::Posted(run.id.clone(), wanted.seq, Posting::Posted(since));
                 return Ok(Outcome::complete(vec![posted]));
             }
             Verdict::Post => {}
         }
         let Some(forge) = ctx.upstreams.forge(&config, &run.forge) else {
-            let why = format!("the forge {} is no longer configured", run.forge);
+            let why = format!("not sent: the forge {} is no longer configured", run.forge);
             return Ok(not_posted(&run, &wanted, why));
         };
         let status = StatusPost {
@@ -76,9 +77,7 @@ impl Step for Report<'_> {
             ..status(&config, site, &run, &wanted)
         };
         match forge.post_status(&run.repo, commit, &status).await {
-            Ok(PostOutcome::KeptEarlierText) => {
-                Ok(not_posted(&run, &wanted, KEPT_EARLIER_TEXT.to_owned()))
-            }
+            Ok(PostOutcome::KeptEarlierText(why)) => Ok(not_posted(&run, &wanted, why.to_owned())),
             Ok(PostOutcome::Posted) => {
                 debug!(
                     state = wanted.state.as_str(),
@@ -125,8 +124,7 @@ async fn posted(
     let mut writes = vec![Write::Posted(
         run.id.clone(),
         wanted.seq,
-        Some(ctx.now()),
-        None,
+        Posting::Posted(ctx.now()),
     )];
     let on_commit = ctx.store.statuses_on(&run.site, commit).await?;
     if let Some((newer, status)) = newest_besides(&run.id, wanted, &on_commit) {
@@ -159,20 +157,25 @@ fn failed(
         // A token that expired or lacks a right may be mended: posted again now and then, and shown meanwhile.
         ForgeError::Refused(why) if may_try_again => {
             warn!("a status was not posted: {why}");
-            let Outcome { writes, .. } = not_posted(run, wanted, why.clone());
-            Outcome::reschedule(writes, now + REFUSED_POST_INTERVAL)
+            let refused = refused(run, wanted, why.clone());
+            Outcome::reschedule(vec![refused], now + REFUSED_POST_INTERVAL)
         }
         ForgeError::Later { .. } | ForgeError::Refused(_) | ForgeError::Gone(_) => {
             warn!("a status was not posted: {error}");
-            not_posted(run, wanted, error.to_string())
+            Outcome::complete(vec![refused(run, wanted, error.to_string())])
         }
     }
 }
 
-/// Records why a status is not on the commit.
+/// Records why a status is not on the commit, where nothing is wrong.
 fn not_posted(run: &Run, wanted: &StoredStatus, why: String) -> Outcome {
-    let not_posted = Write::Posted(run.id.clone(), wanted.seq, None, Some(why));
-    Outcome::complete(vec![not_posted])
+    let withheld = Posting::Withheld(why);
+    Outcome::complete(vec![Write::Posted(run.id.clone(), wanted.seq, withheld)])
+}
+
+/// Records that the forge did not take a status.
+fn refused(run: &Run, wanted: &StoredStatus, why: String) -> Write {
+    Write::Posted(run.id.clone(), wanted.seq, Posting::Refused(why))
 }
 
 /// The address of a run's page, where the public address is known.

@@ -16,6 +16,10 @@ use crate::run::StatusState;
 
 /// The most characters of a description and of a target URL ("Commits API: Set commit pipeline status").
 const MAX_TEXT: usize = 255;
+/// Why a pending text is not posted.
+pub(super) const TWO_TEXTS: &str = "not sent: GitLab takes two texts until a run ends";
+/// Why a final text is not shown.
+pub(super) const FIRST_TEXT: &str = "not shown: GitLab keeps the first text of an end";
 /// Statuses whose pipelines are remembered. Forgetting costs one request.
 pub(super) const MAX_REMEMBERED: usize = 1_000;
 
@@ -77,7 +81,7 @@ pub(super) async fn post(
     };
     // Another would be refused: the commit has been shown both of the states that a job goes through before its end.
     if status.state == StatusState::Pending && status.pending_before > 1 {
-        return Ok(PostOutcome::KeptEarlierText);
+        return Ok(PostOutcome::KeptEarlierText(TWO_TEXTS));
     }
     let mut body = Body {
         state: state(status),
@@ -110,7 +114,10 @@ pub(super) async fn post(
         return Ok(PostOutcome::Posted);
     }
     if refused_from(&answer).is_some_and(|from| is_state(status.state, &from)) {
-        return Ok(PostOutcome::KeptEarlierText);
+        return Ok(PostOutcome::KeptEarlierText(match status.state {
+            StatusState::Pending => TWO_TEXTS,
+            StatusState::Success | StatusState::Failure | StatusState::Error => FIRST_TEXT,
+        }));
     }
     Err(gitlab.error(&answer))
 }

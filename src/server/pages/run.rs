@@ -1,6 +1,7 @@
 //! `GET /runs/{id}`: how one run stands, what it found changed, and every purge with its reason.
 
 mod changes;
+mod statuses;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use askama::Template;
 use jiff::Timestamp;
 
 use self::changes::{Changes, CommitLink};
+use self::statuses::StatusRow;
 use super::super::answer_slots::busy;
 use super::super::run_page::{self, ChangedFiles, fitting};
 use super::super::view::{Badge, Moment, duration, ref_name};
@@ -65,6 +67,8 @@ struct RunPage {
     purges: Vec<PurgeRow>,
     more_purges: bool,
     statuses: Vec<StatusRow>,
+    /// Whether the forge refused the newest of them.
+    is_refused: bool,
 }
 
 /// How far one CDN is.
@@ -85,14 +89,6 @@ struct PurgeRow {
     task: Option<String>,
     error: Option<String>,
     attempts: i64,
-}
-
-struct StatusRow {
-    state: Badge,
-    description: String,
-    wanted: Moment,
-    posted: Option<Moment>,
-    error: Option<String>,
 }
 
 pub(in super::super) async fn run(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
@@ -179,7 +175,8 @@ fn page(request: &HttpRequest, found: Found, config: &Config, now: Timestamp) ->
         cdns: progress(&counts),
         more_purges: total > number(purges.len()),
         purges: purges.into_iter().map(purge_row).collect(),
-        statuses: statuses.into_iter().map(status_row).collect(),
+        is_refused: statuses.last().is_some_and(|status| status.refused),
+        statuses: statuses::rows(&run, statuses),
         run,
     }
 }
@@ -254,15 +251,5 @@ fn purge_row(purge: Purge) -> PurgeRow {
         task: purge.task.map(|ids| ids.to_string()),
         error: purge.error,
         attempts: purge.attempts,
-    }
-}
-
-fn status_row(status: StoredStatus) -> StatusRow {
-    StatusRow {
-        state: status.state.into(),
-        description: status.description,
-        wanted: status.wanted_at.into(),
-        posted: status.posted_at.map(Moment::from),
-        error: status.error,
     }
 }

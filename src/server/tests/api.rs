@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::run::StatusState;
 use crate::store::{StoredTask, TaskState};
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -61,7 +60,11 @@ async fn a_run_carries_what_changed_what_is_purged_and_what_the_commit_shows() {
                 plan(&run.id, ["a.html"]),
                 Write::Task(task),
                 Write::Update(submitted),
-                Write::Posted(run.id.clone(), 1, Some(at("2026-11-22T07:10:05Z")), None),
+                Write::Posted(
+                    run.id.clone(),
+                    1,
+                    Posting::Posted(at("2026-11-22T07:10:05Z")),
+                ),
                 Write::Status(
                     run.id.clone(),
                     StatusState::Pending,
@@ -130,9 +133,12 @@ async fn a_run_carries_what_changed_what_is_purged_and_what_the_commit_shows() {
         json!([
             {
                 "state": "pending", "description": "Finding out what changed",
-                "posted_at": "2026-11-22T07:10:05Z", "error": null,
+                "posted_at": "2026-11-22T07:10:05Z", "error": null, "refused": false,
             },
-            {"state": "pending", "description": "0 of 1 done", "posted_at": null, "error": null},
+            {
+                "state": "pending", "description": "0 of 1 done",
+                "posted_at": null, "error": null, "refused": false,
+            },
         ])
     );
 }

@@ -35,11 +35,11 @@ use crate::forge::{
 };
 use crate::http::Outbound;
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState, TaskIds};
-use crate::run::{Base, Link, Origin, Run, RunChanges, RunId, RunState, Step};
+use crate::run::{Base, Link, Origin, Run, RunChanges, RunId, RunState, StatusState, Step};
 use crate::settings::Environment;
 use crate::store::{
-    Database, DeliveryBody, Dialect, Disposition, NewDelivery, NewPurge, PurgeKey, PurgeUpdate,
-    Row, Source, Store, StoreError, Transaction, Value, WorkKey, Write,
+    Database, DeliveryBody, Dialect, Disposition, NewDelivery, NewPurge, Posting, PurgeKey,
+    PurgeUpdate, Row, Source, Store, StoreError, Transaction, Value, WorkKey, Write,
 };
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";

@@ -22,7 +22,7 @@ async fn whatever_comes_from_outside_is_text_on_every_page() {
         changes(&run.id, [HOSTILE]),
         Write::Purges(run.id.clone(), vec![new_purge(purge)]),
         became(&run.id, 1, PurgeState::Failed, Some(HOSTILE)),
-        Write::Posted(run.id.clone(), 1, None, Some(HOSTILE.to_owned())),
+        Write::Posted(run.id.clone(), 1, Posting::Refused(HOSTILE.to_owned())),
     ];
     server.write(&run.id, &writes).await;
 
@@ -295,4 +295,53 @@ async fn programs_read_which_commit_brought_what() {
             "paths": ["1.html", "2.html", "3.html", "4.html"],
         })
     );
+}
+
+#[tokio::test]
+async fn a_text_that_a_newer_one_replaced_is_not_said_to_be_lost() {
+    let server = Server::start().await;
+    let run = server.run("main").await;
+    let text = |words: &str| Write::Status(run.id.clone(), StatusState::Pending, words.to_owned());
+    let two_texts = "not sent: GitLab takes two texts until a run ends";
+    let writes = [
+        text("Purging"),
+        text("Waiting"),
+        Write::Posted(run.id.clone(), 2, Posting::Withheld(two_texts.to_owned())),
+    ];
+    server.write(&run.id, &writes).await;
+
+    let page = server.page(&format!("/runs/{}", run.id)).await;
+
+    for (text, words) in [
+        ("Finding out what changed", "replaced by a newer text"),
+        ("Purging", two_texts),
+        ("Waiting", "to be posted, wanted since"),
+    ] {
+        let list = page.split("<ol class=\"timeline\">").nth(1).unwrap();
+        let mut rows = list.split("<li>");
+        let row = rows.find(|row| row.contains(text)).unwrap();
+        assert!(row.contains(words), "{words} is not in\n{row}");
+        assert!(!row.contains("class=\"error\""), "{row}");
+    }
+    assert!(!page.contains("did not take the newest status"));
+}
+
+#[tokio::test]
+async fn a_status_that_the_forge_refused_is_shown_with_what_to_do() {
+    let server = Server::start().await;
+    let run = server.run("main").await;
+    let refused = Posting::Refused("403: Resource not accessible".to_owned());
+    server
+        .write(&run.id, &[Write::Posted(run.id.clone(), 1, refused)])
+        .await;
+
+    let page = server.page(&format!("/runs/{}", run.id)).await;
+
+    for part in [
+        "trusting did not take the newest status",
+        "403: Resource not accessible",
+        "may not write statuses to acme/website",
+    ] {
+        assert!(page.contains(part), "{part} is not in\n{page}");
+    }
 }

@@ -209,7 +209,7 @@ async fn hostile_words_stay_words_wherever_they_stand() {
                 }],
             ),
             became(&run.id, 1, PurgeState::Failed, Some(words)),
-            Write::Posted(run.id.clone(), 1, None, Some(words.to_owned())),
+            Write::Posted(run.id.clone(), 1, Posting::Refused(words.to_owned())),
         ];
         server.write(&run.id, &writes).await;
 

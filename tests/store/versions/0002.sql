@@ -43,8 +43,9 @@ VALUES ('www', 'tencent', 'url', 'https://www.example.com/e/', 'R0002', 'ccccccc
 INSERT INTO tasks (id, account, cdn, kind, mode, state, vendor_id, error, size, submitted_at, deadline, ended_at)
 VALUES ('T0001', 'an account', 'tencent', 'url', NULL, 'ended', 'v-1', NULL, 1, 1800000001000, 1800001800000,
     1800000009000);
-INSERT INTO statuses (run, seq, state, description, wanted_at, posted_at, error)
-VALUES ('R0001', 1, 'success', 'Purged 1 URL', 1800000010000, 1800000010500, NULL);
+INSERT INTO statuses (run, seq, state, description, wanted_at, posted_at, error, refused)
+VALUES ('R0001', 1, 'success', 'Purged 1 URL', 1800000010000, 1800000010500, NULL, 0),
+    ('R0002', 1, 'failure', 'Purged 0 of 1 URL', 1800000030000, NULL, 'no such token', 1);
 
 INSERT INTO held (site, dry_run, commit_id, added_at, version, until)
 VALUES
