@@ -3,7 +3,6 @@
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::event::GitRef;
-use crate::purge::PurgeState;
 use crate::run::{RunState, StatusState};
 
 /// A moment, for a machine and for a person.
@@ -44,20 +43,6 @@ impl From<RunState> for Badge {
             RunState::Errored => ("!", "bad"),
             RunState::Superseded => ("↷", "quiet"),
             RunState::Cancelled => ("–", "quiet"),
-        };
-        let word = state.as_str();
-        Self { word, sign, tone }
-    }
-}
-
-impl From<PurgeState> for Badge {
-    fn from(state: PurgeState) -> Self {
-        let (sign, tone) = match state {
-            PurgeState::Waiting | PurgeState::Planned => ("○", "quiet"),
-            PurgeState::Submitting | PurgeState::Running => ("●", "busy"),
-            PurgeState::Done => ("✓", "good"),
-            PurgeState::Failed => ("✕", "bad"),
-            PurgeState::DryRun => ("◌", "quiet"),
         };
         let word = state.as_str();
         Self { word, sign, tone }

@@ -1,9 +1,11 @@
 //! Reads for people and for metrics: counts, and what to show first.
 
+use std::collections::BTreeMap;
+
 use super::database::params;
 use super::purges::{self, SELECT};
 use super::{Store, StoreError};
-use crate::purge::{PlannedPurge, Purge, PurgeKind, PurgeState};
+use crate::purge::{GivenUp, PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::run::{RunId, RunState};
 
 /// How many purges of pending runs stand how.
@@ -24,8 +26,12 @@ pub struct PendingPurges {
 pub struct CdnCount {
     /// The CDN, by its name under `cdns:`.
     pub cdn: String,
+    /// What is to be done.
+    pub kind: PurgeKind,
     /// How they stand.
     pub state: PurgeState,
+    /// Whether later runs leave them out, of those that failed.
+    pub given_up: Option<GivenUp>,
     /// How many.
     pub count: u64,
 }
@@ -136,9 +142,9 @@ impl Store {
         let rows = self
             .database
             .read(
-                "SELECT cdn, state, COUNT(*) AS n
+                "SELECT cdn, kind, state, given_up, COUNT(*) AS n
                  FROM purges WHERE run = $1
-                 GROUP BY cdn, state
+                 GROUP BY cdn, kind, state, given_up
                  ORDER BY cdn",
                 params![&run.0],
             )
@@ -147,10 +153,32 @@ impl Store {
             .map(|row| {
                 Ok(CdnCount {
                     cdn: row.text("cdn")?,
+                    kind: row.word("kind")?,
                     state: row.word("state")?,
+                    given_up: row.maybe_word("given_up")?,
                     count: count(row.int("n")?),
                 })
             })
+            .collect()
+    }
+
+    /// How many purges of a run failed for which reason: the most frequent reasons, `limit` of them at most.
+    pub async fn failure_reasons(
+        &self,
+        run: &RunId,
+        limit: u32,
+    ) -> Result<BTreeMap<String, u64>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT error, COUNT(*) AS n FROM purges
+                 WHERE run = $1 AND state = 'failed' AND error IS NOT NULL
+                 GROUP BY error ORDER BY n DESC LIMIT $2",
+                params![&run.0, i64::from(limit)],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| Ok((row.text("error")?, count(row.int("n")?))))
             .collect()
     }
 

@@ -78,6 +78,10 @@ impl Upstreams {
         let unavailable = circuits.into_iter().filter_map(|circuit| {
             Some(UnavailableUpstream {
                 name: name(config, &circuit.upstream)?,
+                cdns: match &circuit.upstream {
+                    Upstream::Forge(_) => Vec::new(),
+                    Upstream::Cdn(account) => cdns_of(config, account),
+                },
                 since: circuit.since,
                 until: circuit.until?,
                 error: circuit.error,
@@ -92,6 +96,8 @@ impl Upstreams {
 pub struct UnavailableUpstream {
     /// "the forge github", or "the CDN main", or "the CDNs main, small, which are one account".
     pub name: String,
+    /// The names of its CDNs under `cdns:`; none of a forge.
+    pub cdns: Vec<String>,
     /// Since when it has not answered.
     pub since: Timestamp,
     /// When it is tried next.
@@ -107,22 +113,22 @@ fn name(config: &Config, upstream: &Upstream) -> Option<String> {
             .forges
             .contains_key(name)
             .then(|| format!("the forge {name}")),
-        Upstream::Cdn(account) => {
-            let of_account = config
-                .cdns
-                .iter()
-                .filter(|(_, cdn)| cdn.account() == *account);
-            let names: Vec<&str> = of_account.map(|(name, _)| name.as_str()).collect();
-            match names.as_slice() {
-                [] => None,
-                [name] => Some(format!("the CDN {name}")),
-                names => Some(format!(
-                    "the CDNs {}, which are one account",
-                    names.join(", ")
-                )),
-            }
-        }
+        Upstream::Cdn(account) => match cdns_of(config, account).as_slice() {
+            [] => None,
+            [name] => Some(format!("the CDN {name}")),
+            names => Some(format!(
+                "the CDNs {}, which are one account",
+                names.join(", ")
+            )),
+        },
     }
+}
+
+/// The names of the CDNs that an account is configured for.
+fn cdns_of(config: &Config, account: &AccountId) -> Vec<String> {
+    let cdns = config.cdns.iter();
+    let of_account = cdns.filter(|(_, cdn)| cdn.account() == *account);
+    of_account.map(|(name, _)| name.clone()).collect()
 }
 
 /// "GitHub has not answered since 12:04 UTC", the same for as long as it lasts.

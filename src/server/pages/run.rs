@@ -1,8 +1,10 @@
 //! `GET /runs/{id}`: how one run stands, what it found changed, and every purge with its reason.
 
 mod changes;
+mod purges;
 mod statuses;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
@@ -12,6 +14,7 @@ use askama::Template;
 use jiff::Timestamp;
 
 use self::changes::{Changes, CommitLink};
+use self::purges::{Progress, PurgeRow, Waits, bytes};
 use self::statuses::StatusRow;
 use super::super::answer_slots::busy;
 use super::super::run_page::{self, ChangedFiles, fitting};
@@ -19,9 +22,8 @@ use super::super::view::{Badge, Moment, duration, ref_name};
 use super::super::{Shared, query};
 use super::{Frame, message, render, store_failed};
 use crate::config::Config;
-use crate::engine::Engine;
-use crate::numerals::{counted, grouped};
-use crate::purge::{Mode, Purge, PurgeState};
+use crate::engine::{Engine, UnavailableUpstream};
+use crate::purge::Purge;
 use crate::run::{Run, RunId, RunState};
 use crate::store::{CdnCount, StoreError, StoredStatus};
 
@@ -41,7 +43,10 @@ struct Found {
     files: ChangedFiles,
     counts: Vec<CdnCount>,
     purges: Vec<Purge>,
+    /// How many purges failed for which reason.
+    reasons: BTreeMap<String, u64>,
     statuses: Vec<StoredStatus>,
+    unavailable: Vec<UnavailableUpstream>,
 }
 
 #[derive(Template)]
@@ -69,26 +74,6 @@ struct RunPage {
     statuses: Vec<StatusRow>,
     /// Whether the forge refused the newest of them.
     is_refused: bool,
-}
-
-/// How far one CDN is.
-struct Progress {
-    cdn: String,
-    words: String,
-    /// Of 1,000: where each part of the bar starts, how wide it is, and its tone.
-    parts: Vec<(u64, u64, &'static str)>,
-}
-
-struct PurgeRow {
-    state: Badge,
-    kind: &'static str,
-    target: String,
-    cdn: String,
-    rule: String,
-    path: Option<String>,
-    task: Option<String>,
-    error: Option<String>,
-    attempts: i64,
 }
 
 pub(in super::super) async fn run(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
@@ -135,7 +120,9 @@ async fn find(engine: Arc<Engine>, id: RunId) -> Result<Option<Found>, StoreErro
         files: ChangedFiles::read(store, &id, FIRST_FILES).await?,
         counts: store.purge_counts_by_cdn(&id).await?,
         purges: store.purges_to_show(&id, MOST_PURGES).await?,
+        reasons: store.failure_reasons(&id, MOST_PURGES).await?,
         statuses: store.statuses(&id).await?,
+        unavailable: engine.unavailable_upstreams().await?,
     }))
 }
 
@@ -145,8 +132,11 @@ fn page(request: &HttpRequest, found: Found, config: &Config, now: Timestamp) ->
         files,
         counts,
         mut purges,
+        reasons,
         statuses,
+        unavailable,
     } = found;
+    let waits = Waits::new(&run, unavailable, now);
     let total: u64 = counts.iter().map(|count| count.count).sum();
     let pages = config
         .forges
@@ -171,10 +161,10 @@ fn page(request: &HttpRequest, found: Found, config: &Config, now: Timestamp) ->
             .map(|((pages, before), commit)| pages.comparison(&run.repo, before, commit)),
         repository: pages.map(|pages| pages.repository(&run.repo)),
         changes: Changes::new(&run, files, pages),
-        purges_counted: counted(total, "purge", "purges"),
-        cdns: progress(&counts),
+        purges_counted: purges::counted_by_kind(&counts),
+        cdns: purges::progress(&counts, &waits),
         more_purges: total > number(purges.len()),
-        purges: purges.into_iter().map(purge_row).collect(),
+        purges: purges::rows(purges, &reasons, &waits),
         is_refused: statuses.last().is_some_and(|status| status.refused),
         statuses: statuses::rows(&run, statuses),
         run,
@@ -183,73 +173,4 @@ fn page(request: &HttpRequest, found: Found, config: &Config, now: Timestamp) ->
 
 fn number(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
-}
-
-/// The bars, one a CDN; `counts` comes by CDN.
-fn progress(counts: &[CdnCount]) -> Vec<Progress> {
-    counts
-        .chunk_by(|a, b| a.cdn == b.cdn)
-        .map(|counts| {
-            let total: u64 = counts.iter().map(|count| count.count).sum();
-            let mut words = Vec::new();
-            let mut parts = Vec::new();
-            let mut before = 0;
-            for state in [
-                PurgeState::Done,
-                PurgeState::Failed,
-                PurgeState::Running,
-                PurgeState::Submitting,
-                PurgeState::Planned,
-                PurgeState::Waiting,
-                PurgeState::DryRun,
-            ] {
-                let count: u64 = counts
-                    .iter()
-                    .filter(|count| count.state == state)
-                    .map(|count| count.count)
-                    .sum();
-                if count == 0 {
-                    continue;
-                }
-                words.push(counted(count, state.as_str(), state.as_str()));
-                let start = before * 1_000 / total;
-                before += count;
-                let end = before * 1_000 / total;
-                parts.push((start, end - start, Badge::from(state).tone));
-            }
-            Progress {
-                cdn: counts
-                    .first()
-                    .map(|count| count.cdn.clone())
-                    .unwrap_or_default(),
-                words: format!("{} of {}", words.join(", "), grouped(total)),
-                parts,
-            }
-        })
-        .collect()
-}
-
-/// Bytes of what may be long in a purge.
-fn bytes(purge: &Purge) -> usize {
-    let of = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-    purge.planned.target.len() + of(&purge.planned.path) + of(&purge.error)
-}
-
-fn purge_row(purge: Purge) -> PurgeRow {
-    let planned = purge.planned;
-    PurgeRow {
-        state: purge.state.into(),
-        kind: match planned.mode {
-            Some(Mode::Flush) => "directory, flush",
-            Some(Mode::Delete) => "directory, delete",
-            None => planned.kind.as_str(),
-        },
-        target: planned.target,
-        cdn: planned.cdn,
-        rule: planned.rule,
-        path: planned.path,
-        task: purge.task.map(|ids| ids.to_string()),
-        error: purge.error,
-        attempts: purge.attempts,
-    }
 }

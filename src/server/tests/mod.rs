@@ -34,12 +34,14 @@ use crate::forge::{
     StatusPost, Verified, VerifiedByHeaders, WebPages,
 };
 use crate::http::Outbound;
-use crate::purge::{PlannedPurge, PurgeKind, PurgeState, TaskIds};
-use crate::run::{Base, Link, Origin, Run, RunChanges, RunId, RunState, StatusState, Step};
+use crate::purge::{GivenUp, PlannedPurge, PurgeKind, PurgeState, TaskIds};
+use crate::run::{
+    Base, Link, Origin, Run, RunChanges, RunId, RunState, StatusState, Step, WaitReason,
+};
 use crate::settings::Environment;
 use crate::store::{
     Database, DeliveryBody, Dialect, Disposition, NewDelivery, NewPurge, Posting, PurgeKey,
-    PurgeUpdate, Row, Source, Store, StoreError, Transaction, Value, WorkKey, Write,
+    PurgeUpdate, Row, Source, Store, StoreError, Transaction, Upstream, Value, WorkKey, Write,
 };
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";

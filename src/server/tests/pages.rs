@@ -133,9 +133,9 @@ async fn failed_purges_come_first_and_the_rest_is_cut_off_with_a_note() {
     let place = |part: &str| page.find(part);
     assert!(place("page-600.html") < place("page-2.html"));
     assert!(place("page-1.html").is_none());
-    assert!(page.contains("600 purges"));
+    assert!(page.contains("600 URLs"));
     assert!(page.contains("Shown are 500, failed ones first"));
-    assert!(page.contains("1 done, 1 failed, 598 planned of 600"));
+    assert!(page.contains("1 confirmed, 1 failed, 598 queued of 600"));
     assert!(page.contains("InvalidParameter"));
 }
 
@@ -344,4 +344,108 @@ async fn a_status_that_the_forge_refused_is_shown_with_what_to_do() {
     ] {
         assert!(page.contains(part), "{part} is not in\n{page}");
     }
+}
+
+/// A purge of a run that failed.
+fn failed(run: &Run, seq: i64, why: &str, given_up: Option<GivenUp>) -> Write {
+    let key = PurgeKey {
+        run: run.id.clone(),
+        seq,
+    };
+    Write::Update(PurgeUpdate {
+        error: Some(why.to_owned()),
+        given_up,
+        ..PurgeUpdate::new(
+            vec![key],
+            PurgeState::Failed,
+            crate::store::Precondition::Open,
+        )
+    })
+}
+
+#[tokio::test]
+async fn what_several_purges_failed_for_is_said_once() {
+    let server = Server::start().await;
+    let run = server.run("main").await;
+    let mut writes = vec![plan(&run.id, ["a.html", "b.html", "c.html", "d.html"])];
+    writes.extend([1, 2, 4].map(|seq| failed(&run, seq, "no such host", None)));
+    writes.push(failed(&run, 3, "too hot", None));
+    server.write(&run.id, &writes).await;
+
+    let page = server.page(&format!("/runs/{}", run.id)).await;
+
+    assert_eq!(page.matches("no such host").count(), 1, "{page}");
+    assert!(page.contains("3 targets: no such host"));
+    assert_eq!(page.matches("too hot").count(), 1, "{page}");
+    let place = |part: &str| page.find(part).unwrap();
+    assert!(place("3 targets: no such host") < place("d.html"));
+    assert!(place("d.html") < place("too hot"), "{page}");
+}
+
+#[tokio::test]
+async fn a_purge_that_was_given_up_says_so_with_the_command() {
+    let server = Server::start().await;
+    let run = server.run("main").await;
+    let writes = [
+        plan(&run.id, ["a.html?x=1&y=2", "b.html"]),
+        failed(&run, 1, "no such host", Some(GivenUp::Refused)),
+        failed(&run, 2, "not wanted", Some(GivenUp::Skipped)),
+    ];
+    server.write(&run.id, &writes).await;
+
+    let page = server.page(&format!("/runs/{}", run.id)).await;
+
+    assert!(page.contains("1 refused, 1 skipped of 2"), "{page}");
+    let command = format!(
+        "purgehook skip {} &#39;https://www.example.com/a.html?x=1&#38;y=2&#39;",
+        run.id
+    );
+    assert!(page.contains(&command), "{page}");
+}
+
+#[tokio::test]
+async fn what_waits_for_a_quota_says_so_and_until_when() {
+    let server = Server::start().await;
+    let run = server.run("main").await;
+    let renewed_at = server.engine.now() + Duration::from_secs(3_600);
+    let waiting = Run {
+        waits_for: Some(WaitReason::Quota { renewed_at }),
+        ..run.clone()
+    };
+    let writes = [
+        Write::Run(waiting),
+        plan(&run.id, ["a.html", "b.html", "c.html"]),
+        became(&run.id, 1, PurgeState::Done, None),
+        became(&run.id, 2, PurgeState::Running, None),
+    ];
+    server.write(&run.id, &writes).await;
+
+    let page = server.page(&format!("/runs/{}", run.id)).await;
+
+    let until = renewed_at.strftime("%Y-%m-%d %H:%M UTC");
+    let words = format!("1 confirmed, 1 sent, 1 waiting for quota until {until} of 3");
+    assert!(page.contains(&words), "{words} is not in\n{page}");
+}
+
+#[tokio::test]
+async fn what_a_silent_cdn_has_not_taken_waits_for_it() {
+    let server = Server::start().await;
+    let run = server.run("main").await;
+    let config = server.engine.config();
+    let upstream = Upstream::Cdn(config.cdns["tencent"].account());
+    let store = server.engine.store();
+    let (now, pause) = (server.engine.now(), |_| Some(Duration::from_secs(60)));
+    let opened = store.record_failure(&upstream, "connection refused", now, pause);
+    opened.await.unwrap();
+    let writes = [
+        plan(&run.id, ["a.html", "b.html"]),
+        became(&run.id, 1, PurgeState::Planned, Some("connection refused")),
+    ];
+    server.write(&run.id, &writes).await;
+
+    let page = server.page(&format!("/runs/{}", run.id)).await;
+
+    assert!(page.contains("2 waiting for CDN of 2"), "{page}");
+    assert!(page.contains("last try: connection refused"), "{page}");
+    assert!(!page.contains("<div class=\"error\">connection refused"));
 }
