@@ -33,6 +33,7 @@ pub mod gitee;
 pub mod github;
 mod github_like;
 pub mod gitlab;
+mod headline;
 mod inspection;
 mod sample;
 #[cfg(test)]
@@ -45,6 +46,7 @@ mod web_pages;
 
 pub(crate) use address::is_local;
 pub use body::named_repo;
+pub use headline::{Headline, headline};
 pub use inspection::{LastDelivery, RepoAccess, Right, Webhook};
 pub use sample::{SampleDelivery, SampleEvent};
 pub use verifier::{BodyVerifier, VerifiedByHeaders};

@@ -23,9 +23,10 @@ use super::super::{Shared, query};
 use super::{Frame, message, render, store_failed};
 use crate::config::Config;
 use crate::engine::{Engine, UnavailableUpstream};
+use crate::forge::{Headline, headline};
 use crate::purge::Purge;
 use crate::run::{Run, RunId, RunState};
-use crate::store::{CdnCount, StoreError, StoredStatus};
+use crate::store::{CdnCount, Store, StoreError, StoredBody, StoredStatus};
 
 /// Purges on the page at most; the API has all of them.
 const MOST_PURGES: u32 = 500;
@@ -34,6 +35,8 @@ const FIRST_FILES: run_page::RunPage = run_page::RunPage {
     skip: 0,
     limit: 1_000,
 };
+/// Bytes of a delivery in which a commit's message is sought.
+const MAX_BODY: usize = 1024 * 1024;
 /// Seconds between two looks at a run that is under way.
 const REFRESH: u32 = 2;
 
@@ -46,6 +49,7 @@ struct Found {
     /// How many purges failed for which reason.
     reasons: BTreeMap<String, u64>,
     statuses: Vec<StoredStatus>,
+    headline: Option<Headline>,
     unavailable: Vec<UnavailableUpstream>,
 }
 
@@ -54,6 +58,8 @@ struct Found {
 struct RunPage {
     frame: Frame,
     run: Run,
+    /// What people know the commit by.
+    headline: Option<Headline>,
     state: Badge,
     short: String,
     ref_name: String,
@@ -115,6 +121,7 @@ async fn find(engine: Arc<Engine>, id: RunId) -> Result<Option<Found>, StoreErro
     let Some(run) = store.run(&id).await? else {
         return Ok(None);
     };
+    let headline = headline_of(store, &run).await?;
     Ok(Some(Found {
         run,
         files: ChangedFiles::read(store, &id, FIRST_FILES).await?,
@@ -123,6 +130,21 @@ async fn find(engine: Arc<Engine>, id: RunId) -> Result<Option<Found>, StoreErro
         reasons: store.failure_reasons(&id, MOST_PURGES).await?,
         statuses: store.statuses(&id).await?,
         unavailable: engine.unavailable_upstreams().await?,
+        headline,
+    }))
+}
+
+/// What people know the run's commit by, from the delivery that asked for it.
+async fn headline_of(store: &Store, run: &Run) -> Result<Option<Headline>, StoreError> {
+    let (Some(delivery), Some(commit)) = (&run.delivery, run.commit.id()) else {
+        return Ok(None);
+    };
+    let delivery = store.delivery(delivery).await?;
+    Ok(delivery.and_then(|delivery| match &delivery.body {
+        StoredBody::Whole(body) if body.len() <= MAX_BODY => {
+            headline(&delivery.content_type, body, commit)
+        }
+        StoredBody::Whole(_) | StoredBody::InBlocks { .. } => None,
     }))
 }
 
@@ -134,6 +156,7 @@ fn page(request: &HttpRequest, found: Found, config: &Config, now: Timestamp) ->
         mut purges,
         reasons,
         statuses,
+        headline,
         unavailable,
     } = found;
     let waits = Waits::new(&run, unavailable, now);
@@ -148,6 +171,7 @@ fn page(request: &HttpRequest, found: Found, config: &Config, now: Timestamp) ->
     let refresh = (run.state == RunState::Pending).then_some(REFRESH);
     RunPage {
         frame: Frame::new(request, refresh),
+        headline,
         state: run.state.into(),
         short: run.commit.short().to_owned(),
         ref_name: ref_name(run.git_ref.as_ref()).to_owned(),

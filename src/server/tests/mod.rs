@@ -315,6 +315,15 @@ impl Server {
 
     /// The same where the branch stood at a commit before.
     async fn run_since(&self, branch: &str, before: Option<CommitId>) -> Run {
+        self.take_in(branch, before, "{}").await
+    }
+
+    /// The same of a delivery with a body.
+    async fn run_of(&self, branch: &str, body: &str) -> Run {
+        self.take_in(branch, None, body).await
+    }
+
+    async fn take_in(&self, branch: &str, before: Option<CommitId>, body: &str) -> Run {
         let now = self.engine.now();
         let delivery = self.clock.new_id();
         let run = Run {
@@ -350,7 +359,7 @@ impl Server {
             ordering_key: format!("acme/website refs/heads/{branch}"),
             dedup_key: delivery.clone(),
             content_type: "application/json".to_owned(),
-            body: DeliveryBody::Whole(Bytes::from_static(b"{}")),
+            body: DeliveryBody::Whole(Bytes::from(body.to_owned())),
             source: Source::Webhook,
             sent_at: now,
             received_at: now,

@@ -449,3 +449,36 @@ async fn what_a_silent_cdn_has_not_taken_waits_for_it() {
     assert!(page.contains("last try: connection refused"), "{page}");
     assert!(!page.contains("<div class=\"error\">connection refused"));
 }
+
+#[tokio::test]
+async fn a_push_is_known_by_its_commits_message_and_author() {
+    let server = Server::start().await;
+    let commit = serde_json::json!({
+        "id": COMMIT, "message": "Mend <the> prices\n\nThey were low.", "author": {"name": "Mona"},
+    });
+    let body = serde_json::json!({"head_commit": commit}).to_string();
+    let run = server.run_of("main", &body).await;
+
+    let page = server.page(&format!("/runs/{}", run.id)).await;
+
+    assert!(
+        page.contains("<h1>Mend &#60;the&#62; prices</h1>"),
+        "{page}"
+    );
+    assert!(page.contains("on main by Mona"), "{page}");
+    assert!(!page.contains("They were low"));
+}
+
+#[tokio::test]
+async fn a_push_that_says_no_message_is_known_by_its_commit() {
+    let server = Server::start().await;
+    let long = format!("{{\"x\": \"{}\"}}", "x".repeat(2 * 1024 * 1024));
+    for body in ["{}", "no JSON", &long] {
+        let run = server.run_of("main", body).await;
+
+        let page = server.page(&format!("/runs/{}", run.id)).await;
+
+        let title = "<h1>www <span class=\"muted\">at</span> <code>01234567</code></h1>";
+        assert!(page.contains(title), "{page}");
+    }
+}

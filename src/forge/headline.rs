@@ -1,0 +1,134 @@
+//! What people know a push by: its commit's message and who wrote it, from the body of a delivery.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::body::{FORM, form_field};
+use crate::event::CommitId;
+use crate::sanitize::{cut, one_line};
+
+/// Characters of a message's first line, and of a name, that are read.
+const MAX_TEXT: usize = 200;
+
+/// What a person knows a commit by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Headline {
+    /// The first line of the commit's message.
+    pub title: String,
+    /// Who wrote it, where the body says so.
+    pub author: Option<String>,
+}
+
+/// The fields of all forges' bodies in which a commit stands with its message: GitHub's, Gitea's and Gitee's pushes
+/// have `head_commit` and `commits`, GitHub's workflows `workflow_run.head_commit`, GitLab's pushes `commits` and its
+/// other events `commit`.
+#[derive(Deserialize)]
+struct Body {
+    head_commit: Option<Commit>,
+    #[serde(default)]
+    commits: Vec<Commit>,
+    commit: Option<Commit>,
+    workflow_run: Option<WorkflowRun>,
+}
+
+#[derive(Deserialize)]
+struct WorkflowRun {
+    head_commit: Option<Commit>,
+}
+
+#[derive(Deserialize)]
+struct Commit {
+    id: Option<String>,
+    message: Option<String>,
+    author: Option<Author>,
+}
+
+#[derive(Deserialize)]
+struct Author {
+    name: Option<String>,
+}
+
+/// What the body of a delivery says of a commit. None where it says nothing, or cannot be read.
+pub fn headline(content_type: &str, body: &[u8], commit: &CommitId) -> Option<Headline> {
+    let json = match content_type {
+        FORM => Cow::Owned(form_field(body).ok()?),
+        _ => Cow::Borrowed(body),
+    };
+    let body: Body = serde_json::from_slice(&json).ok()?;
+    let of_run = body.workflow_run.and_then(|run| run.head_commit);
+    let single = [body.head_commit, body.commit, of_run];
+    let mut commits = single.into_iter().flatten().chain(body.commits);
+    let Commit {
+        message, author, ..
+    } = commits.find(|found| found.id.as_deref() == Some(commit.as_str()))?;
+    let message = message?;
+    let title = message
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())?;
+    let text = |text: &str| cut(&one_line(text), MAX_TEXT);
+    Some(Headline {
+        title: text(title),
+        author: author
+            .and_then(|author| author.name)
+            .map(|name| text(name.trim()))
+            .filter(|name| !name.is_empty()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::body::JSON;
+    use super::*;
+
+    fn id(digit: char) -> CommitId {
+        CommitId::parse(&digit.to_string().repeat(40)).unwrap()
+    }
+
+    fn of(body: &Value) -> Option<Headline> {
+        headline(JSON, body.to_string().as_bytes(), &id('1'))
+    }
+
+    fn commit(digit: char) -> Value {
+        json!({
+            "id": id(digit).as_str(),
+            "message": format!("\nMend page {digit}\n\nIt was broken."),
+            "author": {"name": "Mona", "email": "mona@example.com"},
+        })
+    }
+
+    #[test]
+    fn a_pushs_commit_is_known_by_the_first_line_of_its_message() {
+        let known = Some(Headline {
+            title: "Mend page 1".to_owned(),
+            author: Some("Mona".to_owned()),
+        });
+        for body in [
+            json!({"head_commit": commit('1'), "commits": []}),
+            json!({"commits": [commit('2'), commit('1')]}),
+            json!({"object_kind": "pipeline", "commit": commit('1')}),
+            json!({"workflow_run": {"head_commit": commit('1')}}),
+        ] {
+            assert_eq!(of(&body), known, "{body}");
+        }
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("payload", &json!({"head_commit": commit('1')}).to_string());
+        assert_eq!(headline(FORM, form.finish().as_bytes(), &id('1')), known);
+    }
+
+    #[test]
+    fn nothing_is_said_of_another_commit_or_without_a_message() {
+        for body in [
+            json!({"head_commit": commit('2')}),
+            json!({"head_commit": {"id": id('1').as_str()}}),
+            json!({"head_commit": {"id": id('1').as_str(), "message": " \n"}}),
+            json!({"head_commit": null, "commits": []}),
+            json!([]),
+        ] {
+            assert_eq!(of(&body), None, "{body}");
+        }
+    }
+}
