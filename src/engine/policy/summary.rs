@@ -77,7 +77,7 @@ pub fn failing(failures: &Failures, open: u64, waits_for: Option<&WaitReason>) -
     let open = grouped(open);
     let rest = match waits_for {
         None => format!("{open} still running"),
-        Some(WaitReason::Quota { renewed_at }) => format!(
+        Some(WaitReason::Quota { renewed_at } | WaitReason::QuotaShare { renewed_at }) => format!(
             "{open} waiting for quota until {}",
             renewed_at.strftime("%Y-%m-%d %H:%M UTC")
         ),

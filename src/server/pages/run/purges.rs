@@ -23,8 +23,10 @@ pub(super) struct Waits {
 impl Waits {
     pub(super) fn new(run: &Run, unavailable: Vec<UnavailableUpstream>, now: Timestamp) -> Self {
         let quota_until = match &run.waits_for {
-            Some(WaitReason::Quota { renewed_at }) if *renewed_at > now => Some(*renewed_at),
-            Some(WaitReason::Quota { .. } | WaitReason::CircuitOpen { .. }) | None => None,
+            Some(WaitReason::Quota { renewed_at } | WaitReason::QuotaShare { renewed_at }) => {
+                Some(*renewed_at).filter(|renewed_at| *renewed_at > now)
+            }
+            Some(WaitReason::CircuitOpen { .. }) | None => None,
         };
         let silent = unavailable.into_iter().flat_map(|upstream| upstream.cdns);
         Self {
