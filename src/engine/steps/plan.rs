@@ -100,41 +100,7 @@ impl Step for Plan<'_> {
         let planned = match changes {
             Found::Known { proof, changes } => {
                 run.proof = Some(Completeness::Proven(proof));
-                let again = match changes.files().is_empty() && run.origin.is_deployment() {
-                    true => redeployed(ctx, site, &run, &commit).await?,
-                    false => None,
-                };
-                let (changes, what, plan) = match again {
-                    Some(Again::Everything) => {
-                        let why = "the commit is deployed again, maybe with other content";
-                        let change = Change::Unknown { why };
-                        let plan = decide(ctx, config, site, &run, &commit, change).await?;
-                        let what = "deployed again, so everything is purged".to_owned();
-                        (changes, what, plan)
-                    }
-                    Some(Again::Changes(before)) => {
-                        let change = Change::Files(before.files());
-                        let plan = decide(ctx, config, site, &run, &commit, change).await?;
-                        let count = summary::files(&before);
-                        (
-                            before,
-                            format!("deployed again, {count} the first time"),
-                            plan,
-                        )
-                    }
-                    None => {
-                        let change = Change::Files(changes.files());
-                        let plan = decide(ctx, config, site, &run, &commit, change).await?;
-                        let what = summary::files(&changes);
-                        (changes, what, plan)
-                    }
-                };
-                Planned {
-                    plan,
-                    what,
-                    changes: vec![Write::Changes(run.id.clone(), changes)],
-                    mended: Vec::new(),
-                }
+                plan_changes(ctx, config, site, &run, &commit, changes).await?
             }
             Found::Unknown { why } => {
                 run.proof = Some(Completeness::Unknown);
@@ -153,6 +119,52 @@ impl Step for Plan<'_> {
         let planned = leave_out(ctx, config, site, &run, &commit, planned).await?;
         begin(ctx, site, run, planned, held, now).await
     }
+}
+
+/// The plan for what changed, or for what a second deployment of the commit purges.
+async fn plan_changes(
+    ctx: &StepContext,
+    config: &Config,
+    site: &Site,
+    run: &Run,
+    commit: &CommitId,
+    changes: RunChanges,
+) -> Result<Planned, StepError> {
+    let again = match changes.files().is_empty() && run.origin.is_deployment() {
+        true => redeployed(ctx, site, run, commit).await?,
+        false => None,
+    };
+    let (changes, what, plan) = match again {
+        Some(Again::Everything) => {
+            let why = "the commit is deployed again, maybe with other content";
+            let change = Change::Unknown { why };
+            let plan = decide(ctx, config, site, run, commit, change).await?;
+            let what = "deployed again, so everything is purged".to_owned();
+            (changes, what, plan)
+        }
+        Some(Again::Changes(before)) => {
+            let change = Change::Files(before.files());
+            let plan = decide(ctx, config, site, run, commit, change).await?;
+            let count = summary::files(&before);
+            (
+                before,
+                format!("deployed again, {count} the first time"),
+                plan,
+            )
+        }
+        None => {
+            let change = Change::Files(changes.files());
+            let plan = decide(ctx, config, site, run, commit, change).await?;
+            let what = summary::files(&changes);
+            (changes, what, plan)
+        }
+    };
+    Ok(Planned {
+        plan,
+        what,
+        changes: vec![Write::Changes(run.id.clone(), changes)],
+        mended: Vec::new(),
+    })
 }
 
 /// What a deployment purges whose commit was deployed before.

@@ -94,7 +94,9 @@ impl Scene {
     }
 
     async fn get(&mut self, path: &str) -> String {
+        let reader = self.canary("server/read_token").to_owned();
         let request = client().get(format!("{}{path}", self.world.base()));
+        let request = request.bearer_auth(reader);
         self.fetch(path, request).await
     }
 
