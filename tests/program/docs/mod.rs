@@ -151,3 +151,13 @@ fn a_page_is_taken_apart_into_prose_and_blocks() {
     assert!(blocks[1].not_run && !blocks[0].not_run);
     assert_eq!(page.prose(), "one\n\n\ntwo\n");
 }
+
+#[test]
+fn the_readme_stays_short() {
+    let lines = Page::read("README.md").text.lines().count();
+
+    assert!(
+        lines <= 150,
+        "{lines} lines: what is longer has a page in docs/"
+    );
+}
