@@ -188,8 +188,8 @@ async fn a_clock_that_is_far_ahead_for_a_while_removes_nothing() {
     let year = jiff::SignedDuration::from_hours(400 * 24);
 
     world.set_clock(year);
-    world.step().await;
-    world.step().await;
+    // What is due by that clock is done, and no time passes.
+    world.engine.drain().await.unwrap();
     world.set_clock(-year);
     world.settle().await;
     live(&world, 2).await;
