@@ -22,6 +22,7 @@ RUN mkdir src \
 COPY src src
 COPY templates templates
 COPY schema schema
+COPY presets presets
 # Newer than the placeholders above, or cargo would take those for built already.
 RUN touch src/main.rs src/lib.rs \
     && cargo build --locked --profile "$PROFILE" \

@@ -22,10 +22,15 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 fine, 1 it failed or found problems, 2 wrong usage.\n\
-    First time here? `purgehook demo` shows everything at work, without any account.";
+    First time here? `purgehook demo` shows everything at work, without any account; `purgehook init` sets up a site.";
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write a rules file for a site, and a file for its secrets
+    Init {
+        #[command(flatten)]
+        given: commands::init::Given,
+    },
     /// Receive webhooks, purge, report
     Serve {
         #[command(flatten)]
@@ -224,6 +229,7 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
 /// Does what the command line says.
 pub async fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
+        Command::Init { given } => commands::init::run(&given),
         Command::Serve { rules, options } => commands::serve::run(&rules.rules, &options).await,
         Command::Check {
             rules,

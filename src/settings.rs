@@ -8,6 +8,7 @@
 //! [`File::root`] gives the outermost section, [`File::problems`] all that was found.
 
 mod document;
+mod entry;
 mod environment;
 mod file;
 mod findings;
@@ -27,6 +28,7 @@ mod tree;
 mod values;
 mod yaml;
 
+pub use entry::{Entry, Variable};
 pub use environment::Environment;
 pub use file::File;
 pub use problem::{Problem, Problems, Severity};

@@ -37,7 +37,7 @@ use crate::clock::ClockSkew;
 use crate::http::Outbound;
 use crate::numerals::counted;
 use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
-use crate::settings::Section;
+use crate::settings::{Entry, Section};
 
 /// A kind of CDN, as `kind:` names it.
 pub struct CdnKind {
@@ -45,6 +45,8 @@ pub struct CdnKind {
     pub name: &'static str,
     /// Reads an entry under `cdns:` and makes its client. None when the entry has problems, which the section has noted.
     pub read: fn(&mut Section, &Outbound) -> Option<Arc<dyn Cdn>>,
+    /// What `purgehook init` writes of it.
+    pub entry: Entry,
 }
 
 /// Every kind of CDN there is.

@@ -52,6 +52,45 @@ pub fn files(repo: &Path, commit: &str) -> anyhow::Result<Vec<FilePath>> {
         .collect())
 }
 
+/// The address of the remote that a clone came from. None where there is no such remote, or no repository.
+pub fn remote(repo: &Path) -> Option<String> {
+    one_line(repo, &["config", "--get", "remote.origin.url"])
+}
+
+/// The branch that the remote calls its own, else the one that is checked out. None where there is neither.
+pub fn branch(repo: &Path) -> Option<String> {
+    let remote = one_line(
+        repo,
+        &["symbolic-ref", "--short", "refs/remotes/origin/HEAD"],
+    );
+    match remote.as_deref().and_then(|name| name.split_once('/')) {
+        Some((_, branch)) => Some(branch.to_owned()),
+        None => one_line(repo, &["symbolic-ref", "--short", "HEAD"]),
+    }
+}
+
+/// Whether a file would go into a repository's commits with all others.
+pub fn would_commit(repo: &Path, file: &Path) -> bool {
+    let is_within = one_line(repo, &["rev-parse", "--is-inside-work-tree"]);
+    let ignored = git(
+        repo,
+        [
+            OsStr::new("check-ignore"),
+            OsStr::new("-q"),
+            file.as_os_str(),
+        ],
+    );
+    is_within.as_deref() == Some("true") && !ignored.is_ok_and(|output| output.status.success())
+}
+
+/// What git prints, if it is one line and git does not fail.
+fn one_line(repo: &Path, arguments: &[&str]) -> Option<String> {
+    let output = git(repo, arguments).ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let line = text.trim_end();
+    (output.status.success() && !line.is_empty() && !line.contains('\n')).then(|| line.to_owned())
+}
+
 /// A commit's full id.
 fn commit(repo: &Path, name: &str) -> anyhow::Result<String> {
     let revision = format!("{name}^{{commit}}");

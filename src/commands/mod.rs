@@ -7,6 +7,7 @@ pub mod explain;
 pub mod export;
 mod git;
 pub mod healthcheck;
+pub mod init;
 mod online;
 pub mod options;
 pub mod plan;

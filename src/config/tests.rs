@@ -19,7 +19,7 @@ use crate::forge::{
 use crate::http::Outbound;
 use crate::plan::Cover;
 use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
-use crate::settings::{Environment, Problems, Section, Severity};
+use crate::settings::{Entry, Environment, Problems, Section, Severity};
 
 /// A forge that is only ever configured.
 struct TestForge(&'static [SignalKind]);
@@ -149,14 +149,17 @@ const KINDS: Kinds<'static> = Kinds {
     forges: &[
         ForgeKind {
             name: "github",
+            entry: Entry::EMPTY,
             read: read_forge,
         },
         ForgeKind {
             name: "gitlab",
+            entry: Entry::EMPTY,
             read: read_forge,
         },
         ForgeKind {
             name: "silent",
+            entry: Entry::EMPTY,
             read: |section, _| {
                 section.secrets("secrets");
                 Some(Arc::new(TestForge(&[SignalKind::Release])))
@@ -166,6 +169,7 @@ const KINDS: Kinds<'static> = Kinds {
     cdns: &[
         CdnKind {
             name: "tencent-cdn",
+            entry: Entry::EMPTY,
             read: |section, _| {
                 read_cdn(
                     section,
@@ -175,6 +179,7 @@ const KINDS: Kinds<'static> = Kinds {
         },
         CdnKind {
             name: "huawei-cdn",
+            entry: Entry::EMPTY,
             read: |section, _| {
                 read_cdn(
                     section,
@@ -184,6 +189,7 @@ const KINDS: Kinds<'static> = Kinds {
         },
         CdnKind {
             name: "urls-only",
+            entry: Entry::EMPTY,
             read: |section, _| read_cdn(section, &[PurgeKind::Url]),
         },
     ],

@@ -63,6 +63,32 @@ const KNOWN: [(&str, &str, &str); 9] = [
     ("demo.gitea.com", "gitea", "https://demo.gitea.com/api/v1"),
 ];
 
+/// The kind of forge behind a host that everybody knows.
+pub fn kind_of_host(host: &str) -> Option<&'static str> {
+    let known = KNOWN.iter().find(|(known, ..)| *known == host);
+    known.map(|(_, kind, _)| *kind)
+}
+
+/// What `api_url:` says of a kind's forge on a host; none where that is the kind's own public service.
+pub fn api_url(kind: &str, host: &str) -> Option<String> {
+    let kinds = [&GITHUB, &GITLAB, &GITEA, &GITEE];
+    let address = kinds.into_iter().find(|address| address.kind == kind)?;
+    let known = KNOWN.iter().find(|(known, ..)| *known == host);
+    let api = match known {
+        Some((_, _, api)) => (*api).to_owned(),
+        None => format!("https://{host}{}", address.path),
+    };
+    (address.public != Some(api.as_str())).then_some(api)
+}
+
+/// Whether a kind has a public service, so that `api_url:` can be left out.
+pub fn has_public_service(kind: &str) -> bool {
+    let kinds = [&GITHUB, &GITLAB, &GITEA, &GITEE];
+    kinds
+        .into_iter()
+        .any(|address| address.kind == kind && address.public.is_some())
+}
+
 /// Reads `api_url:`, the public service's where it is not given. None where it is wrong or there is no such service.
 pub(super) fn read(section: &mut Section, address: &ApiAddress) -> Option<Url> {
     let given = section.place_of("api_url").is_some();

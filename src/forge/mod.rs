@@ -20,7 +20,7 @@ use crate::clock::ClockSkew;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::http::Outbound;
 use crate::run::StatusState;
-use crate::settings::Section;
+use crate::settings::{Entry, Section};
 
 mod address;
 mod api;
@@ -45,6 +45,7 @@ mod verifier;
 mod web_pages;
 
 pub(crate) use address::is_local;
+pub use address::{api_url, has_public_service, kind_of_host};
 pub use body::named_repo;
 pub use headline::{Headline, headline};
 pub use inspection::{LastDelivery, RepoAccess, Right, Webhook};
@@ -58,6 +59,8 @@ pub struct ForgeKind {
     pub name: &'static str,
     /// Reads an entry under `forges:` and makes its client. None when the entry has problems, which the section has noted.
     pub read: fn(&mut Section, &Outbound) -> Option<Arc<dyn Forge>>,
+    /// What `purgehook init` writes of it. The first variable is the webhook's secret.
+    pub entry: Entry,
 }
 
 /// Every kind of forge there is.

@@ -21,6 +21,7 @@ mod explain;
 mod faults;
 mod files;
 mod hugo;
+mod init;
 mod large_bodies;
 #[path = "../costs/limits.rs"]
 mod limits;

@@ -28,12 +28,29 @@ use crate::account::AccountId;
 use crate::clock::ClockSkew;
 use crate::http::Outbound;
 use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
-use crate::settings::Section;
+use crate::settings::{Entry, Section, Variable};
 
 /// `kind: huawei-cdn`.
 pub const KIND: CdnKind = CdnKind {
     name: "huawei-cdn",
     read,
+    entry: Entry {
+        keys: r#"access_key: ${HUAWEICLOUD_SDK_AK}
+secret_key: ${HUAWEICLOUD_SDK_SK}
+# endpoint: https://cdn.myhuaweicloud.eu   # Huawei in Europe
+# enterprise_project_id: all               # IAM sub-users need it
+"#,
+        variables: &[
+            Variable {
+                name: "HUAWEICLOUD_SDK_AK",
+                what: "an access key of Huawei Cloud that may purge: console, My Credentials, Access Keys (docs/start/huawei.md)",
+            },
+            Variable {
+                name: "HUAWEICLOUD_SDK_SK",
+                what: "its secret half, which is shown once",
+            },
+        ],
+    },
 };
 
 /// The global site's host; Europe has `cdn.myhuaweicloud.eu`.

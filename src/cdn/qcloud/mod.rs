@@ -26,12 +26,27 @@ use crate::account::AccountId;
 use crate::clock::ClockSkew;
 use crate::http::Outbound;
 use crate::purge::{PurgeKind, TaskId, TaskIds};
-use crate::settings::Section;
+use crate::settings::{Entry, Section, Variable};
 
 /// `kind: qcloud`.
 pub const KIND: CdnKind = CdnKind {
     name: "qcloud",
     read,
+    entry: Entry {
+        keys: r#"secret_id: ${TENCENTCLOUD_SECRET_ID}
+secret_key: ${TENCENTCLOUD_SECRET_KEY}
+"#,
+        variables: &[
+            Variable {
+                name: "TENCENTCLOUD_SECRET_ID",
+                what: "an API key of Tencent Cloud that may purge: console, Cloud Access Management, API keys (docs/start/tencent.md)",
+            },
+            Variable {
+                name: "TENCENTCLOUD_SECRET_KEY",
+                what: "its other half, which is shown once",
+            },
+        ],
+    },
 };
 
 const ENDPOINT: &str = "https://cdn.api.qcloud.com";

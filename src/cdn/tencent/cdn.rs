@@ -21,12 +21,28 @@ use crate::cdn::{
 use crate::clock::ClockSkew;
 use crate::http::Outbound;
 use crate::purge::{PurgeKind, TaskId, TaskIds};
-use crate::settings::Section;
+use crate::settings::{Entry, Section, Variable};
 
 /// `kind: tencent-cdn`.
 pub const KIND: CdnKind = CdnKind {
     name: "tencent-cdn",
     read,
+    entry: Entry {
+        keys: r#"secret_id: ${TENCENTCLOUD_SECRET_ID}
+secret_key: ${TENCENTCLOUD_SECRET_KEY}
+# endpoint: https://cdn.intl.tencentcloudapi.com   # the international site
+"#,
+        variables: &[
+            Variable {
+                name: "TENCENTCLOUD_SECRET_ID",
+                what: "an API key of Tencent Cloud that may purge: console, Cloud Access Management, API keys (docs/start/tencent.md)",
+            },
+            Variable {
+                name: "TENCENTCLOUD_SECRET_KEY",
+                what: "its other half, which is shown once",
+            },
+        ],
+    },
 };
 
 const PRODUCT: Product = Product {

@@ -24,7 +24,7 @@ use crate::forge::{
     Refusal, SampleDelivery, SampleEvent, StatusPost, Verified, WebPages,
 };
 use crate::http::Outbound;
-use crate::settings::Section;
+use crate::settings::{Entry, Section, Variable};
 
 mod changes;
 mod inspection;
@@ -38,6 +38,21 @@ mod verify;
 pub const KIND: ForgeKind = ForgeKind {
     name: "gitea",
     read,
+    entry: Entry {
+        keys: r#"secrets: ["${GITEA_WEBHOOK_SECRET}"]
+token: ${GITEA_TOKEN}
+"#,
+        variables: &[
+            Variable {
+                name: "GITEA_WEBHOOK_SECRET",
+                what: "the secret of the webhook: type it in where you add the webhook",
+            },
+            Variable {
+                name: "GITEA_TOKEN",
+                what: "an access token (Settings, Applications) with the scope write:repository",
+            },
+        ],
+    },
 };
 
 /// Gitea documents no limit for a status's description; more than this is no longer one line on its page.

@@ -25,7 +25,7 @@ use crate::forge::{
     Refusal, SampleDelivery, SampleEvent, StatusPost, Verified, WebPages,
 };
 use crate::http::Outbound;
-use crate::settings::Section;
+use crate::settings::{Entry, Section, Variable};
 
 mod changes;
 mod checks;
@@ -42,6 +42,23 @@ pub use verify::{Mode, Trust};
 pub const KIND: ForgeKind = ForgeKind {
     name: "gitee",
     read,
+    entry: Entry {
+        keys: r#"# As on the page of the webhook: `sign` for a signing key, `password` for a password.
+mode: sign
+secrets: ["${GITEE_WEBHOOK_SECRET}"]
+token: ${GITEE_TOKEN}
+"#,
+        variables: &[
+            Variable {
+                name: "GITEE_WEBHOOK_SECRET",
+                what: "the signing key of the webhook: type it in where you add the webhook",
+            },
+            Variable {
+                name: "GITEE_TOKEN",
+                what: "a private token (Settings, Private tokens) with the scope projects, of an administrator of the repository",
+            },
+        ],
+    },
 };
 
 /// What an entry of `kind: gitee` says.

@@ -24,7 +24,7 @@ use crate::forge::{
     Verified, WebPages,
 };
 use crate::http::Outbound;
-use crate::settings::Section;
+use crate::settings::{Entry, Section, Variable};
 
 mod app;
 mod changes;
@@ -45,6 +45,21 @@ pub use app::App;
 pub const KIND: ForgeKind = ForgeKind {
     name: "github",
     read,
+    entry: Entry {
+        keys: r#"secrets: ["${GITHUB_WEBHOOK_SECRET}"]
+token: ${GITHUB_TOKEN}
+"#,
+        variables: &[
+            Variable {
+                name: "GITHUB_WEBHOOK_SECRET",
+                what: "the secret of the webhook: type it in where you add the webhook",
+            },
+            Variable {
+                name: "GITHUB_TOKEN",
+                what: "a fine-grained token for the repository (Settings, Developer settings, Personal access tokens) with Commit statuses: Read and write, Contents: Read-only",
+            },
+        ],
+    },
 };
 
 /// The version of the REST API that this module was written against.

@@ -24,7 +24,7 @@ use crate::forge::{
     Refusal, SampleDelivery, SampleEvent, StatusPost, Verified, WebPages,
 };
 use crate::http::Outbound;
-use crate::settings::Section;
+use crate::settings::{Entry, Section, Variable};
 
 mod changes;
 mod deployed;
@@ -44,6 +44,22 @@ pub use verify::{SigningToken, Trust};
 pub const KIND: ForgeKind = ForgeKind {
     name: "gitlab",
     read,
+    entry: Entry {
+        keys: r#"# GitLab 19 and later can sign: `signing_tokens:` in place of `secrets:`.
+secrets: ["${GITLAB_WEBHOOK_TOKEN}"]
+token: ${GITLAB_TOKEN}
+"#,
+        variables: &[
+            Variable {
+                name: "GITLAB_WEBHOOK_TOKEN",
+                what: "the secret token of the webhook: type it in where you add the webhook",
+            },
+            Variable {
+                name: "GITLAB_TOKEN",
+                what: "a project access token (Settings, Access tokens) with the scope api and the role Developer, on protected branches Maintainer",
+            },
+        ],
+    },
 };
 
 /// What an entry of `kind: gitlab` says.

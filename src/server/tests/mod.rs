@@ -38,7 +38,7 @@ use crate::purge::{GivenUp, PlannedPurge, PurgeKind, PurgeState, TaskIds};
 use crate::run::{
     Base, Link, Origin, Run, RunChanges, RunId, RunState, StatusState, Step, WaitReason,
 };
-use crate::settings::Environment;
+use crate::settings::{Entry, Environment};
 use crate::store::{
     Database, DeliveryBody, Dialect, Disposition, NewDelivery, NewPurge, Posting, PurgeKey,
     PurgeUpdate, Row, Source, Store, StoreError, Transaction, Upstream, Value, WorkKey, Write,
@@ -79,6 +79,7 @@ struct Trusting {
 
 const TRUSTING: ForgeKind = ForgeKind {
     name: "trusting",
+    entry: Entry::EMPTY,
     read: |section, _| {
         section.ignore_rest();
         let root = url::Url::parse("https://git.example.com").ok()?;
