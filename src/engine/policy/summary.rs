@@ -3,6 +3,7 @@
 use crate::numerals::{counted, grouped};
 use crate::purge::{PlannedPurge, PurgeKind};
 use crate::run::{RunChanges, Shares, WaitReason};
+use crate::sanitize::cut;
 use crate::store::Failures;
 
 /// "12 URLs and 1 directory on tencent and huawei", from (kind, CDN) of each purge.
@@ -89,10 +90,19 @@ pub fn failing(failures: &Failures, open: u64, waits_for: Option<&WaitReason>) -
     format!("{failed} failed, {rest}: {}", cause(failures))
 }
 
+/// Characters of a reason that a sentence has room for beside the target: GitHub takes 140 in all. The run's page shows
+/// each reason whole.
+const MAX_REASON: usize = 72;
+
 /// The most frequent reason, and the first target that failed for it.
 fn cause(failures: &Failures) -> String {
     let Failures { why, first, .. } = failures;
-    format!("{why}: {} on {}", first.target, first.cdn)
+    format!(
+        "{}: {} on {}",
+        cut(why, MAX_REASON),
+        first.target,
+        first.cdn
+    )
 }
 
 #[cfg(test)]
