@@ -45,6 +45,8 @@ pub struct CdnKind {
     pub name: &'static str,
     /// Reads an entry under `cdns:` and makes its client. None when the entry has problems, which the section has noted.
     pub read: fn(&mut Section, &Outbound) -> Option<Arc<dyn Cdn>>,
+    /// Whether it prefetches URLs.
+    pub prefetches: bool,
     /// What `purgehook init` writes of it.
     pub entry: Entry,
 }

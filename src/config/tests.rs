@@ -169,6 +169,7 @@ const KINDS: Kinds<'static> = Kinds {
     cdns: &[
         CdnKind {
             name: "tencent-cdn",
+            prefetches: true,
             entry: Entry::EMPTY,
             read: |section, _| {
                 read_cdn(
@@ -179,6 +180,7 @@ const KINDS: Kinds<'static> = Kinds {
         },
         CdnKind {
             name: "huawei-cdn",
+            prefetches: true,
             entry: Entry::EMPTY,
             read: |section, _| {
                 read_cdn(
@@ -189,6 +191,7 @@ const KINDS: Kinds<'static> = Kinds {
         },
         CdnKind {
             name: "urls-only",
+            prefetches: false,
             entry: Entry::EMPTY,
             read: |section, _| read_cdn(section, &[PurgeKind::Url]),
         },

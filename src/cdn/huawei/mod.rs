@@ -34,6 +34,7 @@ use crate::settings::{Entry, Section, Variable};
 pub const KIND: CdnKind = CdnKind {
     name: "huawei-cdn",
     read,
+    prefetches: true,
     entry: Entry {
         keys: r#"access_key: ${HUAWEICLOUD_SDK_AK}
 secret_key: ${HUAWEICLOUD_SDK_SK}

@@ -32,6 +32,7 @@ use crate::settings::{Entry, Section, Variable};
 pub const KIND: CdnKind = CdnKind {
     name: "qcloud",
     read,
+    prefetches: true,
     entry: Entry {
         keys: r#"secret_id: ${TENCENTCLOUD_SECRET_ID}
 secret_key: ${TENCENTCLOUD_SECRET_KEY}

@@ -25,6 +25,7 @@ use crate::settings::{Entry, Section, Variable};
 pub const KIND: CdnKind = CdnKind {
     name: "tencent-ecdn",
     read,
+    prefetches: false,
     entry: Entry {
         keys: r#"secret_id: ${TENCENTCLOUD_SECRET_ID}
 secret_key: ${TENCENTCLOUD_SECRET_KEY}

@@ -59,7 +59,10 @@ sites:
         indented(cdn.entry.keys, 4),
         triggers = triggers(forge_name),
     );
-    let _ = write!(text, "{}", indented(&preset.below(folder), 4));
+    let rules = preset.below(folder);
+    let fits = |line: &&str| cdn.prefetches || !line.trim_start().starts_with("prefetch:");
+    let rules: Vec<&str> = rules.lines().filter(fits).collect();
+    let _ = write!(text, "{}", indented(&rules.join("\n"), 4));
     text
 }
 

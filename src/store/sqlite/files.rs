@@ -64,6 +64,11 @@ impl DatabaseFiles {
         }
     }
 
+    /// Notes that the connection was closed here: with the last one, SQLite removes the log, and makes another one later.
+    pub fn closed(&mut self) {
+        self.log.seen = None;
+    }
+
     /// Looks at the files, outside any transaction of the connection.
     ///
     /// # Errors
@@ -220,6 +225,20 @@ mod tests {
             .unwrap();
 
         assert!(files.check(&connection).is_ok());
+    }
+
+    #[test]
+    fn a_log_that_went_with_the_last_connection_is_no_trouble() {
+        let (_folder, path, connection, mut files) = watched();
+
+        drop(connection);
+        files.closed();
+        let connection = open(&path, Access::Write).unwrap();
+        connection
+            .execute_batch("INSERT INTO t VALUES ('two')")
+            .unwrap();
+
+        assert_eq!(how(&mut files, &connection), "Ok(())");
     }
 
     #[test]

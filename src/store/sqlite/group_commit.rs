@@ -313,6 +313,7 @@ impl CommitGroup {
         self.open = false;
         if self.broken.take().is_some() {
             self.connection = None;
+            self.files.closed();
         }
         if let Err(error) = &done
             && self.waiting.is_empty()
