@@ -1,7 +1,7 @@
 //! The bodies of deliveries: small ones in their delivery's row, large ones in blocks that are stored before it.
 //!
-//! While blocks are stored whose delivery is not, `unfinished_bodies` names it: a process that dies meanwhile
-//! leaves behind what a later one removes.
+//! `unfinished_bodies` names each delivery whose blocks are stored but whose row is not, so that the blocks can be
+//! removed if the process dies in between.
 
 use std::sync::Arc;
 
@@ -14,35 +14,35 @@ use super::spool::{SpoolFile, SpooledBody};
 use super::{Store, StoreError, retry_on_conflict};
 use crate::clock;
 
-/// Bytes of blocks that are stored in one transaction, so that small deliveries do not wait long for the disk.
+/// Bytes of blocks per transaction. Small deliveries must not wait long for the disk.
 const BYTES_PER_TRANSACTION: usize = 1024 * 1024;
-/// Blocks that are read at a time.
+/// Blocks read at a time.
 const BLOCKS_AT_ONCE: i64 = 4;
-/// Bytes that say how large a body is.
+/// Bytes of the size prefix.
 const SIZE_BYTES: usize = size_of::<u32>();
 
-/// The body of a delivery that is to be stored.
+/// The body of a delivery that is about to be stored.
 #[derive(Clone, Debug)]
 pub enum DeliveryBody {
-    /// As it came.
+    /// As received.
     Whole(Bytes),
-    /// In blocks that are stored already ([`Store::put_blocks`]).
+    /// In blocks that are already stored ([`Store::put_blocks`]).
     InBlocks {
         /// Its size in bytes.
         size: usize,
-        /// What tells it from other bodies.
+        /// Identifies the body's content.
         digest: BodyDigest,
     },
 }
 
-/// What a delivery's row holds of its body.
+/// The part of a body that is stored in its delivery's row.
 pub(super) struct PackedBody {
     pub bytes: Bytes,
     pub digest: BodyDigest,
 }
 
 impl DeliveryBody {
-    /// Bytes that are held in memory.
+    /// Bytes held in memory.
     pub fn in_memory(&self) -> usize {
         match self {
             Self::Whole(bytes) => bytes.len(),
@@ -50,7 +50,7 @@ impl DeliveryBody {
         }
     }
 
-    /// What the delivery's row holds of it.
+    /// The part that is stored in the delivery's row.
     pub(super) fn packed(&self) -> Result<PackedBody, StoreError> {
         match self {
             Self::Whole(bytes) => {
@@ -74,7 +74,7 @@ impl DeliveryBody {
 }
 
 impl SpooledBody {
-    /// What a delivery with this body holds of it.
+    /// The body for the delivery's row, once the blocks are stored.
     pub fn in_blocks(&self) -> DeliveryBody {
         DeliveryBody::InBlocks {
             size: self.size(),
@@ -83,22 +83,22 @@ impl SpooledBody {
     }
 }
 
-/// The body of a delivery that was stored.
+/// The body of a stored delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredBody {
-    /// As it came.
+    /// As received.
     Whole(Bytes),
-    /// In blocks, which [`Store::read_body`] reads.
+    /// In blocks; [`Store::read_body`] reads them.
     InBlocks {
         /// The delivery.
         delivery: String,
-        /// Bytes of the whole.
+        /// The size of the body in bytes.
         size: usize,
     },
 }
 
 impl StoredBody {
-    /// Bytes of it.
+    /// The size of the body in bytes.
     pub fn size(&self) -> usize {
         match self {
             Self::Whole(bytes) => bytes.len(),
@@ -106,7 +106,7 @@ impl StoredBody {
         }
     }
 
-    /// Reads what a delivery's row holds.
+    /// Reads a body from its delivery's row.
     pub(super) fn read(delivery: &str, packed: &[u8]) -> Result<Self, StoreError> {
         if let Ok(size) = <[u8; SIZE_BYTES]>::try_from(packed) {
             return Ok(Self::InBlocks {
@@ -121,21 +121,21 @@ impl StoredBody {
 }
 
 impl Store {
-    /// A file that a large body can wait in while it arrives.
+    /// Creates a file that holds a large body while it arrives.
     ///
     /// # Errors
     ///
-    /// The disk takes no files.
+    /// The file cannot be created.
     pub fn spool_file(&self) -> Result<SpoolFile, StoreError> {
         SpoolFile::new(&self.database.spool_folder())
     }
 
-    /// Stores a body's blocks for a delivery that is stored next, in transactions of their own.
+    /// Stores a body's blocks, in transactions of their own, before its delivery is stored.
     ///
     /// # Errors
     ///
-    /// Not all of them could be stored. What was is to be removed with [`Store::remove_blocks`], and a later
-    /// start does so.
+    /// Not all blocks could be stored. Remove the others with [`Store::remove_blocks`]; otherwise a later start
+    /// does so.
     pub async fn put_blocks(
         &self,
         delivery: &str,
@@ -184,11 +184,11 @@ impl Store {
         tx.commit().await
     }
 
-    /// Removes blocks of a delivery, unless that was stored after all.
+    /// Removes the blocks of a delivery, unless the delivery was stored after all.
     ///
     /// # Errors
     ///
-    /// They could not be removed.
+    /// The blocks could not be removed.
     pub async fn remove_blocks(&self, delivery: &str) -> Result<(), StoreError> {
         retry_on_conflict(|| async {
             let mut tx = self.database.begin().await?;
@@ -198,12 +198,12 @@ impl Store {
         .await
     }
 
-    /// Removes the blocks that a process left behind when it died before it stored their delivery. Only for a
-    /// store that no other process works on, and at the start.
+    /// Removes blocks whose process died before it stored their delivery. Call it only at the start, on a store
+    /// that no other process uses.
     ///
     /// # Errors
     ///
-    /// They could not be removed.
+    /// The blocks could not be removed.
     pub async fn remove_abandoned_bodies(&self) -> Result<(), StoreError> {
         if self.database.is_shared() {
             return Ok(());
@@ -211,11 +211,11 @@ impl Store {
         self.remove_unfinished_bodies(Timestamp::MAX).await
     }
 
-    /// Removes the blocks of before a moment whose delivery did not follow.
+    /// Removes blocks that were stored before a given time and whose delivery never followed.
     ///
     /// # Errors
     ///
-    /// They could not be removed.
+    /// The blocks could not be removed.
     pub async fn remove_unfinished_bodies(&self, before: Timestamp) -> Result<(), StoreError> {
         let rows = self
             .database
@@ -230,11 +230,11 @@ impl Store {
         Ok(())
     }
 
-    /// A body as it came, behind what is in a buffer.
+    /// Appends a body to a buffer.
     ///
     /// # Errors
     ///
-    /// It cannot be read, or parts of it are not there.
+    /// The body cannot be read, or blocks are missing.
     pub async fn read_body(
         &self,
         body: &StoredBody,
@@ -274,7 +274,7 @@ impl Store {
     }
 }
 
-/// Notes that the delivery of some blocks is stored with this transaction.
+/// Records that this transaction stores the delivery of some blocks.
 pub(super) async fn finish(tx: &mut dyn Transaction, delivery: &str) -> Result<(), StoreError> {
     let finished = tx
         .execute(

@@ -1,4 +1,4 @@
-//! Upstreams that do not answer: a row each while it lasts, for all processes.
+//! Circuit breakers: one row for each upstream that does not answer, shared by all processes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,10 +10,10 @@ use super::database::{Row, params};
 use super::{Store, StoreError, retry_on_conflict, timestamp};
 use crate::account::AccountId;
 
-/// Someone whom purgehook calls.
+/// A service that purgehook calls.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Upstream {
-    /// An account with a CDN.
+    /// A CDN account.
     Cdn(AccountId),
     /// A forge, by its name under `forges:`.
     Forge(String),
@@ -40,25 +40,25 @@ impl fmt::Display for Upstream {
     }
 }
 
-/// An upstream that has not answered since.
+/// An upstream that does not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenCircuit {
-    /// Who.
+    /// The upstream.
     pub upstream: Upstream,
-    /// Requests in a row that came to nothing.
+    /// Requests that failed in a row.
     pub failures: i64,
-    /// Since when.
+    /// The time of the first failure.
     pub since: Timestamp,
-    /// Nothing is asked of it before this moment.
+    /// No request is sent before this time.
     pub until: Option<Timestamp>,
-    /// Whether somebody is trying whether it answers again.
+    /// Whether a probe is running.
     pub probing: bool,
-    /// What happened last, for people.
+    /// The last error, for people.
     pub error: String,
 }
 
 impl Store {
-    /// Whether an upstream has not answered lately, and since when.
+    /// The failures of an upstream; none if its last request was answered.
     pub async fn circuit(&self, upstream: &Upstream) -> Result<Option<OpenCircuit>, StoreError> {
         let sql = format!("{SELECT} WHERE upstream = $1");
         let rows = self
@@ -68,16 +68,16 @@ impl Store {
         rows.first().map(circuit).transpose()
     }
 
-    /// Every upstream that has not answered lately.
+    /// All upstreams whose last request was not answered.
     pub async fn circuits(&self) -> Result<Vec<OpenCircuit>, StoreError> {
         let sql = format!("{SELECT} ORDER BY upstream");
         let rows = self.database.read(&sql, Vec::new()).await?;
         rows.iter().map(circuit).collect()
     }
 
-    /// Notes a request to which nobody answered. `pause` says for how long the upstream
-    /// is sent no requests after so many in a row. What went out before that and fails meanwhile
-    /// counts for nothing; the try after a pause does.
+    /// Records a request that was not answered. `pause` maps the number of failures in a row to the pause before
+    /// the next request. While the circuit is open, failures of requests that were sent earlier do not count; that
+    /// of the probe does.
     pub async fn record_failure(
         &self,
         upstream: &Upstream,
@@ -117,8 +117,7 @@ impl Store {
         .await
     }
 
-    /// Takes it upon oneself to try, until `until`, whether an upstream answers again.
-    /// False if it is to be sent no requests still, by another's try or by its pause.
+    /// Acquires the right to send a probe until `until`. False if the circuit stays open or another process probes.
     pub async fn acquire_probe(
         &self,
         upstream: &Upstream,
@@ -143,7 +142,7 @@ impl Store {
         .await
     }
 
-    /// Leaves it to somebody else, from `now` on, to try whether an upstream answers again.
+    /// Releases the probe, so that any process may send one from `now` on.
     pub async fn release_probe(
         &self,
         upstream: &Upstream,
@@ -161,7 +160,7 @@ impl Store {
         .await
     }
 
-    /// Notes that an upstream answers. True if it had not before.
+    /// Records that an upstream answered. True if it had not before.
     pub async fn record_success(&self, upstream: &Upstream) -> Result<bool, StoreError> {
         retry_on_conflict(|| async {
             let mut tx = self.database.begin().await?;

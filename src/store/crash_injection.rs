@@ -1,6 +1,6 @@
-//! A process that dies at a chosen commit, so that a test can have it die at each of them.
+//! Kills the process at a chosen commit, so that a test can crash it at each of them.
 //!
-//! Only builds with debug assertions know of this: in a release there is no such variable.
+//! Only in builds with debug assertions: a release ignores the variable.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -12,11 +12,11 @@ use async_trait::async_trait;
 use super::StoreError;
 use super::database::{Database, Dialect, Row, Transaction, Value};
 
-/// `before:7` or `after:7`: the process kills itself right before the seventh commit that
-/// changes something, or right after it is on disk and before anybody heard of it.
+/// `before:7` or `after:7`: the process kills itself just before the seventh commit that changes something, or just
+/// after that commit is on disk and before anyone is notified.
 const VARIABLE: &str = "PURGEHOOK_CRASH_AT";
 
-/// Where it dies.
+/// On which side of the commit the process dies.
 #[derive(Clone, Copy)]
 struct Point {
     after: bool,
@@ -36,7 +36,7 @@ impl Point {
     }
 }
 
-/// The database as it is, or one under which the process dies where the environment says so.
+/// The database itself, or a wrapper that kills the process if the environment asks for it.
 pub(super) fn from_environment(
     database: Box<dyn Database>,
 ) -> Result<Box<dyn Database>, StoreError> {
@@ -164,13 +164,13 @@ impl Transaction for CrashingTransaction {
 }
 
 impl CrashingTransaction {
-    /// Whether its commit is the one at which the process dies.
+    /// Whether this commit is the one at which the process dies.
     fn is_last(&self) -> bool {
         self.wrote && self.commits.fetch_add(1, Ordering::SeqCst) + 1 == self.point.commit
     }
 }
 
-/// SIGKILL: no unwinding, no flush, no goodbye.
+/// SIGKILL: no unwinding, no flush, no shutdown.
 fn die() {
     let sent =
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::StoreError;
 use crate::account::AccountId;
 
-/// A value to bind or a value read.
+/// A value that is bound or read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// A BIGINT.
@@ -37,12 +37,12 @@ impl From<Option<i64>> for Value {
     }
 }
 
-/// A text as both databases take it: PostgreSQL's TEXT holds no NUL, so what has one shows a replacement.
+/// PostgreSQL's TEXT holds no NUL, so a replacement character is stored for it on both databases.
 fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// The same of a text that is nobody else's: without a NUL, it is not copied.
+/// Like [`storable`] for an owned text, which is not copied unless it contains a NUL.
 fn storable_string(text: String) -> String {
     if text.contains('\0') {
         storable(&text)
@@ -105,7 +105,7 @@ macro_rules! params {
 }
 pub(crate) use params;
 
-/// A list of parameters for a statement, after `first` that are bound already: `$4, $5, $6`.
+/// Placeholders for `count` parameters after the `first` that are already bound: `$4, $5, $6`.
 pub(super) fn places(first: usize, count: usize) -> String {
     let places: Vec<String> = (first + 1..=first + count)
         .map(|n| format!("${n}"))
@@ -113,8 +113,8 @@ pub(super) fn places(first: usize, count: usize) -> String {
     places.join(", ")
 }
 
-/// Binds texts, and gives the list of their places for `IN (...)`. The last text is repeated up to a power of
-/// two, so that few statements are prepared; an empty list is one text that nothing is.
+/// Binds texts and returns their placeholders for `IN (...)`. The last text is repeated up to a power of two, so
+/// that few statements are prepared. An empty list becomes one empty text, which matches nothing.
 pub(super) fn in_list<T: Into<Value>>(
     values: &mut Vec<Value>,
     texts: impl IntoIterator<Item = T>,
@@ -130,11 +130,11 @@ pub(super) fn in_list<T: Into<Value>>(
     places(first, count)
 }
 
-/// Rows that one INSERT takes at most. Few sizes, so that few statements are prepared; PostgreSQL binds 65,535 values.
+/// Rows per INSERT, largest first. Few sizes, so that few statements are prepared; PostgreSQL binds at most 65,535
+/// values.
 const INSERT_SIZES: [usize; 6] = [64, 32, 16, 8, 4, 1];
 
-/// Inserts rows, many with each statement. `insert` is what stands before VALUES, and `conflict` what stands
-/// after them.
+/// Inserts rows, many per statement. `insert` is the statement up to VALUES, `conflict` the part after the rows.
 pub(super) async fn insert_rows(
     tx: &mut dyn Transaction,
     insert: &str,
@@ -159,7 +159,7 @@ pub(super) async fn insert_rows(
     Ok(())
 }
 
-/// One row of an answer. The rows of one answer share the names of their columns.
+/// One row of a result. The rows of a result share the names of their columns.
 #[derive(Clone, Debug)]
 pub struct Row {
     columns: Arc<[String]>,
@@ -224,13 +224,13 @@ impl Row {
         }
     }
 
-    /// A TEXT holding one of our own words.
+    /// A TEXT that holds one of our enums.
     pub fn word<T: FromStr>(&self, column: &str) -> Result<T, StoreError> {
         self.maybe_word(column)?
             .ok_or_else(|| StoreError::corrupt(format!("{column} is null")))
     }
 
-    /// The same, where it may be null.
+    /// The same for a column that may be null.
     pub fn maybe_word<T: FromStr>(&self, column: &str) -> Result<Option<T>, StoreError> {
         let Some(word) = self.maybe_text(column)? else {
             return Ok(None);
@@ -243,71 +243,72 @@ impl Row {
 /// A database: SQLite or PostgreSQL.
 #[async_trait]
 pub trait Database: Send + Sync {
-    /// Starts a transaction that may write. Dropped without a commit, it leaves nothing behind.
+    /// Starts a transaction that may write. Dropping it without a commit rolls it back.
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
 
-    /// Reads outside any transaction, as of the last commit: a few rows, found by an index.
+    /// Reads a few rows by an index, outside any transaction, as of the last commit.
     async fn read(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError>;
 
-    /// As [`read`](Self::read), for a statement that may go through many rows: nothing else waits for it.
+    /// Like [`read`](Self::read), for a statement that may read many rows. It delays no other statement.
     async fn scan(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         self.read(sql, params).await
     }
 
-    /// What differs between the databases that statements are written for.
+    /// The database's dialect, for statements that depend on it.
     fn dialect(&self) -> Dialect;
 
-    /// Whether other processes may be working on the same store.
+    /// Whether other processes may use the same store.
     fn is_shared(&self) -> bool;
 
-    /// Takes the right to serve from the database, where only one process may have it, for as long as it is open.
+    /// Acquires the right to serve from the database for as long as it is open, if only one process may serve from
+    /// it.
     async fn begin_serving(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Whether the database is still the one that was opened.
+    /// Checks that the database is still the one that was opened.
     async fn check_files(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// A folder for what waits to be stored.
+    /// The folder for spool files.
     fn spool_folder(&self) -> PathBuf {
         std::env::temp_dir()
     }
 
-    /// Returns once another process has notified of work, or may have while nobody
-    /// listened: the first call returns as soon as it listens. For ever pending
-    /// where no other process works on the store. One caller at a time.
+    /// Returns once another process has notified of work, or may have done so before this one listened: the first
+    /// call returns as soon as it listens. Never returns if no other process uses the store. Only one caller at a
+    /// time.
     async fn notified(&self) -> Result<(), StoreError>;
 }
 
-/// A transaction under way.
+/// An open transaction.
 #[async_trait]
 pub trait Transaction: Send {
-    /// Runs a statement; the number of rows it touched.
+    /// Runs a statement and returns the number of affected rows.
     async fn execute(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError>;
 
-    /// Runs a statement that answers with rows.
+    /// Runs a statement that returns rows.
     async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError>;
 
-    /// What differs between the databases that statements are written for.
+    /// The database's dialect, for statements that depend on it.
     fn dialect(&self) -> Dialect;
 
-    /// Waits for other transactions that took the same names, and holds up those that do so later, until this one is over.
+    /// Locks names until the transaction ends: waits for other transactions that hold one of them.
     async fn advisory_lock(&mut self, names: BTreeSet<String>) -> Result<(), StoreError>;
 
-    /// Tells other processes, once this is committed, that there is work to do now.
+    /// Notifies other processes, once this is committed, that work is due.
     async fn notify(&mut self) -> Result<(), StoreError>;
 
-    /// Makes everything durable at once: on disk when this returns.
+    /// Commits durably: the writes are on disk when this returns.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
 
-    /// Makes everything visible to later transactions at once, and durable soon: with the next commit,
-    /// or within some milliseconds. For what may be lost in a crash without harm.
+    /// Makes the writes visible to later transactions at once, and durable with the next commit or within some
+    /// milliseconds. For writes that a crash may lose without harm.
     async fn commit_soon(self: Box<Self>) -> Result<(), StoreError>;
 }
 
-/// What differs between the databases that statements are written for.
+/// The differences between the databases that statements depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// One transaction writes at a time.
@@ -317,7 +318,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// What a SELECT appends so that its rows stay as they are until the transaction is over.
+    /// Appended to a SELECT to lock its rows until the transaction ends.
     pub fn for_update(self) -> &'static str {
         match self {
             Self::Sqlite => "",
@@ -325,7 +326,7 @@ impl Dialect {
         }
     }
 
-    /// What a SELECT from `work` appends to skip rows that another replica is just claiming.
+    /// Appended to a SELECT from `work` to skip rows that another replica is claiming.
     pub fn skip_locked(self) -> &'static str {
         match self {
             Self::Sqlite => "",

@@ -1,4 +1,4 @@
-//! Deliveries as they come and as they are kept.
+//! Deliveries as they arrive and as they are stored.
 
 use std::collections::BTreeSet;
 
@@ -10,78 +10,77 @@ use super::database::{in_list, params};
 use super::{Store, StoreError, timestamp};
 use crate::run::Run;
 
-/// Ids that are looked for in one statement.
+/// Ids per lookup statement.
 const IDS_AT_ONCE: usize = 200;
 
 /// How a delivery reached purgehook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Source {
-    /// As a webhook request, whose signature fitted its body.
+    /// As a webhook request with a valid signature.
     Webhook,
-    /// It was read from the forge's log of deliveries, since it never arrived. Its body
-    /// was written anew on the way, so that no signature vouches for it: the
-    /// authenticated connection to the forge's API does.
+    /// Read from the forge's delivery log, since it never arrived. Its body was serialized again, so no signature
+    /// covers it; the authenticated connection to the forge's API vouches for it.
     Log,
 }
 
 impl Source {
-    /// The word for it in the database.
+    /// Its name in the database.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// A delivery that passed verification, with the runs it asks for.
+/// A verified delivery with the runs that it starts.
 #[derive(Clone, Debug)]
 pub struct NewDelivery {
-    /// Our own id for it.
+    /// Our id.
     pub id: String,
     /// The forge, by its name under `forges:`.
     pub forge: String,
-    /// The forge's id of it, if it has one.
+    /// The forge's id, if it has one.
     pub forge_delivery: Option<String>,
-    /// The event's name as the forge has it.
+    /// The forge's name of the event.
     pub event: String,
-    /// What it is about: repository and ref.
+    /// The repository and ref that it concerns.
     pub ordering_key: String,
-    /// What it says about it.
+    /// What it says about them.
     pub dedup_key: String,
     /// The body's content type, without parameters.
     pub content_type: String,
     /// Its body.
     pub body: DeliveryBody,
-    /// How it came.
+    /// How it arrived.
     pub source: Source,
-    /// When the forge sent it, as far as that is known.
+    /// When the forge sent it, if that is known.
     pub sent_at: Timestamp,
-    /// When it came.
+    /// When it arrived.
     pub received_at: Timestamp,
-    /// The runs it asks for, at least one.
+    /// The runs that it starts, at least one.
     pub runs: Vec<Run>,
 }
 
-/// A delivery as it was kept.
+/// A stored delivery.
 #[derive(Clone, Debug)]
 pub struct StoredDelivery {
     /// The forge, by its name under `forges:`.
     pub forge: String,
-    /// The forge's id of it.
+    /// The forge's id.
     pub forge_delivery: Option<String>,
-    /// The event's name as the forge has it.
+    /// The forge's name of the event.
     pub event: String,
     /// The body's content type.
     pub content_type: String,
     /// Its body.
     pub body: StoredBody,
-    /// How it came.
+    /// How it arrived.
     pub source: Source,
-    /// When it came.
+    /// When it arrived.
     pub received_at: Timestamp,
 }
 
 impl Store {
-    /// A delivery that was kept.
+    /// Reads a stored delivery.
     pub async fn delivery(&self, id: &str) -> Result<Option<StoredDelivery>, StoreError> {
         let rows = self
             .database
@@ -105,7 +104,7 @@ impl Store {
             .transpose()
     }
 
-    /// Which of a forge's own delivery ids are of deliveries that were kept.
+    /// Which of the given ids of a forge belong to stored deliveries.
     pub async fn known_deliveries(
         &self,
         forge: &str,

@@ -1,11 +1,11 @@
-//! What can be wrong with a store, in words for its operator, and in fewer for everyone else.
+//! Errors of the store: in full for the operator, in short for everyone else.
 
 use std::error::Error;
 use std::fmt;
 
 use crate::cause::Cause;
 
-/// What happened to a store, in words, and the driver's error that says so.
+/// A description of the problem, and the driver's error behind it.
 #[derive(Clone, Debug)]
 pub struct Trouble {
     words: String,
@@ -13,7 +13,7 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// With the error that stands behind it. Its words are in `words`, as far as they help.
+    /// With the error that caused it. `words` repeat that error's text as far as it helps.
     pub(super) fn new(words: impl Into<String>, cause: Cause) -> Self {
         let words = words.into();
         Self { words, cause }
@@ -32,26 +32,27 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// Why the store could not do something.
+/// Why a store operation failed.
 #[derive(Clone, Debug)]
 pub enum StoreError {
-    /// The database can't be opened, hangs or is gone. Trying later may help.
+    /// The database cannot be opened, hangs or is gone. A later try may succeed.
     Unreachable(Trouble),
-    /// There is no room on the database's disk.
+    /// The database's disk is full.
     Full(Trouble),
-    /// The database takes no writes: its disk turned read-only, its file is someone else's, or it became a standby.
+    /// The database accepts no writes: its disk became read-only, its file belongs to another user, or it became a
+    /// standby.
     ReadOnly(Trouble),
     /// Another program has held the database's lock for too long.
     Locked(Trouble),
-    /// The database's file was deleted, replaced or cut off under this program: what is written is lost.
+    /// The database's file was deleted, replaced or truncated while it was open: anything written is lost.
     Replaced(Trouble),
-    /// The database did not take this one statement; the next may be fine.
+    /// The database refused this statement; the next one may succeed.
     Refused(Trouble),
-    /// What a step was decided on has changed meanwhile; it is to be decided anew.
+    /// The data that a step relied on has changed; the step must decide again.
     Outdated,
-    /// Other transactions got in the way of this one again and again. Trying later helps.
+    /// Other transactions kept conflicting with this one. A later try succeeds.
     Contended(Trouble),
-    /// What the database holds makes no sense.
+    /// The database holds invalid data.
     Corrupt(Trouble),
 }
 
@@ -101,7 +102,7 @@ impl Error for StoreError {
 }
 
 impl StoreError {
-    /// The database cannot be reached, by our own account.
+    /// The database cannot be reached, by our own judgement rather than the driver's.
     pub fn unreachable(words: impl Into<String>) -> Self {
         Self::Unreachable(words.into().into())
     }
@@ -110,12 +111,12 @@ impl StoreError {
         Self::Refused(words.into().into())
     }
 
-    /// What the database holds makes no sense.
+    /// The database holds invalid data.
     pub fn corrupt(words: impl Into<String>) -> Self {
         Self::Corrupt(words.into().into())
     }
 
-    /// Whether nobody else can be served either, for now.
+    /// Whether every other operation would fail too, for now.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable(_)
@@ -127,7 +128,7 @@ impl StoreError {
         }
     }
 
-    /// What is wrong, without addresses, paths or anyone's data: fit for pages that anyone may read.
+    /// The problem without addresses, paths or personal data, for public pages.
     pub fn in_short(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "it does not answer, or its disk fails",
@@ -178,7 +179,8 @@ fn failed(words: &str, cause: Cause) -> StoreError {
     StoreError::Unreachable(Trouble::new(words, cause))
 }
 
-/// By SQLite's result codes (its page "Result and Error Codes"); an extended code's lowest byte is the primary one.
+/// Classifies SQLite's result codes (its page "Result and Error Codes"); the lowest byte of an extended code is the
+/// primary code.
 fn by_sqlite_code(code: i32, words: String, cause: Cause) -> StoreError {
     const BUSY: i32 = 5;
     const LOCKED: i32 = 6;
@@ -200,11 +202,11 @@ fn by_sqlite_code(code: i32, words: String, cause: Cause) -> StoreError {
     kind(Trouble::new(words, cause))
 }
 
-/// By PostgreSQL's SQLSTATE (Appendix A of its manual).
+/// Classifies PostgreSQL's SQLSTATE (Appendix A of its manual).
 fn by_sqlstate(code: &str, words: String, cause: Cause) -> StoreError {
     let kind = match code {
-        // To be done anew from the beginning: `unique_violation` by a row that another
-        // transaction has just written, `serialization_failure`, `deadlock_detected`.
+        // To be retried from the beginning: `unique_violation` by a row that another transaction has just written,
+        // `serialization_failure`, `deadlock_detected`.
         "23505" | "40001" | "40P01" => StoreError::Contended,
         // `disk_full`
         "53100" => StoreError::Full,

@@ -1,5 +1,5 @@
-//! Targets that were given up: a CDN refuses them for good, or a person skipped them. They stay here, for people
-//! to see, until they are purged after all.
+//! Targets that were given up because a CDN refuses them for good or a person skipped them. They are listed for
+//! people until they are purged after all.
 
 use super::database::{Row, Transaction, insert_rows, params};
 use super::{Store, StoreError};
@@ -7,21 +7,21 @@ use crate::event::CommitRef;
 use crate::purge::PurgeKind;
 use crate::run::{Run, RunId};
 
-/// What is purged on a CDN.
+/// A target on a CDN.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Target {
     /// The CDN, by its name under `cdns:`.
     pub cdn: String,
-    /// What is to be done.
+    /// The kind of purge.
     pub kind: PurgeKind,
-    /// The full URL; a directory's ends in `/`.
+    /// The full URL; that of a directory ends in `/`.
     pub url: String,
 }
 
 /// A target that a site's runs leave out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GivenUpTarget {
-    /// Which.
+    /// The target.
     pub target: Target,
     /// The run that gave it up.
     pub run: RunId,
@@ -30,7 +30,7 @@ pub struct GivenUpTarget {
 }
 
 impl Store {
-    /// What was given up for a site, in the order of its targets.
+    /// The targets given up for a site, in order.
     pub async fn given_up(&self, site: &str) -> Result<Vec<GivenUpTarget>, StoreError> {
         let rows = self
             .database
@@ -82,7 +82,7 @@ pub(super) async fn give_up(
     .await
 }
 
-/// Forgets that targets were given up: they have been purged.
+/// Removes targets that have been purged after all.
 pub(super) async fn take_back(
     tx: &mut dyn Transaction,
     site: &str,

@@ -1,4 +1,4 @@
-//! Held commits: per site, the commits whose content a cache may still hold.
+//! Held commits: for each site, the commits whose content a cache may still hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,17 +8,17 @@ use super::database::{Transaction, params, places};
 use super::{Store, StoreError, parsed, retry_on_conflict, timestamp};
 use crate::run::{Base, RunId};
 
-/// Whose knowledge it is: what a site's caches may really hold, or what they would hold had its dry runs purged.
+/// The caches of a site: its real ones, or the imaginary ones that its dry runs purge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SiteCaches {
     /// The site.
     pub site: String,
-    /// As if dry runs purged.
+    /// Whether these are the caches as if dry runs purged.
     pub dry_run: bool,
 }
 
 impl SiteCaches {
-    /// What they may really hold.
+    /// The real caches.
     pub fn real(site: impl Into<String>) -> Self {
         Self {
             site: site.into(),
@@ -26,7 +26,7 @@ impl SiteCaches {
         }
     }
 
-    /// What they would hold had the dry runs purged.
+    /// The caches as they would be if the dry runs had purged.
     pub fn shadow(site: impl Into<String>) -> Self {
         Self {
             site: site.into(),
@@ -35,23 +35,23 @@ impl SiteCaches {
     }
 }
 
-/// What a site's caches may hold, as of a version of that knowledge.
+/// What a site's caches may hold, at one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldCommits {
     /// For [`Write::ExpectHeldVersion`](super::Write::ExpectHeldVersion).
     pub version: i64,
     /// The commits whose content a cache may hold.
     pub commits: Vec<Base>,
-    /// Until when, of those whose end is known.
+    /// When they are released, for those whose end is known.
     pub ends: BTreeMap<Base, Timestamp>,
-    /// The run that has the turn to find out what changed, while it does; see [`Store::begin_planning`].
+    /// The run that is computing the site's changes, if any; see [`Store::begin_planning`].
     pub planner: Option<RunId>,
 }
 
-/// Commits that one statement counts as held.
+/// Held commits per INSERT.
 const COMMITS_PER_INSERT: usize = 64;
 
-/// Whether the run `planner` of a row of `held_versions` is at the step in which it finds out what changed.
+/// Whether the run in column `planner` of `held_versions` is still computing its changes.
 const IS_PLANNING: &str = "EXISTS (
     SELECT 1 FROM work JOIN runs ON runs.id = planner
     WHERE work.kind = 'run' AND work.subject = planner AND work.purge_kind = '' AND work.lease_until > $2
@@ -71,7 +71,7 @@ impl Store {
                 i64::from(caches.dry_run)
             ]
         };
-        // The version first: a change in between is then seen as one that came after.
+        // Read the version first, so that a concurrent change counts as later than it.
         let rows = self
             .database
             .read(
@@ -111,9 +111,9 @@ impl Store {
         Ok(held)
     }
 
-    /// Gives a run the turn to find out what changed, for as long as its step takes: those of its
-    /// site that would plan, or leave their work to another, wait meanwhile, since what they write
-    /// would make its plan one of yesterday. False if another run has the turn.
+    /// Reserves the site for a run while it computes its changes. The site's other runs wait before they plan or
+    /// pass on their work, since their writes would make this run's plan outdated. False if another run has the
+    /// reservation.
     pub async fn begin_planning(
         &self,
         site: &str,
@@ -141,7 +141,7 @@ impl Store {
     }
 }
 
-/// Counts commits as held from `now` on, and forgets those whose time is over.
+/// Holds commits from `now` on, and deletes those whose end has passed.
 pub(super) async fn hold(
     tx: &mut dyn Transaction,
     caches: &SiteCaches,
@@ -185,7 +185,7 @@ pub(super) async fn hold(
     Ok(())
 }
 
-/// Sets the end of commits whose differences were purged, unless they were held anew after `version`.
+/// Sets the end of commits whose differences were purged, unless they were held again after `version`.
 pub(super) async fn let_go(
     tx: &mut dyn Transaction,
     caches: &SiteCaches,
@@ -210,7 +210,7 @@ pub(super) async fn let_go(
     Ok(())
 }
 
-/// Goes on only if what a site holds is as of `version` still, and counts it on.
+/// Increments the version of a site's held commits; fails if it is not `version`.
 pub(super) async fn as_of(
     tx: &mut dyn Transaction,
     caches: &SiteCaches,

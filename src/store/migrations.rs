@@ -1,4 +1,4 @@
-//! The schema's versions. A version that was released is never edited: a change is a new one.
+//! The versions of the schema. A released version is never edited: each change is a new version.
 
 use std::borrow::Cow;
 
@@ -28,13 +28,13 @@ const VERSIONS: &[Version] = &[
     },
 ];
 
-/// Brings a SQLite file up to date. Its version is the file's `user_version`.
+/// Brings a SQLite file up to date. Its version is `user_version`.
 pub fn sqlite(connection: &mut Connection) -> Result<(), rusqlite_migration::Error> {
     let versions = VERSIONS.iter().map(|version| M::up(version.sqlite));
     Migrations::from_iter(versions).to_latest(connection)
 }
 
-/// What brings a PostgreSQL database up to date.
+/// The migrations that bring a PostgreSQL database up to date.
 pub fn postgres() -> Migrator {
     let migrations: Vec<Migration> = VERSIONS
         .iter()

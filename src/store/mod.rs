@@ -1,9 +1,8 @@
-//! What is kept, and the transactions that keep it.
+//! Durable state, and the transactions that keep it consistent.
 //!
-//! Every durable step of the engine is one [`Store::commit`]: the rows that
-//! change, and what becomes of the work item that asked for the step, together
-//! or not at all. A commit is refused when the step's lease has passed on.
-//! To add a database, write a [`Database`] and its line in [`Store::open_database`].
+//! Every durable step of the engine is one [`Store::commit`]: the changed rows and the disposition of the step's
+//! work item are written together or not at all. A commit is refused if the step has lost its lease. To add a
+//! database, implement [`Database`] and add its line to [`Store::open_database`].
 
 mod bodies;
 mod circuits;
@@ -64,10 +63,10 @@ pub use step_commit::Write;
 pub use tasks::{StoredTask, TaskState};
 pub use work_queue::{ClaimLimits, Claimed, Disposition, Lease, Work, WorkKey};
 
-/// Tries at a transaction that others get in the way of.
+/// How often a transaction is tried when others conflict with it.
 const TRIES: u32 = 5;
 
-/// Does a transaction, anew where others got in its way.
+/// Runs a transaction, again if others conflict with it.
 async fn retry_on_conflict<T, F>(transaction: impl Fn() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -95,15 +94,15 @@ impl Store {
         Ok(Self::on(database))
     }
 
-    /// As [`Store::open`], for those that only work with what is kept: none where there is no database with the store's
-    /// tables, and then none is made.
+    /// Like [`Store::open`], but returns none, and creates nothing, if there is no database with the store's
+    /// tables. For commands that only read or change an existing store.
     pub async fn open_existing(address: &str) -> Result<Option<Self>, StoreError> {
         let is_there = if let Some(path) = address.strip_prefix("sqlite://") {
             sqlite::has_tables(path)
         } else if is_postgres(address) {
             postgres::has_tables(address).await?
         } else {
-            // Opening it says what is wrong.
+            // Opening it reports what is wrong.
             true
         };
         if is_there {
@@ -113,11 +112,11 @@ impl Store {
         }
     }
 
-    /// The database alone, for a store that is to see it through something else.
+    /// Opens only the database, for a caller that wraps it before it makes a store.
     ///
     /// # Errors
     ///
-    /// As of [`Store::open`].
+    /// The same as for [`Store::open`].
     pub async fn open_database(address: &str) -> Result<Box<dyn Database>, StoreError> {
         let database: Box<dyn Database> = if let Some(path) = address.strip_prefix("sqlite://") {
             Box::new(sqlite::SqliteDatabase::open(path).await?)
@@ -131,7 +130,7 @@ impl Store {
         Ok(database)
     }
 
-    /// A store on a database that is open already.
+    /// A store on an open database.
     pub fn on(database: Box<dyn Database>) -> Self {
         Self { database }
     }
@@ -141,25 +140,25 @@ impl Store {
         self.database.is_shared()
     }
 
-    /// Takes the right to serve from this store. Several processes may have it with PostgreSQL, one with SQLite.
+    /// Acquires the right to serve from this store: with SQLite for one process, with PostgreSQL for several.
     ///
     /// # Errors
     ///
-    /// Another process has it.
+    /// Another process holds it.
     pub async fn begin_serving(&self) -> Result<(), StoreError> {
         self.database.begin_serving().await
     }
 
-    /// Whether the database is still the one that was opened.
+    /// Checks that the database is still the one that was opened.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Replaced`]: nothing more can be kept.
+    /// [`StoreError::Replaced`]: nothing more can be stored.
     pub async fn check_files(&self) -> Result<(), StoreError> {
         self.database.check_files().await
     }
 
-    /// Whether the store can be written to at this moment: writes a row and takes it back.
+    /// Checks that the store can be written to, by inserting a row and deleting it.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
         let mut tx = self.database.begin().await?;
         tx.execute(
@@ -177,7 +176,7 @@ fn is_postgres(address: &str) -> bool {
     address.starts_with("postgres://") || address.starts_with("postgresql://")
 }
 
-/// A stored text of ours, read back.
+/// Parses a text that this program stored.
 fn parsed<T>(
     what: &str,
     text: &str,
@@ -186,13 +185,13 @@ fn parsed<T>(
     parse(text).ok_or_else(|| StoreError::corrupt(format!("{what} holds {text:?}")))
 }
 
-/// A length of time as it is stored.
+/// A duration in milliseconds, as it is stored.
 fn milliseconds(length: Duration) -> i64 {
-    // Half of it, so that it can be added to any time.
+    // Half of the range, so that adding it to any time does not overflow.
     i64::try_from(length.as_millis()).unwrap_or(i64::MAX / 2)
 }
 
-/// A stored time.
+/// Reads a stored time.
 fn timestamp(ms: i64) -> Result<Timestamp, StoreError> {
     Timestamp::from_millisecond(ms).map_err(|_| StoreError::corrupt(format!("{ms} is not a time")))
 }

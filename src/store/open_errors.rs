@@ -1,4 +1,4 @@
-//! Why a database cannot be opened, and what to do about it: for whoever starts the program.
+//! Why a database cannot be opened and what to do about it, for the person who starts the program.
 
 use std::path::Path;
 
@@ -10,11 +10,11 @@ use super::StoreError;
 use super::errors::Trouble;
 use crate::cause::Cause;
 
-/// A SQLite file that is none.
+/// Rejects a path that is no SQLite file.
 pub(super) fn no_file(path: &str) -> Option<StoreError> {
     let what = match path.trim() {
         "" => "names no file",
-        // Each connection would have a database of its own, and it would be gone with the program.
+        // Each connection would have its own database, which would be lost when the program ends.
         ":memory:" => "is not kept anywhere",
         _ => return None,
     };
@@ -23,7 +23,7 @@ pub(super) fn no_file(path: &str) -> Option<StoreError> {
     )))
 }
 
-/// A SQLite file that does not open.
+/// A SQLite file cannot be opened.
 pub(super) fn file(path: &str, error: rusqlite::Error) -> StoreError {
     let file = Path::new(path);
     let folder = match file.parent() {
@@ -50,7 +50,7 @@ pub(super) fn file(path: &str, error: rusqlite::Error) -> StoreError {
     StoreError::Unreachable(Trouble::new(words, Cause::of(error)))
 }
 
-/// A PostgreSQL server that does not let us in, without the address's password.
+/// A PostgreSQL server refuses the connection. The text omits the password.
 pub(super) fn server(options: &PgConnectOptions, error: sqlx::Error) -> StoreError {
     let words = driver_words(&error);
     let code = error.as_database_error().and_then(|error| error.code());
@@ -77,7 +77,7 @@ pub(super) fn server(options: &PgConnectOptions, error: sqlx::Error) -> StoreErr
     StoreError::Unreachable(Trouble::new(words, Cause::of(error)))
 }
 
-/// A SQLite file whose tables are not what they should be.
+/// The tables of a SQLite file are not as expected.
 pub(super) fn tables(path: &str, error: rusqlite_migration::Error) -> StoreError {
     use rusqlite_migration::{Error, MigrationDefinitionError};
     let words = match &error {
@@ -95,7 +95,7 @@ pub(super) fn tables(path: &str, error: rusqlite_migration::Error) -> StoreError
     unprepared(path, &words, Cause::of(error))
 }
 
-/// A PostgreSQL database whose tables are not what they should be.
+/// The tables of a PostgreSQL database are not as expected.
 pub(super) fn server_tables(name: &str, error: MigrateError) -> StoreError {
     let words = match &error {
         MigrateError::VersionMissing(_) => NEWER.to_owned(),
@@ -125,7 +125,7 @@ pub(super) fn server_tables(name: &str, error: MigrateError) -> StoreError {
 }
 
 const NEWER: &str = "its tables are of a newer purgehook; start that one, or name another database";
-/// For a file whose pages make no sense, as after a bad copy or a failing disk (`SQLITE_CORRUPT`).
+/// For a file with invalid pages, as after an incomplete copy or on a failing disk (`SQLITE_CORRUPT`).
 const DAMAGED: &str = "the file is damaged: put a backup in its place, or move it and its `-wal` away to begin anew; \
                        `sqlite3 FILE .recover` saves what can be read";
 const FOREIGN: &str = "is it another program's?";
@@ -135,7 +135,7 @@ fn unprepared(name: &str, words: &str, cause: Cause) -> StoreError {
     StoreError::Unreachable(Trouble::new(words, cause))
 }
 
-/// The driver's words, without what it says of itself.
+/// The driver's error text without its own prefix.
 fn driver_words(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => error.message().to_owned(),

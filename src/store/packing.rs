@@ -1,11 +1,11 @@
-//! The form in which bodies are kept: compressed, and told apart by a digest.
+//! The stored form of bodies: compressed and identified by a digest.
 
 use sha2::{Digest, Sha256};
 
 use super::StoreError;
 
-/// What tells a body from others: the first 16 bytes of the SHA-256 of its compressed bytes. Another version may
-/// compress them in another way; it takes a body that comes again for a new one then.
+/// Identifies a body: the first 16 bytes of the SHA-256 of its compressed bytes. Another program version may
+/// compress differently; it then takes a repeated body for a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BodyDigest([u8; 16]);
 
@@ -16,7 +16,7 @@ impl BodyDigest {
         Self(digest)
     }
 
-    /// Of bytes that are compressed already.
+    /// The digest of compressed bytes.
     pub(super) fn of(packed: &[u8]) -> Self {
         Self::new(Sha256::new_with_prefix(packed))
     }
@@ -26,12 +26,12 @@ impl BodyDigest {
     }
 }
 
-/// Compresses bytes: their number as four bytes (little-endian), and an LZ4 block.
+/// Compresses bytes to an LZ4 block after their number in four bytes (little-endian).
 pub(super) fn pack(bytes: &[u8]) -> Vec<u8> {
     lz4_flex::block::compress_prepend_size(bytes)
 }
 
-/// Writes what was packed behind what is in a buffer.
+/// Appends the decompressed bytes to a buffer.
 pub(super) fn unpack_into(packed: &[u8], buffer: &mut Vec<u8>) -> Result<(), StoreError> {
     let wrong = |error: &dyn std::fmt::Display| StoreError::corrupt(format!("a body: {error}"));
     let (size, block) =

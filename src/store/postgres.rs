@@ -18,51 +18,50 @@ use super::errors::Trouble;
 use super::open_errors;
 use crate::cause::Cause;
 
-/// Connections a replica holds at most, besides the one that listens.
+/// Connections per replica, besides the one that listens.
 const CONNECTIONS: u32 = 10;
-/// How long anyone waits for a connection: a forge gives up on a delivery after ten seconds.
+/// How long a caller waits for a connection: a forge gives up on a delivery after ten seconds.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Tries at reaching a server at the start that refuses connections.
+/// How often to try a server that refuses connections at the start.
 const GREETINGS: u32 = 10;
-/// How long to wait between them.
+/// The pause between these tries.
 const GREETING_PAUSE: Duration = Duration::from_millis(500);
-/// How long a statement may take. Ours take milliseconds, so that one has met a
-/// server that hangs, or a network that swallows what is sent.
+/// How long a statement may take. Ours take milliseconds, so a longer one means that the server hangs or the
+/// network drops packets.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(15);
-/// How long a connection that is given back may take to show that it works.
+/// How long the check of a returned connection may take.
 const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 
-/// What every connection is set to.
+/// The settings of every connection.
 ///
-/// A replica that stops dead amid a transaction holds up the others until the
-/// server ends its session, which must come before its leases end. And a commit
-/// that is reported is on disk, even where the server's default is otherwise. What is asked for is
-/// often what is rare or not there: a plan for any value, to which the server turns once it has seen
-/// a statement a few times, would look for it among all that is kept.
+/// If a replica dies within a transaction, the others wait until the server ends its session; that must happen
+/// before its leases end. A reported commit is on disk, even if the server's default is otherwise. Our statements
+/// often look for rare or missing values: the generic plan to which the server switches after a few executions
+/// would search all rows for them.
 const SESSION: &str = "
     SET idle_in_transaction_session_timeout = '10s';
     SET plan_cache_mode = 'force_custom_plan';
     SELECT set_config('synchronous_commit', 'on', false)
     WHERE current_setting('synchronous_commit') = 'off'";
 
-/// Has this transaction's commit not wait for the disk. A later one that waits makes it durable, too: PostgreSQL
-/// writes commits to its log in their order.
+/// The commit of this transaction does not wait for the disk. A later commit that waits makes it durable too, since
+/// PostgreSQL writes commits to its log in order.
 const COMMIT_SOON: &str = "SET LOCAL synchronous_commit = off";
 
-/// The channel on which replicas tell each other of work. Their names are the payload.
+/// The channel on which replicas notify each other of work. The payload is the sender's name.
 const CHANNEL: &str = "purgehook_work";
 
 /// A PostgreSQL database.
 pub struct PostgresDatabase {
     pool: PgPool,
-    /// This process, among those on the same database.
+    /// The name of this process among those that share the database.
     name: Arc<str>,
-    /// None until somebody listens, and after the connection was lost.
+    /// None until the first call that listens, and after the connection was lost.
     listener: Mutex<Option<PgListener>>,
 }
 
 impl PostgresDatabase {
-    /// Connects and brings the schema up to date. Replicas that start at once take turns.
+    /// Connects and brings the schema up to date. Replicas that start at the same time take turns.
     pub async fn open(address: &str) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(address).map_err(|error| {
             StoreError::unreachable(format!("the database's address cannot be read: {error}"))
@@ -79,8 +78,8 @@ impl PostgresDatabase {
             })
             .after_release(|connection, _| {
                 Box::pin(async move {
-                    // The driver's own check waits for ever, and its place in the pool with it:
-                    // a server that vanished without a word would use the pool up.
+                    // The driver's own check has no time limit and keeps its slot in the pool: if the server
+                    // vanished, all slots would be used up.
                     tokio::time::timeout(RELEASE_LIMIT, takes_writes(connection))
                         .await
                         .map_err(|_| sqlx::Error::PoolTimedOut)?
@@ -106,7 +105,7 @@ impl PostgresDatabase {
     }
 }
 
-/// Whether a database has tables of the store.
+/// Whether a database contains the store's tables.
 pub(super) async fn has_tables(address: &str) -> Result<bool, StoreError> {
     let options = PgConnectOptions::from_str(address).map_err(|error| {
         let words = format!("the database's address cannot be read: {error}");
@@ -116,14 +115,14 @@ pub(super) async fn has_tables(address: &str) -> Result<bool, StoreError> {
     let mut connection = PgConnection::connect_with(&options)
         .await
         .map_err(|error| open_errors::server(&options, error))?;
-    // The tables' versions, which are noted with the first of them.
+    // The table of schema versions, which is created with the first version.
     let found = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL");
     let found: bool = limited(found.fetch_one(&mut connection)).await?;
     Ok(found)
 }
 
-/// Connects once. The pool would only say in the end that it waited in vain, and not for what. A server
-/// that refuses connections may be starting still, as beside us in one composition: it gets some time.
+/// Connects once. The pool would only report a timeout without the reason. A server that refuses connections may
+/// still be starting, for example in the same composition, so it gets some time.
 async fn greet(options: &PgConnectOptions) -> Result<(), StoreError> {
     let mut tries = 0;
     loop {
@@ -134,13 +133,13 @@ async fn greet(options: &PgConnectOptions) -> Result<(), StoreError> {
         };
         let error = match connected {
             Ok(connection) => {
-                // Whether it hears of our leaving is its own matter.
+                // Whether the server sees the disconnect does not matter.
                 let _ = tokio::time::timeout(RELEASE_LIMIT, connection.close()).await;
                 return Ok(());
             }
             Err(error) => error,
         };
-        // `cannot_connect_now`: it is starting, or ends.
+        // `cannot_connect_now`: the server is starting or stopping.
         let code = error.as_database_error().and_then(|error| error.code());
         let may_come = code.as_deref() == Some("57P03")
             || matches!(&error, sqlx::Error::Io(error) if error.kind() != io::ErrorKind::TimedOut);
@@ -152,8 +151,8 @@ async fn greet(options: &PgConnectOptions) -> Result<(), StoreError> {
     }
 }
 
-/// Whether a session may write. One on a standby may not, and one that began while the server was told to
-/// take no writes never will: the next goes to whichever server the address leads to by then.
+/// Whether a session may write. A session on a standby may not, and one that began while the server was read-only
+/// never will. The next session goes to whichever server the address then leads to.
 async fn takes_writes(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let read_only: String = sqlx::query_scalar("SHOW transaction_read_only")
         .fetch_one(connection)
@@ -161,7 +160,7 @@ async fn takes_writes(connection: &mut PgConnection) -> Result<bool, sqlx::Error
     Ok(read_only == "off")
 }
 
-/// Waits for the server, but not for ever.
+/// Waits for the server for a limited time.
 async fn limited<T>(
     statement: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, StoreError> {
@@ -202,14 +201,14 @@ impl Database for PostgresDatabase {
             let mut open = limited(PgListener::connect_with(&self.pool)).await?;
             limited(open.listen(CHANNEL)).await?;
             *listener = Some(open);
-            // What was announced before now, nobody heard.
+            // Notifications sent before now were not received.
             return Ok(());
         };
         loop {
             match open.try_recv().await {
                 Ok(Some(said)) if said.payload() == &*self.name => {}
                 Ok(Some(_)) => return Ok(()),
-                // The connection is lost: the next call makes another.
+                // The connection is lost: the next call opens another.
                 Ok(None) => {
                     *listener = None;
                     return Ok(());
@@ -245,7 +244,7 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn advisory_lock(&mut self, names: BTreeSet<String>) -> Result<(), StoreError> {
-        // In the set's order, so that two that want the same names do not wait for each other.
+        // In sorted order, so that two transactions that need the same names cannot deadlock.
         for name in names {
             let turn = sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
                 .bind(name)
@@ -280,7 +279,7 @@ impl Transaction for PostgresTransaction {
 type Query = sqlx::query::Query<'static, Postgres, sqlx::postgres::PgArguments>;
 
 fn bind(sql: &str, params: Vec<Value>) -> Query {
-    // Safe: statements are made of our own text; what comes from outside is bound.
+    // Safe: the statements are our own text, and outside values are bound.
     let mut query = sqlx::query(AssertSqlSafe(sql.to_owned()));
     for param in params {
         query = match param {
@@ -292,7 +291,7 @@ fn bind(sql: &str, params: Vec<Value>) -> Query {
     query
 }
 
-/// The rows of one answer.
+/// The rows of one result.
 fn rows(rows: &[PgRow]) -> Result<Vec<Row>, StoreError> {
     let Some(first) = rows.first() else {
         return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! The lines of planned purges: one for each account and kind, and what goes out of it next.
+//! The purge queues: one per account and kind, oldest run first, and the next batch of each.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::account::AccountId;
 use crate::purge::{Mode, PurgeKind};
 use crate::run::{RunId, WaitReason};
 
-/// Purges in one batch, however many runs want its targets: they are held in memory and written in one transaction.
+/// Purges per batch, however many runs want its targets: they are held in memory and written in one transaction.
 const PURGES_PER_BATCH: usize = 20_000;
-/// Stands for no `batch_cap` where caps are compared; in statements as well.
+/// Stands for no `batch_cap` in comparisons, also in statements.
 const NO_CAP: i64 = i64::MAX;
 
-/// What may go into one batch (`$1` account, `$2` kind, `$3` CDN, `$4` mode), numbered within its run. What has another
-/// cap than `$5` has no turn of its own.
+/// The purges that may go into one batch (`$1` account, `$2` kind, `$3` CDN, `$4` mode), numbered within their run.
+/// A purge whose cap differs from `$5` has no turn of its own.
 const TURNS: &str = "SELECT run, seq, target, attempts,
         CASE WHEN COALESCE(batch_cap, 9223372036854775807) = $5 THEN
             ROW_NUMBER() OVER (PARTITION BY run ORDER BY seq)
@@ -28,14 +28,14 @@ const TURNS: &str = "SELECT run, seq, target, attempts,
       AND cdn = $3 AND COALESCE(mode, '') = $4
       AND COALESCE(batch_cap, 9223372036854775807) >= $5";
 
-/// What is next in an account's line.
+/// The head of an account's purge queue.
 #[derive(Clone, Debug)]
 pub struct QueueHead {
     /// The CDN, by its name under `cdns:`.
     pub cdn: String,
-    /// For directories: how.
+    /// How to purge, for directories.
     pub mode: Option<Mode>,
-    /// The largest batch it may be sent in.
+    /// The largest batch that may contain it.
     pub batch_cap: Option<i64>,
 }
 
@@ -44,37 +44,37 @@ pub struct QueueHead {
 pub struct NextBatch {
     /// The CDN, by its name under `cdns:`.
     pub cdn: String,
-    /// For directories: how.
+    /// How to purge, for directories.
     pub mode: Option<Mode>,
     /// The purges.
     pub purges: Vec<QueuedPurge>,
 }
 
-/// What a look at a line passes over.
+/// Purges to skip when reading the head of a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassedOver {
     /// A CDN, by its name under `cdns:`.
     pub cdn: String,
-    /// Only what is for this site; none: all that is for the CDN.
+    /// Only the purges of this site; none: all purges for the CDN.
     pub site: Option<String>,
 }
 
-/// A run that has purges in a line.
+/// A run with purges in a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuedRun {
     /// The run.
     pub id: RunId,
     /// Its site.
     pub site: String,
-    /// When it came about.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it ends if nothing else ends it.
+    /// When it fails if it has not ended by then.
     pub deadline: Timestamp,
 }
 
 impl Store {
-    /// What is next in an account's line of one kind: purges go into one
-    /// request only with others of the same CDN, mode and cap.
+    /// The head of an account's queue of one kind, oldest first. A request holds only purges of the same CDN, mode
+    /// and cap.
     pub async fn queue_head(
         &self,
         account: &AccountId,
@@ -83,7 +83,7 @@ impl Store {
         self.queue_head_besides(account, kind, &[]).await
     }
 
-    /// What is next in an account's line of one kind, passing over some of it.
+    /// The head of an account's queue of one kind, oldest first, without the purges in `passed_over`.
     pub async fn queue_head_besides(
         &self,
         account: &AccountId,
@@ -126,13 +126,11 @@ impl Store {
             .transpose()
     }
 
-    /// The planned purges that may go into one request with what is next in
-    /// line, of at most `most` targets.
+    /// The planned purges that may share a request with the head of the queue, at most `most` targets.
     ///
-    /// Every run with something planned gets its share of the batch, so that a
-    /// large run does not hold up a small one. A target that goes out serves every
-    /// run that has planned it, so all its purges come along. Those with a smaller
-    /// cap do not: a refusal would set theirs anew, and might never find the bad one.
+    /// The oldest purge of each run comes before the second of any, so that a large run does not delay a small one.
+    /// If a target is sent, the purges of it that other runs have planned are included. Those with a smaller cap
+    /// are not: a refusal would set their cap anew, and the search for the bad target might never end.
     pub async fn next_batch(
         &self,
         account: &AccountId,
@@ -143,8 +141,8 @@ impl Store {
         self.batch(account, kind, next, most, None).await
     }
 
-    /// The same, where only some sites may have targets, each so many. What others have planned of
-    /// the same targets comes along.
+    /// Like [`next_batch`](Self::next_batch), but only for targets of the given sites, up to a number for each.
+    /// Purges of the same targets that other sites have planned are included.
     pub async fn next_batch_within(
         &self,
         account: &AccountId,
@@ -189,9 +187,8 @@ impl Store {
             None => TURNS.to_owned(),
             Some(sites) => turns_within(sites, &mut values),
         };
-        // Numbered within their run, the first of each run come before the second of any; a target
-        // is where the first of its purges is. Sorted and not joined: no plan of it goes through
-        // the line once for each target.
+        // The first purge of each run comes before the second of any; a target takes the place of its first purge.
+        // Sorted rather than joined, since a join could read the whole queue once per target.
         let rows = self
             .database
             .read(
@@ -220,7 +217,7 @@ impl Store {
         })
     }
 
-    /// The keys of everything planned of one kind that belongs to runs of some sites.
+    /// The keys of all planned purges of one kind in runs of the given sites.
     pub async fn planned_of_sites(
         &self,
         account: &AccountId,
@@ -248,7 +245,7 @@ impl Store {
         rows.iter().map(key).collect()
     }
 
-    /// The keys of everything planned of one kind on one CDN of an account.
+    /// The keys of all planned purges of one kind on one CDN of an account.
     pub async fn planned_keys(
         &self,
         account: &AccountId,
@@ -266,8 +263,8 @@ impl Store {
         rows.iter().map(key).collect()
     }
 
-    /// The runs that have something planned or on its way in a queue on a CDN, and show none of
-    /// `shown` as what they wait for.
+    /// The runs with purges of one kind planned or being submitted on a CDN, except those that show one of `shown`
+    /// as what they wait for.
     pub async fn queued_runs(
         &self,
         account: &AccountId,
@@ -305,7 +302,7 @@ impl Store {
     }
 }
 
-/// The same, where only so many purges of each of some sites have a turn of their own.
+/// Like [`TURNS`], but only a limited number of purges of each given site have a turn of their own.
 fn turns_within(sites: &BTreeMap<String, u64>, values: &mut Vec<Value>) -> String {
     let mut granted = Vec::with_capacity(sites.len());
     for (site, most) in sites {
@@ -338,7 +335,7 @@ fn turns_within(sites: &BTreeMap<String, u64>, values: &mut Vec<Value>) -> Strin
     )
 }
 
-/// The accounts and kinds of which a run has something planned.
+/// The accounts and kinds for which a run has planned purges.
 pub(super) async fn planned_queues(
     tx: &mut dyn Transaction,
     run: &RunId,

@@ -1,4 +1,4 @@
-//! Purges: planned, and what became of them.
+//! Purges: planned ones and their results.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +9,19 @@ use crate::account::AccountId;
 use crate::purge::{GivenUp, Mode, PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::run::RunId;
 
-/// Rows in one INSERT: ten values each, and PostgreSQL binds 65,535 at most.
+/// Rows per INSERT, of ten values each; PostgreSQL binds at most 65,535.
 const ROWS_PER_INSERT: usize = 500;
-/// Keys in one UPDATE.
+/// Keys per UPDATE.
 const KEYS_PER_UPDATE: usize = 1_000;
-/// Reads what [`purge`] takes.
+/// Reads the columns that [`purge`] expects.
 pub(super) const SELECT: &str =
     "SELECT p.run, p.seq, p.cdn, p.kind, p.mode, p.target, p.rule, p.path, p.state,
         p.error, p.attempts, p.given_up, t.vendor_id
     FROM purges p LEFT JOIN tasks t ON t.id = p.task";
-/// Whether a purge is not over.
+/// Whether a purge has not ended.
 const IS_OPEN: &str = "state NOT IN ('done', 'failed', 'dry_run')";
 
-/// Names a purge: its run and its number there.
+/// Identifies a purge by its run and its number in the run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PurgeKey {
     /// The run.
@@ -39,21 +39,21 @@ impl From<&Purge> for PurgeKey {
     }
 }
 
-/// A purge that a run's plan makes.
+/// A purge in a run's new plan.
 #[derive(Clone, Debug)]
 pub struct NewPurge {
     /// What the plan asks for.
     pub planned: PlannedPurge,
-    /// The account that is to be sent it; none where nobody is.
+    /// The account to send it to; none in a dry run.
     pub account: Option<AccountId>,
-    /// The state that it starts in.
+    /// Its first state.
     pub state: PurgeState,
 }
 
-/// A purge that is sent in a batch, or was.
+/// A purge that is or was sent in a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuedPurge {
-    /// Which it is.
+    /// Its key.
     pub key: PurgeKey,
     /// The URL.
     pub target: String,
@@ -61,29 +61,29 @@ pub struct QueuedPurge {
     pub attempts: i64,
 }
 
-/// What became of some purges.
+/// A change to some purges.
 #[derive(Clone, Debug)]
 pub struct PurgeUpdate {
-    /// Which.
+    /// The purges.
     pub keys: Vec<PurgeKey>,
-    /// How they stand now.
+    /// Their new state.
     pub state: PurgeState,
-    /// Our id of the batch they are in; none leaves it as it is, but planned purges are in no batch.
+    /// Our id of their batch. None leaves it unchanged, but planned purges lose theirs.
     pub task: Option<String>,
-    /// Why they failed, or what the last try met with.
+    /// Why they failed, or the error of the last try.
     pub error: Option<String>,
-    /// Whether this was a try that counts.
+    /// Whether this counts as a try.
     pub tried: bool,
-    /// The largest batch they may be sent in from now on; none leaves it as it is, zero takes it away.
+    /// The largest batch that may contain them from now on; none leaves it unchanged, zero removes it.
     pub batch_cap: Option<i64>,
-    /// Whether later runs leave them out, of purges that failed.
+    /// For purges that failed: whether later runs leave them out.
     pub given_up: Option<GivenUp>,
-    /// Which of them it is true of still.
+    /// The state that a purge must still be in to be updated.
     pub only: Precondition,
 }
 
 impl PurgeUpdate {
-    /// A change of state and nothing else.
+    /// Changes only the state.
     pub fn new(keys: Vec<PurgeKey>, state: PurgeState, only: Precondition) -> Self {
         Self {
             keys,
@@ -98,38 +98,38 @@ impl PurgeUpdate {
     }
 }
 
-/// Which purges an update is true of: others moved on while it was decided.
+/// The state that purges must still be in for an update: they may have changed while it was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// Those that are planned. All must be, or nothing is written.
+    /// Planned. All purges must be, or nothing is written.
     Planned,
-    /// Those that wait for another purge.
+    /// Waiting for another purge.
     Waiting,
-    /// Those that are in this batch and not over.
+    /// In this batch and not ended.
     InTask(String),
-    /// Those that are not over.
+    /// Not ended.
     Open,
 }
 
-/// Purges that go to another CDN.
+/// Purges that move to another CDN.
 #[derive(Clone, Debug)]
 pub struct Migration {
-    /// Which, of those that are not over.
+    /// The purges; only those that have not ended move.
     pub keys: Vec<PurgeKey>,
     /// The CDN they leave, by its name.
     pub from: String,
     /// The CDN they go to, by its name.
     pub to: String,
-    /// The account of that one.
+    /// The account of that CDN.
     pub account: AccountId,
 }
 
-/// How many purges of a run stand how.
+/// How many purges of a run are in each state.
 #[derive(Clone, Debug, Default)]
 pub struct PurgeCounts(pub Vec<(PurgeKind, PurgeState, u64)>);
 
 impl PurgeCounts {
-    /// Purges for which `pick` holds.
+    /// Counts the purges for which `pick` holds.
     pub fn count(&self, pick: impl Fn(PurgeKind, PurgeState) -> bool) -> u64 {
         self.0
             .iter()
@@ -162,7 +162,7 @@ impl Store {
         rows.iter().map(purge).collect()
     }
 
-    /// A run's purges of one kind or state, as key, CDN, kind and target.
+    /// A run's purges in a state, each with its key and error.
     pub async fn purges_in_state(
         &self,
         run: &RunId,
@@ -181,7 +181,7 @@ impl Store {
             .collect()
     }
 
-    /// How a run's purges stand.
+    /// Counts a run's purges by kind and state.
     pub async fn purge_counts(&self, run: &RunId) -> Result<PurgeCounts, StoreError> {
         let rows = self
             .database
@@ -202,7 +202,7 @@ impl Store {
             .map(PurgeCounts)
     }
 
-    /// The purges of a task that are not over yet.
+    /// The purges of a task that have not ended.
     pub async fn purges_of_task(&self, task: &str) -> Result<Vec<QueuedPurge>, StoreError> {
         let rows = self
             .database
@@ -215,7 +215,7 @@ impl Store {
         rows.iter().map(queued).collect()
     }
 
-    /// As [`purges_of_task`](Self::purges_of_task), of all running tasks of an account at once, by task.
+    /// Like [`purges_of_task`](Self::purges_of_task) for all running tasks of an account, by task.
     pub async fn purges_in_flight(
         &self,
         account: &AccountId,
@@ -245,7 +245,7 @@ pub(super) async fn insert(
     run: &RunId,
     purges: &[NewPurge],
 ) -> Result<(), StoreError> {
-    // A run that is tried again may plan anew: this plan stands in for the one before.
+    // A retried run may plan again: the new plan replaces the old one.
     tx.execute("DELETE FROM purges WHERE run = $1", params![&run.0])
         .await?;
     let mut seq = 0;
@@ -327,7 +327,7 @@ pub(super) async fn update(
     Ok(())
 }
 
-/// Plans purges anew on another CDN, and takes the prefetches along that wait for them.
+/// Plans purges anew on another CDN, together with the prefetches that wait for them.
 pub(super) async fn migrate(tx: &mut dyn Transaction, to: &Migration) -> Result<(), StoreError> {
     for (run, numbers) in by_run(&to.keys) {
         tx.execute(
@@ -349,7 +349,7 @@ pub(super) async fn migrate(tx: &mut dyn Transaction, to: &Migration) -> Result<
     Ok(())
 }
 
-/// Keys by run, their numbers as a list for a statement: they are our own, nothing from outside.
+/// Groups keys by run, with the numbers as a list for a statement. They are our own numbers, not outside input.
 fn by_run(keys: &[PurgeKey]) -> Vec<(&RunId, String)> {
     let mut runs: BTreeMap<&RunId, Vec<String>> = BTreeMap::new();
     for key in keys {

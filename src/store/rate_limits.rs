@@ -1,4 +1,4 @@
-//! Turns at a rate that all processes share.
+//! Rate limits that all processes share.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use super::database::params;
 use super::{Store, StoreError, retry_on_conflict, timestamp};
 
-/// A turn further away than this was taken by a clock that has been set back since.
+/// A slot further in the future (in microseconds) was reserved before a clock was set back.
 const FARTHEST: i64 = 60 * 1_000_000;
 
 impl Store {
-    /// Takes the next turn at what is named, of which there is one every `interval`: when it is.
+    /// Reserves the next slot of a named rate, one per `interval`, and returns its time.
     pub async fn reserve_slot(
         &self,
         name: &str,
@@ -42,7 +42,7 @@ impl Store {
             after.ok_or_else(|| StoreError::corrupt(format!("the rate of {name}")))
         })
         .await?;
-        // Up to the next millisecond, in which the store keeps time: never too early.
+        // Rounded up to the next millisecond, the store's resolution: never too early.
         timestamp((after - interval).div_euclid(1_000) + i64::from((after - interval) % 1_000 != 0))
     }
 }

@@ -1,10 +1,9 @@
-//! Taking away what ended long ago, a little at a time.
+//! Removes what ended long ago, in small transactions.
 //!
-//! A run goes in one transaction, with its statuses, its change set and the delivery
-//! that asked for it, so that nobody ever sees a part of one. Its purges may be hundreds
-//! of thousands: they follow some at a time, and a list of runs says whose.
-//! Several replicas may do this at once; a process that dies amid it leaves nothing behind
-//! that the next call does not find.
+//! A run is removed in one transaction with its statuses, its change set and its delivery, so that no reader sees
+//! part of it. It may have hundreds of thousands of purges: these are removed later, in portions, and the table
+//! `removals` lists the runs they belong to. Several replicas may do this at once. If a process dies in between,
+//! the next call continues.
 
 use jiff::Timestamp;
 
@@ -12,18 +11,18 @@ use super::database::{Row, Transaction, in_list, params};
 use super::{Store, StoreError, retry_on_conflict};
 use crate::run::RunId;
 
-/// Runs that go in one transaction, each with a handful of other rows.
+/// Runs removed per transaction, each with a handful of other rows.
 const RUNS: usize = 50;
-/// Rows of other kinds that go in one transaction.
+/// Other rows removed per transaction.
 const ROWS: usize = 500;
-/// How many of what ended first are looked at together. Databases guess badly how many of them have to
-/// stay, and PostgreSQL would rather look at all there are, were it not told to begin with these.
+/// How many candidates are examined at a time, oldest first. Databases estimate badly how many of them must stay;
+/// without this limit, PostgreSQL prefers to read all of them.
 const PAGE: usize = 200;
-/// Bytes of bodies and change sets that go in one transaction, but for a single run with more:
-/// a database has to visit each page of what it lets go.
+/// Bytes of bodies and change sets removed per transaction, unless a single run has more: the database has to visit
+/// every page that it frees.
 const BYTES: i64 = 16 * 1024 * 1024;
-/// How much younger than a run that has not ended another of its site is kept, in milliseconds:
-/// what a run lets go of at its end depends on those that came at its time or later.
+/// A run is kept if it was created less than this (in milliseconds) before a pending run of its site: which commits
+/// that run releases at its end depends on runs of about its age or younger.
 const NEAR: i64 = 24 * 60 * 60 * 1_000;
 
 /// How much was removed.
@@ -40,7 +39,7 @@ pub struct Removed {
 }
 
 impl Removed {
-    /// Whether nothing was.
+    /// Whether nothing was removed.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
@@ -56,12 +55,16 @@ impl std::ops::AddAssign for Removed {
 }
 
 impl Store {
-    /// Removes some of what ended before a moment, in one short transaction. Nothing is left
-    /// where nothing was removed.
+    /// Removes some of the rows that ended before a given time, in one short transaction. If it removes nothing,
+    /// nothing is left to remove.
     ///
-    /// A run stays, whatever its age, while something may still need it: while it has work, is
-    /// the newest of its site or one of `keep`, does the work of another run that is
-    /// kept, or has its own done by one that is under way, and while an older run of its site
+    /// A run is kept, whatever its age,
+    /// - while it has work,
+    /// - if it is the newest of its site or in `keep`,
+    /// - while another run that it superseded is kept, or the run that superseded it is pending,
+    /// - if it was created less than 24 hours before, or after, a pending run of its site.
+    ///
+    /// A delivery is kept with its runs, and a task with its purges.
     /// is. A delivery stays with its runs, and a task with its purges.
     pub async fn remove_ended(
         &self,
@@ -92,7 +95,7 @@ impl Store {
     }
 }
 
-/// Removes purges whose runs are gone.
+/// Removes purges of removed runs.
 async fn purges(tx: &mut dyn Transaction) -> Result<u64, StoreError> {
     let rows = tx
         .query(
@@ -121,7 +124,7 @@ async fn purges(tx: &mut dyn Transaction) -> Result<u64, StoreError> {
     Ok(removed)
 }
 
-/// A place in the order in which things ended.
+/// A position in the order of end times.
 #[derive(Default)]
 struct Place {
     ended_at: i64,
@@ -137,7 +140,7 @@ impl Place {
     }
 }
 
-/// The next runs in the order in which they ended, with whether each may go.
+/// The next runs in the order in which they ended, and whether each may be removed.
 async fn runs_after(
     tx: &mut dyn Transaction,
     after: &Place,
@@ -185,7 +188,7 @@ async fn runs_after(
     tx.query(&sql, values).await
 }
 
-/// Removes runs with all that is theirs, and what asked for them: how many runs and deliveries.
+/// Removes runs with their rows and deliveries; returns the number of runs and of deliveries.
 async fn runs(
     tx: &mut dyn Transaction,
     before: Timestamp,
@@ -216,7 +219,7 @@ async fn runs(
     if some.is_empty() {
         return Ok((0, 0));
     }
-    // Somebody may be trying one again at this moment: it is pending then, and stays.
+    // A run may have just been retried: it is pending again and stays.
     let mut values = Vec::new();
     let listed = in_list(&mut values, some.iter().map(String::as_str));
     let rows = tx
@@ -292,7 +295,7 @@ async fn runs(
     Ok((runs, deliveries))
 }
 
-/// Removes batches that are over and that no purge names.
+/// Removes batches that have ended and have no purges left.
 async fn tasks(tx: &mut dyn Transaction, before: Timestamp) -> Result<u64, StoreError> {
     let sql = format!(
         "SELECT id, ended_at, CAST(CASE

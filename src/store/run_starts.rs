@@ -1,4 +1,4 @@
-//! Runs that start: new ones, and failed ones that are tried again or have a target given up.
+//! Starts of runs: new runs, retries of failed ones, and targets that a person skips.
 
 use jiff::Timestamp;
 
@@ -7,7 +7,7 @@ use super::work_queue::{self, WorkKey};
 use super::{Store, StoreError, retry_on_conflict, runs, statuses};
 use crate::run::{Run, RunId, RunState, StatusState, Step};
 
-/// What became of trying a run again.
+/// The result of retrying a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryOutcome {
     /// There is no such run.
@@ -18,22 +18,22 @@ pub enum RetryOutcome {
     Retried,
 }
 
-/// What became of skipping a target of a run.
+/// The result of skipping a target of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SkipOutcome {
     /// There is no such run.
     NotFound,
-    /// The run has no purge of the target that failed or was not sent yet.
+    /// The run has no purge of this target that failed or was not sent yet.
     NoSuchPurge,
-    /// It is given up.
+    /// The target is given up.
     Skipped {
-        /// On how many CDNs and in how many ways: a URL may be purged and prefetched.
+        /// The number of its purges: one for each CDN and kind, since a URL may be purged and prefetched.
         purges: u64,
     },
 }
 
 impl Store {
-    /// Starts a run that no delivery asked for.
+    /// Starts a run without a delivery.
     pub async fn start(&self, run: &Run, now: Timestamp) -> Result<(), StoreError> {
         retry_on_conflict(|| async {
             let mut tx = self.database.begin().await?;
@@ -44,7 +44,7 @@ impl Store {
         .await
     }
 
-    /// Gives up a target of a run, whatever its CDN says. If the run has failed, it is looked at again.
+    /// Gives up a target of a run, whatever its CDN says. A failed run is evaluated again.
     pub async fn skip(
         &self,
         id: &RunId,
@@ -92,7 +92,7 @@ impl Store {
         Ok(SkipOutcome::Skipped { purges: skipped })
     }
 
-    /// Tries a failed run again, from where it failed.
+    /// Retries a failed run from the point where it failed.
     pub async fn retry(
         &self,
         id: &RunId,
@@ -121,7 +121,7 @@ impl Store {
     }
 }
 
-/// Asks for a run's first step and shows it on the commit.
+/// Enqueues a run's first step and shows the run on its commit.
 pub(super) async fn begin(
     tx: &mut dyn Transaction,
     run: &Run,
@@ -142,7 +142,7 @@ pub(super) async fn begin(
     tx.notify().await
 }
 
-/// Puts a failed run back to work: what was confirmed stays so, what failed is planned again.
+/// Makes a failed run pending again: confirmed purges stay confirmed, failed ones are planned again.
 pub(super) async fn retry_run(
     tx: &mut dyn Transaction,
     mut run: Run,
@@ -158,7 +158,7 @@ pub(super) async fn retry_run(
         )
         .await?;
     run.state = RunState::Pending;
-    // A run that failed before it had a plan starts with finding out what changed.
+    // A run that failed before it had a plan computes its changes again.
     run.step = if planned > 0 {
         Step::Purging
     } else {

@@ -1,7 +1,7 @@
-//! The time of a database that several processes share.
+//! The database's clock, which several processes share.
 //!
-//! Leases, due times, rates and circuits are compared with a time that is handed in. Processes on machines whose clocks differ
-//! hand in the same time, since each takes it from the database.
+//! Leases, due times, rates and circuits are compared with a time that the caller passes. Since every process takes
+//! that time from the database, they agree even if their machines' clocks differ.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use tokio::time::Instant;
 use super::{Store, StoreError};
 use crate::clock::SharedTime;
 
-/// Microseconds since 1970, by the server's clock.
+/// Microseconds since 1970 by the server's clock.
 const NOW: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS now";
-/// An answer that took longer says the time too inexactly: it may be of any moment on the way.
+/// An answer that took longer is too imprecise: the server may have read its clock at any time in between.
 const MAX_ROUND_TRIP: Duration = Duration::from_secs(2);
 
 impl Store {
-    /// Sets a time to the database's, where other processes share it. One that is set already is left as it is by an answer
-    /// that took long.
+    /// Sets `time` to the database's clock if other processes share the database. A slow answer does not change a
+    /// time that is already set.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What each site has been sent on an account, and what it has waiting there.
+//! How much each site has sent on an account, and has waiting there.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use super::{Store, StoreError};
 use crate::account::AccountId;
 use crate::purge::PurgeKind;
 
-/// As [`Store::submitted_since`] counts them, by the sites of the runs that they were for. By `tasks_by_day` and
-/// `purges_by_task`.
+/// Counts like [`Store::submitted_since`], by the sites of the runs that wanted the targets. Uses `tasks_by_day`
+/// and `purges_by_task`.
 const SUBMITTED: &str = "SELECT site, COUNT(*) AS n FROM (
         SELECT DISTINCT runs.site AS site, purges.task, purges.target
         FROM tasks
@@ -20,7 +20,7 @@ const SUBMITTED: &str = "SELECT site, COUNT(*) AS n FROM (
           AND (tasks.vendor_id IS NOT NULL OR tasks.state <> 'ended' OR tasks.error IS NULL)
     ) AS submitted GROUP BY site";
 
-/// By `purges_to_submit`.
+/// Uses `purges_to_submit`.
 const WAITING: &str = "SELECT site, COUNT(*) AS n FROM (
         SELECT DISTINCT runs.site AS site, purges.target
         FROM purges
@@ -29,8 +29,8 @@ const WAITING: &str = "SELECT site, COUNT(*) AS n FROM (
     ) AS waiting GROUP BY site";
 
 impl Store {
-    /// How many targets of one kind an account was sent for each site since a time, and may have taken. A target
-    /// that several sites wanted counts for each of them.
+    /// How many targets of one kind each site has submitted on an account since a time, as far as the CDN may have
+    /// accepted them. A target that several sites wanted counts for each of them.
     pub async fn submitted_by_site(
         &self,
         account: &AccountId,

@@ -1,5 +1,5 @@
-//! Files that large bodies wait in while they arrive: compressed, in blocks, and nowhere in any folder, so
-//! that nothing is left of them when the program ends, however it does.
+//! Spool files, which hold large bodies while they arrive: compressed, in blocks. They have no name in any folder,
+//! so nothing remains when the program ends or crashes.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -14,7 +14,7 @@ use super::errors::Trouble;
 use super::packing::{BodyDigest, pack, unpack_into};
 use crate::cause::Cause;
 
-/// A body on its way into a file. All of this waits for the disk.
+/// A body that is being written to a file. Its methods block on the disk.
 pub struct SpoolFile {
     file: File,
     blocks: Vec<Block>,
@@ -22,20 +22,20 @@ pub struct SpoolFile {
     end: u64,
     /// Bytes of the body.
     size: usize,
-    /// Of all blocks as they are in the file.
+    /// The digest of all blocks as they are in the file.
     digest: Sha256,
 }
 
-/// Where a block is in the file.
+/// The position of a block in the file.
 #[derive(Clone, Copy)]
 struct Block {
     start: u64,
-    /// Compressed.
+    /// The compressed length.
     length: usize,
 }
 
 impl SpoolFile {
-    /// An empty file in a folder, without a name there.
+    /// Creates an empty, unnamed file in a folder.
     pub(super) fn new(folder: &Path) -> Result<Self, StoreError> {
         let file = tempfile::tempfile_in(folder).map_err(failed)?;
         Ok(Self {
@@ -47,11 +47,11 @@ impl SpoolFile {
         })
     }
 
-    /// Adds what comes next.
+    /// Appends the next part of the body.
     ///
     /// # Errors
     ///
-    /// The disk takes no more.
+    /// The file cannot be written.
     pub fn append(&mut self, block: &[u8]) -> Result<(), StoreError> {
         if block.is_empty() {
             return Ok(());
@@ -69,26 +69,26 @@ impl SpoolFile {
         Ok(())
     }
 
-    /// The body, now that it has come to its end.
+    /// The complete body.
     pub fn finish(self) -> SpooledBody {
         SpooledBody(self)
     }
 }
 
-/// A whole body in a file. Reading it may wait for the disk.
+/// A complete body in a file. Reading it may block on the disk.
 pub struct SpooledBody(SpoolFile);
 
 impl SpooledBody {
-    /// Bytes of the body.
+    /// The size of the body in bytes.
     pub fn size(&self) -> usize {
         self.0.size
     }
 
-    /// Writes all of it behind what is in a buffer.
+    /// Appends the whole body to a buffer.
     ///
     /// # Errors
     ///
-    /// The disk fails.
+    /// The file cannot be read.
     pub fn read_into(&self, buffer: &mut Vec<u8>) -> Result<(), StoreError> {
         let mut packed = Vec::new();
         for block in &self.0.blocks {
@@ -98,18 +98,18 @@ impl SpooledBody {
         Ok(())
     }
 
-    /// What tells it from other bodies.
+    /// Identifies the body's content.
     pub(super) fn digest(&self) -> BodyDigest {
         BodyDigest::new(self.0.digest.clone())
     }
 
-    /// How many blocks there are.
+    /// The number of blocks.
     pub(super) fn block_count(&self) -> usize {
         self.0.blocks.len()
     }
 
-    /// Some blocks from one on, as they are in the file: at least one, and then as many as are no
-    /// longer than `most` bytes together. None where there are no more.
+    /// Compressed blocks as they are in the file, starting with a given one: at least one, and then as many as have
+    /// at most `most` bytes together. None after the last block.
     pub(super) fn packed_blocks(
         &self,
         first: usize,

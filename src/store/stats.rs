@@ -1,4 +1,4 @@
-//! Reads for people and for metrics: counts, and what to show first.
+//! Counts and summaries for pages and metrics.
 
 use std::collections::BTreeMap;
 
@@ -8,52 +8,52 @@ use super::{Store, StoreError};
 use crate::purge::{GivenUp, PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::run::{RunId, RunState};
 
-/// How many purges of pending runs stand how.
+/// How many purges of pending runs are in a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingPurges {
     /// The CDN, by its name under `cdns:`.
     pub cdn: String,
-    /// What is to be done.
+    /// The kind of purge.
     pub kind: PurgeKind,
-    /// How they stand.
+    /// Their state.
     pub state: PurgeState,
-    /// How many.
+    /// Their number.
     pub count: u64,
 }
 
-/// How many purges of a run stand how on one CDN.
+/// How many purges of a run are in a state on one CDN.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CdnCount {
     /// The CDN, by its name under `cdns:`.
     pub cdn: String,
-    /// What is to be done.
+    /// The kind of purge.
     pub kind: PurgeKind,
-    /// How they stand.
+    /// Their state.
     pub state: PurgeState,
-    /// Whether later runs leave them out, of those that failed.
+    /// For purges that failed: whether later runs leave them out.
     pub given_up: Option<GivenUp>,
-    /// How many.
+    /// Their number.
     pub count: u64,
 }
 
-/// What failed of a run.
+/// The failed purges of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failures {
-    /// Purges that failed, without those that a person skipped.
+    /// Their number, without those that a person skipped.
     pub count: u64,
-    /// The reason that most of them have.
+    /// The most frequent reason.
     pub why: String,
-    /// The first of those.
+    /// The first purge that failed for it.
     pub first: PlannedPurge,
 }
 
 impl Failures {
-    /// Stands for a reason where none is known.
+    /// The text where no reason is known.
     pub const NO_REASON: &str = "no reason is known";
 }
 
 impl Store {
-    /// What failed of a run so far; none where nothing did.
+    /// The purges of a run that failed so far; none if none did.
     pub async fn failures(&self, run: &RunId) -> Result<Option<Failures>, StoreError> {
         let rows = self
             .database
@@ -80,7 +80,7 @@ impl Store {
         failures.transpose()
     }
 
-    /// How many runs are in which state; states that no run is in are left out.
+    /// How many runs are in each state, without empty states.
     pub async fn run_counts(&self) -> Result<Vec<(RunState, u64)>, StoreError> {
         let rows = self
             .database
@@ -96,7 +96,7 @@ impl Store {
             .collect()
     }
 
-    /// How the purges of pending runs stand.
+    /// Counts the purges of pending runs by state.
     pub async fn pending_purges(&self) -> Result<Vec<PendingPurges>, StoreError> {
         let rows = self
             .database
@@ -120,12 +120,12 @@ impl Store {
             .collect()
     }
 
-    /// What dry runs would have purged: CDN, kind and how many.
+    /// What dry runs would have purged: CDN, kind and number.
     pub async fn dry_run_purges(&self) -> Result<Vec<(String, PurgeKind, u64)>, StoreError> {
         let rows = self
             .database
             .read(
-                // Planned for nobody's account, so the index of the lines finds them.
+                // They have no account, so the index of the purge queues finds them.
                 "SELECT cdn, kind, COUNT(*) AS n FROM purges
                  WHERE account IS NULL AND kind IN ('url', 'directory', 'prefetch') AND state = 'dry_run'
                  GROUP BY cdn, kind",
@@ -137,7 +137,7 @@ impl Store {
             .collect()
     }
 
-    /// How a run's purges stand on each CDN, by the CDN's name.
+    /// Counts a run's purges by state on each CDN, ordered by its name.
     pub async fn purge_counts_by_cdn(&self, run: &RunId) -> Result<Vec<CdnCount>, StoreError> {
         let rows = self
             .database
@@ -162,7 +162,7 @@ impl Store {
             .collect()
     }
 
-    /// How many purges of a run failed for which reason: the most frequent reasons, `limit` of them at most.
+    /// The most frequent reasons for which purges of a run failed, with their numbers, at most `limit`.
     pub async fn failure_reasons(
         &self,
         run: &RunId,
@@ -182,7 +182,8 @@ impl Store {
             .collect()
     }
 
-    /// A run's purges for a reader: failed ones first, then those under way, then the rest, each in the plan's order.
+    /// A run's purges in display order: failed ones, then those in progress, then the rest, each in the plan's
+    /// order.
     pub async fn purges_to_show(&self, run: &RunId, limit: u32) -> Result<Vec<Purge>, StoreError> {
         let rows = self
             .database

@@ -1,4 +1,4 @@
-//! What commits should show, and what they were told.
+//! The statuses that commits should show, and those that were posted.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{Store, StoreError, Value, timestamp};
 use crate::event::CommitId;
 use crate::run::{Run, RunId, StatusState};
 
-/// A status of a run: wanted, and posted or not.
+/// A status of a run, posted or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredStatus {
     /// Its number in the run.
@@ -18,22 +18,22 @@ pub struct StoredStatus {
     pub state: StatusState,
     /// One line.
     pub description: String,
-    /// When it was wanted.
+    /// When it was requested.
     pub wanted_at: Timestamp,
-    /// When the forge took it.
+    /// When the forge accepted it.
     pub posted_at: Option<Timestamp>,
-    /// Why it is not on the commit.
+    /// Why the commit does not show it.
     pub error: Option<String>,
-    /// Whether that is because the forge refused it.
+    /// Whether the forge refused it.
     pub refused: bool,
 }
 
-/// What came of posting a status.
+/// The result of posting a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Posting {
-    /// The commit has shown it since.
+    /// Posted: the commit shows it since this time.
     Posted(Timestamp),
-    /// It was not sent, or the commit keeps an earlier text, for this reason. Nothing is wrong.
+    /// Not sent, or the commit keeps an earlier text, for this reason. This is not an error.
     Withheld(String),
     /// The forge refused it.
     Refused(String),
@@ -53,7 +53,7 @@ impl Store {
         rows.iter().map(status).collect()
     }
 
-    /// What all runs of a site wanted a commit to show, oldest wish first.
+    /// The statuses that a site's runs requested for a commit, oldest first.
     pub async fn statuses_on(
         &self,
         site: &str,
@@ -87,12 +87,12 @@ fn status(row: &Row) -> Result<StoredStatus, StoreError> {
     })
 }
 
-/// How long a pending status waits for one that replaces it: a request for each would say little.
+/// How long a pending status waits for one that replaces it, to save a request.
 const PENDING_DELAY: Duration = Duration::from_millis(300);
-/// How long the status of a superseded run waits for the end of the run that does its work.
+/// How long the status of a superseded run waits for the result of the newer run.
 const SUPERSEDED_DELAY: Duration = Duration::from_secs(5);
 
-/// When a status that is wanted at `now` is posted.
+/// When a status requested at `now` is posted.
 pub(super) fn post_at(state: StatusState, now: Timestamp) -> Timestamp {
     match state {
         StatusState::Pending => now + PENDING_DELAY,
@@ -100,7 +100,7 @@ pub(super) fn post_at(state: StatusState, now: Timestamp) -> Timestamp {
     }
 }
 
-/// When the status of a run that was superseded at `now` is posted.
+/// When the status of a run superseded at `now` is posted.
 pub(super) fn post_superseded_at(now: Timestamp) -> Timestamp {
     now + SUPERSEDED_DELAY
 }
@@ -111,7 +111,7 @@ pub(super) const INSERT: &str = "INSERT INTO statuses (run, seq, state, descript
 /// Why a status of a dry run is not posted.
 pub const DRY_RUN_STATUS: &str = "not posted: the site is in dry-run mode";
 
-/// What a new run's commit should show. Of a dry run, only how it ends is of interest.
+/// The first status of a new run. A dry run has none; only its result matters.
 pub(super) fn first(run: &Run, now: Timestamp) -> Option<Vec<Value>> {
     (!run.dry_run).then(|| {
         params![
@@ -124,7 +124,7 @@ pub(super) fn first(run: &Run, now: Timestamp) -> Option<Vec<Value>> {
     })
 }
 
-/// Notes what the commit should show from now on.
+/// Records a status that the commit should show.
 pub(super) async fn want(
     tx: &mut dyn Transaction,
     run: &RunId,
@@ -141,8 +141,8 @@ pub(super) async fn want(
     Ok(())
 }
 
-/// Notes what the commits of several runs should show from now on: the runs whose statuses are to be posted. Of a dry
-/// run, that is only to be seen where another status of it was posted before.
+/// Records a status for the commits of several runs, and returns the runs to post it for. A dry run is included
+/// only if one of its statuses was posted before.
 pub(super) async fn want_all(
     tx: &mut dyn Transaction,
     runs: &[RunId],
@@ -166,7 +166,7 @@ pub(super) async fn want_all(
     rows.iter().map(|row| Ok(RunId(row.text("run")?))).collect()
 }
 
-/// Notes what a dry run's commit would show. It is to be posted only where another status of the run was: true then.
+/// Records the status of a dry run. True if it must be posted, since an earlier status of the run was.
 pub(super) async fn want_dry(
     tx: &mut dyn Transaction,
     run: &RunId,
@@ -196,7 +196,7 @@ pub(super) async fn want_dry(
     Ok(withheld.flatten().is_none())
 }
 
-/// Notes what came of posting a status.
+/// Records the result of posting a status.
 pub(super) async fn posted(
     tx: &mut dyn Transaction,
     run: &RunId,

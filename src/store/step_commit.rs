@@ -1,4 +1,4 @@
-//! What a step writes: all of it, and what becomes of its work item, in one transaction.
+//! Commits a step: all of its writes, and the disposition of its work item, in one transaction.
 
 use std::collections::BTreeSet;
 
@@ -17,92 +17,91 @@ use super::{
 };
 use crate::run::{Base, Run, RunChanges, RunId, StatusState, WaitReason};
 
-/// A change to what is kept.
+/// A change to stored state.
 #[derive(Clone, Debug)]
 pub enum Write {
-    /// How a run stands now. Nothing is written if it has changed since it was read.
+    /// The new state of a run. Fails if the run has changed since it was read.
     Run(Run),
-    /// A run covers all that left their work to it in the end, from now on at first hand.
+    /// Makes a run the direct successor of all runs that it superseded through others.
     AdoptSuperseded(RunId),
-    /// What a run found changed.
+    /// A run's change set.
     Changes(RunId, RunChanges),
     /// A run's plan.
     Purges(RunId, Vec<NewPurge>),
-    /// What became of purges.
+    /// The result of purges.
     Update(PurgeUpdate),
-    /// Purges that go to another CDN from now on.
+    /// Purges that move to another CDN.
     Migrate(Migration),
-    /// A run waits for something outside: its summary and deadline change and
-    /// its commit says so, unless the run has ended meanwhile.
+    /// A run waits for something outside: updates its summary, deadline and commit, unless it has ended.
     Waiting {
         /// The run.
         run: RunId,
         /// What it waits for.
         reason: WaitReason,
-        /// The same for people.
+        /// The same, for people.
         summary: String,
-        /// When the run ends if nothing else ends it.
+        /// When the run fails if it has not ended by then.
         deadline: Timestamp,
     },
-    /// Something was planned in a run: whoever hands over its purges is to look.
+    /// A run has new planned purges: enqueues the submission of each of its queues.
     EnqueueSubmits(RunId),
-    /// A batch, new or changed.
+    /// A new or changed batch.
     Task(StoredTask),
-    /// What a commit should show from now on.
+    /// A status that a commit should show.
     Status(RunId, StatusState, String),
-    /// What a dry run's commit would show: not posted, unless a status of the run was before.
+    /// A status of a dry run. It is not posted unless an earlier status of the run was.
     DryStatus(RunId, StatusState, String),
-    /// Runs that have not planned yet, and that no process is running, leave their work to another run.
+    /// Ends runs as superseded if they have not planned yet and no process is running them.
     Supersede {
         /// The runs.
         runs: Vec<RunId>,
-        /// The run that does their work along with its own.
+        /// The run that does their work.
         by: RunId,
-        /// What their commits show.
+        /// The text for their commits.
         summary: String,
     },
-    /// The runs that left their work to a run say how that ended, and so do their commits.
+    /// Gives the runs that a run superseded its result, and their commits its status.
     ConcludeSuperseded {
-        /// The run that did their work along with its own.
+        /// The run that did their work.
         by: RunId,
-        /// What their commits show.
+        /// The status for their commits.
         state: StatusState,
-        /// The same for people.
+        /// The text for people.
         summary: String,
         /// Whether it was a dry run.
         dry_run: bool,
     },
-    /// What came of posting the status of a run with this number.
+    /// The result of posting a run's status with this number.
     Posted(RunId, i64, Posting),
-    /// Nothing is written unless what a site holds is as of this version still.
+    /// Writes nothing unless the site's held commits are still at this version.
     ExpectHeldVersion(SiteCaches, i64),
-    /// These caches may hold these commits, as of this version on.
+    /// These caches may hold these commits, as of this version.
     Hold(SiteCaches, Vec<Base>, i64),
-    /// A run purged what these commits of a site differ in: they are held until
-    /// the moment only, unless they were held anew after the version.
+    /// A run purged the differences of these held commits: they are released at the given time, unless they were
+    /// held again after the version.
     ReleaseHeld {
         /// The caches that may hold them.
         caches: SiteCaches,
         /// The commits.
         commits: Vec<Base>,
-        /// The version that the run's plan made.
+        /// The version that the run's plan created.
         version: i64,
-        /// When they may be forgotten.
+        /// When they are released.
         until: Timestamp,
     },
-    /// A run gives up targets that were not purged.
+    /// A run gives up targets that it could not purge.
     GiveUp(Run, Vec<Target>),
     /// Targets of a site that were given up have been purged after all.
     TakeBack(String, Vec<Target>),
-    /// A new run, to be taken up at once.
+    /// A new run, due at once.
     NewRun(Run),
-    /// Something is to be done, at this time or, if it is due earlier already, then.
+    /// Enqueues work for a time, or leaves it if it is due earlier.
     Enqueue(WorkKey, Timestamp),
 }
 
 impl Store {
-    /// Writes a step's outcome, and what becomes of its work item, in one
-    /// transaction. False, and nothing written, if the lease has passed on.
+    /// Writes a step's outcome and the disposition of its work item in one transaction. If the step has lost its
+    /// lease, writes nothing and returns false.
     pub async fn commit(
         &self,
         lease: &Lease,
@@ -136,7 +135,7 @@ impl Store {
     }
 }
 
-/// Whether a write leaves something to do at `now`. (What a run's line has planned is wished for, too.)
+/// Whether a write leaves work that is due at `now`, such as a submission of planned purges.
 fn makes_work(write: &Write, now: Timestamp) -> bool {
     match write {
         Write::Enqueue(_, at) => *at <= now,
@@ -163,8 +162,8 @@ fn makes_work(write: &Write, now: Timestamp) -> bool {
     }
 }
 
-/// Takes hold of every work item that a commit touches, in one order for all:
-/// two commits that wish for each other's items would wait for each other otherwise.
+/// Locks all work items of a commit in one order, so that two commits that enqueue each other's items cannot
+/// deadlock.
 async fn keep_in_order(
     tx: &mut dyn Transaction,
     lease: &Lease,
@@ -192,7 +191,8 @@ async fn keep_in_order(
                     items.insert(WorkKey::Status(run.clone()).columns());
                 }
             }
-            // A new run's items are nobody else's yet; others are only known once they are written.
+            // No other transaction knows a new run's items yet; the remaining writes learn their items only when
+            // they run.
             Write::NewRun(_)
             | Write::ConcludeSuperseded { .. }
             | Write::Run(_)
@@ -236,7 +236,7 @@ async fn apply(tx: &mut dyn Transaction, write: &Write, now: Timestamp) -> Resul
                 statuses::want(tx, run, state, summary, now).await?;
                 let at = statuses::post_at(state, now);
                 enqueue(tx, &WorkKey::Status(run.clone()), at).await?;
-                // What has failed of it already is said along with that.
+                // Its earlier failures are reported along with this.
                 enqueue(tx, &WorkKey::Run(run.clone()), now).await?;
             }
             Ok(())
@@ -297,7 +297,7 @@ async fn supersede(
     work_queue::enqueue_statuses(tx, &shown, at).await
 }
 
-/// Has the runs that left their work to another say how that ended.
+/// Gives the runs that another run superseded its result.
 async fn conclude_superseded(
     tx: &mut dyn Transaction,
     by: &RunId,

@@ -1,4 +1,4 @@
-//! Tasks: the batches that purges travel in.
+//! Tasks: the batches in which purges are sent.
 
 use std::collections::BTreeSet;
 
@@ -11,51 +11,51 @@ use crate::account::AccountId;
 use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
 use crate::run::RunId;
 
-/// How a batch stands.
+/// The state of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum TaskState {
-    /// On its way; whether the CDN took it is not known yet.
+    /// Being sent; whether the CDN accepted it is not known yet.
     Submitting,
-    /// Taken by the CDN.
+    /// Accepted by the CDN.
     Running,
-    /// Over.
+    /// Ended.
     Ended,
 }
 
 impl TaskState {
-    /// The word for it in the database and in an export.
+    /// Its name in the database and in an export.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// A batch that was handed to a CDN, or is about to be.
+/// A batch that was sent to a CDN, or is about to be.
 #[derive(Clone, Debug)]
 pub struct StoredTask {
-    /// Our own id of it.
+    /// Our id.
     pub id: String,
     /// The account.
     pub account: AccountId,
     /// The CDN, by its name under `cdns:`.
     pub cdn: String,
-    /// What is to be done with its purges.
+    /// The kind of its purges.
     pub kind: PurgeKind,
-    /// For directories: how.
+    /// How to purge, for directories.
     pub mode: Option<Mode>,
-    /// How it stands.
+    /// Its state.
     pub state: TaskState,
-    /// What the CDN calls it, once that is known.
+    /// The CDN's ids, once known.
     pub vendor_id: Option<TaskIds>,
-    /// What went wrong with it.
+    /// The error, if it failed.
     pub error: Option<String>,
-    /// How many targets were handed over.
+    /// The number of targets that were sent.
     pub size: i64,
-    /// When the request went out.
+    /// When the request was sent.
     pub submitted_at: Timestamp,
-    /// When it must be over.
+    /// When it fails if it has not ended by then.
     pub deadline: Timestamp,
-    /// When it was over.
+    /// When it ended.
     pub ended_at: Option<Timestamp>,
 }
 
@@ -83,7 +83,7 @@ impl Store {
         rows.iter().map(task).collect()
     }
 
-    /// The tasks that a run's purges are in, oldest first.
+    /// The tasks with purges of a run, oldest first.
     pub async fn tasks_of_run(&self, run: &RunId) -> Result<Vec<StoredTask>, StoreError> {
         let rows = self
             .database
@@ -98,7 +98,7 @@ impl Store {
         rows.iter().map(task).collect()
     }
 
-    /// Whether an account has tasks under way of which the CDN told no id.
+    /// Whether an account has unfinished tasks for which the CDN returned no id.
     pub async fn has_unidentified(
         &self,
         account: &AccountId,
@@ -115,7 +115,7 @@ impl Store {
         Ok(!rows.is_empty())
     }
 
-    /// The CDN's ids of the tasks that an account's batches since a moment are known to be.
+    /// The known CDN ids of an account's batches since a time.
     pub async fn known_tasks(
         &self,
         account: &AccountId,
@@ -138,8 +138,8 @@ impl Store {
         Ok(known)
     }
 
-    /// How many targets of one kind an account was handed since a moment, and
-    /// may have taken.
+    /// How many targets of one kind were submitted on an account since a time, as far as the CDN may have accepted
+    /// them.
     pub async fn submitted_since(
         &self,
         account: &AccountId,
@@ -193,7 +193,7 @@ pub(super) async fn put_task(
     Ok(())
 }
 
-/// What the CDN calls a batch.
+/// The CDN's ids of a batch.
 pub(super) fn task_ids(row: &Row) -> Result<Option<TaskIds>, StoreError> {
     let text = row.maybe_text("vendor_id")?;
     text.map(|text| parsed("vendor_id", &text, TaskIds::parse))

@@ -1,4 +1,4 @@
-//! Change sets: what runs found changed.
+//! Change sets of runs.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::store::database::{Transaction, params};
 use crate::store::{Store, StoreError, parsed};
 
 impl Store {
-    /// What a run found changed; none before it looked, or where it could not be known.
+    /// A run's change set; none if it was not computed yet or is unknown.
     pub async fn changes(&self, id: &RunId) -> Result<Option<RunChanges>, StoreError> {
         let mut files = Vec::new();
         let take = |path, kind| files.push((path, kind));
@@ -31,8 +31,8 @@ impl Store {
         Ok(Some(RunChanges::new(links, changed)))
     }
 
-    /// Hands over what a run found changed, one path after the other, and then by which links, newest first: their
-    /// paths came in this order. None where [`changes`](Self::changes) has none.
+    /// Passes each changed path of a run to a callback, and returns the links that they came from, newest first, as
+    /// the paths are. None where [`changes`](Self::changes) returns none.
     pub async fn each_change(
         &self,
         id: &RunId,
@@ -65,7 +65,7 @@ impl Store {
     }
 }
 
-/// Keeps what a run found changed.
+/// Stores a run's change set.
 pub(in crate::store) async fn put_changes(
     tx: &mut dyn Transaction,
     run: &RunId,
@@ -85,7 +85,7 @@ pub(in crate::store) async fn put_changes(
     Ok(())
 }
 
-/// A link in the form in which it is kept: from, to, the proof, and how many files.
+/// A stored link: from, to, the proof, and the number of files.
 type KeptLink = (String, String, String, usize);
 
 fn kept_link(link: &Link) -> KeptLink {
@@ -108,7 +108,7 @@ fn link((from, to, proof, files): KeptLink) -> Result<Link, StoreError> {
     })
 }
 
-/// Reads a change set in the form in which it is kept, one path at a time.
+/// Reads a stored change set one path at a time.
 struct Files<'t, T>(&'t mut T);
 
 impl<'de, T: FnMut(FilePath, ChangeKind)> Visitor<'de> for Files<'_, T> {
@@ -129,10 +129,10 @@ impl<'de, T: FnMut(FilePath, ChangeKind)> Visitor<'de> for Files<'_, T> {
     }
 }
 
-/// Paths are bytes and JSON is text: what is not printable ASCII, and `%`, is percent-encoded.
+/// Paths are bytes and JSON is text, so everything that is not printable ASCII, and `%`, is percent-encoded.
 const KEPT: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b'%');
 
-/// A change set in the form in which it is kept.
+/// The stored form of a change set.
 fn files_text(files: &[(&FilePath, ChangeKind)]) -> String {
     let list: Vec<(char, String)> = files
         .iter()

@@ -1,4 +1,4 @@
-//! Runs that leave their work to another: their covers.
+//! Superseded runs, and the run that does their work.
 
 use jiff::Timestamp;
 
@@ -8,14 +8,14 @@ use crate::run::{Run, RunId};
 use crate::store::database::{Row, Transaction, in_list, params};
 use crate::store::{Store, StoreError};
 
-/// The ids of the runs that left their work to the run `$1`, or to one that did.
+/// The ids of the runs that `$1` superseded, directly or through others.
 const COVERED: &str = "WITH RECURSIVE covered (id) AS (
     SELECT runs.id FROM runs WHERE runs.covered_by = $1
     UNION
     SELECT runs.id FROM runs JOIN covered ON runs.covered_by = covered.id)";
 
 impl Store {
-    /// The runs whose work another run does along with its own: those that left it to that run, and to these.
+    /// The runs that another run superseded, directly or through others.
     pub async fn covered_by(&self, id: &RunId) -> Result<Vec<Run>, StoreError> {
         let sql = format!(
             "{COVERED} SELECT {COLUMNS} FROM runs WHERE id IN (SELECT covered.id FROM covered) ORDER BY id"
@@ -25,7 +25,7 @@ impl Store {
     }
 }
 
-/// Makes a run the one that covers all that left their work to it in the end.
+/// Makes a run the direct successor of all runs that it superseded through others.
 pub(in crate::store) async fn cover(
     tx: &mut dyn Transaction,
     id: &RunId,
@@ -38,8 +38,8 @@ pub(in crate::store) async fn cover(
     Ok(())
 }
 
-/// Ends runs that have not planned yet, and leaves their work to `by`: the runs. Those that are none such are left as
-/// they are.
+/// Ends runs that have not planned yet as superseded by `by`, and returns them. Runs in another state are not
+/// changed.
 pub(in crate::store) async fn supersede(
     tx: &mut dyn Transaction,
     runs: &[RunId],
@@ -57,7 +57,7 @@ pub(in crate::store) async fn supersede(
     ids(tx.query(&sql, values).await?)
 }
 
-/// Has the runs that left their work to `by` say how that ended: the runs.
+/// Gives the runs that `by` superseded the summary of its result, and returns them.
 pub(in crate::store) async fn conclude_superseded(
     tx: &mut dyn Transaction,
     by: &RunId,
@@ -76,7 +76,7 @@ fn ids(rows: Vec<Row>) -> Result<Vec<RunId>, StoreError> {
     rows.iter().map(|row| Ok(RunId(row.text("id")?))).collect()
 }
 
-/// The run itself, or the one that covers it in the end.
+/// The run itself, or the run that does its work if it was superseded.
 pub(in crate::store) async fn that_covers(
     tx: &mut dyn Transaction,
     run: Run,

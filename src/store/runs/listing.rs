@@ -1,4 +1,4 @@
-//! Reading runs: one, those of a delivery, or a list of them.
+//! Reads runs: one, those of a delivery, or a filtered list.
 
 use std::collections::BTreeSet;
 
@@ -11,18 +11,18 @@ use crate::run::{Run, RunId, RunState};
 use crate::store::database::{Value, params};
 use crate::store::{Store, StoreError};
 
-/// Which runs to list. Everything unset: all of them.
+/// Which runs to list; all if nothing is set.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
-    /// Of this site.
+    /// Only of this site.
     pub site: Option<String>,
-    /// In this state.
+    /// Only in this state.
     pub state: Option<RunState>,
-    /// Of this commit.
+    /// Only for this commit.
     pub commit: Option<CommitId>,
-    /// Only runs made before this one.
+    /// Only those created before this run.
     pub before: Option<RunId>,
-    /// At most so many.
+    /// At most this many.
     pub limit: u32,
 }
 
@@ -53,7 +53,7 @@ impl Store {
         Ok(runs)
     }
 
-    /// The runs that a delivery made, oldest first, by our id of it or the forge's; none where it isn't kept.
+    /// The runs of a delivery, oldest first, by our id or the forge's; none if the delivery is not stored.
     pub async fn runs_of_delivery(&self, delivery: &str) -> Result<Option<Vec<Run>>, StoreError> {
         let known = self
             .database
@@ -102,7 +102,7 @@ impl Store {
         rows.first().map(run).transpose()
     }
 
-    /// Whether a run is the first of its site, of those that are kept.
+    /// Whether a run is the first of its site, among stored ones.
     pub async fn is_first(&self, run: &Run) -> Result<bool, StoreError> {
         let older = self
             .database
@@ -116,7 +116,7 @@ impl Store {
         Ok(older.is_empty())
     }
 
-    /// The newest run of a site that came after `id` and has not planned yet.
+    /// The newest run of a site that is newer than `id` and has not planned yet.
     pub async fn newer_unplanned(&self, site: &str, id: &RunId) -> Result<Option<Run>, StoreError> {
         let rows = self
             .database
@@ -132,7 +132,8 @@ impl Store {
         rows.first().map(run).transpose()
     }
 
-    /// The runs of a site that came before `id`, have not planned yet and are run by no process, oldest first; at most `limit`.
+    /// The runs of a site that are older than `id`, have not planned yet and are not being run by a process; oldest
+    /// first, at most `limit`.
     pub async fn older_unplanned(
         &self,
         site: &str,
@@ -153,14 +154,14 @@ impl Store {
         rows.iter().map(run).collect()
     }
 
-    /// The commits of a site's runs that came after the run `id`, or after `since`, as far as they are known.
+    /// The known commits of a site's runs that are newer than the run `id`, or than `since`.
     pub async fn commits_since(
         &self,
         site: &str,
         id: &RunId,
         since: Timestamp,
     ) -> Result<BTreeSet<CommitId>, StoreError> {
-        // A run gets its id after its time, so none of these is before both.
+        // A run's id is generated after its creation time, so no such run has an id before both.
         let first = clock::first_id_of(since).min(id.0.clone());
         let rows = self
             .database
@@ -181,16 +182,16 @@ impl Store {
     }
 }
 
-/// The states that a list of runs is read by, as conditions: pending runs and ended ones have indexes of their own.
+/// One condition for each index to read: pending runs and ended ones have their own.
 fn parts(filter: &RunFilter) -> Vec<String> {
     match filter.state {
         Some(RunState::Pending) => vec!["state = 'pending'".to_owned()],
-        // Both, since no database infers the second, which the index wants.
+        // Both conditions: the index needs the second, and no database infers it.
         Some(ended) => vec![format!(
             "state = '{}' AND state <> 'pending'",
             ended.as_str()
         )],
-        // Without a site, all runs are in order by their ids; those of one commit are few.
+        // Without a site, all runs are in order by id; one commit has few.
         None if filter.site.is_none() || filter.commit.is_some() => vec!["TRUE".to_owned()],
         None => vec![
             "state = 'pending'".to_owned(),
@@ -199,7 +200,7 @@ fn parts(filter: &RunFilter) -> Vec<String> {
     }
 }
 
-/// The statement that lists runs in some of the states, newest first, with its values.
+/// The statement that lists the runs of one part, newest first, with its values.
 fn listing(filter: &RunFilter, state: &str) -> (String, Vec<Value>) {
     let mut sql = format!("SELECT {COLUMNS} FROM runs WHERE {state}");
     let mut values: Vec<Value> = Vec::new();

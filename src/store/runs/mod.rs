@@ -1,4 +1,4 @@
-//! Runs, and what they found changed.
+//! Runs and their change sets.
 
 mod changes;
 mod covers;

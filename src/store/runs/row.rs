@@ -15,12 +15,12 @@ pub(super) const COLUMNS: &str =
     bases, held_version, state, step,
     summary, proof, problems, created_at, deadline, ended_at, dry_run, notes, wait_reason, revision";
 
-/// Inserts what [`values`] gives.
+/// The statement for [`values`].
 pub(super) const INSERT: &str = "INSERT INTO runs (id, site, forge, repo, git_ref, before_id, commit_id, delivery,
     origin, covered_by, bases, held_version, state, step, summary, proof, problems, created_at, deadline,
     ended_at, dry_run, notes, wait_reason, revision)";
 
-/// A run's row, in the order of [`INSERT`].
+/// A run's row, in the column order of [`INSERT`].
 pub(super) fn values(run: &Run) -> Vec<Value> {
     params![
         &run.id.0,
@@ -50,7 +50,7 @@ pub(super) fn values(run: &Run) -> Vec<Value> {
     ]
 }
 
-/// A run's ref in the form in which it is kept.
+/// The stored form of a run's ref.
 pub(super) fn ref_text(run: &Run) -> String {
     run.git_ref
         .as_ref()
@@ -98,7 +98,7 @@ pub(super) fn run(row: &Row) -> Result<Run, StoreError> {
     })
 }
 
-/// What a run waits for, in the form in which it is kept: the same for the same reason.
+/// The stored form of a wait reason: equal reasons give equal texts.
 pub(in crate::store) fn wait_reason_text(reason: &WaitReason) -> String {
     match reason {
         WaitReason::Quota { renewed_at } => format!("quota {}", renewed_at.as_millisecond()),
@@ -131,7 +131,7 @@ fn wait_reason(text: &str) -> Option<WaitReason> {
     }
 }
 
-/// What a run starts from, in the form in which it is kept.
+/// The stored form of a run's bases.
 pub(super) fn bases_text(bases: &[Base]) -> String {
     let texts: Vec<&str> = bases.iter().map(Base::as_str).collect();
     serde_json::json!(texts).to_string()

@@ -1,4 +1,4 @@
-//! Writing runs, in the transactions of others.
+//! Writes runs within other transactions.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ const INSERT_NEWEST: &str = "INSERT INTO newest_runs (site, git_ref, run)";
 const IF_NEWER: &str = "ON CONFLICT (site, git_ref) DO UPDATE SET run = excluded.run
     WHERE newest_runs.run < excluded.run";
 
-/// Writes a run as it was read and then changed. Nothing is written if the row has changed since.
+/// Updates a run that was read before. Fails without writing if the row has changed since.
 pub(in crate::store) async fn update(
     tx: &mut dyn Transaction,
     run: &Run,
@@ -67,7 +67,7 @@ pub(in crate::store) async fn update(
     }
 }
 
-/// Notes what a pending run waits for. False if it has ended.
+/// Records what a pending run waits for. False if the run has ended.
 pub(in crate::store) async fn wait(
     tx: &mut dyn Transaction,
     id: &RunId,
@@ -90,7 +90,7 @@ pub(in crate::store) async fn wait(
     Ok(waiting > 0)
 }
 
-/// A run, as it stays until the transaction is over.
+/// Reads a run and locks its row until the transaction ends.
 pub(in crate::store) async fn find(
     tx: &mut dyn Transaction,
     id: &RunId,
@@ -107,7 +107,7 @@ pub(in crate::store) async fn find(
     rows.first().map(run).transpose()
 }
 
-/// The runs of a delivery, as [`find`] finds one.
+/// The runs of a delivery, locked like [`find`].
 pub(in crate::store) async fn of_delivery(
     tx: &mut dyn Transaction,
     delivery: &str,

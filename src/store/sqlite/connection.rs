@@ -1,6 +1,6 @@
 //! Connections to one SQLite file, and statements on them.
 //!
-//! Statements run where they are called: a hop to another thread costs more than most of them do.
+//! Statements run on the calling thread: a hop to another thread costs more than most of them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,19 +12,19 @@ use rusqlite::{Connection, OpenFlags, Statement};
 use super::super::StoreError;
 use super::super::database::{Row, Value};
 
-/// How long to wait for another program's lock, such as a backup's.
+/// How long to wait for another program's lock, such as that of a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to wait between two attempts at a file that another program has locked.
+/// The pause between two tries while another program has locked the file.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
-/// Idle connections for reading that are kept.
+/// Idle read connections that are kept open.
 const IDLE_READERS: usize = 4;
-/// Prepared statements that a connection keeps: more than the store has.
+/// Prepared statements per connection: more than the store has.
 const PREPARED_STATEMENTS: usize = 256;
-/// Pages in the log after which a commit copies them back into the file. SQLite's default is 1,000, which
-/// a busy second fills several times over with the same few pages.
+/// The log's size in pages after which a commit copies it into the database. SQLite's default of 1,000 is reached
+/// several times in a busy second, mostly by the same few pages.
 const CHECKPOINT_PAGES: u32 = 4_000;
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     Write,
@@ -38,12 +38,12 @@ pub(super) fn open(path: &str, access: Access) -> Result<Connection, rusqlite::E
         Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
     };
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    // Whoever finds the file locked waits without holding a thread (`patiently`).
+    // Callers that find the file locked wait without blocking a thread (`patiently`).
     connection.busy_timeout(Duration::ZERO)?;
     connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
-    // Otherwise a statement whose LIMIT is a parameter is prepared anew each time that it is bound.
+    // Otherwise a statement whose LIMIT is a parameter is prepared again each time it is bound.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    // Beyond 64 kB, a savepoint's journal would go to a file in a temporary folder, payloads and all.
+    // Otherwise, beyond 64 kB, a savepoint's journal would be written to a temporary file, payloads included.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     if access == Access::Write {
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -53,7 +53,7 @@ pub(super) fn open(path: &str, access: Access) -> Result<Connection, rusqlite::E
     Ok(connection)
 }
 
-/// Opens the connection that writes, as soon as no other program holds the file.
+/// Opens the write connection, as soon as no other program locks the file.
 pub(super) async fn open_patiently(path: &str) -> Result<Connection, rusqlite::Error> {
     let began = Instant::now();
     loop {
@@ -73,7 +73,7 @@ fn is_locked(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Does something again and again while another program holds the file, for [`BUSY_TIMEOUT`] at most.
+/// Repeats an operation while another program locks the file, for at most [`BUSY_TIMEOUT`].
 pub(super) async fn patiently<T>(
     mut attempt: impl FnMut() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
@@ -88,7 +88,7 @@ pub(super) async fn patiently<T>(
     }
 }
 
-/// Connections for reading, opened as they are needed.
+/// Read connections, opened on demand.
 pub(super) struct Readers {
     path: String,
     idle: Mutex<Vec<Connection>>,
@@ -102,7 +102,7 @@ impl Readers {
         }
     }
 
-    /// Reads as of the last commit.
+    /// Reads the state of the last commit.
     pub fn query(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>, StoreError> {
         let idle = self.lock().pop();
         let connection = match idle {
@@ -110,7 +110,7 @@ impl Readers {
             None => open(&self.path, Access::Read)?,
         };
         let rows = query(&connection, sql, params);
-        // After trouble with the file, the next reader opens it anew.
+        // After an error, the next reader opens the file again.
         if rows.is_ok() {
             let mut idle = self.lock();
             if idle.len() < IDLE_READERS {
@@ -125,7 +125,7 @@ impl Readers {
     }
 }
 
-/// Runs a statement; the number of rows it touched.
+/// Runs a statement and returns the number of affected rows.
 pub(super) fn execute(
     connection: &Connection,
     sql: &str,
@@ -136,7 +136,7 @@ pub(super) fn execute(
     Ok(u64::try_from(statement.raw_execute()?).unwrap_or_default())
 }
 
-/// Runs a statement that answers with rows.
+/// Runs a statement that returns rows.
 pub(super) fn query(
     connection: &Connection,
     sql: &str,
@@ -159,7 +159,7 @@ pub(super) fn query(
     Ok(found)
 }
 
-/// To SQLite, `$7` is a name, numbered by where it stands first; `?7` is the seventh parameter.
+/// SQLite treats `$7` as a name, numbered by its first occurrence; `?7` is the seventh parameter.
 fn numbered(sql: &str) -> String {
     sql.replace('$', "?")
 }
@@ -179,7 +179,7 @@ fn value(value: ValueRef<'_>) -> Value {
     match value {
         ValueRef::Null => Value::Int(None),
         ValueRef::Integer(value) => Value::Int(Some(value)),
-        // No column of ours is one, nor is any result.
+        // No column of ours holds a REAL, and no result is one.
         ValueRef::Real(value) => Value::Text(Some(value.to_string())),
         ValueRef::Text(text) => Value::Text(Some(String::from_utf8_lossy(text).into_owned())),
         ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec().into()),

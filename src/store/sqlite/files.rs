@@ -1,7 +1,7 @@
-//! Notices when the files of an open database are others than at its beginning: deleted, replaced or cut off.
+//! Detects that the files of an open database were deleted, replaced or truncated.
 //!
-//! SQLite does not: it goes on with the files that it has open, and what it commits then is gone with them (its page "How
-//! To Corrupt An SQLite Database File", "Unlinking or renaming a database file while in use").
+//! SQLite does not: it keeps using the open files, and later commits are lost with them (its page "How To Corrupt
+//! An SQLite Database File", "Unlinking or renaming a database file while in use").
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
@@ -15,22 +15,22 @@ use super::super::StoreError;
 use super::super::errors::Trouble;
 use crate::cause::Cause;
 
-/// Bytes of the log's header, and of the header of each page in it (SQLite's page "WAL-mode File Format").
+/// Bytes of the log's header and of each page header in it (SQLite's page "WAL-mode File Format").
 const LOG_HEADER: u64 = 32;
 const FRAME_HEADER: u64 = 24;
 
-/// How long a process that begins to serve waits for one that is ending.
+/// How long a process that starts serving waits for another one to end.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// The files of an open database.
 pub(super) struct DatabaseFiles {
     file: Watched,
-    /// The write-ahead log, which SQLite makes when it first needs it.
+    /// The write-ahead log, which SQLite creates when it first needs it.
     log: Watched,
 }
 
-/// A file as it was seen last.
+/// A file as it was last seen.
 struct Watched {
     path: PathBuf,
     seen: Option<Seen>,
@@ -43,12 +43,12 @@ struct Seen {
     length: u64,
 }
 
-/// What became of a file.
+/// How a file has changed.
 enum Change {
     None,
-    /// It is shorter than it was.
+    /// Shorter than before.
     Shorter(u64),
-    /// It is there no longer, or is another one.
+    /// Deleted, or replaced by another file.
     Gone(&'static str),
 }
 
@@ -64,16 +64,17 @@ impl DatabaseFiles {
         }
     }
 
-    /// Notes that the connection was closed here: with the last one, SQLite removes the log, and makes another one later.
+    /// Records that this program closed the connection. SQLite removes the log with its last connection and creates
+    /// a new one later.
     pub fn closed(&mut self) {
         self.log.seen = None;
     }
 
-    /// Looks at the files, outside any transaction of the connection.
+    /// Checks the files, outside any transaction of the connection.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Replaced`]: they are others. What is committed from now on would be lost.
+    /// [`StoreError::Replaced`]: the files were replaced. Later commits would be lost.
     pub fn check(&mut self, connection: &Connection) -> Result<(), StoreError> {
         match self.file.look()? {
             Change::None => {}
@@ -83,10 +84,10 @@ impl DatabaseFiles {
         match self.log.look()? {
             Change::None => Ok(()),
             Change::Gone(how) => Err(self.log.replaced(how)),
-            // Another program may have emptied it, having copied all of it into the database first.
+            // Another program may have truncated it after copying all of it into the database.
             Change::Shorter(length) => match log_length(connection) {
                 Ok(least) if length >= least => Ok(()),
-                // What is in it cannot be read either.
+                // Its content cannot be read either.
                 Ok(_) | Err(_) => Err(self.log.replaced("was cut off")),
             },
         }
@@ -131,12 +132,12 @@ impl Watched {
     }
 }
 
-/// A file that the system does not let be used.
+/// The system does not let us use a file.
 fn unreachable(words: String, error: io::Error) -> StoreError {
     StoreError::Unreachable(Trouble::new(words, Cause::of(error)))
 }
 
-/// How long the log has to be at least for what is in it.
+/// The length that the log must have for its content.
 fn log_length(connection: &Connection) -> Result<u64, StoreError> {
     let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
     let frames: i64 =
@@ -148,17 +149,17 @@ fn log_length(connection: &Connection) -> Result<u64, StoreError> {
     })
 }
 
-/// The right to serve from a SQLite file, which one process has until it ends.
+/// The right to serve from a SQLite file. One process holds it until that process ends.
 pub(super) struct ServingLock(
     #[expect(dead_code, reason = "the lock is held by the open file")] File,
 );
 
 impl ServingLock {
-    /// Takes it, or waits a while for the process that has it to end.
+    /// Acquires the right; waits a while for another process that holds it to end.
     ///
     /// # Errors
     ///
-    /// Another process has it, or the lock's file cannot be made.
+    /// Another process keeps it, or the lock file cannot be created.
     pub async fn acquire(database: &str) -> Result<Self, StoreError> {
         let path = format!("{database}-lock");
         let failed = |error: io::Error| {
@@ -196,7 +197,7 @@ mod tests {
     use super::super::connection::{Access, open};
     use super::*;
 
-    /// A database with something in its log, and what watches its files.
+    /// A database with a non-empty log, and the watcher of its files.
     fn watched() -> (TempDir, String, Connection, DatabaseFiles) {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("x.db").display().to_string();

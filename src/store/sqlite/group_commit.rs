@@ -1,13 +1,13 @@
-//! The one connection that writes, and transactions that share a commit.
+//! The write connection, and transactions that share a commit.
 //!
-//! A commit waits for the disk, which may take long, and nobody else can write meanwhile. So
-//! transactions are savepoints of a larger one: a transaction that has ended lets those go on that
-//! wait for the connection already, and then makes all of it durable with one commit. Each is told
-//! when that is on disk; if it fails, every one of them has failed. However slow the disk, a
-//! transaction waits for two commits at most: the one under way, and its own.
+//! A commit waits for the disk, which may take long, and no other transaction can write in that time. So
+//! transactions are savepoints of a larger one: a transaction that has ended lets those that already wait for the
+//! connection go first, and then one commit makes all of them durable. Each caller is notified when the commit is
+//! on disk; if it fails, all of its transactions have failed. However slow the disk is, a transaction waits for at
+//! most two commits: the current one and its own.
 //!
-//! Statements, the ends of transactions among them, run where they are called. Only the commit, which waits for the
-//! disk, runs on a blocking thread.
+//! Statements, including those that end a savepoint, run on the calling thread. Only the commit runs on a blocking
+//! thread, since it waits for the disk.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use super::files::DatabaseFiles;
 
 /// How long a transaction waits for the connection: a forge gives up on a delivery after ten seconds.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(8);
-/// How long what is to be durable soon waits for a commit that takes it along.
+/// How long a `commit_soon` waits for another commit to include it.
 const SOON: Duration = Duration::from_millis(20);
 
 /// IMMEDIATE takes the write lock at once: a later upgrade could fail half-way.
@@ -33,25 +33,25 @@ const END_SAVEPOINT: &str = "RELEASE part";
 const UNDO_SAVEPOINT: &str = "ROLLBACK TO part";
 const COMMIT: &str = "COMMIT";
 
-/// The connection that writes.
+/// The write connection.
 pub(super) struct Writer(Arc<Mutex<CommitGroup>>);
 
-/// Transactions that share a commit. Whoever holds the lock is the one that is under way.
+/// Transactions that share a commit. The holder of the lock is the current transaction.
 struct CommitGroup {
     path: String,
     files: DatabaseFiles,
-    /// Why there is nothing left to write to.
+    /// Set when the files were replaced: nothing can be written any more.
     replaced: Option<StoreError>,
-    /// None after trouble: SQLite may have ended the transaction by itself then (its page on
-    /// transactions, "Response To Errors Within A Transaction").
+    /// None after an error: SQLite may have rolled back the transaction (its page on transactions, "Response To
+    /// Errors Within A Transaction").
     connection: Option<Connection>,
-    /// Whether a transaction is open for those that share it.
+    /// Whether the enclosing transaction is open.
     open: bool,
-    /// Whether somebody is about to commit what is to be durable soon.
+    /// Whether a commit for `commit_soon` is scheduled.
     due_soon: bool,
-    /// Why nothing of this can be committed any more.
+    /// Why this group can no longer be committed.
     broken: Option<StoreError>,
-    /// Those that have ended and wait for it to be durable.
+    /// Transactions that have ended and wait until they are durable.
     waiting: Vec<oneshot::Sender<Result<(), StoreError>>>,
 }
 
@@ -69,7 +69,7 @@ impl Writer {
         })))
     }
 
-    /// Whether the files are those that were opened, once nothing is under way.
+    /// Checks the files once no transaction is open.
     pub async fn check_files(&self) -> Result<(), StoreError> {
         let mut group = self.0.lock().await;
         if group.open {
@@ -78,7 +78,7 @@ impl Writer {
         group.check_files()
     }
 
-    /// Begins a transaction when those before it have ended.
+    /// Begins a transaction after those before it have ended.
     pub async fn begin(&self) -> Result<Savepoint, StoreError> {
         let lock = tokio::time::timeout(CONNECTION_TIMEOUT, Arc::clone(&self.0).lock_owned());
         let group = lock.await.map_err(|_| {
@@ -96,7 +96,7 @@ impl Writer {
     }
 }
 
-/// One transaction of those that share a commit. Dropped without one, it leaves nothing behind.
+/// One of the transactions that share a commit. Dropping it without a commit rolls it back.
 pub(super) struct Savepoint {
     all: Arc<Mutex<CommitGroup>>,
     /// None once it has ended.
@@ -108,7 +108,7 @@ impl Savepoint {
         self.group.as_deref_mut().ok_or_else(ended)
     }
 
-    /// Runs a statement of this transaction. After some errors all that share the commit may be gone.
+    /// Runs a statement of this transaction. Some errors abort all transactions of the group.
     pub fn run<T>(
         &mut self,
         statement: impl FnOnce(&Connection) -> Result<T, StoreError>,
@@ -126,7 +126,7 @@ impl Savepoint {
         result
     }
 
-    /// Ends the transaction; the group goes on.
+    /// Ends the transaction; the group stays open.
     fn end(&mut self) -> Result<OwnedMutexGuard<CommitGroup>, StoreError> {
         let mut group = self.group.take().ok_or_else(ended)?;
         match group.run(END_SAVEPOINT) {
@@ -138,15 +138,16 @@ impl Savepoint {
         }
     }
 
-    /// Makes it durable, with whatever others have done meanwhile: on disk when this returns.
+    /// Commits this transaction and all others of the group: on disk when this returns.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         let mut group = self.end()?;
         let (tell, mut told) = oneshot::channel();
         group.waiting.push(tell);
         drop(group);
-        // If nobody waits for it any longer, it is committed all the same: others may have a part in it.
+        // If the caller stops waiting, the group is committed all the same, since it may contain other
+        // transactions.
         let committing = Committing(Some(Arc::clone(&self.all)));
-        // The lock is handed on in the order in which it was asked for: those that wait already go first.
+        // The lock is fair: those that already wait for it go first.
         let group = Arc::clone(&self.all).lock_owned().await;
         if let Ok(told) = told.try_recv() {
             committing.end();
@@ -157,7 +158,7 @@ impl Savepoint {
         told.await.unwrap_or_else(|_| Err(stopping()))
     }
 
-    /// Makes it visible to later transactions, and durable with the next commit or [`SOON`].
+    /// Makes the writes visible to later transactions, and durable with the next commit or after [`SOON`].
     pub fn commit_soon(mut self) -> Result<(), StoreError> {
         let mut group = self.end()?;
         if group.due_soon {
@@ -194,13 +195,13 @@ impl Drop for Savepoint {
         if !undone {
             finish_later(group);
         } else if !group.is_awaited() {
-            // Nothing is in it, so nothing waits for the disk.
+            // The group is empty, so this does not wait for the disk.
             group.finish();
         }
     }
 }
 
-/// Sees a commit through whose caller does not wait for it any longer.
+/// Completes the commit if its caller stops waiting.
 struct Committing(Option<Arc<Mutex<CommitGroup>>>);
 
 impl Committing {
@@ -217,16 +218,16 @@ impl Drop for Committing {
     }
 }
 
-/// Makes durable what is done, and tells those who wait.
+/// Commits the group and notifies its waiting callers.
 async fn finish(mut group: OwnedMutexGuard<CommitGroup>) {
     if !group.open && group.broken.is_none() {
         return;
     }
-    // Fails only when the program ends, and the transaction with it.
+    // Fails only when the program ends; the transaction then ends with it.
     let _ = tokio::task::spawn_blocking(move || group.finish()).await;
 }
 
-/// As [`finish`], from where nothing can be waited for.
+/// Like [`finish`], for callers that cannot wait.
 fn finish_later(mut group: OwnedMutexGuard<CommitGroup>) {
     match Handle::try_current() {
         Ok(runtime) => {
@@ -243,7 +244,7 @@ impl CommitGroup {
         connection.ok_or_else(|| StoreError::unreachable("the connection is gone".to_owned()))
     }
 
-    /// Runs one of the statements that transactions are made of. It does not fail unless something is wrong with all of it.
+    /// Runs BEGIN, COMMIT, SAVEPOINT and the like. If one fails, the whole group is broken.
     fn run(&mut self, statement: &'static str) -> Result<(), StoreError> {
         let done = self.connection()?.prepare_cached(statement);
         let done = done.and_then(|mut statement| statement.raw_execute());
@@ -257,7 +258,7 @@ impl CommitGroup {
         }
     }
 
-    /// Begins a savepoint, and the transaction around it if none is open.
+    /// Begins a savepoint, and the enclosing transaction if none is open.
     fn begin(&mut self) -> Result<(), StoreError> {
         if self.broken.is_some() {
             self.finish();
@@ -271,7 +272,7 @@ impl CommitGroup {
                 Ok(()) => self.open = true,
                 Err(error) => {
                     if let StoreError::Locked(_) = &error {
-                        // Nothing has begun: it is tried again on this connection.
+                        // No transaction has begun, so the connection can be used again.
                         self.broken = None;
                     }
                     return Err(error);
@@ -296,12 +297,12 @@ impl CommitGroup {
         checked
     }
 
-    /// Whether something is in it that somebody will make durable.
+    /// Whether the group has writes that a later commit will make durable.
     fn is_awaited(&self) -> bool {
         self.due_soon || !self.waiting.is_empty()
     }
 
-    /// Makes durable what is done, and tells those who wait.
+    /// Commits the group and notifies its waiting callers.
     fn finish(&mut self) {
         if !self.open && self.broken.is_none() {
             return;
@@ -321,14 +322,14 @@ impl CommitGroup {
             error!("what was to be durable soon is not: {error}");
         }
         for waiting in self.waiting.drain(..) {
-            // Whoever asked may not wait any longer.
+            // The caller may have stopped waiting.
             let _ = waiting.send(done.clone());
         }
     }
 }
 
-/// Whether an error leaves the transaction as it was before the statement: constraints and limits do
-/// (SQLite's page "ON CONFLICT": ABORT is the default, and undoes the statement alone).
+/// Whether an error undoes only its statement, as those of constraints and limits do (SQLite's page "ON CONFLICT":
+/// ABORT is the default, and undoes only the statement).
 fn leaves_transaction(error: &StoreError) -> bool {
     match error {
         StoreError::Refused(_) => true,
@@ -383,7 +384,7 @@ mod tests {
         rows.iter().map(|row| row.text("x").unwrap()).collect()
     }
 
-    /// Begins a transaction, and another that waits for its turn until the first is committed.
+    /// Begins a transaction, and another one that waits until the first is committed.
     async fn two(writer: &Writer) -> (tokio::task::JoinHandle<Result<(), StoreError>>, Savepoint) {
         let mut first = writer.begin().await.unwrap();
         put(&mut first, Some("first")).unwrap();

@@ -1,4 +1,4 @@
-//! SQLite: one file, no server, every commit on disk before it is reported.
+//! SQLite: one file, no server, every commit on disk before it is acknowledged.
 
 mod connection;
 mod files;
@@ -22,23 +22,23 @@ use self::group_commit::{Savepoint, Writer};
 use super::database::{Database, Dialect, Row, Transaction, Value};
 use super::{StoreError, migrations, open_errors};
 
-/// Attempts at bringing the schema up to date.
+/// How often the schema migration is tried.
 const MIGRATION_ATTEMPTS: u32 = 5;
-/// How long to wait between two of them: another program is preparing the file.
+/// The pause between two tries: another program is preparing the file.
 const MIGRATION_PAUSE: Duration = Duration::from_millis(200);
 
-/// A SQLite file in WAL mode: one connection that writes, several that read.
+/// A SQLite file in WAL mode: one write connection, several read connections.
 pub struct SqliteDatabase {
     writer: Writer,
     readers: Arc<Readers>,
     path: String,
-    /// The file's.
+    /// The folder of the file.
     folder: PathBuf,
-    /// Once this process serves.
+    /// Set once this process serves.
     serving: Mutex<Option<ServingLock>>,
 }
 
-/// Whether there is a file with tables of the store. One that cannot be read is there: opening it says what is wrong.
+/// Whether the file exists and has the store's tables. An unreadable file counts: opening it reports the error.
 pub(super) fn has_tables(path: &str) -> bool {
     if open_errors::no_file(path).is_some() {
         return true;
@@ -53,17 +53,17 @@ pub(super) fn has_tables(path: &str) -> bool {
 }
 
 impl SqliteDatabase {
-    /// Opens the file, makes it if it isn't there, and brings its schema up to date.
+    /// Opens the file, creates it if necessary, and brings its schema up to date.
     pub async fn open(path: &str) -> Result<Self, StoreError> {
         if let Some(error) = open_errors::no_file(path) {
             return Err(error);
         }
-        // Where it cannot be made, opening it says why.
+        // If it cannot be created, opening it reports why.
         let _ = make_private(path);
         let mut connection = open_patiently(path)
             .await
             .map_err(|error| open_errors::file(path, error))?;
-        // Of programs that start at once, one makes the tables and the others find them at their next attempt.
+        // If several programs start at once, one creates the tables and the others find them on their next try.
         let mut migrated = migrations::sqlite(&mut connection);
         for _ in 1..MIGRATION_ATTEMPTS {
             if migrated.is_ok() {
@@ -86,8 +86,9 @@ impl SqliteDatabase {
     }
 }
 
-/// Makes the file if it isn't there, for its owner alone, whatever the umask: it holds names, addresses and private
-/// paths. SQLite gives the files beside it (`-wal`, `-shm`) the same mode (`findCreateFileMode` in its `os_unix.c`).
+/// Creates the file if necessary, readable only by its owner whatever the umask: it holds names, addresses and
+/// private paths. SQLite gives the files beside it (`-wal`, `-shm`) the same mode (`findCreateFileMode` in its
+/// `os_unix.c`).
 fn make_private(path: &str) -> io::Result<()> {
     if Path::new(path).exists() {
         return Ok(());
@@ -162,7 +163,7 @@ impl Transaction for SqliteTransaction {
     }
 
     async fn advisory_lock(&mut self, _: BTreeSet<String>) -> Result<(), StoreError> {
-        // One transaction writes at a time, so each already waits for all others.
+        // Only one transaction writes at a time, so each already waits for all others.
         Ok(())
     }
 

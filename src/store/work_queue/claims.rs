@@ -1,4 +1,4 @@
-//! Claims: what is due, taken under a lease.
+//! Claims due work under a lease.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,41 +12,41 @@ use crate::purge::PurgeKind;
 use crate::store::database::{Row, Transaction, params, places};
 use crate::store::{Store, StoreError, timestamp};
 
-/// Due items that are looked at in one claim, beside those that are running.
+/// Due items that one claim examines, besides those that are running.
 const CANDIDATES: i64 = 256;
-/// Items of one site that are looked at where there are more due than [`CANDIDATES`].
+/// Items per site that a claim examines if more than [`CANDIDATES`] are due.
 const CANDIDATES_PER_SITE: i64 = 16;
 
-/// A work item that was claimed.
+/// A claimed work item.
 #[derive(Clone, Debug)]
 pub struct Work {
-    /// What it is about.
+    /// What to do.
     pub key: WorkKey,
-    /// Since when it has been due.
+    /// When it became due.
     pub due_at: Timestamp,
     /// How often in a row it has failed.
     pub attempts: i64,
-    /// Only so many steps with one key run at once. None: not limited.
+    /// Limits the number of running steps with the same key; none: no limit.
     pub concurrency_key: Option<String>,
-    /// The right to do it.
+    /// The right to run it.
     pub lease: Lease,
 }
 
-/// What a look for work found.
+/// The result of a claim.
 #[derive(Clone, Debug)]
 pub struct Claimed {
-    /// What was claimed, oldest first.
+    /// The claimed items, oldest first.
     pub works: Vec<Work>,
-    /// When the next work is due that has room within the limits, leased work when its lease ends.
+    /// When the next work within the limits is due; for leased work, when its lease ends.
     pub next_due: Option<Timestamp>,
 }
 
-/// The oldest items that are due at `$1`, whether they run or not.
+/// The oldest items that are due at `$1`, running or not.
 const DUE: &str = "SELECT kind, subject, purge_kind, site, concurrency_key, due_at, lease_until
     FROM work WHERE due_at <= $1 ORDER BY due_at, kind, subject, purge_kind LIMIT $2";
 
-/// The oldest items of each site that are due at `$1`: at most `$2` a site. Goes from one site to the next by the index, past
-/// whatever else they have.
+/// The oldest items of each site that are due at `$1`, at most `$2` per site. Skips from site to site in the index,
+/// whatever else a site has.
 const DUE_BY_SITE: &str = "WITH RECURSIVE sites (site) AS (
         SELECT MIN(site) FROM work
         UNION ALL
@@ -59,18 +59,19 @@ const DUE_BY_SITE: &str = "WITH RECURSIVE sites (site) AS (
         ORDER BY of_site.due_at LIMIT $2)
     ORDER BY due_at, kind, subject, purge_kind";
 
-/// The heads of two indexes: of all work, past the few rows that are running, and of what is running.
+/// Reads the heads of two indexes: the first work item that is not running (after the few that are), and the first
+/// lease to end.
 const NEXT_DUE: &str = "SELECT MIN(due) AS due FROM (
         SELECT MIN(due_at) AS due FROM work WHERE lease IS NULL
         UNION ALL
         SELECT MIN(lease_until) FROM work WHERE lease IS NOT NULL) AS heads";
 
-/// When the first item after those that are due at `$1` is due.
+/// The due time of the first item that is not due at `$1`.
 const LATER: &str = "SELECT MIN(due_at) AS due FROM work WHERE due_at > $1";
 
 impl Store {
-    /// Claims work that is due at `now`, until `now + lease`, as far as the limits reach: the
-    /// oldest of each site before the second of any, so that a site with much to do holds up no other.
+    /// Claims work that is due at `now`, until `now + lease` and within the limits: the oldest item of each site
+    /// before the second of any, so that a busy site delays no other.
     pub async fn claim(
         &self,
         now: Timestamp,
@@ -78,7 +79,7 @@ impl Store {
         token: &str,
         limits: impl Into<ClaimLimits>,
     ) -> Result<Claimed, StoreError> {
-        // Most looks find nothing: they are to write nothing, and to wait for no lock.
+        // Most looks find nothing, so they must write nothing and wait for no lock.
         let next_due = self.next_due().await?;
         if next_due.is_none_or(|due| due > now) {
             let works = Vec::new();
@@ -96,8 +97,8 @@ impl Store {
         if !selected.is_empty() {
             works = lease_all(&mut *tx, &selected, token, now, until(now, lease)).await?;
         }
-        // Not soon: steps read what is committed, and what a claim has seen must be, or a step would find its
-        // run missing, or answer a request whose cause it does not see.
+        // Not `commit_soon`: steps read committed data and must see what this claim saw. Otherwise a step could
+        // miss its run, or consume a request without seeing its cause.
         tx.commit().await?;
         works.sort_by(|one, other| (one.due_at, &one.key).cmp(&(other.due_at, &other.key)));
         Ok(Claimed {
@@ -106,7 +107,7 @@ impl Store {
         })
     }
 
-    /// When the next work is due, as of the last commit; leased work when its lease ends.
+    /// When the next work is due, as of the last commit; for leased work, when its lease ends.
     pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
         let rows = self.database.read(NEXT_DUE, Vec::new()).await?;
         match rows.first() {
@@ -116,13 +117,13 @@ impl Store {
     }
 }
 
-/// What is due at a time, and what is next.
+/// The items that are due, and the next times.
 struct Due {
-    /// What may be claimed.
+    /// Items that may be claimed.
     free: Vec<Candidate>,
-    /// When the first lease of what is running ends.
+    /// When the first lease of a running item ends.
     leased_until: Option<i64>,
-    /// When the first of the others is due.
+    /// When the next item becomes due.
     later: Option<i64>,
 }
 
@@ -151,7 +152,7 @@ async fn due(tx: &mut dyn Transaction, now: Timestamp) -> Result<Due, StoreError
             continue;
         }
         let Ok(kind) = WorkKind::from_str(&row.text("kind")?) else {
-            // Another version's, or damaged: it must not stop the rest.
+            // Written by another version, or damaged: it must not block the rest.
             continue;
         };
         let purge_kind = row.text("purge_kind")?;
@@ -169,7 +170,7 @@ async fn due(tx: &mut dyn Transaction, now: Timestamp) -> Result<Due, StoreError
     Ok(due)
 }
 
-/// Leases items that are free still, until a time in milliseconds.
+/// Leases items that are still free, until a time in milliseconds.
 async fn lease_all(
     tx: &mut dyn Transaction,
     selected: &[Candidate],

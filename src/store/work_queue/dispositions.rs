@@ -1,4 +1,4 @@
-//! What becomes of a work item when its step is committed.
+//! What happens to a work item when its step is committed.
 
 use jiff::Timestamp;
 
@@ -6,28 +6,28 @@ use super::leases::Lease;
 use crate::store::StoreError;
 use crate::store::database::{Transaction, params};
 
-/// What becomes of a work item when its step is committed.
+/// What happens to a work item when its step is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// The step goes on; the lease is kept, and earlier failures count no more.
+    /// The step continues: it keeps its lease, and its failure count is reset.
     Continue,
-    /// There is nothing more to do for now.
+    /// The item is done for now.
     Complete,
-    /// It is due again at a time, or as soon as it is requested.
+    /// The item is due again at a time, or as soon as it is enqueued.
     Reschedule {
-        /// When.
+        /// The time.
         at: Timestamp,
     },
-    /// It is due again at a time and not before, whatever is requested meanwhile.
+    /// The item is due again at a time and not before, even if it is enqueued.
     Postpone {
-        /// Until when.
+        /// The time.
         until: Timestamp,
         /// How often in a row it has failed; zero if it waits for another reason.
         attempts: i64,
     },
 }
 
-/// Does with the work item what its step asked for. False if the lease has passed on.
+/// Applies a disposition to a step's work item. False if the step has lost its lease.
 pub(in crate::store) async fn apply_disposition(
     tx: &mut dyn Transaction,
     lease: &Lease,
@@ -74,7 +74,7 @@ pub(in crate::store) async fn apply_disposition(
         now.as_millisecond().min(due_at),
         i64::from(firm)
     ]);
-    // Requested in the meantime: due now, unless the time is firm.
+    // Enqueued in the meantime: due now, unless the item is postponed.
     let held = tx
         .execute(
             "UPDATE work SET lease = NULL, lease_until = NULL, attempts = $6, firm = $9,

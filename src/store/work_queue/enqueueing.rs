@@ -1,4 +1,4 @@
-//! Asking for work: what is to be done, and from when on.
+//! Enqueues work for a given time.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::store::database::{Transaction, Value, in_list, params};
 use crate::store::{Store, StoreError, milliseconds, purge_queue, retry_on_conflict, statuses};
 
 impl Store {
-    /// Asks for something to be done, outside any step.
+    /// Enqueues work outside any step.
     pub async fn ask(&self, key: &WorkKey, at: Timestamp) -> Result<(), StoreError> {
         retry_on_conflict(|| async {
             let mut tx = self.database.begin().await?;
@@ -21,13 +21,14 @@ impl Store {
         .await
     }
 
-    /// Returns once another process may have made work that is due; see [`Database::notified`](crate::store::Database::notified).
+    /// Returns once another process may have left due work; see
+    /// [`Database::notified`](crate::store::Database::notified).
     pub async fn notified(&self) -> Result<(), StoreError> {
         self.database.notified().await
     }
 
-    /// Brings work and open circuits that are not due yet at `now` forward, by so much and to `latest` at the
-    /// latest: for after a clock was set back by which they were postponed. What is early does no harm.
+    /// Brings future work and open circuits forward by a duration, but to `latest` at the latest. Used after a
+    /// clock that set their times was set back. Running early does no harm.
     pub async fn bring_forward(
         &self,
         now: Timestamp,
@@ -51,8 +52,7 @@ impl Store {
     }
 }
 
-/// Asks for an item to be worked on at `at`, or earlier if it is due earlier
-/// already. One that is postponed stays postponed.
+/// Enqueues an item for `at`, or leaves it if it is due earlier. A postponed item stays postponed.
 pub(in crate::store) async fn enqueue(
     tx: &mut dyn Transaction,
     key: &WorkKey,
@@ -61,7 +61,7 @@ pub(in crate::store) async fn enqueue(
     let mut values = Vec::from(key.columns().values());
     values.push(at.as_millisecond().into());
     let row = match (key, key.site()) {
-        // Only its first step asks the forge; a run that waits for its purges asks nobody.
+        // Only a run's first step calls the forge; a run that waits for its purges does not.
         (WorkKey::Run(_), _) => {
             "SELECT $1, id, $3, site, CASE WHEN step = 'changes' THEN 'forge ' || forge END, $4, 0, 1
              FROM runs WHERE id = $2"
@@ -74,7 +74,7 @@ pub(in crate::store) async fn enqueue(
             "VALUES ($1, $2, $3, $5, $6, $4, 0, 1)"
         }
     };
-    // WHERE TRUE: else SQLite takes ON CONFLICT for a join's ON.
+    // WHERE TRUE: otherwise SQLite parses ON CONFLICT as the ON of a join.
     let sql = format!(
         "INSERT INTO work (kind, subject, purge_kind, site, concurrency_key, due_at, attempts, requests)
          {row}
@@ -88,7 +88,7 @@ pub(in crate::store) async fn enqueue(
     Ok(())
 }
 
-/// Rows of the queue for a new run's first step and for its status, which a dry run has not.
+/// The queue rows for a new run's first step and, unless it is a dry run, for its status.
 pub(in crate::store) fn new_rows(run: &Run, now: Timestamp) -> Vec<Vec<Value>> {
     let row = |key: WorkKey, at: Timestamp| {
         let mut values = Vec::from(key.columns().values());
@@ -109,10 +109,10 @@ pub(in crate::store) fn new_rows(run: &Run, now: Timestamp) -> Vec<Vec<Value>> {
     rows
 }
 
-/// Inserts rows of new runs, which nobody else has asked for yet.
+/// Inserts the rows of new runs, which cannot exist yet.
 pub(in crate::store) const INSERT: &str = "INSERT INTO work (kind, subject, purge_kind, site, concurrency_key, due_at, attempts, requests)";
 
-/// Asks for the statuses of runs to be posted at `at`, whenever they would have been otherwise.
+/// Enqueues the statuses of runs for `at`, replacing any earlier due time.
 pub(in crate::store) async fn enqueue_statuses(
     tx: &mut dyn Transaction,
     runs: &[RunId],
@@ -135,7 +135,7 @@ pub(in crate::store) async fn enqueue_statuses(
     Ok(())
 }
 
-/// Asks for a look at every queue in which a run has something planned.
+/// Enqueues the submission of each queue in which a run has planned purges.
 pub(in crate::store) async fn enqueue_submits(
     tx: &mut dyn Transaction,
     run: &RunId,

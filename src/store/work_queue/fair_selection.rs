@@ -1,4 +1,4 @@
-//! Which of the due items to claim, so that nobody with much to do holds up another.
+//! Selects which due items to claim, so that a busy site does not delay the others.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,18 +7,18 @@ use super::key::KeyColumns;
 /// How much may be claimed.
 #[derive(Clone, Debug)]
 pub struct ClaimLimits {
-    /// Items in all.
+    /// Items in total.
     pub total: usize,
-    /// Items of one site, those that are running not included: the steps of one site get in each other's way.
+    /// Items per site, without those that are running: steps of one site conflict with each other.
     pub per_site: usize,
-    /// Items of one concurrency key, those that are running included.
+    /// Items per concurrency key, including those that are running.
     pub per_key: usize,
-    /// Items that are running, by concurrency key.
+    /// Running items by concurrency key.
     pub running: BTreeMap<String, usize>,
 }
 
 impl From<usize> for ClaimLimits {
-    /// So many items, whatever their concurrency keys.
+    /// A total limit, without limits per key.
     fn from(total: usize) -> Self {
         Self {
             total,
@@ -37,8 +37,8 @@ pub(super) struct Candidate {
     pub due_at: i64,
 }
 
-/// Which of the candidates to claim: the oldest of each site before the second of any, as far as the limits reach.
-/// And when the oldest one is due that was left out though its concurrency key has room.
+/// Selects the candidates to claim: the oldest of each site before the second of any, within the limits. Also
+/// returns the due time of the oldest candidate that was left out although its concurrency key has room.
 pub(super) fn fair_selection(
     candidates: Vec<Candidate>,
     limits: &ClaimLimits,

@@ -1,4 +1,4 @@
-//! What a work item is about, as a type and as columns.
+//! What a work item does, as a type and as columns.
 
 use strum::{EnumString, IntoStaticStr};
 
@@ -8,42 +8,42 @@ use crate::run::RunId;
 use crate::store::StoreError;
 use crate::store::database::{Row, Value};
 
-/// What a work item is about; there is at most one item for each.
+/// What a work item does. Each key has at most one item.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WorkKey {
-    /// Taking a run one step on.
+    /// Runs a run's next step.
     Run(RunId),
-    /// Reporting to the forge how a run stands.
+    /// Posts a run's status to the forge.
     Status(RunId),
-    /// Submitting an account's planned purges of one kind to its CDN.
+    /// Submits an account's planned purges of one kind to its CDN.
     Submit {
-        /// The account, as its CDN names it.
+        /// The account, by the CDN's name for it.
         account: AccountId,
-        /// The kind of purge: each is an action of its own, with a rate of its own.
+        /// The kind of purge: each kind has its own API action and rate limit.
         kind: PurgeKind,
     },
-    /// Looking whether a site's branch or environment moved without a delivery.
+    /// Checks whether a site's branch or environment moved without a delivery.
     Reconcile {
         /// The site.
         site: String,
     },
-    /// Looking once more at branches or environments that have moved without a delivery.
+    /// Checks again branches or environments that moved without a delivery.
     ConfirmHeads {
         /// The site.
         site: String,
     },
-    /// Removing what is older than it is kept for.
+    /// Removes rows that are past their retention.
     Remove,
-    /// Asking a CDN how an account's tasks of one kind stand.
+    /// Asks a CDN for the state of an account's tasks of one kind.
     Follow {
-        /// The account, as its CDN names it.
+        /// The account, by the CDN's name for it.
         account: AccountId,
         /// The kind of purge.
         kind: PurgeKind,
     },
 }
 
-/// The kinds of work, as the database names them.
+/// The kinds of work, as named in the database.
 #[derive(Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub(super) enum WorkKind {
@@ -60,9 +60,9 @@ pub(super) enum WorkKind {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::store) struct KeyColumns {
     pub(super) kind: &'static str,
-    /// A run's id, a site or an account; empty where there is only one item of the kind.
+    /// The id of a run, a site or an account; empty if there is only one item of the kind.
     pub(super) subject: String,
-    /// Of submissions and tasks; empty for all else.
+    /// For submissions and tasks; otherwise empty.
     pub(super) purge_kind: &'static str,
 }
 
@@ -113,10 +113,10 @@ impl WorkKey {
         })
     }
 
-    /// What shares the work with others fairly: a site, or an account.
+    /// The key for fairness: a site or an account.
     pub(super) fn site(&self) -> Option<&str> {
         match self {
-            // The run knows its site.
+            // The run's row has its site.
             Self::Run(_) | Self::Status(_) => None,
             Self::Submit { account, .. } | Self::Follow { account, .. } => Some(account.as_str()),
             Self::Reconcile { site } | Self::ConfirmHeads { site } => Some(site),
@@ -124,7 +124,7 @@ impl WorkKey {
         }
     }
 
-    /// What the number of running steps is limited by, where it does not depend on a run: an account has few items at most.
+    /// The key of the limit on running steps, if it does not depend on a run: an account has only a few items.
     pub(super) fn concurrency_key(&self) -> Option<&'static str> {
         match self {
             Self::Reconcile { .. } | Self::ConfirmHeads { .. } => Some("reconcile"),
@@ -137,7 +137,7 @@ impl WorkKey {
     }
 }
 
-/// What the number of steps that ask a forge is limited by.
+/// The key of the limit on running steps that call a forge.
 pub(super) fn forge_key(forge: &str) -> String {
     format!("forge {forge}")
 }

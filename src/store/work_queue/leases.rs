@@ -1,4 +1,4 @@
-//! Leases: the right to do one step, for a while.
+//! Leases: the right to run one step, for a while.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use jiff::Timestamp;
 use super::key::WorkKey;
 use crate::store::{Store, StoreError, milliseconds};
 
-/// The right to do one step, for a while.
+/// The right to run one step, for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     pub(in crate::store) key: WorkKey,
     pub(super) token: String,
-    /// Requests for the item that the step answers.
+    /// The number of requests for the item that this step answers.
     pub(super) requests: i64,
 }
 
 impl Store {
-    /// Holds on to a lease until `now + lease`. False if it has passed on.
+    /// Extends a lease to `now + lease`. False if it was lost.
     pub async fn renew(
         &self,
         lease: &Lease,
@@ -43,8 +43,7 @@ impl Store {
         Ok(held > 0)
     }
 
-    /// Frees the leases that a process left behind when it died. Only for a
-    /// store that no other process works on.
+    /// Frees the leases of a process that died. Only for a store that no other process uses.
     pub async fn release_all_leases(&self) -> Result<(), StoreError> {
         if self.database.is_shared() {
             return Ok(());
@@ -59,7 +58,7 @@ impl Store {
     }
 }
 
-/// When a lease of so much ends, as it is stored.
+/// When a lease of a given length ends, as it is stored.
 pub(super) fn until(now: Timestamp, length: Duration) -> i64 {
     now.as_millisecond() + milliseconds(length)
 }

@@ -1,7 +1,7 @@
-//! The queue: what is to be done next, and when.
+//! The work queue: what to do next, and when.
 //!
-//! A work item is claimed under a lease, its step runs, and one commit writes the outcome (`step_commit.rs`) and what
-//! becomes of the item. A commit whose lease has passed on changes nothing. If work is requested while it is
+//! A work item is claimed under a lease, its step runs, and one commit writes the outcome (`step_commit.rs`) and
+//! the item's disposition. The commit changes nothing if the lease was lost. If work is enqueued while it is
 //! running, the row counts the request, and the work runs once more.
 
 mod claims;

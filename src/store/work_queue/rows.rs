@@ -1,4 +1,4 @@
-//! Rows of the queue that a step's commit touches besides its own.
+//! Queue rows that a step's commit changes besides its own.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::run::{Run, RunId, Step};
 use crate::store::StoreError;
 use crate::store::database::{Transaction, in_list, places};
 
-/// Lifts the limit from a run that asks its forge nothing any more.
+/// Removes the concurrency limit from a run that no longer calls its forge.
 pub(in crate::store) async fn step_changed(
     tx: &mut dyn Transaction,
     run: &Run,
@@ -27,7 +27,7 @@ pub(in crate::store) async fn step_changed(
     }
 }
 
-/// Removes the work items of runs that no process is running: the runs whose items these were.
+/// Removes the work items of runs that no process is running, and returns these runs.
 pub(in crate::store) async fn remove_free_runs(
     tx: &mut dyn Transaction,
     runs: &[RunId],
@@ -43,7 +43,7 @@ pub(in crate::store) async fn remove_free_runs(
     subjects.collect()
 }
 
-/// Locks the rows of items, in one order for all: two commits that enqueue each other's would wait for each other otherwise.
+/// Locks the rows of items in one order, so that two commits that enqueue each other's items cannot deadlock.
 pub(in crate::store) async fn lock(
     tx: &mut dyn Transaction,
     keys: BTreeSet<KeyColumns>,
