@@ -65,7 +65,6 @@ impl Store {
     /// - if it was created less than 24 hours before, or after, a pending run of its site.
     ///
     /// A delivery is kept with its runs, and a task with its purges.
-    /// is. A delivery stays with its runs, and a task with its purges.
     pub async fn remove_ended(
         &self,
         before: Timestamp,
