@@ -1,19 +1,19 @@
-//! Accounts with CDNs.
+//! CDN accounts.
 
 use std::fmt;
 
-/// Names an account with a CDN: what has a queue, a circuit breaker, rates and quotas of its own. Entries
-/// under `cdns:` that name the same one share them. Holds no secret.
+/// Identifies a CDN account, which has its own queues, circuit breaker, rate limits and quotas. Entries under
+/// `cdns:` with the same account share them. Contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountId(String);
 
 impl AccountId {
-    /// An account by its name, which no two accounts share.
+    /// An account by its unique name.
     pub fn new(name: impl Into<String>) -> Self {
         Self(name.into())
     }
 
-    /// The name, as it is kept.
+    /// The name, as it is stored.
     pub fn as_str(&self) -> &str {
         &self.0
     }

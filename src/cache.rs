@@ -1,31 +1,31 @@
-//! A cache with a bound: of more values than fit, the least recently used is dropped.
+//! A bounded cache that drops the least recently used value.
 
 use std::hash::Hash;
 use std::num::NonZeroUsize;
 
-/// A cache of at most so many values. Nothing is locked here: whoever shares one locks it.
+/// A bounded cache. It has no lock of its own.
 pub struct LruCache<K: Hash + Eq, V>(lru::LruCache<K, V>);
 
 impl<K: Hash + Eq, V> LruCache<K, V> {
-    /// An empty cache of at most `capacity` values, and of one at least.
+    /// An empty cache of at most `capacity` values, but at least one.
     pub fn new(capacity: usize) -> Self {
-        // One that is made with a bound takes the memory for all of it at once.
+        // A cache created with a bound would allocate memory for all of it at once.
         let mut cache = lru::LruCache::unbounded();
         cache.resize(NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN));
         Self(cache)
     }
 
-    /// The value of a key, which is the most recently used one from then on.
+    /// The value of a key, which becomes the most recently used one.
     pub fn get(&mut self, key: &K) -> Option<&V> {
         self.0.get(key)
     }
 
-    /// Keeps a value, in the place of an older one of the same key.
+    /// Stores a value and replaces an older one of the same key.
     pub fn put(&mut self, key: K, value: V) {
         self.0.put(key, value);
     }
 
-    /// Drops the value of a key.
+    /// Removes the value of a key.
     pub fn remove(&mut self, key: &K) {
         self.0.pop(key);
     }

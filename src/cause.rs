@@ -1,32 +1,32 @@
-//! The errors that stand behind ours: a database driver's, the HTTP client's.
+//! The source errors of our own errors, such as those of a database driver or the HTTP client.
 //!
-//! Our errors say in their own words what happened, causes included, since those words also stand on pages and commits.
-//! What stands behind them is there for code that looks for it with [`Error::source`].
+//! The text of our errors already includes the causes, since it appears on pages and commits. [`Error::source`]
+//! gives code access to the original error.
 
 use std::error::Error;
 use std::sync::Arc;
 
-/// The error that stands behind one of ours, if one does. It holds no secret.
+/// The source of an error, if it has one. Contains no secret.
 #[derive(Clone, Debug, Default)]
 pub struct Cause(Option<Arc<dyn Error + Send + Sync>>);
 
 impl Cause {
-    /// No error stands behind it.
+    /// No source.
     pub const NONE: Self = Self(None);
 
-    /// This one does.
+    /// The given error as the source.
     pub fn of(error: impl Error + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(error)))
     }
 
-    /// It, as [`Error::source`] gives it.
+    /// The source, as for [`Error::source`].
     pub fn source(&self) -> Option<&(dyn Error + 'static)> {
         let error = self.0.as_deref()?;
         Some(error)
     }
 }
 
-/// What an error says, and what those behind it add. What was said already is not said again.
+/// The texts of an error and its sources, without repetitions.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut said = error.to_string();
     let mut next = error.source();

@@ -1,4 +1,4 @@
-//! Change sets: the paths that differ between two commits, with the proof that it is all of them.
+//! Change sets: the paths that differ between two commits, with the proof that the list is complete.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::str::FromStr;
 
 use strum::{EnumString, IntoStaticStr};
 
-/// A file's path inside its repository. Git's paths are bytes, and so are these.
+/// A file's path in its repository. Like git's paths, it consists of bytes.
 ///
-/// One that ends in `/` is a directory that git has as one entry: a submodule, or what a link may lead to. Git names no
-/// path so itself, and those who know what an entry is say it by [`FilePath::of_entry`].
+/// A path that ends in `/` is a directory that is one entry in git: a submodule, or the possible target of a link.
+/// Git's own paths never end so; [`FilePath::of_entry`] creates them from the type of an entry.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FilePath(Vec<u8>);
 
@@ -19,15 +19,15 @@ impl FilePath {
         Self(bytes.into())
     }
 
-    /// What a changed entry is called, by whether it was or is a file (which a link may stand for), and a directory that
-    /// git has as one entry (which a link may stand for, too).
+    /// The paths for a changed entry that is or was a file, a directory that is one entry in git, or a link, which
+    /// may be either.
     pub fn of_entry(path: &[u8], is_file: bool, is_directory: bool) -> impl Iterator<Item = Self> {
         let file = is_file.then(|| Self::new(path));
         let directory = is_directory.then(|| Self::new([path, b"/"].concat()));
         file.into_iter().chain(directory)
     }
 
-    /// The bytes as git has them.
+    /// The bytes as in git.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -45,32 +45,32 @@ impl fmt::Debug for FilePath {
     }
 }
 
-/// What happened to a path between the two commits. A rename is a removal and an addition.
+/// How a path differs between two commits. A rename is a removal and an addition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum ChangeKind {
-    /// It is there now and was not before.
+    /// It was added.
     Added,
     /// Its content differs.
     #[strum(serialize = "changed")]
     Modified,
-    /// It was there and is gone.
+    /// It was removed.
     Removed,
-    /// New against one of several commits, different against another: whatever is for either is for it.
+    /// Added compared with one commit and changed compared with another: rules for either kind apply.
     #[strum(serialize = "added and changed")]
     AddedAndModified,
 }
 
 impl ChangeKind {
-    /// Every kind that a rule can name, which is every kind between two commits.
+    /// The kinds that a rule can name, which are all that can occur between two commits.
     pub const ALL: [ChangeKind; 3] = [Self::Added, Self::Modified, Self::Removed];
 
-    /// The word in rules.yaml, for those that stand there.
+    /// Its name; for the kinds in [`ALL`](Self::ALL), the one in rules.yaml.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// Whether what is for these kinds is for this one.
+    /// Whether a rule for these kinds applies to this one.
     pub fn is_among(self, kinds: &[Self]) -> bool {
         match self {
             Self::Added | Self::Modified | Self::Removed => kinds.contains(&self),
@@ -84,7 +84,7 @@ impl ChangeKind {
 impl FromStr for ChangeKind {
     type Err = strum::ParseError;
 
-    /// Reads a word of rules.yaml: one of those of [`ALL`](Self::ALL).
+    /// Parses a name from rules.yaml: one of those in [`ALL`](Self::ALL).
     fn from_str(word: &str) -> Result<Self, Self::Err> {
         let mut kinds = Self::ALL.into_iter();
         let kind = kinds.find(|kind| kind.as_str() == word);
@@ -92,39 +92,38 @@ impl FromStr for ChangeKind {
     }
 }
 
-/// Who said which paths differ, and thereby how far it can be trusted to be all.
-/// In order of how far one has to go for it.
+/// The source that proves a change set complete, cheapest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Proof {
-    /// The delivery's own lists, under every limit at which the forge cuts them off.
+    /// The lists of the delivery itself, which are below every limit at which the forge truncates them.
     Payload,
-    /// The forge's compare API, under its limit on files.
+    /// The forge's compare API, whose answer is below its limit on files.
     Compare,
-    /// The two trees, walked through the forge's API.
+    /// The two trees, read through the forge's API.
     Trees,
 }
 
 impl Proof {
-    /// The word in the API and on the pages.
+    /// Its name in the API and on the pages.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// Whether it is known what changed for a run, and by whose word.
+/// Whether a run's change set is complete, and its proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Completeness {
-    /// All that changed is known.
+    /// Complete, by this proof.
     Proven(Proof),
-    /// It could not be known what changed.
+    /// Unknown.
     Unknown,
 }
 
 impl Completeness {
     const UNKNOWN: &str = "unknown";
 
-    /// The word in the API and the database.
+    /// Its name in the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Proven(proof) => proof.as_str(),
@@ -144,25 +143,25 @@ impl FromStr for Completeness {
     }
 }
 
-/// The paths that differ between two commits: all of them, or an honest "unknown".
+/// The paths that differ between two commits: either all of them, or unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeSet {
-    /// Every path that differs is in `files`.
+    /// `files` contains every path that differs.
     Complete {
-        /// Who said so.
+        /// The proof.
         proof: Proof,
         /// The paths, each once.
         files: BTreeMap<FilePath, ChangeKind>,
     },
-    /// It cannot be known (from this source) which paths differ.
+    /// This source cannot tell which paths differ.
     Unknown {
-        /// In words a person understands, e.g. "the payload lists 20 of 34 commits".
+        /// The reason, for people, e.g. "the payload lists 20 of 34 commits".
         why: String,
     },
 }
 
 impl ChangeSet {
-    /// A change set that is known to be unknown.
+    /// An unknown change set.
     pub fn unknown(why: impl Into<String>) -> Self {
         Self::Unknown { why: why.into() }
     }

@@ -1,7 +1,7 @@
-//! The time and the randomness of the program, handed in from one place.
+//! The program's source of time and randomness.
 //!
-//! Nothing else asks the system for either, so a test can stop the clock, move
-//! it by a day, and get the same jitter twice.
+//! Nothing else asks the system for either, so a test can stop the clock, move it by a day, and reproduce the same
+//! jitter.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,24 +11,24 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-/// How far a machine's clock may be from the time that counts before it is said.
+/// How far a machine's clock may differ from the engine's time without a warning.
 pub const MAX_MACHINE_DIFFERENCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// Where the time comes from: the system, or a test.
 #[async_trait]
 pub trait TimeSource: Send + Sync {
-    /// The present moment.
+    /// The current time.
     fn now(&self) -> Timestamp;
     /// Returns once `now()` has moved on by `duration`.
     async fn sleep(&self, duration: Duration);
 
-    /// By how much this machine's clock is ahead of `now()`.
+    /// How far this machine's clock is ahead of `now()`.
     fn machine_ahead(&self) -> SignedDuration {
         SignedDuration::ZERO
     }
 }
 
-/// A handle to the time and the randomness. Clones share both.
+/// A handle to the time and randomness. Clones share both.
 #[derive(Clone)]
 pub struct Clock {
     time: Arc<dyn TimeSource>,
@@ -42,7 +42,7 @@ impl Clock {
         Self::new(Arc::new(SystemTime), fastrand::Rng::new())
     }
 
-    /// A clock made of its parts, for tests that drive them.
+    /// A clock made of its parts, for tests.
     pub fn new(time: Arc<dyn TimeSource>, random: fastrand::Rng) -> Self {
         Self {
             time,
@@ -51,12 +51,12 @@ impl Clock {
         }
     }
 
-    /// The present moment.
+    /// The current time.
     pub fn now(&self) -> Timestamp {
         self.time.now()
     }
 
-    /// By how much this machine's clock is ahead of [`now`](Self::now), where that is somebody else's time.
+    /// How far this machine's clock is ahead of [`now`](Self::now), if that is not this machine's time.
     pub fn machine_ahead(&self) -> SignedDuration {
         self.time.machine_ahead()
     }
@@ -71,13 +71,13 @@ impl Clock {
         self.time.sleep(duration).await;
     }
 
-    /// A fresh identifier that sorts by when it was made (a ULID in Crockford's base 32).
+    /// A new identifier that sorts by creation time (a ULID in Crockford's base 32).
     pub fn new_id(&self) -> String {
         let ms = u64::try_from(self.now_ms()).unwrap_or(0);
         let random = self.random().u128(..);
         let fresh = ulid::Ulid::from_parts(ms, random);
         let mut last = self.last_id.lock();
-        // Ids made within one millisecond still sort in the order they were made.
+        // Ids created within one millisecond still sort in order of creation.
         let id = match last.increment() {
             Some(next) if fresh <= *last => next,
             Some(_) | None => fresh,
@@ -86,7 +86,7 @@ impl Clock {
         id.to_string()
     }
 
-    /// A random positive number, for nonces. Never a secret.
+    /// A random positive number for nonces. Never use it as a secret.
     pub fn nonce(&self) -> u64 {
         self.random().u64(1..=u64::from(u32::MAX))
     }
@@ -101,16 +101,16 @@ impl Clock {
     }
 }
 
-/// The least of all ids that can be made at a moment or later.
+/// The smallest id that can be created at a time or later.
 pub fn first_id_of(moment: Timestamp) -> String {
     let ms = u64::try_from(moment.as_millisecond()).unwrap_or(0);
     ulid::Ulid::from_parts(ms, 0).to_string()
 }
 
-/// The time that processes share: what one that all of them ask has said, and how long ago by the monotonic clock. Until it
-/// has said anything, it is this machine's.
+/// The time that processes share: the last answer of a common server plus the time since then on the monotonic
+/// clock. Before the first answer, it is this machine's time.
 ///
-/// Setting the machine's clock does not move it.
+/// Setting the machine's clock does not change it.
 #[derive(Clone)]
 pub struct SharedTime {
     machine: Arc<dyn TimeSource>,
@@ -123,7 +123,7 @@ impl SharedTime {
         Self::on(Arc::new(SystemTime))
     }
 
-    /// Starts from a machine's clock.
+    /// Starts from the given machine's clock.
     pub fn on(machine: Arc<dyn TimeSource>) -> Self {
         Self {
             machine,
@@ -131,17 +131,17 @@ impl SharedTime {
         }
     }
 
-    /// A clock that goes by it.
+    /// A clock that uses this time.
     pub fn clock(&self) -> Clock {
         Clock::new(Arc::new(self.clone()), fastrand::Rng::new())
     }
 
-    /// Takes the time that was said at an instant.
+    /// Sets the time to the one that a server reported at an instant.
     pub fn set(&self, time: Timestamp, at: Instant) {
         *self.said.lock() = Some((time, at));
     }
 
-    /// Whether anybody has said the time yet.
+    /// Whether a server has reported the time.
     pub fn is_set(&self) -> bool {
         self.said.lock().is_some()
     }
@@ -165,12 +165,12 @@ impl TimeSource for SharedTime {
     }
 }
 
-/// How far somebody else's clock is from ours, and how far it may be.
+/// The difference between another party's clock and ours, and the allowed difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockSkew {
-    /// How far theirs was ahead of ours.
+    /// How far their clock was ahead of ours.
     pub ahead: SignedDuration,
-    /// How far off a signature's time may be, either way.
+    /// How far the time of a signature may be off in either direction.
     pub tolerance: SignedDuration,
 }
 
@@ -191,7 +191,7 @@ impl TimeSource for SystemTime {
 mod tests {
     use super::*;
 
-    /// A machine's clock, which somebody sets.
+    /// A machine's clock that a test sets.
     struct Machine(Mutex<Timestamp>);
 
     #[async_trait]

@@ -1,4 +1,5 @@
-//! What a delivery says, in the project's own terms: a push, a sign that something was deployed, a ping, or nothing for us.
+//! The content of a delivery in the project's own types: a push, a deployment, a ping, or an event without use for
+//! purgehook.
 
 use std::fmt;
 
@@ -11,8 +12,8 @@ use crate::changes::ChangeSet;
 pub struct RepoPath(String);
 
 impl RepoPath {
-    /// Accepts two or more non-empty segments without control characters, `..`,
-    /// `?`, `#`, `%`, `\` or blanks, so that it can stand in an API's address.
+    /// Accepts two or more non-empty segments without control characters, `..`, `?`, `#`, `%`, `\` or blanks, so
+    /// that the path can be part of an API URL.
     pub fn parse(text: &str) -> Option<Self> {
         let segments: Vec<&str> = text.split('/').collect();
         let good = |s: &&str| {
@@ -48,7 +49,7 @@ impl fmt::Display for RepoPath {
 pub struct CommitId(String);
 
 impl CommitId {
-    /// Accepts a full id only; the all-zero id that stands for "none" is refused.
+    /// Accepts only a full id, and not the all-zero id that stands for "none".
     pub fn parse(text: &str) -> Option<Self> {
         let hex = text
             .bytes()
@@ -86,12 +87,12 @@ pub enum GitRef {
     Branch(String),
     /// `refs/tags/<name>`
     Tag(String),
-    /// Anything else, as it came.
+    /// Anything else, unchanged.
     Other(String),
 }
 
 impl GitRef {
-    /// Reads a full ref name.
+    /// Parses a full ref name.
     pub fn parse(full: &str) -> Self {
         if let Some(name) = full.strip_prefix("refs/heads/") {
             Self::Branch(name.to_owned())
@@ -102,7 +103,7 @@ impl GitRef {
         }
     }
 
-    /// The branch's or tag's name without `refs/...`.
+    /// The name of the branch or tag without `refs/...`.
     pub fn name(&self) -> &str {
         match self {
             Self::Branch(name) | Self::Tag(name) | Self::Other(name) => name,
@@ -120,45 +121,46 @@ impl fmt::Display for GitRef {
     }
 }
 
-/// What a delivery says.
+/// The content of a delivery.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// The forge tries whether the hook answers.
+    /// The forge tests the webhook.
     Ping,
     /// A branch or a tag moved.
     Push(Push),
-    /// Something that a site may take for "it is live now".
+    /// A deployment, or another event that a site may treat as one.
     Deployed(Deployed),
-    /// Authentic, but of a kind or with a content that purgehook has no use for.
+    /// An authentic event that purgehook does not use.
     Other {
-        /// The repository it is about, where it says so.
+        /// The repository, if the payload names it.
         repo: Option<RepoPath>,
-        /// In words a person understands, e.g. "the event `star` triggers nothing".
+        /// The reason for people, e.g. "the event `star` triggers nothing".
         why: String,
     },
 }
 
-/// A branch or a tag that moved, came or went.
+/// A branch or a tag that was moved, created or deleted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Push {
     /// The repository that was pushed to.
     pub repo: RepoPath,
     /// What moved.
     pub git_ref: GitRef,
-    /// Where it stood before; none for a new branch or tag.
+    /// Its commit before; none for a new branch or tag.
     pub before: Option<CommitId>,
-    /// Where it stands now; none when it was deleted. For an annotated tag this is the tag object.
+    /// Its commit now; none if it was deleted. For an annotated tag this is the tag object.
     pub after: Option<CommitId>,
-    /// The commit that statuses belong to: `after`, or the commit an annotated tag points to. None when deleted.
+    /// The commit that statuses belong to: `after`, or the commit that an annotated tag points to. None if it was
+    /// deleted.
     pub commit: Option<CommitId>,
     /// Whether the forge says that history was rewritten (GitLab never says so).
     pub forced: bool,
-    /// What the payload itself says about the changed files, between `before` and `after`.
+    /// The changed files between `before` and `after` that the payload itself lists.
     pub listed: ChangeSet,
 }
 
 impl Push {
-    /// What the push says apart from who delivered it: the same twice is the same push.
+    /// A key of the push's content, without its delivery id: the same key means the same push.
     pub fn dedup_key(&self) -> String {
         let id = |c: &Option<CommitId>| c.as_ref().map_or("none".to_owned(), ToString::to_string);
         format!(
@@ -170,7 +172,7 @@ impl Push {
         )
     }
 
-    /// What the push is about: one ref's pushes tell one story, of which the newest counts.
+    /// A key of the ref that was pushed: of the deliveries with the same key, only the newest counts.
     pub fn ordering_key(&self) -> String {
         format!(
             "{} {}",
@@ -180,31 +182,31 @@ impl Push {
     }
 }
 
-/// The statuses with which a GitLab pipeline ends ("Pipelines API"). Before that it says nothing about a deployment.
+/// The final statuses of a GitLab pipeline ("Pipelines API"). Earlier ones say nothing about a deployment.
 pub const PIPELINE_ENDS: &[&str] = &["success", "failed", "canceled", "skipped"];
 
-/// A sign that a commit was deployed, or may have been: the site's trigger says which counts.
+/// A signal that a commit was or may have been deployed. The site's trigger decides which signals count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployed {
-    /// The repository it is about.
+    /// The repository.
     pub repo: RepoPath,
     /// What happened.
     pub signal: Signal,
-    /// What the forge calls this happening (a deployment's and its status's number, a workflow's
-    /// run and attempt): it never happens twice.
+    /// The forge's id of the signal (the ids of a deployment and its status, or of a workflow's run and attempt).
+    /// It is never used twice.
     pub id: String,
-    /// The branch or tag, where the payload says one. [`GitRef::Other`] if it does not say which of the two.
+    /// The branch or tag, if the payload names one. [`GitRef::Other`] if it does not say which of the two it is.
     pub git_ref: Option<GitRef>,
     /// The commit that was deployed.
     pub commit: CommitRef,
 }
 
-/// What happened, as far as triggers tell it apart.
+/// What happened, as far as triggers distinguish it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// A deployment succeeded.
     Deployment {
-        /// Where to, as the forge names it.
+        /// The environment, by the forge's name for it.
         environment: String,
     },
     /// A workflow succeeded.
@@ -214,7 +216,7 @@ pub enum Signal {
     },
     /// A pipeline ended.
     Pipeline {
-        /// How: one of [`PIPELINE_ENDS`].
+        /// Its final status: one of [`PIPELINE_ENDS`].
         status: String,
     },
     /// A release was published.
@@ -227,7 +229,7 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// What kind of thing happened.
+    /// The kind of this signal.
     pub fn kind(&self) -> SignalKind {
         match self {
             Self::Deployment { .. } => SignalKind::Deployment,
@@ -269,28 +271,28 @@ pub enum SignalKind {
 }
 
 impl SignalKind {
-    /// The word for it under `trigger:`.
+    /// Its name under `trigger:`.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// How a payload, or a person, names a commit.
+/// A payload's or a person's name for a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommitRef {
-    /// By its full id.
+    /// Its full id.
     Id(CommitId),
-    /// By something that only the forge can turn into an id: a tag, a branch, the first digits of an id.
+    /// A name that only the forge can resolve: a tag, a branch, the first digits of an id.
     Unresolved(String),
 }
 
 impl CommitRef {
-    /// Takes a full id for one, and anything else for a name.
+    /// Parses a full id, or takes the text as a name.
     pub fn parse(text: &str) -> Self {
         CommitId::parse(text).map_or_else(|| Self::Unresolved(text.to_owned()), Self::Id)
     }
 
-    /// The commit's id, where it is known.
+    /// The commit's id, if it is known.
     pub fn id(&self) -> Option<&CommitId> {
         match self {
             Self::Id(id) => Some(id),
@@ -322,7 +324,7 @@ impl fmt::Display for CommitRef {
 }
 
 impl Deployed {
-    /// What it says apart from who delivered it: the same twice is the same happening.
+    /// A key of the signal's content, without its delivery id: the same key means the same signal.
     pub fn dedup_key(&self) -> String {
         format!(
             "{} {} {} {}",
@@ -333,7 +335,7 @@ impl Deployed {
         )
     }
 
-    /// What it is about: only itself, since it does not happen again.
+    /// A key for this signal alone, since it never happens again.
     pub fn ordering_key(&self) -> String {
         format!(
             "{} {} {}",

@@ -1,4 +1,4 @@
-//! A purge: one URL or one directory to invalidate on one CDN, or one URL to fill.
+//! A purge: one URL or directory to invalidate on one CDN, or one URL to prefetch.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::run::RunId;
 
-/// What is to be done with the target.
+/// What to do with the target.
 #[derive(
     Clone,
     Copy,
@@ -26,12 +26,12 @@ pub enum PurgeKind {
     Url,
     /// Invalidate everything below a directory's URL.
     Directory,
-    /// Fill the caches with one URL.
+    /// Fetch one URL into the caches.
     Prefetch,
 }
 
 impl PurgeKind {
-    /// The word in the API and the database.
+    /// Its name in the API and the database.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
@@ -41,32 +41,31 @@ impl PurgeKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Mode {
-    /// Only what changed at the origin.
+    /// Only the objects that changed at the origin.
     Flush,
-    /// Everything in it.
+    /// Everything in the directory.
     Delete,
 }
 
 impl Mode {
-    /// The word in rules.yaml and the database.
+    /// Its name in rules.yaml and the database.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// How a purge stands.
+/// The state of a purge.
 ///
-/// `Waiting -> Planned -> Submitting -> Running -> Done | Failed`; a batch that
-/// was not accepted goes back from `Submitting` to `Planned`. Where the site is
-/// in dry-run mode, it is `DryRun` and nothing else ever.
+/// `Waiting -> Planned -> Submitting -> Running -> Done | Failed`. If its batch is not accepted, it returns from
+/// `Submitting` to `Planned`. In dry-run mode it is always `DryRun`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum PurgeState {
-    /// A prefetch whose purge is not done yet.
+    /// A prefetch whose purge has not ended.
     Waiting,
-    /// To be submitted.
+    /// Waiting to be submitted.
     Planned,
-    /// In a batch that is on its way to the CDN, accepted or not.
+    /// In a batch that is being sent; whether the CDN accepted it is not known.
     Submitting,
     /// Accepted by the CDN, not confirmed yet.
     Running,
@@ -74,66 +73,66 @@ pub enum PurgeState {
     Done,
     /// Refused, failed, or not confirmed in time.
     Failed,
-    /// It would have been submitted, were its site not in dry-run mode.
+    /// Not submitted because the site is in dry-run mode.
     DryRun,
 }
 
 impl PurgeState {
-    /// The word in the API and the database.
+    /// Its name in the API and the database.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// Whether nothing more will happen to it by itself.
+    /// Whether the purge has ended; only a retry can change it.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Done | Self::Failed | Self::DryRun)
     }
 }
 
-/// Why a purge that failed is not asked for again by later runs, until its path changes or someone retries it.
+/// Why later runs do not request a failed purge again until its path changes or a person retries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum GivenUp {
-    /// The CDN refused this target by itself, or failed at it each time.
+    /// The CDN refused this target individually, or failed at it each time.
     Refused,
-    /// A person said so.
+    /// A person skipped it.
     Skipped,
 }
 
 impl GivenUp {
-    /// The word in the API and the database.
+    /// Its name in the API and the database.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// What a plan asks for: one purge on one CDN, with the rule and the path that asked for it.
+/// One purge of a plan, with the rule and the path that require it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PlannedPurge {
     /// The CDN, by its name under `cdns:`.
     pub cdn: String,
-    /// What is to be done.
+    /// What to do with the target.
     pub kind: PurgeKind,
-    /// The full URL; a directory's ends in `/`.
+    /// The full URL; that of a directory ends in `/`.
     pub target: String,
-    /// For a directory: how, where a rule says so.
+    /// For a directory: how to purge it, if a rule says so.
     pub mode: Option<Mode>,
-    /// The rule that asked first.
+    /// The first rule that requires it.
     pub rule: String,
-    /// The path that asked first; none where no single path did.
+    /// The first path that requires it; none if no single path does.
     pub path: Option<String>,
 }
 
-/// What a CDN calls one task of a batch.
+/// A CDN's id for one task of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TaskId {
-    /// The id that the CDN gave the task.
+    /// The CDN's id of the task.
     Vendor(String),
-    /// The id of the task's entry in the CDN's log, where the task itself has none.
+    /// The id of the task's entry in the CDN's log, if the task has no id of its own.
     LogEntry(String),
 }
 
-/// Stands in front of the id of a log's entry. No vendor's id holds a colon or a comma.
+/// The prefix for the id of a log entry. No vendor's id contains a colon or a comma.
 const LOG_ENTRY: &str = "log:";
 
 impl fmt::Display for TaskId {
@@ -145,7 +144,7 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// What a CDN calls a batch: one task usually, several where it splits a batch.
+/// A CDN's ids for a batch: usually one task, several if the CDN splits the batch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskIds(Vec<TaskId>);
 
@@ -156,7 +155,7 @@ impl TaskIds {
         (!ids.is_empty()).then_some(Self(ids))
     }
 
-    /// Reads what `Display` wrote.
+    /// Parses the result of `Display`.
     pub fn parse(text: &str) -> Option<Self> {
         let ids = text.split(',').filter(|id| !id.is_empty());
         Self::new(ids.map(|id| match id.strip_prefix(LOG_ENTRY) {
@@ -165,12 +164,12 @@ impl TaskIds {
         }))
     }
 
-    /// Each id.
+    /// All ids.
     pub fn iter(&self) -> impl Iterator<Item = &TaskId> {
         self.0.iter()
     }
 
-    /// The ids that the CDN gave tasks.
+    /// The ids that the CDN gave to tasks, without those of log entries.
     pub fn vendor_ids(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|id| match id {
             TaskId::Vendor(id) => Some(id.as_str()),
@@ -185,7 +184,7 @@ impl From<TaskId> for TaskIds {
     }
 }
 
-/// The form in the API and the database.
+/// The text in the API and the database.
 impl fmt::Display for TaskIds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, id) in self.0.iter().enumerate() {
@@ -198,24 +197,24 @@ impl fmt::Display for TaskIds {
     }
 }
 
-/// A purge on its way.
+/// A purge of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Purge {
-    /// Its number.
+    /// Its number in the run.
     pub id: i64,
     /// The run it belongs to.
     pub run: RunId,
-    /// What was planned.
+    /// The planned purge.
     pub planned: PlannedPurge,
-    /// How it stands.
+    /// Its state.
     pub state: PurgeState,
-    /// What the CDN calls the batch it is in, once that is known.
+    /// The CDN's ids of its batch, once known.
     pub task: Option<TaskIds>,
-    /// Why it failed, or what its last try met with.
+    /// Why it failed, or the error of the last try.
     pub error: Option<String>,
     /// How often it was submitted.
     pub attempts: i64,
-    /// Whether later runs leave it out, of one that failed.
+    /// For a purge that failed: whether later runs leave it out.
     pub given_up: Option<GivenUp>,
 }
 

@@ -13,7 +13,7 @@ use crate::event::{CommitId, CommitRef, GitRef, RepoPath, SignalKind};
 
 pub use changes::{Link, RunChanges, Shares};
 
-/// Names a run in links, the API and the database; sorts by creation.
+/// Identifies a run in links, the API and the database; sorts by creation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub String);
 
@@ -23,11 +23,11 @@ impl fmt::Display for RunId {
     }
 }
 
-/// How a run stands. The words are those of the API and the database.
+/// The state of a run, by its name in the API and the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum RunState {
-    /// Under way.
+    /// In progress.
     Pending,
     /// Every purge was confirmed by its CDN.
     Succeeded,
@@ -35,49 +35,49 @@ pub enum RunState {
     Failed,
     /// purgehook itself, or its configuration, could not do the work.
     Errored,
-    /// A newer run covers this one's commit.
+    /// A newer run does the work of this one.
     Superseded,
     /// A person stopped it.
     Cancelled,
 }
 
 impl RunState {
-    /// The word for it.
+    /// Its name in the API and the database.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// Whether nothing more will happen unless someone retries it.
+    /// Whether the run has ended; only a retry can change it.
     pub fn is_final(self) -> bool {
         self != Self::Pending
     }
 
-    /// Whether a retry makes sense: it ended, and not well.
+    /// Whether the run can be retried: it ended without success.
     pub fn can_be_retried(self) -> bool {
         matches!(self, Self::Failed | Self::Errored)
     }
 }
 
-/// Where a pending run is on its way.
+/// The current step of a pending run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Step {
-    /// Finding out what changed, then planning.
+    /// Computing the change set and the plan.
     Changes,
-    /// Its purges are being submitted and followed.
+    /// Submitting and following its purges.
     Purging,
     /// Nothing is left to do.
     Ended,
 }
 
 impl Step {
-    /// The word in the database.
+    /// Its name in the database.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// How a run came about. The words are those of the API and the database.
+/// Why a run was started, by its name in the API and the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Origin {
@@ -93,18 +93,18 @@ pub enum Origin {
     Release,
     /// GitHub Pages serves a new build.
     PageBuild,
-    /// The forge has a commit that no run was for.
+    /// The forge has a commit without a run.
     Reconciliation,
-    /// A person asked for what changed to be purged.
+    /// A person asked to purge what changed.
     #[strum(serialize = "by hand")]
     Manual,
-    /// A person asked for everything to be purged.
+    /// A person asked to purge everything.
     #[strum(serialize = "everything by hand")]
     ManualEverything,
 }
 
 impl Origin {
-    /// Whether it says that the origin serves something new, even if it is the same commit once more.
+    /// Whether the origin serves something new, even if the commit is the same.
     pub fn is_deployment(self) -> bool {
         match self {
             Self::Deployment
@@ -116,7 +116,7 @@ impl Origin {
         }
     }
 
-    /// The word for it.
+    /// Its name in the API and the database.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
@@ -134,19 +134,19 @@ impl From<SignalKind> for Origin {
     }
 }
 
-/// What a cache may hold, and a change set starts from.
+/// A commit that caches may hold, and that a change set starts from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Base {
-    /// A commit's content.
+    /// A known commit.
     Commit(CommitId),
-    /// Whatever was live before any event told of it.
+    /// The unknown commit that was live before the first event.
     Unknown,
 }
 
 impl Base {
     const UNKNOWN: &str = "unknown";
 
-    /// The commit, where it is known.
+    /// The commit, if it is known.
     pub fn commit(&self) -> Option<&CommitId> {
         match self {
             Self::Commit(id) => Some(id),
@@ -154,7 +154,7 @@ impl Base {
         }
     }
 
-    /// The commit's id, or the word for the unknown, in an export and the database.
+    /// The commit's id, or the word for the unknown commit, in an export and the database.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Commit(id) => id.as_str(),
@@ -162,7 +162,7 @@ impl Base {
         }
     }
 
-    /// Reads what [`as_str`](Self::as_str) wrote.
+    /// Parses the result of [`as_str`](Self::as_str).
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             Self::UNKNOWN => Some(Self::Unknown),
@@ -171,24 +171,24 @@ impl Base {
     }
 }
 
-/// What a run waits for outside of purgehook.
+/// What a run waits for outside purgehook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitReason {
-    /// That a CDN's daily quota is renewed.
+    /// The renewal of a CDN's daily quota.
     Quota {
-        /// When it is.
+        /// When it is renewed.
         renewed_at: Timestamp,
     },
-    /// That a CDN's daily quota is renewed, or that other sites leave what is kept of it for them.
+    /// The renewal of a CDN's daily quota, or quota that is reserved for other sites now.
     QuotaShare {
         /// When it is renewed.
         renewed_at: Timestamp,
     },
-    /// That a CDN answers again.
+    /// A CDN that does not answer.
     CircuitOpen {
-        /// The account with the CDN, as the CDN names it.
+        /// The account, by the CDN's name for it.
         account: AccountId,
-        /// Since when it has not answered.
+        /// When it stopped answering.
         since: Timestamp,
     },
 }
@@ -196,74 +196,74 @@ pub enum WaitReason {
 /// The work for one site at one commit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// Its name.
+    /// Its id.
     pub id: RunId,
-    /// The site it is for, by its name under `sites:`.
+    /// The site, by its name under `sites:`.
     pub site: String,
     /// The forge, by its name under `forges:`.
     pub forge: String,
     /// The repository's path on that forge.
     pub repo: RepoPath,
-    /// The branch or tag that moved or was deployed, where the forge says so.
+    /// The branch or tag that moved or was deployed, if the forge names it.
     pub git_ref: Option<GitRef>,
-    /// Where the ref stood before, if anywhere.
+    /// The commit of the ref before, if it had one.
     pub before: Option<CommitId>,
-    /// The commit the run brings the CDNs to, and that its statuses are posted on. Until the
-    /// first step has resolved it, it may be a name.
+    /// The commit that the CDNs shall serve, and that the run's statuses are posted on. It may be a name until the
+    /// first step has resolved it.
     pub commit: CommitRef,
-    /// The delivery that made it, if one did.
+    /// The delivery that started it, if any.
     pub delivery: Option<String>,
-    /// How it came about.
+    /// Why it was started.
     pub origin: Origin,
-    /// The newer run that does this one's work along with its own.
+    /// The newer run that does this one's work.
     pub covered_by: Option<RunId>,
-    /// What its change set starts from: the commits that caches might have held.
+    /// The commits that caches might have held, from which its change set starts.
     pub bases: Vec<Base>,
-    /// The version of the site's held commits that its plan made.
+    /// The version of the site's held commits that its plan created.
     pub held_version: Option<i64>,
-    /// How it stands.
+    /// Its state.
     pub state: RunState,
-    /// Where it is on its way.
+    /// Its current step.
     pub step: Step,
-    /// One sentence on how it stands or ended.
+    /// One sentence about its state or result.
     pub summary: String,
-    /// Whether its change set is complete; none until it was sought.
+    /// Whether its change set is complete; none before it was computed.
     pub proof: Option<Completeness>,
-    /// What should be purged but cannot be, in sentences: the run fails for it.
+    /// Sentences about what should be purged but cannot be; the run fails because of them.
     pub problems: Vec<String>,
-    /// What else there is to know about its plan, in sentences: what stands for what, what no rule is for.
+    /// Other sentences about its plan, such as directories that replace URLs, or paths that no rule matches.
     pub notes: Vec<String>,
-    /// Whether it was only found out what it would purge: its site was in dry-run mode when it was planned.
+    /// Whether its site was in dry-run mode when it was planned.
     pub dry_run: bool,
-    /// What it waits for, where its summary says so.
+    /// What it waits for, if its summary says so.
     pub waits_for: Option<WaitReason>,
-    /// How often it has changed in the store. [`Write::Run`](crate::store::Write::Run) changes what was
-    /// read, and nothing that has changed since.
+    /// How often it has changed in the store. [`Write::Run`](crate::store::Write::Run) fails if the row has changed
+    /// since it was read.
     pub revision: i64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it must have ended: a pending run past this fails.
+    /// When it fails if it is still pending.
     pub deadline: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
 }
 
-/// What a commit shows for a run.
+/// The state that a commit shows for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum StatusState {
-    /// Under way.
+    /// In progress.
     Pending,
     /// Every purge was confirmed (or there was nothing to purge).
     Success,
-    /// A CDN did not do what was asked.
+    /// A CDN did not do what it was asked to.
     Failure,
     /// purgehook could not do its work.
     Error,
 }
 
 impl StatusState {
-    /// The word in the API and the database.
+    /// Its name in the API and the database.
     pub fn as_str(self) -> &'static str {
         self.into()
     }

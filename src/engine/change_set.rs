@@ -1,5 +1,5 @@
-//! A run's change set: the union of the differences from every commit that caches may hold,
-//! found link by link of their chain ([`commit_chain`](super::policy::commit_chain)).
+//! Computes a run's change set: the union of the differences from every commit that caches may hold, found link by
+//! link along their chain ([`commit_chain`](super::policy::commit_chain)).
 
 use std::sync::Arc;
 
@@ -17,19 +17,19 @@ use crate::forge::{ForgeError, Verified};
 use crate::run::{Base, Link, Run, RunChanges};
 use crate::store::StoredDelivery;
 
-/// What the search for a run's change set came to.
+/// The result of computing a run's change set.
 pub(super) enum Search {
-    /// It is known, or known to be unknown.
+    /// It is known, or it is certain that it cannot be known.
     Found(Found),
-    /// The forge did not say.
+    /// The forge did not answer.
     Failed(ForgeError),
 }
 
-/// What is known of what changed.
+/// A change set, or why there is none.
 pub(super) enum Found {
-    /// All of it.
+    /// The complete change set.
     Known { proof: Proof, changes: RunChanges },
-    /// That it cannot be known.
+    /// It cannot be known.
     Unknown { why: String },
 }
 
@@ -45,15 +45,15 @@ impl From<Found> for Search {
     }
 }
 
-/// What the search for one link came to.
+/// The result of comparing one link.
 enum LinkSearch {
     Found(Arc<Difference>),
-    /// Without this one the rest is of no use.
+    /// The search ends here: without this link, the others are of no use.
     End(Search),
 }
 
-/// The paths that differ between any of `bases`, in the order in which they were live, and the run's
-/// `commit`.
+/// Finds the paths that differ between the run's `commit` and any of `bases`, which are in the order in which they
+/// were live.
 pub(super) async fn find(
     ctx: &StepContext,
     config: &Config,
@@ -61,7 +61,7 @@ pub(super) async fn find(
     commit: &CommitId,
     bases: &[Base],
 ) -> Result<Search, StepError> {
-    // Leaves time in the step for the commit of its outcome.
+    // Leaves time within the step to commit its outcome.
     let limit = STEP_LIMIT * 9 / 10;
     match tokio::time::timeout(limit, compare(ctx, config, run, commit, bases)).await {
         Ok(search) => search,
@@ -114,18 +114,18 @@ async fn compare(
     Ok(Found::Known { proof, changes }.into())
 }
 
-/// The search for the links of one run's chain.
+/// The comparison of one run's links.
 struct Comparison<'a> {
     ctx: &'a StepContext,
     forge: ForgeHandle<'a>,
     run: &'a Run,
     commit: &'a CommitId,
-    /// Whether the run is the planner of its site already.
+    /// Whether the run already is its site's planner.
     is_planner: bool,
 }
 
 impl Comparison<'_> {
-    /// What two neighbours of the chain differ in.
+    /// The difference between two neighbours of the chain.
     async fn link(&mut self, from: &CommitId, to: &CommitId) -> Result<LinkSearch, StepError> {
         let Self { ctx, run, .. } = *self;
         let pair = CommitPair {
@@ -157,7 +157,7 @@ impl Comparison<'_> {
         })
     }
 
-    /// What the forge says that two commits differ in.
+    /// Asks the forge for the difference between two commits.
     async fn ask(&mut self, pair: &CommitPair) -> Result<Result<ChangeSet, ForgeError>, StepError> {
         if !self.is_planner {
             planner::acquire(self.ctx, self.run).await?;
@@ -172,7 +172,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// What the run's delivery itself lists as changed, where it proves that it is all.
+    /// The paths that the run's delivery lists as changed, if it proves that the list is complete.
     async fn listed(&self) -> Result<Option<ChangeSet>, StepError> {
         let Some(id) = &self.run.delivery else {
             return Ok(None);
@@ -185,7 +185,7 @@ impl Comparison<'_> {
         Ok(listed.filter(is_complete))
     }
 
-    /// The same, from the delivery as it is stored.
+    /// The same, read from the stored delivery.
     async fn read_listed(&self, id: &str) -> Result<Option<ChangeSet>, StepError> {
         let Some(delivery) = self.ctx.store.delivery(id).await? else {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! Wall clocks that are set while the program runs, and databases that are away: what was put off
-//! stays put off for as long as was meant, and running steps keep their leases.
+//! Handles wall-clock jumps and database outages: postponed work keeps its delay, and running steps keep their
+//! leases.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,19 +10,20 @@ use tracing::warn;
 use super::leases::{LEASE, Leases};
 use crate::store::{Store, StoreError};
 
-/// From here on it is a clock that was set back, and no unevenness of it.
+/// A smaller step back counts as jitter, not as a clock that was set back.
 const MIN_JUMP_BACK: Duration = Duration::from_secs(2);
-/// How much later than the look before one may be before the leases of running steps may seem to have ended. Looks are seconds apart.
+/// After a longer gap between two claims, the leases of running steps may seem to have expired. Claims are seconds
+/// apart.
 const MIN_JUMP_AHEAD: Duration = Duration::from_secs(LEASE.as_secs() / 2);
-/// The longest that anything is put off after a clock was set back: a step that comes early only looks once more.
+/// The longest postponement after a clock was set back. A step that runs early only checks once more.
 const MAX_POSTPONEMENT: Duration = Duration::from_secs(60 * 60);
 
-/// When work was last looked for with success.
+/// The time of the last successful claim.
 #[derive(Default)]
 pub(super) struct ClockJumps(Mutex<Option<Timestamp>>);
 
 impl ClockJumps {
-    /// Undoes what a jump of the clock since the last look would do to a look at `now`.
+    /// Corrects the effects of a clock jump since the last claim, before a claim at `now`.
     pub async fn undo(
         &self,
         store: &Store,
@@ -32,7 +33,7 @@ impl ClockJumps {
         let last = *self.last();
         let latest = now + MAX_POSTPONEMENT;
         match last {
-            // The clock may have been set back while no process was there to see it.
+            // The clock may have been set back while no process was running.
             None => store.bring_forward(now, Duration::ZERO, latest).await,
             Some(last) if last > now + MIN_JUMP_BACK => {
                 let by = Duration::try_from(last.duration_since(now)).unwrap_or_default();
@@ -40,9 +41,9 @@ impl ClockJumps {
                 store.bring_forward(now, by, latest).await
             }
             Some(last) if now > last + MIN_JUMP_AHEAD => {
-                // Before this process claims for a second time what it is running already.
+                // Otherwise this process would claim the steps that it is running a second time.
                 for lease in leases.running() {
-                    // False where another replica has it by now; the running step notices that by itself.
+                    // False if another replica has taken it over; the running step finds that out by itself.
                     store.renew(&lease, now, LEASE).await?;
                 }
                 Ok(())
@@ -51,7 +52,7 @@ impl ClockJumps {
         }
     }
 
-    /// Notes that work was looked for at `now`. A look that failed does not count: leases ran on meanwhile.
+    /// Records a claim at `now`. A claim that failed does not count: leases kept running in that time.
     pub fn note_look(&self, now: Timestamp) {
         *self.last() = Some(now);
     }

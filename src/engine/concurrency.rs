@@ -1,4 +1,4 @@
-//! How many steps run under each concurrency key: a step that waits for a forge counts against that forge.
+//! Counts the running steps of each concurrency key: a step that calls a forge counts against that forge.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Default)]
 pub(super) struct ConcurrencyLimits(Arc<Mutex<BTreeMap<String, usize>>>);
 
-/// A running step's permit; dropped, it is returned.
+/// A running step's permit. Dropping it returns it.
 pub(super) struct Permit {
     limits: ConcurrencyLimits,
     key: Option<String>,
@@ -26,7 +26,7 @@ impl ConcurrencyLimits {
         }
     }
 
-    /// How many steps run under each key.
+    /// The number of running steps per key.
     pub fn running(&self) -> BTreeMap<String, usize> {
         let limits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         limits.clone()

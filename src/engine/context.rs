@@ -1,4 +1,4 @@
-//! What a step is given.
+//! What every step receives.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,7 +21,7 @@ pub(super) struct StepContext {
     config: watch::Receiver<Arc<Config>>,
     pub store: Arc<Store>,
     pub clock: Clock,
-    /// Notified when there may be work that is due.
+    /// Notified when work may be due.
     pub work_available: Arc<Notify>,
     pub upstreams: Upstreams,
     pub intake: Intake,
@@ -33,7 +33,7 @@ pub(super) struct StepContext {
 }
 
 impl StepContext {
-    /// A context on a store, with empty caches. Deliveries are taken in from now on.
+    /// A context on a store, with empty caches. Its intake accepts deliveries at once.
     pub fn new(config: watch::Receiver<Arc<Config>>, store: Arc<Store>, clock: Clock) -> Self {
         let work_available = Arc::new(Notify::new());
         Self {
@@ -51,17 +51,17 @@ impl StepContext {
         }
     }
 
-    /// The configuration as of now.
+    /// The current configuration.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.borrow())
     }
 
-    /// Follows the configuration as it changes.
+    /// Watches the configuration for changes.
     pub fn watch_config(&self) -> watch::Receiver<Arc<Config>> {
         self.config.clone()
     }
 
-    /// The present time.
+    /// The current time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -79,12 +79,12 @@ impl StepContext {
         }
     }
 
-    /// What was removed since this process began, for its age.
+    /// What retention has removed since this process started.
     pub fn removed(&self) -> Removed {
         *self.removed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts what was removed just now.
+    /// Adds to the count of removed rows.
     pub fn count_removed(&self, removed: Removed) {
         *self.removed.lock().unwrap_or_else(PoisonError::into_inner) += removed;
     }

@@ -1,67 +1,67 @@
-//! What is known of the forges' logs of deliveries. It only saves requests and repeated lines in
-//! purgehook's own log: it may be lost.
+//! What is known about the forges' delivery logs. A cache that only saves requests and repeated lines in
+//! purgehook's own log; losing it does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-/// Deliveries that are remembered as asking for nothing here.
+/// How many ignored deliveries to remember.
 const MAX_SEEN_DELIVERIES: usize = 20_000;
 
-/// What this process knows of the logs.
+/// What this process knows about the logs.
 #[derive(Default)]
 pub(super) struct DeliveryLogs(Mutex<Logs>);
 
-/// A log: that of a repository on a forge.
+/// The log of one repository on a forge.
 pub(super) type LogKey = (String, String);
 
 #[derive(Default)]
 struct Logs {
-    /// Up to when each log was read.
+    /// Up to which time each log was read.
     read: BTreeMap<LogKey, Timestamp>,
     /// Logs that the token may not read, and when to try again.
     forbidden: BTreeMap<LogKey, Timestamp>,
-    /// By forge: ids of deliveries that ask for nothing here.
+    /// For each forge, the ids of deliveries that need no run.
     seen: BTreeSet<(String, String)>,
-    /// Forges of which it was logged that no address is known.
+    /// Forges whose missing webhook address was already logged.
     without_address: BTreeSet<String>,
 }
 
 impl DeliveryLogs {
-    /// Notes that a forge's webhook address is not known; true the first time.
+    /// Records that a forge's webhook address is unknown; true the first time.
     pub fn lacks_address(&self, forge: &str) -> bool {
         self.logs().without_address.insert(forge.to_owned())
     }
 
-    /// Whether a log is not to be read yet, since the token may not.
+    /// Whether a log must not be requested yet, since the token may not read it.
     pub fn is_forbidden(&self, log: &LogKey, now: Timestamp) -> bool {
         let logs = self.logs();
         logs.forbidden.get(log).is_some_and(|until| now < *until)
     }
 
-    /// Notes that the token may not read a log; true the first time.
+    /// Records that the token may not read a log; true the first time.
     pub fn forbid(&self, log: LogKey, until: Timestamp) -> bool {
         self.logs().forbidden.insert(log, until).is_none()
     }
 
-    /// Up to when a log was read.
+    /// Up to which time a log was read.
     pub fn read_until(&self, log: &LogKey) -> Option<Timestamp> {
         self.logs().read.get(log).copied()
     }
 
-    /// Notes that a log was read.
+    /// Records up to which time a log was read.
     pub fn note_read(&self, log: LogKey, until: Timestamp) {
         self.logs().read.insert(log, until);
     }
 
-    /// Whether a delivery is known to ask for nothing here.
+    /// Whether a delivery is known to need no run.
     pub fn is_seen(&self, forge: &str, delivery: &str) -> bool {
         let key = (forge.to_owned(), delivery.to_owned());
         self.logs().seen.contains(&key)
     }
 
-    /// Notes that a delivery needs no second look.
+    /// Records that a delivery needs no run.
     pub fn note_seen(&self, forge: &str, delivery: &str) {
         let mut logs = self.logs();
         if logs.seen.len() >= MAX_SEEN_DELIVERIES {

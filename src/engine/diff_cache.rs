@@ -1,7 +1,6 @@
-//! Differences between two commits that were found before. Two commits differ in the
-//! same paths for ever, and a run needs again all that the one before it needed.
+//! A cache of differences between two commits. These never change, and consecutive runs need mostly the same ones.
 //!
-//! This only saves requests: it may be lost, and what is used least goes first.
+//! It only saves requests and may be lost. The least recently used entries are dropped first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::changes::{ChangeKind, FilePath, Proof};
 use crate::event::{CommitId, RepoPath};
 
-/// Paths that are kept at most, over all differences.
+/// Paths held at most, over all differences.
 const MAX_PATHS: usize = 100_000;
-/// Differences that are kept at most.
+/// Differences held at most.
 const MAX_PAIRS: usize = 2_000;
 
 /// Two commits of one repository.
@@ -23,14 +22,14 @@ pub(super) struct CommitPair {
     pub to: CommitId,
 }
 
-/// The paths that differ between two commits, all of them.
+/// All paths that differ between two commits.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Difference {
     pub proof: Proof,
     pub files: BTreeMap<FilePath, ChangeKind>,
 }
 
-/// What is known of differences.
+/// The cached differences.
 #[derive(Default)]
 pub(super) struct DiffCache(Mutex<Kept>);
 
@@ -38,12 +37,12 @@ pub(super) struct DiffCache(Mutex<Kept>);
 struct Kept {
     pairs: HashMap<CommitPair, (u64, Arc<Difference>)>,
     paths: usize,
-    /// Counts the uses, so that the pair that was not used for longest is known.
+    /// A counter of uses, to find the least recently used pair.
     uses: u64,
 }
 
 impl DiffCache {
-    /// What two commits differ in, if it was found before.
+    /// The cached difference between two commits.
     pub fn get(&self, pair: &CommitPair) -> Option<Arc<Difference>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.uses += 1;
@@ -53,7 +52,7 @@ impl DiffCache {
         Some(Arc::clone(difference))
     }
 
-    /// Keeps what two commits differ in, unless it is too much by itself.
+    /// Caches the difference between two commits, unless it is too large by itself.
     pub fn put(&self, pair: CommitPair, difference: Difference) -> Arc<Difference> {
         let difference = Arc::new(difference);
         let paths = difference.files.len();

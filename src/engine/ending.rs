@@ -1,4 +1,5 @@
-//! How a run ends: its last status, those of the runs that it supersedes, and what its success releases.
+//! Ends a run: its last status, those of the runs that it superseded, and the held commits that its success
+//! releases.
 
 use std::time::Duration;
 
@@ -17,18 +18,18 @@ use crate::purge::Purge;
 use crate::run::{Base, Run, RunState, Step};
 use crate::store::{GivenUpTarget, StoreError, Target, Write};
 
-/// What a run comes to.
+/// How a run ends.
 struct Ending {
     state: RunState,
     summary: String,
-    /// Whether the held commits whose differences it purged are released.
+    /// Whether it releases the held commits whose differences it purged.
     releases: bool,
-    /// Targets that were given up before and have been purged now.
+    /// Targets that were given up before and have now been purged.
     taken_back: Vec<Target>,
 }
 
-/// Ends a run and shows so on its commit and on those of the runs it supersedes. A success
-/// releases the held commits whose differences it purged.
+/// Ends a run and shows the result on its commit and on those of the runs that it superseded. A success releases
+/// the held commits whose differences the run purged.
 pub(super) async fn end(
     ctx: &StepContext,
     run: Run,
@@ -46,7 +47,7 @@ pub(super) async fn end(
     close(ctx, run, ending, &given_up, now).await
 }
 
-/// The same of a run for which nothing can be purged. Its plan has given up what should have been.
+/// Ends a run whose plan contains nothing that can be purged. The plan has given up what it could not request.
 pub(super) async fn end_unable(
     ctx: &StepContext,
     run: Run,
@@ -63,7 +64,7 @@ pub(super) async fn end_unable(
     close(ctx, run, ending, &given_up, now).await
 }
 
-/// The same of a run whose purges are all over. It gives up what CDNs refuse for good, where nothing else failed.
+/// Ends a run whose purges have all ended. If only targets failed that CDNs refuse for good, it gives these up.
 pub(super) async fn end_purged(
     ctx: &StepContext,
     mut run: Run,
@@ -76,7 +77,7 @@ pub(super) async fn end_purged(
         RunState::Failed | RunState::Succeeded => giving_up::given_up(purges),
         RunState::Pending | RunState::Errored | RunState::Superseded | RunState::Cancelled => None,
     };
-    // What could not be planned was given up with the plan.
+    // Targets that could not be planned were given up with the plan.
     let releases = state == RunState::Succeeded || given_up.is_some();
     let given_up = given_up.unwrap_or_default();
     if state == RunState::Failed && !given_up.is_empty() {
@@ -90,11 +91,11 @@ pub(super) async fn end_purged(
     };
     let giving_up = (!given_up.is_empty()).then(|| Write::GiveUp(run.clone(), given_up));
     let outcome = close(ctx, run, ending, &before, now).await?;
-    // Before what the purges took back: a directory may have purged what it was refused for itself.
+    // Before the targets that were taken back: a directory may have purged a target that was refused by itself.
     Ok(outcome.after(giving_up.into_iter().collect()))
 }
 
-/// What can be done about targets that were given up.
+/// What a person can do about targets that were given up.
 fn advice(run: &Run, given_up: &[Target]) -> String {
     let targets = counted(given_up.len(), "target", "targets");
     let (id, first) = (&run.id, given_up.first().map_or("", |target| &target.url));
@@ -138,8 +139,8 @@ async fn close(
         writes.push(Write::TakeBack(run.site.clone(), taken_back));
     }
     if run.held_version.is_none() {
-        // It ends without a plan: what it should have purged is held for the next run. And no other
-        // run may leave its work to it meanwhile.
+        // The run ends without a plan, so its commit is held for the next run. This also prevents other runs from
+        // passing their work to it in the meantime.
         let baseline = Baseline::load(&ctx.store, &run, now).await?;
         writes.extend(baseline.hold(&run));
     }
@@ -168,7 +169,7 @@ fn log(run: &Run, state: RunState) {
     }
 }
 
-/// Releases the commits that a run's plan started from, as of the version that its plan made.
+/// Releases the commits that a run's plan started from, as of the version that the plan created.
 async fn release(
     ctx: &StepContext,
     run: &Run,
@@ -181,7 +182,7 @@ async fn release(
     let order = site.map_or(Duration::ZERO, |site| {
         delivery_order_known_after(&site.trigger)
     });
-    // What a newer run brings is not this one's to release, nor what may be newer.
+    // Commits of newer runs, and of runs that may be newer, stay held.
     let since = run.created_at - order;
     let newer = ctx.store.commits_since(&run.site, &run.id, since).await?;
     let is_kept = |base: &Base| {

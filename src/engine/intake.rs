@@ -1,8 +1,8 @@
-//! Verified deliveries on their way to the disk. Those that wait at the same time are stored together.
+//! Writes verified deliveries to the database. Those that wait at the same time are stored together.
 //!
-//! A delivery that comes while no task stores any starts one, which stores all that wait and all that come
-//! meanwhile. With SQLite that task runs on the runtime of the request that started it, so that a delivery
-//! crosses threads only for the disk.
+//! If no task is storing deliveries when one arrives, the delivery starts one. That task stores everything that
+//! waits or arrives until nothing is left. With SQLite it runs on the runtime of the request that started it, so
+//! that a delivery crosses threads only for the disk.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,24 +13,24 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::store::{Accepted, NewDelivery, Store, StoreError};
 
-/// Deliveries that share one transaction at most.
+/// Deliveries per transaction.
 const MAX_DELIVERIES_PER_GROUP: usize = 256;
-/// Bytes of bodies that share one transaction at most, so that small deliveries don't wait for a stack of large ones.
+/// Bytes of bodies per transaction, so that small deliveries do not wait for many large ones.
 const MAX_BYTES_PER_GROUP: usize = 16 * 1024 * 1024;
-/// Deliveries that may wait for the disk before new ones are turned away with 503.
+/// Deliveries that may wait for the disk before new ones are rejected with 503.
 const MAX_WAITING: usize = 1_024;
 
-/// How long a delivery may take to be stored: GitHub and GitLab give up on it
-/// after ten seconds, and are to read that it was not taken in.
+/// How long storing a delivery may take: GitHub and GitLab give up after ten seconds and should see before that
+/// that it was not accepted.
 pub(super) const STORE_LIMIT: Duration = Duration::from_secs(8);
 
-/// Deliveries on their way to the disk.
+/// Deliveries that wait to be stored.
 pub(super) struct Intake(Arc<Shared>);
 
 struct Shared {
     store: Arc<Store>,
     work_available: Arc<Notify>,
-    /// Where deliveries are stored, if not where they come in.
+    /// Where deliveries are stored, if not on the runtime of their request.
     runtime: Option<Handle>,
     queue: Mutex<Queue>,
 }
@@ -38,7 +38,7 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Waiting>,
-    /// Whether a task stores what waits.
+    /// Whether a task is storing deliveries.
     is_stored: bool,
 }
 
@@ -48,9 +48,9 @@ struct Waiting {
 }
 
 impl Intake {
-    /// An intake in front of a store, inside the runtime that the store was opened on.
+    /// An intake for a store. Call it inside the runtime on which the store was opened.
     pub fn new(store: Arc<Store>, work_available: Arc<Notify>) -> Self {
-        // A connection to a server belongs to the runtime that opened it.
+        // A connection to a database server belongs to the runtime that opened it.
         let runtime = store.is_shared().then(Handle::current);
         Self(Arc::new(Shared {
             store,
@@ -60,7 +60,7 @@ impl Intake {
         }))
     }
 
-    /// Returns when the delivery is on disk.
+    /// Stores a delivery; returns when it is on disk.
     pub async fn put(&self, delivery: NewDelivery) -> Result<Accepted, StoreError> {
         let (answer, answered) = oneshot::channel();
         if self.0.enqueue(Waiting { delivery, answer })? {
@@ -89,7 +89,7 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a delivery wait. True if no task stores what waits, and the caller has to start one.
+    /// Queues a delivery. True if no task is storing deliveries, so that the caller must start one.
     fn enqueue(&self, waiting: Waiting) -> Result<bool, StoreError> {
         let mut queue = self.queue();
         if queue.waiting.len() >= MAX_WAITING {
@@ -101,7 +101,7 @@ impl Shared {
         Ok(!std::mem::replace(&mut queue.is_stored, true))
     }
 
-    /// The next deliveries that share a transaction; none if nothing waits, and then no task stores.
+    /// The deliveries for the next transaction; none if the queue is empty, and then no task counts as storing.
     fn next_group(&self) -> Option<(Vec<NewDelivery>, Vec<Answer>)> {
         let mut queue = self.queue();
         let (mut deliveries, mut answers, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -110,7 +110,7 @@ impl Shared {
                 break;
             };
             if next.answer.is_closed() {
-                // It was answered already that it was not stored in time.
+                // Its request was already answered that storing took too long.
                 continue;
             }
             bytes += next.delivery.body.in_memory();
@@ -129,19 +129,19 @@ impl Shared {
         match store.accept(&deliveries).await {
             Ok(outcomes) => {
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                    // The sender may have hung up; the delivery is stored all the same.
+                    // The sender may have disconnected; the delivery is stored all the same.
                     let _ = answer.send(Ok(outcome));
                 }
             }
             Err(error) if error.is_outage() => {
-                // Out of order for everyone: another try each would only keep those behind waiting.
+                // The store fails for all of them: a retry of each would only delay those behind.
                 for answer in answers {
                     let _ = answer.send(Err(error.clone()));
                 }
                 return;
             }
             Err(_) => {
-                // One delivery's trouble must not be everyone's: each by itself.
+                // One bad delivery must not fail the others: store each by itself.
                 for (answer, delivery) in answers.into_iter().zip(deliveries) {
                     let outcome = store.accept(std::slice::from_ref(&delivery)).await;
                     let _ = answer.send(outcome.and_then(|outcomes| {
@@ -158,7 +158,7 @@ impl Shared {
 
 type Answer = oneshot::Sender<Result<Accepted, StoreError>>;
 
-/// Stores what waits until nothing does. None once it is done.
+/// The task that stores deliveries until none is left. None once it has finished.
 struct Storing(Option<Arc<Shared>>);
 
 impl Storing {
@@ -174,7 +174,7 @@ impl Storing {
 }
 
 impl Drop for Storing {
-    /// Its runtime may end before all is stored: the next delivery has another task store what waits.
+    /// The runtime may end before everything is stored: then the next delivery starts another task.
     fn drop(&mut self) {
         if let Some(shared) = &self.0 {
             shared.queue().is_stored = false;

@@ -1,7 +1,7 @@
-//! Bodies that are too large to be held in memory: each is checked, freed of secrets, compressed and written to a
-//! file while it arrives, so that a connection holds one block of it, whatever its sender does.
+//! Bodies that are too large for memory. Each is verified, redacted, compressed and written to a file while it
+//! arrives, so that a connection holds one block of it at a time, however its sender behaves.
 //!
-//! What a whole one says is read in turn, each in the same memory.
+//! Complete bodies are parsed one at a time, in one shared buffer.
 
 use std::sync::Arc;
 
@@ -13,36 +13,36 @@ use crate::forge::{BodyVerifier, Malformed, Refusal, Verified};
 use crate::redact::BodyRedactor;
 use crate::store::{SpoolFile, SpooledBody, Store, StoreError, StoredBody};
 
-/// Bytes of a body that are checked and compressed at a time. A secret is much shorter.
+/// Bytes that are verified and compressed at a time. A secret is much shorter.
 const BLOCK_BYTES: usize = 256 * 1024;
 
-/// Why a large body is not taken in.
+/// Why a large body is rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum LargeBodyError {
     /// The signature or token is missing or wrong.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// It isn't the event it claims to be.
+    /// The body is not the event that its headers claim.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// The disk fails, or has no space for it.
+    /// The disk fails or is full.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What all large bodies share.
+/// The state that all large bodies share.
 pub(super) struct LargeBodies {
-    /// Blocks that are checked and compressed at one time.
+    /// Limits how many blocks are verified and compressed at a time.
     packing: Arc<Semaphore>,
-    /// The turn to be read, and the memory for it.
+    /// The shared buffer; its lock is the turn to parse a body.
     reading: Arc<Mutex<Vec<u8>>>,
-    /// The turn to be stored. What is small shares a commit with a part of one of them at most.
+    /// Limits storing to one body at a time, so that a small delivery shares a commit with at most part of one.
     storing: Semaphore,
 }
 
 impl Default for LargeBodies {
     fn default() -> Self {
-        // The other half of the cores stays with what is small.
+        // The other half of the cores stays free for small bodies.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             packing: Arc::new(Semaphore::new((cores / 2).max(1))),
@@ -53,7 +53,7 @@ impl Default for LargeBodies {
 }
 
 impl LargeBodies {
-    /// Begins to take in a body, with what checks it, unless the headers were enough to refuse it.
+    /// Starts receiving a body with its verifier, unless the headers already show that it is rejected.
     pub fn begin(
         &self,
         store: &Store,
@@ -76,7 +76,7 @@ impl LargeBodies {
         })
     }
 
-    /// What a body says that has just arrived.
+    /// Parses a body that has just arrived.
     pub async fn understand(
         &self,
         read: impl FnOnce(&[u8]) -> Result<Event, Malformed> + Send + 'static,
@@ -91,7 +91,7 @@ impl LargeBodies {
         reading.await.unwrap_or_else(|_| Err(cut_off().into()))
     }
 
-    /// Reads a body that was stored.
+    /// Reads a stored body.
     pub async fn read_stored<T>(
         &self,
         store: &Store,
@@ -107,7 +107,7 @@ impl LargeBodies {
         Ok(read(&turn.0))
     }
 
-    /// Stores a body's blocks, for a delivery that is stored next.
+    /// Stores a body's blocks, before its delivery is stored.
     pub async fn store(
         &self,
         store: &Store,
@@ -120,7 +120,7 @@ impl LargeBodies {
         Ok(())
     }
 
-    /// Waits for the turn to read a body of so many bytes.
+    /// Waits for the turn to read a body of the given size.
     async fn turn(&self, size: usize) -> Turn {
         let mut turn = Turn(Arc::clone(&self.reading).lock_owned().await);
         turn.0.clear();
@@ -129,12 +129,13 @@ impl LargeBodies {
     }
 }
 
-/// The turn to read a body. Its memory is empty at first.
+/// The turn to read a body. The buffer is empty at first.
 struct Turn(OwnedMutexGuard<Vec<u8>>);
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        // One reference is this turn's and one is everyone's; each further one is of a task that waits for it.
+        // One reference is this turn's and one is shared; every further one belongs to a task that waits for the
+        // turn.
         if Arc::strong_count(OwnedMutexGuard::mutex(&self.0)) <= 2 {
             *self.0 = Vec::new();
         }
@@ -152,36 +153,36 @@ pub struct LargeBody {
 }
 
 enum State {
-    /// What has come so far may be kept, if its end fits.
+    /// Still being received; it is kept if the signature matches.
     Arriving(Box<Arriving>),
-    /// Its headers were enough to refuse it. What comes is dropped.
+    /// Rejected by its headers; the rest is discarded.
     Refused(Refusal),
-    /// A block is being written, or could not be.
+    /// A block is being written, or writing it failed.
     Writing,
 }
 
 struct Arriving {
-    /// What is not written yet.
+    /// Bytes that are not written yet.
     block: Vec<u8>,
-    /// How much of that is left of what was checked before.
+    /// How many of these bytes are already verified.
     checked: usize,
     verifier: Box<dyn BodyVerifier>,
     redactor: BodyRedactor,
     file: SpoolFile,
 }
 
-/// A large body that came from its forge.
+/// A large body whose signature is verified.
 pub(super) struct VerifiedBody {
     pub verified: Verified,
     pub body: Arc<SpooledBody>,
 }
 
 impl LargeBody {
-    /// Takes what came next.
+    /// Adds the next bytes of the body.
     ///
     /// # Errors
     ///
-    /// It could not be written; the body is lost.
+    /// They could not be written; the body is lost.
     pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), LargeBodyError> {
         while let State::Arriving(arriving) = &mut self.state
             && !bytes.is_empty()
@@ -206,7 +207,7 @@ impl LargeBody {
                 return Ok(());
             }
         };
-        // Fails only when it is closed, which it never is.
+        // Fails only if the semaphore is closed, which never happens.
         let permit = Arc::clone(&self.packing).acquire_owned().await;
         let writing = spawn_blocking(move || {
             let written = arriving.write_block(is_last);
@@ -218,7 +219,7 @@ impl LargeBody {
         Ok(())
     }
 
-    /// Ends the body.
+    /// Finishes the body.
     pub(super) async fn finish(mut self) -> Result<VerifiedBody, LargeBodyError> {
         self.write_block(true).await?;
         match self.state {

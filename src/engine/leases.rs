@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use crate::store::Lease;
 
-/// How long a claimed step may go without a renewal before another process may do it.
+/// How long a claimed step may run without a renewal before another process may claim it.
 pub(super) const LEASE: Duration = Duration::from_secs(60);
 
 /// The leases of all running steps.
 #[derive(Clone, Default)]
 pub(super) struct Leases(Arc<Mutex<Vec<Lease>>>);
 
-/// A running step's lease; dropped, it counts as running no longer.
+/// A running step's lease. Dropping the guard marks the step as ended.
 pub(super) struct LeaseGuard {
     leases: Leases,
     lease: Lease,
 }
 
 impl Leases {
-    /// Counts a lease as running until the guard is dropped.
+    /// Marks a lease as running until the guard is dropped.
     pub fn hold(&self, lease: &Lease) -> LeaseGuard {
         self.lock().push(lease.clone());
         LeaseGuard {
@@ -28,7 +28,7 @@ impl Leases {
         }
     }
 
-    /// The leases of the steps that run now.
+    /// The leases of all steps that are running now.
     pub fn running(&self) -> Vec<Lease> {
         self.lock().clone()
     }

@@ -1,9 +1,8 @@
 //! Carries runs from a delivery to their last status, in durable steps.
 //!
-//! Each step takes one claimed work item, does what it asks for, and commits
-//! the outcome together with what comes next. Nothing else is remembered: a
-//! process that dies between two commits leaves work that is due, which any
-//! process goes on with.
+//! Each step takes one claimed work item, does that work, and commits the outcome together with the work that
+//! follows. Nothing else is kept between steps: if a process dies between two commits, its work is still due, and
+//! any process can continue it.
 
 mod baseline;
 mod change_set;
@@ -57,52 +56,54 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine on a store. It receives deliveries at once; it runs steps when [`run`](Self::run) or [`drain`](Self::drain) is called.
+    /// An engine on a store. It accepts deliveries at once; it runs steps once [`run`](Self::run) or
+    /// [`drain`](Self::drain) is called.
     pub fn new(config: watch::Receiver<Arc<Config>>, store: Arc<Store>, clock: Clock) -> Arc<Self> {
         let ctx = Arc::new(StepContext::new(config, store, clock));
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&ctx)));
         Arc::new(Self { ctx, scheduler })
     }
 
-    /// The configuration as of now.
+    /// The current configuration.
     pub fn config(&self) -> Arc<Config> {
         self.ctx.config()
     }
 
-    /// Everything that is kept.
+    /// The store.
     pub fn store(&self) -> &Store {
         &self.ctx.store
     }
 
-    /// The time as the engine sees it.
+    /// The engine's current time.
     pub fn now(&self) -> Timestamp {
         self.ctx.now()
     }
 
-    /// By how much this machine's clock is ahead of that time.
+    /// How far this machine's clock is ahead of [`now`](Self::now).
     pub fn clock_ahead(&self) -> SignedDuration {
         self.ctx.clock.machine_ahead()
     }
 
-    /// Runs steps as they come due, until `stop` turns true; then lets running steps finish, for half a minute at most.
+    /// Runs steps as they come due until `stop` turns true, then lets running steps finish for at most half a
+    /// minute.
     pub async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
         self.scheduler.run(stop).await;
     }
 
-    /// Runs every step that is due, one after the other, until none is; when the next one will be.
+    /// Runs due steps one after the other until none is due; returns when the next one will be.
     ///
     /// # Errors
     ///
-    /// The store cannot say what is due.
+    /// The store cannot be read.
     pub async fn drain(&self) -> Result<Option<Timestamp>, StoreError> {
         self.scheduler.drain().await
     }
 
-    /// Receives one webhook request. When this returns `Accepted`, it is on disk.
+    /// Receives one webhook request. When this returns `Accepted`, the delivery is on disk.
     ///
     /// # Errors
     ///
-    /// The request is refused, or could not be stored; nothing is kept of it.
+    /// The request is rejected, or could not be stored; nothing of it is kept.
     pub async fn receive(
         &self,
         forge: &str,
@@ -113,7 +114,7 @@ impl Engine {
         receive::receive(&self.ctx, forge, headers, content_type, body.into()).await
     }
 
-    /// Whether a request's head alone shows already that it is refused, so that its body need not be read.
+    /// Checks whether a request's headers alone show that it is rejected, so that its body need not be read.
     ///
     /// # Errors
     ///
@@ -122,11 +123,11 @@ impl Engine {
         receive::check_head(&self.ctx, forge, headers)
     }
 
-    /// Begins to take in a body that is too large to be held in memory.
+    /// Starts receiving a body that is too large for memory.
     ///
     /// # Errors
     ///
-    /// There is no such forge, or the disk takes no files.
+    /// There is no such forge, or the file cannot be created.
     pub fn begin_large_body(
         &self,
         forge: &str,
@@ -135,11 +136,11 @@ impl Engine {
         receive::begin_large_body(&self.ctx, forge, headers)
     }
 
-    /// Tries a failed run again.
+    /// Retries a failed run.
     ///
     /// # Errors
     ///
-    /// The store cannot be asked.
+    /// The store cannot be used.
     pub async fn retry(&self, run: &RunId) -> Result<RetryOutcome, StoreError> {
         let now = self.now();
         let retried = self.ctx.store.retry(run, now, now + RUN_LIMIT).await?;
@@ -151,7 +152,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// The store cannot be asked.
+    /// The store cannot be used.
     pub async fn skip(&self, run: &RunId, target: &str) -> Result<SkipOutcome, StoreError> {
         let now = self.now();
         let skipped = self.ctx.store.skip(run, target, now, now + RUN_LIMIT);
@@ -160,8 +161,7 @@ impl Engine {
         Ok(skipped)
     }
 
-    /// Starts a run for a site at the head of `branch`: of what changed since
-    /// its last success, or of everything.
+    /// Starts a run for a site at the head of `branch`: for the changes since its last success, or for everything.
     ///
     /// # Errors
     ///
@@ -185,16 +185,16 @@ impl Engine {
         Ok(run.id)
     }
 
-    /// The upstreams that do not answer and are sent no requests for now.
+    /// The upstreams whose circuits are open.
     ///
     /// # Errors
     ///
-    /// The store cannot say.
+    /// The store cannot be read.
     pub async fn unavailable_upstreams(&self) -> Result<Vec<UnavailableUpstream>, StoreError> {
         self.ctx.upstreams.unavailable(&self.config()).await
     }
 
-    /// What was removed since this process began, for its age.
+    /// What retention has removed since this process started.
     pub fn removed(&self) -> Removed {
         self.ctx.removed()
     }

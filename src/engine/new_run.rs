@@ -1,4 +1,4 @@
-//! How runs come about.
+//! Creates runs.
 
 use super::policy::deadlines::RUN_LIMIT;
 use crate::clock::Clock;
@@ -6,7 +6,7 @@ use crate::config::Site;
 use crate::event::{CommitRef, GitRef};
 use crate::run::{Origin, Run, RunId, RunState, Step};
 
-/// A run that begins now.
+/// A run that starts now.
 pub(super) fn new_run(
     clock: &Clock,
     site: &Site,

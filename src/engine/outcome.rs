@@ -1,4 +1,4 @@
-//! What a step comes to.
+//! The result of a step.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use jiff::Timestamp;
 
 use crate::store::{Disposition, StoreError, Write};
 
-/// What a step comes to: what it writes, and what becomes of its work item, in one transaction.
+/// The result of a step: its writes and the disposition of its work item, for one transaction.
 pub(super) struct Outcome {
     pub writes: Vec<Write>,
     pub disposition: Disposition,
 }
 
 impl Outcome {
-    /// There is nothing more to do for now.
+    /// The work item is done for now.
     pub fn complete(writes: Vec<Write>) -> Self {
         Self {
             writes,
@@ -21,7 +21,7 @@ impl Outcome {
         }
     }
 
-    /// The work is due again at `at`, or earlier if it is enqueued meanwhile.
+    /// The work is due again at `at`, or as soon as it is enqueued.
     pub fn reschedule(writes: Vec<Write>, at: Timestamp) -> Self {
         Self {
             writes,
@@ -29,7 +29,7 @@ impl Outcome {
         }
     }
 
-    /// The work is due again at `until` and not before; it has failed so often in a row.
+    /// The work is due again at `until` and not before, after `attempts` failures in a row.
     pub fn postpone(writes: Vec<Write>, until: Timestamp, attempts: i64) -> Self {
         Self {
             writes,
@@ -51,22 +51,22 @@ impl Outcome {
         is_due_again || self.writes.iter().any(enqueues)
     }
 
-    /// The same, with these writes before its own.
+    /// Adds writes before its own.
     pub fn after(mut self, writes: Vec<Write>) -> Self {
         self.writes.splice(0..0, writes);
         self
     }
 }
 
-/// Why a step came to nothing. It is done again.
+/// Why a step failed. It will run again.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StepError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Another process has the work by now.
+    /// Another process has taken over the work.
     #[error("the lease has passed on")]
     LeaseLost,
-    /// It has to wait for so long: the circuit is open, or another step comes first.
+    /// The step has to wait this long: the circuit is open, or another step comes first.
     #[error("it has to wait")]
     NotYet(Duration),
 }

@@ -1,17 +1,17 @@
-//! What deliveries listed as changed, for the first steps of their runs: their bodies need not be read and
-//! understood again. It is lost when the process ends; then the step reads the body.
+//! A cache of the changed paths that deliveries listed, so that the first steps of their runs need not read and
+//! parse their bodies again. If it is lost, the step reads the body.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::changes::ChangeSet;
 
-/// Deliveries that are kept at most.
+/// Deliveries held at most.
 const MAX_DELIVERIES: usize = 1_000;
-/// Paths that are kept at most, over all deliveries.
+/// Paths held at most, over all deliveries.
 const MAX_PATHS: usize = 100_000;
 
-/// What the newest deliveries listed.
+/// The changed paths that the newest deliveries listed.
 #[derive(Default)]
 pub(super) struct Payloads(Mutex<Kept>);
 
@@ -24,7 +24,7 @@ struct Kept {
 }
 
 impl Payloads {
-    /// Keeps what a delivery listed, unless it is too much by itself. The oldest are dropped first.
+    /// Caches what a delivery listed, unless it is too large by itself. The oldest entries are dropped first.
     pub fn put(&self, delivery: &str, listed: ChangeSet) {
         let paths = paths(&listed);
         if paths > MAX_PATHS / 4 {
@@ -45,7 +45,7 @@ impl Payloads {
         }
     }
 
-    /// What a delivery listed, if it is kept.
+    /// What a delivery listed, if it is cached.
     pub fn get(&self, delivery: &str) -> Option<Arc<ChangeSet>> {
         self.kept().by_delivery.get(delivery).cloned()
     }

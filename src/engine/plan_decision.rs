@@ -1,4 +1,4 @@
-//! How a plan is made: what it has to know is asked of the upstreams on the way.
+//! Makes a plan, asking the upstreams for the facts that it needs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use crate::purge::PurgeKind;
 use crate::run::Run;
 use crate::store::StoreError;
 
-/// How long the forge may take to list a commit's files: what the search for what changed leaves of the step, less
-/// time for the commit of its outcome.
+/// How long the forge may take to list a commit's files: what computing the change set leaves of the step, less the
+/// time to commit its outcome.
 const LIST_LIMIT: Duration = Duration::from_secs(STEP_LIMIT.as_secs() / 20);
 
-/// Plans a change, asking for what the plan needs to know on the way.
+/// Plans a change, and asks for the facts that the plan needs.
 pub(super) async fn decide(
     ctx: &StepContext,
     config: &Config,
@@ -45,7 +45,7 @@ pub(super) async fn decide(
     }
 }
 
-/// What each CDN of a site may still be asked for today.
+/// What each CDN of a site has left of today's quota.
 async fn allowances(
     ctx: &StepContext,
     config: &Config,
@@ -75,7 +75,7 @@ async fn allowances(
                 }
             }
         }
-        // A dry run asks no CDN, and nothing was submitted.
+        // A dry run asks no CDN and has submitted nothing.
         PurgeMode::DryRun(cdns) => {
             for (name, limits) in cdns {
                 for (kind, limit) in &limits.kinds {
@@ -91,8 +91,8 @@ async fn allowances(
     Ok(allowances)
 }
 
-/// What the directories above a plan's purges hold at the run's commit. Where the forge does not say it at
-/// once, the cover estimates.
+/// The number of objects in the directories above a plan's purges, at the run's commit. If the forge does not
+/// answer in time, the cover uses estimates.
 async fn objects(
     ctx: &StepContext,
     config: &Config,

@@ -1,4 +1,4 @@
-//! What each site on an account may have of the day's quota, as far as the others leave it.
+//! Each site's share of an account's daily quota.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::config::{Config, PurgeMode, Site};
 use crate::purge::PurgeKind;
 use crate::store::StoreError;
 
-/// A line of purges: those of one kind for one CDN of an account.
+/// The purges of one kind for one CDN of an account.
 #[derive(Clone, Copy)]
 pub(super) struct Line<'a> {
     pub account: &'a AccountId,
@@ -19,16 +19,16 @@ pub(super) struct Line<'a> {
     pub cdn: &'a str,
 }
 
-/// What the sites with something in a line may have now.
+/// The current shares of the sites with purges in a queue.
 pub(super) struct Shares {
-    /// How many targets each may be sent, where it is any.
+    /// How many targets each site may submit; sites without any are left out.
     pub grants: BTreeMap<String, u64>,
-    /// Those that have had theirs: they wait until others have left what is kept for them.
+    /// Sites that have used up their share: they wait until more of the quota is free.
     pub spent: Vec<String>,
 }
 
-/// What each site may have, where a batch of so many targets would take what is kept for others. None where
-/// no share is at stake.
+/// The shares of the sites, if a batch of the given size would use quota reserved for other sites. Otherwise none:
+/// no share matters then.
 pub(super) async fn shares(
     ctx: &StepContext,
     config: &Config,
@@ -55,7 +55,7 @@ pub(super) async fn shares(
     Ok(Some(Shares { grants, spent }))
 }
 
-/// How many of the targets that are left today a site may have, however many it asks for.
+/// How many of the targets left today one site may submit, however many it has.
 pub(super) async fn largest_share(
     ctx: &StepContext,
     config: &Config,
@@ -74,7 +74,7 @@ pub(super) async fn largest_share(
     Ok(grants.get(site).copied().unwrap_or(0))
 }
 
-/// What each site that shares an account's quota has had of it today, and has waiting in a line.
+/// What each site that shares an account's quota has submitted today and has waiting.
 async fn uses(
     ctx: &StepContext,
     config: &Config,
@@ -85,7 +85,7 @@ async fn uses(
     let mut uses: BTreeMap<String, SiteUse> = sharing(config, account, kind)
         .map(|site| (site.name.clone(), SiteUse::default()))
         .collect();
-    // A site that is no longer configured has its runs ended, and may have something waiting until then.
+    // The runs of a site that is no longer configured end, but may still have purges waiting.
     for (site, waiting) in ctx.store.planned_by_site(account, kind, cdn).await? {
         uses.entry(site).or_default().waiting = waiting;
     }
@@ -97,7 +97,7 @@ async fn uses(
     Ok(uses)
 }
 
-/// The sites that may ask an account for purges of a kind.
+/// The sites that may submit purges of a kind on an account.
 fn sharing<'c>(
     config: &'c Config,
     account: &'c AccountId,
@@ -114,7 +114,7 @@ fn sharing<'c>(
     })
 }
 
-/// Any site may come to purge URLs, and a directory if it is all of it.
+/// Any site may purge URLs, and directories if it purges everything.
 fn may_ask_for(site: &Site, kind: PurgeKind) -> bool {
     match kind {
         PurgeKind::Url | PurgeKind::Directory => true,

@@ -1,4 +1,4 @@
-//! Claims work that is due, runs its steps under their leases, and puts back what failed.
+//! Claims due work, runs its steps under their leases, and reschedules failed steps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,50 +21,50 @@ use crate::store::{ClaimLimits, Claimed, Disposition, Lease, StoreError, Work, W
 
 /// Steps that run at once.
 const MAX_RUNNING_STEPS: usize = 64;
-/// Steps that run at once and may wait for one forge: one that hangs leaves permits for the others.
+/// Steps that run at once and may wait for one forge: a forge that hangs leaves permits for the others.
 const MAX_RUNNING_STEPS_PER_KEY: usize = 16;
-/// Work items of one site that one look claims: each step supersedes what it finds waiting behind it, and the fewer run at
-/// once, the fewer make each other's plans outdated.
+/// Work items of one site per claim. Each step supersedes the runs that wait behind it, and fewer concurrent steps
+/// make each other's plans outdated less often.
 const MAX_CLAIMED_PER_SITE: usize = 4;
-/// How long to wait before looking for work of which no notification came, such as another replica's.
+/// The longest wait between two looks for work, for work without a notification, such as another replica's.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
-/// The least time between two looks for work, so that what comes in meanwhile is claimed together. The first
-/// look after a rest is at once.
+/// The shortest time between two looks for work, so that work that arrives together is claimed together. The first
+/// look after a pause is immediate.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// The same after a step that leaves work which is due: a run goes on with its next step soon.
+/// The same after a step that leaves due work, so that a run continues soon.
 const CONTINUATION_INTERVAL: Duration = Duration::from_millis(4);
-/// How much longer it is for each step that the last look has started: the more there is to do, the more of it is
-/// done together, such as the pushes of one site.
+/// How much each started step delays the next look: the more there is to do, the more of it is done together, such
+/// as the pushes of one site.
 const LOOK_INTERVAL_PER_STEP: Duration = Duration::from_millis(3);
-/// The longest pause between two looks for work that is known to be due.
+/// The longest time between two looks if work is known to be due.
 const MAX_LOOK_INTERVAL: Duration = Duration::from_millis(250);
-/// How long running steps get to finish when the program stops.
+/// How long running steps may take to finish when the program stops.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
-/// How long looking for work may go on when the program stops: a claim that got
-/// through without its answer would keep the work from others for a lease.
+/// How long a claim may take when the program stops. If it succeeded without its answer being read, its work would
+/// be blocked for a lease.
 const LAST_LOOK_LIMIT: Duration = Duration::from_secs(3);
-/// How long a step that was cut off at the stop stays leased: its request may be under way still.
+/// How long a step that was cancelled at the stop stays leased: its request may still be in progress.
 const CUT_OFF_LEASE: Duration = Duration::from_secs(10);
-/// How long shortening the leases of such steps may take.
+/// How long shortening those leases may take.
 const CUT_OFF_LIMIT: Duration = Duration::from_secs(2);
 
-/// Steps in the background. Each says whether it left work that is due.
+/// Running steps. Each reports whether it left due work.
 type RunningSteps = JoinSet<Progress>;
 
-/// What a step leaves behind.
+/// What a step leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
-    /// Work that is due now.
+    /// It left work that is due now.
     Continues,
-    /// Nothing that is due.
+    /// It left no due work.
     Rests,
 }
 
-/// What a look for work came to.
+/// The result of a look for work.
 struct Look {
-    /// How many steps it has started.
+    /// The number of steps that it started.
     started: u32,
-    /// How long to wait before the next one, if nothing happens earlier.
+    /// How long to wait for the next look, if nothing happens before.
     wait: Duration,
 }
 
@@ -86,8 +86,8 @@ impl Scheduler {
         }
     }
 
-    /// Runs steps until `stop` turns true; then lets running steps finish,
-    /// for [`STOP_LIMIT`] and some seconds at most.
+    /// Runs steps until `stop` turns true, then lets running steps finish, for at most [`STOP_LIMIT`] and some
+    /// seconds.
     pub async fn run(self: &Arc<Self>, mut stop: watch::Receiver<bool>) {
         let cut_off = watch::Sender::new(false);
         let mut running = RunningSteps::new();
@@ -111,7 +111,7 @@ impl Scheduler {
     ) {
         let ctx = &self.ctx;
         let mut config = ctx.watch_config();
-        // Sites that are new in a later configuration are seen by `changed` below.
+        // `changed` below notices sites that a later configuration adds.
         let mut has_begun = tokio::select! {
             biased;
             has_begun = self.begin_periodic() => has_begun,
@@ -120,7 +120,7 @@ impl Scheduler {
         let listening = self.listen();
         tokio::pin!(listening);
         loop {
-            // Before the look, or work that is enqueued in between would wait for the next one.
+            // Register before the look: work that is enqueued in between would otherwise wait for the next one.
             let notified = ctx.work_available.notified();
             let began = ctx.now();
             let Look { started, wait } = tokio::select! {
@@ -131,11 +131,11 @@ impl Scheduler {
             let took = since(ctx.now(), began);
             let mut interval = LOOK_INTERVAL;
             tokio::select! {
-                // In this order, so that a simulated world happens the same each time. What comes
-                // first is rare or never ready for long, and so keeps nothing below it waiting.
+                // In a fixed order, so that a simulated world is reproducible. The first branches are rarely ready,
+                // so they do not starve those below.
                 biased;
                 () = stopped(stop, Duration::ZERO) => return,
-                // A site may be new, or follow something else from now on.
+                // A site may be new, or may follow something else from now on.
                 Ok(()) = config.changed() => has_begun = false,
                 () = &mut listening => {}
                 () = notified => {}
@@ -153,7 +153,7 @@ impl Scheduler {
                     () = stopped(stop, LAST_LOOK_LIMIT) => return,
                 };
             }
-            // A look takes the longer, the more there is to do: a fifth of the time at most goes into looking.
+            // A look takes longer the more there is to do. Spend at most a fifth of the time on looking.
             let interval = interval
                 .max(LOOK_INTERVAL_PER_STEP * started)
                 .max(took * 5)
@@ -169,7 +169,7 @@ impl Scheduler {
         }
     }
 
-    /// Runs every step that is due, one after the other, until none is; when the next one will be.
+    /// Runs due steps one after the other until none is due; returns when the next one will be.
     pub async fn drain(&self) -> Result<Option<Timestamp>, StoreError> {
         loop {
             let limits = ClaimLimits {
@@ -186,7 +186,7 @@ impl Scheduler {
         }
     }
 
-    /// Enqueues what is done every now and then. False if it could not enqueue all of it.
+    /// Enqueues the periodic work. False if some of it could not be enqueued.
     async fn begin_periodic(&self) -> bool {
         let reconciling = steps::reconcile::begin(&self.ctx).await;
         if let Err(error) = &reconciling {
@@ -199,7 +199,7 @@ impl Scheduler {
         reconciling.is_ok() && removing.is_ok()
     }
 
-    /// Passes on the notifications of other processes. Never returns.
+    /// Forwards the notifications of other processes. Never returns.
     async fn listen(&self) {
         let ctx = &self.ctx;
         let mut failures = 0;
@@ -219,7 +219,7 @@ impl Scheduler {
         }
     }
 
-    /// Starts what is due, as far as permits reach.
+    /// Starts due steps, as far as there are permits.
     async fn start_due(
         self: &Arc<Self>,
         running: &mut RunningSteps,
@@ -283,7 +283,7 @@ impl Scheduler {
         });
     }
 
-    /// What is due, as far as the limits allow, and as of when.
+    /// Claims due work within the limits; also returns the time of the claim.
     async fn claim(&self, limits: ClaimLimits) -> Result<(Timestamp, Claimed), StoreError> {
         let store = &self.ctx.store;
         let now = self.ctx.now();
@@ -366,12 +366,12 @@ impl Scheduler {
             .store
             .commit(lease, &[], disposition, self.ctx.now());
         if let Err(error) = committed.await {
-            // The lease runs out by itself, and the step is due again then.
+            // The lease expires by itself, and the step is due again then.
             error!("cannot put a step back: {error}");
         }
     }
 
-    /// Leaves a step that was cut off to other processes, soon.
+    /// Shortens the lease of a cancelled step, so that another process can soon take it over.
     async fn shorten(&self, lease: &Lease) {
         let renewed = self.ctx.store.renew(lease, self.ctx.now(), CUT_OFF_LEASE);
         if let Err(error) = renewed.await {
@@ -379,7 +379,7 @@ impl Scheduler {
         }
     }
 
-    /// Renews a lease for as long as it can be renewed; returns when it cannot.
+    /// Renews a lease until that fails.
     async fn renew(&self, lease: &Lease) {
         loop {
             self.ctx.clock.sleep(LEASE / 3).await;
@@ -421,18 +421,18 @@ fn span(work: &Work) -> Span {
     }
 }
 
-/// Waits for running steps; false if some are left after `limit`.
+/// Waits for running steps; false if some are still running after `limit`.
 async fn finish(running: &mut RunningSteps, limit: Duration) -> bool {
     let all = async { while running.join_next().await.is_some() {} };
     tokio::time::timeout(limit, all).await.is_ok()
 }
 
-/// How long before `now` it was; nothing where the clock was set back since.
+/// The time from `then` to `now`; zero if the clock was set back in between.
 fn since(now: Timestamp, then: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(then)).unwrap_or_default()
 }
 
-/// Returns a while after `stop` turned true, or its sender is gone.
+/// Returns `grace` after `stop` turned true or its sender is gone.
 async fn stopped(stop: &mut watch::Receiver<bool>, grace: Duration) {
     let _ = stop.wait_for(|stop| *stop).await;
     tokio::time::sleep(grace).await;

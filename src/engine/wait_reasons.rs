@@ -1,8 +1,8 @@
-//! What submissions wait for, a quota's renewal or a CDN's answer, and which runs show that they do.
+//! What submissions wait for (a quota's renewal, or a CDN's answer), and which runs show it.
 //!
-//! A run may wait for several things at once, in several queues. It shows one of them for as
-//! long as that holds: each would take another's place on the commit time and again, and
-//! forges take only so many statuses (GitHub 1,000 on a commit and context).
+//! A run may wait for several things at once, in several queues. It shows one of them for as long as that holds.
+//! Otherwise they would keep replacing each other on the commit, and forges limit the number of statuses (GitHub:
+//! 1,000 per commit and context).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,25 +19,25 @@ use crate::purge::PurgeKind;
 use crate::run::WaitReason;
 use crate::store::{PassedOver, StoreError, Upstream, Work, Write};
 
-/// How long a run may wait for quotas in all.
+/// How long a run may wait for quotas in total.
 const MAX_QUOTA_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How often a used-up quota is asked for again.
+/// How often to ask again for a used-up quota.
 const QUOTA_POLL: Duration = Duration::from_secs(15 * 60);
 
-/// A quota of which nothing is left now, for a CDN or for one of its sites.
+/// A quota that is used up, for a CDN or for one of its sites.
 pub(super) enum UsedUp {
-    /// All of it.
+    /// The whole quota.
     Quota {
         /// The CDN, by its name under `cdns:`.
         cdn: String,
     },
-    /// What a site may have of it.
+    /// One site's share of it.
     Share {
         /// The CDN, by its name under `cdns:`.
         cdn: String,
         /// The site.
         site: String,
-        /// Targets that are kept for other sites.
+        /// Targets that are reserved for other sites.
         kept: u64,
     },
 }
@@ -49,7 +49,7 @@ impl UsedUp {
         }
     }
 
-    /// The site that waits; none: all of them.
+    /// The site that waits; none if all do.
     fn site(&self) -> Option<&String> {
         match self {
             Self::Quota { .. } => None,
@@ -57,7 +57,7 @@ impl UsedUp {
         }
     }
 
-    /// What waits, and is passed over until then.
+    /// The purges that wait, to be skipped in the queue until then.
     pub fn waiting(&self) -> PassedOver {
         PassedOver {
             cdn: self.cdn().to_owned(),
@@ -88,16 +88,15 @@ impl UsedUp {
     }
 }
 
-/// Goes on when the quota day is over.
+/// Tries again when the quota day ends, or after [`QUOTA_POLL`] if that is sooner.
 pub(super) fn until_renewal(writes: Vec<Write>, now: Timestamp) -> Outcome {
     let (_, reset) = quota_day(now);
-    // The day may begin at another hour than ours, quotas get raised, and what is kept for other sites shrinks: asked
-    // for again before that.
+    // Ask again before then: the vendor's day may begin at another hour, the quota may be raised, and what is
+    // reserved for other sites shrinks.
     Outcome::reschedule(writes, reset.min(now + QUOTA_POLL))
 }
 
-/// Shows on every run that has something queued for which there is no quota now that it has to wait for
-/// the next quota day.
+/// Shows the wait for the next quota day on every run with queued purges for which no quota is left.
 pub(super) async fn await_quotas(
     ctx: &StepContext,
     account: &AccountId,
@@ -132,8 +131,8 @@ pub(super) async fn await_quotas(
     Ok(writes)
 }
 
-/// Waits while a CDN's circuit is open, and shows so on every run that has to wait for it.
-/// `first` is the entry that was to be sent something; others of its account wait as well.
+/// Waits while a CDN's circuit is open, and shows that on every run that has to wait. `first` is the CDN that the
+/// request was for; the other CDNs of its account wait too.
 pub(super) async fn await_answer(
     ctx: &StepContext,
     rejection: &Rejection,
@@ -179,7 +178,7 @@ pub(super) async fn await_answer(
     Ok(Outcome::postpone(writes, at, work.attempts))
 }
 
-/// What runs wait for that still holds.
+/// The wait reasons that still hold.
 pub(super) async fn current(ctx: &StepContext) -> Result<Vec<WaitReason>, StoreError> {
     let (_, renewed_at) = quota_day(ctx.now());
     let circuits = ctx.upstreams.circuits().await?.into_iter();

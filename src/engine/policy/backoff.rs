@@ -7,9 +7,8 @@ const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
 /// The longest wait between two tries.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
-/// How long to wait after the failure that follows `attempts` others: doubling
-/// from one second to one minute, of which a random half is taken off
-/// (`fraction` in `0.0..1.0`) so that many steps do not come back at once.
+/// How long to wait after a failure that follows `attempts` others. Doubles from one second to one minute; a random
+/// part of up to half of it (`fraction` in `0.0..1.0`) is subtracted, so that many steps do not return at once.
 pub fn backoff(attempts: i64, fraction: f64) -> Duration {
     let doublings = u32::try_from(attempts.clamp(0, 16)).unwrap_or(0);
     let full = INITIAL_BACKOFF
@@ -18,7 +17,7 @@ pub fn backoff(attempts: i64, fraction: f64) -> Duration {
     full.mul_f64(1.0 - fraction.clamp(0.0, 1.0) / 2.0)
 }
 
-/// As [`backoff`], but never shorter than the upstream asked for.
+/// Like [`backoff`], but not shorter than the upstream asked for.
 pub fn backoff_at_least(attempts: i64, fraction: f64, asked: Option<Duration>) -> Duration {
     backoff(attempts, fraction).max(asked.unwrap_or_default())
 }

@@ -14,23 +14,23 @@ use crate::store::{
     Write,
 };
 
-/// How long a CDN's history may lag behind what it accepted.
+/// How long it may take until a CDN's history shows an accepted batch.
 pub const HISTORY_LAG: Duration = Duration::from_secs(10);
-/// How long after a batch was taken its task is looked at first.
+/// The time between a batch's acceptance and the first query for its task.
 const FIRST_FOLLOW: Duration = Duration::from_secs(1);
 
-/// The targets of purges, each once: two runs may want the same URL.
+/// The distinct targets of purges: several runs may want the same URL.
 pub fn targets(purges: &[QueuedPurge]) -> Vec<String> {
     let distinct: BTreeSet<&String> = purges.iter().map(|purge| &purge.target).collect();
     distinct.into_iter().cloned().collect()
 }
 
-/// The purges of a batch.
+/// The keys of a batch's purges.
 pub fn keys(batch: &NextBatch) -> Vec<PurgeKey> {
     batch.purges.iter().map(|purge| purge.key.clone()).collect()
 }
 
-/// A task for a batch that is about to be submitted.
+/// The task of a batch that is about to be submitted.
 pub fn new_task(
     id: String,
     account: &AccountId,
@@ -55,7 +55,7 @@ pub fn new_task(
     }
 }
 
-/// The intent to submit a batch.
+/// The writes that record the intent to submit a batch.
 pub fn intent(task: &StoredTask, batch: &NextBatch) -> Vec<Write> {
     let submitting = PurgeUpdate {
         task: Some(task.id.clone()),
@@ -64,7 +64,7 @@ pub fn intent(task: &StoredTask, batch: &NextBatch) -> Vec<Write> {
     vec![Write::Task(task.clone()), Write::Update(submitting)]
 }
 
-/// A batch that the CDN took, under its own id where it gave one.
+/// The writes for a batch that the CDN accepted, with the id that it returned, if any.
 pub fn accepted(
     mut task: StoredTask,
     vendor_id: Option<TaskIds>,
@@ -73,7 +73,7 @@ pub fn accepted(
 ) -> Vec<Write> {
     task.state = TaskState::Running;
     task.vendor_id = vendor_id;
-    // Its time begins now: the clock may have been set since it went out.
+    // The deadline counts from now: the clock may have been set since the request was sent.
     task.deadline = now + task.deadline.duration_since(task.submitted_at);
     let follow = WorkKey::Follow {
         account: task.account.clone(),
@@ -103,7 +103,7 @@ pub fn ended(mut task: StoredTask, now: Timestamp) -> Write {
     Write::Task(task)
 }
 
-/// Purges that failed for good.
+/// The writes for purges that failed for good.
 pub fn fail(keys: Vec<PurgeKey>, why: &str, only: Precondition, now: Timestamp) -> Vec<Write> {
     if keys.is_empty() {
         return Vec::new();
@@ -118,7 +118,7 @@ pub fn fail(keys: Vec<PurgeKey>, why: &str, only: Precondition, now: Timestamp) 
     writes
 }
 
-/// Purges that the CDN refused by themselves, or failed at each time.
+/// The writes for purges that the CDN refused individually, or failed each time.
 pub fn refuse(keys: Vec<PurgeKey>, why: &str, only: Precondition, now: Timestamp) -> Vec<Write> {
     let mut writes = fail(keys, why, only, now);
     for write in &mut writes {
@@ -129,7 +129,7 @@ pub fn refuse(keys: Vec<PurgeKey>, why: &str, only: Precondition, now: Timestamp
     writes
 }
 
-/// Planned purges of sites that are in dry-run mode by now.
+/// The writes for planned purges of sites that have since switched to dry-run mode.
 pub fn withdraw(keys: Vec<PurgeKey>, now: Timestamp) -> Vec<Write> {
     let runs = wake_runs(&keys, now);
     let dry = PurgeUpdate::new(keys, PurgeState::DryRun, Precondition::Planned);
@@ -138,7 +138,7 @@ pub fn withdraw(keys: Vec<PurgeKey>, now: Timestamp) -> Vec<Write> {
     writes
 }
 
-/// Enqueues the runs that purges belong to.
+/// Enqueues the runs of the given purges.
 pub fn wake_runs(keys: &[PurgeKey], now: Timestamp) -> Vec<Write> {
     let runs: BTreeSet<&RunId> = keys.iter().map(|key| &key.run).collect();
     runs.into_iter()
@@ -146,8 +146,8 @@ pub fn wake_runs(keys: &[PurgeKey], now: Timestamp) -> Vec<Write> {
         .collect()
 }
 
-/// Whether a CDN's history may not show a batch yet. One from the future went out by a clock that has
-/// been set back since.
+/// Whether a CDN's history may not show a batch yet. A batch from the future was sent before the clock was set
+/// back.
 pub fn is_too_early_for_history(task: &StoredTask, now: Timestamp) -> bool {
     task.submitted_at <= now && now < task.submitted_at + HISTORY_LAG
 }

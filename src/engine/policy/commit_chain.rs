@@ -1,10 +1,10 @@
-//! The union of the differences from every commit that caches may hold, from the links of a chain.
+//! Computes the union of the differences from every commit that caches may hold, from the links of a chain.
 //!
-//! The chain goes from the oldest held commit to the next, and so on to the run's own. A path that
-//! differs across a link differs from the run's commit at one end of it at least, and one that
-//! differs from the run's commit at a held one has to change on some link after it: the links come to
-//! exactly the union. Each is a small difference, where the oldest commit may be far behind, and all
-//! but the last are known from the run before.
+//! The chain goes from the oldest held commit to the next one, and so on to the run's own commit. If a path differs
+//! across a link, the run's commit differs from at least one end of it. If a path differs between the run's commit
+//! and a held one, it changes on some link after the held one. So the links give exactly the union. Each link is a
+//! small difference even if the oldest commit is far behind, and the previous run already computed all but the
+//! last.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ use crate::changes::{ChangeKind, FilePath, Proof};
 use crate::event::CommitId;
 use crate::run::{Link, RunChanges};
 
-/// The commits from the one that was live first to the run's own, in which neighbours differ.
+/// The commits from the one that was live first to the run's own; neighbours are compared.
 ///
-/// What was live before the run's push comes last but one: the delivery may list that link by itself.
+/// The commit that was live before the run's push comes last but one, since the delivery may list that link itself.
 pub fn chain<'a>(
     bases: &[&'a CommitId],
     before: Option<&CommitId>,
@@ -27,20 +27,20 @@ pub fn chain<'a>(
     others.chain(before).chain([commit]).collect()
 }
 
-/// What a path is in the run's commit, and was in those that caches may hold.
+/// The state of a path in the run's commit and in the held ones.
 struct Seen {
-    /// The newest link that brought it.
+    /// The newest link that changed it.
     brought_by: usize,
     is_there: bool,
     was_there: bool,
     was_missing: bool,
 }
 
-/// The union of the differences from each commit of a chain to its last one, from the chain's links and what their
-/// ends differ in, with the proof that it rests on.
+/// The union of the differences from each commit of a chain to its last one, computed from the differences across
+/// its links, with the proof that it rests on.
 ///
-/// A path that was there in one commit and missing in another is both: which of the two a
-/// cache holds is unknown, and rules for either have to fire.
+/// A path that exists in one commit and not in another is both: a cache may hold either, so rules for both must
+/// match.
 pub fn union<'l, L>(links: L) -> (Proof, RunChanges)
 where
     L: DoubleEndedIterator<Item = (Link, &'l BTreeMap<FilePath, ChangeKind>)>,
@@ -71,8 +71,8 @@ where
         (true, false, _) => ChangeKind::Added,
         (true, true, false) => ChangeKind::Modified,
     };
-    // The proof that went furthest is the one the union rests on. Without a link, the caches hold this very commit and
-    // no other: one tree does not differ from itself.
+    // The union rests on the most expensive proof. Without a link, the caches hold only this commit, and a tree
+    // does not differ from itself.
     let proof = newest_first.iter().map(|link| link.proof).max();
     let files = seen
         .into_iter()
@@ -119,7 +119,7 @@ mod tests {
         union(links).1.files().clone()
     }
 
-    /// The link after the commit with a number.
+    /// The link after the commit with this number.
     fn link(at: usize) -> Link {
         let commit = |n: usize| CommitId::parse(&format!("{n:040x}")).unwrap();
         Link {
@@ -146,11 +146,11 @@ mod tests {
             let paths: std::collections::BTreeSet<_> =
                 differences.iter().flat_map(BTreeMap::keys).collect();
             prop_assert_eq!(found.keys().collect::<std::collections::BTreeSet<_>>(), paths);
-            // What is for a path's kind against any of the commits is for its kind in the union.
+            // A rule that matches a path's kind against any commit must match its kind in the union.
             for (path, kind) in differences.iter().flatten() {
                 prop_assert!(found[path].is_among(&[*kind]), "{:?} is {:?}", path, found[path]);
             }
-            // Nothing is new that was in all of them, and nothing is gone that is there.
+            // A path that all commits contain is not new, and a path that exists is not removed.
             for (path, kind) in &found {
                 let is_there = last.contains_key(&path.as_bytes()[0]);
                 prop_assert_eq!(*kind == ChangeKind::Removed, !is_there);

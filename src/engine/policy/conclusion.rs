@@ -1,4 +1,4 @@
-//! How a run ends whose purges are all over.
+//! Decides how a run ends once all of its purges have ended.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use crate::purge::{GivenUp, Purge, PurgeState};
 use crate::run::{Run, RunState, StatusState};
 use crate::store::Failures;
 
-/// The state in which a run ends, and the sentence that says so.
+/// The state in which a run ends, and its summary.
 pub fn conclusion(run: &Run, purges: &[Purge]) -> (RunState, String) {
     let failed: Vec<&Purge> = purges
         .iter()
@@ -55,7 +55,7 @@ pub fn conclusion(run: &Run, purges: &[Purge]) -> (RunState, String) {
     }
 }
 
-/// How many purges failed, with the reason that most of them have; the first of those reasons where several are equal.
+/// The number of failed purges and their most frequent reason; the first one if several are equally frequent.
 fn most_frequent(failed: &[&Purge]) -> Option<Failures> {
     let mut reasons: BTreeMap<&str, (usize, &Purge)> = BTreeMap::new();
     for purge in failed {
@@ -72,12 +72,12 @@ fn most_frequent(failed: &[&Purge]) -> Option<Failures> {
     })
 }
 
-/// Whether a person said that it is not to be purged.
+/// Whether a person skipped this purge.
 fn is_skipped(purge: &Purge) -> bool {
     purge.given_up == Some(GivenUp::Skipped)
 }
 
-/// What a commit shows for a run in a state.
+/// The status for a run's state.
 pub fn shown(state: RunState) -> StatusState {
     match state {
         RunState::Succeeded => StatusState::Success,

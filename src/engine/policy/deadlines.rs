@@ -1,4 +1,4 @@
-//! How long things may take.
+//! Time limits.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use crate::config::Trigger;
 use crate::purge::PurgeKind;
 use crate::store::Work;
 
-/// How long a run may stay pending: past this, what is not confirmed has failed.
+/// How long a run may stay pending. Purges that are not confirmed by then have failed.
 pub const RUN_LIMIT: Duration = Duration::from_secs(6 * 60 * 60);
-/// How long one step may take in all. Comparing two large trees takes the longest.
+/// How long one step may take. Comparing two large trees takes the longest.
 pub const STEP_LIMIT: Duration = Duration::from_secs(900);
 /// How long a purge may take: Tencent and Huawei say about five minutes.
 const PURGE_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// How long a prefetch may take: Tencent says five to thirty minutes.
 const PREFETCH_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
-/// How late a step may come for other reasons than that no process was there to do it.
+/// A step that is later than this was due while no process was running.
 const LATE_STEP: Duration = Duration::from_secs(5 * 60);
-/// How late a delivery may come. GitHub says "minutes" ("Troubleshooting webhooks").
+/// How late a delivery may arrive. GitHub says "minutes" ("Troubleshooting webhooks").
 const DELIVERY_DELAY: Duration = Duration::from_secs(15 * 60);
 
-/// How long a CDN may take to confirm a purge of a kind.
+/// How long a CDN may take to confirm a purge of this kind.
 pub fn confirmation_limit(kind: PurgeKind) -> Duration {
     match kind {
         PurgeKind::Url | PurgeKind::Directory => PURGE_LIMIT,
@@ -29,17 +29,16 @@ pub fn confirmation_limit(kind: PurgeKind) -> Duration {
     }
 }
 
-/// Whether no process was there to do a step when it was due: the program was down, or the clock was
-/// set forward. Deadlines that have passed meanwhile begin anew then, since nothing could be seen of
-/// how it went.
+/// Whether no process was running when a step was due: the program was down, or the clock was set forward.
+/// Deadlines that passed in that time start again, since nothing was known about the tasks.
 pub fn resumed_late(work: &Work, now: Timestamp) -> bool {
     now > work.due_at + LATE_STEP
 }
 
-/// For how long two deliveries of a site may be in the wrong order.
+/// For how long two deliveries of a site may arrive out of order.
 ///
-/// The head of a branch or an environment is compared with the forge again and again, so that what is live
-/// is known in the end. The other triggers have no head to ask for, and deliveries may be late.
+/// The head of a branch or environment is compared with the forge regularly, so the live commit becomes known.
+/// Other triggers have no head to ask for, and their deliveries may be late.
 pub fn delivery_order_known_after(trigger: &Trigger) -> Duration {
     match trigger {
         Trigger::Push | Trigger::Deployment(_) => Duration::ZERO,

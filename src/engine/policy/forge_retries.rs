@@ -1,4 +1,4 @@
-//! Asking a forge again that cannot be asked yet, over about ten minutes.
+//! Retries requests to a forge that cannot answer yet, for about ten minutes.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use crate::engine::outcome::Outcome;
 use crate::run::Run;
 use crate::store::{Work, Write};
 
-/// Tries before it counts as unknown what the forge would say.
+/// Tries before the forge's answer counts as unknown.
 const MAX_FORGE_TRIES: i64 = 15;
 
-/// Whether a run can wait for the forge: not for ever, and not past its deadline,
-/// where nothing could be purged any more.
+/// Whether a run can still wait for the forge: only for a limited number of tries, and not past its deadline, after
+/// which nothing could be purged.
 pub fn may_ask_again(run: &Run, work: &Work, asked: Option<Duration>, now: Timestamp) -> bool {
     let wait = asked.unwrap_or_default().max(MAX_BACKOFF);
     work.attempts < MAX_FORGE_TRIES && now + wait < run.deadline
 }
 
-/// The same step again, after a backoff that is not shorter than the forge asked for.
+/// Runs the same step again after a backoff, which is not shorter than the forge asked for.
 pub fn ask_again(
     run: Run,
     work: &Work,

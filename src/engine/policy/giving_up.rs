@@ -1,8 +1,8 @@
-//! Which targets are given up: those that a CDN refuses by themselves, whatever becomes of the others, and those that it
-//! cannot be asked for at all.
+//! Decides which targets to give up: those that a CDN refuses individually, and those that cannot be requested from
+//! it at all.
 //!
-//! A run that fails for nothing else says so once, and releases the commits that it purged otherwise: what is given up
-//! is written down, so that no later run has to make it good, and each later success names it.
+//! A run that failed for nothing else reports them once and releases its commits. The given-up targets are
+//! recorded, so later runs need not purge them, and each later success names them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::plan::Problem;
 use crate::purge::{GivenUp, PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::store::{GivenUpTarget, Target};
 
-/// Targets that a CDN has to refuse, and none that it takes, before the CDN itself counts as out of order.
+/// If a CDN refuses this many targets and accepts none, it counts as out of order.
 const ALL_REFUSED: usize = 3;
 
 impl From<&PlannedPurge> for Target {
@@ -33,8 +33,8 @@ impl From<&Problem> for Target {
     }
 }
 
-/// The targets that a run gives up whose purges are all over. None where one of them failed for another reason: the
-/// next run makes good all of it.
+/// The targets that a run gives up once all of its purges have ended. None if a purge failed for another reason:
+/// then the next run purges everything again.
 pub fn given_up(purges: &[Purge]) -> Option<Vec<Target>> {
     let failed: Vec<&Purge> = purges
         .iter()
@@ -61,7 +61,7 @@ pub fn given_up(purges: &[Purge]) -> Option<Vec<Target>> {
     Some(failed.iter().map(|purge| (&purge.planned).into()).collect())
 }
 
-/// What was given up before and has been purged now, itself or by a directory above it.
+/// Given-up targets that have now been purged, directly or by a directory above them.
 pub fn taken_back(given_up: &[GivenUpTarget], purges: &[Purge]) -> Vec<Target> {
     let done = || {
         purges
@@ -84,7 +84,8 @@ pub fn taken_back(given_up: &[GivenUpTarget], purges: &[Purge]) -> Vec<Target> {
         .collect()
 }
 
-/// What a success says of targets that are not purged: "1 URL still refused since 7bf4cd23". None where there are none.
+/// The part of a success's summary about targets that are not purged: "1 URL still refused since 7bf4cd23". None if
+/// there are none.
 pub fn still_refused(given_up: &[&GivenUpTarget]) -> Option<String> {
     let first = given_up.iter().min_by_key(|given_up| &given_up.run)?;
     let count = given_up.len();

@@ -1,20 +1,20 @@
-//! Which sites an event is for, or precisely why it is for none.
+//! Decides which sites an event starts runs for, or why it starts none.
 
 use crate::config::{Config, Site, Trigger};
 use crate::event::{Deployed, Event, GitRef, Push, RepoPath, Signal, is_zero_id};
 use crate::forge::EventKind;
 use crate::rules::Glob;
 
-/// The sites that want a run, at least one; or why none does, in words for the forge's log of deliveries.
+/// The sites that need a run, at least one; or the reason why none does, for the forge's delivery log.
 pub type Decision<'a> = Result<Vec<&'a Site>, String>;
 
-/// The branches that a site names without a pattern: only of these a forge can be asked where they stand.
+/// The branches that a site names without a pattern. Only for these can a forge be asked for the head.
 pub fn named_branches(site: &Site) -> impl Iterator<Item = &str> {
     let globs = site.branches.iter().map(Glob::text);
     globs.filter(|glob| !glob.contains(['*', '?', '[', '{']))
 }
 
-/// The branch of a site that needs no choosing: the only one that it names without a pattern.
+/// A site's only branch, if it names exactly one without a pattern.
 pub fn only_branch(site: &Site) -> Option<&str> {
     let mut named = named_branches(site);
     match (named.next(), named.next()) {
@@ -23,7 +23,7 @@ pub fn only_branch(site: &Site) -> Option<&str> {
     }
 }
 
-/// The sites that a push is for.
+/// The sites that a push starts runs for.
 pub fn for_push<'a>(config: &'a Config, forge: &str, push: &Push) -> Decision<'a> {
     let sites = of_repo(config, forge, &push.repo)?;
     let branch = match &push.git_ref {
@@ -44,7 +44,7 @@ pub fn for_push<'a>(config: &'a Config, forge: &str, push: &Push) -> Decision<'a
     following(&waiting, &push.repo, branch)
 }
 
-/// Why an event starts nothing though sites wait for such events; none if it starts something.
+/// Why an event starts nothing although sites wait for events of its kind; none if it starts something.
 pub fn starts_nothing(event: &Event) -> Option<String> {
     match event {
         Event::Push(push) if push.before.is_some() && push.before == push.after => Some(format!(
@@ -58,10 +58,10 @@ pub fn starts_nothing(event: &Event) -> Option<String> {
     }
 }
 
-/// The sites that a sign of a deployment is for.
+/// The sites that a deployment event starts runs for.
 ///
-/// A deployment or a release says by itself that the site has changed; a
-/// workflow, a pipeline or a build of pages does so only on the site's branches.
+/// A deployment or a release means that the site has changed. A workflow, a pipeline or a Pages build means that
+/// only on the site's branches.
 pub fn for_deployed<'a>(config: &'a Config, forge: &str, deployed: &Deployed) -> Decision<'a> {
     let sites = of_repo(config, forge, &deployed.repo)?;
     let signal = &deployed.signal;
@@ -86,7 +86,7 @@ pub fn for_deployed<'a>(config: &'a Config, forge: &str, deployed: &Deployed) ->
     }
 }
 
-/// Whether any site waits for events of a kind, from a repository or, where that is not known, from any.
+/// Whether any site waits for events of a kind, from the given repository or, if that is unknown, from any.
 pub fn any_waits_for(
     config: &Config,
     forge: &str,
@@ -102,14 +102,14 @@ pub fn any_waits_for(
     sites.any(|site| fits(&site.trigger) && repo.is_none_or(|repo| site.repo.same_as(repo)))
 }
 
-/// Whether a trigger waits for exactly this. In `any_case`, environments are the same whose letters differ in case alone.
+/// Whether a trigger waits for this signal. With `any_case`, environment names are compared without regard to case.
 fn fits(trigger: &Trigger, signal: &Signal, any_case: bool) -> bool {
     match (trigger, signal) {
         (Trigger::Deployment(wanted), Signal::Deployment { environment }) if any_case => {
             wanted.to_lowercase() == environment.to_lowercase()
         }
         (Trigger::Deployment(wanted), Signal::Deployment { environment }) => wanted == environment,
-        // The file may be written with its directory, as GitHub shows it.
+        // The trigger may contain the file's directory, as GitHub shows it.
         (Trigger::Workflow(wanted), Signal::Workflow { file }) => {
             wanted.rsplit('/').next() == Some(file)
         }
@@ -187,7 +187,7 @@ mod tests {
     use crate::http::Outbound;
     use crate::settings::Environment;
 
-    /// Sites of `acme/website` with each kind of trigger, all on GitHub but `pipeline`.
+    /// One site of `acme/website` for each kind of trigger, all on GitHub except `pipeline`.
     fn config() -> Config {
         let mut text = "
 forges:
@@ -377,9 +377,9 @@ sites:
         };
         for (forge, signal, git_ref, site) in [
             ("github", deployment("production"), None, "deployment"),
-            // To GitHub, both are one environment.
+            // GitHub treats both names as one environment.
             ("github", deployment("Production"), None, "deployment"),
-            // What was deployed says more than where it came from.
+            // The deployed commit counts more than the branch that it came from.
             (
                 "github",
                 deployment("production"),

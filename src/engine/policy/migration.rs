@@ -1,4 +1,4 @@
-//! What becomes of purges on a CDN whose service has moved to another one.
+//! Handles purges for a CDN whose service has moved to another one.
 
 use jiff::Timestamp;
 use tracing::warn;
@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::purge::PurgeKind;
 use crate::store::{Migration, Precondition, PurgeKey, WorkKey, Write};
 
-/// Purges go to the entry that `migrated_to:` names, or fail with words that say what to do.
+/// Moves purges to the entry that `migrated_to:` names, or fails them with advice.
 pub fn migrate(
     config: &Config,
     from: &str,
@@ -20,7 +20,7 @@ pub fn migrate(
     let successor = config.cdns.get(from).and_then(|cdn| {
         let name = cdn.migrated_to()?;
         let successor = config.cdns.get(name)?;
-        // One that points back would send purges to and fro for ever.
+        // An entry that points back would move purges back and forth for ever.
         let takes =
             successor.limits().kinds.contains_key(&kind) && successor.migrated_to().is_none();
         takes.then(|| (name.to_owned(), successor.account()))

@@ -1,4 +1,4 @@
-//! Decisions as pure functions: of values and `now`, without a clock, a network or a store.
+//! Decisions as pure functions of values and `now`, without a clock, a network or a store.
 
 pub mod backoff;
 pub mod batches;

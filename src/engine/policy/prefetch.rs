@@ -1,7 +1,7 @@
 //! Prefetches wait for the purges that cover them.
 //!
-//! Filling a cache with what is about to be purged is no use, and a CDN keeps
-//! what it has: a URL is filled only once its purge was confirmed.
+//! It is no use to fill a cache with content that is about to be purged, and a CDN keeps what it has. So a URL is
+//! prefetched only after its purge was confirmed.
 
 use std::collections::HashMap;
 
@@ -9,14 +9,14 @@ use crate::purge::{GivenUp, PlannedPurge, Purge, PurgeKind, PurgeState};
 use crate::run::RunId;
 use crate::store::{Precondition, PurgeKey, PurgeUpdate, Write};
 
-/// The purges of a run by what they cover.
+/// The purges of a run, indexed by what they cover.
 pub struct Covers<'p, S> {
     urls: HashMap<(&'p str, &'p str), S>,
     directories: Vec<(&'p str, &'p str, S)>,
 }
 
 impl<'p, S: Copy> Covers<'p, S> {
-    /// Sorts purges by what they cover, each with something known of it.
+    /// Indexes purges, each with a value.
     pub fn new(purges: impl IntoIterator<Item = (&'p PlannedPurge, S)>) -> Self {
         let (mut urls, mut directories) = (HashMap::new(), Vec::new());
         for (purge, known) in purges {
@@ -33,7 +33,7 @@ impl<'p, S: Copy> Covers<'p, S> {
         Self { urls, directories }
     }
 
-    /// What is known of each purge that covers a prefetch.
+    /// The values of all purges that cover a prefetch.
     pub fn of(&self, prefetch: &PlannedPurge) -> Vec<S> {
         let url = self
             .urls
@@ -48,7 +48,7 @@ impl<'p, S: Copy> Covers<'p, S> {
     }
 }
 
-/// Releases the prefetches whose purges are over: planned where all were confirmed, failed where one was not.
+/// Releases prefetches whose purges have ended: planned if all of these were confirmed, failed otherwise.
 pub fn release(run: &RunId, purges: &[Purge]) -> Vec<Write> {
     let covers = Covers::new(purges.iter().map(|purge| (&purge.planned, purge)));
     let (mut planned, mut dry) = (Vec::new(), Vec::new());

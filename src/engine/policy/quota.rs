@@ -1,22 +1,22 @@
-//! How much of a day's quota is left, and when the next one begins.
+//! How much of a day's quota is left, and when the next day begins.
 
 use jiff::Timestamp;
 
 use crate::cdn::{Limit, Quota};
 
-/// What an account may be sent now.
+/// What an account may submit now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuotaLeft {
-    /// Targets in one request.
+    /// Targets per request.
     pub per_request: usize,
-    /// Targets a day.
+    /// Targets per day.
     pub total: u64,
     /// Targets left today.
     pub today: u64,
 }
 
-/// What may be submitted, from the limit, the account's own quota with what
-/// was submitted since it was asked for, and what was submitted today.
+/// What may be submitted, from the configured limit, the account's own quota less what was submitted since it was
+/// asked, and what was submitted today.
 pub fn left(limit: Limit, own: Option<Quota>, since_asked: u64, today: u64) -> QuotaLeft {
     let by_limit = limit.per_day.saturating_sub(today);
     let per_request = own
@@ -41,8 +41,8 @@ pub fn left(limit: Limit, own: Option<Quota>, since_asked: u64, today: u64) -> Q
     }
 }
 
-/// The quota day around a time: from 00:00 to 24:00 in UTC+8. No vendor
-/// documents hour or zone; the quota is asked for again before anything is sent.
+/// The quota day around a time: 00:00 to 24:00 in UTC+8. No vendor documents the hour or the time zone; the quota
+/// is asked for again before anything is sent.
 pub fn quota_day(now: Timestamp) -> (Timestamp, Timestamp) {
     const DAY: i64 = 24 * 60 * 60;
     const OFFSET: i64 = 8 * 60 * 60;

@@ -1,8 +1,8 @@
-//! How the sites on one account share a day's quota.
+//! How the sites on one account share a daily quota.
 //!
-//! Half of a quota is kept for the sites, in equal parts. A site may have all that is not kept for another, and so
-//! borrows what others leave; what is kept shrinks from hour to hour, and in the last hour of the quota day
-//! nothing is. Where more waits than there is, the site that has had less today comes first.
+//! Half of the quota is reserved for the sites in equal parts. A site may use everything that is not reserved for
+//! another, so it borrows what others leave. The reserved part shrinks every hour and is zero in the last hour of
+//! the quota day. If more targets wait than are left, sites that have used less today come first.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +12,17 @@ use super::quota::quota_day;
 
 const HOURS_A_DAY: u64 = 24;
 
-/// What a site does with a quota.
+/// A site's use of a quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SiteUse {
-    /// Targets that were submitted for it today.
+    /// Targets submitted for it today.
     pub taken: u64,
-    /// Targets that it has waiting.
+    /// Targets waiting.
     pub waiting: u64,
 }
 
-/// How many targets a day's quota keeps for each of so many sites, less what the site has taken today.
+/// How many targets of a daily quota are reserved for each of `sites` sites. Targets that a site has submitted
+/// today count against its part.
 pub fn kept_for_each(total: u64, sites: usize, now: Timestamp) -> u64 {
     let (_, end) = quota_day(now);
     let hours_left = u64::try_from(end.duration_since(now).as_hours()).unwrap_or(0);
@@ -30,17 +31,18 @@ pub fn kept_for_each(total: u64, sites: usize, now: Timestamp) -> u64 {
     part.saturating_mul(hours_left.min(HOURS_A_DAY)) / HOURS_A_DAY
 }
 
-/// Whether a batch would leave less than is kept for all of so many sites, whatever they have taken. Otherwise
-/// no share is at stake.
+/// Whether a batch would leave less than is reserved for all sites, however much they have used. If not, shares do
+/// not matter.
 pub fn is_scarce(left: u64, batch: u64, kept: u64, sites: usize) -> bool {
     let sites = u64::try_from(sites).unwrap_or(u64::MAX);
     sites > 1 && left.saturating_sub(batch) < kept.saturating_mul(sites)
 }
 
-/// How many targets each site may be sent now, of what is left today: no more than wait, and in all no more than is left.
+/// How many of the targets left today each site may submit now: not more than it has waiting, and not more than is
+/// left in total.
 ///
-/// The level to which all sites' takings of the day can rise is as high as what is left allows. A site with nothing
-/// waiting counts as if it wanted what is kept for it.
+/// Raises all sites to the same level of targets used today, as far as the rest of the quota allows. A site with
+/// fewer targets waiting than are reserved for it counts with its reserved part.
 pub fn grants(left: u64, kept: u64, sites: &BTreeMap<String, SiteUse>) -> BTreeMap<String, u64> {
     let wanted = |site: &SiteUse| site.waiting.max(kept.saturating_sub(site.taken));
     let given = |site: &SiteUse, level: u64| wanted(site).min(level.saturating_sub(site.taken));
@@ -60,7 +62,7 @@ pub fn grants(left: u64, kept: u64, sites: &BTreeMap<String, SiteUse>) -> BTreeM
             above = middle - 1;
         }
     }
-    // Too few for another one each: they go to sites that have something waiting.
+    // Too few for one more each: they go to sites with targets waiting.
     let mut rest = left.saturating_sub(given_to_all(level));
     let mut grants = BTreeMap::new();
     for (name, site) in sites {
@@ -169,7 +171,7 @@ mod tests {
             prop_assert_eq!(granted, left.min(waiting));
         }
 
-        /// A day on which sites ask for what they like, hour by hour, and each takes all that it may.
+        /// A day on which sites ask for random numbers of targets each hour, and use all that they are granted.
         #[test]
         fn a_site_that_wants_no_more_than_is_kept_for_it_never_waits(
             total in 0_u64..20_000, pushes in vec((0_usize..5, 0_u64..9_000), 1..60), modest in 0_usize..5

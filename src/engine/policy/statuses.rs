@@ -1,11 +1,11 @@
-//! Which status a commit is to show, where several runs want it to show one.
+//! Decides which status a commit shows if several runs have one for it.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::run::{Run, RunId, StatusState};
 use crate::store::{DRY_RUN_STATUS, StoredStatus, Write};
 
-/// The write that has a run's commit show a state, with its summary.
+/// The write that shows a state on a run's commit, with the run's summary.
 pub fn show(run: &Run, state: StatusState) -> Write {
     if run.dry_run {
         Write::DryStatus(run.id.clone(), state, run.summary.clone())
@@ -14,33 +14,33 @@ pub fn show(run: &Run, state: StatusState) -> Write {
     }
 }
 
-/// When a run that goes on may have its commit show another text, after the one that was wanted `last`: once the run has
-/// taken half as long again. So the first failures show at once, and many that come one by one take few requests.
+/// When a pending run may replace its status of time `last`: after half of the time that the run had taken by then.
+/// So the first failures show at once, and many that arrive one by one need few requests.
 pub fn next_text_at(created_at: Timestamp, last: Timestamp) -> Timestamp {
     let taken = last.duration_since(created_at).max(SignedDuration::ZERO);
     last + taken / 2
 }
 
-/// What becomes of the newest status of a run.
+/// What to do with the newest status of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is posted.
+    /// Post it.
     Post,
-    /// The commit shows exactly this since then.
+    /// Nothing: the commit has shown exactly this since that time.
     ShownSince(Timestamp),
-    /// It is not posted, for this reason.
+    /// Do not post it, for this reason.
     NotPosted(String),
 }
 
-/// Whether a status of a run without a commit, or of a dry run, is kept from the forge. `was_shown`: another status
-/// of the run was posted before.
+/// Whether to withhold the status of a dry run from the forge. `was_shown`: an earlier status of the run was
+/// posted.
 pub fn withheld(run: &Run, dry_run: bool, was_shown: bool) -> Option<Verdict> {
-    // One that was shown while the site was live is brought to an end, and nothing else is shown.
+    // If an earlier status was posted while the site was live, the final one is posted too, and nothing else.
     let is_withheld = dry_run && !(was_shown && run.state.is_final());
     is_withheld.then(|| Verdict::NotPosted(DRY_RUN_STATUS.to_owned()))
 }
 
-/// What becomes of a status that is not withheld, from all statuses of the site on the commit.
+/// What to do with a status that is not withheld, given all of the site's statuses on the commit.
 pub fn verdict(run: &RunId, wanted: &StoredStatus, on_commit: &[(RunId, StoredStatus)]) -> Verdict {
     if newest_besides(run, wanted, on_commit).is_some() {
         return Verdict::NotPosted("not sent: a newer run speaks for the commit by now".to_owned());
@@ -51,8 +51,8 @@ pub fn verdict(run: &RunId, wanted: &StoredStatus, on_commit: &[(RunId, StoredSt
     }
 }
 
-/// What another run of the same site wanted the commit to show last, after this was wanted (of two
-/// in one millisecond the newer run's counts), unless the forge refused that.
+/// The last status that another run of the same site requested for the commit after this one, unless the forge
+/// refused it. In the same millisecond, the newer run's counts as later.
 pub fn newest_besides<'s>(
     run: &RunId,
     wanted: &StoredStatus,
@@ -66,7 +66,7 @@ pub fn newest_besides<'s>(
     newer.max_by_key(|(other, status)| (status.wanted_at, other, status.seq))
 }
 
-/// How many pending texts a commit has been shown since it was shown an end.
+/// The number of pending statuses posted on a commit since its last final one.
 pub fn pending_before(on_commit: &[(RunId, StoredStatus)]) -> usize {
     let mut posted: Vec<(Timestamp, StatusState)> = on_commit
         .iter()
@@ -79,7 +79,7 @@ pub fn pending_before(on_commit: &[(RunId, StoredStatus)]) -> usize {
         .count()
 }
 
-/// Since when the commit has shown exactly what is wanted, if it does.
+/// Since when the commit has shown exactly this status, if it does.
 fn shown_since(
     run: &RunId,
     wanted: &StoredStatus,
@@ -88,7 +88,7 @@ fn shown_since(
     let posted = on_commit
         .iter()
         .filter_map(|(run, status)| Some((status.posted_at?, run, status)));
-    // Of two in one millisecond, the one that was wanted later was posted later.
+    // Of two posted in the same millisecond, the one that was requested later was posted later.
     let (since, by, shown) = posted.max_by_key(|(posted_at, _, _)| *posted_at)?;
     let is_same =
         by == run && (shown.state, &shown.description) == (wanted.state, &wanted.description);

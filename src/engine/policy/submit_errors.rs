@@ -1,48 +1,48 @@
-//! What a CDN's error comes to for the batch that it refused.
+//! Decides what to do with a batch that a CDN refused.
 
 use crate::cdn::{CdnError, ErrorClass};
 
-/// Tries at a batch that a CDN answers with an error of its own.
+/// Tries of a batch that a CDN answers with an error of its own.
 pub const MAX_SUBMISSIONS: i64 = 5;
 
-/// What becomes of a refused batch.
+/// What to do with a refused batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reaction {
-    /// The CDN may have taken it: its history is asked first.
+    /// The CDN may have accepted it: look in its history first.
     Recover,
-    /// It is submitted again after a backoff. Where this counts as a try, purges that had
-    /// [`MAX_SUBMISSIONS`] fail. An outage is waited out for as long as the run may last.
+    /// Submit it again after a backoff. If this counts as a try, purges that had [`MAX_SUBMISSIONS`] fail. An
+    /// outage does not count: it may last as long as the run may.
     Retry {
-        /// Whether it counts.
+        /// Whether this counts as a try.
         counts: bool,
     },
-    /// It was one request too many in a second: it is submitted again.
+    /// Too many requests per second: submit it again.
     SlowDown,
-    /// The day's quota is used up.
+    /// The daily quota is used up: wait for its renewal.
     AwaitQuota,
-    /// Too large, or one of its targets is refused: it is submitted in batches of at most this many
-    /// targets, so that a refused one stands alone in the end.
+    /// Too large, or one of its targets is refused: submit it in batches of at most this many targets, so that a
+    /// refused target is alone in the end.
     Split {
-        /// Targets.
+        /// Targets per batch.
         cap: i64,
     },
-    /// Its only target is refused.
+    /// Its only target is refused: fail it.
     Fail,
-    /// A person has to act: everything planned on this CDN fails. The next batch would be refused in the same
-    /// way, and some CDNs lock keys that keep trying.
+    /// A person has to act: fail everything planned on this CDN. The next batch would be refused too, and some CDNs
+    /// lock keys that keep trying.
     FailQueue,
-    /// The service has moved, and everything planned on this CDN goes with it.
+    /// The service has moved: move everything planned on this CDN to the new one.
     Migrate,
 }
 
-/// Whether an answer has to be held against the account's quota: some codes say "over a limit" of
-/// a day and of a request alike.
+/// Whether an error has to be compared with the account's quota: some codes mean "over a limit" both of a day and
+/// of a request.
 pub fn is_ambiguous(error: &CdnError, targets: i64) -> bool {
     !error.maybe_done && error.class == ErrorClass::QuotaDay && targets > 1
 }
 
-/// What becomes of a batch of so many targets. `has_quota`: the account said, asked anew, that the
-/// day's quota leaves room for all of them.
+/// What to do with a refused batch of `targets` targets. `has_quota`: the account confirmed that today's quota has
+/// room for all of them.
 pub fn reaction(error: &CdnError, targets: i64, has_quota: bool) -> Reaction {
     if error.maybe_done {
         return Reaction::Recover;

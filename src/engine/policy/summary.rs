@@ -1,4 +1,4 @@
-//! The sentences that commits and pages show. Pure.
+//! The sentences that commits and pages show. Pure functions.
 
 use crate::numerals::{counted, grouped};
 use crate::purge::{PlannedPurge, PurgeKind};
@@ -6,7 +6,7 @@ use crate::run::{RunChanges, Shares, WaitReason};
 use crate::sanitize::cut;
 use crate::store::Failures;
 
-/// "12 URLs and 1 directory on tencent and huawei", from (kind, CDN) of each purge.
+/// "12 URLs and 1 directory on tencent and huawei", from the kind and CDN of each purge.
 pub fn purges<'a>(purges: impl IntoIterator<Item = &'a PlannedPurge>) -> String {
     let mut counts = [0_u64; 3];
     let mut cdns: Vec<&str> = Vec::new();
@@ -45,7 +45,7 @@ fn and<S: AsRef<str>>(parts: &[S]) -> String {
     }
 }
 
-/// "7 files changed", or "3 files changed, and 48 in 17 earlier commits" where caches may hold more than one.
+/// "7 files changed", or "3 files changed, and 48 in 17 earlier commits" if caches may hold several commits.
 pub fn files(changes: &RunChanges) -> String {
     let changed = |count| counted(count, "file changed", "files changed");
     match Shares::of(changes.links()) {
@@ -59,7 +59,8 @@ pub fn files(changes: &RunChanges) -> String {
     }
 }
 
-/// "3 of 14 targets failed: why: URL on CDN". The reason comes before the URL, which may be long: forges cut texts off.
+/// "3 of 14 targets failed: why: URL on CDN". The reason comes first because the URL may be long and forges
+/// truncate texts.
 pub fn failure(failures: &Failures, all: usize) -> String {
     let what = match all {
         1 => "The purge failed".to_owned(),
@@ -72,7 +73,7 @@ pub fn failure(failures: &Failures, all: usize) -> String {
     format!("{what}: {}", cause(failures))
 }
 
-/// "12 failed, 2 still running: why: URL on CDN", of a run that goes on.
+/// "12 failed, 2 still running: why: URL on CDN", for a pending run.
 pub fn failing(failures: &Failures, open: u64, waits_for: Option<&WaitReason>) -> String {
     let failed = grouped(failures.count);
     let open = grouped(open);
@@ -90,8 +91,8 @@ pub fn failing(failures: &Failures, open: u64, waits_for: Option<&WaitReason>) -
     format!("{failed} failed, {rest}: {}", cause(failures))
 }
 
-/// Characters of a reason that a sentence has room for beside the target: GitHub takes 140 in all. The run's page shows
-/// each reason whole.
+/// The longest reason in a sentence, in characters, which leaves room for the target: GitHub accepts 140 in total.
+/// The run's page shows the full reason.
 const MAX_REASON: usize = 72;
 
 /// The most frequent reason, and the first target that failed for it.

@@ -11,28 +11,28 @@ use crate::cdn::{CdnError, ErrorClass, Report, TargetState};
 use crate::purge::PurgeState;
 use crate::store::{Precondition, PurgeKey, PurgeUpdate, QueuedPurge, StoredTask, WorkKey, Write};
 
-/// Submissions of one purge: one that its CDN failed at is submitted once more.
+/// Submissions per purge: one that fails on its CDN is submitted once more.
 const MAX_SUBMISSIONS: i64 = 2;
-/// The shortest wait between two looks at an account's tasks.
+/// The shortest wait between two queries for an account's tasks.
 const MIN_FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest.
+/// The longest wait.
 const MAX_FOLLOW_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A task under way, with its purges that are not over.
+/// A task in progress, with its purges that have not ended.
 pub struct OpenTask {
     pub task: StoredTask,
     pub purges: Vec<QueuedPurge>,
-    /// Whether its id was found in the CDN's history just now.
+    /// Whether its id was just found in the CDN's history.
     pub is_found: bool,
 }
 
-/// Why a CDN did not say how its tasks stand.
+/// Why a CDN did not report on its tasks.
 pub enum FollowTrouble {
-    /// It may later, not before the time it asked for.
+    /// Try later, not before the time that the CDN asked for.
     Later(Option<Duration>),
-    /// It will not until a person acts.
+    /// A person has to act first.
     Operator(String),
-    /// Its service has moved.
+    /// The service has moved.
     Migrated(String),
 }
 
@@ -41,7 +41,7 @@ impl From<CdnError> for FollowTrouble {
         match error.class {
             ErrorClass::Operator => Self::Operator(format!("it cannot be confirmed: {error}")),
             ErrorClass::Migrated => Self::Migrated(error.to_string()),
-            // A query has no targets that could be refused: whatever is meant, it may pass.
+            // A query has no targets to refuse, so the error may be temporary.
             ErrorClass::Retry
             | ErrorClass::RateLimited
             | ErrorClass::QuotaDay
@@ -51,7 +51,7 @@ impl From<CdnError> for FollowTrouble {
     }
 }
 
-/// What a report means for a task's purges, and whether the task is over.
+/// What a report means for a task's purges, and whether the task has ended.
 pub fn judge(open: OpenTask, report: &Report, now: Timestamp) -> (Vec<Write>, bool) {
     let OpenTask { task, purges, .. } = open;
     let of_task = Precondition::InTask(task.id.clone());
@@ -119,7 +119,7 @@ pub fn judge(open: OpenTask, report: &Report, now: Timestamp) -> (Vec<Write>, bo
     (writes, is_over)
 }
 
-/// Why a purge failed that was not confirmed in time.
+/// The error of a purge that was not confirmed in time.
 fn unconfirmed(task: &StoredTask, said: &str) -> String {
     let minutes = task.deadline.duration_since(task.submitted_at).as_mins();
     format!(
@@ -128,7 +128,7 @@ fn unconfirmed(task: &StoredTask, said: &str) -> String {
     )
 }
 
-/// Purges that the CDN failed at go back to the queue.
+/// Puts purges that failed on the CDN back into the queue.
 fn submit_again(task: &StoredTask, keys: Vec<PurgeKey>, why: String, now: Timestamp) -> [Write; 2] {
     let submit = WorkKey::Submit {
         account: task.account.clone(),
@@ -142,7 +142,7 @@ fn submit_again(task: &StoredTask, keys: Vec<PurgeKey>, why: String, now: Timest
     [Write::Update(planned), Write::Enqueue(submit, now)]
 }
 
-/// Ends tasks that cannot be followed; `then` says what becomes of their purges.
+/// Ends tasks that cannot be followed; `then` decides about their purges.
 pub fn give_up(
     open: Vec<OpenTask>,
     now: Timestamp,
@@ -158,15 +158,15 @@ pub fn give_up(
     writes
 }
 
-/// How long until the next look: a quarter of the youngest task's age, so that
-/// fast tasks are seen soon and slow ones are not asked about all the time.
+/// The time until the next query: a quarter of the youngest task's age, so that fast tasks are noticed soon and
+/// slow ones are not queried all the time.
 pub fn follow_interval(youngest: Timestamp, now: Timestamp) -> Duration {
     let age = Duration::try_from(now.duration_since(youngest)).unwrap_or_default();
     (age / 4).clamp(MIN_FOLLOW_INTERVAL, MAX_FOLLOW_INTERVAL)
 }
 
-/// Whether a wait stands even if the account submits more meanwhile. A short one does, or a queue of
-/// many batches would have all of its tasks looked at once for each of them.
+/// Whether to keep a wait even if the account submits more in the meantime. Short ones are kept; otherwise each
+/// batch of a long queue would cause a query for all tasks.
 pub fn is_firm(interval: Duration) -> bool {
     interval <= MIN_FOLLOW_INTERVAL * 2
 }

@@ -1,4 +1,4 @@
-//! Asks CDNs how their tasks stand, all of an account's at once.
+//! Asks CDNs for the state of an account's tasks, all at once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,22 +30,22 @@ pub struct Follow<'a> {
     pub kind: PurgeKind,
 }
 
-/// What the CDNs of an account said.
+/// The answers of an account's CDNs.
 #[derive(Default)]
 struct Followed {
     writes: Vec<Write>,
-    /// When the tasks that are not over were submitted.
+    /// When the tasks that have not ended were submitted.
     running: Vec<Timestamp>,
-    /// A CDN could not be asked.
+    /// Set if a CDN could not be asked.
     delay: Option<Delay>,
 }
 
-/// How long a CDN asked to wait, if it said so.
+/// How long the CDN asked to wait, if it did.
 struct Delay(Option<Duration>);
 
-/// What one CDN said of its tasks.
+/// One CDN's answer about its tasks.
 enum Answer {
-    /// One report a task.
+    /// One report per task.
     Reports(Vec<Report>),
     Trouble(FollowTrouble),
 }
@@ -81,7 +81,7 @@ impl Step for Follow<'_> {
 }
 
 impl Follow<'_> {
-    /// The account's tasks under way, by CDN.
+    /// The account's unfinished tasks, by CDN.
     async fn open_tasks(
         &self,
         ctx: &StepContext,
@@ -126,7 +126,7 @@ impl Follow<'_> {
             Answer::Reports(reports) => reports,
             Answer::Trouble(FollowTrouble::Later(retry_after)) => {
                 followed.delay = Some(Delay(retry_after));
-                // Deadlines pass all the same.
+                // The deadlines of its tasks still apply.
                 open.iter().map(|_| Report::default()).collect()
             }
             Answer::Trouble(FollowTrouble::Operator(why)) => {
@@ -159,7 +159,7 @@ impl Follow<'_> {
     }
 }
 
-/// Asks one CDN how its tasks stand. Those without an id are looked for in its history first.
+/// Asks one CDN for the state of its tasks. Tasks without an id are looked up in its history first.
 async fn ask(
     ctx: &StepContext,
     cdn: &CdnHandle<'_>,
@@ -178,7 +178,7 @@ async fn ask(
                 targets: batches::targets(&open.purges),
             },
         };
-        // Before the history shows all of them, another that it shows already would be taken for this one.
+        // Until the history shows all batches, another one in it could be mistaken for this one.
         if flight.task.is_none()
             && !flight.batch.targets.is_empty()
             && !is_too_early_for_history(task, ctx.now())

@@ -1,9 +1,8 @@
-//! Accepts deliveries that were lost, from the forge's own log of what it sent.
+//! Accepts lost deliveries from the forge's own delivery log.
 //!
-//! Comparing branches with what is known finds pushes, but no forge can be asked
-//! which workflows, releases or builds came to an end meanwhile. Where the token may
-//! read the log of the site's webhook, what that webhook should have brought is accepted
-//! from there, as if it had arrived: by the same path, once, by id and by meaning.
+//! Reconciliation finds lost pushes, but a forge cannot be asked which workflows, releases or builds have ended
+//! since. If the token may read the delivery log of the site's webhook, missing deliveries are taken from it and
+//! handled as if they had arrived: on the same path, and once, by id and by content.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,18 +20,18 @@ use crate::event::{Event, RepoPath};
 use crate::forge::{DeliveryLog, ForgeError, LoggedDelivery, SentDelivery};
 use crate::store::Source;
 
-/// How far back GitHub's log goes ("Redelivering webhooks"). Nothing older is looked for anywhere.
+/// How far back GitHub's log goes ("Redelivering webhooks"). Older deliveries are never looked for.
 const LOG_AGE: Duration = Duration::from_secs(3 * 24 * 60 * 60);
-/// What was sent this recently may still be on its way here, or be handled by another replica.
+/// A younger delivery may still be on its way, or be handled by another replica.
 const DELIVERY_DELAY: Duration = Duration::from_secs(60);
-/// How far what is read anew reaches back into what was read before: a line's time is
-/// that of the sending, and it is written after the answer.
+/// How far each reading of a log overlaps the one before: an entry has the time of sending, but is written after
+/// the answer.
 const LOG_OVERLAP: Duration = Duration::from_secs(10 * 60);
-/// How long a log that the token may not read is not asked for.
+/// How long to wait before requesting a log again that the token may not read.
 const FORBIDDEN_LOG_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Accepts what the webhook of a site's repository should have brought and did not.
-/// A forge that cannot be asked is no failure: it will be asked again.
+/// Accepts the deliveries that a site's webhook should have brought and did not. If the forge cannot be asked, this
+/// is no failure: the next reconciliation asks again.
 pub async fn accept(
     ctx: &StepContext,
     config: &Config,
@@ -68,19 +67,19 @@ pub async fn accept(
         all_well &= accept_one(ctx, config, site, forge, &delivery, of_repo).await?;
     }
     if all_well {
-        // What is too young to be accepted is looked at once more.
+        // Deliveries that are too young will be examined again.
         ctx.delivery_logs.note_read(key, now);
     }
     Ok(())
 }
 
-/// From when on a log is to be read; none if it is not, since the token may not or it was read just now.
+/// The time from which to read a log; none if the token may not read it, or if it was just read.
 fn read_since(ctx: &StepContext, key: &LogKey, now: Timestamp) -> Option<Timestamp> {
     if ctx.delivery_logs.is_forbidden(key, now) {
         return None;
     }
     match ctx.delivery_logs.read_until(key) {
-        // By another site of this repository.
+        // Read for another site of this repository.
         Some(read) if now < read + DELIVERY_DELAY => None,
         Some(read) => Some((read - LOG_OVERLAP).max(now - LOG_AGE)),
         None => Some(now - LOG_AGE),
@@ -102,7 +101,7 @@ fn note_unreadable(ctx: &StepContext, site: &Site, key: LogKey, error: ForgeErro
     }
 }
 
-/// The deliveries of a log that were to come here and did not, oldest first.
+/// The deliveries in a log that never arrived, oldest first.
 async fn missed(
     ctx: &StepContext,
     forge: &str,
@@ -121,7 +120,7 @@ async fn missed(
         .collect())
 }
 
-/// Accepts one delivery of the log. False if it is to be tried again.
+/// Accepts one delivery of the log. False if it must be tried again.
 async fn accept_one(
     ctx: &StepContext,
     config: &Config,
@@ -158,7 +157,7 @@ async fn accept_one(
     Ok(true)
 }
 
-/// Receives a lost delivery, as if it had arrived. False if it is to be tried again.
+/// Receives a lost delivery as if it had arrived. False if it must be tried again.
 async fn receive_lost(
     ctx: &StepContext,
     config: &Config,
@@ -197,7 +196,8 @@ async fn receive_lost(
     }
 }
 
-/// Whether an event is of the repository whose log has it, where it is one repository's log.
+/// Whether an event belongs to the repository whose log contains it; always, if the log covers several
+/// repositories.
 fn is_of(event: &Event, repo: Option<&RepoPath>) -> bool {
     let of = match event {
         Event::Push(push) => Some(&push.repo),
@@ -211,11 +211,10 @@ fn is_of(event: &Event, repo: Option<&RepoPath>) -> bool {
     }
 }
 
-/// The deliveries of a log, oldest first and each once, that purgehook has not answered for good.
+/// The distinct deliveries of a log to which purgehook never gave a final answer, oldest first.
 ///
-/// It answers 202 to what it keeps, and any other 2xx to what asks for nothing. So one
-/// that was answered 202 and is not kept is lost nevertheless, with a former database;
-/// only a site that is new here has nothing to do with that.
+/// It answers 202 to a delivery that it stores, and another 2xx to one that needs no run. So a delivery that was
+/// answered 202 but is not stored was lost with an earlier database. Only a new site ignores such deliveries.
 fn candidates(log: &DeliveryLog, is_new: bool, now: Timestamp) -> Vec<&LoggedDelivery> {
     let mut by_id: BTreeMap<&str, Vec<&LoggedDelivery>> = BTreeMap::new();
     for line in &log.deliveries {

@@ -1,7 +1,7 @@
-//! The steps: each takes one claimed work item and says what is to be committed.
+//! The steps. Each takes one claimed work item and returns the outcome to commit.
 //!
-//! Nothing here is called by a step in turn, but for the two that have one work item in common with another
-//! (`submit` looks for a lost batch first, `reconcile` for missed deliveries).
+//! Steps do not call each other, with two exceptions that share a work item: `submit` first recovers a lost batch,
+//! and `reconcile` first accepts missed deliveries.
 
 pub mod follow;
 mod missed_deliveries;
@@ -25,15 +25,15 @@ use crate::store::{Work, WorkKey, Write};
 
 /// A step of one kind of work.
 pub trait Step {
-    /// Does what the work item asks for.
+    /// Does the work of the item.
     ///
     /// # Errors
     ///
-    /// Nothing came of it, and nothing was written but what the step has committed itself.
+    /// The step failed, and wrote only what it has committed itself.
     async fn run(self, ctx: &StepContext, work: &Work) -> Result<Outcome, StepError>;
 }
 
-/// Runs the step that a work item asks for.
+/// Runs the step for a work item.
 pub async fn run(ctx: &StepContext, work: &Work) -> Result<Outcome, StepError> {
     match &work.key {
         WorkKey::Run(run) => advance(ctx, run, work).await,
@@ -52,7 +52,7 @@ pub async fn run(ctx: &StepContext, work: &Work) -> Result<Outcome, StepError> {
     }
 }
 
-/// Takes a run one step on.
+/// Runs a run's next step.
 async fn advance(ctx: &StepContext, id: &RunId, work: &Work) -> Result<Outcome, StepError> {
     let now = ctx.now();
     let run = ctx.store.run(id).await?;
@@ -96,7 +96,7 @@ async fn advance(ctx: &StepContext, id: &RunId, work: &Work) -> Result<Outcome, 
                 }
             }
         }
-        // What was planned is purged, whatever became of the site meanwhile.
+        // Planned purges are sent even if the site has changed since.
         RunStep::Purging => settle::Settle { run }.run(ctx, work).await,
         RunStep::Ended => Ok(Outcome::complete(Vec::new())),
     }

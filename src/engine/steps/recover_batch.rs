@@ -1,4 +1,5 @@
-//! Looks for a batch whose answer was lost in its CDN's history, and puts its purges back to the queue if it is not there.
+//! Looks for a batch whose answer was lost in its CDN's history, and returns its purges to the queue if it is not
+//! there.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,12 +19,13 @@ use crate::engine::wait_reasons;
 use crate::purge::{PurgeState, TaskId};
 use crate::store::{Precondition, PurgeKey, PurgeUpdate, StoreError, StoredTask, Work, Write};
 
-/// How long before a batch others went out that its CDN's history may show for it, generously.
+/// How long before a batch another one may have been sent that the CDN's history could show for it; a generous
+/// limit.
 const LIKELY_CONFUSION: Duration = Duration::from_secs(10 * 60);
-/// Tries at asking a CDN's history before the batch is submitted again without it.
+/// Tries to read a CDN's history before the batch is submitted again without it.
 const MAX_HISTORY_TRIES: i64 = 8;
 
-/// The step that finds out what became of a batch.
+/// The step that finds out whether the CDN accepted a batch.
 pub struct RecoverBatch<'a> {
     pub config: &'a Config,
     pub lost: StoredTask,
@@ -39,8 +41,8 @@ impl Step for RecoverBatch<'_> {
         let Some(cdn) = cdn.filter(|_| !keys.is_empty()) else {
             return Ok(unconfigured(lost, keys, now));
         };
-        // A batch without an id in the history could be taken for this one. Such batches get theirs as soon as
-        // the history shows all of them.
+        // Another batch without an id could be mistaken for this one. Such batches get their ids once the history
+        // shows all of them.
         let identified_at = lost.submitted_at + HISTORY_LAG * 2;
         if (lost.submitted_at..identified_at).contains(&now)
             && ctx.store.has_unidentified(&lost.account, lost.kind).await?
@@ -80,7 +82,7 @@ impl Step for RecoverBatch<'_> {
                 let wait = backoff_at_least(work.attempts, fraction, error.retry_after);
                 Ok(Outcome::postpone(Vec::new(), now + wait, work.attempts + 1))
             }
-            // To purge twice costs quota, and not to purge a stale page.
+            // Purging twice costs quota; not purging leaves a stale page.
             Err(RequestError::Failed(error)) => {
                 warn!(cdn = %lost.cdn, "a batch is submitted again without a look at the history: {error}");
                 Ok(submit_again(lost, keys, now))
@@ -93,7 +95,7 @@ fn may_ask_again(error: &CdnError, work: &Work) -> bool {
     error.class != ErrorClass::Operator && work.attempts < MAX_HISTORY_TRIES
 }
 
-/// The batch's CDN cannot be asked any more.
+/// The batch's CDN is no longer configured.
 fn unconfigured(lost: StoredTask, keys: Vec<PurgeKey>, now: Timestamp) -> Outcome {
     let why = format!("the CDN {} is no longer configured", lost.cdn);
     let of_task = Precondition::InTask(lost.id.clone());
@@ -102,7 +104,7 @@ fn unconfigured(lost: StoredTask, keys: Vec<PurgeKey>, now: Timestamp) -> Outcom
     Outcome::reschedule(writes, now)
 }
 
-/// The batch was not taken, as far as is known: its purges are planned again.
+/// As far as is known, the batch was not accepted: plans its purges again.
 fn submit_again(lost: StoredTask, keys: Vec<PurgeKey>, now: Timestamp) -> Outcome {
     let of_task = Precondition::InTask(lost.id.clone());
     let planned = PurgeUpdate::new(keys, PurgeState::Planned, of_task);
@@ -110,8 +112,8 @@ fn submit_again(lost: StoredTask, keys: Vec<PurgeKey>, now: Timestamp) -> Outcom
     Outcome::reschedule(writes, now)
 }
 
-/// The ids that are known to be other batches' in the history where a batch may be: one like it that went
-/// out shortly before purged something else.
+/// The task ids that are known to belong to other batches of the time around a lost one: a similar batch sent
+/// shortly before it purged something else.
 pub async fn tasks_of_others(
     ctx: &StepContext,
     lost: &StoredTask,

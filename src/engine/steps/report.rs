@@ -1,4 +1,4 @@
-//! Posts the newest status of a run on its commit, until the forge took it.
+//! Posts the newest status of a run on its commit until the forge accepts it.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use crate::forge::{ForgeError, PostOutcome, StatusPost};
 use crate::run::{Run, RunId, StatusState};
 use crate::store::{Posting, StoreError, StoredStatus, Work, Write};
 
-/// How long a status is posted again to a forge that cannot be reached.
+/// How long to retry posting a status to a forge that cannot be reached.
 const POST_LIMIT: Duration = Duration::from_secs(48 * 60 * 60);
-/// How often a status is posted again to a forge that refused it.
+/// How often to retry posting a status that the forge refused.
 const REFUSED_POST_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 /// The step that posts a run's status.
@@ -30,13 +30,13 @@ impl Step for Report<'_> {
         let Some(run) = ctx.store.run(self.run).await? else {
             return Ok(Outcome::complete(Vec::new()));
         };
-        // The newest counts: what was wanted in between and never posted is history.
+        // Only the newest one counts; earlier ones that were never posted are skipped.
         let mut statuses = ctx.store.statuses(&run.id).await?;
         let Some(wanted) = statuses.pop().filter(|wanted| wanted.posted_at.is_none()) else {
             return Ok(Outcome::complete(Vec::new()));
         };
         let Some(commit) = run.commit.id() else {
-            // A branch, a tag or a short id still: the run's first step finds the commit.
+            // The commit is still a branch, a tag or a short id: the run's first step resolves it.
             return Ok(if run.state.is_final() {
                 not_posted(
                     &run,
@@ -94,11 +94,11 @@ impl Step for Report<'_> {
     }
 }
 
-/// What goes to the forge.
+/// The status as it is sent to the forge.
 fn status(config: &Config, site: Option<&Site>, run: &Run, wanted: &StoredStatus) -> StatusPost {
     StatusPost {
         state: match wanted.state {
-            // What would have been purged is no success.
+            // A dry run purged nothing, so it is no success.
             StatusState::Success if run.dry_run => StatusState::Error,
             state => state,
         },
@@ -113,8 +113,8 @@ fn status(config: &Config, site: Option<&Site>, run: &Run, wanted: &StoredStatus
     }
 }
 
-/// The forge took the status. While it was on its way another run may have wanted something newer, and
-/// the forge may have taken that first: the commit is to show it again.
+/// The forge accepted the status. In the meantime another run may have requested a newer one, and the forge may
+/// have accepted that first: post the newer one again.
 async fn posted(
     ctx: &StepContext,
     run: &Run,
@@ -134,7 +134,7 @@ async fn posted(
     Ok(Outcome::complete(writes))
 }
 
-/// The forge did not take the status.
+/// The forge did not accept the status.
 fn failed(
     ctx: &StepContext,
     run: &Run,
@@ -154,7 +154,8 @@ fn failed(
             let wait = backoff_at_least(work.attempts, ctx.clock.fraction(), *retry_after);
             Outcome::postpone(Vec::new(), now + wait, work.attempts + 1)
         }
-        // A token that expired or lacks a right may be mended: posted again now and then, and shown meanwhile.
+        // A person may replace an expired token or grant a right: retry now and then, and show the error until
+        // then.
         ForgeError::Refused(why) if may_try_again => {
             warn!("a status was not posted: {why}");
             let refused = refused(run, wanted, why.clone());
@@ -167,18 +168,18 @@ fn failed(
     }
 }
 
-/// Records why a status is not on the commit, where nothing is wrong.
+/// Records why a status was not posted, if that is not an error.
 fn not_posted(run: &Run, wanted: &StoredStatus, why: String) -> Outcome {
     let withheld = Posting::Withheld(why);
     Outcome::complete(vec![Write::Posted(run.id.clone(), wanted.seq, withheld)])
 }
 
-/// Records that the forge did not take a status.
+/// Records that the forge refused a status.
 fn refused(run: &Run, wanted: &StoredStatus, why: String) -> Write {
     Write::Posted(run.id.clone(), wanted.seq, Posting::Refused(why))
 }
 
-/// The address of a run's page, where the public address is known.
+/// The address of a run's page, if the public address is known.
 fn page_of(config: &Config, run: &Run) -> Option<String> {
     let base = config.server.public_url.as_ref()?;
     Some(format!(

@@ -1,4 +1,4 @@
-//! Turns the name that an event gave for its commit (a tag, a branch, the first digits of an id) into the commit.
+//! Resolves the name that an event gave for its commit (a tag, a branch, the first digits of an id).
 
 use super::Step;
 use crate::config::Config;
@@ -17,7 +17,7 @@ use crate::store::{Work, Write};
 pub struct Resolve<'a> {
     pub config: &'a Config,
     pub run: Run,
-    /// What the event calls the commit.
+    /// The commit's name in the event.
     pub name: String,
 }
 
@@ -56,7 +56,7 @@ impl Step for Resolve<'_> {
     }
 }
 
-/// The commit, as the forge has it.
+/// Asks the forge for the commit.
 async fn resolve(
     ctx: &StepContext,
     config: &Config,

@@ -1,4 +1,4 @@
-//! Removes what ended longer ago than it is kept for.
+//! Removes what is past its retention.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ use crate::event::GitRef;
 use crate::run::RunId;
 use crate::store::{Removed, StoreError, Work, WorkKey};
 
-/// How often to look whether something is old enough.
+/// How often to check for old rows.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// The pause between two transactions, in which the database is free for other work.
+/// The pause between two transactions, in which others can use the database.
 const PAUSE_BETWEEN_TRANSACTIONS: Duration = Duration::from_millis(100);
-/// How late this step may be for the clock to be trusted. It is due every hour: where it is later, no process ran, or
-/// the clock was set ahead, and nothing here can tell which.
+/// The latest that this step may be for the clock to be trusted. It is due every hour; if it is later than this, no
+/// process ran or the clock was set ahead, and it cannot tell which.
 const MAX_LATENESS: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a clock that may be wrong has to go on before anything is removed by it.
+/// How long a doubtful clock must keep running before anything is removed by it.
 const CLOCK_TRIAL: Duration = Duration::from_secs(24 * 60 * 60);
-/// By when the delivery of a large body has been stored, or never will be.
+/// A large body's delivery is stored within this time, or never.
 const LONGEST_ARRIVAL: Duration = Duration::from_secs(24 * 60 * 60);
-/// Transactions in one step: a step is over soon, so that a stop need not wait for it.
+/// Transactions per step: steps are short, so that the program can stop quickly.
 const TRANSACTIONS_PER_STEP: usize = 20;
 
-/// Enqueues a first look at what is old, unless everything is kept.
+/// Enqueues the first check for old rows, unless everything is kept.
 pub async fn begin(ctx: &StepContext) -> Result<(), StoreError> {
     if ctx.config().server.retention.is_zero() {
         return Ok(());
@@ -37,7 +37,7 @@ pub async fn begin(ctx: &StepContext) -> Result<(), StoreError> {
     ctx.store.ask(&WorkKey::Remove, ctx.now()).await
 }
 
-/// The step that removes some of what is old. There is one such step at a time, over all replicas.
+/// The step that removes some old rows. Only one runs at a time, over all replicas.
 pub struct Retention;
 
 impl Step for Retention {
@@ -47,7 +47,7 @@ impl Step for Retention {
         if retention.is_zero() {
             return Ok(Outcome::complete(Vec::new()));
         }
-        // What is removed by a wrong clock is gone when the clock is right again.
+        // Rows removed by a wrong clock do not come back when the clock is corrected.
         if ctx.now() > work.due_at + MAX_LATENESS {
             let late = ctx.now().duration_since(work.due_at);
             info!(
@@ -93,8 +93,8 @@ impl Step for Retention {
     }
 }
 
-/// The newest run at each ref that is compared with its forge: that of a branch which
-/// has not moved for long says that nothing was missed.
+/// The newest run at each ref that is compared with its forge. It is kept even if its branch has not moved for
+/// long, since it proves that no push was missed.
 async fn compared_runs(ctx: &StepContext, config: &Config) -> Result<Vec<RunId>, StoreError> {
     let mut newest = Vec::new();
     for site in config.sites.values() {

@@ -1,4 +1,4 @@
-//! Lets prefetches go whose purges are confirmed, and ends a run when every purge is over.
+//! Starts prefetches whose purges are confirmed, and ends a run when every purge has ended.
 
 use jiff::Timestamp;
 
@@ -15,10 +15,10 @@ use crate::purge::{Purge, PurgeState};
 use crate::run::{Run, RunId, RunState, StatusState};
 use crate::store::{Precondition, PurgeKey, PurgeUpdate, StoreError, Work, Write};
 
-/// Purges that are read in one statement.
+/// Purges per read.
 const PURGES_PER_READ: u32 = 1_000;
 
-/// A step of a run whose purges are under way.
+/// The step of a run whose purges are in progress.
 pub struct Settle {
     pub run: Run,
 }
@@ -29,7 +29,7 @@ impl Step for Settle {
         let now = ctx.now();
         let first = ctx.store.purges(&run.id, 0, PURGES_PER_READ).await?;
         if first.len() == PURGES_PER_READ as usize {
-            // Many are counted before they are read: a task of some of them may be all that is over.
+            // If there are many purges, count them before reading them: perhaps only one task of a few has ended.
             let counts = ctx.store.purge_counts(&run.id).await?;
             let waiting = counts.count(|_, state| state == PurgeState::Waiting);
             let open = counts.count(|_, state| !state.is_final());
@@ -41,7 +41,7 @@ impl Step for Settle {
         let purges = rest_of(ctx, &run.id, first).await?;
         let released = prefetch::release(&run.id, &purges);
         if !released.is_empty() {
-            // A prefetch may have failed with its purge: look again right away.
+            // A prefetch may have failed with its purge: check again at once.
             return Ok(Outcome::reschedule(released, now));
         }
         let count = |state: fn(PurgeState) -> bool| {
@@ -57,7 +57,7 @@ impl Step for Settle {
     }
 }
 
-/// Waits for the purges that are not over, and says which have failed already.
+/// Waits for the purges that have not ended, and reports those that have failed.
 async fn under_way(
     ctx: &StepContext,
     mut run: Run,
@@ -100,7 +100,7 @@ async fn under_way(
     Ok(Outcome::reschedule(writes, next_look))
 }
 
-/// Fails the purges that are not over, and ends the run.
+/// Fails the purges that have not ended, and ends the run.
 pub async fn give_up(
     ctx: &StepContext,
     run: Run,
@@ -126,7 +126,7 @@ pub async fn give_up(
         error: Some(why.to_owned()),
         ..PurgeUpdate::new(keys, PurgeState::Failed, Precondition::Open)
     };
-    // Before all else: an ended run leaves no open purge.
+    // First of all: an ended run has no open purges.
     Ok(outcome.after(vec![Write::Update(failed)]))
 }
 
@@ -135,7 +135,7 @@ async fn all_purges(ctx: &StepContext, run: &RunId) -> Result<Vec<Purge>, StoreE
     rest_of(ctx, run, first).await
 }
 
-/// All purges of a run, of which the first have been read.
+/// All purges of a run, given the first ones.
 async fn rest_of(
     ctx: &StepContext,
     run: &RunId,

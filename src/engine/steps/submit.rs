@@ -1,7 +1,7 @@
-//! Submits planned purges to a CDN, one batch a step.
+//! Submits planned purges to a CDN, one batch per step.
 //!
-//! The intent is committed before the request goes out. A batch whose answer was lost (or whose
-//! process died) is looked for in the CDN's history first ([`RecoverBatch`]).
+//! The intent is committed before the request is sent. If the answer to a batch was lost, or its process died, the
+//! batch is first looked for in the CDN's history ([`RecoverBatch`]).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -30,7 +30,7 @@ use crate::store::{
     TaskState, Work, Write,
 };
 
-/// The shortest wait after a request that was one too many in a second.
+/// The shortest wait after exceeding a rate limit per second.
 const MIN_RATE_LIMIT_WAIT: Duration = Duration::from_secs(1);
 
 /// The step that submits an account's planned purges of one kind.
@@ -39,16 +39,16 @@ pub struct Submit<'a> {
     pub kind: PurgeKind,
 }
 
-/// What goes out next.
+/// The next batch.
 struct Selected<'a> {
     cdn: CdnHandle<'a>,
     limit: Limit,
     batch: NextBatch,
-    /// What there is no quota for now. Others of the account may submit, where their limits are wider.
+    /// Quotas that are used up. Other CDNs of the account may have wider limits and still submit.
     used_up: Vec<UsedUp>,
 }
 
-/// What the head of the queue came to.
+/// The result of reading the head of the queue.
 enum Selection<'a> {
     Batch(Selected<'a>),
     /// There is nothing to submit now.
@@ -59,7 +59,8 @@ impl Step for Submit<'_> {
     async fn run(self, ctx: &StepContext, work: &Work) -> Result<Outcome, StepError> {
         let Self { account, kind } = self;
         let config = &ctx.config();
-        // A work item is claimed by one process at a time, so a batch that is being submitted is one whose answer was lost.
+        // Only one process at a time holds this work item, so a task that is still being submitted has lost its
+        // answer.
         let submitting = ctx.store.tasks(account, kind, TaskState::Submitting);
         if let Some(lost) = submitting.await?.into_iter().next() {
             return RecoverBatch { config, lost }.run(ctx, work).await;
@@ -119,7 +120,8 @@ impl Step for Submit<'_> {
 }
 
 impl Submit<'_> {
-    /// The batch that goes out next, on the first CDN of the queue that is configured and has quota left.
+    /// The next batch: that of the first CDN in the queue that is configured and has quota left, oldest purges
+    /// first.
     async fn select<'c>(
         &'c self,
         ctx: &'c StepContext,
@@ -168,7 +170,7 @@ impl Submit<'_> {
             }
             used_up.extend(spent);
             if batch.purges.is_empty() {
-                // The run that wanted them has ended meanwhile.
+                // The run that wanted them has ended in the meantime.
                 return Ok(Selection::Nothing(Outcome::reschedule(
                     Vec::new(),
                     ctx.now(),
@@ -185,8 +187,7 @@ impl Submit<'_> {
 }
 
 impl Submit<'_> {
-    /// What goes into the next request, no site more than it may have of the day's quota, and those that may
-    /// have nothing more now.
+    /// The next batch, in which no site exceeds its share of the day's quota, and the sites whose share is used up.
     async fn fair_batch(
         &self,
         ctx: &StepContext,
@@ -216,13 +217,13 @@ impl Submit<'_> {
     }
 }
 
-/// How many targets one request may have.
+/// The number of targets that one request may have.
 fn targets(left: QuotaLeft) -> usize {
     let today = usize::try_from(left.today).unwrap_or(usize::MAX);
     today.min(left.per_request)
 }
 
-/// Withdraws what an account's queue holds of sites that are in dry-run mode by now.
+/// Withdraws planned purges of sites that have since switched to dry-run mode.
 async fn withdraw_dry_runs(
     ctx: &StepContext,
     config: &Config,
@@ -241,7 +242,7 @@ async fn withdraw_dry_runs(
     Ok(batches::withdraw(keys, ctx.now()))
 }
 
-/// Fails what is planned on a CDN that is configured no longer, or no longer for the kind.
+/// Fails purges planned on a CDN that is no longer configured, or no longer for this kind.
 async fn fail_unconfigured(
     ctx: &StepContext,
     account: &AccountId,
@@ -259,7 +260,7 @@ async fn fail_unconfigured(
     Ok(Outcome::reschedule(writes, now))
 }
 
-/// What becomes of a batch that the CDN did not take, or may not have taken.
+/// Handles a batch that the CDN did not accept, or may not have accepted.
 async fn refused(
     ctx: &StepContext,
     config: &Config,
@@ -283,8 +284,8 @@ async fn refused(
     };
     let reschedule = |writes| Outcome::reschedule(writes, now);
     Ok(match reaction(error, size, has_quota) {
-        // It is still being submitted: the next step asks the CDN's history, as often as it takes,
-        // however often the batch was not taken before.
+        // The task stays in submission: the next step looks in the CDN's history, as often as necessary, and
+        // however often the batch was refused before.
         Reaction::Recover => Outcome::postpone(vec![Write::Task(task.clone())], now + wait, 0),
         Reaction::Retry { counts } => {
             Outcome::postpone(refused.retried(counts, now), now + wait, attempts)
@@ -325,7 +326,7 @@ async fn refused(
     })
 }
 
-/// A batch that was not taken, and why.
+/// A batch that was not accepted, and why.
 struct RefusedBatch<'a> {
     task: &'a StoredTask,
     batch: &'a NextBatch,
@@ -333,14 +334,14 @@ struct RefusedBatch<'a> {
 }
 
 impl RefusedBatch<'_> {
-    /// All of its purges go back to the queue; it was no try that counts.
+    /// Returns all of its purges to the queue. This does not count as a try.
     fn put_back(&self, batch_cap: Option<i64>, now: Timestamp) -> Vec<Write> {
         let keys = batches::keys(self.batch);
         let planned = self.planned(keys, false, batch_cap);
         vec![batches::ended(self.task.clone(), now), planned]
     }
 
-    /// Its purges go back to the queue, but for those that have had all of their tries.
+    /// Returns its purges to the queue, except those that have used up their tries.
     fn retried(&self, counts: bool, now: Timestamp) -> Vec<Write> {
         let purges = self.batch.purges.iter();
         let (spent, left): (Vec<_>, Vec<_>) =
@@ -371,7 +372,7 @@ impl RefusedBatch<'_> {
     }
 }
 
-/// Everything planned in a queue on the batch's CDN, and the batch that just left it.
+/// All purges planned in the queue on the batch's CDN, and those of the batch itself.
 async fn queue_and(
     ctx: &StepContext,
     task: &StoredTask,

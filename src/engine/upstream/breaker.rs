@@ -1,8 +1,8 @@
-//! The circuit breaker: an upstream that does not answer is sent nothing for a while.
+//! The circuit breaker stops requests to an upstream that does not answer.
 //!
-//! Failures are counted in the store, for all processes: after some in a row the circuit
-//! opens. After a pause it is half open: one request is the probe that decides for all of
-//! them. So steps that would only hang make room for those that would not.
+//! Failures are counted in the store, for all processes. After several in a row the circuit opens. After a pause it
+//! is half open: one request is the probe that decides for all processes. Steps that would only hang thus leave
+//! their permits to others.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -23,33 +23,33 @@ use crate::store::{OpenCircuit, Store, StoreError, Upstream};
 
 /// Failures in a row that open a circuit.
 const FAILURE_THRESHOLD: i64 = 5;
-/// The first pause of an open circuit; each is twice the one before, less a random half.
+/// The first pause of an open circuit. Each later one doubles; a random part of up to half is subtracted.
 const INITIAL_PAUSE: Duration = Duration::from_secs(15);
-/// The longest.
+/// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
-/// How long a probe may go unrecorded before another request may be the probe. A request takes half of it at most.
+/// How long a probe may take before another request may be the probe. A request takes at most half of that.
 const PROBE_LIMIT: Duration = Duration::from_secs(60);
-/// How soon to see what another request's probe came to.
+/// How soon to check the result of another request's probe.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The circuits of all upstreams.
 pub struct CircuitBreaker {
     store: Arc<Store>,
     clock: Clock,
-    /// Upstreams of which the store may have failures counted. It only saves a write for each answer.
+    /// Upstreams with possible failures in the store. It only saves a write for each answer.
     maybe_open: Mutex<BTreeSet<Upstream>>,
 }
 
-/// A request that is not sent, since the circuit is open.
+/// A request that was not sent because the circuit is open.
 pub struct Rejection {
     pub circuit: OpenCircuit,
-    /// How long to wait. Somewhat longer than the pause, so that not all steps come back at once.
+    /// How long to wait: somewhat longer than the pause, so that not all steps return at once.
     pub wait: Duration,
 }
 
-/// Why a request brought no answer.
+/// Why a request got no answer.
 pub enum RequestError<E> {
-    /// The store could not say whether it may be sent.
+    /// The store could not be asked whether to send it.
     Store(StoreError),
     /// It was not sent.
     CircuitOpen(Rejection),
@@ -58,7 +58,7 @@ pub enum RequestError<E> {
 }
 
 impl<E> RequestError<E> {
-    /// The upstream's own error. A step that can only wait while the circuit is open does so.
+    /// The upstream's own error. If the circuit is open, the step has to wait instead.
     pub fn failed(self) -> Result<E, StepError> {
         match self {
             Self::Store(error) => Err(error.into()),
@@ -69,12 +69,12 @@ impl<E> RequestError<E> {
 }
 
 impl RequestError<ForgeError> {
-    /// The forge's own error. An open circuit is one as well: trouble that passes at an unknown time.
+    /// The forge's own error, or for an open circuit an error that passes at an unknown time.
     pub fn into_forge_error(self, forge: &str) -> Result<ForgeError, StoreError> {
         self.or_later(forge, |_| None)
     }
 
-    /// The forge's own error. An open circuit is one as well, to come back to when it is half open.
+    /// The forge's own error, or for an open circuit an error with the time until it is half open.
     pub fn into_forge_error_to_wait_for(self, forge: &str) -> Result<ForgeError, StoreError> {
         self.or_later(forge, |rejection| Some(rejection.wait))
     }
@@ -99,9 +99,9 @@ impl RequestError<ForgeError> {
     }
 }
 
-/// An error that says whether the upstream answered.
+/// An error that knows whether the upstream answered.
 pub trait Outage: Display {
-    /// Whether it could not be reached, or did not get to an answer of its own.
+    /// Whether the upstream could not be reached, or failed before it could answer.
     fn is_outage(&self) -> bool;
 }
 
@@ -126,7 +126,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Sends a request unless the circuit is open, and records how it went.
+    /// Sends a request unless the circuit is open, and records the result.
     pub async fn send<T, E: Outage>(
         &self,
         upstream: &Upstream,
@@ -142,8 +142,8 @@ impl CircuitBreaker {
         }
     }
 
-    /// Whether an upstream's circuit is open now, for a step that does not know yet whether
-    /// there is anything to send. It is no probe.
+    /// Whether an upstream's circuit is open now, for a step that may have nothing to send. It does not acquire the
+    /// probe.
     pub async fn rejection(&self, upstream: &Upstream) -> Result<Option<Rejection>, StoreError> {
         let now = self.clock.now();
         let pause = self.pause(upstream).await?;
@@ -151,8 +151,8 @@ impl CircuitBreaker {
         Ok(pause.map(|(circuit, until)| self.reject(circuit, until, now)))
     }
 
-    /// Whether a request may be sent: none if it may. Where the circuit is half open the request is the
-    /// probe, so this is only to be called right before [`record`](Self::record).
+    /// None if a request may be sent. If the circuit is half open the request is the probe, so call this only right
+    /// before [`record`](Self::record).
     pub async fn try_acquire(&self, upstream: &Upstream) -> Result<Option<Rejection>, StoreError> {
         let Some((circuit, until)) = self.pause(upstream).await? else {
             return Ok(None);
@@ -165,8 +165,9 @@ impl CircuitBreaker {
         Ok(Some(self.reject(circuit, until, now)))
     }
 
-    /// Sends a request, and records whether the upstream answered. What was found out without a request (the
-    /// kind knows of no such thing, there is no token, its rate limit is known to be used up) says nothing of that.
+    /// Sends a request, and records whether the upstream answered. If the result was found without a request (the
+    /// operation is not supported, the token is missing, the rate limit is known to be used up), it says nothing
+    /// about the upstream.
     pub async fn record<T, E: Outage>(
         &self,
         upstream: &Upstream,
@@ -181,7 +182,7 @@ impl CircuitBreaker {
         result
     }
 
-    /// An upstream's circuit, if it is open or half open, and until when it pauses.
+    /// An upstream's circuit and the end of its pause, if it is open or half open.
     async fn pause(
         &self,
         upstream: &Upstream,
@@ -195,18 +196,18 @@ impl CircuitBreaker {
 
     fn reject(&self, circuit: OpenCircuit, until: Timestamp, now: Timestamp) -> Rejection {
         let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
-        // Once the pause is over another request is the probe.
+        // Once the pause has ended, another request is the probe.
         let wait = if circuit.probing || left.is_zero() {
             PROBE_INTERVAL
         } else {
-            // A clock that was set back must not make it longer.
+            // A clock that was set back must not make the wait longer.
             left.min(MAX_PAUSE)
         };
         let wait = wait + PROBE_INTERVAL.mul_f64(2.0 * self.clock.fraction());
         Rejection { circuit, wait }
     }
 
-    /// Leaves the probe that [`try_acquire`](Self::try_acquire) may have granted to another request.
+    /// Releases the probe that [`try_acquire`](Self::try_acquire) may have acquired.
     async fn release_probe(&self, upstream: &Upstream) {
         if !self.maybe_open().contains(upstream) {
             return;
@@ -261,7 +262,7 @@ impl CircuitBreaker {
     }
 }
 
-/// How long a circuit stays open after so many failures in a row.
+/// How long a circuit stays open after this many failures in a row.
 fn pause(failures: i64, fraction: f64) -> Option<Duration> {
     let doublings = u32::try_from(failures.checked_sub(FAILURE_THRESHOLD)?).ok()?;
     let full = INITIAL_PAUSE

@@ -1,4 +1,4 @@
-//! An account with a CDN behind its circuit breaker, its rate limits and its daily quota.
+//! A CDN account behind its circuit breaker, its rate limits and its daily quota.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -11,7 +11,7 @@ use crate::engine::policy::quota::QuotaLeft;
 use crate::purge::{PurgeKind, TaskId, TaskIds};
 use crate::store::{StoreError, Upstream};
 
-/// A CDN that may be sent requests. For what the methods ask, see [`Cdn`].
+/// A guarded CDN. For its requests, see [`Cdn`].
 pub struct CdnHandle<'a> {
     upstreams: &'a Upstreams,
     cdn: &'a dyn Cdn,
@@ -19,7 +19,7 @@ pub struct CdnHandle<'a> {
     upstream: Upstream,
 }
 
-/// Leave to submit one batch, right away.
+/// A permit to submit one batch at once.
 pub struct SubmitPermit<'a>(&'a CdnHandle<'a>);
 
 impl<'a> CdnHandle<'a> {
@@ -32,7 +32,7 @@ impl<'a> CdnHandle<'a> {
         }
     }
 
-    /// The limits of a kind of purge; none if the CDN cannot do it.
+    /// The limits of a kind of purge; none if the CDN does not support it.
     pub fn limit(&self, kind: PurgeKind) -> Option<Limit> {
         self.cdn.limits().kinds.get(&kind).copied()
     }
@@ -51,7 +51,7 @@ impl<'a> CdnHandle<'a> {
             .await
     }
 
-    /// Whether the account says, asked anew, that so many targets are still free today.
+    /// Whether the account, asked again, has this many targets left today.
     pub async fn has_quota_for(&self, kind: PurgeKind, targets: u64) -> Result<bool, StoreError> {
         let quotas = &self.upstreams.quotas;
         quotas.forget(self.account);
@@ -61,7 +61,7 @@ impl<'a> CdnHandle<'a> {
         Ok(answer.leaves(kind, targets))
     }
 
-    /// Waits for the rate limit of a kind, and has the circuit breaker let the request through.
+    /// Waits for the rate limit of a kind, and checks the circuit breaker.
     pub async fn submit_permit(
         &'a self,
         kind: PurgeKind,
@@ -103,7 +103,7 @@ impl<'a> CdnHandle<'a> {
 }
 
 impl SubmitPermit<'_> {
-    /// Submits a batch: the CDN's id of the task, if it gave one.
+    /// Submits a batch and returns the CDN's task ids, if any.
     pub async fn submit(self, batch: &Batch) -> Result<Option<TaskIds>, CdnError> {
         let CdnHandle {
             upstreams,

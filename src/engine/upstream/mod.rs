@@ -1,8 +1,8 @@
-//! The one guard around each upstream, that is each forge and each account with a CDN: circuit
-//! breaker, rate limit and daily quota.
+//! One guard around each upstream, that is, each forge and each CDN account: circuit breaker, rate limit and daily
+//! quota.
 //!
-//! [`Upstreams`] hands out the only handles that can send a request. A handle's methods wait for what
-//! has to be waited for, and record how the request went.
+//! Only the handles from [`Upstreams`] can send a request. Their methods wait as long as necessary, and record the
+//! result of the request.
 
 mod breaker;
 mod cdn;
@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::{OpenCircuit, Store, StoreError, Upstream};
 
-/// What keeps requests within their bounds.
+/// The guards of all upstreams.
 pub struct Upstreams {
     store: Arc<Store>,
     breaker: breaker::CircuitBreaker,
@@ -32,7 +32,7 @@ pub struct Upstreams {
 }
 
 impl Upstreams {
-    /// Guards whose state all processes on a store share.
+    /// Guards whose state is shared by all processes on a store.
     pub fn new(store: Arc<Store>, clock: Clock) -> Self {
         Self {
             breaker: breaker::CircuitBreaker::new(Arc::clone(&store), clock.clone()),
@@ -59,17 +59,17 @@ impl Upstreams {
         Some(CdnHandle::new(self, cdn, account))
     }
 
-    /// Forgets what an account said of its quota: it turned out otherwise, or a new day began.
+    /// Discards what an account said about its quota: it proved wrong, or a new day began.
     pub fn forget_quota(&self, account: &AccountId) {
         self.quotas.forget(account);
     }
 
-    /// The circuits that are open or have failures counted.
+    /// All circuits that are open or have failures counted.
     pub async fn circuits(&self) -> Result<Vec<OpenCircuit>, StoreError> {
         self.store.circuits().await
     }
 
-    /// The upstreams that do not answer and are sent no requests for now.
+    /// The upstreams whose circuits are open.
     pub async fn unavailable(
         &self,
         config: &Config,
@@ -96,17 +96,17 @@ impl Upstreams {
 pub struct UnavailableUpstream {
     /// "the forge github", or "the CDN main", or "the CDNs main, small, which are one account".
     pub name: String,
-    /// The names of its CDNs under `cdns:`; none of a forge.
+    /// The names of its CDNs under `cdns:`; empty for a forge.
     pub cdns: Vec<String>,
-    /// Since when it has not answered.
+    /// When it stopped answering.
     pub since: Timestamp,
     /// When it is tried next.
     pub until: Timestamp,
-    /// What happened last.
+    /// The last error.
     pub error: String,
 }
 
-/// How an upstream is called in the configuration; none if it is no longer there.
+/// The upstream's name in the configuration; none if it is no longer there.
 fn name(config: &Config, upstream: &Upstream) -> Option<String> {
     match upstream {
         Upstream::Forge(name) => config
@@ -124,14 +124,14 @@ fn name(config: &Config, upstream: &Upstream) -> Option<String> {
     }
 }
 
-/// The names of the CDNs that an account is configured for.
+/// The names of the CDNs configured with an account.
 fn cdns_of(config: &Config, account: &AccountId) -> Vec<String> {
     let cdns = config.cdns.iter();
     let of_account = cdns.filter(|(_, cdn)| cdn.account() == *account);
     of_account.map(|(name, _)| name.clone()).collect()
 }
 
-/// "GitHub has not answered since 12:04 UTC", the same for as long as it lasts.
+/// "GitHub has not answered since 12:04 UTC". Does not change while the outage lasts.
 pub fn has_not_answered(name: &str, since: Timestamp) -> String {
     format!(
         "{name} has not answered since {}",

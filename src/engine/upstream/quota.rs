@@ -1,8 +1,7 @@
-//! What accounts say of their daily quotas.
+//! A cache of the daily quotas that accounts report.
 //!
-//! The account's own quota is asked for where the CDN can say it; what was
-//! submitted since is taken from the store. A limit in the configuration
-//! holds on top of that, and where the API cannot say, the documented one does.
+//! If the CDN can report the account's quota, that counts, less what the store says was submitted since. If not,
+//! the documented limit counts. A limit in the configuration applies in addition.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,17 +18,17 @@ use crate::engine::policy::quota::{QuotaLeft, left, quota_day};
 use crate::purge::PurgeKind;
 use crate::store::{Store, StoreError, Upstream};
 
-/// How long an answer about quotas counts.
+/// How long a reported quota is used.
 const ANSWER_LIFETIME: Duration = Duration::from_secs(600);
 
-/// What accounts said of their quotas, and when. It only saves requests: it may be lost.
+/// The reported quotas of accounts. It only saves requests; losing it does no harm.
 pub struct QuotaCache {
     store: Arc<Store>,
     clock: Clock,
     answers: Mutex<HashMap<AccountId, QuotaAnswer>>,
 }
 
-/// What an account said, and when.
+/// A reported quota and its time.
 #[derive(Clone)]
 pub struct QuotaAnswer {
     at: Timestamp,
@@ -37,7 +36,7 @@ pub struct QuotaAnswer {
 }
 
 impl QuotaAnswer {
-    /// Whether so many targets of a kind were free.
+    /// Whether this many targets of a kind were left.
     pub fn leaves(&self, kind: PurgeKind, targets: u64) -> bool {
         let quota = self.quotas.get(&kind);
         quota.is_some_and(|quota| quota.left >= targets)
@@ -57,7 +56,7 @@ impl QuotaCache {
         }
     }
 
-    /// What an account may be sent now.
+    /// What an account may submit now.
     pub async fn left(
         &self,
         breaker: &CircuitBreaker,
@@ -77,8 +76,7 @@ impl QuotaCache {
         Ok(left(limit, own, since_asked, today))
     }
 
-    /// What an account says of its quotas, asked for anew where the last answer is too old.
-    /// Nothing where it cannot be asked.
+    /// An account's quotas, asked for again if the last report is too old. None if the account cannot be asked.
     pub async fn answer(
         &self,
         breaker: &CircuitBreaker,
@@ -112,7 +110,7 @@ impl QuotaCache {
         Ok(answer)
     }
 
-    /// Forgets what an account said.
+    /// Discards an account's report.
     pub fn forget(&self, account: &AccountId) {
         self.answers().remove(account);
     }

@@ -1,4 +1,4 @@
-//! The rate limits of accounts, which all processes keep together.
+//! The rate limits of accounts, shared by all processes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use crate::cdn::{CdnError, ErrorClass, FailureKind, Pace, Turns};
 use crate::clock::Clock;
 use crate::store::{Store, StoreError};
 
-/// In which as many requests go out as an account may be sent in a second. Somewhat longer than that second:
-/// on their way some catch up with others, and a CDN that has had one too many refuses it.
+/// The window for the requests that an account may receive in a second. It is somewhat longer than that: requests
+/// can catch up with each other on the way, and a CDN refuses one too many.
 const RATE_WINDOW: Duration = Duration::from_millis(1_100);
-/// How long after its slot a request may go out: by how much [`RATE_WINDOW`] is longer than a second.
+/// How late after its slot a request may be sent: the part of [`RATE_WINDOW`] beyond a second.
 const SLOT_TOLERANCE: Duration = Duration::from_millis(100);
-/// Slots that are reserved until there is one in time. A store that is this slow writes nothing else in time either.
+/// How many slots are reserved until one is in time. If the store is slower, all other writes are late too.
 const MAX_RESERVATIONS: usize = 4;
 
 /// Rate limits by account and action.
@@ -38,7 +38,7 @@ impl RateLimits {
         Self { store, clock }
     }
 
-    /// Returns when an account may be sent the next request of an action that purges.
+    /// Waits until the account may receive the next purge request.
     pub async fn acquire(
         &self,
         account: &AccountId,
@@ -49,7 +49,7 @@ impl RateLimits {
         limit.acquire().await
     }
 
-    /// The rate of queries to an account: one for all of them, whatever they are about.
+    /// The rate limit of queries to an account: one for all of them.
     pub fn queries(&self, account: &AccountId, per_second: u32) -> Pace {
         Pace::by(Arc::new(self.limit(format!("query {account}"), per_second)))
     }
@@ -65,7 +65,7 @@ impl RateLimits {
 }
 
 impl RateLimit {
-    /// Reserves a slot and returns when it has come.
+    /// Reserves a slot and waits for it.
     async fn acquire(&self) -> Result<(), StoreError> {
         let mut lead = Duration::ZERO;
         for _ in 0..MAX_RESERVATIONS {
@@ -83,7 +83,7 @@ impl RateLimit {
                     return Ok(());
                 }
                 Err(_) if now <= slot + SLOT_TOLERANCE => return Ok(()),
-                // The store took so long that the slots of others have come: the next is to be far enough ahead.
+                // The store was so slow that the slot has passed: reserve one further ahead.
                 Err(_) => {
                     let took = Duration::try_from(now.duration_since(asked)).unwrap_or_default();
                     lead = lead.max(took) * 2;
@@ -98,7 +98,7 @@ impl RateLimit {
 
 #[async_trait]
 impl Turns for RateLimit {
-    /// Without a slot nothing is sent: other processes reserve theirs.
+    /// Without a slot nothing is sent, since other processes reserve theirs too.
     async fn next(&self) -> Result<(), CdnError> {
         self.acquire().await.map_err(|error| CdnError {
             class: ErrorClass::Retry,
