@@ -1,4 +1,4 @@
-//! The command line: verbs, their options, and where each is done.
+//! The command line: commands and their options.
 
 use std::ffi::OsString;
 use std::process::ExitCode;

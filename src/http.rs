@@ -19,41 +19,41 @@ use crate::cause::Cause;
 use crate::clock::Clock;
 use crate::redact::Redactor;
 
-/// How long connecting may take.
+/// How long establishing a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a whole request may take, answer included.
+/// How long a whole request may take, including the answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// The most bytes of an answer that are read. The largest answer asked for is a
-/// git tree of 100,000 entries, which GitHub itself cuts off at 7 MB.
+/// The maximum size of an answer in bytes. The largest answer we request is a git tree of 100,000 entries, which
+/// GitHub truncates at 7 MB.
 pub const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
-/// What clients of forges and CDNs share: the HTTP client, the clock and the redactor.
+/// What the clients of forges and CDNs share: the HTTP client, the clock and the redactor.
 #[derive(Clone)]
 pub struct Outbound {
-    /// For every request that leaves the program.
+    /// The client for every outgoing request.
     pub http: reqwest::Client,
-    /// For signatures, nonces and pauses.
+    /// The clock for signatures, nonces and pauses.
     pub clock: Clock,
-    /// For what is quoted from answers.
+    /// The redactor for quotes from answers.
     pub redactor: Redactor,
 }
 
 impl Outbound {
-    /// A client that follows no redirect (a redirect would carry credentials to
-    /// a host nobody configured) and names itself (GitHub refuses requests without a User-Agent).
+    /// A client that follows no redirects (a redirect would send credentials to a host that is not configured) and
+    /// sends a User-Agent (GitHub requires one).
     ///
-    /// What goes to this machine takes no proxy, whatever the environment says.
+    /// It uses no proxy for this machine's own addresses, whatever the environment says.
     pub fn new(clock: Clock) -> anyhow::Result<Self> {
         Self::through(proxies::of_environment()?, clock)
     }
 
-    /// A client that takes no proxy at all, to ask a program of this machine's own.
+    /// A client without any proxy, for requests to another program on this machine.
     pub fn direct(clock: Clock) -> anyhow::Result<Self> {
         Self::through(Vec::new(), clock)
     }
 
     fn through(proxies: Vec<Proxy>, clock: Clock) -> anyhow::Result<Self> {
-        // An error means that a provider is installed already, which is as good.
+        // An error means that a provider is already installed, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder().no_proxy();
         for proxy in proxies {
@@ -75,11 +75,11 @@ impl Outbound {
 }
 
 tokio::task_local! {
-    /// Whether what [`tracked`] waits for has made a request.
+    /// Whether the work that [`tracked`] runs has sent a request.
     static HAS_ASKED: Cell<bool>;
 }
 
-/// Sends a request. Each that leaves the program for a forge or a CDN goes this way.
+/// Sends a request. Every request to a forge or CDN goes through this function.
 pub async fn execute(
     client: &reqwest::Client,
     request: reqwest::Request,
@@ -88,14 +88,13 @@ pub async fn execute(
     client.execute(request).await
 }
 
-/// Notes that a request is made, for who makes it in another way than [`execute`].
+/// Records a request that is sent in another way than by [`execute`].
 pub fn note_request() {
-    // Nobody watches some of them.
+    // Some requests are sent outside [`tracked`].
     let _ = HAS_ASKED.try_with(|asked| asked.set(true));
 }
 
-/// What comes of some work, and whether it made a request: what was found out without one says
-/// nothing of whom it would have gone to.
+/// Runs some work, and tells whether it sent a request: a result without one says nothing about the upstream.
 pub async fn tracked<T>(work: impl Future<Output = T>) -> (T, bool) {
     let both = async {
         let came_of_it = work.await;
@@ -104,10 +103,11 @@ pub async fn tracked<T>(work: impl Future<Output = T>) -> (T, bool) {
     HAS_ASKED.scope(Cell::new(false), both).await
 }
 
-/// Why there is no answer, and the error that says so, without the request's address: a signed one holds the signature.
+/// Why there is no answer, with the source error but without the request's address, which may contain the
+/// signature.
 ///
-/// reqwest's own words leave out the causes: "error sending request". Where a name could not be
-/// resolved, that is all there is to say.
+/// reqwest's own text omits the causes: "error sending request". If the host name could not be resolved, the result
+/// says only that.
 pub fn why(error: reqwest::Error) -> (String, Cause) {
     let error = error.without_url();
     let words = unresolved(&error).unwrap_or_else(|| {
@@ -120,7 +120,7 @@ pub fn why(error: reqwest::Error) -> (String, Cause) {
     (words, Cause::of(error))
 }
 
-/// What there is to say of a name that could not be resolved, if that is why there is no answer.
+/// The error of name resolution, if that is why there is no answer.
 pub fn unresolved(error: &reqwest::Error) -> Option<String> {
     causes(error)
         .find_map(|cause| cause.downcast_ref::<Unresolved>())
@@ -131,13 +131,13 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
     std::iter::successors(error.source(), |cause| (*cause).source())
 }
 
-/// The server's time, as it says in Date.
+/// The server's time according to its Date header.
 pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
     moment(headers, DATE)
 }
 
-/// How long a server asks to be sent no requests: so many seconds, or until a moment by its own clock
-/// (RFC 9110, "Retry-After"). Whoever asks decides how much of that to believe.
+/// How long a server asks us to wait: a number of seconds, or until a time by its own clock (RFC 9110,
+/// "Retry-After"). The caller decides how much of that to respect.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     if let Ok(seconds) = text(headers, RETRY_AFTER)?.trim().parse() {
         return Some(Duration::from_secs(seconds));
@@ -155,7 +155,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Reads an answer's body, but never more than [`MAX_ANSWER`] bytes of it.
+/// Reads an answer's body, up to [`MAX_ANSWER`] bytes.
 pub async fn read_answer(mut response: reqwest::Response) -> Result<Vec<u8>, AnswerError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
@@ -167,13 +167,13 @@ pub async fn read_answer(mut response: reqwest::Response) -> Result<Vec<u8>, Ans
     Ok(body)
 }
 
-/// Why an answer could not be read to its end.
+/// Why an answer could not be read completely.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerError {
     /// The connection broke or timed out.
     #[error("the answer broke off: {0}")]
     BrokeOff(#[from] reqwest::Error),
-    /// More than [`MAX_ANSWER`] bytes came.
+    /// The answer has more than [`MAX_ANSWER`] bytes.
     #[error("the answer is longer than {MAX_ANSWER} bytes")]
     TooLong,
 }
@@ -218,7 +218,7 @@ mod tests {
         let (asked, idle) = tokio::join!(tracked(asking), tracked(async { 2 }));
 
         assert_eq!((asked, idle), ((1, true), (2, false)));
-        // Nobody watches this one.
+        // This request is sent outside [`tracked`].
         note_request();
     }
 }

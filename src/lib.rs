@@ -1,29 +1,28 @@
 //! delivery -> event -> run -> change set -> plan -> purges -> tasks -> statuses
 //!
-//! purgehook keeps CDNs in step with a git repository: a signed webhook becomes
-//! purges of exactly what changed, and a status on the commit. The path above
-//! is the path through these rooms; a room uses only rooms above it.
+//! purgehook keeps CDNs in step with a git repository: a signed webhook becomes purges of exactly what changed, and
+//! a status on the commit. The path above is the path through these modules; a module uses only those above it.
 //!
-//! - [`clock`]: the time and the randomness, handed in so that tests can drive them.
-//! - [`cause`]: the errors that stand behind ours.
-//! - [`numerals`]: numbers of things in words.
-//! - [`sanitize`]: text from elsewhere, fit to be shown.
+//! - [`clock`]: time and randomness, passed in so that tests can control them.
+//! - [`cause`]: the sources of our errors.
+//! - [`numerals`]: numbers with their nouns.
+//! - [`sanitize`]: foreign text, made safe to show.
 //! - [`table`]: tables of text for a terminal.
-//! - [`redact`]: text without secrets.
-//! - [`cache`]: a cache with a bound.
+//! - [`redact`]: removes secrets from text.
+//! - [`cache`]: a bounded cache.
 //! - [`http`]: the one client for outgoing requests, with its limits.
 //! - [`settings`]: a YAML file as located values, and the reader that collects every problem in it.
 //! - [`account`], [`changes`], [`event`], [`run`], [`purge`]: the domain as types.
-//! - [`rules`]: globs, templates, URL building: a path in, targets out.
-//! - [`plan`]: targets to purges.
+//! - [`rules`]: globs, templates and URL building: turns a path into targets.
+//! - [`plan`]: turns targets into purges.
 //! - [`forge`]: the git hosts that send webhooks and take statuses.
-//! - [`cdn`]: the CDNs, their limits, their errors, their signatures.
-//! - [`store`]: what is kept, and the transactions that keep it.
-//! - [`config`]: rules.yaml to a checked configuration.
+//! - [`cdn`]: the CDNs with their limits, errors and signatures.
+//! - [`store`]: durable state, and the transactions that keep it consistent.
+//! - [`config`]: turns rules.yaml into a checked configuration.
 //! - [`engine`]: the durable steps that carry a run from delivery to status.
-//! - [`server`]: hooks, pages, API, health.
-//! - [`sandbox`]: the stand-in for the outside world, for `demo` and the tests.
-//! - [`commands`]: one verb each, wiring only.
+//! - [`server`]: webhooks, pages, API, health.
+//! - [`sandbox`]: stand-ins for forges and CDNs, for `demo` and the tests.
+//! - [`commands`]: one command each; wiring only.
 //! - [`cli`]: the command line.
 
 #![forbid(unsafe_code)]

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         }
     };
     let code = runtime.block_on(cli::run(cli));
-    // A name that is being looked up holds its thread for as long as the resolver likes: not waited for.
+    // A running name lookup blocks its thread for as long as the resolver takes: do not wait for it.
     runtime.shutdown_background();
     code
 }

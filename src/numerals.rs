@@ -1,8 +1,8 @@
-//! Numbers of things in words.
+//! Numbers with their nouns.
 
 use std::fmt::Display;
 
-/// The word that agrees with a number.
+/// The singular or plural that agrees with a number.
 pub fn agreeing<'w, N: PartialEq + From<u8>>(count: N, one: &'w str, many: &'w str) -> &'w str {
     if count == N::from(1) { one } else { many }
 }
@@ -16,7 +16,7 @@ pub fn counted<N: Display + Copy + PartialEq + From<u8>>(
     format!("{} {}", grouped(count), agreeing(count, one, many))
 }
 
-/// A whole number as people read it: "1,234,567".
+/// A whole number with separators: "1,234,567".
 pub fn grouped(number: impl Display) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);

@@ -1,7 +1,7 @@
-//! Redacts secrets: takes every secret of the configuration out of text from elsewhere.
+//! Redacts secrets: removes every secret of the configuration from text of others.
 //!
-//! An API's error may repeat what it was sent, credentials included. So whatever
-//! is quoted from an answer goes through a [`Redactor`], which knows every secret of the configuration.
+//! An API's error may repeat the request, credentials included. So every quote from an answer goes through a
+//! [`Redactor`], which knows all secrets of the configuration.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -19,39 +19,39 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::sanitize::one_line;
 
-/// Bytes of it that are looked through for secrets; what comes after them is not shown anyway.
+/// How many bytes of a text are searched for secrets; later ones are never shown.
 const MAX_SEARCHED_BYTES: usize = 64 * 1024;
-/// A secret shorter than this many bytes is not sought: it would turn up in half of all words.
+/// A secret shorter than this, in bytes, is not redacted: it would occur in half of all words.
 const MIN_SECRET_BYTES: usize = 8;
-/// One shorter than this is left in a delivery's body: it might be a word of a path, and what is
-/// purged must not depend on it.
+/// A secret shorter than this, in bytes, is not removed from a delivery's body: it might be part of a path, and
+/// must not change what is purged.
 const MIN_BODY_SECRET_BYTES: usize = 16;
-/// Bytes of a secret that are sought in one piece.
+/// The size in bytes of the pieces in which a long secret is searched.
 const MAX_PIECE_BYTES: usize = 512;
-/// What stands in a secret's place.
+/// Replaces a secret.
 const REDACTED: &str = "[hidden]";
 
-/// Takes secrets out of text. Clones share what they know.
+/// Removes secrets from text. Clones share the known secrets.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    /// Those of the configuration.
+    /// The secrets of the configuration.
     known: Arc<RwLock<Secrets>>,
-    /// Those that went out with one request.
+    /// The secrets that were sent with one request.
     sent: Arc<[SecretString]>,
 }
 
-/// Secrets, and how they may be written.
+/// Secrets, and the automata that find them.
 #[derive(Default)]
 struct Secrets {
     secrets: Vec<SecretString>,
-    /// Finds those of some length as they are, and inside JSON or a form: what a body may hold.
+    /// Finds the longer secrets as they are and as in JSON or a form: the encodings of a body.
     in_bodies: Option<AhoCorasick>,
-    /// Finds all of them in all ways.
+    /// Finds all secrets in all encodings.
     anywhere: Option<AhoCorasick>,
 }
 
 impl Redactor {
-    /// Knows secrets from now on. One of fewer than eight bytes is too common a word to be sought.
+    /// Adds secrets. Those of fewer than eight bytes are too common to be redacted.
     pub fn hide<'s>(&self, secrets: impl IntoIterator<Item = &'s SecretString>) {
         let mut known = self.known.write();
         let before = known.secrets.len();
@@ -71,21 +71,21 @@ impl Redactor {
         }
     }
 
-    /// The same for the answer to one request: what its sensitive headers hold is hidden too, such as a token
-    /// that was made for the hour. Signatures are among it; they prove a request, and are nobody's business either.
+    /// A redactor for the answer to one request. It also hides the contents of the request's sensitive headers,
+    /// such as a temporary token, and signatures, which prove a request and are as secret.
     pub fn after(&self, sent: &HeaderMap) -> Self {
         let values = sent.values().filter(|value| value.is_sensitive());
         let words = values
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split([' ', ',']))
             .filter(|word| !word.starts_with("SignedHeaders="))
-            // A signature is hidden without the name that it has in its header too.
+            // Hide the signature also without the name that it has in its header.
             .flat_map(|word| [Some(word), word.strip_prefix("Signature=")])
             .flatten();
         self.and(words)
     }
 
-    /// The same for words that went out otherwise than in a header, such as the signature in a form.
+    /// Also hides words that were sent outside headers, such as the signature in a form.
     pub fn and<'w>(&self, sent: impl IntoIterator<Item = &'w str>) -> Self {
         let words = sent.into_iter();
         let words = words.filter(|word| word.len() >= MIN_SECRET_BYTES);
@@ -96,7 +96,7 @@ impl Redactor {
         }
     }
 
-    /// Words to show: on one line, at most 500 characters of them, no secret in them.
+    /// Text to show: on one line, at most 500 characters, without secrets.
     pub fn quote(&self, words: &str) -> String {
         let mut end = words.len().min(MAX_SEARCHED_BYTES);
         while !words.is_char_boundary(end) {
@@ -105,14 +105,14 @@ impl Redactor {
         one_line(&self.redact(&words[..end]))
     }
 
-    /// Text with every secret taken out of it, as it is and as headers, forms, JSON and logs may write it.
+    /// Removes every secret from text, as it is and in the encodings of headers, forms, JSON and logs.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let known = self.known.read();
         let text = match &known.anywhere {
             Some(secrets) if secrets.is_match(text) => Cow::Owned(replaced(secrets, text)),
             Some(_) | None => Cow::Borrowed(text),
         };
-        // Most requests are answered with nothing to show, so the ways of writing these are found out here.
+        // Most answers show nothing, so these are only prepared here.
         let sent = self.sent.iter().map(ExposeSecret::expose_secret);
         let mut written: Vec<String> = sent.flat_map(anywhere).collect();
         written.sort_by_key(|text| std::cmp::Reverse(text.len()));
@@ -124,7 +124,7 @@ impl Redactor {
             })
     }
 
-    /// A JSON body or a form with every secret taken out of it: some forges send the webhook's own secret along.
+    /// Removes every secret from a JSON body or a form: some forges send the webhook's own secret in it.
     pub fn redact_body(&self, body: Bytes) -> Bytes {
         match self.body_redactor().apply(&body, true).0 {
             Cow::Borrowed(_) => body,
@@ -132,19 +132,19 @@ impl Redactor {
         }
     }
 
-    /// What does the same to a body that comes in pieces.
+    /// The redactor for a body that arrives in pieces.
     pub fn body_redactor(&self) -> BodyRedactor {
         let known = self.known.read();
         BodyRedactor(known.in_bodies.clone())
     }
 }
 
-/// Takes the secrets that are known when it is made out of a JSON body or a form.
+/// Removes the secrets known at its creation from a JSON body or a form.
 pub struct BodyRedactor(Option<AhoCorasick>);
 
 impl BodyRedactor {
-    /// A piece without secrets, up to where one might begin that goes on in the next; and how many of the
-    /// piece's bytes that accounts for. The next piece begins with those that are left. The last one leaves none.
+    /// Redacts a piece up to where a secret might begin that continues in the next one, and returns the number of
+    /// processed bytes. The next piece must begin with the remaining bytes. The last piece is processed completely.
     pub fn apply<'b>(&self, piece: &'b [u8], is_last: bool) -> (Cow<'b, [u8]>, usize) {
         let Some(secrets) = &self.0 else {
             return (Cow::Borrowed(piece), piece.len());
@@ -153,7 +153,7 @@ impl BodyRedactor {
             true => 0,
             false => secrets.max_pattern_len().saturating_sub(1),
         };
-        // Whatever begins before this ends in this piece.
+        // Any match that begins before this ends in this piece.
         let decided = piece.len().saturating_sub(open);
         let mut redacted = Vec::new();
         let mut end = 0;
@@ -177,7 +177,7 @@ impl BodyRedactor {
     }
 }
 
-/// Finds any of these texts in one pass, and the longest where several begin. None where there are none.
+/// Finds all of these texts in one pass; of several matches at one place, the longest. None without texts.
 fn finder(texts: impl Iterator<Item = String>) -> Option<AhoCorasick> {
     let texts: BTreeSet<String> = texts.collect();
     if texts.is_empty() {
@@ -198,13 +198,13 @@ fn replaced(secrets: &AhoCorasick, text: &str) -> String {
     shown
 }
 
-/// As it is, and inside JSON or a form.
+/// The secret as it is, and as in JSON or a form.
 fn in_bodies(secret: &str) -> Vec<String> {
     let written = |piece: &str| {
         let json = serde_json::Value::from(piece).to_string();
         [
             piece.to_owned(),
-            // Without its redactor; one that the secret itself ends with stays.
+            // Without the quotation marks around the JSON text; one at the end of the secret itself stays.
             json[1..json.len() - 1].to_owned(),
             url::form_urlencoded::byte_serialize(piece.as_bytes()).collect(),
         ]
@@ -212,8 +212,8 @@ fn in_bodies(secret: &str) -> Vec<String> {
     pieces(secret).into_iter().flat_map(written).collect()
 }
 
-/// A long secret in pieces of some hundred bytes, which are sought one by one: what finds them
-/// stays small, and is made in no time, whatever the secret looks like.
+/// Splits a long secret into pieces of some hundred bytes. The automaton for them stays small and is built quickly,
+/// whatever the secret looks like.
 fn pieces(secret: &str) -> Vec<&str> {
     let count = secret.len().div_ceil(MAX_PIECE_BYTES).max(1);
     let mut rest = secret;
@@ -240,18 +240,18 @@ fn anywhere(secret: &str) -> Vec<String> {
         ]);
     }
     all.extend(lines(secret));
-    // Some write their percent signs in lower case.
+    // Some encoders write percent signs with lower-case digits.
     let lower: Vec<String> = all.iter().filter_map(|text| in_lower_case(text)).collect();
     all.extend(lower);
     all.sort_unstable();
     all.dedup();
-    // What holds it may have been encoded as a whole: a form in Base64, a header in hex.
+    // The text around the secret may be encoded as a whole: a form in Base64, a header in hex.
     let encoded: Vec<String> = all.iter().flat_map(|text| encoded(text)).collect();
     all.extend(encoded);
     all
 }
 
-/// A key in a file has many lines; an error may repeat any of them.
+/// The lines of a key file, since an error may quote any of them.
 fn lines(secret: &str) -> impl Iterator<Item = String> {
     let lines = secret.lines().map(str::trim);
     lines
@@ -260,7 +260,7 @@ fn lines(secret: &str) -> impl Iterator<Item = String> {
         .map(str::to_owned)
 }
 
-/// A text in the encodings that leave no letter of it as it was.
+/// A text in encodings that change every letter.
 fn encoded(text: &str) -> Vec<String> {
     let bytes = text.as_bytes();
     let every = |digits: String| -> String {
@@ -280,7 +280,7 @@ fn encoded(text: &str) -> Vec<String> {
     all
 }
 
-/// A percent-encoded text with `%2f` for `%2F`. None where that is the same.
+/// A percent-encoded text with `%2f` instead of `%2F`. None if that changes nothing.
 fn in_lower_case(text: &str) -> Option<String> {
     let mut parts = text.split('%');
     let mut lower = parts.next()?.to_owned();
@@ -291,8 +291,8 @@ fn in_lower_case(text: &str) -> Option<String> {
     (lower != text).then_some(lower)
 }
 
-/// What stands in the Base64 of a longer text for a secret in it, without the characters at either end
-/// that depend on its neighbours. `before` are the bytes before it, modulo three. Nothing where too few are left.
+/// The Base64 of a secret inside a longer text, without the characters at both ends that depend on its neighbours.
+/// `before` is the number of bytes before it, modulo three. Empty if too few characters remain.
 fn inside_base64(secret: &[u8], before: usize) -> Vec<String> {
     let from = (3 - before) % 3;
     let whole = secret.len().saturating_sub(from) / 3 * 3;
@@ -459,7 +459,7 @@ mod tests {
         let token: Vec<u8> = (1..6_000).map(random).collect();
         let started = std::time::Instant::now();
         let redactor = knowing(&STANDARD_NO_PAD.encode(token.clone()));
-        // What repeats itself is the hardest to find a place in.
+        // A repetitive secret is the hardest to locate.
         redactor.hide([&"ab".repeat(100_000).into()]);
 
         for written in [

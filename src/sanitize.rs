@@ -1,13 +1,13 @@
-//! Sanitises text from elsewhere, so that it can be shown in a log line, on a page or in a terminal:
-//! of bounded length, without characters that steer what shows it.
+//! Makes text of others safe for a log line, a page or a terminal: of bounded length, without control characters.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Characters of a line that is shown.
+/// Characters of a displayed line.
 const MAX_LINE_CHARACTERS: usize = 500;
 
-/// Someone else's words, fit for a log line: nothing that moves a cursor or turns the line's direction, not too long.
+/// Foreign text for a log line: without characters that move the cursor or change the writing direction, and not
+/// too long.
 pub fn one_line(text: &str) -> String {
     let clean: String = text
         .chars()
@@ -17,7 +17,7 @@ pub fn one_line(text: &str) -> String {
     cut(&clean, MAX_LINE_CHARACTERS)
 }
 
-/// Cuts text to a limit in characters, with an ellipsis where something is missing.
+/// Truncates text to a number of characters, with an ellipsis if something is missing.
 pub fn cut(text: &str, limit: usize) -> String {
     if text.chars().count() <= limit {
         return text.to_owned();
@@ -26,7 +26,7 @@ pub fn cut(text: &str, limit: usize) -> String {
     format!("{}…", kept.trim_end())
 }
 
-/// Text as a terminal may show it: what would steer the terminal, or hide what follows, is written out as `\u{1b}`.
+/// Text for a terminal: characters that would control it or hide text are written out as `\u{1b}`.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_steering) {
         return Cow::Borrowed(text);
@@ -42,7 +42,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The same for text of several lines, which stay lines.
+/// The same for several lines, keeping the line breaks.
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
     if !text.contains(|c| c != '\n' && is_steering(c)) {
         return Cow::Borrowed(text);
@@ -51,8 +51,8 @@ pub fn visible_lines(text: &str) -> Cow<'_, str> {
     Cow::Owned(lines.join("\n"))
 }
 
-/// Whether a character does something other than stand there: control characters (ANSI's escapes start with
-/// one), line and paragraph separators, and those that turn the direction of writing.
+/// Whether a character controls the display: control characters (ANSI escapes begin with one), line and paragraph
+/// separators, and characters that change the writing direction.
 pub fn is_steering(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -1,11 +1,10 @@
-//! A YAML file as located values, and the reader that collects every problem in it.
+//! A YAML file as located values, and a reader that collects every problem in it.
 //!
-//! A [`Section`] is a mapping of the file. Each getter takes a key, notes a
-//! problem (with line and column) if the value is not what it should be, and
-//! returns nothing then; reading goes on, so that all problems are shown at
-//! once. Keys that nobody asked for are noted when the section is dropped.
+//! A [`Section`] is a mapping of the file. Each getter takes a key. If the value is invalid, it records a problem
+//! (with line and column) and returns none; reading continues, so that all problems are reported at once. When a
+//! section is dropped, it records the keys that were never read.
 //!
-//! [`File::root`] gives the outermost section, [`File::problems`] all that was found.
+//! [`File::root`] returns the outermost section, [`File::problems`] everything that was found.
 
 mod document;
 mod entry;

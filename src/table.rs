@@ -1,4 +1,4 @@
-//! Prints tables of text, whose columns are as wide as a terminal shows their cells.
+//! Prints tables of text, with columns as wide as a terminal shows their cells.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -7,12 +7,11 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::sanitize::is_steering;
 
-/// Columns of a terminal that a cell may widen its table's column to. What is longer stands out of it:
-/// a path may have any length, and lines are padded to no more than 65,535.
+/// The widest column. Longer cells stick out: a path may have any length, and `format!` pads to at most 65,535.
 const MAX_COLUMN_WIDTH: usize = 200;
 
-/// Writes a table line by line. `rows` is asked twice, first for the widths: of many rows, a table
-/// in memory would take more than what they are made of.
+/// Writes a table line by line. Calls `rows` twice, first for the widths: holding a large table in memory would
+/// take more than its source data.
 pub fn write<'r, const N: usize, R: Iterator<Item = [Cow<'r, str>; N]>>(
     out: &mut impl Write,
     header: &[&str; N],
@@ -31,7 +30,7 @@ pub fn write<'r, const N: usize, R: Iterator<Item = [Cow<'r, str>; N]>>(
     Ok(())
 }
 
-/// Writes a row, each cell but the last as wide as its column.
+/// Writes a row, each cell except the last padded to its column's width.
 fn write_row<const N: usize>(
     out: &mut impl Write,
     cells: &[Cow<'_, str>; N],
@@ -47,7 +46,7 @@ fn write_row<const N: usize>(
     Ok(())
 }
 
-/// A cell's text without what would steer a terminal: it may come from elsewhere.
+/// A cell's text without terminal control characters, since it may be foreign text.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(is_steering) {
         return text.into();

@@ -1,6 +1,6 @@
-//! What every kind of CDN must do, checked against the sandbox, which knows nothing of the clients.
+//! Tests that every kind of CDN must pass, against the sandbox, which does not know the clients.
 //!
-//! A new kind needs a stand-in in the sandbox and gets all of these tests.
+//! A new kind needs a stand-in in the sandbox and then runs all of these tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,7 @@
-//! What the CDNs' error codes mean: one table a vendor, exact codes before families.
+//! The meaning of the CDNs' error codes: one table per vendor, with exact codes before families.
 //!
-//! A code that is in no table is judged by its family (what stands before the
-//! first dot); one whose family is unknown too needs a person.
+//! A code that is in no table is classified by its family (the part before the first dot). If the family is unknown
+//! too, a person has to act.
 
 use super::ErrorClass::{self, BadInput, Migrated, Operator, QuotaDay, RateLimited, Retry, Split};
 

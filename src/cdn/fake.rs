@@ -1,4 +1,4 @@
-//! A CDN's API for the tests of one client: it keeps what it was asked and answers what it was told to.
+//! A fake CDN API for the tests of one client: it records requests and returns prepared answers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! Telling by its time whether something in a CDN's history is what was sent.
+//! Decides by its time whether an entry in a CDN's history may be the batch that was sent.
 
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};

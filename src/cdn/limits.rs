@@ -1,4 +1,4 @@
-//! The `limits:` of an entry under `cdns:`, over what the vendor documents.
+//! The `limits:` of an entry under `cdns:`, which replace the vendor's documented ones.
 
 use super::Limits;
 use crate::purge::PurgeKind;

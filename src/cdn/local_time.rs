@@ -1,4 +1,4 @@
-//! The vendors' local times: "2018-07-30 18:10:53", in a zone no document names.
+//! Parses the vendors' local times, such as "2018-07-30 18:10:53", whose time zone no document names.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;

@@ -1,7 +1,7 @@
-//! Finding a batch's targets again in what a CDN's log calls them.
+//! Matches the entries of a CDN's log with a batch's targets.
 //!
-//! A log may write a URL otherwise than it was handed over: the host in another
-//! case, `%7E` for `~`, Chinese characters unencoded. Ids come as text or as numbers.
+//! A log may spell a URL differently from the request: the host in another case, `%7E` for `~`, Chinese characters
+//! unencoded. Ids may be text or numbers.
 
 use std::collections::{HashMap, HashSet};
 

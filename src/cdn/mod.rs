@@ -1,4 +1,4 @@
-//! CDNs: what takes the purges, with their limits, errors and signatures.
+//! CDNs: clients that submit purges, with the vendors' limits, errors and signatures.
 //!
 //! To add one, write its module and add its line to [`KINDS`].
 
@@ -39,19 +39,20 @@ use crate::numerals::counted;
 use crate::purge::{Mode, PurgeKind, TaskId, TaskIds};
 use crate::settings::{Entry, Section};
 
-/// A kind of CDN, as `kind:` names it.
+/// A kind of CDN, as named by `kind:`.
 pub struct CdnKind {
-    /// The word behind `kind:`.
+    /// The value of `kind:`.
     pub name: &'static str,
-    /// Reads an entry under `cdns:` and makes its client. None when the entry has problems, which the section has noted.
+    /// Reads an entry under `cdns:` and creates its client. None if the entry has problems, which the section has
+    /// recorded.
     pub read: fn(&mut Section, &Outbound) -> Option<Arc<dyn Cdn>>,
-    /// Whether it prefetches URLs.
+    /// Whether it can prefetch URLs.
     pub prefetches: bool,
-    /// What `purgehook init` writes of it.
+    /// The entry that `purgehook init` writes.
     pub entry: Entry,
 }
 
-/// Every kind of CDN there is.
+/// All kinds of CDNs.
 pub const KINDS: &[CdnKind] = &[
     tencent::cdn::KIND,
     tencent::ecdn::KIND,
@@ -59,44 +60,44 @@ pub const KINDS: &[CdnKind] = &[
     huawei::KIND,
 ];
 
-/// What a CDN takes, per kind of purge.
+/// The limits for one kind of purge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// Targets in one request.
+    /// Targets per request.
     pub per_request: usize,
-    /// Targets in a day, per account.
+    /// Targets per day and account.
     pub per_day: u64,
-    /// Whether the configuration says so; else it is what the vendor documents
-    /// for an account like any other, and the account's own quota counts instead where it can be asked for.
+    /// Whether `per_day` is configured. Otherwise it is the vendor's documented limit for an ordinary account, and
+    /// the account's own quota replaces it if the API can report that.
     pub per_day_configured: bool,
-    /// Requests a second, per account.
+    /// Purge requests per second and account.
     pub requests_per_second: u32,
 }
 
-/// What a CDN takes in all. A kind that is missing is one it cannot do.
+/// All limits of a CDN. It does not support a kind that is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// By kind of purge.
     pub kinds: BTreeMap<PurgeKind, Limit>,
-    /// Requests a second that ask how tasks stand, per account.
+    /// Queries for the state of tasks per second and account.
     pub queries_per_second: u32,
-    /// Bytes in one URL, where a limit is documented.
+    /// The maximum length of a URL in bytes, if one is documented.
     pub url_length: Option<usize>,
 }
 
-/// Purges to hand over in one request: of one kind and one mode.
+/// Purges to submit in one request: of one kind and one mode.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// What is to be done.
+    /// The kind of purge.
     pub kind: PurgeKind,
-    /// For directories: how.
+    /// How to purge, for directories.
     pub mode: Option<Mode>,
-    /// The full URLs, each once.
+    /// The full URLs, without duplicates.
     pub targets: Vec<String>,
 }
 
 impl Batch {
-    /// What it holds, for messages: "12 URLs", "1 directory".
+    /// Its targets, for messages: "12 URLs", "1 directory".
     fn counted(&self) -> String {
         let (one, many) = match self.kind {
             PurgeKind::Url | PurgeKind::Prefetch => ("URL", "URLs"),
@@ -106,53 +107,53 @@ impl Batch {
     }
 }
 
-/// A batch that was handed over.
+/// A submitted batch.
 #[derive(Clone, Debug)]
 pub struct InFlight {
-    /// What the CDN calls it. None while it is not known whether the CDN took it.
+    /// The CDN's ids. None while it is not known whether the CDN accepted the batch.
     pub task: Option<TaskIds>,
-    /// When the request went out.
+    /// When the request was sent.
     pub submitted_at: Timestamp,
-    /// What was handed over, less what is known to have ended.
+    /// The submitted purges, without those that are known to have ended.
     pub batch: Batch,
 }
 
-/// How one target of a task stands.
+/// The state of one target of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetState {
-    /// Not done yet. `Some` percent where the CDN counts.
+    /// In progress, with a percentage if the CDN reports one.
     Running(Option<u8>),
     /// Confirmed.
     Done,
-    /// The CDN failed at it; trying once more may help.
+    /// Failed on the CDN; another try may succeed.
     Failed(String),
-    /// The origin answered a prefetch with an error; trying again is no use.
+    /// The origin answered a prefetch with an error; another try is useless.
     Invalid(String),
-    /// A word that is in no document: still running, as far as anyone knows.
+    /// An undocumented status word; treated as still running.
     Unknown(String),
 }
 
-/// What the CDN says of one batch in flight. Targets it says nothing of are left out.
+/// A CDN's report on one submitted batch. Targets that it does not mention are missing.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// By target, as it was handed over.
+    /// States by target, as submitted.
     pub targets: BTreeMap<String, TargetState>,
 }
 
-/// What kind of trouble an answer means; each has one behaviour in the engine.
+/// The meaning of an error. The engine handles each class in one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorClass {
-    /// Passing: again, with backoff, a few times.
+    /// Temporary: retry a few times with backoff.
     Retry,
-    /// Too fast: wait, keep everything.
+    /// Too many requests per second: wait, keep everything.
     RateLimited,
-    /// The day's quota is used up: wait for the reset.
+    /// The daily quota is used up: wait for its renewal.
     QuotaDay,
     /// The batch is larger than this account may send: halve it.
     Split,
-    /// A person must act; again is no use.
+    /// A person must act; a retry is useless.
     Operator,
-    /// One of the batch's targets is refused: find it, drop it, send the rest.
+    /// One of the batch's targets is refused: find it, fail it, send the rest.
     BadInput,
     /// The service has moved to another one.
     Migrated,
@@ -161,19 +162,19 @@ pub enum ErrorClass {
 /// How a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FailureKind {
-    /// There was no connection, or it ended before the answer did.
+    /// The connection failed, or ended before the answer was complete.
     Connection,
-    /// No answer came in time.
+    /// There was no answer in time.
     Timeout,
-    /// The answer was an HTTP status alone, without an error of the API's in it.
+    /// The answer had this HTTP status and no API error in its body.
     HttpStatus(u16),
-    /// The answer was not what the API promises.
+    /// The answer did not have the documented form.
     MalformedAnswer,
-    /// The CDN answered with an error of its own; its code means something to its own client only.
+    /// The CDN answered with an API error. Only its own client interprets the code.
     Vendor(String),
     /// The CDN's API has no such call.
     Unsupported,
-    /// purgehook could not find out when the request may go out, and sent nothing.
+    /// The rate limiter could not assign a slot, so nothing was sent.
     NoSlot,
 }
 
@@ -192,7 +193,7 @@ impl fmt::Display for FailureKind {
     }
 }
 
-/// A call that failed, and what that means.
+/// A failed call and its meaning.
 #[derive(Debug, Clone)]
 pub struct CdnError {
     /// What to do about it.
@@ -201,11 +202,11 @@ pub struct CdnError {
     pub kind: FailureKind,
     /// What was attempted and what the CDN answered, for people.
     pub message: String,
-    /// How long the CDN asked to be sent no requests.
+    /// How long the CDN asked to wait.
     pub retry_after: Option<Duration>,
-    /// Whether the CDN may have done the work all the same (the answer was lost or made no sense).
+    /// Whether the CDN may have done the work anyway (the answer was lost or malformed).
     pub maybe_done: bool,
-    /// The HTTP client's error, where there was no answer.
+    /// The HTTP client's error, if there was no answer.
     pub cause: Cause,
 }
 
@@ -222,7 +223,7 @@ impl Error for CdnError {
 }
 
 impl CdnError {
-    /// Whether the CDN could not be reached or did not get to an answer of its own.
+    /// Whether the CDN could not be reached or failed before it could answer.
     pub fn is_outage(&self) -> bool {
         match self.kind {
             FailureKind::Connection | FailureKind::Timeout | FailureKind::MalformedAnswer => true,
@@ -231,7 +232,7 @@ impl CdnError {
         }
     }
 
-    /// The CDN's own code, where it answered with an error of its own.
+    /// The CDN's own error code, if it answered with an API error.
     fn vendor_code(&self) -> Option<&str> {
         match &self.kind {
             FailureKind::Vendor(code) => Some(code),
@@ -245,46 +246,46 @@ impl CdnError {
     }
 }
 
-/// What is left of one day's quota.
+/// What is left of a daily quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// Targets in one request.
+    /// Targets per request.
     pub per_request: Option<u64>,
-    /// Targets a day.
+    /// Targets per day.
     pub total: u64,
     /// Targets left today.
     pub left: u64,
 }
 
-/// One CDN, as an entry under `cdns:` configures it.
+/// One CDN, as configured by an entry under `cdns:`.
 #[async_trait]
 pub trait Cdn: Send + Sync {
-    /// The word behind `kind:`.
+    /// The value of `kind:`.
     fn kind(&self) -> &'static str;
 
     /// The account whose limits apply.
     fn account(&self) -> AccountId;
 
-    /// The documented limits, with what the configuration says over them.
+    /// The documented limits, with those of the configuration replacing them.
     fn limits(&self) -> &Limits;
 
-    /// Names the API's action that takes purges of a kind: what its limit of requests a second is
-    /// counted by. Tencent has one for each kind (`PurgeUrlsCache`, `PurgePathCache`,
-    /// `PushUrlsCache`; `RefreshCdnUrl`, `RefreshCdnDir`, `CdnPusherV2`).
+    /// The name of the API action that takes purges of a kind; the limit of requests per second counts per action.
+    /// Tencent has one action per kind (`PurgeUrlsCache`, `PurgePathCache`, `PushUrlsCache`; `RefreshCdnUrl`,
+    /// `RefreshCdnDir`, `CdnPusherV2`).
     fn action(&self, kind: PurgeKind) -> &'static str {
         kind.as_str()
     }
 
-    /// Hands a batch over; what the CDN calls it when it took it. `Ok(None)` when it took it without giving an id.
+    /// Submits a batch and returns the CDN's task ids. `Ok(None)` if the CDN accepted it without an id.
     async fn submit(&self, batch: &Batch) -> Result<Option<TaskIds>, CdnError>;
 
-    /// Asks how tasks stand, in as few requests as the API allows. One report a
-    /// task, in the same order. `pace` is awaited before each request.
+    /// Asks for the state of tasks in as few requests as the API allows. Returns one report per task, in the same
+    /// order. Waits for `pace` before each request.
     async fn follow(&self, tasks: &[InFlight], pace: &Pace) -> Result<Vec<Report>, CdnError>;
 
-    /// Looks for a batch whose answer was lost in the CDN's history: what it is called there if it was taken.
-    /// `others` are the ids of tasks that are known to be other batches'. What may
-    /// be one of these is not the batch: to purge twice costs quota, and not to purge a stale page.
+    /// Looks in the CDN's history for a batch whose answer was lost, and returns its ids if it was accepted. Never
+    /// returns `others`, the ids of tasks that are known to belong to other batches: a missed match costs quota, a
+    /// false match leaves a stale page.
     async fn find(
         &self,
         lost: &InFlight,
@@ -292,32 +293,32 @@ pub trait Cdn: Send + Sync {
         pace: &Pace,
     ) -> Result<Option<TaskIds>, CdnError>;
 
-    /// What is left of today's quotas, by kind. Empty where the API cannot say.
+    /// What is left of today's quotas, by kind. Empty if the API cannot tell.
     async fn quota(&self) -> Result<BTreeMap<PurgeKind, Quota>, CdnError>;
 
-    /// How far the CDN's clock was from ours at its newest answer, and how far its signatures let it be. None before
-    /// the first answer, and where nothing goes by the time.
+    /// How far the CDN's clock differed from ours at its last answer, and how far its signatures allow it to
+    /// differ. None before the first answer, and if signatures do not depend on the time.
     fn clock_skew(&self) -> Option<ClockSkew> {
         None
     }
 
-    /// The entry under `cdns:` that takes this one's purges once its service answers that it has moved.
+    /// The entry under `cdns:` that takes over the purges once this service answers that it has moved.
     fn migrated_to(&self) -> Option<&str> {
         None
     }
 }
 
-/// Says when it is a request's turn.
+/// A rate limiter: assigns the times of requests.
 #[async_trait]
 pub trait Turns: Send + Sync {
-    /// Returns when the next request may go out; an error if that cannot be known.
+    /// Waits until the next request may be sent; fails if that time is unknown.
     async fn next(&self) -> Result<(), CdnError>;
 
-    /// Returns after a while, in which whoever was asked has had a rest.
+    /// Waits for a while, to give the upstream a rest.
     async fn rest(&self, duration: Duration);
 }
 
-/// Turns that come regularly.
+/// A rate limiter with a fixed interval.
 struct Regular {
     clock: crate::clock::Clock,
     between: Duration,
@@ -335,12 +336,12 @@ impl Turns for Regular {
     }
 }
 
-/// Keeps a series of requests inside a rate.
+/// Limits a series of requests to a rate.
 #[derive(Clone)]
 pub struct Pace(Arc<dyn Turns>);
 
 impl Pace {
-    /// A pace of nobody else's, of so many requests a second.
+    /// A rate limit of its own, with this many requests per second.
     pub fn new(clock: crate::clock::Clock, per_second: u32) -> Self {
         Self(Arc::new(Regular {
             clock,
@@ -348,32 +349,32 @@ impl Pace {
         }))
     }
 
-    /// At the pace of whoever says when it is one's turn.
+    /// The rate of the given limiter.
     pub fn by(turns: Arc<dyn Turns>) -> Self {
         Self(turns)
     }
 
-    /// Returns when the next request may go out.
+    /// Waits until the next request may be sent.
     pub async fn next(&self) -> Result<(), CdnError> {
         self.0.next().await
     }
 }
 
-/// Up to this many tasks it takes no more requests to ask for each by its id than for what happened in a while.
+/// For up to this many tasks, querying each by its id takes no more requests than listing a period of time.
 const FEW_TASKS: usize = 2;
-/// More requests than any one call needs: a day's purges are some hundred pages. An API that gives ever
-/// more pages must not be read for ever.
+/// The limit on requests per call: a day's purges are some hundred pages. An API that never stops returning pages
+/// must not be read for ever.
 const MOST_REQUESTS: u32 = 1_000;
-/// More entries of a history than are held at one time, for the same reason.
+/// The limit on history entries held at a time, for the same reason.
 const MOST_ENTRIES: usize = 200_000;
-/// How often one request is made again after the CDN said that it has had too many.
+/// How often one request is repeated after the CDN said that there were too many.
 const REFUSALS: u32 = 4;
-/// The first rest after that; it doubles. Limits are counted by the second.
+/// The first pause after such an answer; later ones double. Limits count per second.
 const REST: Duration = Duration::from_secs(1);
-/// The longest rest in the middle of a call.
+/// The longest pause within a call.
 const LONGEST_REST: Duration = Duration::from_secs(8);
 
-/// The requests of one call: each goes out when the pace lets it.
+/// The requests of one call, each sent when the rate limit allows it.
 struct Paced<'p> {
     pace: &'p Pace,
     made: u32,
@@ -384,7 +385,8 @@ impl<'p> Paced<'p> {
         Self { pace, made: 0 }
     }
 
-    /// Returns when the next request may go out; `held` entries have been read so far. An error when it has been enough.
+    /// Waits until the next request may be sent; `held` entries have been read so far. Fails if the call has made
+    /// too many requests or holds too many entries.
     async fn next(&mut self, held: usize) -> Result<(), CdnError> {
         if self.made >= MOST_REQUESTS || held >= MOST_ENTRIES {
             return Err(CdnError {
@@ -404,12 +406,12 @@ impl<'p> Paced<'p> {
         Ok(())
     }
 
-    /// Makes a request when the pace lets it, and again after a rest where the CDN has had too many,
-    /// or once at once where the connection ended: the CDN may close one at the moment at which it is
-    /// used again, and a question costs nothing.
+    /// Sends a query when the rate limit allows it. Repeats it after a pause if the CDN received too many, and once
+    /// at once if the connection broke: the CDN may close an idle connection just when it is used again, and a
+    /// query costs nothing.
     ///
-    /// Pace or no pace, two requests may arrive closer to each other than they left. A call of many
-    /// pages that began anew after each such refusal might never come to its end.
+    /// Even with a rate limit, two requests may arrive closer together than they were sent. If a call of many pages
+    /// started again after each such refusal, it might never end.
     async fn ask<T, F>(&mut self, held: usize, request: impl Fn() -> F) -> Result<T, CdnError>
     where
         F: Future<Output = Result<T, CdnError>>,

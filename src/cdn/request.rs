@@ -1,4 +1,4 @@
-//! One request to a CDN's API and its raw answer, or what it means that there is none.
+//! Sends one request to a CDN's API; returns its raw answer, or the meaning of having none.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How far a CDN's clock is from ours, as its answers tell.
+//! Measures how far a CDN's clock differs from ours, from its answers.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

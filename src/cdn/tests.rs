@@ -1,4 +1,4 @@
-//! Entries under `cdns:` as their kinds read them.
+//! Tests how each kind reads its entries under `cdns:`.
 
 use std::error::Error;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `purgehook check`: reads the rules file and says all that is wrong with it.
+//! `purgehook check`: reads the rules file and reports every problem in it.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,8 +1,7 @@
-//! `purgehook demo`: signed pushes go through the whole machine, against the sandbox.
+//! `purgehook demo`: sends signed pushes through the whole program, against the sandbox.
 //!
-//! Everything is the real thing but the other side: the receiver, the store, the
-//! engine and the clients are those of `serve`, and the sandbox checks their
-//! signatures and limits as the real services do.
+//! Only the other side is simulated. Receiver, store, engine and clients are those of `serve`, and the sandbox
+//! checks their signatures and limits as the real services do.
 
 use std::process::ExitCode;
 use std::sync::Arc;

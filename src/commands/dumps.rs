@@ -1,4 +1,4 @@
-//! No core dumps: each would hold every secret of the rules file.
+//! Disables core dumps, which would contain every secret of the rules file.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;

@@ -1,5 +1,4 @@
-//! `purgehook explain`: which rules fire for a path, why, and what becomes of it; or which could
-//! have asked for a URL.
+//! `purgehook explain`: which rules match a path, why, and what they purge; or which rules could purge a URL.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

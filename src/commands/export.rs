@@ -1,4 +1,4 @@
-//! `purgehook export`: all that is kept of a run, as JSON.
+//! `purgehook export`: everything that is stored about a run, as JSON.
 
 use std::io::{self, BufWriter, Write, stdout};
 use std::path::Path;

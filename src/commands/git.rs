@@ -1,4 +1,4 @@
-//! What changed between two commits of a local repository and which files there are, as git says.
+//! Asks git for the changes between two commits of a local repository, and for its files.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

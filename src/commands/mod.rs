@@ -1,4 +1,4 @@
-//! One verb each: wiring only.
+//! One command each; wiring only.
 
 pub mod check;
 pub mod demo;

@@ -1,4 +1,4 @@
-//! The command-line options that several verbs share.
+//! Command-line options that several commands share.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Taking up a changed rules file while serving, on SIGHUP or because it changed.
+//! Reloads the rules file while serving, on SIGHUP or when it has changed.
 
 use std::convert::Infallible;
 use std::path::PathBuf;

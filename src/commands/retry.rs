@@ -1,4 +1,4 @@
-//! `purgehook retry`: a failed run again, from where it failed.
+//! `purgehook retry`: retries a failed run from the point where it failed.
 
 use std::path::Path;
 use std::process::ExitCode;

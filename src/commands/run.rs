@@ -1,4 +1,4 @@
-//! `purgehook run`: a run that no webhook asked for.
+//! `purgehook run`: starts a run without a webhook.
 
 use std::path::Path;
 use std::process::ExitCode;

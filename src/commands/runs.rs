@@ -1,4 +1,4 @@
-//! `purgehook runs`: runs, newest first.
+//! `purgehook runs`: lists runs, newest first.
 
 use std::borrow::Cow;
 use std::path::Path;

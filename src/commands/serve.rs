@@ -1,4 +1,4 @@
-//! `purgehook serve`: receive webhooks, purge, report.
+//! `purgehook serve`: receives webhooks, purges, and reports.
 
 use std::io;
 use std::path::Path;

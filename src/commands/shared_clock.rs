@@ -1,4 +1,4 @@
-//! Keeps a replica's time that of the database, and says where its machine's clock differs.
+//! Keeps a replica's time equal to the database's, and reports if its machine's clock differs.
 
 use std::convert::Infallible;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `purgehook test`: runs the cases that stand beside the rules.
+//! `purgehook test`: runs the test cases of a rules file.
 
 use std::path::Path;
 use std::process::ExitCode;

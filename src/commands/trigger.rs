@@ -1,4 +1,4 @@
-//! `purgehook trigger`: tries the way from a forge's webhook to a site, with a delivery that starts nothing.
+//! `purgehook trigger`: tests the path from a forge's webhook to a site, with a delivery that starts nothing.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,4 +1,5 @@
-//! Files that are not right, in `bad_files.txt`: what is said of each, and where. The schema's tests read them, too.
+//! Tests the messages and their positions for the invalid files in `bad_files.txt`. The schema's tests read them
+//! too.
 
 use std::sync::LazyLock;
 

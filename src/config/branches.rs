@@ -1,6 +1,6 @@
-//! The branches that a site follows: globs over the names that git allows.
+//! The branches that a site follows: globs over valid branch names.
 //!
-//! What a name may hold is from git-check-ref-format(1).
+//! The rules for valid names are from git-check-ref-format(1).
 
 use crate::rules::{Glob, Token, alternatives, tokens};
 use crate::sanitize::visible;

@@ -1,4 +1,4 @@
-//! The `forges:` and `cdns:` parts: named entries, each read by its kind.
+//! The `forges:` and `cdns:` sections: named entries, each read by its kind.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

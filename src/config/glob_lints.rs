@@ -1,4 +1,4 @@
-//! Lints for single globs over paths: those that are written for another tool, or for another system.
+//! Lints for single globs over paths: those in the syntax of another tool or for another system.
 
 use crate::rules::{Token, alternatives, tokens};
 use crate::sanitize::visible;

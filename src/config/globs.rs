@@ -1,4 +1,4 @@
-//! Reads lists of globs, such as `match:` of a rule and `ignore:` of a site.
+//! Reads lists of globs, such as a rule's `match:` and a site's `ignore:`.
 
 use super::glob_lints;
 use crate::rules::Glob;

@@ -1,7 +1,7 @@
-//! rules.yaml to a checked configuration, with every message a person reads.
+//! Turns rules.yaml into a checked configuration, with all of its messages.
 //!
-//! [`load`] reads the file, makes a client for each forge and CDN, checks each
-//! site against them, and returns either all of it or all that is wrong with it.
+//! [`load`] reads the file, creates a client for each forge and CDN, checks each site against them, and returns
+//! either the configuration or all problems in it.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Where a rules file is not where it was looked for: what lies nearby that may be it.
+//! Suggests files near the expected path if there is no rules file.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Lints for regular expressions over paths: those that no path can match, by how they are written.
+//! Lints for regular expressions over paths: those that cannot match any path.
 
 use crate::sanitize::visible;
 

@@ -1,4 +1,4 @@
-//! How the rules file on disk stands against the rules in force, for those who show it.
+//! The state of the rules file on disk compared with the rules in use, for the code that shows it.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! `repo:` of a site: the forge, and a name that a repository can have there.
+//! A site's `repo:`: the forge, and a valid repository name on it.
 
 use super::clients::Clients;
 use crate::event::RepoPath;

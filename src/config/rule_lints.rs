@@ -1,4 +1,4 @@
-//! Lints for the rules of one site: those that never fire, and those that cannot do what was probably meant.
+//! Lints for the rules of one site: those that never match, and those that cannot do what was probably intended.
 
 use crate::changes::ChangeKind;
 use crate::rules::{Glob, Rule};

@@ -1,4 +1,4 @@
-//! The `server:` part of the file.
+//! The `server:` section.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The `sites:` part: which repository, what triggers it, which CDNs, which rules.
+//! The `sites:` section: a site's repository, trigger, CDNs and rules.
 
 use std::time::Duration;
 

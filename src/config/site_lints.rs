@@ -1,4 +1,4 @@
-//! Lints across the whole file: unused clients, sites with one status, rules that ask for what a CDN cannot do.
+//! Lints across the whole file: unused clients, sites that share a status, rules for what a CDN cannot do.
 
 use super::clients::Clients;
 use super::server::ServerEntry;

@@ -1,4 +1,4 @@
-//! Lints for templates that are written as another tool has them: they are URLs, but of nothing that is there.
+//! Lints for templates in the syntax of another tool: valid URLs, but of pages that do not exist.
 
 use std::sync::LazyLock;
 

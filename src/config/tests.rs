@@ -1,4 +1,4 @@
-//! What rules.yaml may say, and what is said about a bad one.
+//! Tests what rules.yaml may contain, and the messages for invalid files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,7 +1,7 @@
-//! `api_url:` of a forge: whether it can be the address of that kind's API.
+//! A forge's `api_url:`: checks whether it can be the address of that kind's API.
 //!
-//! The paths are from the forges' documents: "Getting started with the REST API" (GitHub Enterprise Server),
-//! "REST API" (GitLab), "API Usage" (Gitea), "API v5" (Gitee).
+//! The paths are from the forges' documents: "Getting started with the REST API" (GitHub Enterprise Server), "REST
+//! API" (GitLab), "API Usage" (Gitea), "API v5" (Gitee).
 
 use url::Url;
 

@@ -1,8 +1,8 @@
-//! A forge's REST API: addresses under the configured base, one bounded request,
-//! and what an answer's status means for the caller.
+//! A forge's REST API: addresses below the configured base, bounded requests, and the meaning of an answer's
+//! status.
 //!
-//! Two things are remembered, both only to save requests: until when the forge
-//! wants no requests, and the answers of questions that are asked again and again.
+//! It remembers two things, only to save requests: until when the forge accepts no requests, and the answers to
+//! repeated queries.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

@@ -1,5 +1,4 @@
-//! Typed reading of webhook bodies: borrowed from the bytes, and every mistake
-//! named by the field it is in.
+//! Typed reading of webhook bodies: borrows from the bytes, and names the field of every error.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! Payloads captured from real forges, where someone has them: the directory in
-//! `PURGEHOOK_TEST_PAYLOADS` holds them with an `index.json` of the facts expected of each.
+//! Tests with payloads captured from real forges, if available: the directory in `PURGEHOOK_TEST_PAYLOADS` contains
+//! them, with an `index.json` of the expected facts.
 
 use std::collections::BTreeMap;
 use std::path::Path;

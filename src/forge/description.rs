@@ -1,4 +1,4 @@
-//! A status' text in as many characters as a forge takes.
+//! Shortens a status text to the length that a forge accepts.
 
 use crate::sanitize::cut;
 

@@ -1,4 +1,4 @@
-//! Parts of webhook bodies that more than one forge has: Gitea took over GitHub's, Gitee most of them.
+//! Parts of webhook bodies that several forges share: Gitea copied GitHub's, and Gitee most of them.
 
 use serde::Deserialize;
 

@@ -1,4 +1,4 @@
-//! What people know a push by: its commit's message and who wrote it, from the body of a delivery.
+//! The commit message and author in a delivery's body, by which people recognise a push.
 
 use std::borrow::Cow;
 

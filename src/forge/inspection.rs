@@ -1,5 +1,5 @@
-//! What a forge's API shows of a token and of a repository's webhooks, for who sets purgehook up:
-//! what is wrong with them is known before the first push. Only questions are asked for it.
+//! What a forge's API tells about a token and about a repository's webhooks, so that mistakes in the set-up are
+//! found before the first push. Sends only read requests.
 
 use jiff::civil::Date;
 use url::Url;

@@ -1,8 +1,8 @@
 //! Forges: the git hosts that send webhooks and take commit statuses.
 //!
-//! To add one, write its module and add its line to [`KINDS`]. What forges share
-//! stands beside them: `api` (requests and what their errors mean), `body`
-//! (typed reading of webhook bodies), `shapes` (parts of them that several have), `trees` (the exact difference of two commits).
+//! To add one, write its module and add its line to [`KINDS`]. Shared code stands beside them: `api` (requests and
+//! the meaning of their errors), `body` (typed reading of webhook bodies), `github_like` (parts of bodies that
+//! several forges have in common), `trees` (the exact difference between two commits).
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -53,25 +53,26 @@ pub use sample::{SampleDelivery, SampleEvent};
 pub use verifier::{BodyVerifier, VerifiedByHeaders};
 pub use web_pages::WebPages;
 
-/// A kind of forge, as `kind:` names it.
+/// A kind of forge, as named by `kind:`.
 pub struct ForgeKind {
-    /// The word behind `kind:`.
+    /// The value of `kind:`.
     pub name: &'static str,
-    /// Reads an entry under `forges:` and makes its client. None when the entry has problems, which the section has noted.
+    /// Reads an entry under `forges:` and creates its client. None if the entry has problems, which the section has
+    /// recorded.
     pub read: fn(&mut Section, &Outbound) -> Option<Arc<dyn Forge>>,
-    /// What `purgehook init` writes of it. The first variable is the webhook's secret.
+    /// The entry that `purgehook init` writes. Its first variable is the webhook's secret.
     pub entry: Entry,
 }
 
-/// Every kind of forge there is.
+/// All kinds of forges.
 pub const KINDS: &[ForgeKind] = &[github::KIND, gitlab::KIND, gitea::KIND, gitee::KIND];
 
-/// The headers of a webhook request: names in lower case, values as bytes.
+/// The headers of a webhook request, with lower-case names and values as bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Headers(Vec<(String, Vec<u8>)>);
 
 impl Headers {
-    /// Collects headers; names are put into lower case.
+    /// Collects headers and converts their names to lower case.
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
         Self(
             pairs
@@ -81,8 +82,8 @@ impl Headers {
         )
     }
 
-    /// The one value of a header (named in lower case). None if it is missing or
-    /// came more than once: no forge repeats a header, and which one counts would be a guess.
+    /// The value of a header, by its lower-case name. None if the header is missing or repeated: no forge repeats a
+    /// header, and choosing a value would be a guess.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         let mut values = self
             .0
@@ -95,18 +96,18 @@ impl Headers {
         }
     }
 
-    /// The one value of a header as text; none if it is not UTF-8.
+    /// The value of a header as text; none if it is not UTF-8.
     pub fn text(&self, name: &str) -> Option<&str> {
         std::str::from_utf8(self.get(name)?).ok()
     }
 
-    /// Whether the header came at all, however often.
+    /// Whether the header is present, even if repeated.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(n, _)| n == name)
     }
 
-    /// The one value of a header that names something (a delivery, an event):
-    /// at most [`MAX_NAME`] printable ASCII characters. None for anything else, so that it can be stored and logged.
+    /// The value of a header that names a delivery or an event: at most [`MAX_NAME`] printable ASCII characters, so
+    /// that it can be stored and logged. None for anything else.
     pub fn name(&self, header: &str) -> Option<&str> {
         let text = self.text(header)?;
         let printable = text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
@@ -114,32 +115,32 @@ impl Headers {
     }
 }
 
-/// The most characters of a delivery's id or an event's name. Forges send GUIDs and a word or two.
+/// The maximum length of a delivery id or event name in characters. Forges send GUIDs and a word or two.
 pub const MAX_NAME: usize = 255;
 
-/// What came from the forge itself: a request that passed its [`Forge::verifier`], or a
-/// delivery that the forge's API gave on an authenticated connection.
+/// The envelope of a verified delivery: a request that passed its [`Forge::verifier`], or a delivery that the
+/// forge's API returned on an authenticated connection.
 #[derive(Clone, Debug)]
 pub struct Verified {
-    /// The forge's own id of the delivery, the same when it is sent again. Not signed by every forge.
+    /// The forge's id of the delivery, which a redelivery keeps. Not every forge signs it.
     pub delivery_id: Option<String>,
-    /// The event's name as the forge has it, e.g. `push` or `Push Hook`. Empty when the request names none.
+    /// The forge's name of the event, e.g. `push` or `Push Hook`. Empty if the request names none.
     pub event: String,
 }
 
-/// What a forge's log says it sent to one webhook, newest first.
+/// The deliveries to one webhook according to the forge's log, newest first.
 #[derive(Clone, Debug)]
 pub struct DeliveryLog {
-    /// Whether it tells of other repositories, too, as the log of an App's webhook does.
+    /// Whether it also covers other repositories, as the log of an App's webhook does.
     pub of_all: bool,
-    /// The deliveries; one that was sent again is there again.
+    /// The deliveries. A redelivery is a further entry.
     pub deliveries: Vec<LoggedDelivery>,
 }
 
-/// A line of a [`DeliveryLog`].
+/// An entry of a [`DeliveryLog`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggedDelivery {
-    /// Where the log has it, in words that only the forge's module reads.
+    /// Its position in the log, in a form that only the forge's module reads.
     pub place: String,
     /// The forge's id of the delivery, as in [`Verified::delivery_id`].
     pub id: String,
@@ -147,23 +148,23 @@ pub struct LoggedDelivery {
     pub event: String,
     /// When it was sent.
     pub sent_at: Timestamp,
-    /// The HTTP status of the answer; none if there was none.
+    /// The HTTP status of our answer; none if there was none.
     pub answered: Option<u16>,
 }
 
-/// A delivery out of a forge's log. Its body means what the sent one did, but is
-/// written anew: no signature fits it.
+/// A delivery read from a forge's log. Its body has the content of the one that was sent, but is serialized again,
+/// so no signature matches it.
 #[derive(Clone, Debug)]
 pub struct SentDelivery {
-    /// What it is.
+    /// The delivery's envelope.
     pub verified: Verified,
-    /// What the body is written in: one of [`Forge::content_types`].
+    /// The body's content type: one of [`Forge::content_types`].
     pub content_type: &'static str,
-    /// What it says.
+    /// The body.
     pub body: Vec<u8>,
 }
 
-/// Why a request was not let in. Says nothing that helps a forger.
+/// Why a request was rejected. The text does not help an attacker.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// 401: the signature or token is missing.
@@ -172,12 +173,12 @@ pub enum Refusal {
     /// 401: the signature or token is wrong, or too old.
     #[error("{0}")]
     BadSignature(String),
-    /// 401: it shows the right secret in another way than the one that is waited for.
+    /// 401: the request contains the right secret, but not in the way that is configured.
     #[error("{0}")]
     OtherMode(String),
 }
 
-/// Why an authentic body could not be understood: 400.
+/// Why an authentic body could not be parsed: 400.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(pub String);
@@ -185,44 +186,44 @@ pub struct Malformed(pub String);
 /// A status to post on a commit.
 #[derive(Clone, Debug)]
 pub struct StatusPost {
-    /// What the commit shows.
+    /// The state that the commit shows.
     pub state: StatusState,
-    /// Names the status among the commit's others.
+    /// Distinguishes the status from the commit's others.
     pub context: String,
-    /// One line; the forge's module cuts it to the forge's limit.
+    /// One line; the forge's module truncates it to the forge's limit.
     pub description: String,
-    /// Where a click leads: the run's page. None when no public address is configured.
+    /// The link: the run's page. None if no public address is configured.
     pub target_url: Option<String>,
-    /// The branch or tag without `refs/...`, for forges that ask for it.
+    /// The branch or tag without `refs/...`, for forges that require it.
     pub ref_name: String,
-    /// How many pending texts the commit has been shown since it was shown an end, for forges that take only so many.
+    /// The number of pending statuses posted on the commit since its last final one, for forges that limit it.
     pub pending_before: usize,
 }
 
-/// What a commit shows once a status was posted.
+/// What a commit shows after a status was posted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PostOutcome {
     /// The status as it was posted.
     Posted,
-    /// The status' state, with the text that was posted before: the forge takes no other for now, for this reason.
+    /// The new state with the earlier text: the forge accepts no other text for now, for this reason.
     KeptEarlierText(&'static str),
 }
 
-/// What went wrong with a call to a forge, by what to do about it.
+/// The error of a call to a forge, by what to do about it.
 #[derive(Debug, Clone)]
 pub enum ForgeError {
-    /// Try again later; nothing is known to be wrong with the request.
+    /// Try again later; the request itself may be fine.
     Later {
-        /// What happened, to what.
+        /// What failed.
         message: String,
-        /// How long the forge asked to be sent no requests.
+        /// How long the forge asked to wait.
         retry_after: Option<Duration>,
-        /// The HTTP client's error, where there was no answer.
+        /// The HTTP client's error, if there was no answer.
         cause: Cause,
     },
-    /// The commit or repository is not there, or the token may not see it.
+    /// The commit or repository does not exist, or the token may not see it.
     Gone(String),
-    /// Trying again is no use until a person changes something.
+    /// Trying again is useless until a person changes something.
     Refused(String),
 }
 
@@ -246,8 +247,8 @@ impl Error for ForgeError {
 }
 
 impl ForgeError {
-    /// Whether the forge could not be reached or did not get to an answer. One that
-    /// says when to come back has answered.
+    /// Whether the forge could not be reached or failed to answer. A forge that says when to come back has
+    /// answered.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Later { retry_after, .. } => retry_after.is_none(),
@@ -256,72 +257,72 @@ impl ForgeError {
     }
 }
 
-/// What an event may start, by its name alone.
+/// What an event may start, judged by its name alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
-    /// A run of a site that waits for pushes.
+    /// A run of a site with `trigger: push`.
     Push,
-    /// A run of a site that waits for such a signal.
+    /// A run of a site whose trigger is this signal.
     Signal(SignalKind),
-    /// No run, ever.
+    /// Never a run.
     Nothing,
 }
 
-/// One forge, as an entry under `forges:` configures it.
+/// One forge, as configured by an entry under `forges:`.
 #[async_trait]
 pub trait Forge: Send + Sync {
-    /// The word behind `kind:`.
+    /// The value of `kind:`.
     fn kind(&self) -> &'static str;
 
-    /// Its pages for people, where it is known where they are.
+    /// The addresses of its web pages, if they are known.
     fn pages(&self) -> Option<&WebPages> {
         None
     }
 
-    /// What the forge can tell of, apart from pushes, which each of them does.
+    /// The signals that the forge can send, apart from pushes, which every forge sends.
     fn signals(&self) -> &'static [SignalKind];
 
-    /// Whether repositories may lie in groups of groups. Elsewhere, they are named by an owner and a name.
+    /// Whether repositories may be in nested groups. Otherwise their names consist of an owner and a name.
     fn nests_repositories(&self) -> bool {
         false
     }
 
-    /// Whether the names of environments that differ in the case of their letters alone are one environment.
+    /// Whether environment names are compared without regard to case.
     fn ignores_case_of_environments(&self) -> bool {
         false
     }
 
-    /// What an event of a name may start, whatever its body says. Events whose bodies have to make sense are pushes.
+    /// What an event with this name may start, whatever its body says. Only the bodies of pushes must be valid.
     fn event_kind(&self, event: &str) -> EventKind {
         let _ = event;
         EventKind::Push
     }
 
-    /// The content types whose bodies [`Forge::understand`] takes, in lower case
-    /// and without parameters. A request with any other is answered 415.
+    /// The content types that [`Forge::understand`] accepts, in lower case and without parameters. Other requests
+    /// are answered with 415.
     fn content_types(&self) -> &'static [&'static str];
 
-    /// What checks that a request comes from the forge, from its headers and the
-    /// raw bytes of its body, before anything in the body is looked at.
+    /// The verifier for a request, which checks its headers and the raw bytes of its body before the body is
+    /// parsed.
     ///
     /// # Errors
     ///
-    /// The headers alone say that it does not.
+    /// The headers alone show that the request does not come from the forge.
     fn verifier(&self, headers: &Headers) -> Result<Box<dyn BodyVerifier>, Refusal>;
 
-    /// Checks a request whose body is there in one piece.
+    /// Verifies a request with its complete body.
     ///
     /// # Errors
     ///
-    /// It does not come from the forge.
+    /// The request does not come from the forge.
     fn verify(&self, headers: &Headers, body: &[u8]) -> Result<Verified, Refusal> {
         let mut verifier = self.verifier(headers)?;
         verifier.update(body);
         verifier.finish()
     }
 
-    /// What an authentic request says. `content_type` is the header's value
-    /// without parameters, in lower case: one of [`Forge::content_types`].
+    /// Parses an authentic request. `content_type` is the header's value without parameters, in lower case: one of
+    /// [`Forge::content_types`].
     fn understand(
         &self,
         verified: &Verified,
@@ -329,7 +330,8 @@ pub trait Forge: Send + Sync {
         body: &[u8],
     ) -> Result<Event, Malformed>;
 
-    /// The paths that differ between two commits' trees, as far as the forge can prove that it is all of them.
+    /// The paths that differ between two commits' trees, or unknown if the forge cannot prove that the list is
+    /// complete.
     async fn changes(
         &self,
         repo: &RepoPath,
@@ -337,8 +339,8 @@ pub trait Forge: Send + Sync {
         to: &CommitId,
     ) -> Result<ChangeSet, ForgeError>;
 
-    /// The paths of all files in a commit's tree, submodules among them. None where the forge does not list
-    /// them in a few requests; it is never a part of them.
+    /// The paths of all files in a commit's tree, including submodules. None if the forge cannot list them in a few
+    /// requests; never only some of them.
     async fn files(
         &self,
         _repo: &RepoPath,
@@ -347,26 +349,25 @@ pub trait Forge: Send + Sync {
         Ok(None)
     }
 
-    /// The commit that a name stands for: a tag (an annotated one stands for the commit it
-    /// points to), a branch, or the first digits of an id. Nothing of the name: [`ForgeError::Gone`].
+    /// Resolves a name to a commit: a tag (an annotated one to the commit that it points to), a branch, or the
+    /// first digits of an id. [`ForgeError::Gone`] if there is no such name.
     async fn resolve(&self, repo: &RepoPath, name: &str) -> Result<CommitId, ForgeError>;
 
-    /// The commit at the head of a branch, even where a tag has the same name.
+    /// The commit at the head of a branch, even if a tag has the same name.
     async fn branch_head(&self, repo: &RepoPath, branch: &str) -> Result<CommitId, ForgeError> {
         self.resolve(repo, branch).await
     }
 
-    /// The commit that was deployed last, with success, to an environment.
-    /// None where none was, and on forges that know no deployments.
+    /// The commit of the last successful deployment to an environment. None if there is none, and on forges without
+    /// deployments.
     async fn environment_head(
         &self,
         repo: &RepoPath,
         environment: &str,
     ) -> Result<Option<CommitId>, ForgeError>;
 
-    /// What the forge's log says it sent to the webhook of a repository that calls
-    /// `hook`, back to `since`. None where no webhook calls that address, and on
-    /// forges that keep no log that can be read.
+    /// The log of deliveries to the webhook of a repository that calls `hook`, back to `since`. None if no webhook
+    /// calls that address, and on forges without a readable log.
     async fn delivery_log(
         &self,
         _repo: &RepoPath,
@@ -376,7 +377,7 @@ pub trait Forge: Send + Sync {
         Ok(None)
     }
 
-    /// A delivery of [`Forge::delivery_log`] as it was sent. None where the log does not have that.
+    /// A delivery of [`Forge::delivery_log`] as it was sent. None if the log no longer has it.
     async fn logged_delivery(
         &self,
         _repo: &RepoPath,
@@ -385,8 +386,8 @@ pub trait Forge: Send + Sync {
         Ok(None)
     }
 
-    /// What the token may do with a repository and, where branches have rights of their own, with these branches, as
-    /// far as the API tells. Only questions are asked.
+    /// What the token may do with a repository and, if branches have their own permissions, with these branches, as
+    /// far as the API tells. Sends only read requests.
     async fn repo_access(
         &self,
         _repo: &RepoPath,
@@ -395,16 +396,16 @@ pub trait Forge: Send + Sync {
         Ok(RepoAccess::untold("this forge says nothing of it"))
     }
 
-    /// The webhooks that may tell of a repository, with all there is to know of those that call `hook`. An error
-    /// that is no outage where the token may not see them.
+    /// The webhooks that may send events of a repository, in detail for those that call `hook`. If the token may
+    /// not list them, an error that is no outage.
     async fn webhooks(&self, repo: &RepoPath, _hook: &Url) -> Result<Vec<Webhook>, ForgeError> {
         Err(ForgeError::Refused(format!(
             "this forge does not list the webhooks of {repo}"
         )))
     }
 
-    /// A delivery in the forge's own form, signed with the first of the webhook's secrets, that tells of something
-    /// and starts nothing. None where there is no secret, and for what the forge does not tell of.
+    /// A sample delivery in the forge's format, signed with the webhook's first secret, that names an event but
+    /// starts nothing. None without a secret, and for signals that the forge does not send.
     fn sample(
         &self,
         _repo: &RepoPath,
@@ -414,13 +415,13 @@ pub trait Forge: Send + Sync {
         None
     }
 
-    /// How far the forge's clock was from ours at its newest answer. None before the first one, and where nothing
-    /// between us and the forge goes by the time.
+    /// How far the forge's clock differed from ours at its last answer. None before the first one, and if no
+    /// signature or token depends on the time.
     fn clock_skew(&self) -> Option<ClockSkew> {
         None
     }
 
-    /// Posts a status. Posting what the commit shows already is no error.
+    /// Posts a status. Posting what the commit already shows is no error.
     async fn post_status(
         &self,
         repo: &RepoPath,
@@ -429,10 +430,10 @@ pub trait Forge: Send + Sync {
     ) -> Result<PostOutcome, ForgeError>;
 }
 
-/// A change set of all of `files`, unless one of their paths cannot be trusted.
+/// A complete change set of `files`, or an unknown one if a path may be wrong.
 ///
-/// Git's paths are bytes, and a forge's JSON can only say text: where a path is
-/// not UTF-8 it stands there with replacement characters, and the real one is lost.
+/// Git's paths are bytes, but a forge's JSON contains only text: a path that is not UTF-8 has replacement
+/// characters in it, and the real path is lost.
 fn complete(proof: Proof, files: BTreeMap<FilePath, ChangeKind>) -> ChangeSet {
     match files.keys().find(|path| is_lossy(path.as_bytes())) {
         Some(path) => ChangeSet::unknown(format!(
@@ -442,7 +443,7 @@ fn complete(proof: Proof, files: BTreeMap<FilePath, ChangeKind>) -> ChangeSet {
     }
 }
 
-/// Whether a path that came as JSON may have been other bytes.
+/// Whether a path read from JSON may have had other bytes.
 fn is_lossy(path: impl AsRef<[u8]>) -> bool {
     let path = path.as_ref();
     path.windows(REPLACEMENT.len()).any(|w| w == REPLACEMENT)
@@ -451,7 +452,7 @@ fn is_lossy(path: impl AsRef<[u8]>) -> bool {
 /// U+FFFD in UTF-8.
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 
-/// Notes one side of a change: a path that is removed and added is modified.
+/// Adds one side of a change: a path that is removed and added is modified.
 fn note(files: &mut BTreeMap<FilePath, ChangeKind>, path: &str, kind: ChangeKind) {
     files
         .entry(FilePath::new(path))

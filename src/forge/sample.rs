@@ -1,8 +1,8 @@
-//! Deliveries that look like a forge's own, to try the way from a webhook to a site: signed with the webhook's secret,
-//! and such that they start nothing wherever they arrive.
+//! Sample deliveries in a forge's format, to test the path from a webhook to a site: they are signed with the
+//! webhook's secret and start nothing wherever they arrive.
 //!
-//! A push moves its branch nowhere: before and after are one commit. A sign that something was deployed names no
-//! commit, since its id is all zeros. Both are matched with the sites like any other delivery, and then ignored.
+//! A sample push does not move its branch: before and after are the same commit. A sample deployment names no
+//! commit: its id is all zeros. Both are matched with the sites like other deliveries, and then ignored.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! For tests: an API on loopback that answers as a test writes down and remembers
-//! what it was asked, a clock that stands still, and the signatures kept as data.
+//! For tests: an API on loopback that returns scripted answers and records requests, a clock that stands still, and
+//! the signatures in the test data.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex};

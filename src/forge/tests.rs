@@ -1,4 +1,4 @@
-//! What holds for every kind of forge, by its line in [`KINDS`] alone: a forge that asks for a pause gets it.
+//! Tests for every kind of forge in [`KINDS`]: if a forge asks for a pause, it gets it.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;

@@ -1,9 +1,8 @@
-//! The exact difference of two commits, from their trees.
+//! The exact difference between two commits, from their trees.
 //!
-//! Both trees are walked side by side, and a directory that has the same id on
-//! both sides is never opened: the requests follow the directories that differ,
-//! not the size of the repository. A walk that turns out long is cut short where
-//! the forge lists a whole tree in one answer, which it does up to some size.
+//! Both trees are walked side by side, and a directory with the same id on both sides is never read: the number of
+//! requests depends on the directories that differ, not on the size of the repository. If a walk gets long, it
+//! reads the whole tree in one answer instead, which forges return up to some size.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

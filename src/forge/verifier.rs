@@ -1,4 +1,4 @@
-//! Checking that a request comes from its forge, while its body arrives.
+//! Verifies that a request comes from its forge, while its body arrives.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

@@ -1,4 +1,4 @@
-//! Where people see what a forge has: the addresses of its pages, from that of its API and nothing else.
+//! The addresses of a forge's web pages, derived only from that of its API.
 
 use url::Url;
 

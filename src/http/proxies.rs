@@ -1,22 +1,24 @@
-//! The proxies that the environment names (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), for all but this machine.
+//! The proxies that the environment sets (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), for all addresses
+//! except this machine's.
 
 use anyhow::Context;
 use reqwest::{NoProxy, Proxy};
 
-/// What never goes through a proxy: there, the names mean another machine.
+/// Never proxied: on the proxy's side, these names would mean another machine.
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 
-/// The process's proxies.
+/// The proxies of the process.
 ///
 /// # Errors
 ///
-/// A variable holds what is no proxy's address: to go out without it may be what must not happen.
+/// A variable is not a proxy's address. Sending requests without the proxy could be forbidden, so this is an error.
 pub(super) fn of_environment() -> anyhow::Result<Vec<Proxy>> {
     from(|name| std::env::var(name).ok())
 }
 
 fn from(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Vec<Proxy>> {
-    // In small letters they win, as with curl; of HTTP_PROXY, a CGI script's caller could set the other.
+    // The lower-case variable takes precedence, as with curl. In a CGI process, HTTP_PROXY could be set by the
+    // client.
     let either = |name: &str| {
         let small = name.to_ascii_lowercase();
         let found = [small.as_str(), name].into_iter().find_map(|name| {
@@ -37,7 +39,7 @@ fn from(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Vec<Proxy>>
             "HTTPS_PROXY" => Proxy::https(address),
             _ => Proxy::all(address),
         };
-        // The address may hold a password, and is not repeated.
+        // The error omits the address, which may contain a password.
         let proxy = proxy
             .ok()
             .with_context(|| format!("{name} is no address of an HTTP proxy"))?;
@@ -50,7 +52,7 @@ fn from(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Vec<Proxy>>
 mod tests {
     use super::*;
 
-    /// Which proxies there are with these variables, as reqwest shows them.
+    /// The proxies for these variables, as reqwest shows them.
     fn shown(variables: &[(&str, &str)]) -> Vec<String> {
         let proxies = from(|name| {
             let mut found = variables.iter().filter(|(known, _)| *known == name);

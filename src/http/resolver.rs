@@ -1,8 +1,8 @@
-//! Names to addresses: with a limit on time, one lookup of a name at once, and words that say which name it was.
+//! Resolves host names with a time limit, one lookup per name at a time, and errors that name the host.
 //!
-//! The system's resolver keeps a thread busy for as long as it takes, which may be half a minute
-//! for a name server that is silent, and nobody can call it back. Whoever asks for a name that is being looked
-//! up waits for that lookup, so that there are never more such threads than names in the configuration.
+//! The system's resolver blocks a thread for as long as it takes, which may be half a minute if a name server does
+//! not answer, and cannot be cancelled. Requests for a name that is being looked up wait for that lookup, so there
+//! are never more such threads than host names in the configuration.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,11 +15,11 @@ use futures_util::future::{BoxFuture, Shared};
 use parking_lot::{Mutex, MutexGuard};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// How long anyone waits for a name's addresses: less than connecting may take, so that it can be said what took
-/// so long, and more than the five seconds after which the system asks again (resolv.conf(5), `timeout`).
+/// How long to wait for an address: less than the connect timeout, so that the error can name the cause, and more
+/// than the five seconds after which the system asks again (resolv.conf(5), `timeout`).
 const LIMIT: Duration = Duration::from_secs(8);
 
-/// Why a name has no addresses.
+/// Why a name has no address.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Unresolved {
     #[error("the name {name} could not be resolved: {why}")]
@@ -67,7 +67,7 @@ impl Resolver {
             .unwrap_or(Err(Unresolved::TooSlow { name }))
     }
 
-    /// Starts a lookup, which is under way until the system has answered.
+    /// Starts a lookup, which lasts until the system answers.
     fn look_up(&self, name: &str) -> UnderWay {
         let (resolver, asked) = (self.clone(), name.to_owned());
         let looked_up = tokio::task::spawn_blocking(move || {
@@ -94,7 +94,7 @@ impl Resolver {
     }
 }
 
-/// Without what the standard library puts in front of the system's words.
+/// Removes the standard library's prefix from the system's error text.
 fn in_short(words: &str) -> String {
     let said = words.strip_prefix("failed to lookup address information: ");
     said.unwrap_or(words).to_owned()
@@ -117,7 +117,8 @@ mod tests {
 
     use super::*;
 
-    /// A resolver that knows `here`, does not know `nowhere`, and says nothing of `silent` until it is told to.
+    /// A resolver that knows `here`, does not know `nowhere`, and does not answer for `silent` until the test
+    /// releases it.
     fn resolver() -> (Resolver, Arc<AtomicUsize>, mpsc::Sender<()>) {
         let lookups = Arc::new(AtomicUsize::new(0));
         let (go_on, told) = mpsc::channel();
@@ -172,8 +173,8 @@ mod tests {
                 })
             })
             .collect();
-        // The clock may not be moved before each of them has set its limit: it does not move by itself while a
-        // thread is busy.
+        // Move the clock only after each of them has set its time limit: it does not move by itself while a thread
+        // is busy.
         while asked.load(Ordering::SeqCst) < WAITING || lookups.load(Ordering::SeqCst) == 0 {
             tokio::task::yield_now().await;
         }
@@ -186,7 +187,7 @@ mod tests {
         }
         assert_eq!(lookups.load(Ordering::SeqCst), 2);
 
-        // Once it answers, whoever asks next hears what is so by then.
+        // Once the lookup ends, the next request gets a new answer.
         go_on.send(()).unwrap();
         while resolver.under_way().contains_key("silent") {
             std::thread::yield_now();

@@ -1,9 +1,8 @@
-//! Covers: the cheapest mix of URLs and directories that purges all that a plan wants on one CDN.
+//! Covers: the cheapest mix of URLs and directories that purges everything in a plan on one CDN.
 //!
-//! A directory that is deleted covers every URL below it, at the price of the
-//! objects in it that did not change and must be fetched from the origin again.
-//! Which directories are worth it is decided by the prices below and by what is
-//! left of the day's quotas, exactly and not by a threshold.
+//! Deleting a directory covers every URL below it, at the cost of the unchanged objects in it, which must be
+//! fetched from the origin again. The prices below and the rest of the day's quotas decide which directories are
+//! worth it, exactly rather than by a threshold.
 
 mod lagrangian;
 mod pareto;

@@ -1,6 +1,6 @@
-//! The one way from a change set to a plan, for the run and for its preview.
+//! The only way from a change set to a plan, for both the run and the preview.
 //!
-//! It is pure: what has to be asked for in between is named by the stage that it has come to.
+//! It is pure: each stage names the facts that the next one needs.
 
 use std::collections::BTreeMap;
 

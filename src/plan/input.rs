@@ -1,4 +1,5 @@
-//! Changed files as text: one path a line, or what `git diff --name-status` or `git diff --raw` prints.
+//! Parses changed files from text: one path per line, or the output of `git diff --name-status` or `git diff
+//! --raw`.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

@@ -1,4 +1,5 @@
-//! What other commands print. Their lines are no paths, and read as such they would purge nothing, without a word.
+//! Recognises the output of other commands. Its lines are not paths; taken as paths they would silently purge
+//! nothing.
 
 /// Lines that are looked at: what a command prints shows at its beginning, and a list may be long.
 const MOST_LINES: usize = 1_000;

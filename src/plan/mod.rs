@@ -1,7 +1,6 @@
-//! Plans: what a change set comes to under a site's rules.
+//! Plans: the purges for a change set under a site's rules.
 //!
-//! Planning is pure and does not depend on the order of anything: the same
-//! paths under the same rules make the same plan.
+//! Planning is pure and independent of any order: the same paths under the same rules make the same plan.
 
 mod cover;
 mod decide;

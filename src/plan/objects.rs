@@ -1,7 +1,7 @@
-//! How many objects each directory holds: the URLs that the site's files map to.
+//! Counts the objects in each directory: the URLs that the site's files map to.
 //!
-//! A cover weighs a directory's price against what it deletes without need, so
-//! it has to know that. Where the files cannot be listed, it estimates.
+//! A cover compares a directory's price with the unchanged objects that it would delete, so it needs these counts.
+//! If the files cannot be listed, it estimates.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,4 +1,4 @@
-//! What a plan costs each CDN: targets, requests, how much of a day's quota, and what has to wait.
+//! A plan's cost on each CDN: targets, requests, the share of a day's quota, and what has to wait.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

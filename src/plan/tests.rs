@@ -1,4 +1,4 @@
-//! What change sets come to on the CDNs of a site.
+//! Tests the plans of change sets on a site's CDNs.
 
 use proptest::prelude::*;
 use serde_json::json;

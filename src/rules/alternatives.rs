@@ -1,4 +1,4 @@
-//! Globs without their braces: `{a,b}/c` stands for `a/c` and `b/c`. What is said of a glob is said of each.
+//! Expands the braces of globs: `{a,b}/c` stands for `a/c` and `b/c`, and each is checked by itself.
 
 use std::iter::Peekable;
 use std::str::Chars;

@@ -1,4 +1,4 @@
-//! Base URLs: where a site is served.
+//! Base URLs: the addresses at which a site is served.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Cases: what a path should ask for under a site's rules, kept beside them like unit tests.
+//! Test cases: the purges that a path should cause under a site's rules, kept beside the rules like unit tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 

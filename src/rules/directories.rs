@@ -1,8 +1,8 @@
-//! Directories that git has as one entry: submodules, and links to directories.
+//! Directories that are one entry in git: submodules, and links to directories.
 //!
-//! When one changes, git and the forges name it alone, and not what lies in it, which globs are written for. A path that
-//! ends in `/` is known to be such a directory, and meets every glob that can match something below it. Another path may
-//! be one or a file: it meets the globs that name it as a directory, letter for letter.
+//! If one changes, git and the forges name only the entry, and not the files in it, for which globs are written. A
+//! path that ends in `/` is known to be such a directory, and matches every glob that can match something below it.
+//! Any other path may be such a directory or a file: it matches the globs that name it literally as a directory.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,8 +1,7 @@
-//! Percent-encoding: what of a path stands in a URL as it is, and what is written as `%XX`.
+//! Percent-encoding: which characters of a path stay as they are in a URL, and which become `%XX`.
 //!
-//! A CDN keys its cache on the URL that browsers ask for, so a path keeps
-//! exactly what RFC 3986 allows in a segment (and browsers leave alone), and
-//! everything else, `%` included, is encoded once.
+//! A CDN's cache key is the URL that browsers request. So a path keeps exactly what RFC 3986 allows in a segment
+//! (and browsers do not change), and everything else, including `%`, is encoded once.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 

@@ -1,4 +1,4 @@
-//! Explanations: for one path, what each rule makes of it and why.
+//! Explains for one path what each rule does with it, and why.
 
 use std::fmt;
 

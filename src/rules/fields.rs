@@ -1,4 +1,4 @@
-//! Fields: the parts of a path that a template can ask for.
+//! Fields: the parts of a path that a template can use.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Filters: how a value is respelled on its way into a URL, as the site's generator spells its pages' addresses.
+//! Filters: how a value is rewritten for a URL, the way the site's generator forms its pages' addresses.
 
 use std::fmt;
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! Globs over paths, and messages for those that cannot be read.
+//! Globs over paths, and messages for invalid ones.
 
 use std::iter::Peekable;
 use std::str::Chars;

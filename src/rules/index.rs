@@ -1,4 +1,4 @@
-//! Index documents: `/docs/` and `/docs/index.html` are one page with two URLs, each with its place in a cache.
+//! Index documents: `/docs/` and `/docs/index.html` are one page with two URLs, which a CDN caches separately.
 
 use super::RuleError;
 use super::encode::{Part, has_control, is_dots, push_value};

@@ -1,9 +1,8 @@
-//! The matcher: all globs of a site at once, so that a path is looked at once and not once a glob.
+//! The matcher: matches a path against all globs of a site at once.
 //!
-//! Each glob's braces are written out and each line cut at its slashes; the
-//! pieces make a tree, which a path is walked down segment by segment. A node
-//! finds the segments it knows by hashing, and tries its wildcards only on
-//! segments that have their extension.
+//! Each glob's braces are expanded, and each result is split at its slashes. The segments form a tree, which a path
+//! is matched against segment by segment. A node finds literal segments by hashing, and tries its wildcards only on
+//! segments with their extension.
 
 mod atoms;
 mod fingerprint;

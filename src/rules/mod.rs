@@ -1,7 +1,7 @@
-//! Rules: a changed path in, the URLs, directories and prefetches it asks for out.
+//! Rules: turn a changed path into the URLs, directories and prefetches that it requires.
 //!
-//! A rule has globs on one side and templates on the other. [`Rules`] holds
-//! those of one site, compiled, so that a path is matched against all globs at once.
+//! A rule has globs on one side and templates on the other. [`Rules`] contains the compiled rules of one site, so
+//! that a path is matched against all globs at once.
 
 mod alternatives;
 mod base_url;

@@ -1,4 +1,4 @@
-//! Origins: for one URL, the templates that could have made it.
+//! Finds the templates that could have produced a URL.
 
 use percent_encoding::percent_decode_str;
 use regex::Regex;

@@ -1,4 +1,4 @@
-//! One rule: which changes it is for, and what it asks for then.
+//! One rule: the changes that it matches, and what it purges for them.
 
 use strum::{EnumString, IntoStaticStr, VariantNames};
 

@@ -1,4 +1,4 @@
-//! What the rules of a site make of paths, and laws that hold for every path.
+//! Tests what a site's rules do with paths, and properties that hold for every path.
 
 use std::sync::LazyLock;
 

@@ -1,35 +1,36 @@
-//! What a run found changed, and which commits brought it.
+//! A run's changed paths, and the commits that changed them.
 
 use std::collections::BTreeMap;
 
 use crate::changes::{ChangeKind, FilePath, Proof};
 use crate::event::CommitId;
 
-/// Two neighbours in the chain of commits from the oldest that caches may hold to the run's own, which ends the last link.
+/// A link of a run's commit chain, which goes from the oldest held commit to the run's own: two neighbouring
+/// commits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// The commit that was live before.
+    /// The earlier commit.
     pub from: CommitId,
-    /// The commit that came after it, and brought what they differ in.
+    /// The later commit, in which the differing paths changed.
     pub to: CommitId,
-    /// Who said what they differ in.
+    /// The proof that their difference is complete.
     pub proof: Proof,
-    /// Paths that no newer link brought again.
+    /// The number of paths that no newer link changed again.
     pub files: usize,
 }
 
-/// What a run found changed: each path once, with the newest link that brought it.
+/// A run's changed paths, each with the newest link that changed it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunChanges {
-    /// Newest first. None where it is not known which commit brought what.
+    /// Newest first. Empty if it is not known which commit changed what.
     links: Vec<Link>,
     files: BTreeMap<FilePath, ChangeKind>,
-    /// For each of `files`, which of the links brought it.
+    /// For each of `files`, the index of its link.
     brought_by: Vec<usize>,
 }
 
 impl RunChanges {
-    /// Changes by their links, newest first; each path with the index of the one that brought it.
+    /// Changes by link, newest first; each path with the index of its link.
     pub fn new(mut links: Vec<Link>, changed: BTreeMap<FilePath, (ChangeKind, usize)>) -> Self {
         for link in &mut links {
             link.files = 0;
@@ -58,7 +59,7 @@ impl RunChanges {
         &self.files
     }
 
-    /// Every path that changed, those of the newest link first, and by name within one.
+    /// Every path that changed: those of the newest link first, then by name.
     pub fn by_link(&self) -> Vec<(&FilePath, ChangeKind)> {
         let files = self.files.iter().zip(&self.brought_by);
         let mut files: Vec<_> = files.map(|((path, kind), by)| (*by, path, *kind)).collect();
@@ -70,7 +71,7 @@ impl RunChanges {
     }
 }
 
-/// Changes of which it is not known what brought them.
+/// Changes without links.
 impl From<BTreeMap<FilePath, ChangeKind>> for RunChanges {
     fn from(files: BTreeMap<FilePath, ChangeKind>) -> Self {
         Self {
@@ -81,19 +82,19 @@ impl From<BTreeMap<FilePath, ChangeKind>> for RunChanges {
     }
 }
 
-/// How much of a run's changes the run's own commit brought, and how much others did.
+/// How many of a run's changes come from its own commit, and how many from earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shares {
-    /// Paths that the last link brought.
+    /// Paths that the last link changed.
     pub own: usize,
-    /// Paths that links before it brought.
+    /// Paths that earlier links changed.
     pub earlier: usize,
-    /// How many commits brought those.
+    /// The number of commits that changed those.
     pub commits: usize,
 }
 
 impl Shares {
-    /// The shares of links that come newest first; none where there is none.
+    /// The shares of links, newest first; none without links.
     pub fn of(links: &[Link]) -> Option<Self> {
         let (last, others) = links.split_first()?;
         Some(Self {

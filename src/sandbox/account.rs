@@ -1,6 +1,6 @@
-//! A customer's account at a CDN of the sandbox: its domains, its quotas, and its tasks, which take time.
+//! A customer's account at a simulated CDN: its domains, its quotas, and its tasks, which take time.
 //!
-//! What is the same at every CDN is here; the APIs in front of it are beside it.
+//! This is what all CDNs share; their APIs are in the modules beside it.
 
 use std::any::Any;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! A CDN of the sandbox as tests and the demo hold it: where it is, what it took, and how it is to behave.
+//! The handle to a simulated CDN for tests and the demo: its address, what it accepted, and how it should behave.
 
 use std::sync::Arc;
 use std::time::Duration;

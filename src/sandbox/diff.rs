@@ -1,4 +1,4 @@
-//! The differences between two trees, as git tells them.
+//! The difference between two trees, as git computes it.
 
 use std::collections::BTreeMap;
 

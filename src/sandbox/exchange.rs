@@ -1,4 +1,4 @@
-//! One HTTP exchange as values: what a service of the sandbox reads and what it answers.
+//! One HTTP exchange as values: a service's request and its answer.
 
 use jiff::Timestamp;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Misbehaviour by script: which calls go wrong, how when, and how.
+//! Scripted faults: which calls fail, how, and when.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A forge of the sandbox as tests and the demo hold it: repositories to work in, deliveries to send, statuses to look at.
+//! The handle to a simulated forge for tests and the demo: its repositories, deliveries and statuses.
 
 use std::sync::Arc;
 

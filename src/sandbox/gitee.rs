@@ -1,6 +1,5 @@
-//! Gitee as the sandbox plays it: its webhooks, whose signature does not cover the
-//! body, trees to read the truth from, and checks. From Gitee's pages on webhooks and on gate
-//! checks, and captured deliveries.
+//! A simulated Gitee: webhooks, whose signature does not cover the body, trees, and checks. From Gitee's pages on
+//! webhooks and on gate checks, and captured deliveries.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What every forge of the sandbox has: repositories, webhooks to send, statuses that it took.
+//! What all simulated forges have: repositories, webhooks, and the statuses that they accepted.
 
 use std::any::Any;
 use std::collections::BTreeMap;

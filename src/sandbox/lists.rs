@@ -1,4 +1,4 @@
-//! The three lists of a commit in a push: what it added, removed and modified.
+//! A commit's three lists in a push: the files that it added, removed and modified.
 
 use super::diff::Difference;
 use super::repo::{Commit, Repo};

@@ -1,9 +1,8 @@
-//! The stand-in for the outside world: the APIs of forges and CDNs on loopback, for `demo` and the tests.
+//! Stand-ins for the outside world: the APIs of forges and CDNs on loopback, for `demo` and the tests.
 //!
-//! Each service checks signatures, parameters, limits and quotas as its documents
-//! say, keeps state, and answers with the documented shapes and codes. None of it
-//! knows the clients: what they get wrong must show here. Time comes from the
-//! [`Clock`] it was started with, so a test can let a day pass.
+//! Each service checks signatures, parameters, limits and quotas as documented, keeps state, and answers with the
+//! documented formats and codes. None of this code knows the clients, so that their mistakes show. Time comes from
+//! the [`Clock`] that the sandbox was started with, so a test can let a day pass.
 
 mod account;
 mod cdn;

@@ -1,8 +1,7 @@
 //! A git repository in memory: commits, trees and refs with git's own object ids.
 //!
-//! There are two sides, as in life: a working clone whose branches move with
-//! [`Repo::commit`], and the forge's refs, which move when something is pushed.
-//! The forge knows an object once it was pushed, and until it is forgotten.
+//! It has two sides, as in reality: a working clone, whose branches [`Repo::commit`] moves, and the forge's refs,
+//! which a push moves. The forge knows an object from its push until it is forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,5 +1,4 @@
-//! The servers: from HTTP to a service's plain function and back, with the
-//! misbehaviour of the script on the way.
+//! The HTTP servers: pass each request to a service's plain function, with the scripted faults in between.
 
 use std::collections::BTreeMap;
 use std::io;

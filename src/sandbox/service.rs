@@ -1,4 +1,4 @@
-//! What a service of the outside world is called.
+//! The names of the simulated services.
 
 use std::fmt;
 

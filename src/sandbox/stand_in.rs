@@ -1,4 +1,4 @@
-//! Stand-ins: the services that the sandbox plays, each registered by its kind.
+//! Stand-ins: the simulated services, each registered by its kind.
 
 use std::any::Any;
 

@@ -1,4 +1,4 @@
-//! The sandbox as its users see it: over HTTP.
+//! Tests the sandbox over HTTP.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

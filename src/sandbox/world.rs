@@ -1,4 +1,4 @@
-//! The world that all stand-ins share: the clock, their state, what goes wrong, and the record of calls.
+//! The state that all stand-ins share: the clock, their data, the scripted faults, and the record of calls.
 
 use std::any::Any;
 use std::collections::BTreeMap;

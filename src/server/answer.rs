@@ -1,4 +1,4 @@
-//! What answers have in common: headers, errors in words, and the count of them.
+//! Common parts of HTTP responses: headers, error texts, and the response counter.
 
 use std::fmt::Display;
 

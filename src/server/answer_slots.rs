@@ -1,4 +1,4 @@
-//! How many answers that take memory may be under way at a time: being made, or made and not read yet.
+//! Limits how many large responses are in progress at a time: those being generated, and those not yet read.
 
 use std::net::IpAddr;
 use std::pin::Pin;

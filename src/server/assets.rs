@@ -1,4 +1,4 @@
-//! The style sheet and the icon, in the program itself.
+//! The style sheet and the icon, compiled into the program.
 
 use std::sync::LazyLock;
 

@@ -1,5 +1,5 @@
-//! Reading a webhook's body: never more of it than allowed, never for longer than allowed. A small one stays in
-//! memory, a large one goes to the disk while it arrives.
+//! Reads a webhook's body within limits on size and time. A small body stays in memory; a large one is written to
+//! disk while it arrives.
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -1,7 +1,8 @@
-//! A budget for the memory and the disk that webhook bodies may take while they arrive, all together.
+//! A shared budget for the memory and disk space that arriving webhook bodies may use.
 //!
-//! A body reserves bytes chunk by chunk as it arrives; what was only announced reserves none. A small one for
-//! which no memory is free goes to the disk; where there is no space either, the sender waits, as TCP makes it.
+//! A body reserves bytes chunk by chunk as it arrives; a Content-Length alone reserves nothing. If no memory is
+//! free, a small body is written to disk; if there is no disk space either, the sender waits through TCP
+//! backpressure.
 
 use std::sync::Arc;
 

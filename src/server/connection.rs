@@ -1,7 +1,8 @@
-//! A connection with deadlines: for each request's head, for the time between requests, and for reading answers.
+//! A connection with deadlines: for each request's headers, for the time between requests, and for reading
+//! responses.
 //!
-//! actix-http has a deadline for the first head of a connection only, and none for whoever does not read. Here the
-//! stream has them. It knows what it carries, and learns from the requests when one begins and ends.
+//! actix-http has a deadline only for the first headers of a connection, and none for a client that does not read.
+//! Here the stream enforces them: it sees the bytes, and the requests tell it when they begin and end.
 
 use std::cell::Cell;
 use std::io;

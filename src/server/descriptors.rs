@@ -1,4 +1,4 @@
-//! How many files and connections the process may have open.
+//! The limit on files and connections that the process may open.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;

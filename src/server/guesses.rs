@@ -1,4 +1,4 @@
-//! Wrong admin tokens, which come too fast from who guesses.
+//! Limits the rate of wrong admin tokens.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it can take in deliveries.
+//! Health checks: whether the process is alive, and whether it can accept deliveries.
 
 use std::time::Duration;
 

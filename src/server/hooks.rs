@@ -1,4 +1,4 @@
-//! `POST /hooks/{forge}`: webhooks in, an answer that says what became of each.
+//! `POST /hooks/{forge}`: receives webhooks and answers what became of each.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

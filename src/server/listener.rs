@@ -1,7 +1,6 @@
-//! The sockets, and what stands between them and the routes: a share of the connections for each address, and
-//! deadlines for each connection. HTTP/1.1 only.
+//! The listening sockets, with a limit on connections per address and deadlines for each connection. HTTP/1.1 only.
 //!
-//! This is what `actix_web::HttpServer` does, but for [`Connection`] in place of a bare stream.
+//! This is what `actix_web::HttpServer` does, with [`Connection`] instead of a bare stream.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};

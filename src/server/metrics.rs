@@ -1,4 +1,4 @@
-//! `GET /metrics`: counters since the start, and figures read from the store when asked.
+//! `GET /metrics`: counters since the start, and gauges read from the store for each request.
 
 use std::fmt;
 

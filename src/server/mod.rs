@@ -1,9 +1,8 @@
-//! The HTTP side: hooks, pages, API, health and metrics.
+//! The HTTP side: webhooks, pages, API, health and metrics.
 //!
-//! Handlers stay thin: a webhook goes to [`Engine::receive`], everything else
-//! reads the store. Both happen on the runtime that called [`start`], never on
-//! the server's own threads: those keep taking in requests meanwhile, and a
-//! database connection must not belong to a thread that stops before the engine does.
+//! Handlers are thin: a webhook goes to [`Engine::receive`], and everything else reads the store. Both run on the
+//! runtime that called [`start`], never on the server's own threads: these keep accepting requests, and a database
+//! connection must not belong to a thread that stops before the engine does.
 
 mod answer;
 mod answer_slots;

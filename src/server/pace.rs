@@ -1,4 +1,4 @@
-//! Bytes have to move: how long something may be waited for, by what has come of it.
+//! Minimum transfer rates: how long to wait for a transfer, depending on the bytes so far.
 
 use std::time::Duration;
 

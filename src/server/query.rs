@@ -1,4 +1,4 @@
-//! The questions that lists of runs can be asked: `?site=&state=&commit=&limit=&cursor=`.
+//! The query parameters for lists of runs: `?site=&state=&commit=&limit=&cursor=`.
 
 use url::form_urlencoded;
 

@@ -1,5 +1,5 @@
-//! Who may read: with a `read_token`, pages, API and metrics ask for it. Programs send it as a bearer token, and browsers
-//! as the password of HTTP Basic, with any user name.
+//! Read access: if a `read_token` is configured, pages, API and metrics require it. Programs send it as a bearer
+//! token, and browsers as the password of HTTP Basic with any user name.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `POST /api/v1/runs/{id}/retry`: a failed run again, for those who have the admin token.
+//! `POST /api/v1/runs/{id}/retry`: retries a failed run; requires the admin token.
 
 use std::net::IpAddr;
 use std::time::Duration;

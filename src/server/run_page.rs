@@ -1,4 +1,4 @@
-//! The part of a run that one answer shows: so many purges and paths, and so many bytes. `?limit=&cursor=`.
+//! The part of a run in one response, limited in purges, paths and bytes: `?limit=&cursor=`.
 
 use url::form_urlencoded;
 

@@ -1,4 +1,4 @@
-//! How many connections one address may hold: nobody gets all of them.
+//! Limits the connections per address, so that one client cannot take all of them.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};

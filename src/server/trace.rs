@@ -1,6 +1,6 @@
-//! What the log says of each request: who asked for which path, and what the answer was.
+//! The log entry of each request: client, path and response status.
 //!
-//! No query, header or body is logged: they may carry what is nobody's business.
+//! No query, header or body is logged, since they may contain secrets.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};

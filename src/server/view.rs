@@ -1,4 +1,4 @@
-//! Values in the form in which pages show them.
+//! Formats values for the pages.
 
 use jiff::{Timestamp, tz::TimeZone};
 

@@ -1,4 +1,4 @@
-//! Parses a settings file, fills in its variables, and hands out its outermost section.
+//! Parses a settings file, substitutes its variables, and returns its outermost section.
 
 use super::file::File;
 use super::problem::Severity;

@@ -1,4 +1,4 @@
-//! Where the variables that a settings file names are looked up.
+//! Looks up the variables that a settings file names.
 
 use std::collections::HashMap;
 use std::rc::Rc;

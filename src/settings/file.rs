@@ -1,4 +1,4 @@
-//! A settings file that is being read: its source, its environment, and what was found in it so far.
+//! A settings file that is being read: its source, its environment, and its findings so far.
 
 use std::cell::RefCell;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What was found in a settings file while it was read: problems, secrets, and what no message may show.
+//! Findings while reading a settings file: problems, secrets, and text that no message may show.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

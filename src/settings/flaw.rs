@@ -1,4 +1,4 @@
-//! What is wrong with a settings file as YAML.
+//! YAML syntax errors in a settings file.
 
 use super::span::Span;
 

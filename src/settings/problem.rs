@@ -1,4 +1,4 @@
-//! Problems: what is wrong in a settings file, shown to people and to programs.
+//! Problems in a settings file, formatted for people and for programs.
 
 use std::fmt;
 use std::io::IsTerminal;

@@ -1,5 +1,5 @@
-//! Secrets that are hardly what was meant: a variable's name in place of its value, a word that was to be replaced,
-//! quotes and line ends that came along. What is said of them never shows them.
+//! Detects secrets that are probably mistakes: a variable's name instead of its value, a placeholder, stray quotes
+//! or line ends. Messages never show the secret.
 
 /// What is odd about a secret, and what was probably meant.
 pub(super) struct Oddity {

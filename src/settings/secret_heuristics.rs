@@ -1,4 +1,5 @@
-//! Guesses which parts of a text may be secrets where the text is not YAML, so that keys and values cannot be told apart.
+//! Guesses which parts of a text may be secrets if it is not valid YAML, so that keys and values cannot be
+//! distinguished.
 
 use super::span::Span;
 

@@ -1,4 +1,4 @@
-//! The getters for secrets, which may stand in files of their own.
+//! The getters for secrets, which may be in separate files.
 
 use secrecy::{ExposeSecret, SecretString};
 

@@ -1,5 +1,5 @@
-//! One mapping of the file: its keys, what is nested in it, and the problems with it.
-//! The getters for secrets and for typed values stand beside this, in `secrets` and `values`.
+//! One mapping of the file: its keys, nested mappings and problems. The getters for secrets and for typed values
+//! are in `secrets` and `values`.
 
 use secrecy::SecretString;
 

@@ -1,4 +1,4 @@
-//! The text of a settings file, and the places in it.
+//! The text of a settings file and positions in it.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Places in a settings file: bytes for the program, line and column for people.
+//! Positions in a settings file: bytes for the program, line and column for people.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Suggests the known word that a misspelt one was probably meant to be.
+//! Suggests the known word for a misspelt one.
 
 /// Advice for a word that is not among the known ones: the nearest, then all of them behind `lead`.
 pub fn did_you_mean<'a>(

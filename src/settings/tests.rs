@@ -1,4 +1,4 @@
-//! How a settings file is read, and what is said about a bad one.
+//! Tests how a settings file is read, and the messages for invalid ones.
 
 use std::time::Duration;
 

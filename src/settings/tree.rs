@@ -1,7 +1,7 @@
-//! YAML text as a tree in which every key and value knows its place.
+//! YAML text as a tree in which every key and value has its position.
 //!
-//! What a scalar means is decided by the getter that reads it: a number's or a
-//! flag's text is what stands in the file, so that `1.10` stays `1.10`.
+//! The getter that reads a scalar decides its type: the text of a number or flag is kept as written, so that `1.10`
+//! stays `1.10`.
 
 use std::collections::HashMap;
 

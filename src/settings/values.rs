@@ -1,4 +1,4 @@
-//! The getters that read a scalar as something else than text.
+//! The getters that read a scalar as another type than text.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The YAML parser, asked for what it saw and where: nothing is decided here
-//! about what a value means, and what can be read around a flaw is read.
+//! The YAML parser, with the position of everything it read. It does not interpret values, and it reads on after an
+//! error where it can.
 
 use std::fmt;
 

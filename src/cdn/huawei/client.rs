@@ -1,4 +1,4 @@
-//! One call of Huawei Cloud's CDN API: signed, sent, its errors understood in whatever shape they come.
+//! One call of Huawei Cloud's CDN API: signs and sends the request, and parses errors in all of their formats.
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};

@@ -1,7 +1,7 @@
 //! Huawei Cloud CDN, API v1.0.
 //!
-//! A batch becomes a task whose URLs are listed by the task's id, or by time
-//! for accounts that may. Errors often come with HTTP status 200.
+//! A batch becomes a task. The task's URLs are listed by its id or, if the account may do that, by time. Errors
+//! often have HTTP status 200.
 
 mod client;
 mod tasks;

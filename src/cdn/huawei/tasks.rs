@@ -1,7 +1,7 @@
-//! How tasks stand: task by task (`historytasks/{id}/detail`), or all URLs of a
-//! window of time at once (`contentgateway/url-tasks`) where the account may.
+//! Reads the state of tasks: task by task (`historytasks/{id}/detail`), or for all URLs of a period at once
+//! (`contentgateway/url-tasks`) if the account may do that.
 //!
-//! `task_done` only means that a task has ended. What counts is each URL's own status.
+//! `task_done` only means that a task has ended. The status of each URL is what counts.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;

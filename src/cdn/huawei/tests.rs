@@ -1,4 +1,4 @@
-//! Huawei Cloud CDN against a server that answers with the documents' own examples.
+//! Tests Huawei Cloud CDN against a server that returns the examples of Huawei's documents.
 
 use std::collections::BTreeSet;
 

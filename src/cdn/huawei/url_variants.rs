@@ -1,10 +1,9 @@
-//! The two forms of a URL with non-ASCII characters, which Huawei's caches tell apart.
+//! The two forms of a URL with non-ASCII characters, which Huawei caches separately.
 //!
-//! Huawei's advice is to hand the raw URL over twice, with `zh_url_encode` false
-//! (which purges the raw form) and true (which purges the encoded one). Targets
-//! are encoded already, so the encoded form and the raw one go out side by side
-//! in one task, with `zh_url_encode` at its default, false. Spaces and other
-//! ASCII characters stay encoded in both, as Huawei asks.
+//! Huawei's advice is to submit the raw URL twice, with `zh_url_encode` false (which purges the raw form) and true
+//! (which purges the encoded form). Our targets are already encoded, so one task contains both the encoded and the
+//! raw form, with `zh_url_encode` at its default, false. Spaces and other ASCII characters stay encoded in both, as
+//! Huawei requires.
 
 use percent_encoding::percent_decode_str;
 

@@ -1,4 +1,4 @@
-//! One call of API 2.0: signed, sent as a form, its lenient envelope opened.
+//! One call of API 2.0: signs the request, sends it as a form, and opens the answer's inconsistent envelope.
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::StatusCode;

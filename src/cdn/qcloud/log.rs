@@ -1,8 +1,7 @@
 //! The logs of API 2.0: `GetCdnRefreshLog` for purges, `GetPushLogs` for prefetches.
 //!
-//! A purge log has one entry a submission (and host), with its own id and not
-//! the task's. So a batch is found by its task id where it has one, and by its
-//! URLs and its time where it has none: directories get no id at all.
+//! A purge log has one entry per submission (and host), whose id is not the task's. So a batch is found by its task
+//! id if it has one, and otherwise by its URLs and its time: directories get no id at all.
 
 use std::collections::BTreeSet;
 

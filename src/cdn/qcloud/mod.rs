@@ -1,7 +1,7 @@
 //! Tencent's CDN by API 2.0 (`QCloud`), whose end was announced for 2022-11-30.
 //!
-//! Kept for accounts and compatible services that still answer it. Its answers
-//! are lenient PHP: numbers as text, empty arrays for objects, tasks without ids.
+//! Kept for accounts and compatible services that still support it. Its answers are loosely typed PHP: numbers as
+//! text, empty arrays for objects, tasks without ids.
 
 mod client;
 mod log;

@@ -1,4 +1,4 @@
-//! API 2.0 against a server that answers with the documents' own examples.
+//! Tests API 2.0 against a server that returns the examples of the documents.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! SDK-HMAC-SHA256, Huawei Cloud's signature for requests with an access key.
 //!
-//! Much like TC3, but the secret key signs directly, the query is sorted and
-//! encoded anew, and the path gets a final slash that the wire does not carry.
+//! Similar to TC3, but the secret key signs directly, the query is sorted and encoded again, and the signed path
+//! has a final slash that the request does not have.
 
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;

@@ -1,7 +1,7 @@
-//! How requests to the CDNs' APIs are signed.
+//! The signatures of requests to the CDNs' APIs.
 //!
-//! Everything here is a pure function of its inputs: no clock, no nonce, no
-//! network. The vendors' own values are in `tests/data`.
+//! Everything here is a pure function of its inputs, without clock, nonce or network. The vendors' own test values
+//! are in `tests/data`.
 
 pub mod huawei;
 pub mod tc3;

@@ -1,7 +1,7 @@
 //! TC3-HMAC-SHA256, Tencent Cloud's signature for its API 3.0 (signature method v3).
 //!
-//! The request is brought to a canonical form, its hash goes into a string to
-//! sign, and the key is derived from the secret key for one UTC day and one service.
+//! The request is converted to a canonical form, whose hash becomes part of the string to sign. The signing key is
+//! derived from the secret key for one UTC day and one service.
 
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;

@@ -1,7 +1,7 @@
-//! Tencent Cloud's signature method v1, for its API 3.0 and for API 2.0 (`QCloud`) alike.
+//! Tencent Cloud's signature method v1, for both its API 3.0 and API 2.0 (`QCloud`).
 //!
-//! All parameters, the business ones and the common ones, go into one flat list
-//! that is sorted, signed with the secret key and sent as a form with its signature.
+//! All parameters, those of the action and the common ones, form one flat list. The list is sorted, signed with the
+//! secret key, and sent as a form together with its signature.
 
 use std::collections::BTreeMap;
 

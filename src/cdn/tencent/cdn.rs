@@ -1,7 +1,7 @@
 //! Tencent Cloud CDN, API 2018-06-06.
 //!
-//! Purges and prefetches are handed over in batches that get one task id each;
-//! a batch is refused or accepted as a whole.
+//! Purges and prefetches are submitted in batches, each of which gets one task id. A batch is accepted or refused
+//! as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

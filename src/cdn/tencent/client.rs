@@ -1,4 +1,5 @@
-//! One call of Tencent Cloud's API 3.0: signed, sent, its envelope opened, its errors understood.
+//! One call of Tencent Cloud's API 3.0: signs and sends the request, opens the answer's envelope and classifies
+//! errors.
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};

@@ -1,7 +1,7 @@
 //! Tencent Cloud ECDN, API 2019-10-12, which is being merged into CDN.
 //!
-//! It purges URLs and directories, and prefetches nothing. Once it says that it
-//! has moved, the purges go to the entry that `migrated_to` names.
+//! It purges URLs and directories, but cannot prefetch. Once it answers that it has moved, purges go to the entry
+//! that `migrated_to` names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

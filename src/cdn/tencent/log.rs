@@ -1,7 +1,7 @@
-//! The logs of purges and prefetches: reading them page by page, and telling from them how batches stand.
+//! Reads the logs of purges and prefetches page by page, and derives the state of batches from them.
 //!
-//! `DescribePurgeTasks` and `DescribePushTasks` list one entry a URL (and area), newest
-//! first, filtered by a task id or by a window of time.
+//! `DescribePurgeTasks` and `DescribePushTasks` list one entry per URL (and area), newest first, filtered by a task
+//! id or a period of time.
 
 use std::collections::BTreeSet;
 

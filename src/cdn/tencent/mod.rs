@@ -1,4 +1,4 @@
-//! Tencent Cloud's API 3.0, shared by CDN and ECDN: the client, the task logs, the two products.
+//! Tencent Cloud's API 3.0 for CDN and ECDN: the client, the task logs, the two products.
 
 pub mod cdn;
 mod client;

@@ -1,4 +1,4 @@
-//! What is left of the day's quotas: by area at CDN, in one piece at ECDN.
+//! What is left of the day's quotas: per area for CDN, in total for ECDN.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Tencent Cloud CDN against a server that answers with the documents' own examples.
+//! Tests Tencent Cloud CDN against a server that returns the examples of Tencent's documents.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What `init` has to know, however it comes to know it.
+//! What `init` needs to know, from options, detection or questions.
 
 use crate::cdn::{self, CdnKind};
 use crate::forge::{self, ForgeKind};

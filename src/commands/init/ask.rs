@@ -1,4 +1,4 @@
-//! Questions on a terminal, a line each.
+//! Asks questions on a terminal, one line each.
 
 use std::io::{self, BufRead, Write};
 

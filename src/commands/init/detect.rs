@@ -1,4 +1,4 @@
-//! What a site's working copy tells: the generator, by the files that configure it.
+//! Detects a site's generator by the configuration files in its working copy.
 
 use std::path::Path;
 

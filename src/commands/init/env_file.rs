@@ -1,4 +1,4 @@
-//! The file of secrets that `init` writes: `NAME=value` a line, as a shell, systemd and Docker read it.
+//! The file of secrets that `init` writes: one `NAME=value` per line, which a shell, systemd and Docker can read.
 
 use std::collections::BTreeMap;
 

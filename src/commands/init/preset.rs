@@ -1,8 +1,8 @@
-//! Presets: rules for a site by the tool that it is made with.
+//! Presets: rules for a site, by the generator that builds it.
 //!
-//! Each is a file of `presets/`: the keys of a site that say what its files become. Its globs stand in double quotes,
-//! its expressions begin with `'^`, and its rules with `- name:`, which [`Preset::below`] relies on.
-//! `tests/presets` holds them to what real commits of real sites changed.
+//! Each preset is a file in `presets/` with keys of a site. Its globs are in double quotes, its expressions begin
+//! with `'^`, and its rules begin with `- name:`; [`Preset::below`] relies on that. `tests/presets` compares them
+//! with what commits changed on real sites.
 
 /// Rules for the sites of one generator.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The address of a clone's remote: which forge, and which repository on it.
+//! Reads the forge and repository from the URL of a clone's remote.
 
 use crate::forge::kind_of_host;
 

@@ -1,4 +1,4 @@
-//! What a CDN's API answers about a key: whether it is taken, and what is left of today's quotas.
+//! Asks a CDN's API about a key: whether it is valid, and what is left of today's quotas.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Whether two clocks are close enough for signatures that go by the time.
+//! Checks whether two clocks are close enough for signatures that contain the time.
 
 use jiff::SignedDuration;
 

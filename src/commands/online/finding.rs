@@ -1,4 +1,4 @@
-//! A line of `check --online`: what was looked at, how it is, and what to do.
+//! A line of `check --online`: what was checked, the result, and what to do.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! What a forge answers about a repository: what the token may do, where the branches stand, and whether a webhook
-//! brings what the sites wait for.
+//! Asks a forge about a repository: what the token may do, where the branches are, and whether a webhook sends the
+//! events that the sites wait for.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,5 +1,5 @@
-//! `purgehook check --online`: asks each forge and each CDN what would keep purgehook from its work, before the first
-//! push does. Only questions go out, a few at a time, and each has a limit.
+//! `purgehook check --online`: asks each forge and CDN for anything that would stop purgehook from working, before
+//! the first push. Sends only read requests, a few at a time, each with a time limit.
 
 mod cdns;
 mod clocks;

@@ -1,4 +1,4 @@
-//! The schema accepts and refuses what the reader of the rules file does.
+//! Tests that the schema accepts and rejects the same files as the reader.
 
 use std::collections::BTreeSet;
 

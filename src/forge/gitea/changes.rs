@@ -1,5 +1,5 @@
-//! The difference of two commits on Gitea, from their trees. Its compare API
-//! lists the files of commits, not the difference of the two ends.
+//! The difference between two commits on Gitea, from their trees. Its compare API lists the files of commits, not
+//! the difference of the two ends.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
-//! What Gitea and Forgejo tell of a token and of webhooks.
+//! What Gitea and Forgejo tell about a token and about webhooks.
 //!
-//! From the API description (`repoGet`, `repoListHooks`). What a token's scopes are is told to nobody; reading
-//! takes `read:repository`, and posting a status `write:repository` and the right to push.
+//! From the API description (`repoGet`, `repoListHooks`). The API does not reveal a token's scopes. Reading
+//! requires `read:repository`; posting a status requires `write:repository` and push access.
 
 use reqwest::StatusCode;
 use serde::Deserialize;

@@ -1,7 +1,7 @@
-//! Gitea and Forgejo, which grew out of it and kept its webhooks and its API.
+//! Gitea and Forgejo, its fork, which has the same webhooks and API.
 //!
-//! Facts are from Gitea's API description (`/api/v1`, swagger) and, where that is
-//! silent, from its source. Neither has deployments that a webhook tells of.
+//! Facts are from Gitea's API description (`/api/v1`, swagger) and, where that is silent, from its source. Neither
+//! sends webhooks about deployments.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Gitea's webhook bodies. They look like GitHub's, but list five commits at most
-//! (`[ui] FEED_MAX_COMMIT_NUM`) and say nothing about rewritten history.
+//! Gitea's webhook bodies. They look like GitHub's, but list at most five commits (`[ui] FEED_MAX_COMMIT_NUM`) and
+//! do not say whether history was rewritten.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! A delivery as Gitea would send it, which starts nothing.
+//! A delivery in Gitea's format that starts nothing.
 
 use secrecy::ExposeSecret;
 

@@ -1,8 +1,8 @@
-//! Gitea's signature: HMAC-SHA256 in bare hex, over the JSON even where that
-//! came in a form (GitHub signs the form's text).
+//! Gitea's signature: HMAC-SHA256 in bare hex over the JSON, even if that was sent in a form (GitHub signs the
+//! form's text).
 //!
-//! Gitea sends GitHub's and Gogs's headers too, and sends all of them empty when
-//! the webhook has no secret. Only its own and Forgejo's are looked at.
+//! Gitea also sends GitHub's and Gogs's headers, and sends all of them empty if the webhook has no secret. Only its
+//! own and Forgejo's are checked.
 
 use secrecy::{ExposeSecret, SecretString};
 use subtle::{Choice, ConstantTimeEq};

@@ -1,4 +1,4 @@
-//! The difference of two commits on Gitee, from their trees: nothing else in API v5 is exact.
+//! The difference between two commits on Gitee, from their trees: nothing else in API v5 is exact.
 
 use std::collections::BTreeMap;
 

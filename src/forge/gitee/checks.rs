@@ -1,8 +1,8 @@
-//! Commit statuses on Gitee: check tasks, its name for what others call check runs.
+//! Commit statuses on Gitee: check tasks, its name for check runs.
 //!
-//! From Gitee's help, "Pull Request gate check": a task without a pull request stands on the
-//! commit itself. A conclusion completes a task and cannot be changed any more, so what comes
-//! after it is a new task of the same name. The calls need an administrator of the repository.
+//! From Gitee's help, "Pull Request gate check": a task without a pull request belongs to the commit itself. A task
+//! with a conclusion cannot be changed any more, so a later status is a new task with the same name. The calls
+//! require an administrator of the repository.
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};

@@ -1,7 +1,7 @@
-//! What Gitee tells of a token and of webhooks.
+//! What Gitee tells about a token and about webhooks.
 //!
-//! From the API v5 description: a repository's `permission` is that of the token's user, and a webhook shows what
-//! came of its last delivery. Checks take an administrator of the repository ("Pull Request gate check").
+//! From the API v5 description: a repository's `permission` is that of the token's user, and a webhook includes the
+//! result of its last delivery. Checks require an administrator of the repository ("Pull Request gate check").
 
 use reqwest::StatusCode;
 use serde::Deserialize;

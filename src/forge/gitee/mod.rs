@@ -1,8 +1,7 @@
 //! Gitee: gitee.com and its private editions.
 //!
-//! Facts are from Gitee's help ("Webhook push data format") and its API v5
-//! description. Outcomes are shown as check tasks. A webhook's signature does not
-//! cover its body, so nothing in a body is taken for proof of what changed.
+//! Facts are from Gitee's help ("Webhook push data format") and its API v5 description. Statuses are posted as
+//! check tasks. A webhook's signature does not cover its body, so a body never proves what changed.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Gitee's webhook bodies: GitHub's shape under names of GitLab's.
+//! Gitee's webhook bodies: in GitHub's format, with some of GitLab's names.
 
 use serde::Deserialize;
 

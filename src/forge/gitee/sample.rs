@@ -1,4 +1,4 @@
-//! A delivery as Gitee would send it, which starts nothing.
+//! A delivery in Gitee's format that starts nothing.
 
 use serde_json::json;
 

@@ -1,8 +1,8 @@
-//! Gitee's two ways to show that a delivery is its own: a signature over the time,
-//! or a password in clear text ("Webhook key verification and verification algorithm").
+//! Gitee's two ways to authenticate a delivery: a signature over the time, or a password in clear text ("Webhook
+//! key verification and verification algorithm").
 //!
-//! Neither covers the body. So that a signature which someone saw cannot vouch
-//! for a body of theirs, each counts for five minutes and for one body only.
+//! Neither covers the body. To stop an attacker from reusing a captured signature with another body, each is
+//! accepted for five minutes and for one body only.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

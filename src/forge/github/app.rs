@@ -1,8 +1,7 @@
-//! Acting as a GitHub App: a signed JWT, the App's installation on a repository,
-//! and that installation's token, kept until shortly before it ends.
+//! Authenticates as a GitHub App: a signed JWT, the App's installation on a repository, and that installation's
+//! token, which is kept until shortly before it expires.
 //!
-//! Facts are from "Generating a JSON Web Token (JWT) for a GitHub App" and the
-//! REST API's "Apps".
+//! Facts are from "Generating a JSON Web Token (JWT) for a GitHub App" and the REST API's "Apps".
 
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The difference of two commits on GitHub: the compare API where its answer is
-//! exact and whole, the two trees otherwise.
+//! The difference between two commits on GitHub: from the compare API if its answer is exact and complete,
+//! otherwise from the two trees.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,4 @@
-//! GitHub's signs that something was deployed: deployment statuses, workflow
-//! runs, builds of Pages ("Webhook events and payloads").
+//! GitHub's deployment signals: deployment statuses, workflow runs, Pages builds ("Webhook events and payloads").
 
 use serde::Deserialize;
 

@@ -1,8 +1,8 @@
-//! What GitHub tells of a token and of webhooks.
+//! What GitHub tells about a token and about webhooks.
 //!
 //! Facts are from the REST API's "Get a repository", "Get a repository installation for the authenticated app",
-//! "List repository webhooks", "Get a webhook configuration for an app" and "Get the authenticated app"; from "Scopes
-//! for OAuth apps" (classic tokens have theirs in `X-OAuth-Scopes`), and from "Managing your personal access
+//! "List repository webhooks", "Get a webhook configuration for an app" and "Get the authenticated app"; from
+//! "Scopes for OAuth apps" (for classic tokens, in `X-OAuth-Scopes`), and from "Managing your personal access
 //! tokens" (`GitHub-Authentication-Token-Expiration`).
 
 use jiff::civil::Date;

@@ -1,7 +1,7 @@
-//! GitHub's own log of what it sent to a webhook: deliveries that never arrived are in it too.
+//! GitHub's log of deliveries to a webhook, which also contains those that never arrived.
 //!
-//! Facts are from the REST API's "Repository webhooks" and "GitHub App webhooks",
-//! and from "Redelivering webhooks", which says that the log goes back three days.
+//! Facts are from the REST API's "Repository webhooks" and "GitHub App webhooks", and from "Redelivering webhooks",
+//! which says that the log goes back three days.
 
 use jiff::Timestamp;
 use reqwest::header::AUTHORIZATION;

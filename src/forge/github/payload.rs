@@ -1,5 +1,4 @@
-//! GitHub's webhook bodies: what a delivery says, and whether a push's own lists
-//! of files are all that changed.
+//! GitHub's webhook bodies: their events, and whether the file lists of a push are complete.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

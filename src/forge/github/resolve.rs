@@ -1,4 +1,4 @@
-//! Which commit a name stands for on GitHub, and which one an environment runs.
+//! Resolves names to commits on GitHub, and finds the commit that an environment runs.
 
 use reqwest::StatusCode;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! A delivery as GitHub would send it, which starts nothing.
+//! A delivery in GitHub's format that starts nothing.
 
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};

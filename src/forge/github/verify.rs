@@ -1,6 +1,6 @@
-//! GitHub's signature: HMAC-SHA256 over the request's body as it came, in `X-Hub-Signature-256`.
+//! GitHub's signature: HMAC-SHA256 over the raw request body, in `X-Hub-Signature-256`.
 //!
-//! The older `X-Hub-Signature` (SHA-1) is sent beside it and never looked at.
+//! The older `X-Hub-Signature` (SHA-1), which GitHub also sends, is never checked.
 
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;

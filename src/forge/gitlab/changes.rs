@@ -1,5 +1,5 @@
-//! The difference of two commits on GitLab: the compare API (`straight`, that is
-//! from tree to tree) where its answer is whole, the two trees otherwise.
+//! The difference between two commits on GitLab: from the compare API (`straight`, that is, from tree to tree) if
+//! its answer is complete, otherwise from the two trees.
 
 use std::collections::BTreeMap;
 

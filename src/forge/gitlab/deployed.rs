@@ -1,4 +1,4 @@
-//! GitLab's signs that something was deployed: deployments, pipelines, releases ("Webhook events").
+//! GitLab's deployment signals: deployments, pipelines, releases ("Webhook events").
 
 use serde::Deserialize;
 

@@ -1,4 +1,4 @@
-//! What all of GitLab's webhook bodies have: their kind and their project.
+//! The parts common to all of GitLab's webhook bodies: their kind and their project.
 
 use serde::Deserialize;
 

@@ -1,8 +1,8 @@
-//! What GitLab tells of a token and of webhooks.
+//! What GitLab tells about a token and about webhooks.
 //!
-//! Facts are from "Personal access tokens API" (`self`; project and group access tokens are personal ones of a bot),
-//! "Projects API" (`permissions`), "Branches API" (`can_push`), "Commits API" (the roles that may set a status),
-//! "Project webhooks API" and its list of a webhook's events.
+//! Facts are from "Personal access tokens API" (`self`; project and group access tokens are personal ones of a
+//! bot), "Projects API" (`permissions`), "Branches API" (`can_push`), "Commits API" (the roles that may set a
+//! status), "Project webhooks API" and its list of a webhook's events.
 
 use jiff::civil::Date;
 use reqwest::{Method, StatusCode};

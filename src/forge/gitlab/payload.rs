@@ -1,7 +1,7 @@
-//! GitLab's webhook bodies: what a delivery says.
+//! GitLab's webhook bodies and their events.
 //!
-//! GitLab has no ping (its test button sends an ordinary push), and its pushes
-//! never prove what changed: see [`why_unproved`].
+//! GitLab has no ping (its test button sends an ordinary push), and its pushes never prove what changed: see
+//! [`why_unproved`].
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;

@@ -1,4 +1,4 @@
-//! Which commit a name stands for on GitLab, and which one an environment runs.
+//! Resolves names to commits on GitLab, and finds the commit that an environment runs.
 
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;

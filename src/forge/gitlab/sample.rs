@@ -1,4 +1,4 @@
-//! A delivery as GitLab would send it, which starts nothing.
+//! A delivery in GitLab's format that starts nothing.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

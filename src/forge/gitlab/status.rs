@@ -1,8 +1,8 @@
 //! Commit statuses on GitLab, where a status is a job in a pipeline.
 //!
-//! A job's states have an order, so posting the state that it has already is refused,
-//! text and all: of what is pending GitLab shows two texts, the second one as running.
-//! And a status goes to the pipeline that the push started, where there is one.
+//! A job's states have an order, and GitLab refuses a status whose state the job already has, even with another
+//! text. So a commit shows at most two pending texts, the second one as running. A status belongs to the pipeline
+//! that the push started, if there is one.
 
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
-//! GitLab's two ways to show that a delivery is its own: a signature (GitLab 19.0,
-//! after Standard Webhooks), or a secret sent in clear text.
+//! GitLab's two ways to authenticate a delivery: a signature (GitLab 19.0, after Standard Webhooks), or a secret
+//! sent in clear text.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,9 +1,9 @@
-//! Lagrangian relaxation: which ways to cover a part can still be part of the cheapest cover of all.
+//! Lagrangian relaxation: excludes ways to cover a part that cannot belong to the cheapest cover.
 //!
-//! With a multiplier (a price) on each URL and each directory instead of quotas, the cheapest cover is found by
-//! looking at each directory once. What it costs above the price of the whole quota is a lower bound for the cost
-//! of any cover within the quotas. A way that costs more above the best of its part than lies between that bound
-//! and a cover that is known already cannot be part of anything cheaper.
+//! With a multiplier (a price) on each URL and each directory instead of quotas, one visit per directory finds the
+//! cheapest cover. Its cost minus the price of the whole quota is a lower bound for the cost of any cover within
+//! the quotas. A way to cover a part is excluded if it costs more than the best way by more than the gap between
+//! that bound and a known cover.
 
 use super::point::Point;
 

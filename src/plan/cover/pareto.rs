@@ -1,4 +1,4 @@
-//! Pareto fronts: of all ways to cover a subtree, those of which none is better in every respect.
+//! Pareto fronts: the ways to cover a subtree that no other way beats in every respect.
 
 use super::lagrangian::Bound;
 use super::point::{Choices, Point};

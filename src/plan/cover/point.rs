@@ -1,4 +1,4 @@
-//! One way to cover a subtree: what it costs, and which directories it chooses.
+//! One way to cover a subtree: its cost and its directories.
 
 /// One way to cover a subtree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! That covers cover, and that none is cheaper.
+//! Tests that covers are complete, and that none is cheaper.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The directories above what is wanted, and the choice among them from the leaves up.
+//! The tree of directories above the wanted URLs, and the choice among them from the leaves up.
 
 use std::collections::BTreeMap;
 

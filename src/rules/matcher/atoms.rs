@@ -1,7 +1,7 @@
-//! A glob as globset reads it, with its braces written out: a few plain lines of atoms.
+//! A glob as globset interprets it, with its braces expanded: a few plain sequences of atoms.
 //!
-//! globset shows a glob only as text and as a regex, so the text is read here
-//! once more, branch for branch as globset 0.4's parser does.
+//! globset exposes a glob only as text and as a regex, so this parses the text again, exactly as globset 0.4's
+//! parser does.
 
 use std::iter::Peekable;
 use std::str::Chars;

@@ -1,4 +1,4 @@
-//! Fingerprints: of a text, what fits in three machine words. Most texts are told apart by those.
+//! Fingerprints: three machine words of a text, which distinguish most texts.
 
 /// The first eight bytes, the last eight and the length. Up to [`Fingerprint::WHOLE`] bytes, that is the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

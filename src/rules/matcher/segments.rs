@@ -1,4 +1,4 @@
-//! A line of atoms cut at its slashes: patterns for one segment of a path each.
+//! A sequence of atoms split at its slashes: one pattern for each segment of a path.
 
 use memchr::memrchr;
 

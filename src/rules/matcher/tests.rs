@@ -1,4 +1,4 @@
-//! That many globs together match what globset says of each alone.
+//! Tests that the matcher agrees with globset on each glob.
 
 use globset::{GlobBuilder, GlobMatcher};
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! The tree of segments, and the walk of a path down it.
+//! The tree of segments, and how a path is matched against it.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;

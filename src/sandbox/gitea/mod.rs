@@ -1,5 +1,5 @@
-//! Gitea and Forgejo as the sandbox plays them: webhooks, statuses and trees, from
-//! their API descriptions and `services/webhook/deliver.go`.
+//! A simulated Gitea and Forgejo: webhooks, statuses and trees, from their API descriptions and
+//! `services/webhook/deliver.go`.
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Deliveries, statuses and paged trees, as Gitea has them.
+//! Tests deliveries, statuses and paged trees against Gitea's behaviour.
 
 use super::super::repo::Change;
 use super::*;

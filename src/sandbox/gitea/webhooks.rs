@@ -1,4 +1,4 @@
-//! Gitea's webhook deliveries: many names for one signature, and a short list of commits.
+//! Gitea's webhook deliveries: one signature under several names, and a short list of commits.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

@@ -1,5 +1,4 @@
-//! GitHub's webhooks and its log of what it sent to them, from its REST description
-//! ("Repository webhooks").
+//! GitHub's webhooks and the log of their deliveries, from its REST description ("Repository webhooks").
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

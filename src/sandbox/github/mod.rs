@@ -1,5 +1,5 @@
-//! GitHub as the sandbox plays it: repositories, commit statuses, comparisons and
-//! trees, from GitHub's REST description (API version 2022-11-28).
+//! A simulated GitHub: repositories, commit statuses, comparisons and trees, from GitHub's REST description (API
+//! version 2022-11-28).
 
 mod log;
 mod statuses;

@@ -1,4 +1,4 @@
-//! Statuses, comparisons, trees and deliveries, as GitHub documents them.
+//! Tests statuses, comparisons, trees and deliveries against GitHub's documentation.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What differs and what is there: comparisons, commits, trees and refs.
+//! Comparisons, commits, trees and refs.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! GitLab as the sandbox plays it: projects, commit statuses with their state
-//! machine, comparisons and trees, from GitLab's API documentation and source (version 19).
+//! A simulated GitLab: projects, commit statuses with their state machine, comparisons and trees, from GitLab's API
+//! documentation and source (version 19).
 
 mod statuses;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Commit statuses: a status is a CI job of stage `external`, and moves as jobs do.
+//! Commit statuses: a status is a CI job of stage `external`, with a job's state transitions.
 
 use std::str::FromStr;
 

@@ -1,4 +1,4 @@
-//! The state machine of statuses, deliveries, comparisons and trees, as GitLab has them.
+//! Tests the state machine of statuses, deliveries, comparisons and trees against GitLab's behaviour.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What differs and what is there: comparisons, commits, trees and branches.
+//! Comparisons, commits, trees and branches.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The calls that submit, and the quotas.
+//! The calls that submit purges, and those for quotas.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};

@@ -1,4 +1,4 @@
-//! The calls that tell how tasks stand.
+//! The calls that report the state of tasks.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};

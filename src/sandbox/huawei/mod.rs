@@ -1,5 +1,4 @@
-//! Huawei Cloud CDN as the sandbox plays it: the calls under `/v1.0/cdn`, from
-//! Huawei's API reference and signing guide.
+//! A simulated Huawei Cloud CDN: the calls below `/v1.0/cdn`, from Huawei's API reference and signing guide.
 
 mod calls;
 mod history;

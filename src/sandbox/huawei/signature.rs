@@ -1,4 +1,4 @@
-//! Huawei Cloud's SDK-HMAC-SHA256 as a verifier, from the API signing guide.
+//! Verifies Huawei Cloud's SDK-HMAC-SHA256, from the API signing guide.
 
 use jiff::{SignedDuration, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};

@@ -1,4 +1,4 @@
-//! The shapes of errors, the lock, and how tasks go on.
+//! Tests the formats of errors, the lock, and the progress of tasks.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! QCloud API v2, the CDN's older API, as the sandbox plays it: `/v2/index.php`,
-//! from Tencent's pages of 2018. The real one was closed in 2022.
+//! A simulated QCloud API v2, the CDN's older API: `/v2/index.php`, from Tencent's pages of 2018. The real one was
+//! closed in 2022.
 
 mod actions;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the old API lets in, and how its tasks can be found again.
+//! Tests what the old API accepts, and how its tasks can be found again.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The actions: three that submit, two that list, two that tell quotas.
+//! The actions: three that submit, two that list tasks, two that report quotas.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What every action works on, and what it answers with.
+//! The input of every action, and its answer.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};

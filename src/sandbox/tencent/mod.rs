@@ -1,5 +1,5 @@
-//! Tencent Cloud CDN (API 3.0, version 2018-06-06) and ECDN (2019-10-12) as the sandbox plays them,
-//! from Tencent's pages of the purge and prefetch actions and of the signature methods.
+//! A simulated Tencent Cloud CDN (API 3.0, version 2018-06-06) and ECDN (2019-10-12), from Tencent's pages on the
+//! purge and prefetch actions and on the signature methods.
 
 mod actions;
 mod desk;

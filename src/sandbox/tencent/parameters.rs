@@ -1,4 +1,4 @@
-//! The parameters of an API 3.0 action, from JSON or flattened (`Urls.0`), and their strict reading.
+//! The parameters of an API 3.0 action, from JSON or flattened (`Urls.0`), read strictly.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The actions that list tasks: what was submitted, and how each URL stands.
+//! The actions that list tasks, with the state of each URL.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};

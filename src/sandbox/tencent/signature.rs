@@ -1,5 +1,5 @@
-//! Tencent Cloud's signatures as a verifier: TC3-HMAC-SHA256 (signature method v3)
-//! and `HmacSHA1` / `HmacSHA256` (signature method v1), from Tencent's pages on both.
+//! Verifies Tencent Cloud's signatures: TC3-HMAC-SHA256 (signature method v3) and `HmacSHA1` / `HmacSHA256`
+//! (signature method v1), from Tencent's pages on both.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

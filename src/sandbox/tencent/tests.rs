@@ -1,4 +1,4 @@
-//! What the API lets in, what it refuses, and how tasks go on.
+//! Tests what the API accepts, what it refuses, and the progress of tasks.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `GET /`: the sites, and their runs, newest first.
+//! `GET /`: the sites and their runs, newest first.
 
 use std::sync::Arc;
 

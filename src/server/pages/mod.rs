@@ -1,4 +1,4 @@
-//! The pages: the dashboard and one page a run, complete without a script.
+//! The pages: the dashboard and one page per run. All work without scripts.
 
 mod dashboard;
 mod run;

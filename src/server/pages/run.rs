@@ -1,4 +1,4 @@
-//! `GET /runs/{id}`: how one run stands, what it found changed, and every purge with its reason.
+//! `GET /runs/{id}`: the state of one run, its changes, and every purge with its reason.
 
 mod changes;
 mod purges;

@@ -1,4 +1,4 @@
-//! Runs as programs see them, and the one action they can take.
+//! Tests the API for runs and its one action.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! What a connection may take: time for heads, between requests and for answers; and its address's share.
+//! Tests the limits of connections: deadlines for headers, between requests and for responses; connections per
+//! address.
 
 use std::io::ErrorKind;
 use std::time::Instant;

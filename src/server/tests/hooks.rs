@@ -1,4 +1,4 @@
-//! Promise by promise: what each kind of webhook request is answered.
+//! Tests the response to each kind of webhook request.
 
 use serde_json::{Value, json};
 use tokio::time::timeout;

@@ -1,4 +1,4 @@
-//! A whole server on a socket of its own, with a store in a file and a forge that believes one header.
+//! A whole server on a socket of its own, with a store in a file and a forge that accepts one header as proof.
 
 mod api;
 mod connections;

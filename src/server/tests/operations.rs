@@ -1,4 +1,4 @@
-//! Health, metrics, the headers on every answer, and stopping.
+//! Tests health, metrics, common response headers, and stopping.
 
 use serde_json::{Value, json};
 

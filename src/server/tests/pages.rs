@@ -1,4 +1,4 @@
-//! What people see. The layout is for eyes; these tests are about truth and safety.
+//! Tests that pages are correct and safe; their layout is not tested.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Who may read, where a read token is configured.
+//! Tests read access with a read token.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! What a browser is allowed, what it is shown of hostile words, and who may act.
+//! Tests what a browser may do, how pages show hostile text, and who may act.
 
 use reqwest::header::HeaderMap;
 

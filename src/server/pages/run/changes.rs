@@ -1,4 +1,4 @@
-//! What a run found changed, by the commits that brought it.
+//! A run's changed paths, grouped by commit.
 
 use super::super::super::run_page::{ChangedFiles, fitting};
 use crate::changes::{ChangeKind, Completeness, FilePath, Proof};

@@ -1,4 +1,4 @@
-//! A run's purges in words that a person expects, and how far each CDN is.
+//! A run's purges with their states in plain words, and the progress of each CDN.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

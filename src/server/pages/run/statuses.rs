@@ -1,4 +1,4 @@
-//! What the run's commit shows, and was to show.
+//! The statuses of a run's commit, posted or not.
 
 use super::super::super::view::{Badge, Moment};
 use crate::run::Run;
