@@ -42,7 +42,7 @@ enum Command {
     Check {
         #[command(flatten)]
         rules: RulesFile,
-        /// Take secrets that are not set for errors, as `serve` does
+        /// Treat missing secrets as errors, as `serve` does
         #[arg(long)]
         strict: bool,
         /// Ask the forges and CDNs as well: tokens, webhooks, keys, clocks. Changes nothing anywhere
@@ -67,14 +67,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show which rules fire for a path, why, and what becomes of it; or which could have asked for a URL
+    /// Show which rules fire for a path, why, and what they purge; or which rules could purge a URL
     Explain {
         #[command(flatten)]
         rules: RulesFile,
         /// The site, by its name in the rules file [default: every site]
         #[arg(long, value_name = "NAME")]
         site: Option<String>,
-        /// What happened to the path
+        /// How the path changed
         #[arg(long, value_name = "CHANGE", default_value = "changed", value_parser = change_kind)]
         change: ChangeKind,
         /// A path in the repository, or a full URL
@@ -109,14 +109,14 @@ enum Command {
         /// Only runs in this state: pending, succeeded, failed, errored, superseded, cancelled
         #[arg(long, value_name = "STATE")]
         state: Option<String>,
-        /// At most so many
+        /// At most this many
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Print all that is kept of a run as JSON: its delivery, changed files, purges, tasks and statuses
+    /// Print everything stored about a run as JSON: its delivery, changed files, purges, tasks and statuses
     Export {
         #[command(flatten)]
         rules: RulesFile,
@@ -125,7 +125,7 @@ enum Command {
         /// The run's id
         run: String,
     },
-    /// Start a run by hand: what changed since the last success, or everything
+    /// Start a run by hand, for the changes since the last success or for everything
     Run {
         #[command(flatten)]
         rules: RulesFile,
@@ -133,14 +133,14 @@ enum Command {
         options: ServerOptions,
         /// The site, by its name in the rules file
         site: String,
-        /// The branch whose head the CDNs are brought to [default: the only one the site follows]
+        /// The branch whose head the CDNs shall serve [default: the only one the site follows]
         #[arg(long, value_name = "NAME")]
         branch: Option<String>,
         /// Purge everything the site serves: its root directories on every CDN
         #[arg(long)]
         everything: bool,
     },
-    /// Try the way from the forge's webhook to a site: sends the running server a signed delivery that starts nothing
+    /// Test the path from the forge's webhook to a site: sends the running server a signed delivery that starts nothing
     Trigger {
         #[command(flatten)]
         rules: RulesFile,
@@ -148,14 +148,14 @@ enum Command {
         options: ListenOption,
         /// The site, by its name in the rules file
         site: String,
-        /// The branch that the delivery is about [default: the first that the site names]
+        /// The branch that the delivery names [default: the first that the site names]
         #[arg(long, value_name = "NAME")]
         branch: Option<String>,
-        /// Where the server is reached, e.g. through its proxy by `public_url` [default: where it listens]
+        /// The server's address, e.g. that of its proxy in `public_url` [default: where it listens]
         #[arg(long, value_name = "URL")]
         url: Option<url::Url>,
     },
-    /// Try a failed run again, from where it failed
+    /// Retry a failed run from where it failed
     Retry {
         #[command(flatten)]
         rules: RulesFile,
@@ -175,12 +175,12 @@ enum Command {
         /// The URL, as the run's page shows it
         target: String,
     },
-    /// Show everything at work against stand-ins for GitHub, GitLab and the CDNs; needs no account
+    /// Run the whole program against stand-ins for GitHub, GitLab and the CDNs; needs no account
     Demo {
         /// Where to serve the pages
         #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
         listen: String,
-        /// Stop when the show is over instead of leaving the pages up
+        /// Stop at the end instead of serving the pages
         #[arg(long)]
         exit: bool,
     },

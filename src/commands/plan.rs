@@ -28,7 +28,7 @@ use crate::store::Store;
 /// Where the change comes from.
 #[derive(Clone, Debug, Args)]
 pub struct Change {
-    /// A file that lists the changed paths, one a line, optionally as git's --name-status prints them; `-` is standard input
+    /// A file with the changed paths, one per line, optionally as git's --name-status prints them; `-` is standard input
     #[arg(
         long,
         value_name = "PATH",
@@ -47,7 +47,7 @@ pub struct Change {
     /// The commit whose content caches hold
     #[arg(long, value_name = "COMMIT", requires = "repo")]
     pub from: Option<String>,
-    /// The commit that is to be served
+    /// The commit to serve
     #[arg(
         long,
         value_name = "COMMIT",
@@ -55,7 +55,7 @@ pub struct Change {
         default_value_if("repo", clap::builder::ArgPredicate::IsPresent, "HEAD")
     )]
     pub to: Option<String>,
-    /// A delivery in the database, by the id that it was answered with or the forge's own: what its run found changed
+    /// A delivery in the database, by purgehook's id or the forge's: uses the changes that its run found
     #[arg(long, value_name = "ID")]
     pub delivery: Option<String>,
 }

@@ -46,13 +46,13 @@ pub struct Given {
     /// The branch that is served [default: the remote's own; `gh-pages` for built files]
     #[arg(long, value_name = "NAME")]
     pub branch: Option<String>,
-    /// Where the API of a forge of your own is, e.g. `https://git.example.com/api/v1` [default: on the remote's host]
+    /// The API's address on a self-hosted forge, e.g. `https://git.example.com/api/v1` [default: on the remote's host]
     #[arg(long, value_name = "URL")]
     pub api_url: Option<String>,
     /// The kind of CDN
     #[arg(long, value_name = "KIND")]
     pub cdn: Option<String>,
-    /// What the site is made with: hugo, jekyll, ..., `plain` files or `built` ones [default: by the files that are here]
+    /// The site's generator: hugo, jekyll, ..., `plain` files or `built` ones [default: by the files that are here]
     #[arg(long, value_name = "NAME")]
     pub generator: Option<String>,
     /// The folder of the repository that the site is in [default: by the files that are here]
@@ -67,7 +67,7 @@ pub struct Given {
     /// Where to write rules.yaml and env
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub dir: PathBuf,
-    /// Overwrite the files if they are there; secrets in env stay
+    /// Overwrite existing files; secrets in env stay
     #[arg(long)]
     pub force: bool,
 }
