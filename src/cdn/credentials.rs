@@ -6,9 +6,9 @@ use url::Url;
 
 use crate::settings::Section;
 
-/// What a vendor knows an account by.
+/// A vendor account's credentials.
 pub struct Credentials {
-    /// The public half, e.g. Tencent's `SecretId`. Treated as a secret all the same.
+    /// The public half, e.g. Tencent's `SecretId`. Treated as a secret as well.
     pub id: SecretString,
     /// The secret half.
     pub key: SecretString,
@@ -16,7 +16,7 @@ pub struct Credentials {
     pub token: Option<SecretString>,
 }
 
-/// A key of the rules file, and the variable behind it.
+/// A key in the rules file, and the environment variable that replaces it.
 pub struct Named {
     /// In the entry under `cdns:`.
     pub key: &'static str,
@@ -24,7 +24,7 @@ pub struct Named {
     pub variable: &'static str,
 }
 
-/// What a vendor calls the parts of its credentials.
+/// A vendor's names for the parts of its credentials.
 pub struct Names {
     /// The public half.
     pub id: Named,
@@ -35,7 +35,7 @@ pub struct Names {
 }
 
 impl Credentials {
-    /// Reads all parts; none when one that is needed is missing, which the section has noted.
+    /// Reads all parts. None if a required one is missing, which the section has recorded.
     pub fn read(section: &mut Section, names: &Names) -> Option<Self> {
         let id = section.required_secret(names.id.key, &[names.id.variable]);
         let key = section.required_secret(names.key.key, &[names.key.variable]);
@@ -49,14 +49,15 @@ impl Credentials {
         })
     }
 
-    /// Tells accounts apart without giving their ids away.
+    /// Distinguishes accounts without revealing their ids.
     pub fn fingerprint(&self) -> String {
         let hash = hex::encode(Sha256::digest(self.id.expose_secret()));
         hash.chars().take(12).collect()
     }
 }
 
-/// The environment's token, unless the environment's keys are another account's: a token holds for its own keys only.
+/// The environment's token, unless the environment's keys belong to another account: a token is only valid with its
+/// own keys.
 fn token_from_environment(
     section: &Section,
     names: &Names,
@@ -68,7 +69,7 @@ fn token_from_environment(
     is_ours.then_some(token)
 }
 
-/// Reads `endpoint`, whose default is the kind's own.
+/// Reads `endpoint`, with the kind's own default.
 pub fn endpoint(section: &mut Section, default: &str) -> Option<Url> {
     match section.url("endpoint") {
         Some(endpoint) => Some(endpoint.value),

@@ -5,16 +5,16 @@
 
 use super::ErrorClass::{self, BadInput, Migrated, Operator, QuotaDay, RateLimited, Retry, Split};
 
-/// A vendor's error codes.
+/// A vendor's error codes and their classes.
 pub struct ErrorTable {
-    /// Codes, by what they mean.
+    /// Codes by class.
     codes: &'static [(ErrorClass, &'static [&'static str])],
-    /// What the codes of a family mean where they are not in `codes`.
+    /// The classes of code families, for codes that are not in `codes`.
     families: &'static [(ErrorClass, &'static [&'static str])],
 }
 
 impl ErrorTable {
-    /// What a code means.
+    /// The class of a code.
     pub fn class(&self, code: &str) -> ErrorClass {
         let family = code.split('.').next().unwrap_or(code);
         self.listed(code)
@@ -22,7 +22,7 @@ impl ErrorTable {
             .unwrap_or(Operator)
     }
 
-    /// What a code means, if it is listed itself.
+    /// The class of a code, if the code itself is listed.
     pub fn listed(&self, code: &str) -> Option<ErrorClass> {
         find(self.codes, code)
     }
@@ -35,8 +35,8 @@ fn find(table: &[(ErrorClass, &[&str])], code: &str) -> Option<ErrorClass> {
         .map(|(class, _)| *class)
 }
 
-/// Tencent Cloud API 3.0: the error lists of CDN 2018-06-06 (SDK 3.1.169) and ECDN 2019-10-12
-/// (SDK 3.0.1300) and the common list. Only codes that differ from their family are listed.
+/// Tencent Cloud API 3.0: the error lists of CDN 2018-06-06 (SDK 3.1.169) and ECDN 2019-10-12 (SDK 3.0.1300) and
+/// the common list. Only codes whose class differs from their family's are listed.
 pub const TENCENT: ErrorTable = ErrorTable {
     codes: &[
         (
@@ -54,7 +54,7 @@ pub const TENCENT: ErrorTable = ErrorTable {
         (
             RateLimited,
             &[
-                // Says nothing of which limit; those that have a longer name are below.
+                // Does not say which limit; longer names are below.
                 "LimitExceeded",
                 "LimitExceeded.CdnCallingQueryIpTooOften",
                 "LimitExceeded.CdnHostOpTooOften",
@@ -90,12 +90,12 @@ pub const TENCENT: ErrorTable = ErrorTable {
         (
             Operator,
             &[
-                // Named InvalidParameter, but the fault is the request's, not a target's.
+                // Named InvalidParameter, but the request is at fault, not a target.
                 "InvalidParameter.CdnStatInvalidDate",
                 "InvalidParameter.CdnStatInvalidMetric",
                 "InvalidParameter.CdnStatInvalidProjectId",
                 "InvalidParameter.EcdnStatInvalidDate",
-                // Named Resource..., but it is the account or the domain that is at fault.
+                // Named Resource..., but the account or the domain is at fault.
                 "ResourceNotFound.CdnProjectNotExists",
                 "ResourceNotFound.CdnUserNotExists",
                 "ResourceNotFound.EcdnUserNotExists",
@@ -111,12 +111,12 @@ pub const TENCENT: ErrorTable = ErrorTable {
                 // ECDN, or one action of it, was merged into CDN.
                 "ActionOffline",
                 "UnauthorizedOperation.EcdnMigratedCdn",
-                // The domain or the account is at EdgeOne, or on its way there.
+                // The domain or the account has moved to EdgeOne, or is moving.
                 "InvalidParameter.CdnHostExistsInEdgeOne",
                 "OperationDenied.ProductUpdating",
                 "OperationDenied.ProductUpgraded",
                 "OperationDenied.UserMigrating",
-                // The domain is still at ECDN.
+                // The domain is still on ECDN.
                 "ResourceUnavailable.CdnHostExistsInDsa",
             ],
         ),
@@ -159,20 +159,20 @@ pub const TENCENT: ErrorTable = ErrorTable {
     ],
 };
 
-/// `QCloud` API 2.0: the common codes (document 228/5078) and the CDN module's, which come in
-/// `codeDesc` or in front of the message, as `(9110)`.
+/// `QCloud` API 2.0: the common codes (document 228/5078) and the CDN module's, which are in `codeDesc` or in front
+/// of the message, as `(9110)`.
 pub const QCLOUD: ErrorTable = ErrorTable {
     codes: &[
         (
             Retry,
             &[
                 "5100", "6000", // the operation or the server failed
-                // A timestamp or nonce that was used before; what is sent next has fresh ones.
+                // A timestamp or nonce that was used before; the next request has fresh ones.
                 "4500", // the module: system, timeout, database, system, COS
                 "9000", "-9011", "-9014", "-9015", "-9021",
             ],
         ),
-        // No code is known for the daily limits; they may come under this one too.
+        // No code for the daily limits is known; this one may also stand for them.
         (RateLimited, &["4400"]),
         (
             Operator,
@@ -197,7 +197,7 @@ pub const HUAWEI: ErrorTable = ErrorTable {
     codes: &[
         (Retry, &["CDN.0000", "APIGW.0201", "APIGW.0602"]),
         (RateLimited, &["APIGW.0308"]),
-        // Over a limit, of a batch or of a day: the code does not say which, the quota does.
+        // Over a limit, of a batch or of a day: the code does not say which, so the quota is asked.
         (QuotaDay, &["CDN.0110"]),
         (
             Operator,
@@ -214,7 +214,7 @@ pub const HUAWEI: ErrorTable = ErrorTable {
                 "CDN.0163",
                 "CDN.0202",
                 "APIGW.0101",
-                // Trying again is worse than no use: several failed signatures in a row lock the access key.
+                // Retrying does harm: several wrong signatures in a row lock the access key.
                 "APIGW.0301",
                 "APIGW.0302",
                 "APIGW.0303",

@@ -5,16 +5,16 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::local_time::{CHINA, read};
 
-/// How far a window of time reaches beyond what it is to hold: the history's clock is not ours.
+/// How far a queried period extends beyond the wanted one, since the history's clock is not ours.
 const AROUND: SignedDuration = SignedDuration::from_mins(10);
-/// How much earlier than its submission a batch may seem to be logged. More would take an earlier
-/// purge of the same URLs for this one, and a cache may have filled from the old content since.
+/// How much earlier than its submission a batch may seem to be logged. With more, an earlier purge of the same URLs
+/// could be mistaken for this one, and caches may have fetched the old content in between.
 const EARLIER: SignedDuration = SignedDuration::from_secs(5);
 /// How much later than its submission a batch may be logged: longer than a request can last.
 const LATER: SignedDuration = SignedDuration::from_mins(2);
 
-/// How long after a moment of ours something was logged by a clock that is `ahead` of ours, if that
-/// fits a request sent at that moment.
+/// How long after one of our times an entry was logged by a clock that is `ahead` of ours, if it may belong to a
+/// request sent at that time.
 pub fn logged_after(
     logged: Timestamp,
     sent: Timestamp,
@@ -32,7 +32,7 @@ pub fn written_after(text: &str, sent: Timestamp, ahead: SignedDuration) -> Opti
         .find_map(|logged| logged_after(logged, sent, ahead))
 }
 
-/// From shortly before one moment to shortly after another.
+/// The period from shortly before one time to shortly after another.
 pub fn around(first: Timestamp, last: Timestamp) -> (Timestamp, Timestamp) {
     (
         first.saturating_sub(AROUND).unwrap_or(first),

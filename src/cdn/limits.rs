@@ -4,7 +4,7 @@ use super::Limits;
 use crate::purge::PurgeKind;
 use crate::settings::Section;
 
-/// Reads `limits:` over the documented ones. Kinds that the CDN cannot do have no keys.
+/// Reads `limits:`, which replace the documented ones. There are no keys for kinds that the CDN does not support.
 pub fn read(section: &mut Section, mut documented: Limits) -> Limits {
     let Some(mut limits) = section.section("limits") else {
         return documented;

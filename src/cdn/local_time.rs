@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 
-/// China Standard Time, what the consoles of Tencent and Huawei show. The API documents name no
-/// zone, so whoever relies on it must have another way where it finds nothing.
+/// China Standard Time, which the consoles of Tencent and Huawei show. The API documents specify no zone, so code
+/// that relies on it needs another way if it finds nothing.
 pub const CHINA: Offset = Offset::constant(8);
 
-/// A moment as the APIs write it, to the second.
+/// A time in the API's format, to the second.
 pub fn written(moment: Timestamp, zone: Offset) -> String {
     moment
         .to_zoned(TimeZone::fixed(zone))
@@ -16,7 +16,7 @@ pub fn written(moment: Timestamp, zone: Offset) -> String {
         .to_string()
 }
 
-/// The moment that a local time means.
+/// Parses a local time.
 pub fn read(text: &str, zone: Offset) -> Option<Timestamp> {
     let local: DateTime = text.trim().parse().ok()?;
     zone.to_timestamp(local).ok()

@@ -11,15 +11,15 @@ use url::Url;
 use super::{Report, TargetState};
 use crate::sanitize::one_line;
 
-/// The targets of one batch, to be found by how a log writes them.
+/// The targets of one batch, indexed by the spellings that a log may use.
 pub struct Targets<'b> {
     exact: HashSet<&'b str>,
-    /// By [`key`]; none where several targets share a key, since then it does not say which is meant.
+    /// Targets by [`key`]; none if several targets share a key, which is then ambiguous.
     by_key: HashMap<String, Option<&'b str>>,
 }
 
 impl<'b> Targets<'b> {
-    /// Prepares to look for these.
+    /// Indexes these targets.
     pub fn new(targets: &'b [String]) -> Self {
         let mut by_key = HashMap::new();
         for target in targets {
@@ -34,7 +34,7 @@ impl<'b> Targets<'b> {
         }
     }
 
-    /// The target that a log's URL means, if it is one of these.
+    /// The target that a log's URL stands for, if it is one of these.
     pub fn find(&self, logged: &str) -> Option<&'b str> {
         match self.exact.get(logged) {
             Some(target) => Some(target),
@@ -49,12 +49,12 @@ impl<'b> Targets<'b> {
     }
 }
 
-/// The most characters of a task's id. Those in the documents are numbers, or a UUID at most.
+/// The maximum length of a task's id. Documented ids are numbers, or at most a UUID.
 const LONGEST_ID: usize = 128;
 
 impl AnyId {
-    /// The id of a task, if this can be one: letters, digits, `-`, `_` and `.` only, since it is stored, shown, and put into
-    /// addresses. Whoever answers with something else must not decide what is asked next.
+    /// The task's id, if it is a valid one: only letters, digits, `-`, `_` and `.`, since it is stored, shown and
+    /// put into URLs. A server must not decide with it what is requested next.
     pub fn task(&self) -> Option<&str> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         let id = self.0.as_str();
@@ -65,8 +65,8 @@ impl AnyId {
     }
 }
 
-/// Notes how a target stands. A log has one entry for each area, so a target is
-/// done only when all its entries are, and has failed only when none is running.
+/// Records the state of a target. A log has one entry per area, so a target is done only when all of its entries
+/// are, and has failed only when none is running.
 pub fn note(report: &mut Report, target: &str, state: TargetState) {
     let state = match state {
         TargetState::Failed(why) => TargetState::Failed(one_line(&why)),
@@ -93,9 +93,8 @@ fn weight(state: &TargetState) -> u8 {
     }
 }
 
-/// One spelling for all spellings of a URL: scheme and host in lower case, no default port, every
-/// byte that needs no encoding bare and every other one encoded. Reserved characters stay as they
-/// are: `%2F` and `/` are two things.
+/// A canonical spelling of a URL: scheme and host in lower case, no default port, every byte that needs no encoding
+/// unencoded and every other one encoded. Reserved characters stay as they are: `%2F` and `/` are different.
 fn key(url: &str) -> String {
     let Ok(parsed) = Url::parse(url) else {
         return url.to_owned();
@@ -141,7 +140,7 @@ fn encoded_byte(text: &[u8]) -> Option<u8> {
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }
 
-/// An id that comes as text in one document and as a number in another, often beyond 2^53; kept as text.
+/// An id that one document defines as text and another as a number, often beyond 2^53; stored as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AnyId(pub String);
 

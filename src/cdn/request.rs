@@ -13,39 +13,39 @@ use crate::cause::Cause;
 use crate::http::{self, AnswerError, execute, read_answer, unresolved, why};
 use crate::redact::Redactor;
 
-/// The longest that a CDN is sent no requests because it asked for it: nobody minds a request every
-/// quarter of an hour, and runs that wait for it have an end.
+/// The longest wait that a CDN can ask for: one request every quarter of an hour does no harm, and waiting runs
+/// have a deadline.
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 
-/// What is asked of whom, for messages: "Tencent CDN", "`PurgeUrlsCache` (12 URLs)".
+/// The CDN and the action, for messages: "Tencent CDN", "`PurgeUrlsCache` (12 URLs)".
 #[derive(Clone)]
 pub struct RequestContext {
-    /// The CDN as people call it.
+    /// The CDN's name for people.
     pub cdn: &'static str,
-    /// The action, and of how many targets.
+    /// The action and the number of targets.
     pub what: String,
-    /// For what is quoted from the answer.
+    /// The redactor for quotes from the answer.
     pub redactor: Redactor,
 }
 
-/// What came back.
+/// An answer.
 #[derive(Debug)]
 pub struct Answer {
     /// The HTTP status.
     pub status: StatusCode,
     /// The server's time, from its Date header.
     pub date: Option<Timestamp>,
-    /// How long to leave the server alone: what it asked for in Retry-After, up to [`LONGEST_WAIT`].
+    /// How long to wait: the time in Retry-After, up to [`LONGEST_WAIT`].
     pub retry_after: Option<Duration>,
-    /// The API's name for the request, where it gives one in a header (`X-Request-Id`).
+    /// The API's id of the request, if it returns one in a header (`X-Request-Id`).
     pub request_id: Option<String>,
     /// The whole body.
     pub body: Vec<u8>,
 }
 
 impl RequestContext {
-    /// Sends a request and reads its answer to the end, whatever its status.
-    /// From then on nothing is quoted that this request was signed with.
+    /// Sends a request and reads its complete answer, whatever its status. From then on, quotes omit the request's
+    /// signature and credentials.
     pub async fn send(&mut self, request: reqwest::RequestBuilder) -> Result<Answer, CdnError> {
         let (client, request) = request.build_split();
         let request = request.map_err(|error| self.transport_error(error))?;
@@ -71,7 +71,7 @@ impl RequestContext {
         })
     }
 
-    /// The CDN answered with an error of its own: it did nothing.
+    /// The CDN answered with an API error: it did nothing.
     pub fn refused(&self, class: ErrorClass, code: &str, says: &str, request_id: &str) -> CdnError {
         let code = self.redactor.quote(code);
         let mut message = format!("{} refused {}: {code}", self.cdn, self.what);
@@ -93,7 +93,7 @@ impl RequestContext {
         }
     }
 
-    /// An answer by HTTP status alone, without an error of the API's in it: from a gateway on the way, or a server in trouble.
+    /// An answer with only an HTTP status and no API error: from a gateway on the way, or a failing server.
     pub fn bare_status(&self, answer: &Answer) -> CdnError {
         let class = match answer.status {
             StatusCode::TOO_MANY_REQUESTS => ErrorClass::RateLimited,
@@ -113,14 +113,14 @@ impl RequestContext {
                 self.cdn, self.what, answer.status
             ),
             retry_after: answer.retry_after,
-            // A 3xx and a 4xx come from before the work; a 5xx may come from a gateway that lost patience with it.
+            // A 3xx or 4xx was sent before any work; a 5xx may come from a gateway that timed out.
             maybe_done: !(answer.status.is_client_error() || answer.status.is_redirection())
                 || answer.status == StatusCode::REQUEST_TIMEOUT,
             cause: Cause::NONE,
         }
     }
 
-    /// The answer is not what the API promises, so nothing is known.
+    /// The answer does not have the documented form, so the result is unknown.
     pub fn malformed(&self, status: StatusCode, why: &str) -> CdnError {
         CdnError {
             class: ErrorClass::Retry,
@@ -137,7 +137,7 @@ impl RequestContext {
         }
     }
 
-    /// A call that this CDN does not know: a mistake of the program or its configuration.
+    /// A call that this CDN does not support: a mistake of the program or its configuration.
     pub fn impossible(&self) -> CdnError {
         CdnError {
             class: ErrorClass::Operator,
@@ -155,7 +155,7 @@ impl RequestContext {
         } else {
             FailureKind::Connection
         };
-        // Without a connection, or a request to put on it, nothing was sent.
+        // Without a connection, or without a valid request, nothing was sent.
         let sent = !error.is_connect() && !error.is_builder();
         let outcome = if sent {
             "did not answer"
@@ -166,7 +166,7 @@ impl RequestContext {
         let (words, cause) = why(error);
         let words = self.redactor.quote(&words);
         let message = if is_unresolved {
-            // The name comes first: a commit's status has room for 140 characters.
+            // The name comes first: a commit's status is limited to 140 characters.
             format!("{words}, so {} {outcome} {}", self.cdn, self.what)
         } else {
             format!("{} {outcome} {}: {words}", self.cdn, self.what)
@@ -182,7 +182,7 @@ impl RequestContext {
     }
 }
 
-/// The Host header as it is sent, and therefore as it is signed: with any port that is not the scheme's own.
+/// The Host header as it is sent and signed: with the port, unless it is the scheme's default.
 pub fn host(endpoint: &Url) -> String {
     let host = endpoint.host_str().unwrap_or_default();
     match endpoint.port() {
@@ -191,7 +191,7 @@ pub fn host(endpoint: &Url) -> String {
     }
 }
 
-/// A header value that debug output leaves out. What cannot be a header value is sent as nothing, and refused.
+/// A header value that debug output omits. Invalid header values are sent as empty, and refused.
 pub fn sensitive(text: &str) -> HeaderValue {
     let mut value = HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
     value.set_sensitive(true);

@@ -8,15 +8,15 @@ use parking_lot::Mutex;
 use super::request::Answer;
 use crate::clock::{Clock, ClockSkew};
 
-/// Further off than this, a Date header is not the API's own: it would have refused our signature.
+/// A Date header that is further off is not the API's own: the API would have refused our signature.
 const SIGNATURES_HOLD: SignedDuration = SignedDuration::from_mins(15);
 
-/// Our clock, corrected once a server has refused it.
+/// Our clock, corrected after a server has refused it.
 pub struct ServerClock {
     clock: Clock,
-    /// Seconds that the server was ahead when it refused a timestamp of ours.
+    /// How many seconds the server was ahead when it refused our timestamp.
     ahead: AtomicI64,
-    /// How far it was ahead at its newest answer.
+    /// How far the server was ahead at its last answer.
     seen: Mutex<Option<SignedDuration>>,
 }
 
@@ -30,17 +30,17 @@ impl ServerClock {
         }
     }
 
-    /// The moment to sign with.
+    /// The time for signatures.
     pub fn now(&self) -> Timestamp {
         self.there(self.clock.now())
     }
 
-    /// What the server's clock showed at a moment of ours, as far as it was corrected.
+    /// The server's time at one of our times, after any correction.
     pub fn there(&self, moment: Timestamp) -> Timestamp {
         moment.saturating_add(self.correction()).unwrap_or(moment)
     }
 
-    /// Takes the correction from an answer that refused our timestamp; whether it tells one.
+    /// Corrects the clock from an answer that refused our timestamp; false if the answer contains no time.
     pub fn correct(&self, answer: &Answer) -> bool {
         let Some(date) = answer.date else {
             return false;
@@ -50,7 +50,7 @@ impl ServerClock {
         true
     }
 
-    /// How far ahead the server was when it gave an answer, as well as its Date header tells.
+    /// How far ahead the server was when it answered, as precisely as its Date header shows.
     pub fn ahead(&self, answer: &Answer) -> SignedDuration {
         let told = answer
             .date
@@ -61,15 +61,15 @@ impl ServerClock {
         }
     }
 
-    /// Notes what an answer tells of the server's clock.
+    /// Records the server's clock from an answer.
     pub fn note(&self, answer: &Answer) {
         if let Some(date) = answer.date {
             *self.seen.lock() = Some(date.duration_since(self.clock.now()));
         }
     }
 
-    /// How far the server's clock was from ours at its newest answer, where it takes signatures that are
-    /// `tolerance` off at most.
+    /// How far the server's clock differed from ours at its last answer, for signatures that may be off by at most
+    /// `tolerance`.
     pub fn skew(&self, tolerance: SignedDuration) -> Option<ClockSkew> {
         let ahead = *self.seen.lock();
         Some(ClockSkew {

@@ -7,17 +7,17 @@ use url::Url;
 
 use crate::settings::{Located, Section};
 
-/// Where the API of a kind is.
+/// The address of a kind's API.
 pub(super) struct ApiAddress {
-    /// The word behind `kind:`.
+    /// The value of `kind:`.
     pub kind: &'static str,
     /// The forge's name.
     pub name: &'static str,
-    /// On a server of one's own.
+    /// The path on a self-hosted server.
     pub path: &'static str,
-    /// Of the service that everybody knows; none where there is none.
+    /// The public service; none if there is none.
     pub public: Option<&'static str>,
-    /// What stands between a repository's path and that of one of its pages for people.
+    /// The path between a repository's path and that of one of its web pages.
     pub infix: Option<&'static str>,
 }
 
@@ -50,7 +50,7 @@ pub(super) const GITEE: ApiAddress = ApiAddress {
     infix: None,
 };
 
-/// Hosts that everybody knows: the kind behind them, and where its API is.
+/// Well-known hosts: their kind, and the address of their API.
 const KNOWN: [(&str, &str, &str); 9] = [
     ("github.com", "github", "https://api.github.com"),
     ("www.github.com", "github", "https://api.github.com"),
@@ -63,13 +63,13 @@ const KNOWN: [(&str, &str, &str); 9] = [
     ("demo.gitea.com", "gitea", "https://demo.gitea.com/api/v1"),
 ];
 
-/// The kind of forge behind a host that everybody knows.
+/// The kind of forge on a well-known host.
 pub fn kind_of_host(host: &str) -> Option<&'static str> {
     let known = KNOWN.iter().find(|(known, ..)| *known == host);
     known.map(|(_, kind, _)| *kind)
 }
 
-/// What `api_url:` says of a kind's forge on a host; none where that is the kind's own public service.
+/// The `api_url:` of a kind's forge on a host; none for the kind's own public service.
 pub fn api_url(kind: &str, host: &str) -> Option<String> {
     let kinds = [&GITHUB, &GITLAB, &GITEA, &GITEE];
     let address = kinds.into_iter().find(|address| address.kind == kind)?;
@@ -81,7 +81,7 @@ pub fn api_url(kind: &str, host: &str) -> Option<String> {
     (address.public != Some(api.as_str())).then_some(api)
 }
 
-/// Whether a kind has a public service, so that `api_url:` can be left out.
+/// Whether a kind has a public service, so that `api_url:` can be omitted.
 pub fn has_public_service(kind: &str) -> bool {
     let kinds = [&GITHUB, &GITLAB, &GITEA, &GITEE];
     kinds
@@ -89,7 +89,7 @@ pub fn has_public_service(kind: &str) -> bool {
         .any(|address| address.kind == kind && address.public.is_some())
 }
 
-/// Reads `api_url:`, the public service's where it is not given. None where it is wrong or there is no such service.
+/// Reads `api_url:`, by default that of the public service. None if it is invalid or there is no such service.
 pub(super) fn read(section: &mut Section, address: &ApiAddress) -> Option<Url> {
     let given = section.place_of("api_url").is_some();
     match section.url("api_url") {
@@ -162,7 +162,7 @@ fn check(section: &mut Section, address: &ApiAddress, url: Located<Url>) -> Opti
     Some(url)
 }
 
-/// The part of a path below which a forge lies, where some other version of an API is meant.
+/// The path of the forge itself, if a path ends in another version of an API.
 fn before_api(path: &str) -> &str {
     match path.find("/api") {
         Some(at) => path.get(..at).unwrap_or_default(),
@@ -170,7 +170,7 @@ fn before_api(path: &str) -> &str {
     }
 }
 
-/// Whether an address is of this machine.
+/// Whether an address belongs to this machine.
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
@@ -180,7 +180,7 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Whether an address is of this machine or of a network that is not the internet's.
+/// Whether an address belongs to this machine or to a private network.
 pub(crate) fn is_local(url: &Url) -> bool {
     use std::net::{IpAddr, Ipv4Addr};
     let local_v4 = |ip: Ipv4Addr| {
@@ -194,7 +194,7 @@ pub(crate) fn is_local(url: &Url) -> bool {
                 || ["localhost", "local", "internal", "lan", "home.arpa"]
                     .iter()
                     .any(|end| name.strip_suffix(end).is_some_and(|rest| rest.ends_with('.')))
-                // A name of one word is looked up in the network's own domain.
+                // A name without dots is resolved in the network's own domain.
                 || !name.contains('.')
         }
         Some(url::Host::Ipv4(ip)) => local_v4(ip),

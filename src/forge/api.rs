@@ -26,47 +26,47 @@ use crate::event::RepoPath;
 use crate::http::{self, AnswerError, Outbound, execute, read_answer, why};
 use crate::redact::Redactor;
 
-/// How long to wait when a forge says "too fast" but not for how long.
-/// GitHub asks for at least a minute ("Rate limits for the REST API").
+/// How long to wait if a forge says "too fast" without a time. GitHub asks for at least a minute ("Rate limits for
+/// the REST API").
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);
-/// The longest that a rate limit is waited for: each forge counts by the hour or the minute, so
-/// what is further away is a mistake. Asking too early costs one refused request; to believe it
-/// would cost the work of all that is pushed meanwhile its knowledge of what changed.
+/// The longest wait for a rate limit: each forge counts per hour or minute, so a longer one is a mistake. Asking
+/// too early costs one refused request; waiting too long would make the changes of everything pushed in the
+/// meantime unknown.
 const LONGEST_LIMIT: Duration = Duration::from_secs(60 * 60);
-/// The longest that a server in trouble is sent no requests because it asked for it: as long as one
-/// that does not answer at all, since neither knows when its trouble is over.
+/// The longest wait that a failing server can ask for: as long as for one that does not answer at all, since
+/// neither knows when it will recover.
 const LONGEST_TROUBLE: Duration = Duration::from_secs(5 * 60);
 
-/// The most answers that are kept for questions that are asked again.
+/// Cached answers to repeated requests.
 const MAX_KEPT: usize = 500;
-/// The most bytes of an answer that is kept.
+/// The largest answer that is cached, in bytes.
 const MAX_KEPT_BYTES: usize = 256 * 1024;
 
-/// One forge's API under its configured address.
+/// One forge's API below its configured address.
 pub(super) struct Api {
-    /// How the forge is called in messages.
+    /// The forge's name in messages.
     forge: &'static str,
     base: Url,
     outbound: Outbound,
     rate: RateHeaders,
     shut: Mutex<Shut>,
     kept: Mutex<LruCache<String, Kept>>,
-    /// Whether any request was answered with what it asked for: until then, the address may be wrong.
+    /// Whether any request has succeeded: until then, the address may be wrong.
     has_found: AtomicBool,
-    /// How far its clock was ahead of ours at its newest answer.
+    /// How far the forge's clock was ahead of ours at its last answer.
     ahead: Mutex<Option<SignedDuration>>,
 }
 
 /// The headers in which a forge says how long to wait.
 pub(super) struct RateHeaders {
-    /// How many requests are left.
+    /// The number of requests left.
     pub remaining: HeaderName,
-    /// When there will be more, in epoch seconds.
+    /// The time when there will be more, in epoch seconds.
     pub reset: HeaderName,
 }
 
 impl RateHeaders {
-    /// The names that GitHub has, and others after it.
+    /// GitHub's names, which others have copied.
     pub fn usual() -> Self {
         Self {
             remaining: HeaderName::from_static("x-ratelimit-remaining"),
@@ -75,24 +75,24 @@ impl RateHeaders {
     }
 }
 
-/// Whose requests a forge counts together: a token's, or those of an App's installation.
+/// The account by which a forge counts requests: a token's, or that of an App's installation.
 pub(super) type Account<'a> = &'a str;
 
-/// Everything that has one token.
+/// The account of a forge with a single token.
 pub(super) const ONLY: Account<'static> = "";
 
-/// Until when nothing is asked, so that one refusal holds for all who would ask.
+/// Until when no requests are sent, so that one refusal stops all callers.
 #[derive(Default)]
 struct Shut {
     for_all: Option<Timestamp>,
     by_account: HashMap<String, Timestamp>,
 }
 
-/// Fields of the status that GitHub, GitLab, Gitea and Gitee answer with ("Create a commit status", "Set commit
-/// pipeline status", `CommitStatus`, "Create a check run"), one of which each of them has.
+/// Fields of the created status in the answers of GitHub, GitLab, Gitea and Gitee ("Create a commit status", "Set
+/// commit pipeline status", `CommitStatus`, "Create a check run"); each answer has one of them.
 const STATUS_FIELDS: [&str; 3] = ["id", "state", "status"];
 
-/// An answer that holds until the forge gives another tag.
+/// An answer that is valid until the forge returns another ETag.
 struct Kept {
     tag: HeaderValue,
     headers: HeaderMap,
@@ -113,8 +113,8 @@ impl Api {
         }
     }
 
-    /// A request to an address made of path segments, each percent-encoded: a
-    /// `/` inside a segment becomes `%2F`. Nothing but the base decides the host.
+    /// A request to an address made of path segments, each percent-encoded: a `/` inside a segment becomes `%2F`.
+    /// Only the base decides the host.
     pub fn request(
         &self,
         method: Method,
@@ -131,7 +131,7 @@ impl Api {
         self.outbound.http.request(method, address)
     }
 
-    /// A token as a header's value, behind the word that the forge wants there, if any. Never shown.
+    /// A token as a header's value, after the forge's prefix, if any. Marked as sensitive.
     pub fn credential(
         &self,
         scheme: &str,
@@ -148,8 +148,8 @@ impl Api {
         Ok(value)
     }
 
-    /// Sends a request and reads the whole answer. `what` says what it is for, e.g. "compare 1a2b with 3c4d".
-    /// Where the forge has asked this account to wait, nothing is sent.
+    /// Sends a request and reads the whole answer. `what` names its purpose, e.g. "compare 1a2b with 3c4d". If the
+    /// forge has asked this account to wait, nothing is sent.
     pub async fn send(
         &self,
         account: Account<'_>,
@@ -172,8 +172,8 @@ impl Api {
         let (client, request) = request.build_split();
         let request = request.map_err(broken)?;
         let redactor = self.outbound.redactor.after(request.headers());
-        // The forge may close a connection at the moment at which it is used again. Asking
-        // once more costs nothing; what writes is left to who knows whether it may be repeated.
+        // The forge may close an idle connection just when it is used again. Repeating a read costs nothing; for a
+        // write, the caller decides whether it may be repeated.
         let once_more = match *request.method() {
             Method::GET => request.try_clone(),
             _ => None,
@@ -212,9 +212,8 @@ impl Api {
         Ok(answer)
     }
 
-    /// As [`send`](Self::send), for a `GET` that is sent again and again: where the
-    /// answer is still the one that was kept under `key`, the forge only says so,
-    /// which GitHub does not count ("Best practices for using the REST API").
+    /// Like [`send`](Self::send), for a repeated `GET`: if the answer cached under `key` is still current, the
+    /// forge only confirms that, which GitHub does not count ("Best practices for using the REST API").
     pub async fn send_again(
         &self,
         account: Account<'_>,
@@ -253,7 +252,7 @@ impl Api {
         Ok(answer)
     }
 
-    /// Whether anything may be asked at this moment.
+    /// Checks that a request may be sent now.
     fn check_open(&self, account: Account<'_>, what: &str) -> Result<(), ForgeError> {
         let now = self.timestamp();
         let mut shut = self.shut.lock();
@@ -281,7 +280,7 @@ impl Api {
         *known = until.max(*known);
     }
 
-    /// How long until an account that has no requests left gets new ones.
+    /// The time until an account without requests left gets new ones.
     fn reset_in(&self, answer: &Answer) -> Option<Duration> {
         if !self.is_out_of_requests(answer) {
             return None;
@@ -296,22 +295,22 @@ impl Api {
         number(answer.headers.get(&self.rate.remaining)) == Some(0)
     }
 
-    /// How long the forge asks to be sent no requests: by `Retry-After`, of which no more than
-    /// `longest` is believed, and until its limit resets where nothing is left. GitHub says
-    /// "should not" to either.
+    /// How long the forge asks us to wait: by `Retry-After`, up to `longest`, and until its limit resets if no
+    /// requests are left. GitHub says "should not" in both cases.
     fn wait(&self, answer: &Answer, longest: Duration) -> Option<Duration> {
         let asked = http::retry_after(&answer.headers).map(|wait| wait.min(longest));
         asked.max(self.reset_in(answer))
     }
 
-    /// "Too fast", with the wait the forge asks for or a minute. Until then, nothing else is asked either.
+    /// "Too fast", with the wait that the forge asks for or one minute. Until then, no other requests are sent
+    /// either.
     pub fn too_fast(&self, answer: &Answer) -> ForgeError {
         let wait = self.wait(answer, LONGEST_LIMIT).unwrap_or(DEFAULT_WAIT);
         let until = self.timestamp() + wait;
         if self.is_out_of_requests(answer) {
             self.shut_until(&answer.account, until);
         } else {
-            // A limit on how requests come, not on how many: GitHub counts those of all together.
+            // This limits the rate of requests, not their number: GitHub counts those of all accounts together.
             let mut shut = self.shut.lock();
             shut.for_all = shut.for_all.max(Some(until));
         }
@@ -322,7 +321,7 @@ impl Api {
         }
     }
 
-    /// What a status means on every forge; each forge looks at its own peculiarities first.
+    /// The meaning of a status on every forge. Each forge handles its own peculiarities first.
     pub fn error(&self, answer: &Answer) -> ForgeError {
         let sentence = answer.sentence();
         match answer.status.as_u16() {
@@ -350,7 +349,8 @@ impl Api {
         }
     }
 
-    /// How far its clock was from ours at its newest answer, where that may be `tolerance` seconds at most.
+    /// How far the forge's clock differed from ours at its last answer, if it may differ by at most `tolerance`
+    /// seconds.
     pub fn clock_skew(&self, tolerance: i64) -> Option<ClockSkew> {
         let ahead = *self.ahead.lock();
         Some(ClockSkew {
@@ -359,28 +359,28 @@ impl Api {
         })
     }
 
-    /// Something that the forge says, fit to be shown.
+    /// A quote from the forge, redacted and safe to show.
     pub fn quote(&self, words: &str) -> String {
         self.outbound.redactor.quote(words)
     }
 
-    /// The time, for pauses between requests.
+    /// The clock, for pauses between requests.
     pub fn clock(&self) -> &Clock {
         &self.outbound.clock
     }
 
-    /// The present moment.
+    /// The current time.
     pub fn timestamp(&self) -> Timestamp {
         self.outbound.clock.now()
     }
 
-    /// The present moment in epoch seconds.
+    /// The current time in epoch seconds.
     pub fn now(&self) -> i64 {
         self.timestamp().as_second()
     }
 }
 
-/// The path segments of something of a repository, where its owner and its name are segments of their own.
+/// The path segments for something in a repository, on forges where owner and name are separate segments.
 pub(super) fn repo_path<'a>(repo: &'a RepoPath, path: &[&'a str]) -> Vec<&'a str> {
     let mut segments = vec!["repos"];
     segments.extend(repo.as_str().split('/'));
@@ -388,7 +388,7 @@ pub(super) fn repo_path<'a>(repo: &'a RepoPath, path: &[&'a str]) -> Vec<&'a str
     segments
 }
 
-/// An answer, read to its end.
+/// A complete answer.
 pub(super) struct Answer {
     forge: &'static str,
     what: String,
@@ -396,7 +396,7 @@ pub(super) struct Answer {
     redactor: Redactor,
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// None when it was longer than [`crate::http::MAX_ANSWER`].
+    /// None if it was longer than [`crate::http::MAX_ANSWER`].
     body: Option<Vec<u8>>,
 }
 
@@ -406,7 +406,7 @@ impl Answer {
         self.body.is_none()
     }
 
-    /// The body as JSON. Anything else is an answer that broke on its way: try again.
+    /// The body as JSON. Anything else is a broken answer: try again.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, ForgeError> {
         let body = self.body.as_deref().unwrap_or_default();
         serde_json::from_slice(body).map_err(|error| ForgeError::Later {
@@ -419,7 +419,7 @@ impl Answer {
         })
     }
 
-    /// Whether the forge took a status: a success that shows the status. A page of a proxy in between is none.
+    /// Checks that the forge accepted a status: a success that contains the status. A proxy's page does not.
     pub fn has_status(&self) -> Result<(), ForgeError> {
         let shown: serde_json::Map<String, serde_json::Value> = self.json()?;
         if STATUS_FIELDS.iter().any(|field| shown.contains_key(*field)) {
@@ -435,12 +435,12 @@ impl Answer {
         })
     }
 
-    /// Something else that the forge says, fit to be shown.
+    /// A quote from the forge, redacted and safe to show.
     pub fn quote(&self, words: &str) -> String {
         self.redactor.quote(words)
     }
 
-    /// "GitHub answered 404 Not Found when asked to compare ..: its words".
+    /// "GitHub answered 404 Not Found when asked to compare ..: its text".
     pub fn sentence(&self) -> String {
         let mut text = format!(
             "{} answered {} when asked to {}",
@@ -453,7 +453,7 @@ impl Answer {
         text
     }
 
-    /// What the forge says in an error's body, on one line and of bounded length.
+    /// The text of an error's body, on one line and of bounded length.
     pub fn words(&self) -> String {
         #[derive(Deserialize)]
         struct Said {
@@ -480,7 +480,7 @@ impl Answer {
                 }
                 self.redactor.quote(&parts.join("; "))
             }
-            // GitLab's rate limiter answers in plain text; pages of HTML help nobody.
+            // GitLab's rate limiter answers in plain text. HTML pages are no help.
             Err(_) => match std::str::from_utf8(body) {
                 Ok(text) if !text.trim_start().starts_with('<') => self.redactor.quote(text.trim()),
                 Ok(_) | Err(_) => String::new(),
@@ -489,8 +489,8 @@ impl Answer {
     }
 }
 
-/// The query of the page that a list goes on with, from its `Link` header. Only
-/// the query is taken from it: an answer never decides where a request goes.
+/// The query of a list's next page, from the `Link` header. Only the query is used: an answer never decides where a
+/// request goes.
 pub(super) fn next_link(headers: &HeaderMap) -> Option<Vec<(String, String)>> {
     let links = headers.get_all(LINK).iter().filter_map(|v| v.to_str().ok());
     let (target, _) = links
@@ -510,7 +510,7 @@ pub(super) fn next_link(headers: &HeaderMap) -> Option<Vec<(String, String)>> {
     Some(pairs.into_owned().collect())
 }
 
-/// Whether a connection that had been made ended without an answer.
+/// Whether an established connection ended without an answer.
 fn was_closed(error: &reqwest::Error) -> bool {
     error.is_request() && !error.is_connect() && !error.is_timeout()
 }
@@ -520,8 +520,8 @@ fn number(value: Option<&HeaderValue>) -> Option<u64> {
     value?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Collects the texts in an error's value, whatever its shape: GitHub's `errors`
-/// is a list of objects or one string, GitLab's `message` a string or lists by field.
+/// Collects the texts in an error's value, in any format: GitHub's `errors` is a list of objects or one string,
+/// GitLab's `message` a string or lists by field.
 fn said(field: &str, value: &serde_json::Value, parts: &mut Vec<String>) {
     use serde_json::Value;
     match value {

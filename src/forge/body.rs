@@ -11,10 +11,10 @@ use crate::sanitize::one_line;
 
 /// The content type of a body that is JSON.
 pub(super) const JSON: &str = "application/json";
-/// The content type of a form with one field, `payload`, that holds the JSON. GitHub's own page offers it first.
+/// The content type of a form with one field, `payload`, that contains the JSON. GitHub's web page offers it first.
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The one field `payload` of a form. The bytes stay bytes: what is not UTF-8 must not be mended here.
+/// The only field `payload` of a form. Bytes stay bytes: invalid UTF-8 must not be repaired here.
 pub(super) fn form_field(body: &[u8]) -> Result<Vec<u8>, Malformed> {
     let mut form = FormField::default();
     let mut payload = Vec::with_capacity(body.len());
@@ -23,27 +23,27 @@ pub(super) fn form_field(body: &[u8]) -> Result<Vec<u8>, Malformed> {
     Ok(payload)
 }
 
-/// Reads the one field `payload` of a form that comes in pieces, as the URL standard says: `+` is a
-/// space, and a percent sign that no two digits follow stands for itself.
+/// Reads the only field `payload` of a form that arrives in pieces, by the URL standard: `+` is a space, and a
+/// percent sign without two hex digits after it is literal.
 #[derive(Default)]
 pub(super) struct FormField {
     state: FormState,
-    /// Fields of that name so far.
+    /// The number of fields with that name so far.
     found: usize,
 }
 
-/// Where in a form its reader is.
+/// The state of the form's reader.
 #[derive(Clone, Copy)]
 enum FormState {
-    /// So many bytes of `payload=` have come since the field began.
+    /// This many bytes of `payload=` have been read since the field began.
     Name(usize),
     /// In another field.
     Other,
     /// In the field's value.
     Value,
-    /// Behind a percent sign there.
+    /// After a percent sign in the value.
     Percent,
-    /// Behind a percent sign and a digit.
+    /// After a percent sign and one digit.
     Digit(u8),
 }
 
@@ -56,7 +56,7 @@ impl Default for FormState {
 impl FormField {
     const NAME: &[u8] = b"payload=";
 
-    /// Takes the next bytes of the form, and gives those of the field's value.
+    /// Reads the next bytes of the form, and passes on those of the field's value.
     pub fn update(&mut self, mut bytes: &[u8], mut value: impl FnMut(&[u8])) {
         while let Some((&byte, rest)) = bytes.split_first() {
             match self.state {
@@ -114,7 +114,7 @@ impl FormField {
         }
     }
 
-    /// Ends the form, and gives what is left of the value.
+    /// Ends the form, and passes on the rest of the value.
     pub fn finish(self, mut value: impl FnMut(&[u8])) -> Result<(), Malformed> {
         match self.state {
             FormState::Name(_) | FormState::Other | FormState::Value => {}
@@ -131,7 +131,7 @@ impl FormField {
     }
 }
 
-/// The repository that a body names, by the field of either family, where the rest of it cannot be read.
+/// The repository named in a body, in the format of either family, if the rest cannot be read.
 pub fn named_repo(content_type: &str, body: &[u8]) -> Option<RepoPath> {
     #[derive(Deserialize)]
     struct Body<'a> {
@@ -158,7 +158,7 @@ pub fn named_repo(content_type: &str, body: &[u8]) -> Option<RepoPath> {
     RepoPath::parse(project.or(repository)?.as_str())
 }
 
-/// A field that this event needs, though others of its name do without it.
+/// A field that this event requires, although it is optional in the format.
 pub(super) fn needed<T>(field: &str, value: Option<T>) -> Result<T, Malformed> {
     value.ok_or_else(|| wrong(field, "is missing"))
 }
@@ -168,7 +168,7 @@ fn hex_digit(digit: u8) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-/// Text that borrows from the body unless it holds escapes. A plain `Cow` inside a list would always be copied.
+/// Text that borrows from the body unless it contains escapes. A plain `Cow` inside a list would always be copied.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
@@ -180,12 +180,12 @@ impl Text<'_> {
 
 /// Reads a JSON body. An error names the field, e.g. "`commits[0].added`: invalid type: map, expected a sequence".
 pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
-    // A list of the fields' values would do for serde, but it is no event.
+    // serde would also accept a list of the fields' values, but that is no event.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Malformed("the body is not a JSON object".to_owned()));
     }
     serde_json::from_slice(body).map_err(|_| {
-        // Following the path costs time, so it is done only for bodies that are known to be wrong.
+        // Tracking the path costs time, so this is done only for bodies that are known to be invalid.
         let mut json = serde_json::Deserializer::from_slice(body);
         match serde_path_to_error::deserialize::<_, T>(&mut json) {
             Err(error) if error.path().iter().len() > 0 => Malformed(one_line(&format!(
@@ -202,14 +202,14 @@ pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malforme
     })
 }
 
-/// Reads a JSON body as most readers of JSON do: of a field that stands twice, the last
-/// one counts. [`read`] refuses those, and copies less.
+/// Reads a JSON body as most parsers do: of a repeated field, the last one counts. [`read`] rejects repeated
+/// fields, and copies less.
 pub(super) fn read_loosely(body: &[u8]) -> Result<serde_json::Value, Malformed> {
     read::<BTreeMap<String, serde_json::Value>>(body)
         .map(|fields| serde_json::Value::Object(fields.into_iter().collect()))
 }
 
-/// Takes what is wanted out of what [`read_loosely`] read.
+/// Extracts typed data from the result of [`read_loosely`].
 pub(super) fn take<'a, T: Deserialize<'a>>(value: &'a serde_json::Value) -> Result<T, Malformed> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         Malformed(one_line(&format!(
@@ -220,7 +220,7 @@ pub(super) fn take<'a, T: Deserialize<'a>>(value: &'a serde_json::Value) -> Resu
     })
 }
 
-/// A field that holds a commit's id, or the zeros that stand for none.
+/// A field with a commit's id, or with zeros for none.
 pub(super) fn commit(field: &str, text: &str) -> Result<Option<CommitId>, Malformed> {
     if is_zero_id(text) {
         return Ok(None);
@@ -231,12 +231,12 @@ pub(super) fn commit(field: &str, text: &str) -> Result<Option<CommitId>, Malfor
     }
 }
 
-/// A field that holds the id of a commit that is there.
+/// A field with the id of an existing commit.
 pub(super) fn commit_id(field: &str, text: &str) -> Result<CommitId, Malformed> {
     commit(field, text)?.ok_or_else(|| wrong(field, "is zero"))
 }
 
-/// A field that holds the id of a commit, or zeros where it stands for none.
+/// A field with a commit's id, or with zeros for a placeholder.
 pub(super) fn commit_ref(field: &str, text: &str) -> Result<CommitRef, Malformed> {
     Ok(match commit(field, text)? {
         Some(id) => CommitRef::Id(id),
@@ -244,7 +244,7 @@ pub(super) fn commit_ref(field: &str, text: &str) -> Result<CommitRef, Malformed
     })
 }
 
-/// A field that holds a tag's or a branch's bare name. What git allows in no name could mean something else to an API.
+/// A field with the bare name of a tag or branch. A name that git forbids could have another meaning for an API.
 pub(super) fn ref_name(field: &str, text: &str) -> Result<String, Malformed> {
     let bad = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
     if text.is_empty() || text.contains(bad) || text.contains("..") || text.contains("@{") {
@@ -253,7 +253,7 @@ pub(super) fn ref_name(field: &str, text: &str) -> Result<String, Malformed> {
     Ok(text.to_owned())
 }
 
-/// A field that holds a short word: an environment, a status, a file's name. It ends up in sentences.
+/// A field with a short word: an environment, a status, a file's name. It appears in sentences.
 pub(super) fn word(field: &str, text: &str) -> Result<String, Malformed> {
     if text.is_empty() || text.chars().count() > MAX_NAME || text.contains(char::is_control) {
         return Err(wrong(
@@ -264,7 +264,7 @@ pub(super) fn word(field: &str, text: &str) -> Result<String, Malformed> {
     Ok(text.to_owned())
 }
 
-/// A field that holds a full ref name.
+/// A field with a full ref name.
 pub(super) fn git_ref(field: &str, text: &str) -> Result<GitRef, Malformed> {
     // Git itself allows neither blanks nor control characters in a ref.
     let bad = |c: char| c.is_control() || c == ' ';
@@ -275,12 +275,12 @@ pub(super) fn git_ref(field: &str, text: &str) -> Result<GitRef, Malformed> {
     Ok(parsed)
 }
 
-/// A field that holds a repository's full path.
+/// A field with a repository's full path.
 pub(super) fn repo(field: &str, text: &str) -> Result<RepoPath, Malformed> {
     RepoPath::parse(text).ok_or_else(|| wrong(field, "is not a repository's full path"))
 }
 
-/// Says what is wrong with a field.
+/// The error for a field.
 pub(super) fn wrong(field: &str, what: &str) -> Malformed {
     Malformed(format!(
         "the body is not the event it claims: `{field}` {what}"

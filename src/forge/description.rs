@@ -2,13 +2,13 @@
 
 use crate::sanitize::cut;
 
-/// Characters of a URL that stays as it is.
+/// URLs up to this length, in characters, are not shortened.
 const WHOLE_URL: usize = 40;
-/// Characters of a URL's last segment that are kept at its start and at its end, where it is too long as well.
+/// Characters kept at both ends of a URL's last segment if the segment is too long itself.
 const SEGMENT_ENDS: usize = 12;
 
-/// A text of `limit` characters at most. Where it is longer, long URLs in it lose their middle first: their host and
-/// their last segment tell which they are. What is too long all the same loses its end.
+/// Shortens a text to `limit` characters. Long URLs are shortened in the middle first: their host and last segment
+/// identify them. If the text is still too long, its end is cut off.
 pub(super) fn fit(text: &str, limit: usize) -> String {
     if text.chars().count() <= limit {
         return text.to_owned();
@@ -25,7 +25,7 @@ fn shorten_urls(text: &str) -> String {
         let end = from
             .find(|c: char| c.is_whitespace() || "\"'`<>".contains(c))
             .unwrap_or(from.len());
-        // What ends a sentence is no part of a URL.
+        // Punctuation at the end of a sentence is not part of a URL.
         let url = from
             .get(..end)
             .unwrap_or(from)
@@ -54,7 +54,7 @@ fn shorten_url(url: &str) -> String {
     let Some((host, path)) = path.and_then(|path| url.split_at_checked(path)) else {
         return url.to_owned();
     };
-    // That of a directory ends in `/`.
+    // A directory's URL ends in `/`.
     let directory = path.len() - usize::from(path.ends_with('/'));
     let last = path.get(..directory).and_then(|path| path.rfind('/'));
     let last = last.map_or(0, |slash| slash + 1);

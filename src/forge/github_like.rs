@@ -6,7 +6,7 @@ use super::Malformed;
 use super::body::{self, Text, wrong};
 use crate::event::{CommitId, CommitRef, Deployed, Event, GitRef, RepoPath, Signal};
 
-/// What all events have.
+/// The fields of all events.
 #[derive(Deserialize)]
 pub(super) struct Envelope<'a> {
     #[serde(borrow)]
@@ -14,7 +14,7 @@ pub(super) struct Envelope<'a> {
 }
 
 impl Envelope<'_> {
-    /// The repository that an event is about, if it names one. What else is in the body is of no account.
+    /// The repository of an event, if it names one. The rest of the body does not matter.
     pub fn repo_of(json: &[u8]) -> Option<RepoPath> {
         let envelope: Envelope = body::read(json).ok()?;
         RepoPath::parse(envelope.repository?.full_name.as_str())
@@ -42,11 +42,11 @@ pub(super) struct HeadCommit<'a> {
 /// How a push moved a ref.
 pub(super) struct Moved {
     pub git_ref: GitRef,
-    /// None where there was no such ref.
+    /// None if the ref did not exist.
     pub before: Option<CommitId>,
-    /// None where there is none any more. An annotated tag's is the tag object.
+    /// None if the ref no longer exists. For an annotated tag, the tag object.
     pub after: Option<CommitId>,
-    /// The commit that the ref stands for now.
+    /// The commit that the ref now points to.
     pub commit: Option<CommitId>,
 }
 
@@ -98,7 +98,7 @@ struct Release<'a> {
     draft: Option<bool>,
 }
 
-/// A release, if what was done to it is one of the words that say it was published.
+/// A release, if its action is one of those that mean "published".
 pub(super) fn release(body: ReleaseBody<'_>, published: &[&str]) -> Result<Event, Malformed> {
     let ReleaseBody {
         action,

@@ -8,21 +8,21 @@ use super::body::{FORM, form_field};
 use crate::event::CommitId;
 use crate::sanitize::{cut, one_line};
 
-/// Characters of a message's first line, and of a name, that are read.
+/// The maximum number of characters of a message's first line, and of a name.
 const MAX_TEXT: usize = 200;
 
-/// What a person knows a commit by.
+/// The title and author of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Headline {
     /// The first line of the commit's message.
     pub title: String,
-    /// Who wrote it, where the body says so.
+    /// Its author, if the body names one.
     pub author: Option<String>,
 }
 
-/// The fields of all forges' bodies in which a commit stands with its message: GitHub's, Gitea's and Gitee's pushes
-/// have `head_commit` and `commits`, GitHub's workflows `workflow_run.head_commit`, GitLab's pushes `commits` and its
-/// other events `commit`.
+/// The fields of all forges' bodies that contain a commit with its message: `head_commit` and `commits` in pushes
+/// of GitHub, Gitea and Gitee, `workflow_run.head_commit` in GitHub's workflows, `commits` in GitLab's pushes and
+/// `commit` in its other events.
 #[derive(Deserialize)]
 struct Body {
     head_commit: Option<Commit>,
@@ -49,7 +49,8 @@ struct Author {
     name: Option<String>,
 }
 
-/// What the body of a delivery says of a commit. None where it says nothing, or cannot be read.
+/// The title and author of a commit in a delivery's body. None if the body does not contain them, or cannot be
+/// read.
 pub fn headline(content_type: &str, body: &[u8], commit: &CommitId) -> Option<Headline> {
     let json = match content_type {
         FORM => Cow::Owned(form_field(body).ok()?),

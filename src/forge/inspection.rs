@@ -13,28 +13,28 @@ pub struct RepoAccess {
     pub read: Right,
     /// Whether statuses can be posted on its commits.
     pub post_statuses: Right,
-    /// The last day of the token, where the forge names one.
+    /// The token's last day, if the forge tells it.
     pub expires_on: Option<Date>,
 }
 
-/// Whether something may be done.
+/// Whether an action is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// It may.
+    /// It is allowed.
     Granted,
-    /// It may not.
+    /// It is not allowed.
     Missing {
-        /// What was found.
+        /// The evidence.
         why: String,
-        /// What to do.
+        /// The advice.
         advice: String,
     },
-    /// The forge does not say, or it was not asked for; and what is known instead.
+    /// The forge does not tell, or was not asked; with what is known instead.
     Untold(String),
 }
 
 impl RepoAccess {
-    /// Nothing is known but that the repository can be seen.
+    /// Nothing is known except that the repository is visible.
     pub(super) fn untold(why: &str) -> Self {
         Self {
             read: Right::Granted,
@@ -44,36 +44,36 @@ impl RepoAccess {
     }
 }
 
-/// A webhook, as the forge's API shows it.
+/// A webhook according to the forge's API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    /// The address that it calls; none if that is no URL.
+    /// The address that it calls; none if that is not a URL.
     pub url: Option<Url>,
-    /// Whether the forge calls it at all.
+    /// Whether it is enabled.
     pub is_active: bool,
     /// The events that it sends, of those that purgehook knows.
     pub events: Vec<EventKind>,
-    /// Whether it has a secret, where the forge says so.
+    /// Whether it has a secret, if the forge tells.
     pub has_secret: Option<bool>,
-    /// What came of its last delivery.
+    /// The result of its last delivery.
     pub last_delivery: LastDelivery,
 }
 
-/// What came of a webhook's last delivery, as the forge saw it.
+/// The result of a webhook's last delivery according to the forge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LastDelivery {
-    /// The forge does not say.
+    /// The forge does not tell.
     Untold,
-    /// There was none, as far as the forge remembers.
+    /// There was none, as far as the forge knows.
     None,
     /// It was answered with this HTTP status.
     Answered(u16),
-    /// There was no answer; in the forge's words.
+    /// There was no answer; the forge's text.
     Unanswered(String),
 }
 
 impl LastDelivery {
-    /// With what is quoted of the forge made fit to be shown.
+    /// Maps the forge's text to one that is safe to show.
     pub(super) fn map_words(self, show: impl FnOnce(&str) -> String) -> Self {
         match self {
             Self::Unanswered(words) => Self::Unanswered(show(&words)),
@@ -83,13 +83,13 @@ impl LastDelivery {
 }
 
 impl Webhook {
-    /// Whether it calls exactly this address. A query is no part of it: some put a note there.
+    /// Whether the webhook calls exactly this address, ignoring the query, which some people use for notes.
     pub fn calls(&self, address: &Url) -> bool {
         self.url.as_ref().is_some_and(|url| calls(url, address))
     }
 }
 
-/// Whether a webhook's address is this one, without regard to its query and a slash at its end.
+/// Whether a webhook's URL is this address, ignoring its query and a final slash.
 pub(super) fn calls(url: &Url, address: &Url) -> bool {
     let path = |url: &Url| url.path().trim_end_matches('/').to_owned();
     url.scheme() == address.scheme()

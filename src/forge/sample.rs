@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::event::RepoPath;
 
-/// What a sample tells of.
+/// The event of a sample delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SampleEvent<'a> {
     /// A push to a branch.
@@ -16,47 +16,47 @@ pub enum SampleEvent<'a> {
         /// The branch.
         branch: &'a str,
     },
-    /// A deployment to an environment that succeeded.
+    /// A successful deployment to an environment.
     Deployment {
         /// The environment.
         environment: &'a str,
-        /// A branch that it is of.
+        /// The branch that was deployed.
         branch: &'a str,
     },
-    /// A workflow that succeeded.
+    /// A successful workflow.
     Workflow {
         /// Its file.
         file: &'a str,
         /// The branch that it ran for.
         branch: &'a str,
     },
-    /// A pipeline that ended.
+    /// A finished pipeline.
     Pipeline {
-        /// How it ended.
+        /// Its final status.
         status: &'a str,
         /// The branch that it ran for.
         branch: &'a str,
     },
     /// A release.
     Release,
-    /// A build of pages.
+    /// A Pages build.
     PageBuild,
 }
 
-/// A request to send to the webhook's address.
+/// A request to the webhook's address.
 pub struct SampleDelivery {
-    /// Its headers. One of them shows the secret, or is made with it.
+    /// Its headers. One of them contains the secret, or is derived from it.
     pub headers: Vec<(&'static str, String)>,
     /// Its body.
     pub body: Vec<u8>,
 }
 
-/// The commit of a push that moves nothing. It need not be there.
+/// The commit of a push that moves nothing. It need not exist.
 pub(super) const SOME_COMMIT: &str = "1111111111111111111111111111111111111111";
-/// By which forges say "no commit".
+/// The id by which forges say "no commit".
 pub(super) const NO_COMMIT: &str = "0000000000000000000000000000000000000000";
 
-/// A push in the shape that GitHub has, and others after it.
+/// A push in GitHub's format, which other forges copied.
 pub(super) fn github_like_push(repo: &RepoPath, branch: &str) -> Value {
     json!({
         "ref": format!("refs/heads/{branch}"),
@@ -71,7 +71,7 @@ pub(super) fn github_like_push(repo: &RepoPath, branch: &str) -> Value {
     })
 }
 
-/// A release in the same shape: its tag is the id of no commit.
+/// A release in the same format: its tag is the id of no commit.
 pub(super) fn github_like_release(repo: &RepoPath) -> Value {
     json!({
         "action": "published",

@@ -17,14 +17,14 @@ use crate::event::{CommitId, RepoPath};
 use crate::http::Outbound;
 use crate::settings::{Environment, File, Section};
 
-/// The moment at which the tests' clock stands.
+/// The time at which the tests' clock stands.
 pub const NOW: i64 = 1_795_305_600;
 
-/// A request as the API saw it.
+/// A request as the API received it.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub method: String,
-    /// The path and the query, as they went over the wire.
+    /// The path and the query as they were sent.
     pub target: String,
     pub headers: BTreeMap<String, String>,
     pub body: String,
@@ -65,14 +65,14 @@ impl Reply {
 
 type Answers = Arc<dyn Fn(&Asked) -> Reply + Send + Sync>;
 
-/// An API that is up as long as the test's runtime.
+/// An API that runs as long as the test's runtime.
 pub struct Scripted {
     pub url: Url,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Scripted {
-    /// Starts an API under the path `/api`.
+    /// Starts an API at the path `/api`.
     pub fn new(answers: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let state = (Arc::clone(&asked), Arc::new(answers) as Answers);
@@ -92,12 +92,12 @@ impl Scripted {
         }
     }
 
-    /// What it was asked so far.
+    /// The requests so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 
-    /// "GET /api/..." for everything it was asked so far.
+    /// "GET /api/..." for every request so far.
     pub fn lines(&self) -> Vec<String> {
         let line = |a: &Asked| format!("{} {}", a.method, a.target);
         self.asked().iter().map(line).collect()
@@ -140,18 +140,18 @@ impl TimeSource for Stopped {
     async fn sleep(&self, _: Duration) {}
 }
 
-/// The outside world with a clock that stands at [`NOW`].
+/// The environment of a client, with a clock that stands at [`NOW`].
 pub fn outbound() -> Outbound {
     Outbound::new(Clock::new(Arc::new(Stopped), fastrand::Rng::with_seed(1))).unwrap()
 }
 
-/// The same for tests that send nothing: made once, since reading the system's certificates takes a while.
+/// The same for tests that send nothing: created once, since reading the system's certificates takes a while.
 pub fn unplugged() -> &'static Outbound {
     static UNPLUGGED: LazyLock<Outbound> = LazyLock::new(outbound);
     &UNPLUGGED
 }
 
-/// Reads one entry of a settings file, and the problems that were found in it, as they are shown.
+/// Reads one entry of a settings file; returns it and its problems as they are shown.
 pub fn read_entry<T>(yaml: &str, read: impl FnOnce(&mut Section) -> T) -> (T, String) {
     let text = format!("entry: {yaml}\n");
     let file = File::new("rules.yaml", &text, Environment::of([]));
@@ -176,7 +176,7 @@ pub fn repo(path: &str) -> RepoPath {
     RepoPath::parse(path).unwrap()
 }
 
-/// Signed requests that are kept as data, and what becomes of each.
+/// Signed requests stored as data, and the result of each.
 #[derive(Deserialize)]
 pub struct Signatures<Case> {
     bodies: BTreeMap<String, String>,

@@ -21,7 +21,7 @@ impl TimeSource for Moved {
         Timestamp::from_second(*self.0.lock().unwrap()).unwrap()
     }
 
-    /// What waits a short limit out by itself finds that no time has passed, and gives up.
+    /// Code that waits for a short limit finds that no time has passed, and gives up.
     async fn sleep(&self, _: Duration) {}
 }
 
@@ -33,7 +33,7 @@ struct Tried {
 }
 
 impl Tried {
-    /// A forge whose API answers with `limit` while it is limited, and else that nothing is there.
+    /// A forge whose API answers with `limit` while it is limited, and otherwise with 404.
     fn new(kind: &ForgeKind, limit: Reply) -> Self {
         let limited = Arc::new(AtomicBool::new(true));
         let is_limited = Arc::clone(&limited);
@@ -66,7 +66,7 @@ impl Tried {
         *self.clock.0.lock().unwrap() += seconds;
     }
 
-    /// Asks for one thing of each sort.
+    /// Sends one request of each kind.
     async fn ask(&self) -> Vec<(&'static str, ForgeError)> {
         let at = repo("acme/website");
         let status = status();
@@ -101,7 +101,7 @@ fn status() -> StatusPost {
     }
 }
 
-/// What a forge says when its limit is reached, each with how many seconds it asks for.
+/// The answers of forges whose limit is reached, each with the number of seconds they ask for.
 fn limits() -> Vec<(Reply, i64)> {
     let reply = |status| Reply::json(status, json!({"message": "API rate limit exceeded"}));
     let until = |reply: Reply, seconds: i64| {
@@ -117,7 +117,7 @@ fn limits() -> Vec<(Reply, i64)> {
         (reply(429), 60),
         (reply(429).with("retry-after", 600), 600),
         (until(reply(429), 1_800), 1_800),
-        // Both are waited for.
+        // Both waits apply.
         (until(reply(429), 1_800).with("retry-after", 30), 1_800),
         (
             Reply::text(429, "Retry later\n").with("retry-after", 120),
@@ -221,7 +221,7 @@ async fn the_last_request_that_is_left_gets_its_answer_and_the_next_one_waits_fo
     }
 }
 
-/// An API whose every other connection ends when it is asked; how often it was asked.
+/// An API that drops every other connection on a request, and the number of requests.
 fn hanging_up() -> (Url, Arc<Mutex<usize>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();

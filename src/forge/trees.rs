@@ -18,40 +18,40 @@ use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
 use crate::clock::Clock;
 use crate::event::CommitId;
 
-/// The most requests for one difference: well below what GitHub allows a token in an hour (5,000).
+/// Requests per difference: well below the 5,000 that GitHub allows a token per hour.
 pub(super) const MAX_REQUESTS: usize = 2_000;
-/// Requests of one walk in a minute. GitHub takes 900 of all kinds ("Rate limits for the REST API"), GitLab 2,000.
+/// Requests of one walk per minute. GitHub allows 900 of all kinds ("Rate limits for the REST API"), GitLab 2,000.
 const A_MINUTE: usize = 600;
-/// The most requests for a list of all files, which is only wanted where it is cheap: 3,000 files at GitLab.
+/// Requests for a list of all files, which is only wanted if it is cheap: 3,000 files on GitLab.
 const LISTING_REQUESTS: usize = 30;
 const MINUTE: Duration = Duration::from_secs(60);
-/// How often one walk waits for a forge that says "too fast", rather than beginning anew later.
+/// How often one walk waits for a forge that says "too fast", rather than starting again later.
 const WAITS: usize = 4;
-/// The longest such wait. A limit that takes longer to reset is waited for without the walk.
+/// The longest such wait. For a limit that takes longer to reset, the walk ends.
 const LONGEST_WAIT: Duration = Duration::from_secs(90);
-/// Pauses go in pieces, so that a clock that a test drives sees none that it would stop at.
+/// Pauses are split into pieces, so that a test's clock does not stop at a long one.
 const PIECE: Duration = Duration::from_secs(5);
-/// The most paths of one difference. More than any CDN purges in a day, and what still fits into memory.
+/// Paths per difference: more than any CDN purges in a day, and small enough for memory.
 const MAX_PATHS: usize = 500_000;
-/// Requests of a walk, made and ahead, from which on asking for both trees whole is worth a try.
+/// If a walk needs this many requests, made and queued, it tries to read both trees at once.
 const LONG_WALK: usize = 12;
 /// Directories that are compared at the same time, each with up to two requests.
 const AT_ONCE: usize = 2;
 
-/// What stands under a name in a directory.
+/// The kind of an entry in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum EntryKind {
     Directory,
-    /// A regular file. Whether it is executable is no part of its content.
+    /// A regular file. Whether it is executable does not count as content.
     File,
-    /// A file whose content is where it points to.
+    /// A symbolic link, whose content is at its target.
     Symlink,
-    /// Another repository's commit; counts as a file.
+    /// A commit of another repository; counts as a file.
     Submodule,
 }
 
 impl EntryKind {
-    /// Whether what lies below it may have changed, although git has it as one entry.
+    /// Whether files below it may have changed although it is one entry in git.
     fn may_be_directory(self) -> bool {
         match self {
             Self::Submodule | Self::Symlink => true,
@@ -74,7 +74,7 @@ impl EntryKind {
 /// One entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry {
-    /// From the repository's root.
+    /// Relative to the repository's root.
     pub path: String,
     pub kind: EntryKind,
     /// The id of its content: a blob, a tree or a commit.
@@ -85,14 +85,14 @@ pub(super) struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Dir {
     pub commit: CommitId,
-    /// From the repository's root; empty for the root.
+    /// Relative to the repository's root; empty for the root.
     pub path: String,
-    /// The tree's id; none for the root, whose id nobody told.
+    /// The tree's id; none for the root, whose id is not known.
     pub id: Option<String>,
 }
 
 impl Dir {
-    /// The path of something in this directory.
+    /// The path of an entry in this directory.
     pub fn join(&self, name: &str) -> String {
         if self.path.is_empty() {
             name.to_owned()
@@ -107,7 +107,7 @@ impl Dir {
 pub(super) enum Stop {
     /// A request failed.
     Failed(ForgeError),
-    /// The forge cannot say all of it.
+    /// The forge cannot give a complete answer.
     Unknown(String),
 }
 
@@ -117,7 +117,7 @@ impl From<ForgeError> for Stop {
     }
 }
 
-/// Counts the requests of one walk, and keeps their pace.
+/// Counts the requests of one walk and limits their rate.
 pub(super) struct Budget {
     clock: Clock,
     most: usize,
@@ -127,18 +127,18 @@ pub(super) struct Budget {
 struct Spent {
     requests: usize,
     waits: usize,
-    /// When the present minute began, and the requests in it.
+    /// The start of the current minute, and the requests in it.
     minute: Timestamp,
     in_minute: usize,
 }
 
 impl Budget {
-    /// For a walk through two trees.
+    /// The budget of a walk through two trees.
     pub(super) fn new(clock: &Clock) -> Self {
         Self::of(clock, MAX_REQUESTS)
     }
 
-    /// Of so many requests.
+    /// A budget of this many requests.
     fn of(clock: &Clock, most: usize) -> Self {
         let spent = Spent {
             requests: 0,
@@ -153,14 +153,14 @@ impl Budget {
         }
     }
 
-    /// How many requests were made.
+    /// The number of requests made.
     async fn spent(&self) -> usize {
         self.spent.lock().await.requests
     }
 
-    /// To be called before each request.
+    /// Call before each request.
     pub async fn spend(&self) -> Result<(), Stop> {
-        // Held during a pause: nobody else's request goes out in it either.
+        // Locked during a pause, so that no other request is sent in it.
         let mut spent = self.spent.lock().await;
         if spent.requests >= self.most {
             return Err(Stop::Unknown(format!(
@@ -180,7 +180,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Waits where a failure asks for a short wait only; else the failure is the walk's.
+    /// Waits if a failure asks for only a short wait; otherwise the walk fails.
     async fn wait_out(&self, failure: Stop) -> Result<(), Stop> {
         let asked = match &failure {
             Stop::Failed(ForgeError::Later {
@@ -212,7 +212,7 @@ impl Budget {
 /// Lists directories through a forge's API.
 #[async_trait]
 pub(super) trait Trees: Sync {
-    /// Whether [`list_deep`](Self::list_deep) takes one request, however much it lists.
+    /// Whether [`list_deep`](Self::list_deep) takes one request, however many entries it returns.
     fn lists_whole_trees(&self) -> bool {
         false
     }
@@ -220,8 +220,8 @@ pub(super) trait Trees: Sync {
     /// The entries of one directory.
     async fn list(&self, dir: &Dir, budget: &Budget) -> Result<Vec<Entry>, Stop>;
 
-    /// The entries of a directory and everything below it. None when the forge
-    /// will not say them at once; they are then listed one directory at a time.
+    /// The entries of a directory and everything below it. None if the forge does not list them at once; then they
+    /// are listed one directory at a time.
     async fn list_deep(&self, dir: &Dir, budget: &Budget) -> Result<Option<Vec<Entry>>, Stop>;
 }
 
@@ -262,13 +262,13 @@ pub(super) async fn files(
     }
 }
 
-/// A directory on both sides, or on one only.
+/// A directory on both sides, or only on one.
 struct Pair {
     from: Option<Dir>,
     to: Option<Dir>,
 }
 
-/// What comparing one directory came to.
+/// The result of comparing one directory.
 #[derive(Default)]
 struct Step {
     changes: Vec<(String, ChangeKind)>,
@@ -315,7 +315,7 @@ async fn walk(
                 return Err(Stop::Unknown(format!("more than {MAX_PATHS} paths differ")));
             }
             for pair in &step.below {
-                // Whatever differs below it has a path that cannot be said exactly either.
+                // Paths of differing entries below it cannot be exact either.
                 let dirs = pair.from.iter().chain(&pair.to);
                 if let Some(dir) = dirs.into_iter().find(|dir| is_lossy(&dir.path)) {
                     return Err(Stop::Unknown(format!(
@@ -331,7 +331,7 @@ async fn walk(
     Ok(files)
 }
 
-/// Compares two trees that are listed whole. None if the forge will not list them so.
+/// Compares two trees that are listed completely. None if the forge does not list them so.
 async fn whole(
     trees: &dyn Trees,
     from: Dir,
@@ -352,7 +352,7 @@ async fn whole(
                 .collect(),
         )
     };
-    // Names that look alike may be in any directory here, and each differs or not.
+    // Names that look alike may be in any directory here, and may differ or not.
     if before
         .iter()
         .chain(&after)
@@ -383,7 +383,7 @@ async fn compare(trees: &dyn Trees, pair: Pair, budget: &Budget) -> Result<Step,
     }
 }
 
-/// The entries of one directory, as soon as the forge gives them.
+/// The entries of one directory, as soon as the forge allows the request.
 async fn list(trees: &dyn Trees, dir: &Dir, budget: &Budget) -> Result<Vec<Entry>, Stop> {
     loop {
         match trees.list(dir, budget).await {
@@ -393,7 +393,7 @@ async fn list(trees: &dyn Trees, dir: &Dir, budget: &Budget) -> Result<Vec<Entry
     }
 }
 
-/// Everything below a directory, as soon as the forge gives it.
+/// Everything below a directory, as soon as the forge allows the request.
 async fn list_deep(
     trees: &dyn Trees,
     dir: &Dir,
@@ -407,11 +407,10 @@ async fn list_deep(
     }
 }
 
-/// Takes out what both sides have alike, which is most of a large directory.
+/// Removes the entries that are equal on both sides, which are most of a large directory.
 ///
-/// A name that is not UTF-8 stands in an answer with replacement characters, and two such
-/// names may look alike. So that one of them did not become the other cannot be known,
-/// where something in their directory differs.
+/// In an answer, a name that is not UTF-8 contains replacement characters, so two such names may look alike. If
+/// anything in their directory differs, one of them may have replaced the other unnoticed.
 fn without_equals(
     mut before: Vec<Entry>,
     mut after: Vec<Entry>,
@@ -436,7 +435,7 @@ fn without_equals(
     Ok((gone, come))
 }
 
-/// Everything below a directory that the other side lacks.
+/// Everything below a directory that does not exist on the other side.
 async fn one_sided(
     trees: &dyn Trees,
     dir: &Dir,
@@ -462,7 +461,7 @@ async fn one_sided(
     Ok(step)
 }
 
-/// Entries by path. Two of the same path are two that the API cannot tell apart.
+/// Entries by path. If two have the same path, the API cannot distinguish them.
 fn by_path(entries: Vec<Entry>) -> Result<BTreeMap<String, Entry>, Stop> {
     let mut by_path = BTreeMap::new();
     for entry in entries {
@@ -476,7 +475,7 @@ fn by_path(entries: Vec<Entry>) -> Result<BTreeMap<String, Entry>, Stop> {
     Ok(by_path)
 }
 
-/// What differs between two listings of the same directory.
+/// The differences between two listings of the same directory.
 fn differing(
     from: &Option<Dir>,
     mut before: BTreeMap<String, Entry>,
@@ -543,7 +542,7 @@ impl Step {
         );
     }
 
-    /// Notes a change of what is no directory to git, by what it was and is.
+    /// Records a change of an entry that is not a tree in git, by its old and new kinds.
     fn note_leaf(&mut self, path: String, kinds: &[EntryKind], change: ChangeKind) {
         if kinds.iter().any(|kind| kind.may_be_directory()) {
             self.changes.push((format!("{path}/"), change));

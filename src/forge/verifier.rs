@@ -6,20 +6,20 @@ use subtle::Choice;
 
 use super::{Refusal, Verified};
 
-/// Checks a request whose headers are known, by the bytes of its body as they arrive.
+/// Verifies a request with known headers by the bytes of its body as they arrive.
 pub trait BodyVerifier: Send {
-    /// Takes the next bytes of the body, in whatever pieces they come.
+    /// Adds the next bytes of the body, split in any way.
     fn update(&mut self, bytes: &[u8]);
 
-    /// What the request is, now that its body has come to its end.
+    /// The verified request, once the body is complete.
     ///
     /// # Errors
     ///
-    /// The signature does not fit the body, or is too old.
+    /// The signature does not match the body, or is too old.
     fn finish(self: Box<Self>) -> Result<Verified, Refusal>;
 }
 
-/// A request whose headers alone say where it comes from.
+/// A request that its headers alone authenticate.
 pub struct VerifiedByHeaders(pub Verified);
 
 impl BodyVerifier for VerifiedByHeaders {
@@ -30,7 +30,7 @@ impl BodyVerifier for VerifiedByHeaders {
     }
 }
 
-/// The HMAC-SHA256 of some bytes, by each of several keys.
+/// The HMAC-SHA256 of some bytes with each of several keys.
 pub(super) struct Macs(Vec<Hmac<Sha256>>);
 
 impl Macs {
@@ -47,23 +47,23 @@ impl Macs {
         }
     }
 
-    /// The codes of what was taken.
+    /// The codes of the bytes so far.
     pub fn finish(self) -> Codes {
         let codes = self.0.into_iter().map(|mac| mac.finalize().into_bytes());
         Codes(codes.map(Into::into).collect())
     }
 }
 
-/// What [`Macs`] come to.
+/// The results of [`Macs`].
 pub(super) struct Codes(Vec<[u8; 32]>);
 
 impl Codes {
-    /// The first key's, for who signs.
+    /// The code of the first key, for signing.
     pub fn first(&self) -> Option<&[u8; 32]> {
         self.0.first()
     }
 
-    /// Whether any of them fits. Every one is tried, so that the time tells nothing about which one does.
+    /// Whether any of them matches. Tries every one, so that timing does not reveal which.
     pub fn any(&self, fits: impl Fn(&[u8]) -> Choice) -> Choice {
         self.0
             .iter()

@@ -7,14 +7,14 @@ use crate::event::{CommitId, RepoPath};
 
 /// The addresses of one forge's pages.
 pub struct WebPages {
-    /// Below which all of them are.
+    /// The address above all of them.
     root: Url,
-    /// Stands between a repository's path and a page's, where something does.
+    /// The path between a repository's path and a page's, if any.
     infix: Option<&'static str>,
 }
 
 impl WebPages {
-    /// The pages that belong to an API. None where the API's address does not tell where they are.
+    /// The web pages for an API. None if they cannot be derived from the API's address.
     pub(super) fn of(address: &ApiAddress, api_url: &Url) -> Option<Self> {
         let mut root = api_url.clone();
         root.set_query(None);
@@ -35,23 +35,23 @@ impl WebPages {
         })
     }
 
-    /// The pages of repositories that lie right below an address.
+    /// The pages of repositories directly below an address.
     #[cfg(test)]
     pub(crate) fn below(root: Url) -> Self {
         Self { root, infix: None }
     }
 
-    /// A repository's own page.
+    /// A repository's home page.
     pub fn repository(&self, repo: &RepoPath) -> String {
         self.page(repo, None, &[])
     }
 
-    /// What a commit is.
+    /// A commit's page.
     pub fn commit(&self, repo: &RepoPath, commit: &CommitId) -> String {
         self.page(repo, self.infix, &["commit", commit.as_str()])
     }
 
-    /// What two commits differ in.
+    /// The page that compares two commits.
     pub fn comparison(&self, repo: &RepoPath, from: &CommitId, to: &CommitId) -> String {
         self.page(repo, self.infix, &["compare", &format!("{from}...{to}")])
     }

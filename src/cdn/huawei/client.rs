@@ -19,12 +19,12 @@ use crate::cdn::{CdnError, ErrorClass};
 use crate::clock::ClockSkew;
 use crate::http::Outbound;
 
-/// How far a signature's time may be off, as is usual for Huawei's gateway; the CDN's pages name no number.
+/// How far a signature's time may be off. Common for Huawei's gateway; the CDN's pages specify no number.
 const SIGNATURES_HOLD: SignedDuration = SignedDuration::from_mins(15);
 
-/// How requests prove whose they are.
+/// How requests are authenticated.
 pub enum Auth {
-    /// An access key, with a security token where it is temporary.
+    /// An access key, with a security token if it is temporary.
     Keys(Credentials),
     /// An IAM token that the operator provides (and renews: it lasts a day).
     Token(SecretString),
@@ -41,28 +41,28 @@ pub struct Client {
 /// A call to make.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// What it is, for messages: "refresh-tasks (12 URLs)".
+    /// Its name in messages: "refresh-tasks (12 URLs)".
     pub what: String,
     /// The path.
     pub path: String,
-    /// The query's parameters, not encoded.
+    /// The query's parameters, unencoded.
     pub query: Vec<(String, String)>,
-    /// The body of a POST; without one it is a GET.
+    /// The body of a POST request; none for GET.
     pub body: Option<Value>,
 }
 
-/// What a call answered, and when by the server's clock.
+/// The answer to a call, with the server's clock.
 #[derive(Debug)]
 pub struct Answered {
-    /// The answer; it is no error.
+    /// The answer, which is no error.
     pub body: Value,
     /// How far the server's clock is ahead of ours.
     pub ahead: SignedDuration,
-    /// The HTTP status, for what else may be wrong with the answer.
+    /// The HTTP status, in case the answer is malformed.
     pub status: StatusCode,
 }
 
-/// An error's fields, by all the names they come under.
+/// An error's fields, under all of their names.
 #[derive(Default, Deserialize)]
 struct ErrorBody {
     #[serde(default, alias = "errorCode", alias = "code")]
@@ -87,7 +87,8 @@ impl Client {
         }
     }
 
-    /// Names the account: the kind of CDN, the API's host and a fingerprint of the access key. A token names none, and changes daily.
+    /// The account's name: the kind of CDN, the API's host and a fingerprint of the access key. A token identifies
+    /// no account, and changes daily.
     pub fn account(&self, kind: &str) -> AccountId {
         let host = host(&self.endpoint);
         AccountId::new(match &self.auth {
@@ -96,7 +97,8 @@ impl Client {
         })
     }
 
-    /// How far the server's clock was from ours at its newest answer. An IAM token has no time in it.
+    /// How far the server's clock differed from ours at its last answer. None with an IAM token, which does not
+    /// depend on the time.
     pub fn clock_skew(&self) -> Option<ClockSkew> {
         match &self.auth {
             Auth::Keys(_) => self.clock.skew(SIGNATURES_HOLD),
@@ -104,13 +106,13 @@ impl Client {
         }
     }
 
-    /// From shortly before one moment to shortly after another, by the server's clock.
+    /// The period from shortly before one time to shortly after another, by the server's clock.
     pub fn around(&self, first: Timestamp, last: Timestamp) -> (Timestamp, Timestamp) {
         around(self.clock.there(first), self.clock.there(last))
     }
 
-    /// Makes a call. A signature is tried again only when its time was refused, once and by the
-    /// server's clock: more than five wrong ones in a row lock the access key.
+    /// Sends a call. A signature is retried only if its time was refused, and only once with the server's clock:
+    /// more than five wrong signatures in a row lock the access key.
     pub async fn call(&self, call: &Call) -> Result<Answered, CdnError> {
         let mut context = self.context(call);
         let answer = self.send(&mut context, call).await?;
@@ -123,7 +125,7 @@ impl Client {
         }
     }
 
-    /// The error for an answer that is none of what the call promises.
+    /// The error for an answer that does not have the documented form.
     pub fn malformed(&self, call: &Call, answered: &Answered, why: &str) -> CdnError {
         self.context(call).malformed(answered.status, why)
     }
@@ -191,7 +193,8 @@ impl Client {
         Ok(answer)
     }
 
-    /// Tells errors from answers. Many errors of the CDN come with HTTP status 200, so the body goes first.
+    /// Distinguishes errors from answers. Many errors of the CDN have HTTP status 200, so the body is checked
+    /// first.
     fn open(&self, context: &RequestContext, answer: &Answer) -> Result<Answered, CdnError> {
         let body = match serde_json::from_slice::<Value>(&answer.body) {
             Ok(body) => body,
@@ -205,7 +208,7 @@ impl Client {
             let class = class(&code, answer.status);
             let mut refused = context.refused(class, &code, &says, request_id);
             refused.retry_after = answer.retry_after;
-            // The gateway's own 5xx comes when the service behind it did not answer in time.
+            // The gateway's own 5xx means that the service behind it did not answer in time.
             refused.maybe_done = code.starts_with("APIG") && answer.status.is_server_error();
             return Err(refused);
         }
@@ -220,7 +223,7 @@ impl Client {
     }
 }
 
-/// An error's code and message: flat, or nested under `error`; by any of its names.
+/// An error's code and message, flat or nested under `error`, under any of their names.
 fn error_in(body: &Value) -> Option<(String, String)> {
     let error = body.get("error").unwrap_or(body);
     let found = ErrorBody::deserialize(error).unwrap_or_default();
@@ -229,13 +232,13 @@ fn error_in(body: &Value) -> Option<(String, String)> {
 }
 
 fn class(code: &str, status: StatusCode) -> ErrorClass {
-    // The gateway writes its codes either way, by region.
+    // The gateway uses both spellings of its codes, depending on the region.
     let code = match code.strip_prefix("APIG.") {
         Some(number) => format!("APIGW.{number}"),
         None => code.to_owned(),
     };
     match (code.as_str(), status) {
-        // The gateway says "request error" for several things, which the status tells apart.
+        // The gateway uses "request error" for several problems, which the status distinguishes.
         ("APIGW.0201", StatusCode::PAYLOAD_TOO_LARGE) => ErrorClass::Split,
         ("APIGW.0201", StatusCode::BAD_REQUEST) => ErrorClass::Operator,
         (code, status) => HUAWEI.listed(code).unwrap_or(match status {
@@ -247,7 +250,7 @@ fn class(code: &str, status: StatusCode) -> ErrorClass {
     }
 }
 
-/// Whether the gateway, by either name of its codes, finds the signature wrong.
+/// Whether the gateway rejects the signature, under either spelling of its codes.
 pub(super) fn is_wrong_signature(error: &CdnError) -> bool {
     let code = error.vendor_code();
     code.is_some_and(|code| code.ends_with(".0301"))

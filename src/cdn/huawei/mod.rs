@@ -80,24 +80,24 @@ pub struct HuaweiCdn {
     client: Client,
     options: Options,
     limits: Limits,
-    /// Set once the account turned out not to have the log by time, which some must ask for.
+    /// Set once the account turned out not to have the query by time, which some accounts must request from Huawei.
     url_tasks_refused: AtomicBool,
 }
 
-/// What an entry may say beyond its credentials.
+/// The options of an entry besides its credentials.
 #[derive(Clone, Debug)]
 struct Options {
-    /// `enterprise_project_id`: needed by IAM sub-users; `all` for every project.
+    /// `enterprise_project_id`: required for IAM sub-users; `all` for every project.
     enterprise_project_id: Option<String>,
-    /// `zh_url_encode`: purge URLs with non-ASCII characters in both of the forms that Huawei tells
-    /// apart, the encoded one and the raw one. `false`: only as planned, encoded. Default: true.
+    /// `zh_url_encode`: purge URLs with non-ASCII characters in both forms, encoded and raw, which Huawei caches
+    /// separately. `false`: only the encoded form, as planned. Default: true.
     zh_url_encode: bool,
 }
 
-/// 1,000 URLs, 100 directories or 1,000 prefetches a request (`CreateRefreshTasks`,
-/// `CreatePreheatingTasks`); the quota example's 2,000 URLs and 1,000 prefetches a day and the
-/// console's 100 directories. `ShowUrlTaskInfo` takes 5 requests a second; no document says what
-/// the submitting ones take, so they get no more.
+/// 1,000 URLs, 100 directories or 1,000 prefetches per request (`CreateRefreshTasks`, `CreatePreheatingTasks`);
+/// 2,000 URLs and 1,000 prefetches per day from the quota example, and 100 directories from the console.
+/// `ShowUrlTaskInfo` accepts 5 requests per second; no document gives the rate of the submitting actions, so they
+/// get the same.
 fn documented_limits() -> Limits {
     let limit = |per_request, per_day| Limit {
         per_request,
@@ -150,7 +150,7 @@ impl HuaweiCdn {
         }
     }
 
-    /// The parameter that says which enterprise project a call is for.
+    /// The parameter for the enterprise project of a call.
     fn project(&self) -> Vec<(String, String)> {
         let project = self.options.enterprise_project_id.iter();
         project
@@ -158,7 +158,7 @@ impl HuaweiCdn {
             .collect()
     }
 
-    /// Submits URLs under one task.
+    /// Submits URLs as one task.
     async fn submit_urls(&self, batch: &Batch, urls: &[String]) -> Result<TaskId, CdnError> {
         let (call, field) = self.submission(batch, urls);
         let answered = self.client.call(&call).await?;
@@ -200,7 +200,7 @@ impl HuaweiCdn {
         (call, field)
     }
 
-    /// Tells a day's limit from a request's: where the day's is not used up, a smaller batch will do.
+    /// Distinguishes a day's limit from a request's: if the day's quota is not used up, a smaller batch succeeds.
     async fn which_limit(&self, batch: &Batch, mut error: CdnError) -> CdnError {
         let used_up = match self.quota().await {
             Ok(quotas) => quotas.get(&batch.kind).is_none_or(|quota| quota.left == 0),
@@ -215,7 +215,7 @@ impl HuaweiCdn {
     }
 }
 
-/// Huawei's default mode is `all`, and stays it where no rule says otherwise.
+/// Huawei's default mode is `all`, which is used unless a rule says otherwise.
 fn directories(mode: Option<Mode>, urls: &[String]) -> Value {
     match mode {
         None => json!({ "type": "directory", "urls": urls }),
@@ -240,8 +240,8 @@ impl Cdn for HuaweiCdn {
         &self.limits
     }
 
-    /// Files and directories are one action's, `CreateRefreshTasks`, whose body tells them apart;
-    /// prefetches are `CreatePreheatingTasks`'.
+    /// Files and directories share the action `CreateRefreshTasks`, whose body distinguishes them; prefetches use
+    /// `CreatePreheatingTasks`.
     fn action(&self, kind: PurgeKind) -> &'static str {
         match kind {
             PurgeKind::Url | PurgeKind::Directory => "refresh",
@@ -264,7 +264,7 @@ impl Cdn for HuaweiCdn {
             .kinds
             .get(&batch.kind)
             .map_or(usize::MAX, |limit| limit.per_request);
-        // Both forms of many URLs may take two requests, and are then two tasks.
+        // With both forms of many URLs, a batch may take two requests and thus two tasks.
         let mut ids = Vec::new();
         for urls in urls.chunks(per_request.max(1)) {
             match self.submit_urls(batch, urls).await {

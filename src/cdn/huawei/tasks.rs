@@ -20,13 +20,13 @@ use crate::cdn::{
 };
 use crate::purge::{PurgeKind, TaskId, TaskIds};
 
-/// URLs of a task to ask for in one request: a whole batch. The API takes 10,000.
+/// URLs of a task per request: a whole batch. The API allows 10,000.
 const DETAIL_PAGE: usize = 1_000;
-/// URLs of a window to ask for in one request, the most the API takes.
+/// URLs of a period per request, the API's maximum.
 const WINDOW_PAGE: usize = 100;
-/// The longest window the API takes.
+/// The longest period that the API accepts.
 const LONGEST_WINDOW: SignedDuration = SignedDuration::from_hours(24);
-/// The answers to a task id that is not known, or not yet.
+/// The errors for an unknown task id, or one that is not known yet.
 const UNKNOWN_TASK: [&str; 2] = ["CDN.0108", "CDN.0003"];
 
 /// One URL of a task.
@@ -36,7 +36,7 @@ struct Entry {
     task_id: Option<AnyId>,
     #[serde(default)]
     url: Option<String>,
-    /// Lower case in one call's answers, upper case in the other's.
+    /// One call returns it in lower case, the other in upper case.
     #[serde(default)]
     status: Option<String>,
     #[serde(default)]
@@ -46,7 +46,7 @@ struct Entry {
     create_time: Option<i64>,
 }
 
-/// A task of the list of tasks.
+/// An entry of the list of tasks.
 #[derive(Clone, Debug, Deserialize)]
 struct Task {
     #[serde(default)]
@@ -55,24 +55,24 @@ struct Task {
     create_time: Option<i64>,
 }
 
-/// What a query lists, and how far the server's clock is ahead.
+/// The entries of a query, and how far the server's clock is ahead.
 struct Listed<T> {
     entries: Vec<T>,
     ahead: SignedDuration,
 }
 
-/// A query that comes in pages: what to call, where its list is, how a page is asked for.
+/// A paged query: the call, the field of its list, and how its pages are requested.
 struct Query {
     path: String,
     parameters: Vec<(String, String)>,
     /// The field that holds the list.
     list: &'static str,
     page: usize,
-    /// `offset` and `limit`, or `page_number` (from 1) and `page_size`.
+    /// Paging by `offset` and `limit`, or by `page_number` (from 1) and `page_size`.
     by_offset: bool,
 }
 
-/// How tasks stand, one report a task.
+/// The state of tasks, one report per task.
 pub(super) async fn follow(
     cdn: &HuaweiCdn,
     tasks: &[InFlight],
@@ -87,7 +87,7 @@ pub(super) async fn follow(
             .filter(|(task, _)| (task.batch.kind == PurgeKind::Prefetch) == prefetches)
             .collect();
         if of_type.len() > FEW_TASKS && follow_window(cdn, &mut of_type, requests).await? {
-            // What the window did not show is asked for a few at a time, the oldest first.
+            // Tasks that the period did not show are queried individually, a few at a time, the oldest first.
             of_type.retain(|(_, report)| report.targets.is_empty());
             of_type.sort_by_key(|(task, _)| task.submitted_at);
             of_type.truncate(FEW_TASKS);
@@ -102,8 +102,8 @@ pub(super) async fn follow(
     Ok(reports)
 }
 
-/// Asks for all URLs of the time when the tasks were submitted; whether that was possible, and
-/// takes fewer requests than asking for each task.
+/// Queries all URLs of the period in which the tasks were submitted. Returns whether that was possible and takes
+/// fewer requests than querying each task.
 async fn follow_window(
     cdn: &HuaweiCdn,
     tasks: &mut [(&InFlight, &mut Report)],
@@ -133,7 +133,7 @@ async fn follow_window(
     Ok(true)
 }
 
-/// Looks for a batch whose answer was lost: the task that was made when it was sent and has all its targets.
+/// Looks for a batch whose answer was lost: the task that was created when it was sent and has all of its targets.
 pub(super) async fn find(
     cdn: &HuaweiCdn,
     lost: &InFlight,
@@ -161,7 +161,7 @@ pub(super) async fn find(
     Ok(None)
 }
 
-/// The tasks that were made when a batch was sent, the nearest first: those with its first target, or all.
+/// The tasks that were created when a batch was sent, the nearest first: those with its first target, or all.
 async fn candidates(
     cdn: &HuaweiCdn,
     lost: &InFlight,
@@ -198,7 +198,7 @@ async fn candidates(
     Ok(near.into_iter().map(|(_, id)| id).collect())
 }
 
-/// All URLs of a task. None of a task that is not known, which a new one may be.
+/// All URLs of a task; empty if the task is not known, as may be the case for a new one.
 async fn detail(
     cdn: &HuaweiCdn,
     id: &str,
@@ -223,7 +223,7 @@ fn is_unknown_task(error: &CdnError) -> bool {
     code.is_some_and(|code| UNKNOWN_TASK.contains(&code))
 }
 
-/// All tasks of a window.
+/// All tasks of a period.
 async fn list_tasks(
     cdn: &HuaweiCdn,
     kind: PurgeKind,
@@ -269,7 +269,8 @@ fn url_tasks(kind: PurgeKind, window: (Timestamp, Timestamp)) -> Query {
     }
 }
 
-/// Asks for the URLs of a window. None where the account may not (some must order it by a ticket), or it takes too many pages.
+/// Queries the URLs of a period. None if the account may not do that (some must request it with a ticket), or if it
+/// takes too many pages.
 async fn ask_url_tasks(
     cdn: &HuaweiCdn,
     query: Query,
@@ -284,19 +285,19 @@ async fn ask_url_tasks(
             cdn.url_tasks_refused.store(true, Ordering::Relaxed);
             Ok(None)
         }
-        // What is wrong with this query (a URL of a domain that is gone) need not be with the next.
+        // An error of this query (a URL of a deleted domain) need not affect the next one.
         Err(error) if error.class == ErrorClass::BadInput => Ok(None),
         answered => answered,
     }
 }
 
-/// A wrong signature is not among them: tried again on another path it counts towards the lock of the access key.
+/// Not for a wrong signature: trying that again on another path would count towards the lock of the access key.
 fn means_not_allowed(error: &CdnError) -> bool {
     let by_code = error.class == ErrorClass::Operator && !is_wrong_signature(error);
     by_code || matches!(error.kind, FailureKind::HttpStatus(403 | 404))
 }
 
-/// All entries of a query, page by page. None when that takes more pages than `most`.
+/// All entries of a query, page by page. None if that takes more pages than `most`.
 async fn ask<T: DeserializeOwned>(
     cdn: &HuaweiCdn,
     what: &str,
@@ -331,7 +332,7 @@ async fn ask<T: DeserializeOwned>(
         if number == 1 && pages > most {
             return Ok(None);
         }
-        // A server that pays no heed to the page gives the same one for ever.
+        // A server that ignores the page number returns the same page for ever.
         let nothing_new = page == 0 || list == last_page;
         if !nothing_new {
             let read = |value: &Value| T::deserialize(value);

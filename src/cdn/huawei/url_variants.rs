@@ -7,7 +7,7 @@
 
 use percent_encoding::percent_decode_str;
 
-/// The URL with its non-ASCII characters unencoded; none if it has none, or what is encoded is not UTF-8.
+/// The URL with its non-ASCII characters unencoded; none if it has none, or if the encoded bytes are not UTF-8.
 pub fn raw(url: &str) -> Option<String> {
     let mut raw = String::with_capacity(url.len());
     let mut rest = url;
@@ -29,7 +29,7 @@ pub fn raw(url: &str) -> Option<String> {
     changed.then_some(raw)
 }
 
-/// How many bytes of `text`, from its start, are escapes of bytes beyond ASCII.
+/// How many bytes at the start of `text` are escapes of non-ASCII bytes.
 fn non_ascii_escapes(text: &str) -> usize {
     let escapes = text.as_bytes().chunks_exact(3);
     let non_ascii = |escape: &&[u8]| matches!(escape, [b'%', b'8' | b'9' | b'a'..=b'f' | b'A'..=b'F', low] if low.is_ascii_hexdigit());

@@ -29,7 +29,7 @@ const SENT_BEFORE: &str = "4500";
 /// The path of every call.
 const PATH: &str = "/v2/index.php";
 
-/// A signed connection to API 2.0.
+/// A client for API 2.0.
 pub struct Client {
     endpoint: Url,
     credentials: Credentials,
@@ -38,15 +38,15 @@ pub struct Client {
     clock: ServerClock,
 }
 
-/// What an action answered, and when by the server's clock.
+/// The answer to an action, with the server's clock.
 pub struct Answered {
-    /// `data`; PHP's empty array where there is none.
+    /// `data`; PHP's empty array if there is none.
     pub data: Value,
     /// How far the server's clock is ahead of ours.
     pub ahead: SignedDuration,
 }
 
-/// Numbers come as text here and there, so all of them are read as either.
+/// Some numbers are sent as text, so all of them are read as either.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Envelope {
@@ -61,7 +61,7 @@ struct Envelope {
 }
 
 impl Envelope {
-    /// The module's own code, which says more than the common one.
+    /// The module's own code, which is more specific than the common one.
     fn module_code(&self) -> Option<String> {
         let is_number = |text: &str| text.parse::<i64>().is_ok();
         let described = self.code_desc.as_ref().map(|it| it.0.trim().to_owned());
@@ -80,7 +80,8 @@ impl Envelope {
 }
 
 impl Client {
-    /// A client for an endpoint such as `https://cdn.api.qcloud.com`; its path, where it has none, is API 2.0's.
+    /// A client for an endpoint such as `https://cdn.api.qcloud.com`. If the endpoint has no path, that of API 2.0
+    /// is used.
     pub fn new(
         mut endpoint: Url,
         credentials: Credentials,
@@ -99,23 +100,23 @@ impl Client {
         }
     }
 
-    /// Names the account: the kind of CDN, the API's host and a fingerprint of the secret's id.
+    /// The account's name: the kind of CDN, the API's host and a fingerprint of the secret's id.
     pub fn account(&self, kind: &str) -> AccountId {
         let fingerprint = self.credentials.fingerprint();
         AccountId::new(format!("{kind} {}/{fingerprint}", host(&self.endpoint)))
     }
 
-    /// How far the server's clock was from ours at its newest answer.
+    /// How far the server's clock differed from ours at its last answer.
     pub fn clock_skew(&self) -> Option<ClockSkew> {
         self.clock.skew(SIGNATURES_HOLD)
     }
 
-    /// From shortly before one moment to shortly after another, by the server's clock.
+    /// The period from shortly before one time to shortly after another, by the server's clock.
     pub fn around(&self, first: Timestamp, last: Timestamp) -> (Timestamp, Timestamp) {
         around(self.clock.there(first), self.clock.there(last))
     }
 
-    /// Hands a batch over.
+    /// Submits a batch.
     pub async fn submit(
         &self,
         action: &str,
@@ -126,12 +127,13 @@ impl Client {
         Ok(self.call(action, &of, parameters).await?.data)
     }
 
-    /// Asks something.
+    /// Sends a query.
     pub async fn ask(&self, action: &str, parameters: &Value) -> Result<Answered, CdnError> {
         self.call(action, "", parameters).await
     }
 
-    /// A request that the server finds expired or sent before goes out once more, with its time and a fresh nonce.
+    /// Calls an action. If the server considers the request expired or repeated, it is sent once more with the
+    /// server's time and a new nonce.
     async fn call(&self, action: &str, of: &str, parameters: &Value) -> Result<Answered, CdnError> {
         let mut context = RequestContext {
             cdn: "QCloud CDN",
@@ -154,7 +156,7 @@ impl Client {
         self.open(&context, &answer)
     }
 
-    /// Always a POST: a URL would be logged on the way with its signature, and ends at 32 KB.
+    /// Always a POST: URLs, and so signatures in them, are logged on the way, and are limited to 32 KB.
     async fn send(
         &self,
         context: &mut RequestContext,
@@ -189,7 +191,7 @@ impl Client {
 
     fn open(&self, context: &RequestContext, answer: &Answer) -> Result<Answered, CdnError> {
         if answer.status == StatusCode::NOT_IMPLEMENTED {
-            // Documented for a form over 1 MB.
+            // Documented for forms over 1 MB.
             return Err(CdnError {
                 class: ErrorClass::Split,
                 maybe_done: false,

@@ -17,7 +17,7 @@ use crate::cdn::matching::{AnyId, Targets, note};
 use crate::cdn::{CdnError, ErrorClass, FEW_TASKS, InFlight, Paced, Report, TargetState};
 use crate::purge::{PurgeKind, TaskId, TaskIds};
 
-/// Entries of the prefetch log to ask for in one request; the purge log has no pages.
+/// Entries of the prefetch log per request; the purge log is not paged.
 const PAGE: usize = 100;
 
 /// One entry of either log.
@@ -43,13 +43,13 @@ struct Entry {
     datetime: Option<String>,
 }
 
-/// Entries, and how far the server's clock is ahead.
+/// The entries, and how far the server's clock is ahead.
 struct Listed {
     entries: Vec<Entry>,
     ahead: SignedDuration,
 }
 
-/// The task that a submission's answer tells of. A prefetch becomes a task for each host.
+/// The task ids in the answer to a submission. A prefetch becomes one task per host.
 pub fn task(data: &Value) -> Option<TaskIds> {
     let id = |value: &Value| {
         let id = AnyId::deserialize(value).ok()?;
@@ -70,7 +70,7 @@ pub fn task(data: &Value) -> Option<TaskIds> {
     })
 }
 
-/// How tasks stand, one report a task. One without an id is looked for by its URLs and its time.
+/// The state of tasks, one report per task. A task without an id is found by its URLs and its time.
 pub async fn follow(
     client: &Client,
     tasks: &[InFlight],
@@ -87,7 +87,7 @@ pub async fn follow(
         if of_log.len() > FEW_TASKS || of_log.iter().any(|(task, _)| !by_id(task)) {
             follow_window(client, &mut of_log, requests).await?;
         }
-        // What the window did not show is asked for by its id, a few at a time, the oldest first.
+        // Tasks that the period did not show are queried by id, a few at a time, the oldest first.
         of_log.retain(|(task, report)| by_id(task) && report.targets.is_empty());
         of_log.sort_by_key(|(task, _)| task.submitted_at);
         for (task, report) in of_log.into_iter().take(FEW_TASKS) {
@@ -121,7 +121,7 @@ async fn follow_window(
     Ok(())
 }
 
-/// Looks for a batch whose answer was lost: the task that was logged when it was sent and has all its targets.
+/// Looks for a batch whose answer was lost: the task that was logged when it was sent and has all of its targets.
 pub async fn find(
     client: &Client,
     lost: &InFlight,
@@ -131,7 +131,7 @@ pub async fn find(
     let (from, to) = client.around(lost.submitted_at, lost.submitted_at);
     let mut query =
         json!({ "startDate": written(from, Offset::UTC), "endDate": written(to, CHINA) });
-    // Entries are by host, so only a single target may narrow the log down.
+    // Entries are per host, so only a single target can narrow the query.
     if let (Value::Object(query), [only]) = (&mut query, lost.batch.targets.as_slice()) {
         let filter = match lost.batch.kind {
             PurgeKind::Url | PurgeKind::Directory => "url",
@@ -141,7 +141,7 @@ pub async fn find(
     }
     let listed = list(client, lost.batch.kind, query, requests).await?;
     let mut names = names_of_all(lost, &listed, told);
-    // Entries that do not say whose they are may be another's: it is asked for them by its id.
+    // Entries without a task id may belong to another batch, which is therefore queried by its id.
     if names.iter().any(|name| matches!(name, TaskId::LogEntry(_))) {
         let mut others = told.clone();
         for id in told {
@@ -159,7 +159,7 @@ pub async fn find(
     Ok(TaskIds::new(names))
 }
 
-/// What the entries are called that fit a batch and are not others'; nothing unless all its targets are in them.
+/// The ids of entries that match a batch and do not belong to others; none unless they contain all of its targets.
 fn names_of_all(lost: &InFlight, listed: &Listed, others: &BTreeSet<TaskId>) -> BTreeSet<TaskId> {
     let entries = nearest(lost, listed, others);
     let urls = entries.iter().flat_map(|entry| urls(entry));
@@ -169,8 +169,8 @@ fn names_of_all(lost: &InFlight, listed: &Listed, others: &BTreeSet<TaskId>) -> 
     entries.into_iter().filter_map(name).collect()
 }
 
-/// The entries that fit a batch's kind, URLs and time and are not others'; for each target those that
-/// are nearest in time.
+/// The entries that match a batch's kind, URLs and time and do not belong to others; for each target those nearest
+/// in time.
 fn nearest<'l>(task: &InFlight, listed: &'l Listed, others: &BTreeSet<TaskId>) -> Vec<&'l Entry> {
     let targets = Targets::new(&task.batch.targets);
     let mut fitting: Vec<(SignedDuration, &Entry)> = listed
@@ -199,7 +199,7 @@ fn nearest<'l>(task: &InFlight, listed: &'l Listed, others: &BTreeSet<TaskId>) -
         .collect()
 }
 
-/// Notes what the log says of a task: by its ids, and without one by URLs and time.
+/// Records what the log says about a task: by its ids, or without any by URLs and time.
 fn report_on(task: &InFlight, report: &mut Report, listed: &Listed) {
     let targets = Targets::new(&task.batch.targets);
     let ids: Vec<&TaskId> = task.task.iter().flat_map(TaskIds::iter).collect();
@@ -235,19 +235,19 @@ fn urls(entry: &Entry) -> impl Iterator<Item = &str> {
     listed.chain(&entry.url).map(String::as_str)
 }
 
-/// What an entry's task is called: by its own id, or by the entry's.
+/// The id of an entry's task: the task's own, or the entry's.
 fn name(entry: &Entry) -> Option<TaskId> {
     let id = |id: &Option<AnyId>| Some(id.as_ref()?.task()?.to_owned());
     let by_entry = || id(&entry.id).map(TaskId::LogEntry);
     id(&entry.task_id).map(TaskId::Vendor).or_else(by_entry)
 }
 
-/// The ids that the API itself gave the task.
+/// The ids that the API gave the task.
 fn task_ids(task: &InFlight) -> impl Iterator<Item = &str> {
     task.task.iter().flat_map(TaskIds::vendor_ids)
 }
 
-/// Whether an entry is of a batch's kind, as far as it says.
+/// Whether an entry has a batch's kind, if the entry names one.
 fn is_of(entry: &Entry, task: &InFlight) -> bool {
     let of = entry.of.as_ref().map(|of| of.0.as_str());
     match task.batch.kind {
@@ -272,7 +272,7 @@ fn state(entry: &Entry) -> TargetState {
     }
 }
 
-/// Asks for one task by its id. `CdnPusherV2`'s tasks are found by id and dates together only.
+/// Queries one task by its id. Tasks of `CdnPusherV2` are only found by id and dates together.
 async fn ask_for(
     client: &Client,
     task: &InFlight,
@@ -300,7 +300,7 @@ fn between(
     Value::Object(query)
 }
 
-/// All entries of a query; the prefetch log comes in pages.
+/// All entries of a query; the prefetch log is paged.
 async fn list(
     client: &Client,
     kind: PurgeKind,
@@ -335,8 +335,8 @@ async fn list(
     }
 }
 
-/// Asks; where the dates are found invalid, with a day more on each side. "The date is invalid" means
-/// that the task was not submitted between them, and says nothing of the purge.
+/// Sends a query; if the dates are reported as invalid, repeats it with one more day on each side. "The date is
+/// invalid" means that the task was not submitted between them, and says nothing about the purge.
 async fn ask_widening(
     client: &Client,
     action: &str,
@@ -377,7 +377,7 @@ fn widen(query: &mut Value) -> bool {
     widened
 }
 
-/// The entries of an answer: a list, or an object of them, or nothing. What is no entry is passed over.
+/// The entries of an answer: a list, an object of them, or nothing. Other values are skipped.
 fn read(data: &Value) -> Vec<Entry> {
     let entry = |value: &Value| Entry::deserialize(value).ok();
     match data.get("logs") {

@@ -59,9 +59,8 @@ pub struct QCloud {
     migrated_to: Option<String>,
 }
 
-/// 1,000 URLs or 20 directories a request, 10,000 and 100 a day, 1,200 requests a minute; 20
-/// prefetches a request and 1,000 a day (`CdnPusherV2`); 300 queries a minute (`GetPushLogs`, the
-/// slower of the two logs).
+/// 1,000 URLs or 20 directories per request, 10,000 and 100 per day, 1,200 requests per minute; 20 prefetches per
+/// request and 1,000 per day (`CdnPusherV2`); 300 queries per minute (`GetPushLogs`, the slower of the two logs).
 fn documented_limits() -> Limits {
     let limit = |per_request, per_day| Limit {
         per_request,
@@ -134,7 +133,7 @@ impl Cdn for QCloud {
     }
 
     async fn submit(&self, batch: &Batch) -> Result<Option<TaskIds>, CdnError> {
-        // A directory is always purged as a whole: API 2.0 knows no modes.
+        // A directory is always purged completely: API 2.0 has no modes.
         let (action, parameters) = match batch.kind {
             PurgeKind::Url => ("RefreshCdnUrl", json!({ "urls": batch.targets })),
             PurgeKind::Directory => ("RefreshCdnDir", json!({ "dirs": batch.targets })),

@@ -12,14 +12,14 @@ use sha2::{Digest, Sha256};
 
 const ALGORITHM: &str = "SDK-HMAC-SHA256";
 
-/// All but the unreserved characters of RFC 3986.
+/// All characters except the unreserved ones of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// What a signature covers.
+/// The parts of a request that a signature covers.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// `POST` or `GET`.
@@ -30,11 +30,11 @@ pub struct Request<'a> {
     pub query: &'a [(String, String)],
     /// The headers to sign, by lower-case names in alphabetical order. `x-sdk-date` must be among them.
     pub headers: &'a [(&'a str, &'a str)],
-    /// The body's hash, or what the header `x-sdk-content-sha256` says instead.
+    /// The body's hash, or the value of the header `x-sdk-content-sha256` instead.
     pub payload_hash: &'a str,
 }
 
-/// A moment as `X-Sdk-Date` carries it: `20250101T010405Z`.
+/// A time in the format of `X-Sdk-Date`: `20250101T010405Z`.
 pub fn sdk_date(time: Timestamp) -> String {
     time.to_zoned(TimeZone::UTC)
         .strftime("%Y%m%dT%H%M%SZ")
@@ -76,7 +76,7 @@ pub fn canonical_request(request: &Request<'_>) -> String {
     )
 }
 
-/// What the secret key signs.
+/// The string that the secret key signs.
 pub fn string_to_sign(canonical_request: &str, sdk_date: &str) -> String {
     let hash = payload_hash(canonical_request.as_bytes());
     format!("{ALGORITHM}\n{sdk_date}\n{hash}")
@@ -106,7 +106,7 @@ pub fn authorization(
     )
 }
 
-/// Each segment decoded and encoded again, and a final slash.
+/// Decodes and re-encodes each segment, and adds a final slash.
 fn canonical_uri(path: &str) -> String {
     let mut uri = String::new();
     for segment in path.split('/').filter(|segment| !segment.is_empty()) {
@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// Requests that Huawei's own SDK signed with made-up credentials, and what it made of them.
+    /// Requests that Huawei's own SDK signed with made-up credentials, and its results.
     #[derive(Deserialize)]
     struct Recorded {
         access_key: String,

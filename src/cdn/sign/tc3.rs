@@ -9,10 +9,10 @@ use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-/// The scheme's name, first word of the Authorization header and first line of the string to sign.
+/// The scheme's name: the first word of the Authorization header and the first line of the string to sign.
 const ALGORITHM: &str = "TC3-HMAC-SHA256";
 
-/// What a signature covers: the request as it goes over the wire. The path of every API 3.0 request is `/`.
+/// The parts of a request that a signature covers, as they are sent. The path of every API 3.0 request is `/`.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// `POST` or `GET`.
@@ -25,12 +25,12 @@ pub struct Request<'a> {
     pub payload: &'a [u8],
 }
 
-/// When and for which product a signature holds.
+/// The time and the product for which a signature is valid.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
     /// The product, e.g. `cdn`.
     pub service: &'a str,
-    /// The moment in X-TC-Timestamp. Tencent takes it five minutes off at most.
+    /// The time in X-TC-Timestamp. Tencent accepts a deviation of at most five minutes.
     pub time: Timestamp,
 }
 
@@ -48,7 +48,7 @@ impl Scope<'_> {
     }
 }
 
-/// The canonical form of a request. Header values are trimmed and put in lower case, as the documentation says.
+/// The canonical form of a request. Header values are trimmed and converted to lower case, as documented.
 pub fn canonical_request(request: &Request<'_>) -> String {
     let mut headers = String::new();
     for (name, value) in request.headers {
@@ -66,7 +66,7 @@ pub fn canonical_request(request: &Request<'_>) -> String {
     )
 }
 
-/// What the derived key signs.
+/// The string that the derived key signs.
 pub fn string_to_sign(canonical_request: &str, scope: &Scope<'_>) -> String {
     format!(
         "{ALGORITHM}\n{}\n{}\n{}",
@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// Requests that Tencent's own SDK signed with made-up credentials, and what it made of them.
+    /// Requests that Tencent's own SDK signed with made-up credentials, and its results.
     #[derive(Deserialize)]
     struct Recorded {
         secret_id: String,
@@ -167,7 +167,7 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (name.as_str(), value.as_str()))
                 .collect();
-            // With X-TC-Content-SHA256: UNSIGNED-PAYLOAD the hash is that of these words.
+            // With X-TC-Content-SHA256: UNSIGNED-PAYLOAD, the hash is that of this text.
             let payload = if case.unsigned_payload {
                 "UNSIGNED-PAYLOAD"
             } else {
@@ -243,7 +243,7 @@ mod tests {
             service: "cvm",
             time: at(1_551_113_065),
         };
-        // The editions mask their keys with asterisks, and sign with what that leaves.
+        // The editions mask their keys with asterisks, and sign with the masked keys.
         for (key, canonical, printed) in [
             (
                 "Gu5t9xGARNpq86cd98joQYCN3*******",

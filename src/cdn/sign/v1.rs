@@ -14,14 +14,14 @@ use serde_json::Value;
 use sha1::Sha1;
 use sha2::Sha256;
 
-/// RFC 3986: all but the unreserved characters is encoded, with upper-case hex; a space is `%20`.
+/// RFC 3986: everything except the unreserved characters is encoded, with upper-case hex; a space is `%20`.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// The hash in `SignatureMethod`. Where nothing is said the server takes SHA-1.
+/// The hash in `SignatureMethod`. The server's default is SHA-1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// `HmacSHA1`.
@@ -40,10 +40,10 @@ impl Method {
     }
 }
 
-/// Parameters by name. Sorting is by the bytes of the names: `Urls.10` before `Urls.2`.
+/// Parameters by name, sorted by the bytes of the names: `Urls.10` before `Urls.2`.
 pub type Parameters = BTreeMap<String, String>;
 
-/// Flattens business parameters: `{"Urls": ["a"]}` becomes `Urls.0=a`. Null is left out.
+/// Flattens the action's parameters: `{"Urls": ["a"]}` becomes `Urls.0=a`. Null is omitted.
 pub fn flatten(parameters: &Value) -> Parameters {
     let mut flat = Parameters::new();
     flatten_into(&mut flat, "", parameters);
@@ -76,7 +76,8 @@ fn flatten_into(flat: &mut Parameters, name: &str, value: &Value) {
     }
 }
 
-/// What is signed: the method, the host with any port, the path, and every parameter with its raw, unencoded value.
+/// The string to sign: the method, the host with any port, the path, and every parameter with its raw, unencoded
+/// value.
 pub fn string_to_sign(method: &str, host: &str, path: &str, parameters: &Parameters) -> String {
     let pairs: Vec<String> = parameters
         .iter()
@@ -85,7 +86,7 @@ pub fn string_to_sign(method: &str, host: &str, path: &str, parameters: &Paramet
     format!("{method}{host}{path}?{}", pairs.join("&"))
 }
 
-/// The signature of a string, in base 64, not yet encoded for a form.
+/// The signature of a string in Base64, not yet encoded for a form.
 pub fn signature(secret_key: &SecretString, method: Method, string_to_sign: &str) -> String {
     let key = secret_key.expose_secret().as_bytes();
     let message = string_to_sign.as_bytes();
@@ -95,7 +96,7 @@ pub fn signature(secret_key: &SecretString, method: Method, string_to_sign: &str
     }
 }
 
-/// Parameters as they are sent, in a query or in a form.
+/// The parameters as they are sent in a query or a form.
 pub fn form(parameters: &Parameters) -> String {
     let pairs: Vec<String> = parameters
         .iter()
@@ -168,8 +169,8 @@ mod tests {
 
     #[test]
     fn it_signs_api_2_requests_as_the_vendors_own_client_does() {
-        // The old client signs `.` for `_` in names and leaves out POST values that start with `@`
-        // (its mark for files). No parameter that we send has either.
+        // The old client signs `.` instead of `_` in names and omits POST values that start with `@` (its mark for
+        // files). We send no parameter with either.
         check(include_str!("../../../tests/data/qcloud-v2.json"), |case| {
             case.parameters
                 .iter()

@@ -63,22 +63,23 @@ pub struct TencentCdn {
     limits: Limits,
 }
 
-/// What an entry may say beyond its credentials.
+/// The options of an entry besides its credentials.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// `area`: `mainland` or `overseas`. Not said, a purge is for the domain's own areas.
+    /// `area`: `mainland` or `overseas`. Default: the domain's own areas.
     pub area: Option<String>,
-    /// `prefetch_area`: also `global`. Not said, it is `area`, and without that Tencent takes `mainland`.
+    /// `prefetch_area`: also `global`. Default: `area`; without that, Tencent uses `mainland`.
     pub prefetch_area: Option<String>,
-    /// `url_encode`: have Tencent encode Chinese characters. Targets are percent-encoded already, so it is rarely needed.
+    /// `url_encode`: let Tencent encode Chinese characters. Rarely needed, since targets are already
+    /// percent-encoded.
     pub url_encode: Option<bool>,
-    /// `user_agent`: what a prefetch calls itself at the origin. Tencent's default is `TencentCdn`.
+    /// `user_agent`: the User-Agent of a prefetch at the origin. Tencent's default is `TencentCdn`.
     pub user_agent: Option<String>,
 }
 
-/// The defaults an account starts with: 10,000 URLs, 100 directories and 1,000 prefetches a day, for
-/// mainland and overseas each; 1,000 URLs, 500 directories or 500 prefetches a request; 20 requests a
-/// second and action (API 2018-06-06).
+/// The limits of a new account: 10,000 URLs, 100 directories and 1,000 prefetches per day, for mainland and
+/// overseas each; 1,000 URLs, 500 directories or 500 prefetches per request; 20 requests per second and action (API
+/// 2018-06-06).
 fn documented_limits() -> Limits {
     let limit = |per_request, per_day| Limit {
         per_request,
@@ -93,7 +94,7 @@ fn documented_limits() -> Limits {
             (PurgeKind::Prefetch, limit(500, 1_000)),
         ]),
         queries_per_second: 20,
-        // There is a limit (InvalidParameter.CdnUrlExceedLength), but no document says which.
+        // There is a limit (InvalidParameter.CdnUrlExceedLength), but it is not documented.
         url_length: None,
     }
 }
@@ -143,7 +144,7 @@ impl TencentCdn {
         }
     }
 
-    /// The action for a batch and its parameters. Those that are not said are null, and not sent.
+    /// The action for a batch and its parameters. Unset ones are null and are not sent.
     fn submission(&self, batch: &Batch) -> (&'static str, Value) {
         let Options {
             area,
@@ -177,7 +178,7 @@ impl TencentCdn {
         }
     }
 
-    /// The area whose quota counts for a kind of purge.
+    /// The area whose quota applies to a kind of purge.
     fn quota_area(&self, kind: PurgeKind) -> Option<&str> {
         let area = self.options.area.as_deref();
         match kind {

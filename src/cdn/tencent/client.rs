@@ -30,16 +30,16 @@ const CLOCK_IS_OFF: &str = "AuthFailure.SignatureExpire";
 /// How far a signature's time may be off ("Common errors", `AuthFailure.SignatureExpire`).
 const SIGNATURES_HOLD: SignedDuration = SignedDuration::from_mins(5);
 
-/// A product of Tencent Cloud, as its API names it.
+/// A product of Tencent Cloud.
 #[derive(Clone, Copy, Debug)]
 pub struct Product {
-    /// As people call it.
+    /// Its name for people.
     pub name: &'static str,
-    /// As a signature's scope calls it.
+    /// Its name in a signature's scope.
     pub service: &'static str,
     /// X-TC-Version.
     pub version: &'static str,
-    /// Codes that mean something else here than elsewhere: the product is gone.
+    /// Codes that have another meaning for this product: the product is gone.
     pub gone: &'static [&'static str],
 }
 
@@ -53,7 +53,7 @@ pub enum Signature {
 }
 
 impl Signature {
-    /// Reads `signature`: `tc3` (also when it is not said), `hmac-sha1` or `hmac-sha256`.
+    /// Reads `signature`: `tc3` (the default), `hmac-sha1` or `hmac-sha256`.
     pub fn read(section: &mut Section) -> Self {
         let word = section.word("signature", &["tc3", "hmac-sha1", "hmac-sha256"]);
         match word.as_ref().map(|word| word.value.as_str()) {
@@ -64,7 +64,7 @@ impl Signature {
     }
 }
 
-/// A signed connection to one product.
+/// A client for one product.
 pub struct Client {
     product: Product,
     endpoint: Url,
@@ -74,11 +74,11 @@ pub struct Client {
     clock: ServerClock,
 }
 
-/// What an action answered, and when by the server's clock.
+/// The answer to an action, with the server's clock.
 pub struct Answered<T> {
     /// The answer.
     pub response: T,
-    /// How far the server's clock is ahead of ours, as well as its Date header tells.
+    /// How far the server's clock is ahead of ours, as precisely as its Date header shows.
     pub ahead: SignedDuration,
 }
 
@@ -130,23 +130,23 @@ impl Client {
         }
     }
 
-    /// Names the account: the kind of CDN, the API's host and a fingerprint of the secret's id.
+    /// The account's name: the kind of CDN, the API's host and a fingerprint of the secret's id.
     pub fn account(&self, kind: &str) -> AccountId {
         let fingerprint = self.credentials.fingerprint();
         AccountId::new(format!("{kind} {}/{fingerprint}", host(&self.endpoint)))
     }
 
-    /// How far the server's clock was from ours at its newest answer.
+    /// How far the server's clock differed from ours at its last answer.
     pub fn clock_skew(&self) -> Option<ClockSkew> {
         self.clock.skew(SIGNATURES_HOLD)
     }
 
-    /// From shortly before one moment to shortly after another, by the server's clock.
+    /// The period from shortly before one time to shortly after another, by the server's clock.
     pub fn around(&self, first: Timestamp, last: Timestamp) -> (Timestamp, Timestamp) {
         around(self.clock.there(first), self.clock.there(last))
     }
 
-    /// Hands a batch over with an action; the id of its task.
+    /// Submits a batch with an action and returns the id of its task.
     pub async fn submit(
         &self,
         action: &str,
@@ -164,14 +164,15 @@ impl Client {
         }
     }
 
-    /// The error for a batch of a kind that the product has no action for.
+    /// The error for a batch of a kind that the product does not support.
     pub fn impossible(&self, what: &str) -> CdnError {
         self.context(what, "").impossible()
     }
 
-    /// Calls an action; `of` says of what, for messages ("12 URLs"; may be empty). Parameters that are null are not sent.
+    /// Calls an action; `of` names its object in messages ("12 URLs"; may be empty). Parameters that are null are
+    /// not sent.
     ///
-    /// A timestamp that the server finds expired is corrected by its Date header and tried once more.
+    /// If the server refuses a timestamp as expired, it is corrected by the Date header and tried once more.
     pub async fn call<T: DeserializeOwned>(
         &self,
         action: &str,
@@ -220,7 +221,7 @@ impl Client {
 
     /// A request with the common parameters in headers and the others as JSON.
     fn as_json(&self, action: &str, parameters: &Value) -> RequestBuilder {
-        // Signed as it is sent: any `charset` that a JSON helper might add would break the signature.
+        // Signed exactly as it is sent: a `charset` added by a JSON helper would break the signature.
         let content_type = "application/json";
         let said: Map<String, Value> = parameters
             .as_object()
@@ -263,7 +264,7 @@ impl Client {
         }
     }
 
-    /// A request with all parameters in a form. Never in a URL: those are logged on the way, and end at 32 KB.
+    /// A request with all parameters in a form. Never in a URL: URLs are logged on the way and limited to 32 KB.
     fn as_form(
         &self,
         context: &mut RequestContext,
@@ -294,7 +295,7 @@ impl Client {
             .body(v1::form(&form))
     }
 
-    /// Opens the envelope. Errors come with HTTP status 200 as successes do, so the body goes first.
+    /// Opens the envelope. Errors have HTTP status 200 as successes do, so the body is checked first.
     fn open<T: DeserializeOwned>(
         &self,
         context: &RequestContext,

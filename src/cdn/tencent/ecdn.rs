@@ -47,7 +47,7 @@ const PRODUCT: Product = Product {
     name: "Tencent ECDN",
     service: "ecdn",
     version: "2019-10-12",
-    // Tencent's SDK has been dropping ECDN's actions one by one: one that no longer exists has moved.
+    // Tencent's SDK drops ECDN's actions one by one: an action that no longer exists has moved.
     gone: &["InvalidAction", "NoSuchProduct", "NoSuchVersion"],
 };
 
@@ -60,8 +60,8 @@ pub struct TencentEcdn {
     migrated_to: Option<String>,
 }
 
-/// The defaults an account starts with: 10,000 URLs and 100 directories a day; 1,000 URLs or 20
-/// directories a request; 20 requests a second and action (API 2019-10-12, `DescribePurgeQuota`).
+/// The limits of a new account: 10,000 URLs and 100 directories per day; 1,000 URLs or 20 directories per request;
+/// 20 requests per second and action (API 2019-10-12, `DescribePurgeQuota`).
 fn documented_limits() -> Limits {
     let limit = |per_request, per_day| Limit {
         per_request,

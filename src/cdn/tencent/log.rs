@@ -18,7 +18,7 @@ use crate::cdn::matching::{AnyId, Targets, note};
 use crate::cdn::{CdnError, FEW_TASKS, InFlight, Paced, Report, TargetState};
 use crate::purge::{PurgeKind, TaskId, TaskIds};
 
-/// Entries to ask for in one request. The documents name no maximum; a server that gives fewer is taken at its word.
+/// Entries per request. The documents specify no maximum, and a server may return fewer.
 const PAGE: usize = 100;
 /// One URL of a task.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,10 +33,10 @@ pub struct Entry {
     /// `done`, `fail`, `process`; for a prefetch also `invalid`. The documents' examples write `Done`.
     #[serde(default)]
     pub status: Option<String>,
-    /// How far a prefetch is.
+    /// The progress of a prefetch.
     #[serde(default)]
     pub percent: Option<f64>,
-    /// Local time, without its zone.
+    /// Local time, without a zone.
     #[serde(default)]
     pub create_time: Option<String>,
 }
@@ -47,18 +47,19 @@ struct Page {
     /// May be null.
     #[serde(default, alias = "PushLogs")]
     purge_logs: Option<Vec<Entry>>,
-    /// May be null; counts entries, and may be larger than what is listed.
+    /// May be null; a number of entries that may exceed the listed ones.
     #[serde(default)]
     total_count: Option<i64>,
 }
 
-/// The entries a query lists, and how far the server's clock is ahead.
+/// The entries of a query, and how far the server's clock is ahead.
 struct Listed {
     entries: Vec<Entry>,
     ahead: SignedDuration,
 }
 
-/// How tasks stand, one report a task. Each task is of a batch in flight; those without an id get an empty report.
+/// The state of tasks, one report per task. Each task belongs to a submitted batch; those without an id get an
+/// empty report.
 pub async fn follow(
     client: &Client,
     tasks: &[InFlight],
@@ -97,8 +98,8 @@ async fn follow_each(
     Ok(())
 }
 
-/// Asks for everything that was logged while the tasks were submitted, which takes fewer requests
-/// than asking for each; unless the account does much else at the same time.
+/// Queries everything that was logged while the tasks were submitted. This takes fewer requests than querying each
+/// task, unless the account is busy with other work.
 async fn follow_window(
     client: &Client,
     kind: PurgeKind,
@@ -124,7 +125,7 @@ async fn follow_window(
     if any {
         return Ok(());
     }
-    // Either nothing is logged yet, or the window is wrong. The oldest task tells which.
+    // Either nothing is logged yet, or the period is wrong. The oldest task tells which.
     tasks.sort_by_key(|(task, _)| task.submitted_at);
     let Some((oldest, others)) = tasks.split_first_mut() else {
         return Ok(());
@@ -136,7 +137,7 @@ async fn follow_window(
     follow_each(client, kind, others, requests).await
 }
 
-/// Looks for a batch whose answer was lost: the task that was logged when it was sent and has all its targets.
+/// Looks for a batch whose answer was lost: the task that was logged when it was sent and has all of its targets.
 pub async fn find(
     client: &Client,
     lost: &InFlight,
@@ -147,7 +148,7 @@ pub async fn find(
     let Some(first) = lost.batch.targets.first() else {
         return Ok(None);
     };
-    // The log's zone is not documented: ask for what was logged then by China's clocks and by UTC's.
+    // The log's time zone is not documented: query that time both by China's clocks and by UTC.
     let window = client.around(lost.submitted_at, lost.submitted_at);
     let mut query = between(window, (Offset::UTC, CHINA));
     insert(&mut query, "Keyword", json!(first));
@@ -167,7 +168,7 @@ pub async fn find(
         })
         .filter(|(_, id)| !others.contains(&TaskId::Vendor((*id).to_owned())))
         .collect();
-    // A retry may have been sent since: the nearest is this one.
+    // A retry may have been sent since: the nearest entry is this batch.
     candidates.sort_by_key(|(after, _)| after.abs());
     candidates.dedup_by_key(|(_, id)| *id);
     for (_, id) in candidates {
@@ -180,7 +181,7 @@ pub async fn find(
     Ok(None)
 }
 
-/// All entries of a query, page by page. None when that takes more pages than `most`.
+/// All entries of a query, page by page. None if that takes more pages than `most`.
 async fn list(
     client: &Client,
     kind: PurgeKind,
@@ -213,7 +214,7 @@ async fn list(
             return Ok(None);
         }
         let (got, full) = (page.len(), page.len() >= PAGE);
-        // A server that pays no heed to Offset gives the same page for ever.
+        // A server that ignores Offset returns the same page for ever.
         let nothing_new = got == 0 || repeats(&listed, &page);
         if !nothing_new {
             listed.extend(page);
@@ -248,7 +249,7 @@ fn by_id(id: &str) -> Value {
     json!({ "TaskId": id })
 }
 
-/// From one moment, written by the clocks of one zone, to another, written by those of another.
+/// From one time, in the local time of one zone, to another, in that of another zone.
 fn between((start, end): (Timestamp, Timestamp), zones: (Offset, Offset)) -> Value {
     json!({ "StartTime": written(start, zones.0), "EndTime": written(end, zones.1) })
 }
@@ -259,7 +260,7 @@ fn insert(query: &mut Value, key: &str, value: Value) {
     }
 }
 
-/// Notes what the entries say of a task's targets; whether they say anything.
+/// Records what the entries say about a task's targets; returns whether they say anything.
 fn report_on(task: &InFlight, report: &mut Report, entries: &[Entry]) -> bool {
     let targets = Targets::new(&task.batch.targets);
     for entry in entries {
@@ -273,7 +274,7 @@ fn report_on(task: &InFlight, report: &mut Report, entries: &[Entry]) -> bool {
     !report.targets.is_empty()
 }
 
-/// What an entry's status word means. The documents write the words in lower case, their examples do not.
+/// The meaning of an entry's status word. The documents use lower case, their examples do not.
 fn state(entry: &Entry) -> TargetState {
     let word = entry.status.as_deref().unwrap_or_default();
     match word.to_ascii_lowercase().as_str() {

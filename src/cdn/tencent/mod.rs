@@ -13,7 +13,7 @@ use crate::cdn::Batch;
 use crate::cdn::credentials::{Named, Names};
 use crate::purge::Mode;
 
-/// What Tencent Cloud calls its credentials, in API 3.0 and in API 2.0.
+/// Tencent Cloud's names for its credentials, in API 3.0 and in API 2.0.
 pub const NAMES: Names = Names {
     id: Named {
         key: "secret_id",
@@ -29,7 +29,8 @@ pub const NAMES: Names = Names {
     },
 };
 
-/// `FlushType` of a directory purge. It is required and has no default: the milder way where no rule says otherwise.
+/// `FlushType` of a directory purge. It is required and has no default; without a rule's mode, the milder one is
+/// used.
 fn flush_type(batch: &Batch) -> &'static str {
     batch.mode.unwrap_or(Mode::Flush).as_str()
 }

@@ -26,7 +26,7 @@ struct Quotas {
 enum ByArea {
     /// CDN.
     Areas(Vec<AreaQuota>),
-    /// ECDN, which knows no areas.
+    /// ECDN, which has no areas.
     Whole(AreaQuota),
 }
 
@@ -41,7 +41,7 @@ struct AreaQuota {
     available: u64,
 }
 
-/// Asks the actions that tell of quotas; `area` says whose quota counts for a kind of purge.
+/// Calls the actions that report quotas; `area` selects the area whose quota applies to a kind of purge.
 pub async fn ask<'a>(
     client: &Client,
     actions: &[&str],
@@ -63,7 +63,7 @@ pub async fn ask<'a>(
     Ok(quotas)
 }
 
-/// The quota of one area, or of the area that has least left: a purge for all areas uses each one's.
+/// The quota of one area, or of the area with the least left: a purge for all areas uses the quota of each.
 fn pick(by_area: ByArea, wanted: Option<&str>) -> Option<Quota> {
     let areas = match by_area {
         ByArea::Areas(areas) => areas,

@@ -14,7 +14,7 @@ use crate::forge::trees::{self, Budget, Dir, Entry, EntryKind, Stop, Trees};
 use crate::forge::{ForgeError, complete};
 use crate::sanitize::one_line;
 
-/// The most entries on one page, unless `[api] DEFAULT_GIT_TREES_PER_PAGE` says less (Gitea's source).
+/// Entries per page; `[api] DEFAULT_GIT_TREES_PER_PAGE` may be lower (Gitea's source).
 const PAGE: &str = "1000";
 
 pub(super) async fn changes(
@@ -42,7 +42,7 @@ struct RepoTrees<'a> {
     repo: &'a RepoPath,
 }
 
-/// One page. `truncated` says whether more follow, and `total_count` how many entries all pages have.
+/// One page. `truncated` says whether more follow, and `total_count` is the number of entries on all pages.
 #[derive(Deserialize)]
 struct Page {
     tree: Option<Vec<TreeEntry>>,
@@ -60,7 +60,7 @@ struct TreeEntry {
 impl RepoTrees<'_> {
     /// All pages of a listing.
     async fn fetch(&self, dir: &Dir, recursive: bool, budget: &Budget) -> Result<Vec<Entry>, Stop> {
-        // The API takes a commit's id for the id of its root.
+        // The API accepts a commit's id as the id of its root tree.
         let id = dir.id.as_deref().unwrap_or(dir.commit.as_str());
         let what = format!(
             "list `/{}` of {} in {}",

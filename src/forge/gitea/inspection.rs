@@ -12,7 +12,7 @@ use crate::event::{RepoPath, SignalKind};
 use crate::forge::inspection::{LastDelivery, RepoAccess, Right, Webhook};
 use crate::forge::{EventKind, ForgeError};
 
-/// Hooks on the one page that is read: the most that Gitea gives by default.
+/// Webhooks on the only page that is read: Gitea's default maximum.
 const PAGE: &str = "50";
 
 #[derive(Deserialize)]
@@ -42,7 +42,7 @@ struct Config {
     url: Option<String>,
 }
 
-/// What may be done with a repository.
+/// What the token may do with a repository.
 pub(super) async fn access(gitea: &Gitea, repo: &RepoPath) -> Result<RepoAccess, ForgeError> {
     let answer = gitea.get(repo, &[], &[], &format!("show {repo}")).await?;
     if answer.status != StatusCode::OK {
@@ -74,7 +74,7 @@ pub(super) async fn access(gitea: &Gitea, repo: &RepoPath) -> Result<RepoAccess,
     })
 }
 
-/// The repository's webhooks, which its administrators see.
+/// The repository's webhooks, which only its administrators can see.
 pub(super) async fn webhooks(gitea: &Gitea, repo: &RepoPath) -> Result<Vec<Webhook>, ForgeError> {
     let what = format!("list the webhooks of {repo}");
     let answer = gitea

@@ -55,14 +55,14 @@ token: ${GITEA_TOKEN}
     },
 };
 
-/// Gitea documents no limit for a status's description; more than this is no longer one line on its page.
+/// Gitea documents no limit for a status's description; a longer text would not fit on one line of its page.
 const MAX_DESCRIPTION: usize = 255;
 
-/// What an entry of `kind: gitea` says.
+/// The options of an entry of `kind: gitea`.
 pub struct Settings {
-    /// Webhook secrets; any of them may have signed. Empty ones are never used.
+    /// Webhook secrets; a signature by any of them is valid. Empty ones are never used.
     pub secrets: Vec<SecretString>,
-    /// An access token with the scope `write:repository`. None: only public repositories can be read.
+    /// An access token with the scope `write:repository`. Without one, only public repositories can be read.
     pub token: Option<SecretString>,
     /// The API's base: `https://HOST/api/v1`.
     pub api_url: Url,
@@ -116,12 +116,12 @@ impl Gitea {
             pages: WebPages::of(&address::GITEA, &api_url),
             secrets,
             token,
-            // Gitea limits no rates itself; a proxy in front of it may, by the usual names.
+            // Gitea itself has no rate limits; a proxy in front of it may, with the usual headers.
             api: Api::new("Gitea", api_url, RateHeaders::usual(), outbound),
         }
     }
 
-    /// Asks for something of a repository, with a body if there is one. The answer may be an error.
+    /// Sends a request about a repository, with an optional body. The answer may be an error.
     async fn ask<B: Serialize + Sync>(
         &self,
         method: Method,
@@ -155,14 +155,14 @@ impl Gitea {
             .await
     }
 
-    /// What an answer that is no success means.
+    /// The meaning of an error answer.
     fn error(&self, answer: &Answer) -> ForgeError {
         match answer.status.as_u16() {
             403 => ForgeError::Refused(format!(
                 "{}; the token needs the scope `write:repository`, and its owner the right to write to the repository",
                 answer.sentence()
             )),
-            // "sha not found [...]", with 400 from the trees.
+            // "sha not found [...]", with 400 from the trees API.
             400 if answer.words().contains("not found") => ForgeError::Gone(answer.sentence()),
             _ => self.api.error(answer),
         }
@@ -266,7 +266,7 @@ impl Forge for Gitea {
         }
         let what = format!("look up the branch `{branch}` of {repo}");
         let mut path = vec!["branches"];
-        // A route of its own for each depth: the slash of a branch's name stays one.
+        // There is one route for each depth: the slash in a branch's name stays a slash.
         path.extend(branch.split('/'));
         let answer = self.get(repo, &path, &[], &what).await?;
         if answer.status != StatusCode::OK {
@@ -301,7 +301,7 @@ impl Forge for Gitea {
         inspection::webhooks(self, repo).await
     }
 
-    /// The states are GitHub's (and `warning`), and any may follow any other.
+    /// The states are GitHub's (and `warning`), and any state may follow any other.
     async fn post_status(
         &self,
         repo: &RepoPath,

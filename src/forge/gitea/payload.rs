@@ -34,7 +34,7 @@ pub(super) fn understand(event: &str, content_type: &str, body: &[u8]) -> Result
     }
 }
 
-/// Why an event starts nothing, in words.
+/// The reason why an event starts nothing.
 fn why_not(event: &str) -> String {
     match event {
         "create" | "delete" => {

@@ -8,7 +8,7 @@ use crate::forge::body::JSON;
 use crate::forge::sample::{SampleDelivery, SampleEvent, github_like_push, github_like_release};
 use crate::forge::verifier::Macs;
 
-/// The delivery for an event, under an id. None where there is no secret, and for what Gitea does not tell of.
+/// The delivery for an event, with an id. None without a secret, and for events that Gitea does not send.
 pub(super) fn delivery(
     gitea: &Gitea,
     repo: &RepoPath,

@@ -11,13 +11,13 @@ use crate::forge::body::{FORM, FormField};
 use crate::forge::verifier::Macs;
 use crate::forge::{BodyVerifier, Headers, Refusal, Verified};
 
-/// Whichever of these came must be right: a wrong one is not made good by another.
+/// All of these that are present must be right: a valid one does not compensate for a wrong one.
 const SIGNATURES: [&str; 2] = ["x-gitea-signature", "x-forgejo-signature"];
 
-/// Checks the JSON of a body against the signatures that came with it.
+/// Verifies the JSON of a body against the signatures in the headers.
 pub(super) struct SignatureVerifier {
     macs: Macs,
-    /// Finds the JSON, where the body is a form.
+    /// Extracts the JSON if the body is a form.
     form: Option<FormField>,
     signatures: Vec<Vec<u8>>,
     verified: Verified,

@@ -47,7 +47,7 @@ struct TreeEntry {
 impl Trees for RepoTrees<'_> {
     async fn list(&self, dir: &Dir, budget: &Budget) -> Result<Vec<Entry>, Stop> {
         budget.spend().await?;
-        // The API takes a commit's id for the id of its root.
+        // The API accepts a commit's id as the id of its root tree.
         let id = dir.id.as_deref().unwrap_or(dir.commit.as_str());
         let what = format!(
             "list `/{}` of {} in {}",
@@ -75,7 +75,7 @@ impl Trees for RepoTrees<'_> {
             .collect()
     }
 
-    /// No document says where Gitee cuts a whole tree off, so directories are listed one at a time.
+    /// No document says where Gitee truncates a whole tree, so directories are listed one at a time.
     async fn list_deep(&self, _dir: &Dir, _budget: &Budget) -> Result<Option<Vec<Entry>>, Stop> {
         Ok(None)
     }

@@ -15,7 +15,7 @@ use crate::forge::body::FORM;
 use crate::forge::{ForgeError, StatusPost};
 use crate::run::StatusState;
 
-/// The most tasks on one page, which the help allows.
+/// Tasks per page, the documented maximum.
 const PAGE: &str = "100";
 
 #[derive(Deserialize)]
@@ -59,7 +59,7 @@ pub(super) async fn post(
     }
 }
 
-/// The task of a name that has no conclusion yet.
+/// The task with a name that has no conclusion yet.
 async fn open_task(
     gitee: &Gitee,
     repo: &RepoPath,
@@ -97,7 +97,7 @@ fn form(commit: &CommitId, status: &StatusPost) -> String {
     if let Some(url) = &status.target_url {
         form.append_pair("details_url", url);
     }
-    // The form of Rails for an object in a form.
+    // Rails' syntax for an object in a form.
     form.append_pair("output[title]", &status.description)
         .append_pair("output[summary]", &status.description);
     form.finish()

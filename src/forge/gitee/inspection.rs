@@ -25,7 +25,7 @@ struct Permission {
     admin: bool,
 }
 
-/// The password is shown as well; it is not read.
+/// The answer also contains the password, which is not read.
 #[derive(Deserialize)]
 struct HookBody {
     url: Option<String>,
@@ -35,7 +35,7 @@ struct HookBody {
     result_code: Option<Value>,
 }
 
-/// What may be done with a repository.
+/// What the token may do with a repository.
 pub(super) async fn access(gitee: &Gitee, repo: &RepoPath) -> Result<RepoAccess, ForgeError> {
     let answer = gitee.get(repo, &[], &format!("show {repo}")).await?;
     if answer.status != StatusCode::OK {
@@ -88,7 +88,7 @@ pub(super) async fn webhooks(gitee: &Gitee, repo: &RepoPath) -> Result<Vec<Webho
         .collect())
 }
 
-/// The status and the words that a webhook shows of its last delivery; nothing before the first.
+/// The status and the text of a webhook's last delivery; none before the first one.
 fn last_delivery(code: Option<&Value>, words: Option<String>) -> LastDelivery {
     let code = match code {
         Some(Value::Number(number)) => number.as_u64(),

@@ -60,13 +60,13 @@ token: ${GITEE_TOKEN}
     },
 };
 
-/// What an entry of `kind: gitee` says.
+/// The options of an entry of `kind: gitee`.
 pub struct Settings {
-    /// The webhook's signing keys or passwords; any of them may have been used. Empty ones never are.
+    /// The webhook's signing keys or passwords; any of them is valid. Empty ones are never used.
     pub secrets: Vec<SecretString>,
-    /// Which of the two they are.
+    /// Whether they are keys or passwords.
     pub mode: Mode,
-    /// A personal access token with the scope `projects`. None: only public repositories can be read.
+    /// A personal access token with the scope `projects`. Without one, only public repositories can be read.
     pub token: Option<SecretString>,
     /// The API's base: `https://gitee.com/api/v5`.
     pub api_url: Url,
@@ -129,7 +129,7 @@ impl Gitee {
         self.send(request, what).await
     }
 
-    /// A call about a repository, with the token where there is one.
+    /// A request about a repository, with the token if there is one.
     fn request(
         &self,
         method: Method,
@@ -141,7 +141,7 @@ impl Gitee {
         let Some(token) = &self.token else {
             return Ok(request);
         };
-        // The documented `access_token` parameter would put it into addresses, and so into logs.
+        // The documented parameter `access_token` would put it into URLs, and so into logs.
         let value = self.api.credential("Bearer ", token)?;
         Ok(request.header(AUTHORIZATION, value))
     }
@@ -150,7 +150,7 @@ impl Gitee {
         self.api.send(ONLY, request, what).await
     }
 
-    /// What an answer that is no success means.
+    /// The meaning of an error answer.
     fn error(&self, answer: &Answer) -> ForgeError {
         match answer.status.as_u16() {
             403 if self.api.is_out_of_requests(answer) => self.api.too_fast(answer),

@@ -25,7 +25,7 @@ pub(super) fn understand(event: &str, body: &[u8]) -> Result<Event, Malformed> {
     }
 }
 
-/// What most events have.
+/// The fields of most events.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]

@@ -7,7 +7,7 @@ use crate::event::RepoPath;
 use crate::forge::body::JSON;
 use crate::forge::sample::{SampleDelivery, SampleEvent, github_like_push};
 
-/// The delivery for an event. None where there is no secret, and for what Gitee does not tell of.
+/// The delivery for an event. None without a secret, and for events that Gitee does not send.
 pub(super) fn delivery(
     gitee: &Gitee,
     repo: &RepoPath,

@@ -17,12 +17,12 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::forge::{BodyVerifier, Headers, Refusal, Verified, VerifiedByHeaders};
 
-/// How far a signature's time may be off, either way, in milliseconds. Gitee speaks of an hour.
+/// How far a signature's time may be off in either direction, in milliseconds. Gitee's documents say one hour.
 pub(super) const TOLERANCE: i64 = 5 * 60 * 1_000;
-/// Signatures that are remembered. Only whoever has the key can make more of them.
+/// Signatures to remember. Only someone with the key can create more.
 const MAX_REMEMBERED: usize = 10_000;
 
-/// What the webhook's page on Gitee calls its kind of secret.
+/// The kind of secret, as on the webhook's page on Gitee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// A signing key.
@@ -34,19 +34,19 @@ pub enum Mode {
 /// A signature's time in milliseconds, and the signature.
 type Used = (i64, Vec<u8>);
 
-/// What a delivery must show.
+/// The secrets that a delivery may contain, and how.
 pub struct Trust {
     mode: Mode,
     secrets: Vec<SecretString>,
     used: Arc<UsedSignatures>,
 }
 
-/// The signatures that came within the window, with the digest of the body that each vouches for.
+/// The signatures received within the time limit, each with the digest of the body that it was used for.
 #[derive(Default)]
 struct UsedSignatures(Mutex<BTreeMap<Used, [u8; 32]>>);
 
 impl Trust {
-    /// Trusts whoever has one of the secrets. Empty ones are never used.
+    /// Accepts any of these secrets. Empty ones are never used.
     pub fn new(mode: Mode, secrets: Vec<SecretString>) -> Self {
         Self {
             mode,
@@ -55,7 +55,7 @@ impl Trust {
         }
     }
 
-    /// What shows the first secret in a request of a time, in milliseconds since 1970. None where there is no secret.
+    /// The token header for the first secret at a time, in milliseconds since 1970. None without a secret.
     pub(super) fn token_at(&self, timestamp: &str) -> Option<String> {
         let mut secrets = self.secrets.iter().map(|secret| secret.expose_secret());
         let secret = secrets.find(|secret| !secret.is_empty())?;
@@ -65,12 +65,12 @@ impl Trust {
         }
     }
 
-    /// Which kind of secret is waited for.
+    /// The configured kind of secret.
     pub(super) fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// Checks a request by its headers, and then by its body. `now` is in milliseconds since 1970.
+    /// Verifies a request by its headers first, and then by its body. `now` is in milliseconds since 1970.
     pub(super) fn verifier(
         &self,
         headers: &Headers,
@@ -82,7 +82,7 @@ impl Trust {
             ));
         };
         let verified = Verified {
-            // Gitee names no delivery.
+            // Gitee sends no delivery id.
             delivery_id: None,
             event: headers.name("x-gitee-event").unwrap_or_default().to_owned(),
         };
@@ -104,7 +104,7 @@ impl Trust {
         })
     }
 
-    /// Every secret is tried, so that the time tells nothing about which one fits.
+    /// Tries every secret, so that timing does not reveal which one matches.
     fn any(&self, fits: impl Fn(&[u8]) -> Choice) -> bool {
         let secrets = self.secrets.iter().map(|s| s.expose_secret().as_bytes());
         let good = secrets
@@ -128,7 +128,7 @@ impl Trust {
         if self.is_password(token) {
             return Ok(());
         }
-        // Said only to who signed with a secret of the hook.
+        // Only revealed to a sender that signed with a secret of the hook.
         if let Some(timestamp) = headers.get("x-gitee-timestamp")
             && self.is_signature(token, timestamp)
         {
@@ -143,9 +143,9 @@ impl Trust {
         ))
     }
 
-    /// When a request was signed.
+    /// The time when a request was signed.
     fn check_signature(&self, headers: &Headers, token: &[u8], now: i64) -> Result<i64, Refusal> {
-        // Said only to who has a secret of the hook.
+        // Only revealed to a sender that has a secret of the hook.
         if self.is_password(token) {
             return Err(Refusal::OtherMode(
                 "the X-Gitee-Token header is the secret itself, and a signature is waited for; write \
@@ -165,7 +165,7 @@ impl Trust {
         if !self.is_signature(token, timestamp) {
             return Err(wrong());
         }
-        // Said only to who signed: the age of a forged request is no news to anyone.
+        // Only revealed to a sender that signed: a forged request must learn nothing.
         let off = now.abs_diff(signed_at);
         if off > TOLERANCE.unsigned_abs() {
             return Err(Refusal::BadSignature(format!(
@@ -178,7 +178,7 @@ impl Trust {
     }
 }
 
-/// Checks that a signature comes with one body only.
+/// Checks that a signature is used with one body only.
 struct OneBodyVerifier {
     digest: Sha256,
     signature: Used,
@@ -204,7 +204,7 @@ impl BodyVerifier for OneBodyVerifier {
 }
 
 impl UsedSignatures {
-    /// Whether a signature is new, or came with this body before: then it is sent again, which is no harm.
+    /// Whether a signature is new, or was used with this body before: repeating the same request does no harm.
     fn vouches(&self, signature: Used, digest: [u8; 32], now: i64) -> bool {
         let mut used = self.0.lock();
         *used = used.split_off(&(now.saturating_sub(TOLERANCE), Vec::new()));
@@ -219,7 +219,7 @@ impl UsedSignatures {
     }
 }
 
-/// `base64(HMAC-SHA256(secret, timestamp + "\n" + secret))`. Only in addresses is it percent-encoded as well.
+/// `base64(HMAC-SHA256(secret, timestamp + "\n" + secret))`. It is percent-encoded only in URLs.
 fn sign(secret: &[u8], timestamp: &[u8]) -> Option<String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;
     for part in [timestamp, b"\n", secret] {
@@ -228,7 +228,7 @@ fn sign(secret: &[u8], timestamp: &[u8]) -> Option<String> {
     Some(STANDARD.encode(mac.finalize().into_bytes()))
 }
 
-/// Milliseconds since 1970, written with digits only.
+/// Milliseconds since 1970, digits only.
 fn milliseconds(text: &[u8]) -> Option<i64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;

@@ -26,18 +26,18 @@ use crate::forge::ForgeError;
 use crate::forge::api::Answer;
 use crate::settings::Section;
 
-/// GitHub refuses a JWT from the future; a minute covers clocks that differ.
+/// How long before now a JWT is issued: GitHub refuses one from the future, and clocks may differ by a minute.
 pub(super) const ISSUED_BEFORE: i64 = 60;
-/// GitHub takes at most ten minutes; what clocks differ comes off.
+/// GitHub accepts at most ten minutes, less the difference of the clocks.
 const VALID_FOR: i64 = 9 * 60;
-/// A token (valid for an hour) is renewed this long before it ends.
+/// How long before its end a token (valid for an hour) is renewed.
 const RENEW_BEFORE: Duration = Duration::from_secs(5 * 60);
-/// The App's own account, with which what it asks by its JWT is counted.
+/// The App's own account, which counts requests with its JWT.
 pub(super) const ITSELF: &str = "app";
-/// Tokens that are kept; one per repository that is served.
+/// Cached tokens, one per repository.
 const MAX_TOKENS: usize = 10_000;
 
-/// A GitHub App, with the tokens it was given.
+/// A GitHub App and its cached tokens.
 pub struct App {
     /// The App's id or client id.
     id: String,
@@ -48,13 +48,13 @@ pub struct App {
 
 struct Token {
     value: SecretString,
-    /// Whose it is; GitHub counts each installation's requests apart.
+    /// The installation it belongs to; GitHub counts the requests of each installation separately.
     installation: String,
     expires_at: Timestamp,
 }
 
 impl App {
-    /// Reads `app: {id, private_key_file}`. None when it has problems, which the section has noted.
+    /// Reads `app: {id, private_key_file}`. None if it has problems, which the section has recorded.
     pub(super) fn read(section: &mut Section) -> Option<Self> {
         let id_at = section.place_of("id").unwrap_or_else(|| section.at());
         let key_at = ["private_key", "private_key_file"]
@@ -85,7 +85,7 @@ impl App {
         })
     }
 
-    /// An App from its id (or client id) and its RSA private key as PEM, PKCS#1 (as GitHub gives it) or PKCS#8.
+    /// An App from its id (or client id) and its RSA private key as PEM, in PKCS#1 (GitHub's format) or PKCS#8.
     pub fn new(id: &str, pem: &SecretString) -> Result<Self, String> {
         if !is_id(id) {
             return Err("this is neither an App's id nor its client id".to_owned());
@@ -97,7 +97,7 @@ impl App {
         })
     }
 
-    /// The installation on a repository, and a token for it: a kept one, or a new one from GitHub.
+    /// The installation on a repository and a token for it, from the cache or from GitHub.
     pub(super) async fn token(
         &self,
         github: &GitHub,
@@ -105,7 +105,7 @@ impl App {
     ) -> Result<(String, SecretString), ForgeError> {
         let name = repo.as_str().to_ascii_lowercase();
         let now = github.api.timestamp();
-        // Held while GitHub is asked, so that many requests at once ask for one token.
+        // Locked during the request, so that many concurrent requests fetch only one token.
         let mut tokens = self.tokens.lock().await;
         if let Some(token) = tokens.get(&name)
             && now < token.expires_at.saturating_sub(RENEW_BEFORE).unwrap_or(now)
@@ -163,7 +163,7 @@ impl App {
         })
     }
 
-    /// The JWT by which the App shows who it is, signed with RS256.
+    /// The App's JWT, signed with RS256.
     pub(super) fn jwt(&self, now: Timestamp) -> Result<SecretString, ForgeError> {
         let issued = now.as_second() - ISSUED_BEFORE;
         let claims = serde_json::json!({
@@ -177,7 +177,7 @@ impl App {
         self.key
             .sign(
                 &RSA_PKCS1_SHA256,
-                // Takes part only in blinding; the signature itself is the same every time.
+                // Used only for blinding; the signature is deterministic.
                 &SystemRandom::new(),
                 jwt.as_bytes(),
                 &mut signature,
@@ -188,7 +188,7 @@ impl App {
     }
 }
 
-/// The error where the App has no installation on a repository.
+/// The error if the App is not installed on a repository.
 pub(super) fn not_installed(answer: &Answer) -> ForgeError {
     ForgeError::Refused(format!(
         "{}; install the App on the repository",
@@ -208,7 +208,7 @@ pub(super) fn rsa_key(pem: &SecretString) -> Result<RsaKeyPair, String> {
     let key = match &der {
         Ok(PrivateKeyDer::Pkcs1(der)) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
         Ok(PrivateKeyDer::Pkcs8(der)) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
-        // Kinds of keys that are not known here, and text that is no PEM.
+        // Unsupported kinds of keys, and text that is not PEM.
         Ok(_) | Err(_) => {
             return Err("the App's private key is not an RSA key in PEM".to_owned());
         }

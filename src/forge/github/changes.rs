@@ -13,8 +13,8 @@ use crate::event::{CommitId, RepoPath};
 use crate::forge::trees::{self, Budget, Dir, Entry, EntryKind, Stop, Trees};
 use crate::forge::{ForgeError, complete, note};
 
-/// The compare API lists at most 300 files and does not say when it left some
-/// out ("Compare two commits", OpenAPI description).
+/// The compare API lists at most 300 files and does not say if it omitted some ("Compare two commits", OpenAPI
+/// description).
 const MAX_COMPARED: usize = 300;
 
 pub(super) async fn changes(
@@ -60,7 +60,7 @@ struct File {
 }
 
 impl File {
-    /// Whether it is a submodule: what git shows of one is the commit that it stands at.
+    /// Whether it is a submodule, whose patch shows the commit that it points to.
     fn is_submodule(&self) -> bool {
         let lines = self.patch.as_deref().unwrap_or_default().lines();
         let mut lines = lines.filter(|line| line.starts_with(['-', '+'])).peekable();
@@ -72,7 +72,7 @@ impl File {
     }
 }
 
-/// The difference as the compare API has it. None where it is not exact or may not be whole.
+/// The difference from the compare API. None if it is not exact or may be incomplete.
 async fn compare(
     github: &GitHub,
     repo: &RepoPath,
@@ -87,15 +87,15 @@ async fn compare(
     match answer.status {
         StatusCode::OK if answer.is_too_long() => Ok(None),
         StatusCode::OK => Ok(exact_files(answer.json()?, from)),
-        // Commits without a common ancestor, or too much to compare: their trees may still be there.
+        // Commits without a common ancestor, or too many changes to compare: the trees may still be available.
         StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY => Ok(None),
         _ => Err(github.error(&answer)),
     }
 }
 
-/// The files of a comparison that is the difference of its two ends.
+/// The files of a comparison, if it is the difference of its two ends.
 fn exact_files(comparison: Comparison, from: &CommitId) -> Option<BTreeMap<FilePath, ChangeKind>> {
-    // The API compares with the merge base; what was on the other side of it is missing.
+    // The API compares with the merge base; changes on the other side of it are missing.
     if comparison.merge_base_commit?.sha != from.as_str() {
         return None;
     }
@@ -118,8 +118,8 @@ fn exact_files(comparison: Comparison, from: &CommitId) -> Option<BTreeMap<FileP
                 note(&mut files, &file.filename, ChangeKind::Added);
             }
             "unchanged" => {}
-            // `changed` is a mode, and a mode can make a link of a file: only the trees
-            // can tell. So can they for words that are in no document.
+            // `changed` means a mode, which can turn a file into a link: only the trees can tell. The same goes for
+            // undocumented words.
             _ => return None,
         }
     }
@@ -145,7 +145,7 @@ struct TreeEntry {
 }
 
 impl RepoTrees<'_> {
-    /// One answer of the trees API, and whether it is whole.
+    /// One answer of the trees API, and whether it is complete.
     async fn fetch(
         &self,
         dir: &Dir,
@@ -153,7 +153,7 @@ impl RepoTrees<'_> {
         budget: &Budget,
     ) -> Result<(Vec<Entry>, bool), Stop> {
         budget.spend().await?;
-        // The API takes a commit's id for the id of its root.
+        // The API accepts a commit's id as the id of its root tree.
         let id = dir.id.as_deref().unwrap_or(dir.commit.as_str());
         let what = format!(
             "list `/{}` of {} in {}",
@@ -209,7 +209,7 @@ impl Trees for RepoTrees<'_> {
     }
 
     async fn list_deep(&self, dir: &Dir, budget: &Budget) -> Result<Option<Vec<Entry>>, Stop> {
-        // 100,000 entries or 7 MB are listed at once ("Get a tree"), then `truncated` is set.
+        // Up to 100,000 entries or 7 MB are listed at once ("Get a tree"); beyond that, `truncated` is set.
         let (entries, whole) = self.fetch(dir, &[("recursive", "1")], budget).await?;
         Ok(whole.then_some(entries))
     }

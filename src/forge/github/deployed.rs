@@ -68,7 +68,7 @@ pub(super) fn deployment(body: DeploymentStatusBody<'_>) -> Result<Event, Malfor
     }))
 }
 
-/// What was asked to be deployed: a branch, a tag or a commit, and GitHub does not say which.
+/// The deployed ref: a branch, a tag or a commit, and GitHub does not say which.
 fn named(name: &str) -> Option<GitRef> {
     if CommitId::parse(name).is_some() {
         return None;
@@ -104,7 +104,7 @@ pub(super) fn workflow(body: WorkflowRunBody<'_>) -> Result<Event, Malformed> {
         repository,
     } = body;
     let repo = repository.path()?;
-    // The path of a workflow from elsewhere goes on with `@` and the ref.
+    // The path of a workflow from another repository ends in `@` and the ref.
     let path = run.path.as_ref().map_or("", Text::as_str);
     let path = path.split('@').next().unwrap_or_default();
     let file = path.rsplit('/').next().unwrap_or_default();
@@ -116,7 +116,7 @@ pub(super) fn workflow(body: WorkflowRunBody<'_>) -> Result<Event, Malformed> {
         })
     };
     let text = |text: &Option<Text<'_>>| text.as_ref().map(|t| t.as_str().to_owned());
-    // Both are looked at: there are runs that are `completed` by their action and not by their status.
+    // Check both: some runs are `completed` by their action but not by their status.
     let status = text(&run.status).unwrap_or_else(|| action.as_str().to_owned());
     if action.as_str() != "completed" || status != "completed" {
         return other(format!(

@@ -17,7 +17,7 @@ use crate::forge::api::Answer;
 use crate::forge::inspection::{LastDelivery, RepoAccess, Right, Webhook};
 use crate::forge::{EventKind, ForgeError};
 
-/// Hooks on the one page that is read; GitHub takes 20 for each event.
+/// Webhooks on the only page that is read; GitHub allows 20 per event.
 const PAGE: &str = "100";
 
 #[derive(Deserialize)]
@@ -42,7 +42,7 @@ struct Installation {
     suspended_at: Option<String>,
 }
 
-/// `read` or `write`; what is not granted is not there.
+/// `read` or `write`; missing if not granted.
 #[derive(Deserialize)]
 struct InstallationPermissions {
     contents: Option<String>,
@@ -61,7 +61,7 @@ struct HookBody {
 #[derive(Deserialize)]
 struct HookConfig {
     url: Option<String>,
-    /// Shown as asterisks where there is one.
+    /// Shown as asterisks if it is set.
     secret: Option<String>,
 }
 
@@ -85,7 +85,7 @@ struct DeliveryRow {
     status_code: Option<u16>,
 }
 
-/// What may be done with a repository.
+/// What the token may do with a repository.
 pub(super) async fn access(github: &GitHub, repo: &RepoPath) -> Result<RepoAccess, ForgeError> {
     if let Access::App(app) = &github.access {
         return app_access(github, app, repo).await;
@@ -107,8 +107,8 @@ pub(super) async fn access(github: &GitHub, repo: &RepoPath) -> Result<RepoAcces
     })
 }
 
-/// What a token's scopes and its user's role come to. "Create a commit status" takes the right to push; a fine-grained
-/// token has no scopes, and shows its permissions by what it is refused.
+/// The permissions that follow from a token's scopes and its user's role. "Create a commit status" requires push
+/// access. A fine-grained token has no scopes; its permissions only show when a request is refused.
 async fn token_right(
     github: &GitHub,
     repo: &RepoPath,
@@ -175,7 +175,7 @@ async fn token_right(
     ))
 }
 
-/// The App's installation on the repository says what it was granted.
+/// The permissions of the App's installation on the repository.
 async fn app_access(github: &GitHub, app: &App, repo: &RepoPath) -> Result<RepoAccess, ForgeError> {
     let what = format!("find the App's installation on {repo}");
     let path = repo_path(repo, &["installation"]);
@@ -218,21 +218,21 @@ async fn app_access(github: &GitHub, app: &App, repo: &RepoPath) -> Result<RepoA
     })
 }
 
-/// A classic token's scopes; none with any other token.
+/// A classic token's scopes; none for other tokens.
 fn scopes(answer: &Answer) -> Option<Vec<String>> {
     let text = answer.headers.get("x-oauth-scopes")?.to_str().ok()?;
     let scopes = text.split(',').map(str::trim).filter(|s| !s.is_empty());
     Some(scopes.map(|scope| answer.quote(scope)).collect())
 }
 
-/// The day of `2026-12-24 12:00:00 UTC`.
+/// The date in `2026-12-24 12:00:00 UTC`.
 fn expires_on(answer: &Answer) -> Option<Date> {
     let header = answer.headers.get("github-authentication-token-expiration");
     let text = header?.to_str().ok()?;
     text.get(..10)?.parse().ok()
 }
 
-/// The webhooks that tell of a repository: the App's, and the repository's own.
+/// The webhooks that send events of a repository: the App's, and the repository's own.
 pub(super) async fn webhooks(github: &GitHub, repo: &RepoPath) -> Result<Vec<Webhook>, ForgeError> {
     let mut found = Vec::new();
     if let Access::App(app) = &github.access {
@@ -249,7 +249,7 @@ pub(super) async fn webhooks(github: &GitHub, repo: &RepoPath) -> Result<Vec<Web
                 .into_iter()
                 .map(|hook| of_repository(hook, &answer)),
         ),
-        // An App that has a webhook of its own does not need to see others.
+        // An App with its own webhook need not be able to see others.
         _ if !found.is_empty() => {}
         _ => return Err(github.error(&answer)),
     }
@@ -276,7 +276,7 @@ fn of_repository(hook: HookBody, answer: &Answer) -> Webhook {
     }
 }
 
-/// The App's webhook; none where it has none.
+/// The App's webhook, if it has one.
 async fn app_webhook(
     github: &GitHub,
     app: &App,
@@ -311,7 +311,7 @@ async fn app_webhook(
     };
     Ok(Some(Webhook {
         url: parsed(config.url.as_deref()),
-        // An App's webhook that is switched off has no configuration.
+        // An App's disabled webhook has no configuration.
         is_active: true,
         events: events(&names),
         has_secret: Some(config.secret.is_some_and(|secret| !secret.is_empty())),
@@ -323,7 +323,7 @@ fn parsed(url: Option<&str>) -> Option<Url> {
     Url::parse(url?).ok()
 }
 
-/// The events behind their names; `*` is all of them.
+/// The events with these names; `*` is all of them.
 fn events(names: &[String]) -> Vec<EventKind> {
     let all = [
         ("push", EventKind::Push),

@@ -17,22 +17,22 @@ use crate::forge::api::{Answer, next_link};
 use crate::forge::inspection;
 use crate::forge::{DeliveryLog, ForgeError, LoggedDelivery, MAX_NAME, SentDelivery, Verified};
 
-/// The most entries on one page of any list.
+/// Entries per page, the maximum for any list.
 const PAGE: &str = "100";
-/// The most pages that are read at once: deliveries that are older than these are not read.
+/// Pages read at a time: older deliveries are not read.
 const MAX_PAGES: usize = 30;
 
-/// Whose log it is.
+/// The webhook that a log belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Hook {
     /// One of the repository's own webhooks, by its id.
     Repository(String),
-    /// The App's, which tells of every repository that it is installed on.
+    /// The App's webhook, which covers every repository on which it is installed.
     App,
 }
 
 impl Hook {
-    /// Where a delivery of it is found: `repository/<hook>/<delivery>` or `app/<delivery>`.
+    /// The position of one of its deliveries: `repository/<hook>/<delivery>` or `app/<delivery>`.
     fn place(&self, delivery: u64) -> String {
         match self {
             Self::Repository(id) => format!("repository/{id}/{delivery}"),
@@ -83,7 +83,7 @@ struct Request {
     payload: Option<Value>,
 }
 
-/// The log of the hook that calls `address`, newest first, back to `since`. None where no hook does.
+/// The log of the hook that calls `address`, newest first, back to `since`. None if no hook does.
 pub(super) async fn deliveries(
     github: &GitHub,
     repo: &RepoPath,
@@ -105,7 +105,7 @@ pub(super) async fn deliveries(
             query.push(("cursor", cursor));
         }
         let answer = match (&hook, &cursor) {
-            // Mostly, nothing was sent since the last look.
+            // Usually, nothing was sent since the last query.
             (Hook::Repository(id), None) => {
                 let path = ["hooks", id, "deliveries"];
                 github.get_again(repo, &path, &query, &what).await?
@@ -142,7 +142,7 @@ pub(super) async fn deliveries(
     Ok(Some(log))
 }
 
-/// A delivery of the log, as it was sent. None where the log has no body of it.
+/// A delivery of the log, as it was sent. None if the log does not have its body.
 pub(super) async fn delivery(
     github: &GitHub,
     repo: &RepoPath,
@@ -168,7 +168,7 @@ pub(super) async fn delivery(
         request,
     } = answer.json()?;
     let payload = request.and_then(|request| request.payload);
-    // Whatever came in the wrong order or place is not what was asked for.
+    // Ignore an answer that is not the requested delivery.
     let Some(payload) = payload.filter(|_| guid == logged.id && event == logged.event) else {
         return Ok(None);
     };
@@ -182,7 +182,7 @@ pub(super) async fn delivery(
     }))
 }
 
-/// The hook that calls `address`: the App's where it does, else one of the repository's.
+/// The hook that calls `address`: the App's, or else one of the repository's.
 async fn find(github: &GitHub, repo: &RepoPath, address: &Url) -> Result<Option<Hook>, ForgeError> {
     if let Access::App(_) = &github.access {
         let what = "look up where the App's webhook goes";
@@ -209,7 +209,7 @@ fn calls(config: &Config, address: &Url) -> bool {
     url.is_some_and(|url| inspection::calls(&url, address))
 }
 
-/// Fetches something of a hook, as the App itself or with the repository's token.
+/// Fetches something about a hook, as the App itself or with the repository's token.
 pub(super) async fn get(
     github: &GitHub,
     repo: &RepoPath,
@@ -239,7 +239,7 @@ pub(super) async fn get(
     }
 }
 
-/// A request as the App, which its JWT shows it to be.
+/// A request as the App, authenticated by its JWT.
 pub(super) fn as_itself(
     app: &App,
     github: &GitHub,

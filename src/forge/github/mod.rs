@@ -62,12 +62,12 @@ token: ${GITHUB_TOKEN}
     },
 };
 
-/// The version of the REST API that this module was written against.
+/// The version of the REST API that this module uses.
 const API_VERSION: &str = "2022-11-28";
 
-/// What an entry of `kind: github` says.
+/// The options of an entry of `kind: github`.
 pub struct Settings {
-    /// Webhook secrets; any of them may have signed. Empty ones are never used.
+    /// Webhook secrets; a signature by any of them is valid. Empty ones are never used.
     pub secrets: Vec<SecretString>,
     /// How requests to the API are authorised.
     pub access: Access,
@@ -77,7 +77,7 @@ pub struct Settings {
 
 /// How requests to the API are authorised.
 pub enum Access {
-    /// Not at all: public repositories can be read, 60 requests an hour.
+    /// No authorisation: public repositories can be read, with 60 requests an hour.
     Anonymous,
     /// A personal access token with `Commit statuses: write` and `Contents: read`.
     Token(SecretString),
@@ -121,7 +121,7 @@ fn read_access(section: &mut Section) -> Option<Access> {
     let app = section.section("app");
     match (token, app) {
         (Some(_), Some(mut app)) => {
-            // Read all the same, so that what is wrong in it is shown too.
+            // Read it all the same, so that its problems are shown too.
             let _ = App::read(&mut app);
             section.problem(
                 app_at.unwrap_or_else(|| section.at()),
@@ -132,7 +132,7 @@ fn read_access(section: &mut Section) -> Option<Access> {
         }
         (None, Some(mut app)) => match App::read(&mut app) {
             Some(app) => Some(Access::App(Box::new(app))),
-            // Without its key, nothing can be asked as the App, and nothing will be.
+            // Without its key, no request can be sent as the App, and none will be.
             None if app.lacks_secrets() => Some(Access::Anonymous),
             None => None,
         },
@@ -164,7 +164,7 @@ impl GitHub {
         }
     }
 
-    /// Puts the versions and a repository's authorisation to a request; whose requests it counts with.
+    /// Adds the API version and a repository's authorisation to a request; returns the account that counts it.
     async fn authorised(
         &self,
         repo: &RepoPath,
@@ -189,7 +189,7 @@ impl GitHub {
         self.api.credential("Bearer ", token)
     }
 
-    /// Sends a request about a repository with its authorisation. The answer may be an error.
+    /// Sends an authorised request about a repository. The answer may be an error.
     async fn send(
         &self,
         repo: &RepoPath,
@@ -212,7 +212,7 @@ impl GitHub {
         self.send(repo, request, what).await
     }
 
-    /// As [`get`](Self::get), for what is asked every few minutes and has mostly not changed.
+    /// Like [`get`](Self::get), for data that is requested every few minutes and rarely changes.
     async fn get_again(
         &self,
         repo: &RepoPath,
@@ -226,7 +226,7 @@ impl GitHub {
         self.api.send_again(&account, &key, request, what).await
     }
 
-    /// What an answer that is no success means.
+    /// The meaning of an error answer.
     fn error(&self, answer: &Answer) -> ForgeError {
         match answer.status.as_u16() {
             // GitHub says "too fast" with 403 as well as with 429.
@@ -255,7 +255,7 @@ fn with_versions(request: RequestBuilder) -> RequestBuilder {
         .header("X-GitHub-Api-Version", API_VERSION)
 }
 
-/// Which permission a request would have needed, as far as GitHub says.
+/// The permission that a request lacked, if GitHub says so.
 fn missing_permission(answer: &Answer) -> String {
     let needed = answer
         .headers
@@ -389,7 +389,7 @@ impl Forge for GitHub {
         inspection::webhooks(self, repo).await
     }
 
-    /// "Generating a JSON Web Token (JWT)": one from the future is refused, and a minute is taken off.
+    /// "Generating a JSON Web Token (JWT)": GitHub refuses one from the future; a minute is subtracted.
     fn clock_skew(&self) -> Option<ClockSkew> {
         match &self.access {
             Access::App(_) => self.api.clock_skew(app::ISSUED_BEFORE),

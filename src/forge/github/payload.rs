@@ -17,8 +17,8 @@ use crate::forge::{Malformed, complete, note};
 
 pub(super) use crate::forge::body::{FORM, JSON};
 
-/// GitHub lists at most this many changed files of a commit, and does not say
-/// when it left some out (webhook `push`, OpenAPI description).
+/// GitHub lists at most this many changed files per commit, and does not say if it omitted some (webhook `push`,
+/// OpenAPI description).
 const MAX_FILES: usize = 3_000;
 
 pub(super) fn understand(event: &str, content_type: &str, body: &[u8]) -> Result<Event, Malformed> {
@@ -40,8 +40,8 @@ pub(super) fn understand(event: &str, content_type: &str, body: &[u8]) -> Result
         "deployment_status" => deployed::deployment(body::read(&json)?),
         "workflow_run" => deployed::workflow(body::read(&json)?),
         "page_build" => deployed::page_build(body::read(&json)?),
-        // A release that is published comes as `published` and, unless it is a
-        // prerelease, as `released` too: both are the same happening.
+        // A published release is sent as `published` and, unless it is a prerelease, also as `released`: both are
+        // the same event.
         "release" => release(body::read(&json)?, &["published", "released"]),
         _ => Ok(Event::Other {
             repo: Envelope::repo_of(&json),
@@ -50,7 +50,7 @@ pub(super) fn understand(event: &str, content_type: &str, body: &[u8]) -> Result
     }
 }
 
-/// Why an event starts nothing, in words.
+/// The reason why an event starts nothing.
 fn why_not(event: &str) -> String {
     match event {
         "create" | "delete" => {
@@ -77,7 +77,7 @@ struct PushBody<'a> {
     commits: Option<Commits<'a>>,
 }
 
-/// The list of a push's commits. Only that of a single one is ever used, so all but the first are skipped.
+/// A push's list of commits. Only that of a single commit is ever used, so all but the first are skipped.
 struct Commits<'a> {
     first: Option<Commit<'a>>,
     count: usize,
@@ -153,12 +153,11 @@ fn push(body: PushBody<'_>) -> Result<Push, Malformed> {
 
 /// The change set that the payload proves, or why it proves none.
 ///
-/// Of a push that adds exactly one commit to `before`, the commit's lists are
-/// the difference, unless the commit is a merge: one that has `before` as its second
-/// parent is listed against another one, or not at all, which is documented nowhere.
-/// A payload names no parents. So a commit that lists nothing, or that calls itself a
-/// merge, proves nothing. (What is left is a merge that somebody gave other words.)
-/// Of several commits, they are lists per commit: what one adds and the next removes is in both.
+/// If a push adds exactly one commit to `before`, the commit's lists are the difference, unless the commit is a
+/// merge: if `before` is its second parent, the lists compare with the other parent or are empty, which is not
+/// documented. A payload does not contain the parents. So a commit with empty lists, or whose message says that it
+/// is a merge, proves nothing. (This misses only a merge with a custom message.) For several commits, the lists are
+/// per commit: a file that one adds and the next removes is in both.
 fn listed(
     body: &PushBody<'_>,
     before: Option<&CommitId>,

@@ -7,7 +7,7 @@ use super::GitHub;
 use crate::event::{CommitId, RepoPath};
 use crate::forge::ForgeError;
 
-/// Deployments that are looked at for one that succeeded, newest first.
+/// Deployments that are searched for a successful one, newest first.
 const MAX_DEPLOYMENTS: &str = "30";
 
 #[derive(Deserialize)]
@@ -15,7 +15,7 @@ struct Commit {
     sha: String,
 }
 
-/// Asks for the commit behind a name ("Get a commit"), which peels annotated tags.
+/// Asks for the commit of a name ("Get a commit"), which peels annotated tags.
 pub(super) async fn resolve(
     github: &GitHub,
     repo: &RepoPath,
@@ -24,7 +24,7 @@ pub(super) async fn resolve(
     let is_id = name.len() >= 7 && name.bytes().all(|b| b.is_ascii_hexdigit());
     let name = name.strip_prefix("refs/").unwrap_or(name);
     let is_full = name.starts_with("tags/") || name.starts_with("heads/");
-    // Where a tag and a branch share a name, git means the tag, and so does whoever asks.
+    // If a tag and a branch share a name, git means the tag, and so does the caller.
     if !is_id && !is_full {
         match commit(github, repo, &format!("tags/{name}")).await {
             Err(ForgeError::Gone(_)) => {}
@@ -34,7 +34,7 @@ pub(super) async fn resolve(
     commit(github, repo, name).await
 }
 
-/// The commit at the head of a branch, by the name that no tag can have.
+/// The commit at the head of a branch, by a ref that cannot be a tag.
 pub(super) async fn branch_head(
     github: &GitHub,
     repo: &RepoPath,
@@ -45,7 +45,7 @@ pub(super) async fn branch_head(
 
 async fn commit(github: &GitHub, repo: &RepoPath, name: &str) -> Result<CommitId, ForgeError> {
     let what = format!("look up `{name}` in {repo}");
-    // One file of the commit at most: only its id is wanted.
+    // At most one file of the commit: only its id is needed.
     let answer = github
         .get_again(repo, &["commits", name], &[("per_page", "1")], &what)
         .await?;
@@ -74,7 +74,7 @@ struct DeploymentStatus {
     state: String,
 }
 
-/// The newest deployment whose latest status is `success`: GitHub itself calls older ones `inactive`.
+/// The newest deployment whose latest status is `success`; GitHub itself marks older ones `inactive`.
 pub(super) async fn environment_head(
     github: &GitHub,
     repo: &RepoPath,
@@ -100,7 +100,7 @@ pub(super) async fn environment_head(
     };
     let mut deployments = list(Some(environment)).await?;
     if deployments.is_empty() {
-        // Environments' names have no case, but no document says that this filter knows that.
+        // Environment names ignore case, but no document says that this filter does.
         deployments = list(None).await?;
         let wanted = environment.to_lowercase();
         deployments.retain(|it| it.environment.to_lowercase() == wanted);

@@ -10,7 +10,7 @@ use crate::forge::sample::{
 };
 use crate::forge::verifier::Macs;
 
-/// The delivery for an event, under an id. None where there is no secret, and for what GitHub does not tell of.
+/// The delivery for an event, with an id. None without a secret, and for events that GitHub does not send.
 pub(super) fn delivery(
     github: &GitHub,
     repo: &RepoPath,

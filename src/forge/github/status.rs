@@ -8,7 +8,7 @@ use crate::event::{CommitId, RepoPath};
 use crate::forge::description::fit;
 use crate::forge::{ForgeError, PostOutcome, StatusPost};
 
-/// A longer description is refused with 422 and no status is posted at all.
+/// GitHub refuses a longer description with 422 and posts no status.
 const MAX_DESCRIPTION: usize = 140;
 
 #[derive(Serialize)]

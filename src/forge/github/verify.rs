@@ -10,7 +10,7 @@ use crate::forge::{BodyVerifier, Headers, Refusal, Verified};
 
 const SIGNATURE: &str = "x-hub-signature-256";
 
-/// Checks a body against the signature that came with it.
+/// Verifies a body against its signature.
 pub(super) struct SignatureVerifier {
     macs: Macs,
     signature: Vec<u8>,
@@ -44,7 +44,7 @@ impl BodyVerifier for SignatureVerifier {
     }
 
     fn finish(self: Box<Self>) -> Result<Verified, Refusal> {
-        // The header's only right value. Comparing it as text leaves no other spelling.
+        // The only valid value of the header. Comparing it as text rules out other spellings.
         let good = self.macs.finish().any(|code| {
             let right = format!("sha256={}", hex::encode(code));
             right.as_bytes().ct_eq(&self.signature)

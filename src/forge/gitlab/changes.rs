@@ -15,10 +15,10 @@ use crate::forge::api::next_link;
 use crate::forge::trees::{self, Budget, Dir, Entry, EntryKind, Stop, Trees};
 use crate::forge::{ForgeError, complete, note};
 
-/// GitLab lists 1,000 files where its administrator set no other limit ("Diff limits").
-/// Past the limit, whichever it is, `compare_timeout` is set.
+/// GitLab lists 1,000 files unless its administrator set another limit ("Diff limits"). Beyond the limit,
+/// `compare_timeout` is set.
 const MAX_COMPARED: usize = 1_000;
-/// The most entries on one page of any list ("REST API: Pagination").
+/// Entries per page, the maximum for any list ("REST API: Pagination").
 const PAGE: &str = "100";
 
 pub(super) async fn changes(
@@ -65,7 +65,7 @@ struct Diff {
     diff: Option<String>,
 }
 
-/// The difference as the compare API has it. None where it may not be whole.
+/// The difference from the compare API. None if it may be incomplete.
 async fn compare(
     gitlab: &GitLab,
     repo: &RepoPath,
@@ -87,7 +87,7 @@ async fn compare(
     }
 }
 
-/// The files of a comparison that lists all of them.
+/// The files of a comparison, if it lists all of them.
 fn whole(comparison: Comparison) -> Option<BTreeMap<FilePath, ChangeKind>> {
     let diffs = comparison.diffs?;
     if comparison.compare_timeout != Some(false) || diffs.len() >= MAX_COMPARED {
@@ -113,7 +113,8 @@ fn whole(comparison: Comparison) -> Option<BTreeMap<FilePath, ChangeKind>> {
 }
 
 impl Diff {
-    /// What became of a path on either side, with its mode there. One that stands on both is there once for each.
+    /// The changes of the path on either side, with its mode there. If the two paths differ, each gets its own
+    /// change.
     fn sides(&self) -> Vec<(Option<&str>, &str, ChangeKind)> {
         let (old, new) = (self.a_mode.as_deref(), self.b_mode.as_deref());
         let removed = (old, self.old_path.as_str(), ChangeKind::Removed);
@@ -133,8 +134,8 @@ impl Diff {
         }
     }
 
-    /// Whether the executable bit changed, and no content as far as is shown. No document says
-    /// that an empty diff means the same content, so only the trees can tell.
+    /// Whether perhaps only the executable bit changed. No document says that an empty diff means equal content, so
+    /// only the trees can tell.
     fn may_be_mode_only(&self) -> bool {
         let is_file = |mode: &Option<String>| matches!(mode.as_deref(), Some("100644" | "100755"));
         is_file(&self.a_mode)
@@ -224,7 +225,7 @@ enum Next {
     Unreadable,
 }
 
-/// Where a list goes on, from its `Link` header.
+/// The next page of a list, from its `Link` header.
 fn next_page(headers: &HeaderMap) -> Next {
     let Some(query) = next_link(headers) else {
         return Next::None;

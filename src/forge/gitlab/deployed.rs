@@ -39,7 +39,7 @@ pub(super) fn deployment(body: DeploymentBody<'_>) -> Result<Event, Malformed> {
     let (Some(environment), Some(id)) = (environment, body.deployment_id) else {
         return Err(wrong("environment", "or `deployment_id` is missing"));
     };
-    // GitLab tells a tag from a branch here no more than it gives the full id.
+    // Here GitLab does not distinguish tags from branches, and does not give the full id.
     let git_ref = match &body.git_ref {
         Some(name) => Some(GitRef::Other(body::ref_name("ref", name.as_str())?)),
         None => None,
@@ -53,7 +53,7 @@ pub(super) fn deployment(body: DeploymentBody<'_>) -> Result<Event, Malformed> {
     }))
 }
 
-/// The full id stands at the end of the commit's address. The address itself is never asked for anything.
+/// The full id is the end of the commit's URL. The URL itself is never requested.
 fn deployed_commit(body: &DeploymentBody<'_>) -> Result<CommitRef, Malformed> {
     let end = body.commit_url.as_ref().and_then(|url| {
         let end = url.as_str().rsplit('/').next()?;
@@ -110,7 +110,7 @@ pub(super) fn pipeline(body: PipelineBody<'_>) -> Result<Event, Malformed> {
     let repo = project.path()?;
     let id = pipeline.id;
     match pipeline.source.as_ref().map(Text::as_str) {
-        // Taking those for deployments would answer our own statuses with runs, without end.
+        // Treating those as deployments would start runs for our own statuses, in an endless loop.
         Some("external") => {
             return other(
                 repo,
@@ -133,7 +133,7 @@ pub(super) fn pipeline(body: PipelineBody<'_>) -> Result<Event, Malformed> {
         );
     }
     let name = body::needed("object_attributes.ref", pipeline.git_ref.as_ref())?.as_str();
-    // The ref is the merge request's own branch then, which in a fork can have any name.
+    // In this case the ref is the merge request's source branch, which can have any name in a fork.
     let source_branch = merge_request
         .as_ref()
         .and_then(|m| m.source_branch.as_ref());

@@ -6,7 +6,7 @@ use crate::event::RepoPath;
 use crate::forge::Malformed;
 use crate::forge::body::{self, Text, wrong};
 
-/// What most events have.
+/// The fields of most events.
 #[derive(Deserialize)]
 pub(super) struct Envelope<'a> {
     #[serde(borrow)]
@@ -15,7 +15,7 @@ pub(super) struct Envelope<'a> {
 }
 
 impl Envelope<'_> {
-    /// The repository, where the event names one.
+    /// The repository, if the event names one.
     pub fn repo(self) -> Option<RepoPath> {
         RepoPath::parse(self.project?.path_with_namespace?.as_str())
     }
@@ -27,7 +27,7 @@ struct EnvelopeProject<'a> {
     path_with_namespace: Option<Text<'a>>,
 }
 
-/// The repository that an event is about.
+/// The repository of an event.
 #[derive(Deserialize)]
 pub(super) struct Project<'a> {
     #[serde(borrow)]
@@ -43,7 +43,7 @@ impl Project<'_> {
     }
 }
 
-/// Takes an event out of a body.
+/// Extracts an event from a body.
 pub(super) fn take<'a, T: Deserialize<'a>>(json: &'a serde_json::Value) -> Result<T, Malformed> {
     body::take(json).map_err(|error| match json.get("object_kind") {
         Some(_) => error,
@@ -51,7 +51,7 @@ pub(super) fn take<'a, T: Deserialize<'a>>(json: &'a serde_json::Value) -> Resul
     })
 }
 
-/// Checks that a body is of the kind that its header names.
+/// Checks that a body is of the kind in its header.
 pub(super) fn check_kind(object_kind: &Option<Text<'_>>, kind: &str) -> Result<(), Malformed> {
     match object_kind {
         Some(word) if word.as_str() == kind => Ok(()),
@@ -60,7 +60,7 @@ pub(super) fn check_kind(object_kind: &Option<Text<'_>>, kind: &str) -> Result<(
     }
 }
 
-/// The error for a body that says of no kind that it is of it.
+/// The error for a body that names no kind.
 pub(super) fn no_object_kind() -> Malformed {
     wrong(
         "object_kind",

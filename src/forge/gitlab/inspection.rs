@@ -16,9 +16,9 @@ use crate::event::{RepoPath, SignalKind};
 use crate::forge::inspection::{LastDelivery, RepoAccess, Right, Webhook};
 use crate::forge::{EventKind, ForgeError};
 
-/// Hooks on the one page that is read; GitLab takes 100 a project.
+/// Webhooks on the only page that is read; GitLab allows 100 per project.
 const PAGE: &str = "100";
-/// The role Developer, as `access_level` has it.
+/// The role Developer, as an `access_level`.
 const DEVELOPER: u64 = 30;
 
 #[derive(Deserialize)]
@@ -63,17 +63,17 @@ struct HookBody {
     pipeline_events: bool,
     #[serde(default)]
     releases_events: bool,
-    /// `executable`, or why GitLab does not call it.
+    /// `executable`, or the reason why GitLab does not call it.
     alert_status: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct HookEvent {
-    /// An HTTP status, or `internal error` where there was no answer.
+    /// An HTTP status, or `internal error` if there was no answer.
     response_status: Option<Value>,
 }
 
-/// What may be done with a project, and with its branches.
+/// What the token may do with a project, and with its branches.
 pub(super) async fn access(
     gitlab: &GitLab,
     repo: &RepoPath,
@@ -100,7 +100,7 @@ pub(super) async fn access(
     })
 }
 
-/// The token's own scopes. None where GitLab shows them to no such token.
+/// The token's scopes. None if GitLab does not show them for this kind of token.
 async fn token(gitlab: &GitLab) -> Result<Option<Token>, ForgeError> {
     let segments = ["personal_access_tokens", "self"];
     let request = gitlab.api.request(Method::GET, &segments, &[]);
@@ -174,7 +174,7 @@ async fn right(
     })
 }
 
-/// The project's webhooks, which its Maintainers see. Of the one that is ours by its path, the newest event as well.
+/// The project's webhooks, which only its Maintainers can see; with the newest event of the one whose path is ours.
 pub(super) async fn webhooks(
     gitlab: &GitLab,
     repo: &RepoPath,
@@ -225,7 +225,7 @@ fn webhook(body: HookBody) -> Webhook {
     }
 }
 
-/// The newest event of a webhook, of the past seven days. Before GitLab 17.3 the API does not tell.
+/// The newest event of a webhook in the past seven days. Before GitLab 17.3 the API does not provide it.
 async fn last_delivery(
     gitlab: &GitLab,
     repo: &RepoPath,
@@ -257,7 +257,7 @@ async fn last_delivery(
     })
 }
 
-/// A signature's time counts; a secret in clear text has none.
+/// Only a signature depends on the time, not a secret in clear text.
 pub(super) fn clock_skew(gitlab: &GitLab) -> Option<ClockSkew> {
     match &gitlab.trust {
         Trust::Signature(_) => gitlab.api.clock_skew(super::verify::TOLERANCE),

@@ -62,12 +62,12 @@ token: ${GITLAB_TOKEN}
     },
 };
 
-/// What an entry of `kind: gitlab` says.
+/// The options of an entry of `kind: gitlab`.
 pub struct Settings {
-    /// How webhooks are told from forgeries.
+    /// How webhooks are authenticated.
     pub trust: Trust,
-    /// A project, group or personal access token with the scope `api` and the role Developer
-    /// (or the right to push, for protected branches). None: only public projects can be read.
+    /// A project, group or personal access token with the scope `api` and the role Developer (or push access, for
+    /// protected branches). Without one, only public projects can be read.
     pub token: Option<SecretString>,
     /// The API's base: `https://gitlab.com/api/v4`, or `https://HOST/api/v4`.
     pub api_url: Url,
@@ -79,7 +79,7 @@ pub struct GitLab {
     token: Option<SecretString>,
     api: Api,
     pages: Option<WebPages>,
-    /// The pipeline that shows a status, so that its later states go to the same one.
+    /// The pipeline of a status, so that its later states go to the same one.
     pipelines: Mutex<LruCache<status::Place, Option<u64>>>,
 }
 
@@ -156,7 +156,7 @@ impl GitLab {
         }
     }
 
-    /// A request about a project, whose whole path is one segment of the address.
+    /// A request about a project, whose full path is one segment of the URL.
     fn request(
         &self,
         method: Method,
@@ -181,7 +181,7 @@ impl GitLab {
         self.api.send(ONLY, request, what).await
     }
 
-    /// What an answer that is no success means.
+    /// The meaning of an error answer.
     fn error(&self, answer: &Answer) -> ForgeError {
         match answer.status.as_u16() {
             403 => ForgeError::Refused(format!(

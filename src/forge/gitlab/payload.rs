@@ -30,7 +30,7 @@ pub(super) fn understand(event: &str, body: &[u8]) -> Result<Event, Malformed> {
     }
 }
 
-/// Why an event starts nothing, in words.
+/// The reason why an event starts nothing.
 fn why_not(event: &str) -> String {
     match event {
         "System Hook" => {
@@ -56,7 +56,7 @@ struct PushBody<'a> {
 
 fn push(json: &[u8], kind: &str) -> Result<Push, Malformed> {
     let body: PushBody = body::read(json).map_err(|error| {
-        // A custom template can lack any field; that there is one matters more than which.
+        // A custom template can omit any field; that one is missing matters more than which one.
         match body::read::<Envelope>(json) {
             Ok(Envelope {
                 object_kind: None, ..
@@ -75,7 +75,7 @@ fn push(json: &[u8], kind: &str) -> Result<Push, Malformed> {
         None => None,
     };
     let git_ref = body::git_ref("ref", body.git_ref.as_str())?;
-    // An annotated tag's `after` is the tag object; `checkout_sha` is the commit it points to.
+    // An annotated tag's `after` is the tag object; `checkout_sha` is the commit that it points to.
     let commit = match (&after, &git_ref) {
         (None, _) => None,
         (Some(after), GitRef::Tag(_)) => Some(checkout.unwrap_or_else(|| after.clone())),
@@ -92,11 +92,10 @@ fn push(json: &[u8], kind: &str) -> Result<Push, Malformed> {
     })
 }
 
-/// Why a push's own lists of files are not known to be all that changed.
+/// Why a push's file lists do not prove what changed.
 ///
-/// They never are: a renamed file stands in `added` by its new path and its old
-/// path nowhere, and nothing tells a forced push, which drops what it does not
-/// list, from any other.
+/// They never do: a renamed file is in `added` with its new path, but its old path is nowhere. And a forced push,
+/// which drops files that it does not list, cannot be distinguished from any other.
 fn why_unproved(
     body: &PushBody<'_>,
     before: Option<&CommitId>,

@@ -12,7 +12,7 @@ struct Commit {
     id: String,
 }
 
-/// Asks for the commit behind a name ("Commits API: Get a single commit"), which peels annotated tags.
+/// Asks for the commit of a name ("Commits API: Get a single commit"), which peels annotated tags.
 pub(super) async fn resolve(
     gitlab: &GitLab,
     repo: &RepoPath,

@@ -10,7 +10,7 @@ use crate::event::RepoPath;
 use crate::forge::sample::{NO_COMMIT, SOME_COMMIT, SampleDelivery, SampleEvent};
 use crate::forge::verifier::Macs;
 
-/// The delivery for an event, under an id. None where there is no secret, and for what GitLab does not tell of.
+/// The delivery for an event, with an id. None without a secret, and for events that GitLab does not send.
 pub(super) fn delivery(
     gitlab: &GitLab,
     repo: &RepoPath,

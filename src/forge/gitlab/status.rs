@@ -14,16 +14,17 @@ use crate::forge::description::fit;
 use crate::forge::{ForgeError, PostOutcome, StatusPost};
 use crate::run::StatusState;
 
-/// The most characters of a description and of a target URL ("Commits API: Set commit pipeline status").
+/// The maximum length of a description and of a target URL in characters ("Commits API: Set commit pipeline
+/// status").
 const MAX_TEXT: usize = 255;
 /// Why a pending text is not posted.
 pub(super) const TWO_TEXTS: &str = "not sent: GitLab takes two texts until a run ends";
 /// Why a final text is not shown.
 pub(super) const FIRST_TEXT: &str = "not shown: GitLab keeps the first text of an end";
-/// Statuses whose pipelines are remembered. Forgetting costs one request.
+/// Statuses whose pipelines are cached. A miss costs one request.
 pub(super) const MAX_REMEMBERED: usize = 1_000;
 
-/// What tells one status from another: its repository, commit, ref and context.
+/// Identifies a status: its repository, commit, ref and context.
 pub(super) type Place = (RepoPath, CommitId, String, String);
 
 #[derive(Serialize)]
@@ -52,7 +53,7 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    /// Whether only commit statuses made it.
+    /// Whether it contains only commit statuses.
     fn is_external(&self) -> bool {
         self.source.as_deref() == Some("external")
     }
@@ -79,7 +80,7 @@ pub(super) async fn post(
         Some(pipeline) => pipeline,
         None => find_pipeline(gitlab, repo, commit, status).await?,
     };
-    // Another would be refused: the commit has been shown both of the states that a job goes through before its end.
+    // GitLab would refuse another one: the commit has shown both states that a job has before its end.
     if status.state == StatusState::Pending && status.pending_before > 1 {
         return Ok(PostOutcome::KeptEarlierText(TWO_TEXTS));
     }
@@ -122,7 +123,7 @@ pub(super) async fn post(
     Err(gitlab.error(&answer))
 }
 
-/// GitLab has neither `error` nor `failure`, and takes each state of what goes on once.
+/// GitLab has neither `error` nor `failure`, and accepts each pending state once.
 fn state(status: &StatusPost) -> &'static str {
     match status.state {
         StatusState::Pending if status.pending_before > 0 => "running",
@@ -132,7 +133,7 @@ fn state(status: &StatusPost) -> &'static str {
     }
 }
 
-/// The description, with the difference that the state cannot show.
+/// The description, with a prefix for what the state cannot express.
 fn description(status: &StatusPost) -> String {
     match status.state {
         StatusState::Error => fit(&format!("error: {}", status.description), MAX_TEXT),
@@ -142,8 +143,8 @@ fn description(status: &StatusPost) -> String {
     }
 }
 
-/// The state that a status could not be moved from. GitLab says "Cannot transition
-/// status via :enqueue from :pending", and the like.
+/// The state that a status could not be moved from. GitLab answers "Cannot transition status via :enqueue from
+/// :pending", and the like.
 fn refused_from(answer: &Answer) -> Option<String> {
     if answer.status != StatusCode::BAD_REQUEST {
         return None;
@@ -155,8 +156,8 @@ fn refused_from(answer: &Answer) -> Option<String> {
     words.next().map(str::to_owned)
 }
 
-/// Whether a status whose state is what GitLab says has the state that it should have. Its text may
-/// be an earlier one: GitLab takes no other until the state changes.
+/// Whether GitLab's current state is the one that the status should have. Its text may be an earlier one: GitLab
+/// accepts no other until the state changes.
 fn is_state(wanted: StatusState, stands: &str) -> bool {
     match wanted {
         StatusState::Pending => stands == "pending" || stands == "running",
@@ -165,7 +166,7 @@ fn is_state(wanted: StatusState, stands: &str) -> bool {
     }
 }
 
-/// The pipeline a status belongs to. None leaves it to GitLab, which makes an external one where there is none.
+/// The pipeline that a status belongs to. None lets GitLab choose; it creates an external one if there is none.
 async fn find_pipeline(
     gitlab: &GitLab,
     repo: &RepoPath,
@@ -184,9 +185,8 @@ async fn find_pipeline(
     }
 }
 
-/// The newest pipeline that the push started itself. Only where a status was
-/// posted before there was one (and this program has forgotten where) does its
-/// later state go to the external pipeline that was made for it.
+/// The newest pipeline that the push itself started. But if a status was posted before that existed (and this
+/// program has forgotten where), its later states go to the external pipeline that was created for it.
 pub(super) fn choose(pipelines: &[Pipeline], state: StatusState) -> Option<u64> {
     let external = pipelines.iter().filter(|p| p.is_external());
     let started = pipelines.iter().filter(|p| !p.is_external());

@@ -9,17 +9,18 @@ use subtle::{Choice, ConstantTimeEq};
 use crate::forge::verifier::Macs;
 use crate::forge::{BodyVerifier, Headers, Refusal, Verified, VerifiedByHeaders};
 
-/// How far a delivery's timestamp may be off, either way, in seconds. Standard Webhooks' usual window.
+/// How far a delivery's timestamp may be off in either direction, in seconds. The usual tolerance of Standard
+/// Webhooks.
 pub(super) const TOLERANCE: i64 = 300;
-/// GitLab makes keys of this many bytes and takes no others.
+/// The length of GitLab's keys in bytes; it accepts no others.
 const KEY_BYTES: usize = 32;
 
-/// What a delivery must show.
+/// How deliveries are authenticated.
 pub enum Trust {
-    /// A signature by one of these. A secret in clear text counts for nothing then,
-    /// not even where the signature is missing: leaving it out is all a forger would have to do.
+    /// By a signature with one of these. A secret in clear text is then never accepted, even if the signature is
+    /// missing: otherwise an attacker could simply omit it.
     Signature(Vec<SigningToken>),
-    /// One of these secrets, in clear text. Empty ones are never used.
+    /// By one of these secrets in clear text. Empty ones are never used.
     Secret(Vec<SecretString>),
 }
 
@@ -27,7 +28,7 @@ pub enum Trust {
 pub struct SigningToken(SecretBox<[u8; KEY_BYTES]>);
 
 impl SigningToken {
-    /// Reads `whsec_<base64 of 32 bytes>`. The error ends a sentence that names the token.
+    /// Parses `whsec_<base64 of 32 bytes>`. The error ends a sentence that names the token.
     pub fn parse(token: &SecretString) -> Result<Self, &'static str> {
         let Some(base64) = token.expose_secret().strip_prefix("whsec_") else {
             return Err("does not start with `whsec_`");
@@ -49,7 +50,7 @@ impl SigningToken {
 }
 
 impl Trust {
-    /// The stronger of what is configured. None when nothing is.
+    /// The stronger of what is configured. None if neither is.
     pub fn of(signing_tokens: Vec<SigningToken>, secrets: Vec<SecretString>) -> Option<Self> {
         if !signing_tokens.is_empty() {
             Some(Self::Signature(signing_tokens))
@@ -60,14 +61,14 @@ impl Trust {
         }
     }
 
-    /// Checks a request by its headers, and then by its body. `now` is in epoch seconds.
+    /// Verifies a request by its headers first, and then by its body. `now` is in epoch seconds.
     pub(super) fn verifier(
         &self,
         headers: &Headers,
         now: i64,
     ) -> Result<Box<dyn BodyVerifier>, Refusal> {
-        // `Idempotency-Key` and `webhook-id` are the same id, and only the latter is signed.
-        // X-Gitlab-Event-UUID and X-Gitlab-Webhook-UUID do not name a delivery.
+        // `Idempotency-Key` and `webhook-id` are the same id, and only the latter is signed. X-Gitlab-Event-UUID
+        // and X-Gitlab-Webhook-UUID do not identify a delivery.
         let verified = |ids: [&str; 2]| Verified {
             delivery_id: ids
                 .into_iter()
@@ -100,7 +101,7 @@ fn check_secret(secrets: &[SecretString], headers: &Headers) -> Result<(), Refus
             "no single X-Gitlab-Token header came with the request".to_owned(),
         ));
     };
-    // Every secret is tried, so that the time tells nothing about which one fits.
+    // Every secret is tried, so that timing does not reveal which one matches.
     let good = secrets
         .iter()
         .map(|secret| secret.expose_secret().as_bytes())
@@ -115,10 +116,10 @@ fn check_secret(secrets: &[SecretString], headers: &Headers) -> Result<(), Refus
     }
 }
 
-/// Checks a body against the signatures that came with it.
+/// Verifies a body against the signatures in the header.
 struct SignatureVerifier {
     macs: Macs,
-    /// One or more, as the header has them.
+    /// One or more, as in the header.
     signatures: Vec<u8>,
     sent_at: i64,
     now: i64,
@@ -167,9 +168,9 @@ impl BodyVerifier for SignatureVerifier {
             let right = STANDARD.encode(code);
             self.signatures
                 .split(u8::is_ascii_whitespace)
-                // Entries of versions that are not known are for other readers.
+                // Entries of unknown versions are for other readers.
                 .filter_map(|entry| entry.strip_prefix(b"v1,"))
-                // Comparing the text leaves no other spelling of the same bytes.
+                // Comparing the text rules out other spellings of the same bytes.
                 .fold(Choice::from(0), |good, signature| {
                     good | right.as_bytes().ct_eq(signature)
                 })
@@ -177,7 +178,7 @@ impl BodyVerifier for SignatureVerifier {
         if !bool::from(good) {
             return Err(wrong());
         }
-        // Said only to who signed: the age of a forged request is no news to anyone.
+        // Only revealed to a sender that signed: a forged request must learn nothing.
         let off = self.now.abs_diff(self.sent_at);
         if off > TOLERANCE.unsigned_abs() {
             return Err(Refusal::BadSignature(format!(
@@ -192,7 +193,7 @@ fn wrong() -> Refusal {
     Refusal::BadSignature("no webhook-signature fits the request".to_owned())
 }
 
-/// Epoch seconds, written with digits only.
+/// Epoch seconds, digits only.
 fn seconds(text: &[u8]) -> Option<i64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
