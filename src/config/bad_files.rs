@@ -8,13 +8,13 @@ use crate::clock::Clock;
 use crate::http::Outbound;
 use crate::settings::{Environment, Problems, Severity};
 
-/// A file, and what is said of it.
+/// An invalid file and its messages.
 pub(crate) struct BadFile {
     pub(crate) title: String,
     pub(crate) text: String,
     /// `line:column severity: message | advice`, in the order of the file.
     said: Vec<String>,
-    /// Whether the schema refuses it; none where it is no YAML that a schema could be held against.
+    /// Whether the schema rejects it; none if it is not YAML that a schema could be applied to.
     pub(crate) schema_refuses: Option<bool>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn all() -> Vec<BadFile> {
     files
 }
 
-/// Made once: reading the system's certificates takes longer than a file does.
+/// Created once: reading the system's certificates takes longer than a file does.
 static OUTSIDE: LazyLock<Outbound> = LazyLock::new(|| Outbound::new(Clock::system()).unwrap());
 
 fn problems(text: &str) -> Problems {
@@ -79,7 +79,7 @@ fn said(text: &str) -> Vec<String> {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        // Which keys there are is the schema's matter.
+        // The list of keys is tested with the schema.
         let advice = p.advice.as_deref().unwrap_or_default();
         let advice = advice.split("the keys here are").next().unwrap_or_default();
         let mark = if advice.is_empty() { "" } else { " | " };

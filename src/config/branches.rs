@@ -6,7 +6,7 @@ use crate::rules::{Glob, Token, alternatives, tokens};
 use crate::sanitize::visible;
 use crate::settings::{Located, Section};
 
-/// Reads `branches`: each as it is written and as a glob. The branch `main` where nothing is given.
+/// Reads `branches`, each as written and as a glob. Default: the branch `main`.
 pub(super) fn read(section: &mut Section) -> Vec<Located<(String, Glob)>> {
     let given = section.texts("branches");
     let given = if given.is_empty() {
@@ -46,7 +46,7 @@ fn read_one(section: &mut Section, text: &Located<String>) -> Option<Glob> {
     }
 }
 
-/// Why no branch can have a name that this matches, and what was probably meant.
+/// Why no branch can have a name that this matches, and a suggestion.
 fn impossible(text: &str) -> Option<(String, String)> {
     let shown = visible(text);
     let wrong = |what: &str, advice: String| Some((format!("`{shown}` {what}"), advice));
@@ -71,7 +71,7 @@ fn impossible(text: &str) -> Option<(String, String)> {
             "name a branch, e.g. `main`; for tags, see `trigger: release`".to_owned(),
         );
     }
-    // Reflogs are written with braces, too, which the glob would take for its own.
+    // Reflogs also contain braces, which the glob would interpret.
     let reflog = text
         .split_once("@{")
         .and_then(|(_, rest)| rest.split_once('}'));
@@ -100,9 +100,9 @@ fn impossible(text: &str) -> Option<(String, String)> {
     None
 }
 
-/// Why git refuses every name that a glob without braces matches.
+/// Why git rejects every name that a glob without braces matches.
 fn refused(alternative: &str) -> Option<String> {
-    // Escapes of what means something in a glob are no part of the name.
+    // Escapes of glob characters are not part of the name.
     let unescaped = ["\\{", "\\}", "\\!", "\\,", "\\-"]
         .iter()
         .fold(alternative.to_owned(), |text, escape| {
@@ -111,7 +111,7 @@ fn refused(alternative: &str) -> Option<String> {
     if unescaped.contains('\\') {
         return Some("git allows no `\\` in a branch's name".to_owned());
     }
-    // A wildcard can stand for something that is fine there.
+    // A wildcard can stand for something valid.
     let name: String = tokens(alternative)
         .into_iter()
         .map(|token| match token {
@@ -161,7 +161,7 @@ fn refused(alternative: &str) -> Option<String> {
     None
 }
 
-/// The glob that was probably meant: without the marks of regular expressions, blanks and slashes around it.
+/// A suggestion: the text without regular-expression marks, blanks and slashes around it.
 fn meant(text: &str) -> String {
     let mut meant = text.trim().trim_matches('/').to_owned();
     meant = meant
@@ -186,7 +186,7 @@ fn meant(text: &str) -> String {
     Some(meant).filter(is_good).unwrap_or_default()
 }
 
-/// Names that git has nothing against, but that are hardly what was meant.
+/// Names that git accepts, but that are probably mistakes.
 fn odd(text: &str) -> Option<(String, String)> {
     let shown = visible(text);
     let odd = |what: &str, advice: String| Some((format!("the branch `{shown}` {what}"), advice));

@@ -7,7 +7,7 @@ use crate::purge::PurgeKind;
 use crate::rules::{BaseUrl, Case, expected};
 use crate::settings::Section;
 
-/// Reads `tests:`. Without base URLs (they are wrong, which is noted) the targets are not checked.
+/// Reads `tests:`. Without valid base URLs, whose problems are recorded elsewhere, the targets are not checked.
 pub(super) fn read_all(site: &mut Section, base_urls: Option<&[BaseUrl]>) -> Vec<Case> {
     site.sections("tests")
         .iter_mut()

@@ -10,36 +10,36 @@ use crate::forge::{Forge, ForgeKind, is_local};
 use crate::http::Outbound;
 use crate::settings::{Located, Section, Span, did_you_mean};
 
-/// The longest name of a site, a forge or a CDN. They stand in addresses and logs.
+/// The maximum length of the name of a site, a forge or a CDN. Names appear in addresses and logs.
 const LONGEST_NAME: usize = 64;
 
-/// The entries of one part, with a client for each that could be read.
+/// The entries of one section, with a client for each valid one.
 pub(super) struct Clients<T: ?Sized> {
-    /// The part's key.
+    /// The section's key.
     pub part: &'static str,
-    /// By name: where the entry stands, and its client.
+    /// By name: the position and the client of each entry.
     pub entries: BTreeMap<String, Client<T>>,
-    /// Whether the part as a whole was there.
+    /// Whether the section exists.
     pub given: bool,
 }
 
 /// One entry.
 pub(super) struct Client<T: ?Sized> {
-    /// Where its name stands.
+    /// The position of its name.
     pub at: Span,
     /// None if the entry has problems.
     pub client: Option<Arc<T>>,
-    /// Whether its `api_url` is an address of this machine or of a network of one's own.
+    /// Whether its `api_url` belongs to this machine or a private network.
     pub is_local: bool,
 }
 
 impl<T: ?Sized> Clients<T> {
-    /// Checks that `name` is an entry, noting a problem at `at` if it is none.
+    /// Checks that `name` is an entry, and records a problem at `at` otherwise.
     pub fn check_name(&self, section: &mut Section, what: &str, name: &str, at: Span) -> bool {
         if self.entries.contains_key(name) {
             return true;
         }
-        // Without the part, its absence is the one problem to show.
+        // If the whole section is missing, report only that.
         if self.given {
             let known = self.entries.keys().map(String::as_str);
             let advice = did_you_mean(name, known, &format!("`{}:` has", self.part));
@@ -121,8 +121,8 @@ fn read<T: ?Sized>(
     }
 }
 
-/// The kind that an entry's `kind:` names. The entry's other keys are let pass
-/// if there is none, since only the kind knows them.
+/// The kind that an entry's `kind:` names. Without one, the entry's other keys are ignored, since only the kind
+/// knows them.
 fn kind_of<'k, K>(
     section: &mut Section,
     kinds: &'k [K],
@@ -143,7 +143,7 @@ fn kind_of<'k, K>(
     kind
 }
 
-/// Notes a name that could not stand in an address or a log as it is.
+/// Records an invalid name, which could not be used in an address or a log.
 pub(super) fn check_form(section: &mut Section, what: &str, name: &Located<String>) {
     let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let good = name.value.bytes().next().is_some_and(letter)

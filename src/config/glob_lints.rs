@@ -3,13 +3,13 @@
 use crate::rules::{Token, alternatives, tokens};
 use crate::sanitize::visible;
 
-/// What is odd about a glob, and what was probably meant.
+/// What is odd about a glob, and a suggestion.
 pub(super) struct Oddity {
     pub message: String,
     pub advice: String,
 }
 
-/// What is odd about a glob that can be read.
+/// What is odd about a valid glob.
 pub(super) fn oddity(glob: &str) -> Option<Oddity> {
     let shown = visible(glob).into_owned();
     let odd = |what: &str, advice: String| {
@@ -116,7 +116,7 @@ fn in_quotes(glob: &str) -> Option<&str> {
     })
 }
 
-/// What follows `C:\` or `C:/`.
+/// The part after `C:\` or `C:/`.
 fn after_drive(glob: &str) -> Option<&str> {
     let rest = glob
         .strip_prefix(|c: char| c.is_ascii_alphabetic())?
@@ -132,7 +132,7 @@ fn is_regex(glob: &str) -> bool {
     anchored || parts.iter().any(|part| glob.contains(part))
 }
 
-/// Whether a `\` stands before a character that needs none, or before a `*` behind a name.
+/// Whether a `\` precedes a character that needs no escape, or a `*` after a name.
 fn is_windows(glob: &str) -> bool {
     let chars: Vec<char> = glob.chars().collect();
     let mut i = 0;
@@ -167,7 +167,7 @@ fn has_extended_pattern(glob: &str) -> bool {
     (opens || glob.contains('(') && glob.contains('|')) && glob.contains(')')
 }
 
-/// A glob whose `**` has company in its segment, with segments of its own for it.
+/// A glob in which `**` is only part of a segment, rewritten with separate segments.
 fn stars_within(glob: &str) -> Option<String> {
     let is_lone = |segment: &str| segment == "**";
     let mut found = false;
@@ -189,7 +189,7 @@ fn stars_within(glob: &str) -> Option<String> {
     found.then(|| segments.join("/"))
 }
 
-/// Names of files without an extension that repositories have.
+/// Names of files without an extension that are common in repositories.
 const FILES: [&str; 22] = [
     "authors",
     "browserslist",
@@ -215,7 +215,7 @@ const FILES: [&str; 22] = [
     "vagrantfile",
 ];
 
-/// Ends of files' names that begin with a dot.
+/// Common endings of file names that begin with a dot.
 const DOT_FILES: [&str; 13] = [
     "rc",
     "ignore",
@@ -232,7 +232,7 @@ const DOT_FILES: [&str; 13] = [
     "keep",
 ];
 
-/// Whether a glob has no wildcard, and its last segment is a directory's by all that is usual.
+/// Whether a glob has no wildcard, and its last segment looks like a directory.
 fn is_directory_name(glob: &str) -> bool {
     let Some(alternatives) = alternatives(glob) else {
         return false;

@@ -4,7 +4,7 @@ use super::glob_lints;
 use crate::rules::Glob;
 use crate::settings::{Located, Section};
 
-/// Reads the globs under a key. One that cannot be read is noted and left out.
+/// Reads the globs under a key. Invalid ones are recorded and skipped.
 pub(super) fn globs(section: &mut Section, key: &str) -> Vec<Glob> {
     section
         .texts(key)
@@ -13,7 +13,7 @@ pub(super) fn globs(section: &mut Section, key: &str) -> Vec<Glob> {
         .collect()
 }
 
-/// Reads one glob over paths. One that cannot be read is noted, and so is one that is odd.
+/// Reads one glob over paths. Records it if it is invalid or odd.
 fn glob(section: &mut Section, key: &str, text: &Located<String>) -> Option<Glob> {
     if key != "match" && text.value.starts_with('!') {
         section.problem(

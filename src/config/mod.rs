@@ -44,15 +44,15 @@ mod tests;
 pub use reload::{Refused, Reloads, Started, fingerprint};
 pub(crate) use server::{is_loopback, passwords};
 
-/// Where `--rules` points when it is not given.
+/// The default of `--rules`.
 pub const DEFAULT_PATH: &str = "rules.yaml";
 
-/// Everything rules.yaml says, checked, with clients made for each forge and CDN.
+/// The checked content of rules.yaml, with a client for each forge and CDN.
 #[derive(Clone)]
 pub struct Config {
-    /// Knows every secret of the file.
+    /// The redactor with every secret of the file.
     pub redactor: Redactor,
-    /// The `server:` part.
+    /// The `server:` section.
     pub server: Server,
     /// By name under `forges:`.
     pub forges: BTreeMap<String, Arc<dyn Forge>>,
@@ -63,39 +63,38 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether a forge takes environments for one whose names differ in the case of their letters alone.
+    /// Whether a forge ignores case in environment names.
     pub fn ignores_case_of_environments(&self, forge: &str) -> bool {
         let forge = self.forges.get(forge);
         forge.is_some_and(|forge| forge.ignores_case_of_environments())
     }
 }
 
-/// The `server:` part; flags and `PURGEHOOK_*` variables win over it.
+/// The `server:` section; flags and `PURGEHOOK_*` variables take precedence over it.
 #[derive(Clone)]
 pub struct Server {
-    /// Where to listen. Default: 127.0.0.1:8080.
+    /// The address to listen on. Default: 127.0.0.1:8080.
     pub listen: String,
-    /// The address that links in statuses start with. Unset: statuses carry no link.
+    /// The start of links in statuses. Unset: statuses have no link.
     pub public_url: Option<Url>,
-    /// Where the store is. Default: `sqlite://purgehook.db`.
+    /// The database. Default: `sqlite://purgehook.db`.
     pub database: String,
     /// How often sites are compared with their forges, in case a webhook was lost. Default: 5 minutes; zero: never.
     pub reconcile: Duration,
     /// How long deliveries and runs are kept after their end. Default: 90 days; zero: for ever.
     pub retention: Duration,
-    /// Whether nothing is purged: then every site is [`PurgeMode::DryRun`]. Default: no.
+    /// Whether nothing is purged: every site is [`PurgeMode::DryRun`]. Default: no.
     pub dry_run: bool,
-    /// Connections that one address may hold at a time. Unset: a quarter of all that there may be.
+    /// Connections per address. Unset: a quarter of all connections.
     pub connections_per_address: Option<usize>,
-    /// Opens `POST /api/v1/runs/{id}/retry`, which is off where it is unset.
+    /// The token for `POST /api/v1/runs/{id}/retry`, which is disabled if it is unset.
     pub admin_token: Option<SecretString>,
-    /// What pages, API and metrics ask for. Unset: they are open to whoever reaches them.
+    /// The token for pages, API and metrics. Unset: they need none.
     pub read_token: Option<SecretString>,
 }
 
 impl Server {
-    /// The address that the webhooks of a forge's entry call. None where it is not known how browsers and forges reach
-    /// the server.
+    /// The address that webhooks of a forge's entry call. None if the server's public address is not known.
     pub fn hook_address(&self, forge: &str) -> Option<Url> {
         let base = self.public_url.as_ref()?.as_str().trim_end_matches('/');
         Url::parse(&format!("{base}/hooks/{forge}")).ok()
@@ -111,43 +110,42 @@ pub struct Site {
     pub forge: String,
     /// The repository on that forge.
     pub repo: RepoPath,
-    /// Branches it is about. Default: the branch `main`.
+    /// The branches that it follows. Default: `main`.
     pub branches: Vec<Glob>,
     /// What starts a run.
     pub trigger: Trigger,
     /// Names under `cdns:`.
     pub cdns: Vec<String>,
-    /// What its runs may do with those CDNs: `mode: live` (the default) or `mode: dry-run`.
+    /// What its runs may do with these CDNs: `mode: live` (the default) or `mode: dry-run`.
     pub mode: PurgeMode,
-    /// Names the status on the commit. Default: `purgehook/<site>`.
+    /// The name of the status on the commit. Default: `purgehook/<site>`.
     pub status_context: String,
-    /// What to do when it cannot be known what changed.
+    /// What to do if the changes are unknown.
     pub when_unknown: WhenUnknown,
     /// What a second deployment of the same commit purges. Default: what its last one purged.
     pub redeploy: Redeploy,
-    /// Whether directories may stand in for the purges that the rules ask for. Default: never; what is over the day's
-    /// quota waits for the next day.
+    /// Whether directories may replace the URLs that the rules require. Default: never; purges beyond the daily
+    /// quota wait for the next day.
     pub cover: Cover,
-    /// How long old commits are held after a success that nothing proved. Default: 10 minutes.
+    /// How long old commits stay held after a success. Default: 10 minutes.
     pub settle: Duration,
-    /// Paths to targets.
+    /// The rules.
     pub rules: Rules,
-    /// What the rules should come to.
+    /// The test cases.
     pub tests: Vec<Case>,
 }
 
 /// Whether a site's runs purge.
 #[derive(Clone)]
 pub enum PurgeMode {
-    /// Its purges go out and its statuses are posted. The CDNs by name.
+    /// Purges are sent and statuses are posted. The CDNs by name.
     Live(BTreeMap<String, Arc<dyn Cdn>>),
-    /// It is planned what would be purged, and nothing is. There is nothing here that could:
-    /// only what each CDN would take, by its name.
+    /// Only plans what would be purged. Contains no client that could purge: only the limits of each CDN, by name.
     DryRun(BTreeMap<String, Limits>),
 }
 
 impl Site {
-    /// What the CDNs of the site can take.
+    /// What the site's CDNs support.
     pub fn capabilities(&self) -> Vec<Capability> {
         let capability = |name: &String| {
             let limits = self.mode.limits(name)?;
@@ -162,7 +160,7 @@ impl Site {
 }
 
 impl PurgeMode {
-    /// What a CDN of the site takes. None if it has no such CDN.
+    /// The limits of a CDN of the site. None if it has no such CDN.
     pub fn limits(&self, cdn: &str) -> Option<&Limits> {
         match self {
             Self::Live(cdns) => cdns.get(cdn).map(|cdn| cdn.limits()),
@@ -179,11 +177,11 @@ impl PurgeMode {
     }
 }
 
-/// The words behind `mode:` of the server and of a site.
+/// The values of `mode:` for the server and for a site.
 const MODES: [&str; 2] = ["live", DRY_RUN];
 /// Purge nothing.
 const DRY_RUN: &str = "dry-run";
-/// Words that stand for another one behind `mode:`.
+/// Aliases of `mode:` values.
 const MODE_ALIASES: [(&str, &str); 1] = [("observe", DRY_RUN)];
 
 /// What starts a run.
@@ -191,11 +189,11 @@ const MODE_ALIASES: [(&str, &str); 1] = [("observe", DRY_RUN)];
 pub enum Trigger {
     /// A push to one of the branches.
     Push,
-    /// A deployment to this environment that succeeded.
+    /// A successful deployment to this environment.
     Deployment(String),
-    /// A workflow (by file name) that succeeded on one of the branches.
+    /// A successful run of this workflow (by file name) on one of the branches.
     Workflow(String),
-    /// A pipeline that ended with this status on one of the branches.
+    /// A pipeline on one of the branches that ended with this status.
     Pipeline(String),
     /// A published release.
     Release,
@@ -204,7 +202,7 @@ pub enum Trigger {
 }
 
 impl Trigger {
-    /// The kind of signal it waits for. None for a push, which is no signal.
+    /// The kind of signal that it waits for. None for a push, which is not a signal.
     pub fn waits_for(&self) -> Option<SignalKind> {
         match self {
             Self::Push => None,
@@ -217,7 +215,7 @@ impl Trigger {
     }
 }
 
-/// As it is written in the file.
+/// As in the file.
 impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -231,7 +229,7 @@ impl fmt::Display for Trigger {
     }
 }
 
-/// What to do when it cannot be known what changed.
+/// What to do if the changes are unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenUnknown {
     /// Purge the site's root directories.
@@ -240,7 +238,7 @@ pub enum WhenUnknown {
     Fail,
 }
 
-/// What is purged when a commit is deployed that was deployed before, and nothing differs from what caches may hold.
+/// What to purge if a commit is deployed again, and nothing differs from what caches may hold.
 #[derive(
     Clone,
     Copy,
@@ -257,21 +255,21 @@ pub enum Redeploy {
     /// What the commit's last deployment purged.
     #[default]
     Same,
-    /// The site's root directories: what is built takes in more than the repository has.
+    /// The site's root directories, for builds that include data from outside the repository.
     Everything,
-    /// Nothing: the commit alone decides what is served.
+    /// Nothing, for sites whose content depends only on the commit.
     Nothing,
 }
 
-/// A configuration that can be used, and what is odd about it.
+/// A valid configuration with its warnings.
 pub struct Loaded {
-    /// What the file says.
+    /// The configuration.
     pub config: Config,
-    /// Warnings only; often none.
+    /// Only warnings, if any.
     pub warnings: Problems,
 }
 
-/// The kinds of forges and CDNs that `kind:` may name.
+/// The supported values of `kind:`.
 #[derive(Clone, Copy)]
 pub struct Kinds<'k> {
     /// For entries under `forges:`.
@@ -286,7 +284,7 @@ pub const ALL_KINDS: Kinds<'static> = Kinds {
     cdns: cdn::KINDS,
 };
 
-/// Reads the rules file at `path`. The error holds all that is wrong with it.
+/// Reads the rules file at `path`. The error contains all of its problems.
 pub fn load(
     path: &Path,
     environment: Environment,
@@ -297,8 +295,8 @@ pub fn load(
     read(&name, &text, environment, outbound, ALL_KINDS)
 }
 
-/// As [`load`], for those that ask nobody anything: a secret that is not set is no problem then, and is named in
-/// [`Problems::unset_secrets`]. What is loaded so must send nothing.
+/// Like [`load`], for commands that send nothing: an unset secret is no problem, and is listed in
+/// [`Problems::unset_secrets`]. The configuration must not be used to send anything.
 pub fn load_without_secrets(
     path: &Path,
     environment: Environment,
@@ -340,8 +338,8 @@ fn text_of(path: &Path, name: &str) -> Result<String, Problems> {
     })
 }
 
-/// Reads a configuration from the text of a rules file. `name` is the file's
-/// path, for messages and for `<key>_file` paths, which start in its directory.
+/// Reads a configuration from the text of a rules file. `name` is the file's path, for messages and as the base of
+/// relative `<key>_file` paths.
 pub fn read(
     name: &str,
     text: &str,
@@ -356,7 +354,7 @@ fn read_file(file: &File, outbound: &Outbound, kinds: Kinds<'_>) -> Result<Loade
     let config = file
         .root()
         .and_then(|root| read_root(root, outbound, kinds));
-    // Whoever quotes an answer from now on knows what to leave out.
+    // From now on, quotes from answers omit these secrets.
     outbound.redactor.hide(&file.secrets());
     let problems = file.problems();
     match config {
@@ -368,7 +366,7 @@ fn read_file(file: &File, outbound: &Outbound, kinds: Kinds<'_>) -> Result<Loade
     }
 }
 
-/// Reads the whole file. None if a part could not be read, which is noted.
+/// Reads the whole file. None if a part is invalid, which is recorded.
 fn read_root(mut root: Section, outbound: &Outbound, kinds: Kinds<'_>) -> Option<Config> {
     let server = server::read(&mut root);
     let forges = clients::forges(&mut root, outbound, kinds.forges);

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-/// Files of a directory that are looked at.
+/// Files of a directory that are examined.
 const MOST_FILES: usize = 10_000;
 
-/// A file near `path` that is probably meant: one of its name with another ending or in other letters, or one that is
-/// called like rules; in a directory where `path` is one.
+/// A file near `path` that is probably meant: the same name with another ending or case, or a name like "rules";
+/// inside `path` if that is a directory.
 pub(super) fn meant(path: &Path) -> Option<PathBuf> {
     let (directory, stem) = if path.is_dir() {
         (path.to_owned(), "rules".to_owned())

@@ -2,7 +2,7 @@
 
 use crate::sanitize::visible;
 
-/// What is odd about an expression, and what was probably meant.
+/// What is odd about an expression, and a suggestion.
 pub(super) fn oddity(regex: &str) -> Option<(String, &'static str)> {
     let odd = |what: &str, advice: &'static str| {
         Some((

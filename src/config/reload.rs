@@ -11,30 +11,30 @@ use jiff::Timestamp;
 use super::Config;
 use crate::settings::{Problem, Problems, Severity};
 
-/// Bytes of a file that are looked at for changes. Rules files and secrets are far smaller.
+/// Bytes of a file that are checked for changes. Rules files and secrets are far smaller.
 const MOST_BYTES: u64 = 8 * 1024 * 1024;
 
-/// What became of the rules file since the start.
+/// The history of the rules file since the start.
 #[derive(Clone, Debug, Default)]
 pub struct Reloads {
-    /// When the rules in force were read. None where they are never read again.
+    /// When the rules in use were read. None if they are never reloaded.
     pub in_force_since: Option<Timestamp>,
-    /// Why what is on disk now is not in force; none where it is.
+    /// Why the file on disk is not in use; none if it is.
     pub refused: Option<Refused>,
-    /// What is in force only after the next start, in sentences.
+    /// Sentences about changes that take effect only after a restart.
     pub after_restart: Vec<&'static str>,
-    /// How often a file was taken up.
+    /// How often a file was accepted.
     pub taken_up: u64,
-    /// How often a file was refused.
+    /// How often a file was rejected.
     pub refusals: u64,
 }
 
-/// A rules file that was not taken up.
+/// A rejected rules file.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// Since when it has stood there.
+    /// Since when it has been on disk.
     pub since: Timestamp,
-    /// What is wrong with it.
+    /// Its problems.
     pub problems: Vec<Problem>,
 }
 
@@ -47,7 +47,7 @@ impl Reloads {
         }
     }
 
-    /// Notes that a file was taken up, in place of what was started with.
+    /// Records that a file was accepted, with the settings that the process started with.
     pub fn take_up(&mut self, now: Timestamp, started: &Started, config: &Config) {
         self.in_force_since = Some(now);
         self.refused = None;
@@ -55,7 +55,7 @@ impl Reloads {
         self.taken_up += 1;
     }
 
-    /// Notes that a file was refused: what was in force stays so.
+    /// Records that a file was rejected; the previous rules stay in use.
     pub fn refuse(&mut self, now: Timestamp, problems: &Problems) {
         let since = self.refused.as_ref().map_or(now, |refused| refused.since);
         let errors = problems.list.iter();
@@ -70,7 +70,7 @@ impl Reloads {
     }
 }
 
-/// What a process keeps from its start to its end.
+/// The settings that cannot change while a process runs.
 #[derive(Clone)]
 pub struct Started {
     listen: String,
@@ -78,7 +78,7 @@ pub struct Started {
 }
 
 impl Started {
-    /// What a configuration was started with.
+    /// Those settings of a configuration.
     pub fn with(config: &Config) -> Self {
         Self {
             listen: config.server.listen.clone(),
@@ -86,7 +86,7 @@ impl Started {
         }
     }
 
-    /// What another configuration says otherwise, in sentences.
+    /// Sentences about the differences from another configuration.
     fn differs_from(&self, config: &Config) -> Vec<&'static str> {
         let mut differences = Vec::new();
         if self.listen != config.server.listen {
@@ -99,8 +99,7 @@ impl Started {
     }
 }
 
-/// Tells the content of files from another content of theirs. What is no regular file counts as empty:
-/// a pipe can be read only once.
+/// A fingerprint of the files' content. A file that is not regular counts as empty: a pipe can be read only once.
 pub fn fingerprint(files: &[PathBuf]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for path in files {

@@ -61,12 +61,12 @@ fn before_colon(text: &str) -> &str {
     text.split_once(':').map_or(text, |(before, _)| before)
 }
 
-/// Whether a text is what a browser or `git clone` takes.
+/// Whether a text is an address for a browser or `git clone`.
 fn is_address(text: &str) -> bool {
     text.contains("://") || text.starts_with("git@") || text.starts_with("//")
 }
 
-/// What forges write for an address: the entry's name, if one is called like the host, and the path.
+/// The value for such an address: the name of the entry for its host, if there is one, and the path.
 fn from_address(text: &str, forges: &Clients<dyn Forge>) -> Option<String> {
     let rest = text.split_once("://").map(|(_, rest)| rest);
     let rest = rest
@@ -83,14 +83,14 @@ fn from_address(text: &str, forges: &Clients<dyn Forge>) -> Option<String> {
     Some(format!("{forge}:{path}"))
 }
 
-/// A path without what is put around it by hand.
+/// A path without common additions.
 fn cleaned(path: &str) -> String {
     let path = path.trim().trim_matches('/');
     let path = path.strip_suffix(".git").unwrap_or(path);
     path.trim_end_matches('/').to_owned()
 }
 
-/// What a repository's full path cannot have on any forge.
+/// Why a text cannot be a repository's full path on any forge.
 fn no_path(path: &str) -> Option<&'static str> {
     if path.ends_with(".git") {
         return Some("ends in `.git`, which is how it is cloned and no part of its name");
@@ -116,7 +116,7 @@ fn no_path(path: &str) -> Option<&'static str> {
     None
 }
 
-/// A repository that lies deeper than its forge nests them is not there.
+/// Records a repository that is nested more deeply than its forge allows.
 fn check_depth(
     section: &mut Section,
     forges: &Clients<dyn Forge>,

@@ -8,16 +8,16 @@ use crate::changes::ChangeKind;
 use crate::rules::{BaseUrl, Glob, Matcher, PathRegex, Rule, RuleError, Template};
 use crate::settings::{Section, did_you_mean};
 
-/// Bytes of memory that one site's globs may take ([`Matcher::memory_of`]): enough for some 15,000 globs as they usually are.
+/// Bytes of memory for one site's globs ([`Matcher::memory_of`]): enough for some 15,000 ordinary globs.
 const MOST_MEMORY: usize = 512 << 20;
 
-/// What a site's rules are read against.
+/// The parts of a site that its rules depend on.
 pub(super) struct Site<'s> {
-    /// Without them (they are wrong, which is noted) only templates that name no host are checked.
+    /// None if they are invalid, which is recorded; then only templates without a host are checked.
     pub base_urls: Option<&'s [BaseUrl]>,
     /// Paths that no rule sees.
     pub ignore: &'s [Glob],
-    /// The site's CDNs, as they are written.
+    /// The site's CDNs, as written.
     pub cdns: &'s [String],
 }
 
@@ -33,7 +33,7 @@ pub(super) fn read_all(section: &mut Section, site: &Site<'_>) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
     let mut memory: usize = site.ignore.iter().map(Matcher::memory_of).sum();
     for (i, mut section) in sections.into_iter().enumerate() {
-        // What follows would only take more.
+        // Further rules would only need more.
         if memory > MOST_MEMORY {
             section.ignore_rest();
             continue;
@@ -70,7 +70,7 @@ pub(super) fn read_all(section: &mut Section, site: &Site<'_>) -> Vec<Rule> {
     rules
 }
 
-/// Reads one rule. None if it has problems, which are noted.
+/// Reads one rule. None if it has problems, which are recorded.
 fn read(name: String, section: &mut Section, site: &Site<'_>) -> Option<Rule> {
     let errors = section.errors();
     let matches = globs(section, "match");
@@ -83,7 +83,7 @@ fn read(name: String, section: &mut Section, site: &Site<'_>) -> Option<Rule> {
     let on = read_changes(section);
     let cdns = read_cdns(section, site.cdns);
     let strip = section.text("strip").map(|strip| strip.value);
-    // Where the expression is wrong, its groups are not known, and templates that name them are not either.
+    // If the expression is invalid, its groups are unknown, and templates that use them are not checked.
     let groups = regex.as_ref().map_or(&[][..], PathRegex::groups);
     let wrong_regex = regex.is_none() && section.has_items("match_regex");
     let stand_in: Vec<BaseUrl> = BaseUrl::parse("https://www.example.com")
@@ -148,7 +148,7 @@ fn read_regex(section: &mut Section) -> Option<PathRegex> {
     }
 }
 
-/// Reads `on:`, every change where nothing is given.
+/// Reads `on:`. Default: all changes.
 fn read_changes(section: &mut Section) -> Vec<ChangeKind> {
     let words = ChangeKind::ALL.map(ChangeKind::as_str);
     let given: Vec<ChangeKind> = section
@@ -163,10 +163,10 @@ fn read_changes(section: &mut Section) -> Vec<ChangeKind> {
     }
 }
 
-/// Reads `cdns:` of a rule: some of the site's. None where nothing is given.
+/// Reads a rule's `cdns:`, some of the site's. None if not given.
 fn read_cdns(section: &mut Section, known: &[String]) -> Option<Vec<String>> {
     let given = section.texts("cdns");
-    // Without the site's own, their absence is the one problem to show.
+    // If the site's own are missing, report only that.
     if !known.is_empty() {
         for name in given.iter().filter(|name| !known.contains(&name.value)) {
             let known = known.iter().map(String::as_str);
@@ -216,7 +216,7 @@ mod tests {
     use crate::config::tests::{config, said, with_site};
     use crate::rules::Unmatched;
 
-    /// A site on two CDNs with these lines more.
+    /// A site on two CDNs with these additional lines.
     fn site(lines: &str) -> String {
         let text = with_site(&format!(
             "repo: github:acme/website\nbase_urls: https://www.example.com\ncdns: [tencent, huawei]\n{lines}"

@@ -4,7 +4,7 @@ use crate::changes::ChangeKind;
 use crate::rules::{Glob, Rule};
 use crate::settings::Section;
 
-/// Warns of a rule that can never fire, or whose `strip` does not strip. `earlier` holds the rules before it.
+/// Warns about a rule that can never match, or whose `strip` has no effect. `earlier` contains the rules before it.
 pub(super) fn check(section: &mut Section, rule: &Rule, earlier: &[Rule], ignore: &[Glob]) {
     warn_of_strip(section, rule);
     warn_of_cover(section, rule, earlier, ignore);
@@ -90,16 +90,16 @@ fn warn_of_strip(section: &mut Section, rule: &Rule) {
     }
 }
 
-/// Characters with a meaning of their own in globs.
+/// Characters with a special meaning in globs.
 const META: [char; 7] = ['*', '?', '[', ']', '{', '}', '\\'];
 
-/// What every path that a glob matches starts with, as far as it is plain to see.
+/// The literal start that all paths matched by a glob obviously have.
 fn literal_start(glob: &str) -> &str {
     let end = glob.find(META).unwrap_or(glob.len());
     glob.get(..end).unwrap_or_default()
 }
 
-/// Whether each path that the one matches is plainly matched by the other, by how they are written.
+/// Whether one glob obviously matches every path that the other matches.
 fn covers(by: &Glob, glob: &Glob) -> bool {
     let (by, glob) = (by.text(), glob.text());
     let is_literal = |text: &str| !text.is_empty() && !text.contains(META);
@@ -119,7 +119,7 @@ fn covers(by: &Glob, glob: &Glob) -> bool {
     let end = glob.rfind(META).map_or(0, |last| last + 1);
     let tail = glob.get(end..).unwrap_or_default();
     match name.strip_prefix('*') {
-        // Any name with this end.
+        // Any name with this ending.
         Some(suffix) => is_literal(suffix) && !suffix.contains('/') && tail.ends_with(suffix),
         // One name, at the top or in a directory.
         None => {
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
     use crate::config::tests::{said, with_site};
 
-    /// What is said about the last of these rules, without its place.
+    /// The warnings about the last of these rules, without positions.
     fn warned(rules: &str) -> Vec<String> {
         let text = with_site(&format!(
             "repo: github:acme/website\nbase_urls: https://www.example.com\ncdns: tencent\n\

@@ -10,29 +10,29 @@ use url::Url;
 use super::{DRY_RUN, MODE_ALIASES, MODES, Server};
 use crate::settings::{Located, Section, Span};
 
-/// Where to listen when nobody says.
+/// The default of `listen`.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
-/// Where the store is when nobody says.
+/// The default of `database`.
 const DEFAULT_DATABASE: &str = "sqlite://purgehook.db";
-/// How often sites are compared with their forges when nobody says.
+/// The default of `reconcile`.
 const DEFAULT_RECONCILE: Duration = Duration::from_secs(300);
-/// How long what has ended is kept when nobody says.
+/// The default of `retention`.
 const DEFAULT_RETENTION: Duration = Duration::from_secs(90 * DAY);
-/// A delivery that comes again is known by the one that came first. GitHub sends one again for three
+/// The minimum of `retention`: a redelivery is recognised by the stored delivery. GitHub can redeliver for three
 /// days, GitHub Enterprise Server for seven ("Redelivering webhooks").
 const SHORTEST_RETENTION: Duration = Duration::from_secs(7 * DAY);
 const DAY: u64 = 24 * 60 * 60;
-/// A token shorter than this could be guessed.
+/// A shorter token could be guessed.
 const SHORTEST_TOKEN: usize = 16;
 
-/// `server:` as it was read.
+/// The parsed `server:` section.
 pub(super) struct ServerEntry {
     pub server: Server,
-    /// Where `public_url` stands, if it is given.
+    /// The position of `public_url`, if it is given.
     pub public_url_at: Option<Span>,
 }
 
-/// Reads `server:`, or takes its defaults. None if a value is wrong, which is noted.
+/// Reads `server:`, or uses its defaults. None if a value is invalid, which is recorded.
 pub(super) fn read(root: &mut Section) -> Option<ServerEntry> {
     let at = root.place_of("server");
     let Some(mut section) = root.section("server") else {
@@ -64,7 +64,7 @@ pub(super) fn read(root: &mut Section) -> Option<ServerEntry> {
         let at = section.at();
         warn_no_link(&mut section, at);
     }
-    // It may hold a password, and only those that open it need it.
+    // It may contain a password, which only commands that open it need.
     section.allow_unset("database");
     let database = match section.text("database") {
         Some(text) => check_database(&mut section, text),
@@ -106,7 +106,7 @@ pub(super) fn read(root: &mut Section) -> Option<ServerEntry> {
     })
 }
 
-/// Reads a token that may not be short enough to be guessed.
+/// Reads a token, which must not be too short.
 fn read_token(section: &mut Section, key: &str, file_key: &str) -> Option<SecretString> {
     let at = section.place_of(key).or_else(|| section.place_of(file_key));
     let token = section.secret(key);
@@ -123,7 +123,7 @@ fn read_token(section: &mut Section, key: &str, file_key: &str) -> Option<Secret
     token
 }
 
-/// Whether only this machine reaches an address to listen on.
+/// Whether an address to listen on is reachable only from this machine.
 pub(crate) fn is_loopback(listen: &str) -> bool {
     match listen.parse::<SocketAddr>() {
         Ok(address) => address.ip().is_loopback(),
@@ -152,7 +152,7 @@ fn warn_no_link(section: &mut Section, at: Span) {
     );
 }
 
-/// Accepts zero, and what is long enough for a delivery that comes again.
+/// Accepts zero, and durations that are long enough to recognise redeliveries.
 fn check_retention(section: &mut Section, kept: Located<Duration>) -> Option<Duration> {
     if kept.value.is_zero() || kept.value >= SHORTEST_RETENTION {
         return Some(kept.value);
@@ -187,13 +187,13 @@ fn check_listen(section: &mut Section, text: Located<String>) -> Option<String> 
     None
 }
 
-/// The passwords in a database's address, as they stand there and as they are meant: that of the user, and
-/// those among the driver's options (`?password=`).
+/// The passwords in a database's address, both as written and decoded: the user's, and those in the driver's
+/// options (`?password=`).
 pub(crate) fn passwords(address: &str) -> Vec<SecretString> {
     let Ok(url) = Url::parse(address) else {
         return Vec::new();
     };
-    // The user's name and the database's are no secrets, and would be missed in messages.
+    // The names of the user and the database are not secret, and messages need them.
     let is_secret = |text: &String| *text != url.username() && url.path() != format!("/{text}");
     let mut found: Vec<String> = Vec::new();
     if let Some(password) = url.password() {

@@ -15,22 +15,22 @@ use crate::plan::Cover;
 use crate::rules::{BaseUrl, IndexName, Rules, Unmatched};
 use crate::settings::{Located, Section, Span};
 
-/// How long old commits are held when nobody says.
+/// The default of `settle`.
 const DEFAULT_SETTLE: Duration = Duration::from_secs(10 * 60);
-/// GitLab takes at most 255 characters for a status's `name` (GitLab REST API, commit status).
+/// The maximum length of a status's `name` on GitLab (GitLab REST API, commit status).
 const LONGEST_CONTEXT: usize = 255;
 
-/// One entry under `sites:`, with what the comparisons between sites need.
+/// One entry under `sites:`, with the data for comparing sites.
 pub(super) struct SiteEntry {
     /// Its name.
     pub name: Located<String>,
-    /// The forge and the repository, where they could be read.
+    /// The forge, if `repo` is valid.
     pub forge: Option<String>,
     /// The CDNs that exist.
     pub cdns: Vec<String>,
-    /// Where the status's context stands, if it is given.
+    /// The position of the status's context, if it is given.
     pub context_at: Option<Span>,
-    /// The branches as they are written.
+    /// The branches as written.
     pub branches: Vec<String>,
     /// None if the entry has problems.
     pub site: Option<Site>,
@@ -137,7 +137,7 @@ fn read(
     }
 }
 
-/// Reads `trigger`, a push where nothing is given. None if it is wrong.
+/// Reads `trigger`. Default: a push. None if it is invalid.
 fn read_trigger(section: &mut Section) -> Option<Trigger> {
     if !section.holds_section("trigger") {
         let errors = section.errors();
@@ -146,7 +146,7 @@ fn read_trigger(section: &mut Section) -> Option<Trigger> {
             Some("release") => Some(Trigger::Release),
             Some("page_build") => Some(Trigger::PageBuild),
             Some(_) => Some(Trigger::Push),
-            // Nothing was given, or it was wrong and is noted.
+            // Either nothing is given, or it is invalid and recorded.
             None => (section.errors() == errors).then_some(Trigger::Push),
         };
     }
@@ -175,7 +175,7 @@ fn read_trigger(section: &mut Section) -> Option<Trigger> {
     one
 }
 
-/// Environments are compared letter for letter.
+/// Environment names are compared exactly.
 fn warn_of_environment(trigger: &mut Section, environment: &Located<String>) {
     let name = environment.value.as_str();
     let trimmed = name.trim();
@@ -200,8 +200,8 @@ fn warn_of_environment(trigger: &mut Section, environment: &Located<String>) {
     );
 }
 
-/// Workflows are known by their files ("Workflow syntax for GitHub Actions": in `.github/workflows`, `.yml` or `.yaml`),
-/// but for those that GitHub itself makes, such as `dynamic/pages/pages-build-deployment`.
+/// Warns about names that are not workflow files ("Workflow syntax for GitHub Actions": in `.github/workflows`,
+/// `.yml` or `.yaml`), except for those that GitHub creates, such as `dynamic/pages/pages-build-deployment`.
 fn warn_of_workflow(trigger: &mut Section, file: &Located<String>) {
     let written = file.value.as_str();
     let name = written.rsplit('/').next().unwrap_or_default();
@@ -247,7 +247,7 @@ fn warn_of_workflow(trigger: &mut Section, file: &Located<String>) {
     );
 }
 
-/// Reads `redeploy`. Only what tells of deployments tells of a second one.
+/// Reads `redeploy`. Only triggers for deployments can notice a second one.
 fn read_redeploy(section: &mut Section, trigger: Option<&Trigger>) -> Redeploy {
     let Some(word) = section.word("redeploy", Redeploy::VARIANTS) else {
         return Redeploy::default();
@@ -262,7 +262,7 @@ fn read_redeploy(section: &mut Section, trigger: Option<&Trigger>) -> Redeploy {
     word.value.parse().unwrap_or_default()
 }
 
-/// A trigger that the forge never tells of would leave the site asleep for ever.
+/// Records a trigger that the forge never sends: the site would never purge.
 fn check_trigger(
     section: &mut Section,
     trigger: &Trigger,
@@ -293,7 +293,7 @@ fn check_trigger(
     );
 }
 
-/// Reads `base_urls`. None if one is wrong or there is none.
+/// Reads `base_urls`. None if one is invalid or there is none.
 fn read_base_urls(section: &mut Section) -> Option<Vec<BaseUrl>> {
     let texts = section.texts("base_urls");
     if texts.is_empty() {
@@ -318,7 +318,7 @@ fn read_base_urls(section: &mut Section) -> Option<Vec<BaseUrl>> {
     (urls.len() == count).then_some(urls)
 }
 
-/// Reads `cdns`: as they are written, and those that exist, each once.
+/// Reads `cdns`: as written, and those that exist, without duplicates.
 fn read_cdns(section: &mut Section, cdns: &Clients<dyn Cdn>) -> (Vec<String>, Vec<String>) {
     let names = section.texts("cdns");
     let written = names.iter().map(|name| name.value.clone()).collect();
@@ -354,7 +354,7 @@ fn read_mode(section: &mut Section, server_dry_run: bool) -> bool {
     server_dry_run || mode.is_some_and(|mode| mode.value == DRY_RUN)
 }
 
-/// The clients of a live site, or what one in dry-run mode knows of its CDNs.
+/// The clients of a live site, or only the limits of its CDNs in dry-run mode.
 fn purge_mode(names: &[String], cdns: &Clients<dyn Cdn>, dry_run: bool) -> PurgeMode {
     let clients = names.iter().filter_map(|name| {
         let client = cdns.entries.get(name)?.client.as_ref()?;
@@ -375,7 +375,7 @@ fn purge_mode(names: &[String], cdns: &Clients<dyn Cdn>, dry_run: bool) -> Purge
     }
 }
 
-/// Reads `index`, the name of the document that stands for its directory.
+/// Reads `index`, the name of a directory's index document.
 fn read_index(section: &mut Section) -> Option<IndexName> {
     let text = section.text("index")?;
     match IndexName::parse(&text.value) {

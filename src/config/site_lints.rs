@@ -9,15 +9,15 @@ use crate::purge::PurgeKind;
 use crate::rules::Rule;
 use crate::settings::Section;
 
-/// Notes forges and CDNs that no site uses, sites that overwrite each other's
-/// status, and rules that ask for what a CDN cannot do.
+/// Records forges and CDNs that no site uses, sites that overwrite each other's status, and rules for what a CDN
+/// does not support.
 pub(super) fn check(
     root: &mut Section,
     forges: &Clients<dyn Forge>,
     cdns: &Clients<dyn Cdn>,
     sites: &[SiteEntry],
 ) {
-    // A forge may only seem unused because of a slip that is noted elsewhere.
+    // A forge may seem unused only because of another mistake.
     if root.errors() == 0 {
         warn_unused(root, forges, cdns, sites);
     }
@@ -29,7 +29,7 @@ pub(super) fn check(
     }
 }
 
-/// A link to this machine on a commit at a forge that everybody sees leads nowhere.
+/// Warns about links to this machine on commits at a public forge: they do not work for others.
 pub(super) fn check_links(root: &mut Section, server: &ServerEntry, forges: &Clients<dyn Forge>) {
     let (Some(url), Some(at)) = (&server.server.public_url, &server.public_url_at) else {
         return;
@@ -72,7 +72,7 @@ fn warn_unused(
     }
 }
 
-/// Two sites of one repository and branch need statuses of their own.
+/// Warns if two sites of one repository and branch have the same status.
 fn warn_same_status(root: &mut Section, entry: &SiteEntry, other: &SiteEntry) {
     let (Some(site), Some(earlier)) = (&entry.site, &other.site) else {
         return;
@@ -95,7 +95,7 @@ fn warn_same_status(root: &mut Section, entry: &SiteEntry, other: &SiteEntry) {
     }
 }
 
-/// What a rule asks for is not done on a CDN that cannot do it.
+/// Warns about a rule that requires what a CDN does not support.
 fn warn_impossible(root: &mut Section, entry: &SiteEntry, cdns: &Clients<dyn Cdn>) {
     let Some(site) = &entry.site else {
         return;

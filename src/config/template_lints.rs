@@ -6,7 +6,7 @@ use regex::Regex;
 
 use crate::sanitize::visible;
 
-/// What stands for something in other tools: how it is found, what it is, and what is meant here.
+/// Syntax of other tools: how it is recognised, its name, and the syntax to use here.
 const FOREIGN: [(&str, &str, &str); 8] = [
     (
         r"\?$",
@@ -63,7 +63,7 @@ static FOUND: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         .collect()
 });
 
-/// What is odd about a template that can be read, and what was probably meant.
+/// What is odd about a valid template, and a suggestion.
 pub(super) fn oddity(template: &str) -> Option<(String, String)> {
     let shown = visible(template);
     let found = FOUND.iter().position(|regex| regex.is_match(template))?;

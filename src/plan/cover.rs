@@ -19,64 +19,64 @@ use crate::numerals::counted;
 use crate::purge::{Mode, PlannedPurge, PurgeKind};
 use tree::Tree;
 
-/// One object that did not change and must be fetched again. The other prices are in the same unit.
+/// The price of an unchanged object that must be fetched again. The other prices are in the same unit.
 pub const OBJECT: u64 = 1_000;
-/// One URL of the day's quota: as much as fetching it again.
+/// The price of one URL of the day's quota: the same as fetching it again.
 pub const URL: u64 = 1_000;
-/// One directory of the day's quota: a hundred URLs, since accounts start with 10,000 URLs and 100 directories
-/// a day (Tencent CDN API 2018-06-06).
+/// The price of one directory of the day's quota: that of a hundred URLs, since new accounts have 10,000 URLs and
+/// 100 directories per day (Tencent CDN API 2018-06-06).
 pub const DIRECTORY: u64 = 100_000;
-/// One request, shared evenly by the targets it can take.
+/// The price of one request, shared evenly by the targets that fit into it.
 pub const REQUEST: u64 = 10_000;
-/// What a directory that nobody has counted is taken to hold itself, besides what is wanted in it.
+/// The assumed number of objects in an uncounted directory, in addition to the wanted ones.
 pub const UNCOUNTED_OBJECTS: u64 = 100;
 
-/// Whether a site's purges are taken as its rules say, or made cheaper: the `cover:` of a site.
+/// Whether a site's purges stay as its rules say, or may be replaced by cheaper ones: a site's `cover:`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum Cover {
-    /// As the rules say, always. What is over the day's quotas waits for the next day.
+    /// As the rules say. What exceeds the day's quotas waits for the next day.
     #[default]
     Exact,
-    /// As the rules say while that keeps what is left of the day's quotas, else the cheapest cover.
+    /// As the rules say while that fits into the rest of the day's quotas, otherwise the cheapest cover.
     OverQuota,
-    /// The cheapest cover at all times.
+    /// Always the cheapest cover.
     Cheapest,
 }
 
 impl Cover {
-    /// The word in rules.yaml.
+    /// Its name in rules.yaml.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// What one kind of purge may still use on a CDN.
+/// The rest of a CDN's limits for one kind of purge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// Targets in one request.
+    /// Targets per request.
     pub per_request: usize,
-    /// Targets left today, where it is known.
+    /// Targets left today, if known.
     pub left: Option<u64>,
 }
 
-/// What a CDN may still be asked for today, and what is known about the site.
+/// What a CDN may still purge today, and what is known about the site.
 #[derive(Clone, Debug)]
 pub struct Budget {
-    /// Whether cheaper purges may replace those the rules asked for.
+    /// Whether cheaper purges may replace those that the rules require.
     pub cover: Cover,
-    /// For single URLs.
+    /// The limits for URLs.
     pub urls: Allowance,
-    /// For directories. None: the CDN cannot purge them.
+    /// The limits for directories. None if the CDN cannot purge them.
     pub directories: Option<Allowance>,
-    /// The site's root directories ([`crate::rules::Rules::roots`]). No directory outside them is ever chosen.
+    /// The site's root directories ([`crate::rules::Rules::roots`]). Directories outside them are never chosen.
     pub roots: Vec<String>,
-    /// Objects in a directory and below it, by its URL (which ends in `/`), where they are known.
+    /// The number of objects in and below a directory, by its URL (which ends in `/`), as far as known.
     pub objects: BTreeMap<String, u64>,
 }
 
 impl Budget {
-    /// Whether [`cover`] could choose a directory for what is wanted, whatever its directories hold.
+    /// Whether [`cover`] could choose a directory, whatever the number of objects in it.
     pub fn may_choose(&self, wanted: &[PlannedPurge]) -> bool {
         let Some(directories) = self.directories else {
             return false;
@@ -86,7 +86,7 @@ impl Budget {
             return false;
         }
         let directory = DIRECTORY + share(directories);
-        // The most that one directory can stand for.
+        // The most that one directory can save.
         let saved = counts.urls * (URL + share(self.urls)) + counts.directories * directory;
         match self.cover {
             Cover::Exact => false,
@@ -96,38 +96,38 @@ impl Budget {
     }
 }
 
-/// What is to be purged instead of what was wanted.
+/// The purges that replace the wanted ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Covered {
-    /// Sorted. Each wanted URL and directory is among them or below a directory that is deleted;
-    /// prefetches stay as they are.
+    /// Sorted. Each wanted URL and directory is among them or below a deleted directory; prefetches are unchanged.
     pub purges: Vec<PlannedPurge>,
-    /// What was changed and why, and what has to wait for the quota's reset.
+    /// What was changed and why, and what has to wait for the quota's renewal.
     pub notes: Vec<String>,
 }
 
-/// What a set of purges comes to: the cover makes it as small as it can, first the overflow, then the cost.
+/// The price of a set of purges. The cover minimises first the overflow, then the cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Price {
-    /// Targets over what is left of the quotas. They wait for the reset.
+    /// Targets beyond the rest of the quotas, which wait for the renewal.
     pub overflow: u64,
     /// `URL` for each URL, `DIRECTORY` for each directory, their shares in `REQUEST`s, and `OBJECT` for each object
     /// that is purged but did not change.
     pub cost: u64,
 }
 
-/// The cheapest purges that cover `wanted`, which are all of one CDN, none below a directory that is to be deleted
-/// (as [`super::plan`] makes them).
+/// The cheapest purges that cover `wanted`. These must all be for one CDN, with none below a directory to be
+/// deleted (as [`super::plan`] makes them).
 ///
-/// Minimises [`Price`]. Directories are chosen below [`Budget::roots`] only, and never more of them than are left of
-/// the quota (or were wanted, if those are more). With [`Cover::OverQuota`], what is wanted stays as it is
-/// while it keeps the quotas; with [`Cover::Exact`], always.
+/// Minimises [`Price`]. Chooses only directories below [`Budget::roots`], and never more than are left of the quota
+/// (or were wanted, if those are more). With [`Cover::OverQuota`], the wanted purges are unchanged while they fit
+/// into the quotas; with [`Cover::Exact`], always.
 ///
-/// For m directories above what is wanted it takes O(m) steps where no quota binds, O(m · k²) where k directories are
-/// left and only their quota binds, and at most O(m · w² log w) where the URLs' does: w is the number of ways to cover
-/// a subtree that are neither worse than another in every respect nor ruled out by a bound on the whole. Of more than
-/// 256 such ways some are dropped, and the price may then be a little above the least; sites of some thousand changed
-/// directories get there. 100,000 changed URLs take seconds, so call it where that is no harm.
+/// For m directories above the wanted targets, it takes O(m) steps if no quota is binding, O(m · k²) if k
+/// directories are left and only their quota is binding, and at most O(m · w² log w) if the URL quota is. Here w is
+/// the number of ways to cover a subtree that no other way beats in every respect and that no bound on the whole
+/// excludes. Beyond 256 such ways some are dropped, and the price may be slightly above the minimum; this happens
+/// on sites with some thousand changed directories. 100,000 changed URLs take seconds, so call it where blocking is
+/// acceptable.
 pub fn cover(wanted: &[PlannedPurge], budget: &Budget) -> Covered {
     let mut wanted = wanted.to_vec();
     wanted.sort();
@@ -163,7 +163,7 @@ pub fn cover(wanted: &[PlannedPurge], budget: &Budget) -> Covered {
     Covered { purges, notes }
 }
 
-/// How many URLs and directories there are among some purges.
+/// The number of URLs and directories among some purges.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     urls: u64,
@@ -183,7 +183,7 @@ impl Counts {
         counts
     }
 
-    /// Targets over what is left.
+    /// Targets beyond the rest of the quotas.
     fn over(&self, budget: &Budget) -> u64 {
         let directories = budget.directories.and_then(|allowance| allowance.left);
         over(self.urls, budget.urls.left) + over(self.directories, directories)
@@ -210,15 +210,16 @@ fn over(count: u64, left: Option<u64>) -> u64 {
     left.map_or(0, |left| count.saturating_sub(left))
 }
 
-/// What one target costs of the requests it shares.
+/// The cost of one target's share of a request.
 fn share(allowance: Allowance) -> u64 {
     REQUEST / (allowance.per_request.max(1) as u64)
 }
 
-/// How many directories are named in the notes; of the others, how many there are.
+/// How many directories the notes name; further ones are only counted.
 const NAMED: usize = 10;
 
-/// Deletes the chosen directories, and leaves out what they cover. Each gets the rule and path of the first it covers.
+/// Deletes the chosen directories and removes the purges that they cover. Each gets the rule and path of the first
+/// of these.
 fn replace(
     wanted: Vec<PlannedPurge>,
     chosen: &[String],
@@ -265,8 +266,8 @@ fn replace(
     purges
 }
 
-/// The directories that hold a target, outermost first, the target itself included where it ends in `/`.
-/// A URL's query is not part of its path.
+/// The directories that contain a target, outermost first, including the target itself if it ends in `/`. A URL's
+/// query is not part of its path.
 pub(super) fn directories_above(target: &str) -> impl Iterator<Item = &str> {
     let host = target.find("://").map_or(0, |scheme| scheme + 3);
     let path = target.find('?').unwrap_or(target.len());

@@ -9,31 +9,31 @@ use crate::changes::{ChangeKind, FilePath};
 use crate::purge::PurgeKind;
 use crate::rules::Rules;
 
-/// What changed.
+/// The changes.
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {
-    /// These paths, and no others.
+    /// Exactly these paths.
     Files(&'a BTreeMap<FilePath, ChangeKind>),
-    /// It is unknown, and everything is purged.
+    /// Unknown, so everything is purged.
     Unknown {
-        /// Why, in words for a note.
+        /// The reason, for a note.
         why: &'a str,
     },
 }
 
-/// What has to be known for the plan.
+/// A plan, or the facts that it still needs.
 pub enum Decision<'a> {
-    /// Nothing more.
+    /// The finished plan.
     Plan(Plan),
-    /// What each CDN may still be asked for today.
+    /// It needs the rest of each CDN's quota today.
     NeedsAllowances(Draft<'a>),
 }
 
-/// What has to be known for a cover.
+/// A plan, or the facts that a cover still needs.
 pub enum CoverDecision {
-    /// Nothing more.
+    /// The finished plan.
     Plan(Plan),
-    /// How many objects the directories above the plan's purges hold.
+    /// It needs the number of objects in the directories above the plan's purges.
     NeedsObjects(Uncovered),
 }
 
@@ -45,7 +45,7 @@ pub struct Draft<'a> {
     plan: Plan,
 }
 
-/// A plan some of whose purges a directory could replace.
+/// A plan in which a directory could replace some purges.
 pub struct Uncovered {
     plan: Plan,
     budgets: BTreeMap<String, Budget>,
@@ -75,7 +75,7 @@ pub fn decide<'a>(
 }
 
 impl Draft<'_> {
-    /// Goes on with what each CDN may still be asked for today. One that cannot purge single URLs has no budget.
+    /// Continues with the rest of each CDN's quota. A CDN that cannot purge single URLs has no budget.
     pub fn with_allowances(
         self,
         allowance: impl Fn(&str, PurgeKind) -> Option<Allowance>,
@@ -107,12 +107,12 @@ impl Draft<'_> {
 }
 
 impl Uncovered {
-    /// The plan as far as it has come, whose directories' objects are to be counted.
+    /// The plan so far, whose directories' objects are to be counted.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// The plan, covered as cheaply as its directories' objects allow.
+    /// The plan with the cheapest cover for these numbers of objects.
     pub fn with_objects(self, objects: Objects) -> Plan {
         self.plan.covered(self.budgets, objects)
     }

@@ -8,21 +8,21 @@ use super::listings::printed_by;
 use crate::changes::{ChangeKind, FilePath};
 use crate::sanitize::visible;
 
-/// A line that says no changed file.
+/// A line that does not name a changed file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
 pub struct InputError {
-    /// Counted from 1.
+    /// The line number, from 1.
     pub line: usize,
-    /// What is wrong, and what to write.
+    /// What is wrong, and what to write instead.
     pub message: String,
 }
 
-/// Reads changed files: a path a line (taken as modified), or `A`, `M`, `D`, `T`, `R100`, `C75`, a
-/// tab and the path or paths, as `git diff --name-status` prints them, quoted ones included; or as `git diff --raw` does,
-/// which tells submodules and links from files. A path that ends in `/` is a submodule, or a link to a directory.
+/// Reads changed files: one path per line (taken as modified), or `A`, `M`, `D`, `T`, `R100`, `C75`, a tab and the
+/// path or paths, as `git diff --name-status` prints them, quoted or not; or the output of `git diff --raw`, which
+/// distinguishes submodules and links from files. A path that ends in `/` is a submodule, or a link to a directory.
 ///
-/// Blank lines, a carriage return at a line's end and `./` before a path are let pass.
+/// Ignores blank lines, carriage returns at line ends, and `./` before a path.
 pub fn read_files(input: &[u8]) -> Result<BTreeMap<FilePath, ChangeKind>, InputError> {
     let input = input.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(input);
     if let Some((line, command)) = printed_by(input) {
@@ -48,7 +48,7 @@ pub fn read_files(input: &[u8]) -> Result<BTreeMap<FilePath, ChangeKind>, InputE
                 Entry::Vacant(entry) => {
                     entry.insert(kind);
                 }
-                // Both gone and there: the one line moved it away, the other put it back.
+                // Both removed and added: one line moved it away, the other put it back.
                 Entry::Occupied(mut entry) if *entry.get() != kind => {
                     entry.insert(ChangeKind::Modified);
                 }
@@ -129,10 +129,10 @@ fn read_raw(entry: &[u8], paths: &[&[u8]]) -> Result<Vec<(FilePath, ChangeKind)>
     Ok(files)
 }
 
-/// What `git diff --raw` says of a path before its name: `:old-mode new-mode old-id new-id status`.
+/// The entry of `git diff --raw` before the path: `:old-mode new-mode old-id new-id status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RawEntry {
-    /// What happened to it.
+    /// How the path changed.
     pub change: ChangeKind,
     /// Whether it is a rename or a copy, which has two paths.
     is_move: bool,
@@ -140,7 +140,7 @@ pub struct RawEntry {
     new: Mode,
 }
 
-/// What a path is, by its mode (git-fast-import(1)).
+/// The type of a path, by its mode (git-fast-import(1)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Nothing,
@@ -162,7 +162,7 @@ impl Mode {
 }
 
 impl RawEntry {
-    /// Reads what stands before the path. None where it is something else.
+    /// Parses the text before the path. None if it is something else.
     pub fn read(entry: &[u8]) -> Option<Self> {
         let mut words = entry.strip_prefix(b":")?.split(|b| *b == b' ');
         let (old, new) = (Mode::read(words.next()?)?, Mode::read(words.next()?)?);
@@ -182,7 +182,7 @@ impl RawEntry {
         })
     }
 
-    /// What the path is called: as a file, as a directory that git has as one entry, or as both.
+    /// The paths of the entry: as a file, as a directory that is one entry in git, or as both.
     pub fn paths(self, path: &[u8]) -> impl Iterator<Item = FilePath> {
         let modes = [self.old, self.new];
         let is = |wanted: &[Mode]| modes.iter().any(|mode| wanted.contains(mode));
@@ -193,7 +193,7 @@ impl RawEntry {
         )
     }
 
-    /// A move as a removal and an addition.
+    /// Splits a move into a removal and an addition.
     fn ends(self) -> (Self, Self) {
         let gone = Self {
             change: ChangeKind::Removed,
@@ -221,12 +221,12 @@ fn unknown_status(word: &[u8]) -> String {
     )
 }
 
-/// Reads one path, quoted as git does or plain; what is wrong with it otherwise.
+/// Reads one path, plain or quoted as git does; otherwise returns the error.
 pub fn read_path(text: &[u8]) -> Result<FilePath, String> {
     let path = match text {
         [b'"', inside @ .., b'"'] => unquote(inside)?,
         [b'"', ..] => return Err("a quote that is not closed".to_owned()),
-        // Git puts a name with a `\` in quotes.
+        // Git quotes a name that contains a `\`.
         plain if plain.contains(&b'\\') => {
             let plain = String::from_utf8_lossy(plain);
             return Err(format!(
@@ -262,7 +262,7 @@ pub fn read_path(text: &[u8]) -> Result<FilePath, String> {
     }
 }
 
-/// Undoes git's quoting of unusual paths (git-config, `core.quotePath`): C's escapes, and bytes in octal.
+/// Decodes git's quoting of unusual paths (git-config, `core.quotePath`): C escapes, and octal bytes.
 fn unquote(inside: &[u8]) -> Result<Vec<u8>, String> {
     let mut path = Vec::with_capacity(inside.len());
     let mut bytes = inside.iter().copied();

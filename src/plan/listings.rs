@@ -1,15 +1,16 @@
 //! Recognises the output of other commands. Its lines are not paths; taken as paths they would silently purge
 //! nothing.
 
-/// Lines that are looked at: what a command prints shows at its beginning, and a list may be long.
+/// Lines to examine: a command's output shows at its beginning, and a list may be long.
 const MOST_LINES: usize = 1_000;
 
-/// What a text was printed by, in words, with the line that tells (from 1); none where its lines may well be paths.
+/// The command that printed a text, and the number (from 1) of the line that shows it; none if its lines may be
+/// paths.
 pub(super) fn printed_by(input: &[u8]) -> Option<(usize, &'static str)> {
     let lines = input.split(|b| *b == b'\n').take(MOST_LINES).enumerate();
     let lines = lines
         .map(|(index, line)| (index + 1, line.strip_suffix(b"\r").unwrap_or(line)))
-        // One in quotes is a path, whatever it looks like.
+        // A quoted line is a path, whatever it looks like.
         .filter(|(_, line)| !line.is_empty() && line.first() != Some(&b'"'));
     let (mut count, mut hints) = (0, 0);
     let mut first_hint = None;
@@ -26,7 +27,7 @@ pub(super) fn printed_by(input: &[u8]) -> Option<(usize, &'static str)> {
             first_hint.get_or_insert((number, command));
         }
     }
-    // A path may begin with a letter and a blank, but hardly each of them.
+    // A single path may begin with a letter and a blank, but hardly all of them.
     first_hint.filter(|_| count > 1 && hints == count)
 }
 
@@ -36,7 +37,7 @@ const LOG: &str = "`git log` or `git show`";
 const PATCH: &str = "`git diff` without --name-status";
 const STAT: &str = "`git diff --stat`";
 
-/// Beginnings of lines, and what prints them.
+/// Beginnings of lines, and the command that prints them.
 const BEGINNINGS: [(&str, &str); 36] = [
     ("diff --git ", PATCH),
     ("@@ -", PATCH),
@@ -119,23 +120,23 @@ fn plainly(line: &[u8]) -> Option<&'static str> {
     is_numstat(line).then_some("`git diff --numstat`")
 }
 
-/// Two letters of a status; `blank` is the one that says that nothing changed.
+/// A two-letter status; `blank` is the letter for "unchanged".
 fn is_code(code: &[u8], blank: u8) -> bool {
     let letter = |b: &u8| b"MTADRCU".contains(b) || *b == blank;
     code.len() == 2 && code.iter().all(letter) && code.iter().any(|b| *b != blank)
 }
 
-/// A status of one or two letters before a blank, and whether it can be nothing else.
+/// A status of one or two letters before a blank, and whether it cannot be anything else.
 fn hinted(line: &[u8]) -> Option<(&'static str, bool)> {
     let (code, rest) = line.split_at_checked(2)?;
-    // `XY path`, of which one of both may be a blank.
+    // `XY path`, where one of X and Y may be a blank.
     if is_code(code, b' ') && rest.first() == Some(&b' ') && rest.get(1).is_some_and(|b| *b != b' ')
     {
         let has_blank = code.contains(&b' ');
         let arrow = rest.windows(4).any(|part| part == b" -> ");
         return Some((SHORT_STATUS, has_blank || arrow || rest.contains(&b'/')));
     }
-    // `M path`, as Mercurial, Jujutsu and others print it, and as tabs become where they are copied.
+    // `M path`, as Mercurial, Jujutsu and others print it, and as tabs become when copied.
     let is_status = code.first().is_some_and(|b| b"MADRCUT?!".contains(b));
     if is_status && code.get(1) == Some(&b' ') {
         let is_wide = rest.first() == Some(&b' ');

@@ -26,49 +26,49 @@ use crate::numerals::{agreeing, counted};
 use crate::purge::{Mode, PlannedPurge, PurgeKind};
 use crate::rules::{Rules, Unmatched};
 
-/// What one CDN of the site can take.
+/// What one CDN of the site supports.
 #[derive(Clone, Debug)]
 pub struct Capability {
     /// Its name under `cdns:`.
     pub cdn: String,
-    /// The kinds of purge it knows.
+    /// The kinds of purges that it supports.
     pub kinds: Vec<PurgeKind>,
-    /// Bytes in one URL, where it has a limit.
+    /// The maximum length of a URL in bytes, if there is one.
     pub url_length: Option<usize>,
 }
 
-/// The purges a change set asks for, each with the rule and path that asked first.
+/// The purges for a change set, each with the first rule and path that require it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Sorted, each (CDN, kind, target) once.
+    /// Sorted, without duplicates of (CDN, kind, target).
     pub purges: Vec<PlannedPurge>,
-    /// What must be purged but cannot be, in words for the page: the run fails. E.g. a URL over a CDN's limit.
+    /// What must be purged but cannot be, such as a URL over a CDN's limit; the run fails because of it.
     pub problems: Vec<Problem>,
-    /// What else a person may want to know: a prefetch that a CDN cannot do, a purge that another one covers.
+    /// Other remarks: a prefetch that a CDN does not support, a purge that another one covers.
     pub notes: Vec<String>,
 }
 
-/// A target that must be purged and that a CDN cannot be asked for.
+/// A target that must be purged but cannot be requested from a CDN.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The CDN, by its name under `cdns:`.
     pub cdn: String,
-    /// What was to be done.
+    /// The kind of purge.
     pub kind: PurgeKind,
-    /// The full URL; a directory's ends in `/`.
+    /// The full URL; that of a directory ends in `/`.
     pub target: String,
-    /// Why it cannot be, with the target and the rule that asked.
+    /// The reason, with the target and the rule that requires it.
     pub words: String,
 }
 
-/// The rule's name that purges of everything carry.
+/// The rule name of purges of everything.
 const EVERYTHING: &str = "everything";
-/// Paths that a note names before it only counts.
+/// How many paths a note names; further ones are only counted.
 const PATHS_NAMED: usize = 5;
 
 impl Plan {
-    /// Whether [`covered`](Self::covered) could come to another plan, whatever its directories hold.
-    /// Where it could not, their objects need not be counted.
+    /// Whether [`covered`](Self::covered) could change the plan, whatever the number of objects in directories. If
+    /// not, these need not be counted.
     fn may_be_covered(&self, budgets: &BTreeMap<String, Budget>) -> bool {
         let mut by_cdn = self.purges.chunk_by(|one, next| one.cdn == next.cdn);
         by_cdn.any(|purges| {
@@ -77,8 +77,8 @@ impl Plan {
         })
     }
 
-    /// The same plan with each CDN's purges covered as its budget allows, where directories hold `objects` over what
-    /// the budgets know. A CDN without a budget keeps its own.
+    /// The plan with each CDN's purges covered as its budget allows. `objects` takes precedence over the numbers in
+    /// the budgets. A CDN without a budget keeps its purges.
     fn covered(self, mut budgets: BTreeMap<String, Budget>, objects: Objects) -> Self {
         let Self {
             purges,
@@ -109,7 +109,7 @@ impl Plan {
     }
 }
 
-/// One target, whichever CDN it goes to.
+/// One target, for any CDN.
 #[derive(Clone)]
 struct Wanted<'a> {
     kind: PurgeKind,
@@ -117,7 +117,7 @@ struct Wanted<'a> {
     mode: Option<Mode>,
     rule: &'a str,
     path: Option<&'a FilePath>,
-    /// The CDNs it goes to; none where it goes to all.
+    /// The CDNs it is for; none: all.
     cdns: Option<&'a [String]>,
 }
 
@@ -129,10 +129,9 @@ impl Wanted<'_> {
 
 /// The plan for a complete change set.
 ///
-/// A directory to `delete` covers the URLs and directories below it on the same
-/// CDN, which are left out. One to `flush`, or of no mode, covers nothing: it
-/// may leave alone what the origin does not report as changed. Where two rules
-/// want one directory, `delete` wins. Prefetches are always kept.
+/// A directory with mode `delete` covers the URLs and directories below it on the same CDN, which are omitted. One
+/// with `flush`, or without a mode, covers nothing, since it may skip objects that the origin does not report as
+/// changed. If two rules require the same directory, `delete` wins. Prefetches are always kept.
 pub fn plan(rules: &Rules, cdns: &[Capability], files: &BTreeMap<FilePath, ChangeKind>) -> Plan {
     let mut notes = BTreeSet::new();
     let mut wanted = Vec::new();
@@ -146,7 +145,7 @@ pub fn plan(rules: &Rules, cdns: &[Capability], files: &BTreeMap<FilePath, Chang
         if mapped.unmatched {
             unmatched.push(path);
             let as_file = path.as_bytes().strip_suffix(b"/").map(FilePath::new);
-            // A link is there as a file, too.
+            // A link also exists as a file.
             if as_file.is_some_and(|file| !files.contains_key(&file)) {
                 notes.insert(format!(
                     "no rule is for {path:?}, which is a directory that git has as one entry (a submodule or a link)"
@@ -170,7 +169,7 @@ pub fn plan(rules: &Rules, cdns: &[Capability], files: &BTreeMap<FilePath, Chang
             ));
         }
     }
-    // One that a push named and the trees knew is there twice.
+    // A directory both named by a push and known from the trees occurs twice.
     directories.retain(|path: &&FilePath| {
         let known = FilePath::new([path.as_bytes(), b"/"].concat());
         path.as_bytes().ends_with(b"/") || !files.contains_key(&known)
@@ -239,7 +238,7 @@ fn plan_everything(rules: &Rules, cdns: &[Capability], why: &str) -> Plan {
     plan
 }
 
-/// Gives each CDN what goes to it and what it can take, and words the rest.
+/// Assigns each CDN the targets that it supports, and reports the others.
 fn spread(wanted: Vec<Wanted<'_>>, cdns: &[Capability]) -> Plan {
     let mut cdns: Vec<&Capability> = cdns.iter().collect();
     cdns.sort_by(|a, b| a.cdn.cmp(&b.cdn));
@@ -284,14 +283,14 @@ fn spread(wanted: Vec<Wanted<'_>>, cdns: &[Capability]) -> Plan {
     plan
 }
 
-/// Sorts by kind and target and keeps the first that asked for each.
+/// Sorts by kind and target, and keeps the first of equal targets.
 fn each_once(mut wanted: Vec<Wanted<'_>>) -> Vec<Wanted<'_>> {
-    // The sort is stable, so among equals the order in which they asked stays.
+    // The sort is stable, so equal targets stay in their order.
     wanted.sort_by(|a, b| (a.kind, &a.url).cmp(&(b.kind, &b.url)));
     wanted.dedup_by(|later, first| {
         let same = later.kind == first.kind && later.url == first.url;
         if same {
-            // None < Flush < Delete: the one that invalidates more wins.
+            // None < Flush < Delete: the mode that invalidates more wins.
             first.mode = first.mode.max(later.mode);
         }
         same
@@ -299,7 +298,7 @@ fn each_once(mut wanted: Vec<Wanted<'_>>) -> Vec<Wanted<'_>> {
     wanted
 }
 
-/// Why a CDN cannot take a target.
+/// Why a CDN cannot purge a target.
 enum Inability {
     Kind,
     TooLong { limit: usize },
@@ -313,7 +312,7 @@ fn inability(cdn: &Capability, wanted: &Wanted<'_>) -> Option<Inability> {
     (wanted.url.len() > limit).then_some(Inability::TooLong { limit })
 }
 
-/// A purge that cannot be is a problem; a prefetch that cannot be leaves no cache stale and is a note.
+/// An impossible purge is a problem; an impossible prefetch leaves no cache stale, so it is only a note.
 fn report_unable(cdn: &Capability, unable: &[Wanted<'_>], plan: &mut Plan) {
     let mut prefetches = 0;
     for wanted in unable {
@@ -366,7 +365,7 @@ fn report_unable(cdn: &Capability, unable: &[Wanted<'_>], plan: &mut Plan) {
     }
 }
 
-/// The outermost deleted directory that a purge lies below, if any.
+/// The outermost deleted directory that contains a purge, if any.
 fn covering<'d>(wanted: &Wanted<'_>, deleted: &'d HashSet<String>) -> Option<&'d str> {
     match wanted.kind {
         PurgeKind::Prefetch => return None,

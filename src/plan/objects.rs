@@ -12,31 +12,32 @@ use crate::changes::{ChangeKind, FilePath};
 use crate::purge::PurgeKind;
 use crate::rules::Rules;
 
-/// What is known of the objects in directories.
+/// The numbers of objects in directories, as far as known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Objects {
-    /// Nobody asked, since no number of them would change the plan.
+    /// Not counted, since no number could change the plan.
     Unasked,
     /// They are estimated.
     Estimated {
-        /// Why they could not be counted, in words for a note.
+        /// Why they could not be counted, for a note.
         why: String,
     },
     /// They were counted.
     Counted {
-        /// Over how many files.
+        /// The number of files.
         files: usize,
-        /// By the directory's URL, itself and below: each directory above what the plan wants.
+        /// Objects in and below each directory above the plan's purges, by the directory's URL.
         by_directory: BTreeMap<String, u64>,
     },
 }
 
 impl Objects {
-    /// Counts the objects in the directories above what a plan wants, which has not been covered yet. `files` are all
-    /// of the commit that is served next.
+    /// Counts the objects in the directories above a plan's purges, before it is covered. `files` are all files of
+    /// the new commit.
     ///
-    /// An object is a URL that some file maps to, whatever its change: twice the same is one. What the plan wants
-    /// counts as well: a removed file's URL is still in the caches. URLs that no rule makes of a path are not known here.
+    /// An object is a URL that some file maps to, whatever its change; equal URLs count once. The plan's own
+    /// targets count too: a removed file's URL is still in caches. URLs that do not come from a path are unknown
+    /// here.
     pub fn count<'f>(
         rules: &Rules,
         files: impl IntoIterator<Item = &'f FilePath>,
@@ -50,7 +51,7 @@ impl Objects {
                 }
             }
         }
-        // A hash stands for each URL: a site may have a million, and two of one hash would only count as one.
+        // A hash stands for each URL: a site may have a million, and a collision would only miscount by one.
         let mut seen = HashSet::new();
         let mut count = |url: &str| {
             let mut hasher = DefaultHasher::new();
@@ -61,7 +62,7 @@ impl Objects {
             for above in directories_above(url) {
                 match by_directory.get_mut(above) {
                     Some(objects) => *objects += 1,
-                    // Nothing is wanted below it, so no directory below it is of interest.
+                    // Nothing below it is wanted, so directories below it do not matter.
                     None => break,
                 }
             }
@@ -84,7 +85,7 @@ impl Objects {
         }
     }
 
-    /// What a person should know of it.
+    /// A note for people.
     pub(super) fn note(&self) -> Option<String> {
         match self {
             Self::Unasked => None,
@@ -100,7 +101,7 @@ impl Objects {
         }
     }
 
-    /// The numbers, as far as they are known.
+    /// The numbers, as far as known.
     pub(super) fn by_directory(self) -> BTreeMap<String, u64> {
         match self {
             Self::Unasked | Self::Estimated { .. } => BTreeMap::new(),

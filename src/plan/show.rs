@@ -59,8 +59,9 @@ impl<'p> Entry<'p> {
 }
 
 impl Plan {
-    /// `{"purges": [{"cdn", "kind", "target", "rule", "path"}], "summary", "problems", "notes"}`, with `"mode"` where a
-    /// directory has one. It borrows from the plan: of a large one, JSON values would take more than the plan itself.
+    /// `{"purges": [{"cdn", "kind", "target", "rule", "path"}], "summary", "problems", "notes"}`, with `"mode"` if
+    /// a directory has one. It borrows from the plan: for a large one, JSON values would need more memory than the
+    /// plan.
     pub fn document(&self, summary: Value) -> impl Serialize + '_ {
         Document {
             purges: Purges(&self.purges),
@@ -74,8 +75,8 @@ impl Plan {
         }
     }
 
-    /// Writes the purges as a table, line by line: of a large plan, the table as a whole would take more than the
-    /// plan itself.
+    /// Writes the purges as a table, line by line: for a large plan, the whole table would need more memory than
+    /// the plan.
     pub fn write_table(&self, out: &mut impl Write) -> io::Result<()> {
         if self.purges.is_empty() {
             return writeln!(out, "nothing to purge");
@@ -83,7 +84,7 @@ impl Plan {
         table::write(out, &HEADER, || self.purges.iter().map(cells))
     }
 
-    /// What could not be planned, and what is worth knowing; a line each.
+    /// The problems and notes, one per line.
     pub fn remarks(&self) -> String {
         let mut text = String::new();
         for Problem { words, .. } in &self.problems {

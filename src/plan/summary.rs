@@ -10,51 +10,51 @@ use super::Plan;
 use crate::numerals::agreeing;
 use crate::purge::{Mode, PurgeKind};
 
-/// From one renewal of a quota to the next.
+/// The time between two renewals of a quota.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a CDN takes of one kind of purge.
+/// A CDN's limits for one kind of purge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ceiling {
-    /// Targets in one request.
+    /// Targets per request.
     pub per_request: usize,
-    /// Targets in a day.
+    /// Targets per day.
     pub per_day: u64,
-    /// Targets that are left of it today: all of them where nothing was handed over yet.
+    /// Targets left today; all of them if nothing was submitted yet.
     pub left: u64,
 }
 
-/// What a plan asks of one CDN, of one kind of purge.
+/// A plan's load on one CDN for one kind of purge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
     /// The CDN.
     pub cdn: String,
     /// The kind of purge.
     pub kind: PurgeKind,
-    /// How many.
+    /// The number of targets.
     pub targets: usize,
-    /// In how many requests: a request holds targets of one mode.
+    /// The number of requests: a request contains targets of one mode.
     pub requests: usize,
-    /// How many the CDN takes in a day; none where it is not known.
+    /// The CDN's daily limit, if known.
     pub per_day: Option<u64>,
-    /// How many of those are left today.
+    /// What is left of it today.
     pub left: Option<u64>,
 }
 
-/// What does not fit into a day's quota, and when it goes out.
+/// What exceeds a day's quota, and when it will be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
-    /// How many targets go out at once.
+    /// The number of targets that are sent at once.
     pub today: u64,
-    /// How many wait.
+    /// The number of targets that wait.
     pub waiting: u64,
-    /// When the first of those go out, and when the last; none where the quota is nothing, so that they never do.
+    /// When the first and the last of these are sent; none if the quota is zero, so that they never are.
     pub until: Option<(Timestamp, Timestamp)>,
 }
 
 impl Load {
-    /// The share of a day's quota, in percent. None where the quota is not known; more than 100
-    /// where the plan takes days. A quota of nothing is all used up.
+    /// The share of a day's quota in percent. None if the quota is not known; more than 100 if the plan takes days.
+    /// A quota of zero counts as used up.
     pub fn percent_of_day(&self) -> Option<f64> {
         let per_day = self.per_day?;
         #[expect(clippy::cast_precision_loss, reason = "a percentage is for people")]
@@ -64,8 +64,8 @@ impl Load {
         })
     }
 
-    /// What has to wait for the quota, which is renewed at `reset` and every day after. None where everything
-    /// fits into what is left, or where the quota is not known.
+    /// What has to wait for the quota, which is renewed at `reset` and every day after. None if everything fits
+    /// into the rest, or if the quota is not known.
     pub fn wait(&self, reset: Timestamp) -> Option<Wait> {
         let (per_day, left) = (self.per_day?, self.left?);
         let targets = u64::try_from(self.targets).unwrap_or(u64::MAX);
@@ -93,7 +93,7 @@ impl Load {
 }
 
 impl Plan {
-    /// What the plan asks of each CDN, under the limits that `ceiling` knows.
+    /// The plan's load on each CDN, with the limits from `ceiling`.
     pub fn loads(&self, ceiling: impl Fn(&str, PurgeKind) -> Option<Ceiling>) -> Vec<Load> {
         let mut counts: BTreeMap<(&str, PurgeKind), BTreeMap<Option<Mode>, usize>> =
             BTreeMap::new();
@@ -118,7 +118,7 @@ impl Plan {
 }
 
 /// `[{"cdn", "kind", "targets", "requests", "per_day", "percent_of_day", "left_today", "today", "waiting",
-/// "waits_until": {"first", "last"}}]`; the last is null where nothing waits, or waits for ever.
+/// "waits_until": {"first", "last"}}]`; the last is null if nothing waits, or waits for ever.
 pub fn loads_to_json(loads: &[Load], reset: Timestamp) -> Value {
     loads
         .iter()
@@ -143,7 +143,7 @@ pub fn loads_to_json(loads: &[Load], reset: Timestamp) -> Value {
         .collect()
 }
 
-/// A line a CDN and kind: `tencent: 12 URLs in 1 request, 0.12% of a day's 10000`, and what waits until when.
+/// One line per CDN and kind: `tencent: 12 URLs in 1 request, 0.12% of a day's 10000`, and what waits until when.
 pub fn loads_to_text(loads: &[Load], reset: Timestamp) -> String {
     let counted = |n: usize, one: &str, many: &str| match n {
         1 => format!("1 {one}"),
@@ -195,7 +195,7 @@ fn in_words(wait: &Wait) -> String {
     format!(": {today} {go} today, {waiting} {wait} {when}")
 }
 
-/// Two digits, however small.
+/// Rounds to two significant digits.
 fn rounded(percent: f64) -> String {
     match percent {
         p if p < 0.01 => "less than 0.01%".to_owned(),

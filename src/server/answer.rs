@@ -18,9 +18,9 @@ use super::Shared;
 use super::connection::{Activity, AnswerBody};
 use crate::store::StoreError;
 
-/// Seconds after which a request that met a store out of order may come again.
+/// Seconds after which a request that failed because of the store may be repeated.
 pub(super) const RETRY_AFTER: &str = "10";
-/// Characters of an error or a reason: GitLab keeps only 8 kB of an answer.
+/// The maximum length of an error or a reason in characters: GitLab keeps only 8 kB of a response.
 const LONGEST_WORDS: usize = 1_000;
 
 const HEADERS: [(HeaderName, &str); 4] = [
@@ -33,14 +33,14 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (header::X_FRAME_OPTIONS, "DENY"),
 ];
 
-/// A request that came to nothing, in words.
+/// The error response.
 #[derive(Serialize)]
 struct Refused<'a> {
     outcome: &'static str,
     error: &'a str,
 }
 
-/// A refusal as JSON: what happened and what to do.
+/// An error response as JSON: what happened and what to do.
 pub(super) fn refused(status: StatusCode, words: impl Display) -> HttpResponse {
     HttpResponse::build(status).json(Refused {
         outcome: "refused",
@@ -48,7 +48,7 @@ pub(super) fn refused(status: StatusCode, words: impl Display) -> HttpResponse {
     })
 }
 
-/// The store could not be read or written: 503, and the details in the log only.
+/// The store could not be read or written: 503, with details only in the log.
 pub(super) fn store_failed(error: &StoreError) -> HttpResponse {
     error!("a request met a store out of order: {error}");
     let mut answer = refused(
@@ -61,7 +61,7 @@ pub(super) fn store_failed(error: &StoreError) -> HttpResponse {
     answer
 }
 
-/// 405, with the methods that would do.
+/// 405, with the allowed methods.
 pub(super) async fn method_not_allowed(allowed: &'static str) -> HttpResponse {
     let mut answer = refused(
         StatusCode::METHOD_NOT_ALLOWED,
@@ -73,7 +73,7 @@ pub(super) async fn method_not_allowed(allowed: &'static str) -> HttpResponse {
     answer
 }
 
-/// Cuts words that quote something long.
+/// Shortens a text that quotes something long.
 pub(super) fn shortened(words: &str) -> String {
     match words.char_indices().nth(LONGEST_WORDS) {
         Some((end, _)) => format!("{}…", words.get(..end).unwrap_or_default()),
@@ -81,7 +81,7 @@ pub(super) fn shortened(words: &str) -> String {
     }
 }
 
-/// An address that can be read with GET and HEAD, and answers 405 to everything else.
+/// A route that accepts GET and HEAD, and answers 405 to other methods.
 pub(super) fn readable<F, Args>(path: &'static str, handler: F) -> Resource
 where
     F: Handler<Args> + Clone,
@@ -94,7 +94,7 @@ where
         .default_service(web::to(|| method_not_allowed("GET, HEAD")))
 }
 
-/// Puts the headers on every answer that all of them carry, and counts it.
+/// Adds the common headers to every response, and counts it.
 pub(super) async fn finish(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -121,7 +121,7 @@ pub(super) async fn finish(
     Ok(answer.map_body(|_, body| AnswerBody::new(body, answering)))
 }
 
-/// The id under which the log has the request.
+/// The request's id in the log.
 fn request_id(request: &HttpRequest) -> Option<HeaderValue> {
     let id = request.extensions().get::<RequestId>().copied()?;
     HeaderValue::from_str(&id.to_string()).ok()

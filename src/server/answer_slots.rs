@@ -20,23 +20,23 @@ use super::Shared;
 use super::answer::{RETRY_AFTER, refused};
 use super::shares::{Place, Shares};
 
-/// Answers under way at most. The largest have about a megabyte.
+/// Large responses in progress. The largest have about a megabyte.
 const MAX_ANSWERS: usize = 64;
-/// Answers under way to one address at most, so that who does not read takes nobody else's.
+/// Large responses in progress per address, so that a client that does not read blocks only itself.
 const MAX_ANSWERS_PER_ADDRESS: usize = 16;
-/// Bytes of an answer that is not counted once it is made.
+/// Responses up to this size, in bytes, need no slot once they are generated.
 const SMALL: u64 = 32 * 1024;
-/// How long a request waits for its turn.
+/// How long a request waits for a slot.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// Slots for answers, and the turn of those that need much memory while they are made.
+/// Slots for responses, and a lock for those that need much memory to generate.
 pub(super) struct AnswerSlots {
     slots: Arc<Semaphore>,
     shares: Shares,
     large_reads: Arc<Semaphore>,
 }
 
-/// An answer's slot. Dropping it frees it.
+/// A response's slot. Dropping it releases it.
 struct Slot {
     _permit: OwnedSemaphorePermit,
     _place: Option<Place>,
@@ -63,7 +63,7 @@ impl AnswerSlots {
         })
     }
 
-    /// The turn to read something of which a part is shown and the whole is large. None if it does not come in time.
+    /// Waits for the turn to read large data of which a part is shown. None if it does not come in time.
     pub(super) async fn large_read(&self) -> Option<OwnedSemaphorePermit> {
         acquire(&self.large_reads).await
     }
@@ -74,7 +74,7 @@ async fn acquire(semaphore: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     timeout(MAX_WAIT, acquiring).await.ok()?.ok()
 }
 
-/// 503: too many answers are under way.
+/// 503: too many responses are in progress.
 pub(super) fn busy() -> HttpResponse {
     let mut answer = refused(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -86,7 +86,7 @@ pub(super) fn busy() -> HttpResponse {
     answer
 }
 
-/// Lets a request's answer be made when there is a slot for it. A large one has it until it is read.
+/// Generates a response once there is a slot for it. A large response keeps the slot until it is read.
 pub(super) async fn limit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -114,7 +114,7 @@ pub(super) async fn limit(
     }))
 }
 
-/// A body with its answer's slot.
+/// A body that holds its response's slot.
 struct LimitedBody {
     body: BoxBody,
     _slot: Option<Slot>,

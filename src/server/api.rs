@@ -22,7 +22,7 @@ struct RunList {
     next: Option<String>,
 }
 
-/// What a list says of a run.
+/// A run in a list.
 #[derive(Serialize)]
 pub(crate) struct RunHead {
     id: String,
@@ -46,7 +46,7 @@ pub(crate) struct RunHead {
     covered_by: Option<String>,
 }
 
-/// Everything about a run, of its long lists a part.
+/// Everything about a run, with a page of its long lists.
 #[derive(Serialize)]
 struct OneRun {
     #[serde(flatten)]
@@ -54,32 +54,32 @@ struct OneRun {
     changes: Changes,
     purges: Vec<PurgeItem>,
     statuses: Vec<StatusItem>,
-    /// The cursor of the page that goes on with `purges` and `changes.paths`; none where both end here.
+    /// The cursor of the next page of `purges` and `changes.paths`; none on the last page.
     next: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Changes {
-    /// None until the change set was sought.
+    /// None before the change set was computed.
     proof: Option<&'static str>,
-    /// The commits that caches might have held, or `unknown`.
+    /// The commits that caches may have held, or `unknown`.
     held: Vec<String>,
-    /// What brought the paths, newest first; none where that is not known.
+    /// The commits that changed the paths, newest first; empty if that is not known.
     by_commit: Vec<Brought>,
-    /// Paths in all.
+    /// The number of all paths.
     total: usize,
     /// In the order of `by_commit`.
     paths: Vec<String>,
 }
 
-/// The paths that one commit brought.
+/// The paths that one commit changed.
 #[derive(Serialize)]
 struct Brought {
     commit: String,
-    /// The commit that was live before it.
+    /// The commit before it.
     since: String,
     proof: &'static str,
-    /// Paths that no newer commit brought again.
+    /// The number of paths that no newer commit changed.
     total: usize,
 }
 
@@ -100,7 +100,7 @@ impl From<Link> for Brought {
     }
 }
 
-/// What is said of a purge.
+/// A purge.
 #[derive(Serialize)]
 pub(crate) struct PurgeItem {
     cdn: String,
@@ -109,7 +109,7 @@ pub(crate) struct PurgeItem {
     state: &'static str,
     task: Option<String>,
     error: Option<String>,
-    /// `refused` or `skipped`: later runs leave it out until it changes.
+    /// `refused` or `skipped`: later runs leave the target out until it changes.
     given_up: Option<&'static str>,
     rule: String,
     path: Option<String>,
@@ -117,16 +117,16 @@ pub(crate) struct PurgeItem {
     attempts: i64,
 }
 
-/// What is said of a status.
+/// A status.
 #[derive(Serialize)]
 pub(crate) struct StatusItem {
     state: &'static str,
     description: String,
     wanted_at: String,
     posted_at: Option<String>,
-    /// Why it is not on the commit.
+    /// Why the commit does not show it.
     error: Option<String>,
-    /// Whether that is because the forge refused it.
+    /// Whether the forge refused it.
     refused: bool,
 }
 
@@ -201,7 +201,7 @@ impl From<Purge> for PurgeItem {
 }
 
 impl PurgeItem {
-    /// Bytes of what may be long in it.
+    /// The size of its long fields in bytes.
     fn bytes(&self) -> usize {
         let of = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         self.target.len() + of(&self.path) + of(&self.error) + of(&self.task)
@@ -270,7 +270,7 @@ pub(super) async fn run(request: HttpRequest, shared: Data<Shared>) -> HttpRespo
     }
 }
 
-/// 404 for a run that isn't there.
+/// 404 for an unknown run.
 pub(super) fn no_such_run(asked: &str) -> HttpResponse {
     answer::refused(
         StatusCode::NOT_FOUND,
@@ -296,7 +296,7 @@ async fn one_run(
         links,
     } = ChangedFiles::read(store, &id, page).await?;
     let mut paths: Vec<String> = files.iter().map(|(path, _)| path.to_string()).collect();
-    // Purges are numbered from 1 on without gaps. One more shows whether there are more.
+    // Purges are numbered from 1 without gaps. One more tells whether there is a next page.
     let after = i64::try_from(skip).unwrap_or(i64::MAX);
     let one_more = u32::try_from(limit).unwrap_or(u32::MAX).saturating_add(1);
     let found = store.purges(&id, after, one_more).await?;

@@ -6,15 +6,15 @@ use actix_web::http::header::{self, ETag, EntityTag, Header, IfNoneMatch};
 use actix_web::{HttpRequest, HttpResponse};
 use sha2::{Digest, Sha256};
 
-/// Where the style sheet is.
+/// The path of the style sheet.
 pub(super) const STYLE_PATH: &str = "/assets/style.css";
-/// Where the icon is.
+/// The path of the icon.
 pub(super) const ICON_PATH: &str = "/assets/icon.svg";
 
 const STYLE: &str = include_str!("../../templates/style.css");
 const ICON: &str = include_str!("../../templates/icon.svg");
 
-/// Names the assets' content; pages put it behind their addresses, so that a browser may keep them for good.
+/// A version of the assets' content; pages add it to their addresses, so that browsers can cache them for ever.
 pub(super) static VERSION: LazyLock<String> = LazyLock::new(|| {
     let digest = Sha256::new().chain_update(STYLE).chain_update(ICON);
     hex::encode(&digest.finalize()[..6])
@@ -35,7 +35,7 @@ fn asset(request: &HttpRequest, content_type: &'static str, content: &'static st
         Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|known| known.weak_eq(&tag)),
         Err(_) => false,
     };
-    // An address without the version, or with an old one, must be asked about again.
+    // An address without the version, or with an old one, must be revalidated.
     let keep = if request.query_string() == format!("v={}", *VERSION) {
         "public, max-age=31536000, immutable"
     } else {

@@ -18,35 +18,35 @@ use super::body_budget::{BodyBudget, Reservation};
 use super::pace::Patience;
 use crate::engine::{LargeBody, ReceiveError, RequestBody};
 
-/// Bytes of a body that counts as small.
+/// The maximum size of a small body in bytes.
 const MAX_SMALL_BYTES: usize = 1024 * 1024;
-/// Bytes set aside before they arrived, whatever Content-Length promises.
+/// Bytes to allocate before any have arrived, whatever Content-Length says.
 const FIRST_CAPACITY: usize = 64 * 1024;
 
-/// A whole body, and what it has reserved.
+/// A complete body with its reservation.
 pub(super) struct Body {
     pub(super) body: RequestBody,
     pub(super) reservation: Reservation,
 }
 
-/// Why a body could not be read to its end.
+/// Why a body could not be read completely.
 #[derive(Debug)]
 pub(super) enum BodyError {
-    /// More bytes were announced or came than allowed.
+    /// Content-Length or the body exceeds the limit.
     TooLarge,
-    /// It did not arrive in time.
+    /// The body did not arrive in time.
     TooSlow,
-    /// It came, and then nothing or hardly anything of it for too long.
+    /// The body stalled or became too slow.
     Stalled,
-    /// So many bodies are held that there was no space for this one in time.
+    /// Too many bodies are in progress, and no space became free in time.
     NoSpace,
-    /// The connection broke, or the chunks made no sense.
+    /// The connection broke, or the chunks are malformed.
     BrokenOff,
-    /// The engine could not take it.
+    /// The engine rejected it.
     Refused(ReceiveError),
 }
 
-/// Reads a body whose request announced `announced` bytes, if it did. `begin` begins a large one.
+/// Reads a body with an optional Content-Length of `announced` bytes. `begin` starts a large body.
 pub(super) async fn read(
     payload: &mut Payload,
     announced: Option<u64>,
@@ -102,11 +102,11 @@ pub(super) async fn read(
         .unwrap_or(Err(BodyError::TooSlow))
 }
 
-/// A body as it comes, with the patience for it. Only the sender uses that up, not who waits for space.
+/// A body's chunks, with the time limits for them. Only waiting for the sender counts, not waiting for space.
 struct Chunks<'p> {
     payload: &'p mut Payload,
     patience: Patience,
-    /// Bytes that may still come.
+    /// Bytes that may still arrive.
     left: usize,
 }
 
@@ -138,9 +138,9 @@ impl From<ReceiveError> for BodyError {
 /// A body that is small so far.
 struct SmallBody {
     announced: Option<usize>,
-    /// All of it, if it came in one chunk.
+    /// The whole body, if it arrived in one chunk.
     first: Bytes,
-    /// All of it, if it came in several.
+    /// The whole body, if it arrived in several chunks.
     joined: Vec<u8>,
     reservation: Reservation,
 }
@@ -155,7 +155,7 @@ impl SmallBody {
         }
     }
 
-    /// Takes what came next, unless the body is large then or no memory is free.
+    /// Appends a chunk; false if the body then is too large or no memory is free.
     fn takes(&mut self, chunk: &Bytes) -> bool {
         let size = self.first.len().max(self.joined.len()) + chunk.len();
         let is_small = self.announced.unwrap_or(size).max(size) <= MAX_SMALL_BYTES;
@@ -179,7 +179,7 @@ impl SmallBody {
         true
     }
 
-    /// All of it. It is empty then.
+    /// Takes the whole body out and leaves it empty.
     fn bytes(&mut self) -> Bytes {
         if self.joined.is_empty() {
             std::mem::take(&mut self.first)
@@ -189,13 +189,13 @@ impl SmallBody {
     }
 }
 
-/// The answer to a request whose body was not read: it goes out, and the connection is closed.
+/// The response to a request whose body was not read: sends it, and closes the connection.
 ///
-/// The server would go on reading and dropping the chunks of a body that nobody
-/// wants, for as long as they come; it does not while someone holds on to the body.
+/// The server would otherwise keep reading and discarding the body's chunks for as long as they arrive. It does not
+/// as long as the body is held.
 pub(super) async fn without_reading(answer: HttpResponse, payload: Payload) -> HttpResponse {
     let (mut head, body) = answer.into_parts();
-    // Answers that refuse are JSON in memory; there is nothing that could fail.
+    // Error responses are JSON in memory; nothing can fail here.
     let bytes = to_bytes(body).await.unwrap_or_default();
     head.head_mut().set_connection_type(ConnectionType::Close);
     head.set_body(Unread {
@@ -205,7 +205,7 @@ pub(super) async fn without_reading(answer: HttpResponse, payload: Payload) -> H
     .map_into_boxed_body()
 }
 
-/// An answer that holds on to its request's unread body until it has gone out.
+/// A response that holds its request's unread body until it has been sent.
 struct Unread {
     answer: Option<Bytes>,
     _payload: Payload,

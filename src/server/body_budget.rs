@@ -8,24 +8,24 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bytes that a large body reserves on the disk at first, so that there are not too many of them: each has a
-/// file, and a block in memory.
+/// Bytes that a large body reserves on disk at first. This limits their number, since each needs a file and a block
+/// of memory.
 const MIN_DISK_BYTES: usize = 8 * 1024 * 1024;
 
-/// Bytes of a body that has memory of its own kind: no crowd of larger ones keeps a usual push waiting.
+/// Bodies up to this size, in bytes, have memory of their own, so that larger ones do not delay ordinary pushes.
 const TINY_BYTES: usize = 64 * 1024;
 
-/// The memory and the disk for all bodies, in bytes.
+/// The memory and the disk space for all bodies, in bytes.
 pub(super) struct BodyBudget {
     memory: Arc<Semaphore>,
-    /// For bodies that are announced as tiny: a quarter of the memory, on top of it.
+    /// For bodies with a tiny Content-Length: a quarter of the memory, in addition to it.
     tiny: Arc<Semaphore>,
     disk: Arc<Semaphore>,
     min_disk_bytes: usize,
 }
 
 impl BodyBudget {
-    /// A budget of so many bytes each, for bodies of which the largest has `largest` bytes.
+    /// A budget with this much memory and disk space, for bodies of at most `largest` bytes.
     pub(super) fn new(memory: usize, disk: usize, largest: usize) -> Self {
         let semaphore = |bytes: usize| Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
         Self {
@@ -36,7 +36,7 @@ impl BodyBudget {
         }
     }
 
-    /// The reservation of memory, empty so far, of a small body that announced so many bytes.
+    /// An empty memory reservation for a small body with this Content-Length.
     pub(super) fn in_memory(&self, announced: Option<usize>) -> Reservation {
         match announced {
             Some(bytes) if bytes <= TINY_BYTES => Reservation::empty(&self.tiny, 0),
@@ -44,19 +44,19 @@ impl BodyBudget {
         }
     }
 
-    /// The reservation of disk, empty so far, of a large body.
+    /// An empty disk reservation for a large body.
     pub(super) fn on_disk(&self) -> Reservation {
         Reservation::empty(&self.disk, self.min_disk_bytes)
     }
 }
 
-/// What one body has reserved. Dropping it frees it.
+/// A body's reservation. Dropping it releases it.
 pub(super) struct Reservation {
     free: Arc<Semaphore>,
     taken: Option<OwnedSemaphorePermit>,
-    /// Bytes that it reserves at least.
+    /// The minimum reservation in bytes.
     least: usize,
-    /// Bytes of the body.
+    /// The body's bytes so far.
     size: usize,
 }
 
@@ -70,7 +70,7 @@ impl Reservation {
         }
     }
 
-    /// Bytes that have to be reserved for so many more of the body. More than can be counted are never free.
+    /// The additional reservation for this many more bytes. Sizes beyond `u32` are never available.
     fn needed(&self, bytes: usize) -> u32 {
         let taken = self.taken.as_ref().map_or(0, |taken| taken.num_permits());
         let all = (self.size + bytes).max(self.least);
@@ -85,7 +85,7 @@ impl Reservation {
         }
     }
 
-    /// Reserves so many bytes more, if they are free now.
+    /// Reserves this many more bytes, if they are free now.
     pub(super) fn try_grow(&mut self, bytes: usize) -> bool {
         let needed = self.needed(bytes);
         match Arc::clone(&self.free).try_acquire_many_owned(needed) {
@@ -97,10 +97,10 @@ impl Reservation {
         }
     }
 
-    /// Reserves so many bytes more, as soon as they are free. Reservations are served in the order of asking.
+    /// Reserves this many more bytes once they are free. Requests are served in order.
     pub(super) async fn grow(&mut self, bytes: usize) {
         let needed = self.needed(bytes);
-        // Fails only when it is closed, and nobody closes it.
+        // Fails only if the semaphore is closed, which never happens.
         if let Ok(permit) = Arc::clone(&self.free).acquire_many_owned(needed).await {
             self.add(bytes, permit);
         }
@@ -115,7 +115,7 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
-    /// A megabyte of memory and 32 of the disk.
+    /// A megabyte of memory and 32 on disk.
     fn budget() -> BodyBudget {
         BodyBudget::new(MIB, 32 * MIB, 25 * MIB)
     }

@@ -22,41 +22,41 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::pace::Patience;
 use super::shares::Place;
 
-/// What goes out to who is too slow with a head.
+/// The response to a client that is too slow with its headers.
 const TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// How long a connection is waited for.
+/// The deadlines of a connection.
 #[derive(Clone, Copy)]
 pub(super) struct Deadlines {
-    /// For a head, from its first byte to its last, or from the connection's begin.
+    /// For headers, from their first byte or the start of the connection to their last byte.
     pub(super) head: Duration,
-    /// For the first byte of the next head.
+    /// For the first byte of the next request.
     pub(super) idle: Duration,
-    /// For who does not read an answer.
+    /// For a client that does not read its response.
     pub(super) unread: Duration,
 }
 
-/// What a connection does at this time.
+/// What a connection is doing.
 #[derive(Clone, Copy)]
 enum Phase {
-    /// Nothing of the next request came yet.
+    /// No byte of the next request has arrived.
     Idle { since: Instant },
-    /// A head has begun and has not ended.
+    /// Headers have begun but not ended.
     Head { since: Instant },
     /// A request is being answered.
     Answering { has_body: bool },
 }
 
-/// What a connection does, as its stream and its requests know it.
+/// The activity of a connection, shared by its stream and its requests.
 pub(super) struct Activity {
     phase: Cell<Phase>,
-    /// The last bytes that came.
+    /// The last bytes received.
     tail: Cell<[u8; 4]>,
 }
 
 impl Activity {
-    /// A connection that has to send its first head now.
+    /// A connection that must now send its first headers.
     fn new() -> Rc<Self> {
         let since = Instant::now();
         Rc::new(Self {
@@ -78,7 +78,7 @@ impl Activity {
         }
     }
 
-    /// Notes that a request's head has come, until the answer is over.
+    /// Records that a request's headers have arrived, until its response is complete.
     pub(super) fn begin(request: &ServiceRequest) -> Option<Answering> {
         let activity = request.conn_data::<Rc<Self>>()?;
         let headers = request.headers();
@@ -94,7 +94,7 @@ impl Activity {
             Phase::Answering { has_body } => has_body,
             Phase::Idle { .. } | Phase::Head { .. } => return,
         };
-        // Behind a head without a body, all that came is of the next head.
+        // After headers without a body, everything received belongs to the next headers.
         let tail = self.tail.get();
         let is_whole = has_body || tail == *b"\r\n\r\n" || tail.ends_with(b"\n\n");
         self.phase.set(if is_whole {
@@ -105,7 +105,7 @@ impl Activity {
     }
 }
 
-/// A request that is being answered. Dropping it ends that.
+/// A request in progress. Dropping it ends it.
 pub(super) struct Answering(Rc<Activity>);
 
 impl Drop for Answering {
@@ -114,13 +114,13 @@ impl Drop for Answering {
     }
 }
 
-/// Bytes of an answer that are copied to the connection at a time; the rest waits where it is until they are read.
+/// Bytes of a response copied to the connection at a time; the rest stays where it is until they are read.
 const SLICE: usize = 16 * 1024;
 
-/// An answer's body, with the request being answered until it is over.
+/// A response's body, which keeps the request in progress until it is complete.
 pub(super) struct AnswerBody {
     body: BoxBody,
-    /// What is left of the last chunk.
+    /// The rest of the last chunk.
     rest: Bytes,
     _answering: Option<Answering>,
 }
@@ -162,7 +162,8 @@ pub(super) struct Connection {
     stream: TcpStream,
     activity: Rc<Activity>,
     deadlines: Deadlines,
-    /// When who does not read is given up on, and what is left of the patience then. None while all is read.
+    /// When to give up on a client that does not read, and the patience left at that time. None while everything is
+    /// read.
     unread: Option<(Instant, Patience)>,
     timer: Option<Pin<Box<Sleep>>>,
     _place: Place,
@@ -170,7 +171,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(stream: TcpStream, deadlines: Deadlines, place: Place) -> Self {
-        // Without it answers are only later; whoever is on the other side is gone where it fails.
+        // Without it, responses are only later. If it fails, the client is gone.
         let _ = stream.set_nodelay(true);
         Self {
             stream,
@@ -182,17 +183,17 @@ impl Connection {
         }
     }
 
-    /// What requests on it have to know.
+    /// The activity, for its requests.
     pub(super) fn activity(&self) -> Rc<Activity> {
         Rc::clone(&self.activity)
     }
 
-    /// Whether a deadline has passed. If not, the task is woken by then, or earlier.
+    /// Whether a deadline has passed. If not, the task will be woken by then, or earlier.
     fn is_past(&mut self, deadline: Instant, cx: &mut Context<'_>) -> bool {
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        // One that ends earlier stays as it is: a timer is not moved for each request.
+        // Keep a timer that fires earlier: it is not moved for each request.
         if timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
         }
@@ -205,7 +206,7 @@ impl Connection {
         false
     }
 
-    /// An answer does not go out: fails once nobody has read for too long.
+    /// The response cannot be sent: fails if the client has not read for too long.
     fn poll_unread<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let now = Instant::now();
         let most = self.deadlines.unread;
@@ -216,12 +217,12 @@ impl Connection {
         if !self.is_past(deadline, cx) {
             return Poll::Pending;
         }
-        // What they do not read is not kept for them either, by the system.
+        // Also discard what the system has buffered for it.
         let _ = self.stream.set_zero_linger();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Some of an answer went out.
+    /// Records that part of a response was sent.
     fn sent(&mut self, bytes: usize) {
         if let Some((deadline, patience)) = &mut self.unread {
             let now = Instant::now();
@@ -263,7 +264,7 @@ impl AsyncWrite for Connection {
         }
     }
 
-    /// Called whenever the connection has been looked at: the place for the deadlines of what comes in.
+    /// Called after every poll of the connection: the place to check the deadlines of incoming data.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         let phase = self.activity.phase.get();
@@ -277,7 +278,8 @@ impl AsyncWrite for Connection {
             return Poll::Ready(Ok(()));
         }
         if matches!(phase, Phase::Head { .. }) {
-            // All answers have gone out, or this would not be asked. Whether this one does is of no account.
+            // All responses have been sent, or this would not be called. It does not matter whether this one
+            // arrives.
             let _ = Pin::new(&mut self.stream).poll_write(cx, TOO_SLOW);
         }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))

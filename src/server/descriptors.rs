@@ -3,14 +3,13 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
-/// Connections at most: idle ones cost some kilobytes each.
+/// Connections at most: idle ones need some kilobytes each.
 const MOST_CONNECTIONS: usize = 16_384;
-/// Descriptors kept from connections: for the database, bodies on their way, and requests to forges and CDNs.
+/// Descriptors reserved for the database, spool files, and requests to forges and CDNs.
 const RESERVED: usize = 256;
 
-/// Raises the soft limit on open files to the hard one. The usual soft limit of
-/// 1,024 is for programs that still use `select`; idle connections would use it
-/// up, and the database could not open its files any more.
+/// Raises the soft limit on open files to the hard one. The usual soft limit of 1,024 exists for programs that
+/// still use `select`; idle connections would use it up, and the database could no longer open its files.
 pub fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -27,14 +26,14 @@ pub fn raise_file_limit() {
     }
 }
 
-/// How many connections fit beside everything else that is open.
+/// How many connections are possible besides everything else that is open.
 pub(super) fn room_for_connections() -> usize {
     let files = getrlimit(Resource::Nofile)
         .current
         .map_or(usize::MAX, |files| {
             usize::try_from(files).unwrap_or(usize::MAX)
         });
-    // Where there is hardly any room, half of it: a server that takes no connection is none.
+    // With a very low limit, use half of it: a server must accept some connections.
     files
         .saturating_sub(RESERVED)
         .max(files / 2)

@@ -11,12 +11,12 @@ use crate::cache::LruCache;
 
 /// Wrong tokens that an address may send at once.
 const BURST: u32 = 10;
-/// How long until it may send one more.
+/// The time until it may send one more.
 const PAUSE: Duration = Duration::from_secs(6);
-/// Addresses that are remembered.
+/// Addresses to remember.
 const MAX_ADDRESSES: usize = 10_000;
 
-/// Who has sent wrong tokens lately: for each address, the time by which all of them are forgotten.
+/// For each address that sent wrong tokens, the time by which all of them are forgotten.
 pub(super) struct Guesses(Mutex<LruCache<IpAddr, Instant>>);
 
 impl Guesses {
@@ -24,7 +24,7 @@ impl Guesses {
         Self(Mutex::new(LruCache::new(MAX_ADDRESSES)))
     }
 
-    /// How long an address has to wait until its token is looked at; none if it is now.
+    /// How long an address must wait until its token is checked; none if it need not wait.
     pub(super) fn wait(&self, peer: IpAddr, now: Instant) -> Option<Duration> {
         let mut guesses = self.0.lock();
         let forgotten_at = *guesses.get(&holder(peer))?;
@@ -33,7 +33,7 @@ impl Guesses {
         (!wait.is_zero()).then_some(wait)
     }
 
-    /// Notes a wrong token.
+    /// Records a wrong token.
     pub(super) fn wrong(&self, peer: IpAddr, now: Instant) {
         let mut guesses = self.0.lock();
         let holder = holder(peer);
@@ -50,7 +50,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Guesses of an address until it has to wait, and for how long then.
+    /// The number of guesses until an address must wait, and for how long.
     fn guess(guesses: &Guesses, peer: IpAddr, now: Instant) -> (u32, Duration) {
         let mut made = 0;
         loop {

@@ -12,26 +12,26 @@ use tracing::{info, warn};
 use super::Shared;
 use crate::clock::MAX_MACHINE_DIFFERENCE;
 
-/// How long what the store showed is gone by: whoever asks more often must not keep its disk busy.
+/// How long a check of the store is reused: frequent requests must not keep its disk busy.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How often the log repeats what is wrong with the store while it stays so.
+/// How often the log repeats an ongoing problem of the store.
 const REPEAT: Duration = Duration::from_secs(60);
 
-/// How each part stands: `ok`, or what is wrong.
+/// The state of each part: `ok`, or the problem.
 #[derive(Serialize)]
 struct Readiness {
     ready: bool,
     store: String,
     rules: &'static str,
     serving: &'static str,
-    /// Whether the rules file on disk is the one in force: of no account for whether it is ready.
+    /// Whether the rules file on disk is in use. Does not affect readiness.
     reload: &'static str,
-    /// Whether this machine's clock agrees with the database's, which counts: of no account either.
+    /// Whether this machine's clock agrees with the database's. Does not affect readiness.
     clock: String,
 }
 
-/// What there is to say of a machine's clock that is ahead of the time that counts.
+/// The text about a machine's clock that is ahead by this much.
 fn clock_in_words(ahead: SignedDuration) -> String {
     if ahead.abs() <= MAX_MACHINE_DIFFERENCE {
         return "ok".to_owned();
@@ -45,21 +45,21 @@ fn clock_in_words(ahead: SignedDuration) -> String {
     format!("this machine's clock is {seconds} s {side} the database's, which counts")
 }
 
-/// What the store showed when it was last asked to write. One asks at a time, and the others take its answer.
+/// The result of the last check of the store. One request checks at a time, and the others reuse its result.
 #[derive(Default)]
 pub(super) struct Probe(Mutex<Option<Shown>>);
 
 #[derive(Clone, Copy)]
 struct Shown {
     at: Timestamp,
-    /// What keeps it from being written to.
+    /// Why it cannot be written to.
     wrong: Option<&'static str>,
-    /// When the log was told of it last.
+    /// When the problem was last logged.
     told_at: Timestamp,
 }
 
 impl Shared {
-    /// What keeps the store from being written to at this moment; none if nothing does.
+    /// Why the store cannot be written to now; none if it can.
     pub(super) async fn store_trouble(&self) -> Option<&'static str> {
         let mut last = self.probe.0.lock().await;
         let now = self.engine.now();
@@ -94,14 +94,14 @@ impl Shared {
     }
 }
 
-/// `GET /healthz`: the process answers. Says nothing of the store, so that nobody restarts a process for a full disk.
+/// `GET /healthz`: the process answers. Does not check the store: a restart would not help if the disk is full.
 pub(super) async fn alive() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/plain; charset=utf-8")
         .body("ok\n")
 }
 
-/// `GET /readyz`: whether a delivery could be taken in now.
+/// `GET /readyz`: whether a delivery could be accepted now.
 pub(super) async fn ready(shared: Data<Shared>) -> HttpResponse {
     let draining = shared.is_draining();
     let trouble = shared.store_trouble().await;

@@ -20,7 +20,7 @@ use crate::engine::{ReceiveError, Received, RequestBody};
 use crate::forge::{Headers, Refusal};
 use crate::run::RunId;
 
-/// An answer's body.
+/// A response's body.
 #[derive(Serialize)]
 #[serde(tag = "outcome", rename_all = "lowercase")]
 pub(super) enum Answer {
@@ -39,13 +39,13 @@ pub(super) enum Answer {
     /// 200
     Ignored {
         why: String,
-        /// The sites that it would be for, if it moved or deployed anything.
+        /// The sites that it would start runs for if it moved or deployed anything.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         sites: Vec<String>,
     },
 }
 
-/// A run, and where its page is.
+/// A run and its page's address.
 #[derive(Serialize)]
 pub(super) struct RunLink {
     pub(super) id: String,
@@ -61,7 +61,7 @@ impl RunLink {
     }
 }
 
-/// Why a request was not taken in. Each has its status and its words, here and nowhere else.
+/// Why a request was rejected. All statuses and texts are defined here.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error("there is no forge named {0:?} here; use a name from `forges:` in rules.yaml")]
@@ -110,7 +110,7 @@ impl Refused {
         }
     }
 
-    /// A header that belongs to the status.
+    /// An additional header for the status.
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Self::Method => Some((header::ALLOW, HeaderValue::from_static("POST"))),
@@ -142,7 +142,7 @@ impl Refused {
     }
 }
 
-/// Answers one webhook request, whatever its method.
+/// Handles one webhook request, whatever its method.
 pub(super) async fn receive(
     request: HttpRequest,
     payload: Payload,
@@ -186,7 +186,7 @@ pub(super) async fn receive(
     answer
 }
 
-/// Where webhooks are taken, in words: the address that somebody may have meant by another one.
+/// A text with the address for webhooks that was probably meant by another one.
 pub(super) fn address_near(config: &Config, path: &str) -> String {
     let mut names = config.forges.keys();
     let meant = names.find(|name| path.split('/').any(|part| part.eq_ignore_ascii_case(name)));
@@ -201,7 +201,7 @@ pub(super) fn address_near(config: &Config, path: &str) -> String {
     }
 }
 
-/// What can be said before the body is read: a stranger's, who has no signature to it, never is.
+/// Checks what is known before the body is read. Without a valid signature header, the body is never read.
 fn acceptable(
     request: &HttpRequest,
     signed: &Headers,
@@ -222,7 +222,7 @@ fn acceptable(
 }
 
 fn announced(headers: &HeaderMap) -> Option<u64> {
-    // A value that is no number was refused by the server before it came here.
+    // The server has already rejected values that are not numbers.
     let length = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
     Some(length.trim().parse().unwrap_or(u64::MAX))
 }
@@ -246,13 +246,12 @@ fn unread(error: BodyError, forge: &str, shared: &Shared) -> Refused {
     }
 }
 
-/// Bytes of a body up to which it is taken in on the thread that read it: checking its signature
-/// and parsing it take less time than handing it to another thread.
+/// Bodies up to this size, in bytes, are handled on the thread that read them: checking the signature and parsing
+/// takes less time than passing them to another thread.
 const TAKEN_IN_PLACE: usize = 64 * 1024;
 
-/// Hands a whole request to the engine. A large one goes to the engine's runtime: checking the
-/// signature of 25 MB and parsing them would keep this thread from its other
-/// connections. If the client hangs up, what has been handed over is stored all the same.
+/// Passes a complete request to the engine. A large one runs on the engine's runtime: verifying and parsing 25 MB
+/// would block this thread's other connections. If the client disconnects, the delivery is stored all the same.
 async fn take_in(
     request: &HttpRequest,
     headers: Headers,
@@ -268,7 +267,7 @@ async fn take_in(
     };
     if is_small {
         let receiving = shared.engine.receive(forge, &headers, &content_type, body);
-        // Nothing that it may leave half done is looked at again.
+        // State that a panic leaves inconsistent is never used again.
         let received = AssertUnwindSafe(receiving).catch_unwind().await;
         drop(reservation);
         return match received {
@@ -294,7 +293,7 @@ fn broken(forge: &str, why: &str) -> Refused {
     Refused::Broken
 }
 
-/// The content type without its parameters, in lower case; empty where there is none.
+/// The content type without its parameters, in lower case; empty if there is none.
 fn content_type(headers: &HeaderMap) -> String {
     headers
         .get(header::CONTENT_TYPE)
@@ -330,7 +329,7 @@ fn refusal(error: ReceiveError, forge: &str, shared: &Shared) -> Refused {
     }
 }
 
-/// The word for the metrics; the same that the answer has.
+/// The outcome for the metrics, as in the response.
 fn outcome(received: &Received) -> &'static str {
     match received {
         Received::Accepted { .. } => "accepted",

@@ -21,19 +21,19 @@ use super::connection::{Connection, Deadlines};
 use super::shares::Shares;
 use super::{Shared, answer, descriptors, routes, trace};
 
-/// Threads that take in requests at most; the work itself is done elsewhere.
+/// Threads that receive requests; the work itself is done elsewhere.
 const MOST_WORKERS: usize = 4;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
-/// Bytes of an answer that the system holds for who does not read: little enough that a slow reader is seen to read
-/// (Linux tells of room only once a third of it is free), and enough for some megabytes a second.
+/// Bytes of a response that the system buffers for a client: few enough to notice that a slow client reads (Linux
+/// reports free space only when a third is free), and enough for some megabytes a second.
 const SEND_BUFFER: u32 = 128 * 1024;
-/// How long a sender may go on with a body that nobody wants, so that the answer reaches it.
+/// How long a sender may continue with an unwanted body, so that the response reaches it.
 const LINGER: Duration = Duration::from_secs(1);
-/// Without a word in the configuration, one address may hold one in so many of the connections.
+/// By default, one address may hold one in this many connections.
 const SHARES: usize = 4;
 
-/// Binds the sockets of `listen` (`host:port`) and makes the server on them, which has to be awaited.
+/// Binds the sockets of `listen` (`host:port`) and creates the server on them, which must be awaited.
 pub(super) fn start(
     shared: &web::Data<Shared>,
     listen: &str,
@@ -57,7 +57,7 @@ pub(super) fn start(
     Ok((server.run(), addresses))
 }
 
-/// Listens on each address that a name stands for, and fails if none of them can be.
+/// Listens on every address of a host name; fails if none can be bound.
 fn bind(listen: &str) -> io::Result<Vec<TcpListener>> {
     let mut sockets = Vec::new();
     let mut failed = None;
@@ -80,15 +80,15 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     } else {
         TcpSocket::new_v6()?
     };
-    // Or a restart would have to wait for the last connections to be forgotten.
+    // Otherwise a restart would have to wait until the last connections have timed out.
     socket.set_reuseaddr(true)?;
-    // Connections have it from the socket that accepts them.
+    // Connections inherit it from the listening socket.
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)?.into_std()
 }
 
-/// Has a socket's connections served, each if its address has its share not used up.
+/// Serves a socket's connections, within the limit per address.
 fn serve(
     server: ServerBuilder,
     socket: TcpListener,
@@ -114,7 +114,7 @@ fn serve(
             .map_err(|error: actix_web::Error| error.error_response());
         let http = HttpService::build()
             .keep_alive(limits.keep_alive)
-            // Heads have our own deadline.
+            // Headers have our own deadline.
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(LINGER)
             .graceful_shutdown_signal(move || {
@@ -130,7 +130,7 @@ fn serve(
             async move {
                 let peer = stream.peer_addr().map_err(DispatchError::Io)?;
                 let configured = shared.engine.config().server.connections_per_address;
-                // Closed without a word: an answer would cost more than what is refused.
+                // Closed without a response: that would cost more than the connection.
                 let place = shares
                     .place(peer.ip(), configured.unwrap_or(share))
                     .ok_or(DispatchError::DisconnectTimeout)?;

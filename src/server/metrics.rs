@@ -75,7 +75,7 @@ struct SiteLabels {
     site: String,
 }
 
-/// What is counted while the process lives.
+/// Counters of this process.
 pub(super) struct Metrics {
     registry: Registry,
     deliveries: Family<DeliveryLabels, Counter>,
@@ -104,7 +104,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts a webhook request. `forge` is a configured name, never just what someone asked for.
+    /// Counts a webhook request. `forge` is a configured name, never arbitrary input.
     pub(super) fn delivered(&self, forge: &str, outcome: &'static str, status: StatusCode) {
         self.deliveries
             .get_or_create(&DeliveryLabels {
@@ -115,7 +115,7 @@ impl Metrics {
             .inc();
     }
 
-    /// Counts an answer. `route` is a pattern, never just what someone asked for.
+    /// Counts a response. `route` is a pattern, never arbitrary input.
     pub(super) fn answered(&self, route: &str, status: StatusCode) {
         self.answers
             .get_or_create(&AnswerLabels {
@@ -126,7 +126,7 @@ impl Metrics {
     }
 }
 
-/// How runs and purges stand at this moment.
+/// The current state of runs and purges.
 struct Figures {
     runs: Vec<(RunState, u64)>,
     purges: Vec<PendingPurges>,
@@ -134,7 +134,7 @@ struct Figures {
     silent: Vec<Upstream>,
 }
 
-/// The figures as metrics; none where the store does not answer, which is a figure too.
+/// All metrics; those from the store are missing if it does not answer.
 fn registry(
     figures: Option<Figures>,
     config: &Config,
@@ -186,7 +186,7 @@ fn registry(
     registry
 }
 
-/// Those whose circuit is open: they do not answer, and are sent no requests.
+/// The upstreams whose circuits are open.
 async fn silent(store: &Store) -> Result<Vec<Upstream>, StoreError> {
     let outages = store.circuits().await?.into_iter();
     let left_alone = outages.filter(|outage| outage.until.is_some());

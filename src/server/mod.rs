@@ -55,33 +55,34 @@ use crate::engine::Engine;
 use crate::run::RunId;
 use crate::store::StoreError;
 
-/// What the server puts up with.
+/// The server's limits.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Bytes in one webhook's body. Default: 25 MiB; GitHub and GitLab both send 25 MB at most
-    /// (GitHub, "Webhook events and payloads", payload cap; GitLab, "Webhooks", payload size).
+    /// Bytes of a webhook's body. Default: 25 MiB; GitHub and GitLab send at most 25 MB (GitHub, "Webhook events
+    /// and payloads", payload cap; GitLab, "Webhooks", payload size).
     pub body: usize,
-    /// Bytes of all bodies that are held in memory at one time; for tiny ones there is a quarter more. Default: 32 MiB.
+    /// Bytes of all bodies in memory; tiny ones have a quarter more. Default: 32 MiB.
     pub in_memory: usize,
-    /// Bytes of all bodies that wait on the disk at one time. Default: 2 GiB.
+    /// Bytes of all bodies on disk. Default: 2 GiB.
     pub on_disk: usize,
-    /// How long a body may wait for space on the disk before it is turned away. Default: 6 s, so that the forge reads the answer.
+    /// How long a body may wait for disk space before it is rejected. Default: 6 s, so that the forge still reads
+    /// the response.
     pub disk_wait: Duration,
-    /// How long a whole body may take to arrive. Default: 10 s, when GitHub and GitLab give up themselves.
+    /// How long a whole body may take to arrive. Default: 10 s, after which GitHub and GitLab give up.
     pub body_time: Duration,
-    /// How long a body may stop in its midst, or come more slowly than 16 kB a second. Default: 3 s.
+    /// How long a body may stall, or arrive more slowly than 16 kB a second. Default: 3 s.
     pub body_stall: Duration,
-    /// How long a request's head may take to arrive. Default: 5 s.
+    /// How long a request's headers may take to arrive. Default: 5 s.
     pub head_time: Duration,
-    /// How long an answer is offered to who does not read it. Default: 30 s.
+    /// How long to wait for a client that does not read its response. Default: 30 s.
     pub unread_time: Duration,
     /// How long an idle connection stays open. Default: 30 s.
     pub keep_alive: Duration,
-    /// How long the store may take to prove that it can be written to. Default: 2 s.
+    /// How long a write check of the store may take. Default: 2 s.
     pub probe_time: Duration,
-    /// How long `/readyz` says no before the door closes, so that a load balancer can notice. Default: 1 s.
+    /// How long `/readyz` returns 503 before the sockets close, so that a load balancer can notice. Default: 1 s.
     pub drain: Duration,
-    /// How long requests in hand may go on after that. Default: 15 s, in whole seconds.
+    /// How long running requests may take after that. Default: 15 s, in whole seconds.
     pub stop: Duration,
 }
 
@@ -104,7 +105,7 @@ impl Default for Limits {
     }
 }
 
-/// A server that has its sockets and answers.
+/// A running server.
 pub struct Running {
     addresses: Vec<SocketAddr>,
     handle: ServerHandle,
@@ -112,46 +113,46 @@ pub struct Running {
 }
 
 impl Running {
-    /// Where it listens; the port that was given where port 0 was asked for.
+    /// The addresses it listens on, with the actual port if port 0 was requested.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Takes in nothing more, lets requests in hand finish, and returns when they have.
+    /// Stops accepting requests, and returns when the running ones have finished.
     pub async fn stop(self) -> io::Result<()> {
         self.handle.stop(true).await;
         self.stopped().await
     }
 
-    /// Returns when the server has stopped, for whatever reason.
+    /// Waits until the server has stopped, for whatever reason.
     pub async fn stopped(self) -> io::Result<()> {
         self.serving.await.map_err(io::Error::other)?
     }
 }
 
-/// What the handlers share.
+/// The state that all handlers share.
 struct Shared {
     engine: Arc<Engine>,
     limits: Limits,
     metrics: metrics::Metrics,
     probe: health::Probe,
-    /// The runtime that the engine and its store live on.
+    /// The runtime of the engine and its store.
     runtime: Handle,
-    /// Memory and disk for bodies.
+    /// Memory and disk space for bodies.
     budget: BodyBudget,
-    /// Slots for answers that take memory.
+    /// Slots for large responses.
     answers: AnswerSlots,
     /// Wrong admin tokens.
     guesses: Guesses,
     /// Wrong read tokens.
     read_guesses: Guesses,
     stop: watch::Receiver<bool>,
-    /// What became of the rules file.
+    /// The history of the rules file.
     reloads: watch::Receiver<Reloads>,
 }
 
 impl Shared {
-    /// Does something with the engine or its store on their own runtime.
+    /// Uses the engine or its store on their own runtime.
     async fn ask<T, F>(&self, question: impl FnOnce(Arc<Engine>) -> F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -169,7 +170,8 @@ impl Shared {
     }
 }
 
-/// Starts to serve on `listen` (`host:port`), inside a Tokio runtime, until `stop` turns true. `reloads` is shown.
+/// Starts serving on `listen` (`host:port`), inside a Tokio runtime, until `stop` turns true. The pages show
+/// `reloads`.
 ///
 /// Fails if the address cannot be resolved or bound.
 pub fn start(
@@ -181,7 +183,7 @@ pub fn start(
     serve(engine, listen, Limits::default(), reloads, stop)
 }
 
-/// As [`start`], with limits other than the defaults and rules that are never read again.
+/// Like [`start`], with other limits and without reloads.
 pub fn start_with(
     engine: Arc<Engine>,
     listen: &str,
@@ -217,7 +219,7 @@ fn serve(
     let serving = tokio::spawn(server);
     let closing = handle.clone();
     tokio::spawn(async move {
-        // Whoever could say "stop" being gone means the same.
+        // A dropped sender also means "stop".
         let _ = stop.wait_for(|stop| *stop).await;
         tokio::time::sleep(limits.drain).await;
         closing.stop(true).await;
@@ -268,7 +270,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .default_service(web::to(not_found));
 }
 
-/// Where a run's page is: absolute if a public address is configured.
+/// A run's page: an absolute address if the public address is configured.
 fn run_url(config: &Config, id: &RunId) -> String {
     let root = config
         .server
@@ -278,10 +280,10 @@ fn run_url(config: &Config, id: &RunId) -> String {
     format!("{root}/runs/{id}")
 }
 
-/// 404: as JSON for programs, in plain words for forges, as a page for people.
+/// 404: as JSON for programs, as plain text for forges, as a page for people.
 async fn not_found(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
     let path = request.path();
-    // The forge's page of deliveries shows it to whoever set the webhook up.
+    // The forge shows it on its page of deliveries to the person who set up the webhook.
     let words = format!(
         "there is nothing at this address; webhooks are sent to {}",
         hooks::address_near(&shared.engine.config(), path)

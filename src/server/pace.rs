@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Bytes a second below which a peer counts as stalled. A line of 1 Mbit/s carries eight times as many.
+/// The transfer rate, in bytes per second, below which a peer counts as stalled. A line of 1 Mbit/s carries eight
+/// times as much.
 const MIN_BYTES_PER_SECOND: u32 = 16 * 1024;
 
-/// The patience with a peer that sends or reads: so long at most, and less for who was slow before.
+/// The patience with a peer that sends or reads: at most a given time, and less for one that was slow before.
 ///
-/// Time uses it up, and bytes restore it at a fixed rate. So one that stops is known after `most`, and one that is
-/// slower than the rate for good is known as well, however regularly it moves a byte.
+/// Time reduces it, and transferred bytes restore it at a fixed rate. So a peer that stops is detected after
+/// `most`, and so is one that stays slower than the rate, even if it keeps moving single bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     most: Duration,
@@ -22,12 +23,12 @@ impl Patience {
         Self { most, left: most }
     }
 
-    /// What is left of it.
+    /// The patience left now.
     pub(super) fn left(&self) -> Duration {
         self.left
     }
 
-    /// When it ends if nothing moves from now on.
+    /// When the patience ends if nothing is transferred.
     pub(super) fn ends_at(&self, now: Instant) -> Instant {
         now + self.left
     }

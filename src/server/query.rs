@@ -8,12 +8,12 @@ use crate::event::CommitId;
 use crate::run::{Run, RunId, RunState};
 use crate::store::{RunFilter, Store, StoreError};
 
-/// Runs on one page where nothing else is asked for.
+/// Runs per page by default.
 const DEFAULT_LIMIT: u32 = 50;
-/// Runs on one page at most.
+/// The maximum number of runs per page.
 const LIMIT: u32 = 200;
 
-/// Reads a query. An empty value counts as unset; the error says which value is wrong and what it may be.
+/// Parses a query. An empty value counts as unset; the error names the invalid value and the valid ones.
 pub(super) fn read(query: &str) -> Result<RunFilter, String> {
     let mut filter = RunFilter {
         limit: DEFAULT_LIMIT,
@@ -46,14 +46,14 @@ pub(super) fn read(query: &str) -> Result<RunFilter, String> {
     Ok(filter)
 }
 
-/// A run's id, if `text` can be one.
+/// Parses a run's id.
 pub(super) fn run_id(text: &str) -> Option<RunId> {
     ulid::Ulid::from_string(text)
         .ok()
         .map(|id| RunId(id.to_string()))
 }
 
-/// The runs that a filter asks for, newest first, and the cursor of the next page if there is one.
+/// A page of runs for a filter, newest first, and the cursor of the next page if there is one.
 pub(super) async fn page(
     store: &Store,
     filter: &RunFilter,

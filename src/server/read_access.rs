@@ -18,21 +18,21 @@ use tokio::time::Instant;
 
 use super::{Shared, answer, pages};
 
-/// Asks a browser for a name and a password, and says that a bearer token does as well.
+/// Asks a browser for a name and a password; a bearer token works too.
 const CHALLENGES: [&str; 2] = [
     "Basic realm=\"purgehook\", charset=\"UTF-8\"",
     "Bearer realm=\"purgehook\"",
 ];
 
-/// Why somebody may not read.
+/// Why a client may not read.
 enum Denied {
-    /// Their token is missing or wrong.
+    /// Its token is missing or wrong.
     Unauthorized,
-    /// Wrong ones came too fast from their address: this one is not looked at.
+    /// Its address sent too many wrong tokens: this one is not checked.
     TooManyGuesses(Duration),
 }
 
-/// Lets a request pass that has the read token, where one is configured. The admin token may read as well.
+/// Accepts a request with the read token, or with the admin token, if a read token is configured.
 pub(super) async fn check(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -60,7 +60,7 @@ fn denied(shared: &Shared, request: &HttpRequest) -> Option<Denied> {
     if let Some(wait) = peer.and_then(|peer| shared.read_guesses.wait(peer, now)) {
         return Some(Denied::TooManyGuesses(wait));
     }
-    // Both are compared, so that the time tells nothing about which one fits.
+    // Both are compared, so that timing does not reveal which one matches.
     let is = |token: &SecretString| token.expose_secret().as_bytes().ct_eq(&given);
     let admin = config.server.admin_token.as_ref().map(is);
     let good = is(wanted) | admin.unwrap_or_else(|| 0.into());
@@ -73,7 +73,7 @@ fn denied(shared: &Shared, request: &HttpRequest) -> Option<Denied> {
     Some(Denied::Unauthorized)
 }
 
-/// The token behind `Bearer`, or the password behind `Basic` (RFC 7617). The words have no case.
+/// The token of `Bearer`, or the password of `Basic` (RFC 7617). The scheme names ignore case.
 fn given(headers: &HeaderMap) -> Option<Vec<u8>> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, rest) = value.split_once(' ')?;

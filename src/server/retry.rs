@@ -58,13 +58,13 @@ pub(super) async fn retry(request: HttpRequest, shared: Data<Shared>) -> HttpRes
     }
 }
 
-/// Why someone may not act.
+/// Why a client may not act.
 enum Denied {
     /// No admin token is configured.
     ActionsOff,
-    /// Theirs is missing or wrong.
+    /// Its token is missing or wrong.
     Unauthorized,
-    /// Wrong ones came too fast from their address: this one is not looked at.
+    /// Its address sent too many wrong tokens: this one is not checked.
     TooManyGuesses(Duration),
 }
 
@@ -102,7 +102,7 @@ impl Denied {
     }
 }
 
-/// Lets pass who sends `Authorization: Bearer <admin token>`, unless wrong ones came too fast from their address.
+/// Accepts `Authorization: Bearer <admin token>`, unless the address sent too many wrong tokens.
 fn authorize(
     headers: &HeaderMap,
     token: Option<&SecretString>,
@@ -131,7 +131,7 @@ fn authorize(
     Err(Denied::Unauthorized)
 }
 
-/// The token behind `Bearer`, a word whose case does not matter (RFC 9110, section 11.1).
+/// The token of `Bearer`, a scheme name that ignores case (RFC 9110, section 11.1).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked("Bearer ".len())?;
     scheme

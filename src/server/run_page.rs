@@ -6,12 +6,12 @@ use crate::changes::{ChangeKind, FilePath};
 use crate::run::{Link, RunId};
 use crate::store::{Store, StoreError};
 
-/// Items on one page where nothing else is asked for, and at most.
+/// Items per page, by default and at most.
 const MAX_ITEMS: usize = 1_000;
-/// Bytes of names and words on one page, about. A path alone may have thousands.
+/// Approximate bytes of names and texts per page. A single path may have thousands.
 const MAX_BYTES: usize = 512 * 1024;
 
-/// A part of a run's lists.
+/// A page of a run's lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RunPage {
     /// Items before it.
@@ -21,7 +21,7 @@ pub(super) struct RunPage {
 }
 
 impl RunPage {
-    /// Reads a query. An empty value counts as unset; the error says which value is wrong and what it may be.
+    /// Parses a query. An empty value counts as unset; the error names the invalid value and the valid ones.
     pub(super) fn read(query: &str) -> Result<Self, String> {
         let (mut limit, mut cursor) = (None, None);
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -65,7 +65,7 @@ impl RunPage {
     }
 }
 
-/// How many of a list's items fit on a page, by the bytes of each: one at least, or it would have no end.
+/// How many of a list's items fit on a page, given their sizes in bytes; at least one, so that the list ends.
 pub(super) fn fitting(sizes: impl IntoIterator<Item = usize>) -> usize {
     let mut left = MAX_BYTES;
     let fit = sizes.into_iter().take_while(|size| {
@@ -76,19 +76,19 @@ pub(super) fn fitting(sizes: impl IntoIterator<Item = usize>) -> usize {
     fit.count().max(1)
 }
 
-/// A part of what a run found changed.
+/// A page of a run's change set.
 #[derive(Default)]
 pub(super) struct ChangedFiles {
-    /// Paths in all of it; none where it is not known what changed.
+    /// The number of all paths; zero if the changes are unknown.
     pub(super) total: usize,
-    /// By the link that brought them, newest first, and by path.
+    /// By the link that changed them, newest first, then by path.
     pub(super) files: Vec<(FilePath, ChangeKind)>,
-    /// The links that brought all of it. None where it is not known.
+    /// The links of the whole change set; empty if they are not known.
     pub(super) links: Vec<Link>,
 }
 
 impl ChangedFiles {
-    /// Reads the part that is on a page. The whole is gone through for it.
+    /// Reads one page. This reads the whole change set.
     pub(super) async fn read(
         store: &Store,
         run: &RunId,

@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// Connections by who holds them.
+/// Connections by holder.
 #[derive(Clone, Default)]
 pub(super) struct Shares(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-/// A place that somebody's connection has. Dropping it frees it.
+/// A connection's place. Dropping it releases it.
 pub(super) struct Place {
     shares: Shares,
     holder: IpAddr,
 }
 
 impl Shares {
-    /// A place for one more connection from `peer`, unless it has `most` already.
+    /// Acquires a place for another connection from `peer`, unless it already has `most`.
     pub(super) fn place(&self, peer: IpAddr, most: usize) -> Option<Place> {
         let holder = holder(peer);
         let mut held = self.0.lock();
@@ -45,8 +45,8 @@ impl Drop for Place {
     }
 }
 
-/// Who an address stands for: with IPv6 the whole /64, which is what one customer gets at least
-/// (RFC 6177, section 2).
+/// The holder of an address: with IPv6 the whole /64, the smallest network that a customer gets (RFC 6177, section
+/// 2).
 pub(super) fn holder(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(address) => address.into(),

@@ -38,7 +38,7 @@ impl RootSpanBuilder for Spans {
         let status = status.as_u16();
         span.record("status", status);
         span.in_scope(|| match route.as_deref() {
-            // Webhooks and actions matter later; pages and probes only to someone who looks for them.
+            // Webhooks and actions matter later; pages and health checks only for debugging.
             Some("/hooks/{forge}" | "/hooks/{forge}/" | "/api/v1/runs/{id}/retry") => {
                 info!("answered {status}")
             }

@@ -5,7 +5,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use crate::event::GitRef;
 use crate::run::{RunState, StatusState};
 
-/// A moment, for a machine and for a person.
+/// A time for a machine and for a person.
 pub(super) struct Moment {
     /// RFC 3339.
     pub(super) machine: String,
@@ -25,7 +25,7 @@ impl From<Timestamp> for Moment {
     }
 }
 
-/// A state as a word, a sign and a colour: nobody has to tell colours apart.
+/// A state as a word, a sign and a colour, so that colour-blind people can read it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Badge {
     pub(super) word: &'static str,
@@ -62,7 +62,7 @@ impl From<StatusState> for Badge {
     }
 }
 
-/// How long something took: `850 ms`, `12 s`, `3 min 5 s`, `2 h 4 min`.
+/// A duration: `850 ms`, `12 s`, `3 min 5 s`, `2 h 4 min`.
 pub(super) fn duration(from: Timestamp, to: Timestamp) -> String {
     let ms = (to.as_millisecond() - from.as_millisecond()).max(0);
     let (s, min, h) = (ms / 1_000, ms / 60_000, ms / 3_600_000);
@@ -77,7 +77,7 @@ pub(super) fn duration(from: Timestamp, to: Timestamp) -> String {
     }
 }
 
-/// A branch's or tag's name; empty where there is none.
+/// The name of a branch or tag; empty if there is none.
 pub(super) fn ref_name(git_ref: Option<&GitRef>) -> &str {
     git_ref.map_or("", GitRef::name)
 }

@@ -9,8 +9,7 @@ use super::substitution::{Piece, pieces};
 use super::tree::{self, Node, Value};
 
 impl File {
-    /// The file's outermost mapping. None if it is not YAML or something else
-    /// than a mapping, which is noted.
+    /// The file's outermost mapping. None if the file is not YAML or not a mapping, which is recorded.
     pub fn root(&self) -> Option<Section> {
         let (root, flaws) = tree::parse(&self.source().text);
         for flaw in flaws {
@@ -30,7 +29,7 @@ impl File {
             Value::Scalar(_) | Value::List(_) | Value::Unset(_) => {
                 self.note(
                     Severity::Error,
-                    // At its start, and not the file as a whole.
+                    // Point to its start, not to the whole file.
                     root.at.start..root.at.end.max(root.at.start + 1),
                     "the file must hold keys with values".to_owned(),
                     Some("start with `forges:`, `cdns:` and `sites:`".to_owned()),
@@ -40,7 +39,7 @@ impl File {
         }
     }
 
-    /// Puts the environment's values into every scalar.
+    /// Substitutes the environment's values in every scalar.
     fn substitute(&self, node: &mut Node) {
         match &mut node.value {
             Value::Null | Value::Broken | Value::Unset(_) => {}
@@ -61,7 +60,7 @@ impl File {
             Value::Scalar(scalar) => {
                 if scalar.text.contains("${") {
                     match self.fill(&scalar.text, &node.at) {
-                        // The getters take an empty value for one that is not there.
+                        // The getters treat an empty value as missing.
                         Filled::Text(text) => scalar.text = text,
                         Filled::Unset(variables) => node.value = Value::Unset(variables),
                         Filled::Broken => node.value = Value::Broken,
@@ -71,8 +70,7 @@ impl File {
         }
     }
 
-    /// A text with its variables filled in. What cannot be is noted, but for variables that are not set where
-    /// that may be no problem.
+    /// Substitutes the variables in a text. Records errors, except unset variables where these may be no problem.
     fn fill(&self, text: &str, at: &Span) -> Filled {
         let mut filled = Some(String::new());
         let mut unset = Vec::new();
@@ -148,11 +146,11 @@ impl File {
     }
 }
 
-/// What became of a text with variables in it.
+/// The result of substituting variables.
 enum Filled {
     Text(String),
-    /// These are not set.
+    /// These variables are not set.
     Unset(Vec<Located<String>>),
-    /// Something is wrong with it, which is noted.
+    /// It contains an error, which is recorded.
     Broken,
 }

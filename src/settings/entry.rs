@@ -1,15 +1,15 @@
 //! Entries of a settings file as `purgehook init` writes them.
 
-/// What stands below the `kind:` of an entry, for a start.
+/// The initial content of an entry, below `kind:`.
 #[derive(Debug)]
 pub struct Entry {
-    /// Keys of YAML, a line each, with a `${NAME}` for each of the variables. Comments say what else is often needed.
+    /// YAML keys, one per line, with a `${NAME}` for each of the variables. Comments show other common keys.
     pub keys: &'static str,
-    /// The variables that hold its secrets.
+    /// The variables for its secrets.
     pub variables: &'static [Variable],
 }
 
-/// A variable of the environment that holds a secret.
+/// An environment variable for a secret.
 #[derive(Debug)]
 pub struct Variable {
     /// Its name.
@@ -19,7 +19,7 @@ pub struct Variable {
 }
 
 impl Entry {
-    /// One without keys.
+    /// An entry without keys.
     pub const EMPTY: Self = Self {
         keys: "",
         variables: &[],

@@ -5,17 +5,17 @@ use std::rc::Rc;
 
 type Lookup = dyn Fn(&str) -> Option<String>;
 
-/// Where `${NAME}` is looked up.
+/// The source of `${NAME}` values.
 #[derive(Clone)]
 pub struct Environment(Rc<Lookup>);
 
 impl Environment {
-    /// The variables that the program was started with. One that is not UTF-8 counts as unset.
+    /// The variables of the process. One that is not UTF-8 counts as unset.
     pub fn of_process() -> Self {
         Self(Rc::new(|name| std::env::var(name).ok()))
     }
 
-    /// These variables and no others.
+    /// Only these variables.
     pub fn of<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let variables: HashMap<String, String> = variables
             .into_iter()
@@ -24,7 +24,7 @@ impl Environment {
         Self(Rc::new(move |name| variables.get(name).cloned()))
     }
 
-    /// A variable's value.
+    /// The value of a variable.
     pub fn get(&self, name: &str) -> Option<String> {
         (self.0)(name)
     }

@@ -12,7 +12,7 @@ use super::problem::{Problem, Problems, Severity};
 use super::source::Source;
 use super::span::Span;
 
-/// A settings file that is being read. Clones share what was found.
+/// A settings file that is being read. Clones share its findings.
 #[derive(Clone)]
 pub struct File(Rc<Inner>);
 
@@ -24,13 +24,13 @@ struct Inner {
 }
 
 impl File {
-    /// Starts to read a file. `name` is its path, and what `<key>_file` paths are relative to.
+    /// Starts reading a file. `name` is its path, the base of relative `<key>_file` paths.
     pub fn new(name: &str, text: &str, environment: Environment) -> Self {
         Self::start(name, text, environment, false)
     }
 
-    /// As [`new`](Self::new), for those that need no secrets: where one is not set, that is no problem, and something
-    /// stands in for it.
+    /// Like [`new`](Self::new), for commands that need no secrets: an unset one is no problem, and a placeholder
+    /// replaces it.
     pub fn without_secrets(name: &str, text: &str, environment: Environment) -> Self {
         Self::start(name, text, environment, true)
     }
@@ -51,7 +51,7 @@ impl File {
         &self.0.source
     }
 
-    /// A variable's value as `${NAME}` has it, kept out of messages; `source` is what they show instead.
+    /// A variable's value for `${NAME}`, hidden in messages, which show `source` instead.
     pub(super) fn variable(&self, name: &str, source: &str) -> Option<String> {
         let value = self.0.environment.get(name)?;
         self.keep_confidential(&value, source);
@@ -64,23 +64,23 @@ impl File {
             .filter(|value| !value.is_empty())
     }
 
-    /// Keeps a value out of all messages; `shown` stands in its place.
+    /// Hides a value in all messages, which show `shown` instead.
     pub(super) fn keep_confidential(&self, value: &str, shown: &str) {
         let mut findings = self.0.findings.borrow_mut();
         findings.keep_confidential(value, shown);
     }
 
-    /// Notes that a secret was read, wherever it came from.
+    /// Records a secret, from any source.
     pub(super) fn note_secret(&self, secret: &SecretString) {
         self.0.findings.borrow_mut().add_secret(secret);
     }
 
-    /// Notes that a variable is not set.
+    /// Records an unset variable.
     pub(super) fn note_unset(&self, name: &str) {
         self.0.findings.borrow_mut().add_unset(name);
     }
 
-    /// Notes a variable that a secret names and that is not set, which is no problem here.
+    /// Records an unset variable of a secret, which is no problem here.
     pub(super) fn note_unset_secret(&self, name: &str) {
         self.0.findings.borrow_mut().add_unset_secret(name);
     }
@@ -90,22 +90,22 @@ impl File {
         self.0.may_lack_secrets
     }
 
-    /// Every secret that was read so far.
+    /// All secrets that were read so far.
     pub fn secrets(&self) -> Vec<SecretString> {
         self.0.findings.borrow().secrets()
     }
 
-    /// Notes that a file is read along with this one.
+    /// Records that another file is read along with this one.
     pub(super) fn reads(&self, path: PathBuf) {
         self.0.findings.borrow_mut().add_file(path);
     }
 
-    /// Masks what stands at a place where the file's lines are shown, unless it only names variables.
+    /// Masks a part of the file wherever its lines are shown, unless it contains only variable names.
     pub(super) fn mask(&self, at: Span) {
         self.0.findings.borrow_mut().mask(at);
     }
 
-    /// Notes a problem or a warning. A place of `0..0` means the file as a whole.
+    /// Records a problem or a warning. The position `0..0` means the whole file.
     pub(super) fn note(
         &self,
         severity: Severity,
@@ -126,13 +126,13 @@ impl File {
         });
     }
 
-    /// How many problems that make the file unusable were noted.
+    /// The number of problems so far that make the file unusable.
     pub(super) fn errors(&self) -> usize {
         self.0.findings.borrow().errors()
     }
 
-    /// Every problem that was noted, in the file's order. Sections that are still alive
-    /// have not noted their unknown keys yet.
+    /// All problems so far, in the file's order. Sections that still exist have not recorded their unknown keys
+    /// yet.
     pub fn problems(&self) -> Problems {
         self.0.findings.borrow().problems(&self.0.source)
     }

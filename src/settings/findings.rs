@@ -10,57 +10,56 @@ use super::source::Source;
 use super::span::Span;
 use super::substitution::{Piece, pieces};
 
-/// Bytes from which on a value from the environment is taken out of messages
-/// wherever it turns up; a shorter one (`80`, `main`) only where it is quoted.
+/// A value from the environment of at least this many bytes is hidden wherever it occurs in a message; a shorter
+/// one (`80`, `main`) only if it is quoted.
 const TELLING_LENGTH: usize = 8;
 
-/// What was found so far.
+/// The findings so far.
 #[derive(Default)]
 pub(super) struct Findings {
     problems: Vec<Problem>,
-    /// Variables that the file names and the environment does not set.
+    /// Variables that the file names and that are not set.
     unset: Vec<String>,
-    /// Those of secrets, where that is no problem.
+    /// Unset variables of secrets, if that is no problem.
     unset_secrets: Vec<String>,
-    /// Files that were read besides this one.
+    /// Other files that were read.
     files: BTreeSet<PathBuf>,
-    /// Values that no message may show, and what it shows in their place.
+    /// Values to hide in messages, and their replacements.
     confidential: Vec<(String, String)>,
-    /// Places that hold a secret, and are masked where the file's lines are shown.
+    /// Positions of secrets, which are masked wherever the file's lines are shown.
     masked: Vec<Span>,
-    /// Every secret that was read.
+    /// All secrets that were read.
     secrets: Vec<SecretString>,
 }
 
 impl Findings {
-    /// Notes a problem once, also where an anchor is read for each of its aliases.
+    /// Records a problem once, even if an anchor is read for each of its aliases.
     pub fn add(&mut self, problem: Problem) {
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }
 
-    /// Notes a variable that is not set.
+    /// Records an unset variable.
     pub fn add_unset(&mut self, name: &str) {
         if !self.unset.iter().any(|n| n == name) {
             self.unset.push(name.to_owned());
         }
     }
 
-    /// Notes a variable of a secret that is not set, where that is no problem.
+    /// Records an unset variable of a secret, if that is no problem.
     pub fn add_unset_secret(&mut self, name: &str) {
         if !self.unset_secrets.iter().any(|n| n == name) {
             self.unset_secrets.push(name.to_owned());
         }
     }
 
-    /// Notes that a file is read along with this one.
+    /// Records that another file is read along with this one.
     pub fn add_file(&mut self, path: PathBuf) {
         self.files.insert(path);
     }
 
-    /// Keeps a value out of all messages, as it is and as messages and URLs write it;
-    /// `shown` stands in its place.
+    /// Hides a value in all messages, as it is and as messages and URLs encode it, which show `shown` instead.
     pub fn keep_confidential(&mut self, value: &str, shown: &str) {
         let forms = [
             value.to_owned(),
@@ -74,32 +73,32 @@ impl Findings {
         }
     }
 
-    /// Notes a secret, wherever it came from.
+    /// Records a secret, from any source.
     pub fn add_secret(&mut self, secret: &SecretString) {
-        // Copied to a wrong place, it is no less a secret.
+        // A copy in a wrong place is just as secret.
         if secret.expose_secret().len() >= TELLING_LENGTH {
             self.keep_confidential(secret.expose_secret(), "a secret");
         }
         self.secrets.push(secret.clone());
     }
 
-    /// Every secret that was read so far.
+    /// All secrets that were read so far.
     pub fn secrets(&self) -> Vec<SecretString> {
         self.secrets.clone()
     }
 
-    /// Masks what stands at a place where the file's lines are shown, unless it only names variables.
+    /// Masks a part of the file wherever its lines are shown, unless it contains only variable names.
     pub fn mask(&mut self, at: Span) {
         self.masked.push(at);
     }
 
-    /// How many problems that make the file unusable were noted.
+    /// The number of problems so far that make the file unusable.
     pub fn errors(&self) -> usize {
         let errors = self.problems.iter();
         errors.filter(|p| p.severity == Severity::Error).count()
     }
 
-    /// Every problem in the file's order, without what no message may show.
+    /// All problems in the file's order, without the hidden values.
     pub fn problems(&self, source: &Source) -> Problems {
         let mut list = self.problems.clone();
         for problem in &mut list {
@@ -121,14 +120,14 @@ impl Findings {
         }
     }
 
-    /// Where known secrets are written out in the file, wherever that is.
+    /// The positions of known secrets anywhere in the file.
     fn places_of_secrets(&self, source: &Source) -> Vec<Span> {
         self.secrets
             .iter()
             .map(|secret| secret.expose_secret().trim())
             .filter(|secret| secret.len() >= TELLING_LENGTH)
             .flat_map(|secret| {
-                // As it is, and as it stands between double quotes.
+                // As it is, and as in double quotes.
                 let quoted = serde_json::Value::from(secret).to_string();
                 let quoted = quoted[1..quoted.len() - 1].to_owned();
                 [source.places_of(secret), source.places_of(&quoted)].concat()
@@ -149,7 +148,7 @@ impl Findings {
     }
 }
 
-/// The text with `*` for each byte of the secrets written into it, so that places stay as they are.
+/// The text with `*` for each byte of the secrets in it, which keeps all positions.
 fn masked(text: &str, places: &[Span]) -> String {
     let mut bytes = text.as_bytes().to_vec();
     for place in places {

@@ -2,7 +2,7 @@
 
 use super::span::Span;
 
-/// Something that is wrong with the text as YAML.
+/// A YAML syntax error in the text.
 pub(super) struct Flaw {
     pub at: Span,
     pub message: String,

@@ -10,20 +10,20 @@ use serde::Serialize;
 use super::span::Span;
 use crate::numerals::counted;
 
-/// How bad a problem is.
+/// The severity of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The file cannot be used.
     Error,
-    /// It can, but probably does not do what was meant.
+    /// The file can be used, but probably does not do what was intended.
     Warning,
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
     /// The line, from 1; none for the file as a whole.
     pub line: Option<usize>,
@@ -33,30 +33,30 @@ pub struct Problem {
     pub message: String,
     /// What to do.
     pub advice: Option<String>,
-    /// The place; empty at 0 for the file as a whole.
+    /// The position; `0..0` for the whole file.
     #[serde(skip)]
     pub at: Span,
 }
 
-/// Everything that was found in one file, in the file's order.
+/// All problems of one file, in the file's order.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Problems {
-    /// The file's name, as it was given.
+    /// The file's name, as given.
     pub file: String,
-    /// What was found.
+    /// The problems.
     pub list: Vec<Problem>,
-    /// Variables that the file names and the environment does not set.
+    /// Variables that the file names and that are not set.
     pub unset: Box<[String]>,
-    /// Variables that only secrets name and that are not set, where the file was read without its secrets.
+    /// Unset variables that only secrets name, if the file was read without its secrets.
     pub unset_secrets: Box<[String]>,
-    /// The file itself and those that it names secrets in, sorted.
+    /// The file itself and the files of its secrets, sorted.
     pub files: Vec<PathBuf>,
     /// The file's text, with the secrets in it masked.
     pub(super) text: Box<str>,
 }
 
 impl Problems {
-    /// A problem with the file as a whole.
+    /// A problem with the whole file.
     pub fn of_file(file: &str, message: String, advice: Option<String>) -> Self {
         Self {
             file: file.to_owned(),
@@ -80,8 +80,7 @@ impl Problems {
         self.list.iter().any(|p| p.severity == Severity::Error)
     }
 
-    /// Every problem with its line of the file, and a last line that counts them.
-    /// With colours if `styled`.
+    /// All problems with their lines of the file, and a last line with their number. With colours if `styled`.
     pub fn render(&self, styled: bool) -> String {
         let renderer = if styled {
             Renderer::styled()
@@ -106,7 +105,7 @@ impl Problems {
         shown.join("\n\n")
     }
 
-    /// One line that names the variables of secrets that are not set; none where all are.
+    /// One line with the unset variables of secrets; none if all are set.
     pub fn unset_secrets_in_words(&self) -> Option<String> {
         (!self.unset_secrets.is_empty()).then(|| {
             format!(
@@ -155,7 +154,8 @@ impl Problems {
         format!("{}: {counts}", self.file)
     }
 
-    /// Whether to use colours on standard error: a terminal, and nobody asked for none (<https://no-color.org>).
+    /// Whether to use colours on standard error: only on a terminal, and if they are not disabled
+    /// (<https://no-color.org>).
     pub fn colours_wanted() -> bool {
         let asked_for_none = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         std::io::stderr().is_terminal() && !asked_for_none
@@ -168,7 +168,7 @@ impl fmt::Display for Problems {
     }
 }
 
-// Shows what Display shows: the masked text is no use to anyone, and the file's own is not kept.
+// The same as Display: the masked text is useless, and the original is not kept.
 impl fmt::Debug for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -177,8 +177,8 @@ impl fmt::Debug for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Text without the control characters U+0080 to U+009F. The renderer leaves them as they stand, and some
-/// terminals take them for the beginning of a command.
+/// Removes the control characters U+0080 to U+009F. The renderer keeps them, and some terminals interpret them as
+/// the start of a command.
 fn without_c1(text: &str) -> String {
     text.replace(|c| ('\u{80}'..='\u{9f}').contains(&c), "\u{b7}")
 }

@@ -1,13 +1,13 @@
 //! Detects secrets that are probably mistakes: a variable's name instead of its value, a placeholder, stray quotes
 //! or line ends. Messages never show the secret.
 
-/// What is odd about a secret, and what was probably meant.
+/// What is odd about a secret, and a suggestion.
 pub(super) struct Oddity {
     pub what: String,
     pub advice: &'static str,
 }
 
-/// Words that stand where a secret belongs, without what is between their letters.
+/// Common placeholders for secrets, without separators.
 const PLACEHOLDERS: [&str; 34] = [
     "changeit",
     "changeme",
@@ -45,7 +45,7 @@ const PLACEHOLDERS: [&str; 34] = [
     "yoursecret",
 ];
 
-/// What is odd about a secret, if anything is.
+/// What is odd about a secret, if anything.
 pub(super) fn oddity(text: &str) -> Option<Oddity> {
     let odd = |what: &str, advice: &'static str| {
         Some(Oddity {
@@ -53,7 +53,7 @@ pub(super) fn oddity(text: &str) -> Option<Oddity> {
             advice,
         })
     };
-    // A key in PEM has lines, and ends in one.
+    // A PEM key has several lines, and ends in a line break.
     if text.trim_start().starts_with("-----BEGIN ") {
         return None;
     }
@@ -132,7 +132,7 @@ pub(super) fn oddity(text: &str) -> Option<Oddity> {
 const VARIABLE: &str =
     "write `${NAME}` to read the variable NAME from the environment, or `<key>_file: path`";
 
-/// `$NAME`, `%NAME%`, `$env:NAME`, `{{ name }}`, and what other tools put before a secret's place.
+/// `$NAME`, `%NAME%`, `$env:NAME`, `{{ name }}`, and similar syntax of other tools.
 fn is_unread_variable(text: &str) -> bool {
     let is_name = |name: &str| {
         !name.is_empty()

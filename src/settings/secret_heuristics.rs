@@ -3,27 +3,27 @@
 
 use super::span::Span;
 
-/// Words that are in the keys of secrets.
+/// Words in the keys of secrets.
 const WORDS: [&str; 4] = ["secret", "token", "password", "key"];
 
-/// Whether a key's name sounds as if it held a secret.
+/// Whether a key's name sounds like that of a secret.
 pub(super) fn names_a_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     WORDS.iter().any(|word| key.contains(word))
 }
 
-/// The places of all words that follow what looks like the key of a secret, in its line and in those that belong to
-/// it, and of addresses with credentials. Rather too many than one too few: this only decides what is shown.
+/// The positions of all words after what looks like the key of a secret, in its line and in those that continue it,
+/// and of addresses with credentials. Better too many than too few: this only decides what is shown.
 pub(super) fn places(text: &str) -> Vec<Span> {
     let mut places = Vec::new();
-    // How far the key is indented whose value may go on.
+    // The indentation of the key whose value may continue.
     let mut open: Option<usize> = None;
     let mut line_start = 0;
     for line in text.split_inclusive('\n') {
         let indent = line.len() - line.trim_start().len();
         let words = words(line);
         let has_key = words.iter().any(|word| line[word.clone()].ends_with(':'));
-        // A line without a key goes on with the value before it, however it is indented.
+        // A line without a key continues the value before it, whatever its indentation.
         if open.is_some_and(|key| has_key && indent <= key) {
             open = None;
         }
@@ -52,7 +52,7 @@ pub(super) fn places(text: &str) -> Vec<Span> {
     places
 }
 
-/// The words of a line, without the marks that YAML puts around them. `${NAME}` is one.
+/// The words of a line, without YAML punctuation around them. `${NAME}` is one word.
 fn words(line: &str) -> Vec<Span> {
     let mut words: Vec<Span> = Vec::new();
     let mut start = None;

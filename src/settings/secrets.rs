@@ -7,15 +7,15 @@ use super::section::{Section, mask};
 use super::span::{Located, Span};
 use super::tree::{Node, Scalar, Value};
 
-/// A webhook secret shorter than this could be guessed.
+/// A shorter webhook secret could be guessed.
 const SHORTEST_WEBHOOK_SECRET: usize = 16;
 
-/// What stands in for a secret that is not set, where a file is read without its secrets. Nothing is ever sent with it.
-/// It has the form of GitLab's signing tokens, which is the only one that is looked at.
+/// The placeholder for an unset secret, if a file is read without its secrets. It is never sent. It has the format
+/// of GitLab's signing tokens, the only format that is checked.
 const STAND_IN: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 impl Section {
-    /// A secret: under `key`, or in the file that `<key>_file` names. An empty one counts as unset.
+    /// A secret, from `key` or from the file that `<key>_file` names. An empty one counts as unset.
     pub fn secret(&mut self, key: &str) -> Option<SecretString> {
         let value = self.take_secret(key);
         match (value, self.secret_files(key)) {
@@ -39,8 +39,8 @@ impl Section {
         }
     }
 
-    /// A secret that must be there. `variables` are the vendor's own names for
-    /// it in the environment, asked in this order where the file is silent.
+    /// A required secret. `variables` are the vendor's own environment variables, which are tried in this order if
+    /// the file has none.
     pub fn required_secret(&mut self, key: &str, variables: &[&str]) -> Option<SecretString> {
         let errors = self.file.errors();
         if let Some(secret) = self.secret(key) {
@@ -75,7 +75,7 @@ impl Section {
         found.into_iter().map(|secret| secret.value).collect()
     }
 
-    /// A list of secrets of webhooks. One that could be guessed is noted.
+    /// A list of webhook secrets. Records those that could be guessed.
     pub fn webhook_secrets(&mut self, key: &str) -> Vec<SecretString> {
         let found = self.located_secrets(key);
         for secret in &found {
@@ -127,12 +127,12 @@ impl Section {
         Some(self.noted(value, self.at(), &what))
     }
 
-    /// Whether a secret of this section is not set, and something stands in for it.
+    /// Whether a secret of this section is not set and a placeholder is used.
     pub fn lacks_secrets(&self) -> bool {
         self.lacks_secrets
     }
 
-    /// Takes a value whose variables are not set for one that is not given, where secrets may be unset.
+    /// Treats a value with unset variables as missing, if secrets may be unset.
     pub fn allow_unset(&mut self, key: &str) {
         let entry = self.entries.iter_mut().find(|entry| entry.key.value == key);
         if let Some(entry) = entry
@@ -145,7 +145,7 @@ impl Section {
         }
     }
 
-    /// A secret, of which the file keeps a note. One that is hardly meant is noted, too.
+    /// Records a secret and returns it. Also records it if it is odd.
     fn noted(&self, text: String, at: Span, what: &str) -> SecretString {
         let secret = SecretString::from(text);
         if secret.expose_secret() == STAND_IN {
@@ -176,7 +176,7 @@ impl Section {
         Some(node)
     }
 
-    /// Lets something stand in for secrets whose variables are not set.
+    /// Inserts placeholders for secrets whose variables are not set.
     fn put_stand_ins(&mut self, node: &mut Node) {
         match &mut node.value {
             Value::List(items) => {
@@ -208,7 +208,7 @@ impl Section {
         }
     }
 
-    /// The secrets in the files that `<key>_file` names, less one line break at the end of each.
+    /// The secrets in the files that `<key>_file` names, each without one line break at its end.
     fn secret_files(&mut self, key: &str) -> Vec<Located<SecretString>> {
         let key = format!("{key}_file");
         let mut secrets = Vec::new();

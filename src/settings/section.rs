@@ -12,23 +12,23 @@ use super::tree::{Entry, Node, Scalar, Value};
 
 /// A mapping of the file that is being read.
 ///
-/// A value that is empty (often because of `${NAME:-}`) counts as unset.
-/// Keys that no getter asked for are noted when the section is dropped.
+/// An empty value (often because of `${NAME:-}`) counts as unset. When the section is dropped, it records the keys
+/// that were never read.
 pub struct Section {
     pub(super) file: File,
     at: Span,
-    /// Its keys from the outermost on, e.g. `sites.www`; empty for the file itself.
+    /// Its path from the outermost key, e.g. `sites.www`; empty for the file itself.
     path: String,
     pub(super) entries: Vec<Entry>,
-    /// Whether a value in it has a problem that was noted before anyone read it, such as an unset variable.
+    /// Whether a value in it has a problem that was recorded before it was read, such as an unset variable.
     broken: bool,
-    /// Keys that were asked for, in the order of asking.
+    /// Keys that were read, in order.
     known: Vec<String>,
-    /// Those of them that hold secrets.
+    /// Those keys that contain secrets.
     pub(super) secret: Vec<String>,
-    /// Keys whose value was found to be of the wrong kind, and are not missing.
+    /// Keys whose value has the wrong type, and so are not missing.
     wrong: Vec<String>,
-    /// Whether something stands in for a secret of it that is not set.
+    /// Whether a placeholder replaces one of its unset secrets.
     pub(super) lacks_secrets: bool,
 }
 
@@ -56,7 +56,7 @@ impl Section {
         })
     }
 
-    /// A scalar's text for those who only want to know of it: nothing is noted, and the key is still to be read.
+    /// A scalar's text, without recording anything or marking the key as read.
     pub fn peek(&self, key: &str) -> Option<&str> {
         let entry = self.entries.iter().find(|entry| entry.key.value == key)?;
         match &entry.value.value {
@@ -65,7 +65,7 @@ impl Section {
         }
     }
 
-    /// A scalar that must be there and not be empty.
+    /// A scalar that must exist and not be empty.
     pub fn required_text(&mut self, key: &str) -> Option<Located<String>> {
         match self.take(key) {
             Some(node) => {
@@ -88,7 +88,7 @@ impl Section {
         }
     }
 
-    /// A list of scalars; one scalar alone is a list of one.
+    /// A list of scalars; a single scalar counts as a list.
     pub fn texts(&mut self, key: &str) -> Vec<Located<String>> {
         let Some(node) = self.take(key) else {
             return Vec::new();
@@ -149,7 +149,7 @@ impl Section {
         section
     }
 
-    /// Whether a key holds anything at all, right or wrong.
+    /// Whether a key has any value, valid or not.
     pub fn has_items(&self, key: &str) -> bool {
         self.entries
             .iter()
@@ -162,7 +162,7 @@ impl Section {
             })
     }
 
-    /// Whether a key holds a mapping, for keys that take a word or a mapping.
+    /// Whether a key's value is a mapping, for keys that accept a word or a mapping.
     pub fn holds_section(&self, key: &str) -> bool {
         self.entries
             .iter()
@@ -236,13 +236,12 @@ impl Section {
         }
     }
 
-    /// Where the section itself stands: its key, or its first key in a list.
-    /// Empty at 0 for the file as a whole.
+    /// The section's position: its key, or its first key in a list. `0..0` for the whole file.
     pub fn at(&self) -> Span {
         self.at.clone()
     }
 
-    /// Where a key stands, if it is there.
+    /// The position of a key, if it exists.
     pub fn place_of(&self, key: &str) -> Option<Span> {
         self.entries
             .iter()
@@ -250,15 +249,15 @@ impl Section {
             .map(|e| e.key.at.clone())
     }
 
-    /// Notes a problem at a place, with advice where there is some.
+    /// Records a problem at a position, with optional advice.
     ///
-    /// One with the section as a whole is passed over while a value in it is
-    /// broken: "no token is given" is no news where the token's variable is unset.
+    /// A problem of the whole section is skipped if a value in it has one already: "no token is given" is redundant
+    /// if the token's variable is unset.
     pub fn problem(&mut self, at: Span, message: impl Into<String>, advice: Option<String>) {
         self.note(Severity::Error, at, message.into(), advice);
     }
 
-    /// Notes something that is allowed but probably not meant.
+    /// Records something that is allowed but probably a mistake.
     pub fn warning(&mut self, at: Span, message: impl Into<String>, advice: Option<String>) {
         self.warn(at, message.into(), advice);
     }
@@ -274,7 +273,7 @@ impl Section {
         }
     }
 
-    /// Notes that a key is missing, if it is.
+    /// Records that a key is missing, if it is.
     pub fn missing(&mut self, key: &str, advice: Option<String>) {
         let broken = self.entries.iter().any(|e| {
             e.key.value == key && (is_broken(&e.value) || matches!(e.value.value, Value::Unset(_)))
@@ -290,39 +289,39 @@ impl Section {
         self.file.note(Severity::Error, self.at(), message, advice);
     }
 
-    /// How many errors the file has so far, for those who must know whether a reader found any.
+    /// The number of errors so far, to find out whether a reader found any.
     pub(crate) fn errors(&self) -> usize {
         self.file.errors()
     }
 
-    /// Masks a value where the file's lines are shown, because it may hold a password.
+    /// Masks a value wherever the file's lines are shown, since it may contain a password.
     pub fn mask(&self, at: Span) {
         self.file.mask(at);
     }
 
-    /// Notes a secret that is a part of a value, such as the password in an address.
+    /// Records a secret that is part of a value, such as the password in an address.
     pub fn note_secret(&self, secret: &SecretString) {
         self.file.note_secret(secret);
     }
 
-    /// Lets the keys that nobody asked for pass, where it cannot be known what they should be.
+    /// Ignores the keys that were not read, if it is unknown which keys are valid.
     pub fn ignore_rest(&mut self) {
         for entry in self.entries.drain(..) {
-            // One of them may well be a secret. What was asked for is masked where it is one.
+            // One of them may be a secret. Keys that were read are masked if they are secret.
             if !self.known.contains(&entry.key.value) {
                 mask(&self.file, &entry.value);
             }
         }
     }
 
-    /// A key's value; none if it is missing or empty. Variables in it that are not set are noted.
+    /// A key's value; none if it is missing or empty. Records unset variables in it.
     pub(super) fn take(&mut self, key: &str) -> Option<Node> {
         let mut node = self.take_raw(key)?;
         self.note_unset(&mut node);
         Some(node)
     }
 
-    /// A key's value as it stands; none if it is missing or empty.
+    /// A key's raw value; none if it is missing or empty.
     pub(super) fn take_raw(&mut self, key: &str) -> Option<Node> {
         if !self.known.iter().any(|k| k == key) {
             self.known.push(key.to_owned());
@@ -336,7 +335,7 @@ impl Section {
         }
     }
 
-    /// Notes variables that are not set in what is no secret. What a mapping holds is read on its own.
+    /// Records unset variables in values that are not secrets. The content of a mapping is read separately.
     fn note_unset(&mut self, node: &mut Node) {
         match &mut node.value {
             Value::List(items) => {
@@ -356,7 +355,7 @@ impl Section {
         }
     }
 
-    /// A value as a scalar that is not empty.
+    /// A value as a non-empty scalar.
     pub(super) fn scalar(&mut self, key: &str, node: Node) -> Option<(Scalar, Span)> {
         match node.value {
             Value::Scalar(scalar) => {
@@ -371,7 +370,7 @@ impl Section {
         }
     }
 
-    /// `$NAME` and `%NAME%` stand for themselves. Of secrets, more is known (`secret_form`).
+    /// `$NAME` and `%NAME%` are not substituted. For secrets, `secret_form` has a better check.
     fn warn_of_unread_variable(&self, key: &str, scalar: &Scalar, at: &Span) {
         if self.secret.iter().any(|secret| secret == key) {
             return;
@@ -397,7 +396,7 @@ impl Section {
     fn note_not_text(&mut self, what: &str, node: &Node) {
         let (kind, advice) = match &node.value {
             Value::List(_) => ("a list", None),
-            // `{page}` without quotes is a mapping to YAML.
+            // YAML reads `{page}` without quotes as a mapping.
             Value::Map(entries) if entries.iter().all(|e| matches!(e.value.value, Value::Null)) => {
                 (
                     "a mapping",
@@ -453,7 +452,7 @@ impl Drop for Section {
     }
 }
 
-/// Whether a problem was noted with a value, or with one inside it.
+/// Whether a problem was recorded for a value or inside it.
 fn is_broken(node: &Node) -> bool {
     match &node.value {
         Value::Broken => true,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::span::{Span, line_and_column};
 
-/// A settings file as it was handed in.
+/// A settings file as it was passed in.
 pub(super) struct Source {
     /// Its path.
     pub name: String,
@@ -19,8 +19,8 @@ impl Source {
         directory.map(Path::to_path_buf).unwrap_or_default()
     }
 
-    /// Finds a part of a scalar, from byte `from` on. Returns the place of the whole scalar where
-    /// escapes or line breaks hide the part.
+    /// Finds a part of a scalar, from byte `from` on. Returns the position of the whole scalar if escapes or line
+    /// breaks hide the part.
     pub fn find(&self, part: &str, from: usize, scalar: &Span) -> Span {
         self.text
             .get(from..scalar.end)
@@ -28,7 +28,7 @@ impl Source {
             .map_or_else(|| scalar.clone(), |i| from + i..from + i + part.len())
     }
 
-    /// Moves a place into the file and to the edges of characters.
+    /// Moves a position into the file and to character boundaries.
     pub fn clip(&self, at: Span) -> Span {
         let floor = |i: usize| {
             (0..=i.min(self.text.len()))
@@ -45,7 +45,7 @@ impl Source {
         line_and_column(&self.text, byte)
     }
 
-    /// Every place where a text is written out.
+    /// Every position at which a text occurs.
     pub fn places_of(&self, written: &str) -> Vec<Span> {
         let found = self.text.match_indices(written);
         found.map(|(at, part)| at..at + part.len()).collect()

@@ -4,22 +4,22 @@ use std::ops::Range;
 
 use serde_yaml::Location;
 
-/// A place in the file, as bytes.
+/// A position in the file, in bytes.
 pub type Span = Range<usize>;
 
-/// A value with its place.
+/// A value with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located<T> {
     /// The value.
     pub value: T,
-    /// Where it stands.
+    /// Its position.
     pub at: Span,
 }
 
 /// The line and the column (in characters) of a byte, both from 1.
 pub(super) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
     let before = text.get(..byte).unwrap_or(text);
-    // A byte order mark takes up no column.
+    // A byte order mark has no column.
     let start = text.chars().next().filter(|c| *c == '\u{feff}');
     let start = start.map_or(0, char::len_utf8).min(before.len());
     let line_start = before.rfind('\n').map_or(start, |i| i + 1);
@@ -29,7 +29,7 @@ pub(super) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
     )
 }
 
-/// A place of the parser in bytes. Some errors know no more than line and column.
+/// A position from the parser, in bytes. Some errors have only line and column.
 pub(super) fn place(text: &str, location: Location) -> Span {
     let span = location.span();
     let number = |n: u64| usize::try_from(n).ok();

@@ -1,26 +1,26 @@
 //! `${NAME}` and `${NAME:-default}` in a scalar's text.
 
-/// A piece of a text that may name variables.
+/// A part of a text that may contain variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Piece<'t> {
-    /// Text that stands for itself.
+    /// Literal text.
     Text(&'t str),
     /// `$${`, which stands for `${`.
     Escape,
     /// A variable.
     Variable {
-        /// All of it, from `$` to `}`.
+        /// The whole reference, from `$` to `}`.
         source: &'t str,
         /// Its name.
         name: &'t str,
-        /// What to take where it is unset or empty.
+        /// The value to use if it is unset or empty.
         default: Option<&'t str>,
     },
-    /// A `${` that starts no variable, up to the end of what it could be.
+    /// A `${` that starts no variable, up to the end of what it might be.
     Malformed(&'t str),
 }
 
-/// Takes a text apart.
+/// Splits a text into parts.
 pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let mut rest = text;

@@ -1,6 +1,6 @@
 //! Suggests the known word for a misspelt one.
 
-/// Advice for a word that is not among the known ones: the nearest, then all of them behind `lead`.
+/// Advice for an unknown word: the nearest known one, then all of them after `lead`.
 pub fn did_you_mean<'a>(
     word: &str,
     known: impl Iterator<Item = &'a str> + Clone,
@@ -18,7 +18,7 @@ pub fn did_you_mean<'a>(
     }
 }
 
-/// The known word that is one slip of the finger away, or two or three in a long one.
+/// The known word that is one typing error away, or two or three for a long one.
 pub(super) fn closest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (word.chars().count() / 3).clamp(1, 3);
     known

@@ -11,14 +11,14 @@ use super::flaw::Flaw;
 use super::span::{Located, Span, line_and_column, place};
 use super::yaml::{self, Content};
 
-/// A value of the file, with its place.
+/// A value of the file with its position.
 #[derive(Clone)]
 pub(super) struct Node {
     pub at: Span,
     pub value: Value,
 }
 
-/// What YAML knows of a value; numbers and flags are scalars until a getter asks for them.
+/// A value's type in YAML; numbers and flags are scalars until a getter reads them.
 #[derive(Clone)]
 pub(super) enum Value {
     /// Nothing, `~` or `null`.
@@ -29,26 +29,26 @@ pub(super) enum Value {
     List(Vec<Node>),
     /// A mapping, in the file's order, each key once.
     Map(Vec<Entry>),
-    /// Something with a problem that has been noted already.
+    /// A value with a problem that is already recorded.
     Broken,
-    /// A scalar that names variables which are not set, where that is no problem for a secret.
+    /// A scalar with unset variables, which is no problem for a secret.
     Unset(Vec<Located<String>>),
 }
 
 /// A scalar's text.
 #[derive(Clone)]
 pub(super) struct Scalar {
-    /// The text, with the environment's values in it.
+    /// The text, with the environment's values substituted.
     pub text: String,
-    /// What messages show of it: the text as it stands in the file.
+    /// The text for messages, as written in the file.
     pub shown: String,
 }
 
-/// Characters of a scalar that messages show.
+/// The maximum number of a scalar's characters in messages.
 const MAX_EXCERPT: usize = 60;
 
 impl Scalar {
-    /// What messages show of it: its beginning, where it is long.
+    /// The text for messages, truncated if it is long.
     pub fn excerpt(&self) -> String {
         match self.shown.char_indices().nth(MAX_EXCERPT) {
             Some((cut, _)) => format!("{}...", &self.shown[..cut]),
@@ -64,7 +64,7 @@ pub(super) struct Entry {
     pub value: Node,
 }
 
-/// Reads the text. None when it stops being YAML somewhere; the last flaw then says where.
+/// Parses the text. None if it is not YAML; then the last flaw says where.
 pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Flaw>) {
     let (root, mut flaws, unreadable) = yaml::read(text);
     let mut builder = Builder {
@@ -73,22 +73,22 @@ pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Flaw>) {
         flaws: Vec::new(),
     };
     let root = root.map(|root| builder.node(root));
-    // What could not be read at all is what the parser stopped at, so it comes last.
+    // The part that could not be read at all stopped the parser, so it comes last.
     flaws.splice(0..0, builder.flaws);
     (root, flaws)
 }
 
-/// Makes located values of what the parser read.
+/// Converts the parser's output to located values.
 struct Builder<'t> {
     text: &'t str,
-    /// Where what was read does not stand in the file, such as an alias without its anchor.
+    /// Positions at which the parsed value differs from the file, such as an alias without its anchor.
     unreadable: Vec<Span>,
     flaws: Vec<Flaw>,
 }
 
 impl Builder<'_> {
     fn node(&mut self, read: Spanned<Content>) -> Node {
-        // Problems inside an alias are shown where they stand in the file: at the anchor.
+        // Problems inside an alias are shown at the anchor, where they are in the file.
         let at = place(self.text, read.defined);
         let value = match read.value {
             _ if self.unreadable.iter().any(|place| place.start == at.start) => Value::Broken,
@@ -112,13 +112,13 @@ impl Builder<'_> {
         Node { at, value }
     }
 
-    /// A scalar as it stands in the file, without the quotes that a tagged number may have.
+    /// A scalar as written in the file, without the quotes that a tagged number may have.
     fn written(&self, at: &Span) -> String {
         let text = self.text.get(at.clone()).unwrap_or_default();
         text.trim().trim_matches(['"', '\'']).to_owned()
     }
 
-    /// A mapping's keys and values; a key that is there twice, or is no text, is noted.
+    /// A mapping's keys and values. Records a key that is repeated or not a text.
     fn entries(&mut self, read: Vec<(Spanned<Content>, Spanned<Content>)>) -> Vec<Entry> {
         let mut entries: Vec<Entry> = Vec::with_capacity(read.len());
         let mut first: HashMap<String, Span> = HashMap::with_capacity(read.len());

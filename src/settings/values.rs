@@ -21,7 +21,7 @@ impl Section {
                 "must start with `https://` or `http://`".to_owned()
             }
             Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-                // Whoever wrote a password there does not want to see it in a log.
+                // A password in it must not appear in a log.
                 self.file.mask(at.clone());
                 self.problem(
                     at,
@@ -49,7 +49,7 @@ impl Section {
         self.word_or_alias(key, allowed, &[])
     }
 
-    /// One of the given words, or an alias, which is read as the word beside it.
+    /// One of the given words, or an alias, which is read as the word that it stands for.
     pub fn word_or_alias(
         &mut self,
         key: &str,
@@ -73,7 +73,7 @@ impl Section {
         None
     }
 
-    /// A list of the given words, or one of them alone; each once.
+    /// A list of the given words, or a single one; without duplicates.
     pub fn words(&mut self, key: &str, allowed: &[&str]) -> Vec<Located<String>> {
         let mut words: Vec<Located<String>> = Vec::new();
         for word in self.texts(key) {

@@ -11,31 +11,30 @@ use serde_yaml::{Error, Options, Spanned};
 use super::flaw::Flaw;
 use super::span::{Span, place};
 
-/// The most nodes a file may have, aliases expanded. A rules file for a
-/// thousand sites has about 30,000; an alias bomb has no end.
+/// The maximum number of nodes in a file, with aliases expanded. A rules file for a thousand sites has about
+/// 30,000; an alias bomb has no limit.
 const MAX_NODES: usize = 100_000;
-/// How deep a file may nest. rules.yaml itself needs seven levels.
+/// The maximum nesting depth. rules.yaml needs seven levels.
 const MAX_DEPTH: usize = 20;
-/// The most unknown aliases and tags that are read around: each costs another reading.
+/// How many unknown aliases and tags are skipped: each costs another parse.
 const MAX_REPAIRS: usize = 50;
 
-/// A value as the parser sees it.
+/// A value as the parser returns it.
 pub(super) enum Content {
     /// Nothing, `~` or `null`.
     Null,
-    /// Text, its quotes and escapes resolved.
+    /// Text, with quotes and escapes resolved.
     Text(String),
-    /// What YAML takes for a number or a flag; its text is the file's.
+    /// A number or flag by YAML's rules; its text is in the file.
     Typed,
     /// A list.
     List(Vec<Spanned<Content>>),
-    /// A mapping, merges expanded. A key may be there twice.
+    /// A mapping, with merges expanded. Keys may be repeated.
     Map(Vec<(Spanned<Content>, Spanned<Content>)>),
 }
 
-/// Reads a text: what is in it, what is wrong with it, and the places that
-/// hold something else than what was read there. Nothing is in it when it
-/// stops being YAML somewhere; the last flaw then says where.
+/// Parses a text. Returns its content, its errors, and the positions at which a replacement was read. There is no
+/// content if the text is not YAML; then the last error says where.
 pub(super) fn read(text: &str) -> (Option<Spanned<Content>>, Vec<Flaw>, Vec<Span>) {
     let mut flaws = Vec::new();
     let mut unreadable = Vec::new();
@@ -74,13 +73,13 @@ fn options() -> Options {
         budget: serde_yaml::budget! {
             max_nodes: MAX_NODES,
             max_depth: MAX_DEPTH,
-            // Thousands of sites may well share one list of globs.
+            // Thousands of sites may share one list of globs.
             enforce_alias_anchor_ratio: false,
         },
         alias_limits: serde_yaml::alias_limits! {
             max_total_replayed_events: MAX_NODES,
         },
-        // They are told apart here, where their places are known.
+        // Duplicates are detected here, where their positions are known.
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
         strict_booleans: true,
@@ -90,21 +89,21 @@ fn options() -> Options {
     }
 }
 
-/// A text that can be read on, with every place where it was.
+/// A text that can be parsed further, and each position that was changed.
 struct Repair {
     text: String,
     flaw: Flaw,
-    /// The place that now holds a stand-in.
+    /// The position of the replacement.
     unreadable: Option<Span>,
 }
 
-/// Takes out what stopped the parser but not the person's meaning, so that all problems can be shown at once.
+/// Removes what stopped the parser but not the reader, so that all problems can be reported at once.
 fn repair(error: &Error, text: &str, at: &Span) -> Option<Repair> {
     match error {
         Error::UnknownAnchor { .. } => {
             let at = word_at(text, at.start)?;
             let alias = text.get(at.clone()).filter(|alias| alias.len() > 1)?;
-            // Nothing can stand in for what is to be merged.
+            // There is no replacement for a merged value.
             if text.get(..at.start)?.trim_end().ends_with("<<:") {
                 return None;
             }
@@ -135,12 +134,12 @@ fn repair(error: &Error, text: &str, at: &Span) -> Option<Repair> {
     }
 }
 
-/// What no alias and no tag has in it.
+/// A character that ends an alias or a tag.
 fn ends_a_word(c: char) -> bool {
     c.is_whitespace() || matches!(c, ',' | '[' | ']' | '{' | '}')
 }
 
-/// A tag at a place, or the last one before it.
+/// The tag at a position, or the last one before it.
 fn tag_at(text: &str, place: usize) -> Option<Span> {
     let start = if text.get(place..)?.starts_with('!') {
         place
@@ -154,20 +153,20 @@ fn tag_at(text: &str, place: usize) -> Option<Span> {
     word_at(text, start)
 }
 
-/// From a place on to the end of the alias or the tag there.
+/// From a position to the end of the alias or the tag there.
 fn word_at(text: &str, start: usize) -> Option<Span> {
     let rest = text.get(start..)?;
     Some(start..start + rest.find(ends_a_word).unwrap_or(rest.len()))
 }
 
-/// The text with something else of the same length at a place.
+/// The text with the part at a position replaced by the same number of bytes.
 fn replaced(text: &str, at: &Span, with: u8) -> Option<String> {
     let mut bytes = text.as_bytes().to_vec();
     bytes.get_mut(at.clone())?.fill(with);
     String::from_utf8(bytes).ok()
 }
 
-/// What the parser stopped at, with the advice that people need most.
+/// The error that stopped the parser, with the most useful advice.
 fn flaw(text: &str, error: &Error, at: Span) -> Flaw {
     match error {
         Error::MultipleDocuments { .. } => Flaw::new(
@@ -209,7 +208,7 @@ fn flaw(text: &str, error: &Error, at: Span) -> Flaw {
     }
 }
 
-/// The `---` in front of what stands at a place; the place itself where there is none.
+/// The `---` before a position; the position itself if there is none.
 fn separator_before(text: &str, at: Span) -> Span {
     let before = text.get(..at.start).unwrap_or_default();
     match before.rfind("\n---") {
@@ -218,7 +217,7 @@ fn separator_before(text: &str, at: Span) -> Span {
     }
 }
 
-/// Git's mark of a merge conflict, where there is one.
+/// The position of a git conflict marker, if there is one.
 fn conflict(text: &str) -> Option<Span> {
     let mark = "<<<<<<< ";
     let start = if text.starts_with(mark) {
@@ -309,12 +308,12 @@ fn syntax_flaw(text: &str, message: &str, at: Span) -> Flaw {
     )
 }
 
-/// What YAML 1.2 lets follow a `\` in double quotes (section 5.7).
+/// The characters that YAML 1.2 allows after a `\` in double quotes (section 5.7).
 const ESCAPES: &str = "0abt\tnvfre \"/\\N_LP\n\r";
 
-/// The first `\` that begins no escape in the double quotes around a place, with the character behind it.
+/// The first `\` without a valid escape in the double quotes around a position, with the character after it.
 fn unknown_escape(text: &str, place: usize) -> Option<Span> {
-    // The parser stops in the quotes or behind them. They may go over lines, but no key does.
+    // The parser stops in or after the quotes. They may span lines, but a key does not.
     let line = text.get(..place)?.rfind('\n').map_or(0, |at| at + 1);
     let mut from = line;
     loop {

@@ -7,18 +7,18 @@
 
 use super::point::Point;
 
-/// A directory among those that could be deleted. Each comes after the one it is in.
+/// A directory that could be deleted. Each comes after its parent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Item {
-    /// The place of the one it is in.
+    /// The index of its parent.
     pub(super) parent: Option<usize>,
-    /// What is wanted in it, not counting those below, purged as it is wanted.
+    /// The wanted purges in it, without those in directories below.
     pub(super) keep: Point,
-    /// It deleted instead, with all below. None where it is wanted so: then `keep` is that.
+    /// The alternative: deleting it with everything below. None if it is wanted so, and `keep` is that.
     pub(super) delete: Option<Point>,
 }
 
-/// What is left of both quotas.
+/// The rest of both quotas.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Quotas {
     pub(super) urls: u64,
@@ -31,7 +31,7 @@ impl Quotas {
     }
 }
 
-/// Prices on top of the cost, in the unit of [`super::OBJECT`].
+/// Prices in addition to the cost, in the unit of [`super::OBJECT`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Multipliers {
     url: u64,
@@ -46,17 +46,17 @@ impl Multipliers {
     }
 }
 
-/// Multipliers, and how far above the best of a part a way may be.
+/// Multipliers, and how much more than the best way of a part another way may cost.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bound {
     multipliers: Multipliers,
-    /// No cover costs less.
+    /// A lower bound for the cost of every cover.
     lower: i128,
     slack: u128,
 }
 
 impl Bound {
-    /// The bound now that a cover of this cost is known.
+    /// The bound if a cover of this cost is known.
     pub(super) fn lowered_by(self, cost: u64) -> Self {
         let slack = u128::try_from(i128::from(cost) - self.lower).unwrap_or(0);
         Self {
@@ -65,17 +65,17 @@ impl Bound {
         }
     }
 
-    /// A way's cost with the multipliers.
+    /// A way's cost including the multipliers.
     pub(super) fn priced(&self, point: &Point) -> u128 {
         self.multipliers.with(point)
     }
 
-    /// Whether a way may be part of the cheapest cover, given the least that any way to cover its part comes to.
+    /// Whether a way can belong to the cheapest cover, given the least cost of any way to cover its part.
     pub(super) fn allows(&self, point: &Point, least: u128) -> bool {
         self.priced(point) <= least.saturating_add(self.slack)
     }
 
-    /// The bound that the best multipliers found give. None where no cover keeps both quotas, as far as was seen.
+    /// The bound for the best multipliers found. None if no cover within both quotas was found.
     pub(super) fn find(items: &[Item], outside: &Point, quotas: Quotas) -> Option<Self> {
         let mut search = Search {
             items,
@@ -100,10 +100,10 @@ impl Bound {
     }
 }
 
-/// Multipliers are tried up to here; some rounds beyond any price that matters.
+/// The largest multiplier to try, far beyond any relevant price.
 const MAX_MULTIPLIER: u64 = 1 << 44;
 
-/// About the least multiplier that is enough. `is_enough` turns true once, as the multiplier rises.
+/// Approximately the least sufficient multiplier. As the multiplier rises, `is_enough` turns true once.
 fn least_multiplier(mut is_enough: impl FnMut(u64) -> bool) -> Option<u64> {
     if is_enough(0) {
         return Some(0);
@@ -116,7 +116,7 @@ fn least_multiplier(mut is_enough: impl FnMut(u64) -> bool) -> Option<u64> {
         low = high;
         high *= 4;
     }
-    // A multiplier that is one part in a thousand off makes no difference that counts.
+    // A precision of one part in a thousand is enough.
     while high - low > 1 + low / 1_024 {
         let middle = low + (high - low) / 2;
         if is_enough(middle) {
@@ -132,16 +132,16 @@ struct Search<'i> {
     items: &'i [Item],
     outside: &'i Point,
     quotas: Quotas,
-    /// By item: the best ways to cover those below it, summed up. Kept to be used again.
+    /// For each item: the sum of the best ways to cover those below it. Reused.
     open: Vec<(u128, Point)>,
-    /// The least cost of a cover that keeps the quotas.
+    /// The least known cost of a cover within the quotas.
     cheapest: Option<u64>,
     /// The highest lower bound, and its multipliers.
     best: (i128, Multipliers),
 }
 
 impl Search<'_> {
-    /// The cheapest cover with this multiplier on URLs, and one on directories that brings them under their quota.
+    /// The cheapest cover with this multiplier on URLs, and one on directories that brings them within their quota.
     fn try_with_url_multiplier(&mut self, url: u64) -> Option<Point> {
         let mut enough = None;
         least_multiplier(|directory| {

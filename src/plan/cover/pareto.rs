@@ -3,16 +3,16 @@
 use super::lagrangian::Bound;
 use super::point::{Choices, Point};
 
-/// Which of the quotas can run out, and so must be kept apart from the cost.
+/// The quotas that can run out, and so must be tracked separately from the cost.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Binding {
     /// Whether fewer URLs can be worth a higher cost.
     pub(super) urls: bool,
-    /// The most directories there may be, if there could be more.
+    /// The maximum number of directories, if there could be more.
     pub(super) directories: Option<u64>,
-    /// Ways that are kept of one part. Only a URL quota that binds can make more.
+    /// Ways to keep for one part. Only a binding URL quota can create more.
     pub(super) width: usize,
-    /// What the cheapest cover of all rules out, where that is known.
+    /// The ways that the cheapest cover excludes, if known.
     pub(super) bound: Option<Bound>,
 }
 
@@ -32,7 +32,7 @@ impl Binding {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Front {
     points: Vec<Point>,
-    /// The least that any way comes to with the bound's multipliers, also of those that were dropped.
+    /// The least cost of any way with the bound's multipliers, including dropped ones.
     least: u128,
 }
 
@@ -48,19 +48,19 @@ impl Front {
         &self.points
     }
 
-    /// Adds one more way to cover the same part.
+    /// Adds another way to cover the same part.
     pub(super) fn add(&mut self, point: Point, binding: &Binding) {
         self.least = self.least.min(binding.priced(&point));
         self.points.push(point);
         self.points
             .retain(|point| binding.allows(point, self.least));
-        // Stable: where two are equal, the one that chooses less stays first.
+        // A stable sort: of two equal ways, the one that chooses less stays first.
         self.points.sort_by_key(order);
         let mut sweep = Sweep::new(binding);
         self.points.retain(|point| sweep.keeps(point));
     }
 
-    /// Covers another part as well.
+    /// Combines it with the ways to cover another part.
     pub(super) fn join(&mut self, other: &Self, choices: &mut Choices, binding: &Binding) {
         self.least += other.least;
         let mut pairs = Vec::with_capacity(self.points.len() + other.points.len());
@@ -90,7 +90,7 @@ fn order(point: &Point) -> (u64, u64, u64) {
     (point.cost, point.directories, point.urls)
 }
 
-/// Drops all but so many points, evenly; never the one with the least cost, directories or URLs.
+/// Drops points evenly until this many are left, but never the one with the least cost, directories or URLs.
 fn thin<T: Copy>(points: &mut Vec<(Point, T, T)>, width: usize) {
     if points.len() <= width {
         return;
@@ -111,10 +111,10 @@ fn thin<T: Copy>(points: &mut Vec<(Point, T, T)>, width: usize) {
     });
 }
 
-/// Goes through points in order of cost, and keeps those that have something over all before them.
+/// Visits points in order of cost, and keeps those that are better than all previous ones in some respect.
 struct Sweep<'b> {
     binding: &'b Binding,
-    /// By number of directories: the fewest URLs that were kept with that many or fewer.
+    /// By number of directories: the fewest URLs of any kept way with at most that many directories.
     fewest: Vec<u64>,
 }
 

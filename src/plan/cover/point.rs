@@ -3,18 +3,18 @@
 /// One way to cover a subtree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Point {
-    /// Directories it purges, wanted or chosen.
+    /// The number of directories that it purges, wanted or chosen.
     pub(super) directories: u64,
-    /// URLs it purges.
+    /// The number of URLs that it purges.
     pub(super) urls: u64,
-    /// In the unit of [`super::OBJECT`].
+    /// Its cost in the unit of [`super::OBJECT`].
     pub(super) cost: u64,
-    /// The directories it chooses.
+    /// The chosen directories.
     pub(super) choice: Option<Choice>,
 }
 
 impl Point {
-    /// Both, of two different parts. The choice is left open.
+    /// The sum of two ways for different parts, without a choice.
     pub(super) fn and(&self, other: &Self) -> Self {
         Self {
             directories: self.directories + other.directories,
@@ -25,10 +25,10 @@ impl Point {
     }
 }
 
-/// A set of chosen directories, by its place in [`Choices`].
+/// A set of chosen directories, as an index in [`Choices`].
 pub(super) type Choice = usize;
 
-/// Sets of directories that share their parts.
+/// Sets of directories that share their subsets.
 #[derive(Debug, Default)]
 pub(super) struct Choices(Vec<Made>);
 

@@ -11,17 +11,17 @@ use super::{
 };
 use crate::purge::{Mode, PlannedPurge, PurgeKind};
 
-/// Ways to cover one subtree that are kept at most,
+/// The maximum number of ways to keep per subtree,
 const WIDTH: usize = 256;
-/// and at first, when a good cover is looked for and not yet the best.
+/// and for the first search, which looks for a good cover rather than the best.
 const ROUGH_WIDTH: usize = 32;
 
-/// Every directory that could be deleted for what is wanted, each after the one it is in.
+/// All directories that could be deleted, each after its parent.
 pub(super) struct Tree {
     directories: Vec<Directory>,
-    /// Wanted URLs that are in none of them.
+    /// The number of wanted URLs outside these directories.
     urls_outside: u64,
-    /// Wanted directories that are in none of them.
+    /// The number of wanted directories outside these directories.
     directories_outside: u64,
 }
 
@@ -29,20 +29,20 @@ pub(super) struct Tree {
 struct Directory {
     url: String,
     parent: Option<usize>,
-    /// Wanted URLs in it, not counting those in directories below.
+    /// The number of wanted URLs in it, without those in directories below.
     urls: u64,
-    /// How it is wanted itself.
+    /// Whether it is wanted itself, and how.
     wanted: Option<Wanted>,
-    /// Objects in it and below, as far as is known.
+    /// The number of objects in it and below, as far as known.
     objects: u64,
-    /// How many of those are purged anyway.
+    /// How many of these are purged anyway.
     changed: u64,
 }
 
-/// A directory that is wanted itself.
+/// How a wanted directory is purged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
-    /// Everything in it: whatever is below is covered already.
+    /// Everything in it: this covers everything below.
     Delete,
     /// Only what the CDN finds changed.
     Flush,
@@ -104,8 +104,8 @@ impl Tree {
         tree
     }
 
-    /// Counts what each directory holds. One that nobody has counted holds what is wanted in it, some more,
-    /// and what those below it hold, but never more than one that was counted above it.
+    /// Counts the objects in each directory. An uncounted directory contains the wanted ones, some more, and those
+    /// of directories below it, but never more than a counted directory above it.
     fn count_objects(&mut self, known: &BTreeMap<String, u64>) {
         for place in (0..self.directories.len()).rev() {
             let directory = &mut self.directories[place];
@@ -136,7 +136,7 @@ impl Tree {
         }
     }
 
-    /// The directories to delete beyond those that are wanted so; none lies in another.
+    /// The directories to delete in addition to those that are wanted so; none is inside another.
     pub(super) fn cheapest(
         &self,
         budget: &Budget,
@@ -166,7 +166,7 @@ impl Tree {
 
         let mut binding = binding(&items, &outside, budget, allowance, wanted);
         if let Some(bound) = binding.bound {
-            // A good cover, quickly found, rules out most of what the best would have to be searched among.
+            // A good cover, found quickly, excludes most of the candidates for the best one.
             let rough = Binding {
                 width: ROUGH_WIDTH,
                 ..binding
@@ -202,7 +202,7 @@ fn whole(items: &[Item], outside: &Point, choices: &mut Choices, binding: &Bindi
     whole
 }
 
-/// What one target costs, with its share in a request.
+/// The price of one target, including its share of a request.
 struct Prices {
     url: u64,
     directory: u64,

@@ -19,36 +19,36 @@ use crate::run::{Run, RunId, RunState};
 use crate::settings::Problem;
 use crate::store::{RunFilter, StoreError};
 
-/// Seconds between two looks while something is under way, and while nothing is.
+/// Seconds between reloads while something is in progress, and otherwise.
 const REFRESH: (u32, u32) = (2, 15);
-/// Problems of a rules file on the page at most; the log has all of them.
+/// Problems of a rules file shown on the page; the log has all of them.
 const MOST_PROBLEMS: usize = 20;
 
 #[derive(Template)]
 #[template(path = "dashboard.html")]
 struct Dashboard {
     frame: Frame,
-    /// Whether no site of the server is purged.
+    /// Whether the whole server is in dry-run mode.
     dry_run: bool,
-    /// What keeps deliveries from being taken in.
+    /// Why deliveries cannot be accepted.
     trouble: Option<&'static str>,
-    /// Who does not answer, and is sent no requests for now.
+    /// Upstreams whose circuits are open.
     silent: Vec<SilentRow>,
-    /// Why the rules file on disk is not in force.
+    /// Why the rules file on disk is not in use.
     refused: Option<RefusedRules>,
-    /// What is in force only after a restart.
+    /// Settings that take effect only after a restart.
     after_restart: Vec<&'static str>,
     sites: Vec<SiteCard>,
     runs: Vec<RunRow>,
-    /// What narrows the list, in words.
+    /// The filter of the list, in words.
     narrowed: Option<String>,
     older: Option<String>,
-    /// Whether this is not the first page.
+    /// Whether this is a later page.
     is_older: bool,
     newest: String,
 }
 
-/// Someone who does not answer.
+/// An upstream that does not answer.
 struct SilentRow {
     who: String,
     since: Moment,
@@ -67,11 +67,11 @@ impl From<UnavailableUpstream> for SilentRow {
     }
 }
 
-/// A rules file that could not be taken up.
+/// A rejected rules file.
 struct RefusedRules {
     since: Moment,
     in_force_since: Option<Moment>,
-    /// Where and what, and what to do.
+    /// Position, message and advice.
     problems: Vec<(Option<String>, String, Option<String>)>,
     more: usize,
 }
@@ -104,7 +104,7 @@ struct SiteCard {
     repo: String,
     branches: String,
     cdns: String,
-    /// Whether nothing of it is purged.
+    /// Whether it is in dry-run mode.
     dry_run: bool,
     last: Option<RunRow>,
 }
@@ -113,7 +113,7 @@ struct RunRow {
     id: String,
     site: String,
     state: Badge,
-    /// Whether nothing was purged.
+    /// Whether it was a dry run.
     dry_run: bool,
     summary: String,
     ref_name: String,
@@ -140,7 +140,7 @@ impl RunRow {
     }
 }
 
-/// What the page needs from the store.
+/// The page's data from the store.
 struct Found {
     last: Vec<Option<Run>>,
     runs: Vec<Run>,
@@ -230,7 +230,7 @@ fn page(
         })
         .collect();
     Dashboard {
-        // A page further back is being read, not watched.
+        // A later page is read, not watched.
         frame: Frame::new(request, filter.before.is_none().then_some(refresh)),
         dry_run: config.server.dry_run,
         trouble,
@@ -258,7 +258,7 @@ fn joined<'a>(words: impl Iterator<Item = &'a str>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// A filter as a query, less the limit.
+/// A filter as a query, without the limit.
 fn narrowing(filter: &RunFilter) -> String {
     let mut query = Serializer::new(String::new());
     if let Some(site) = &filter.site {

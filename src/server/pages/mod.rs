@@ -17,11 +17,11 @@ use super::assets;
 use crate::sanitize::visible_lines;
 use crate::store::StoreError;
 
-/// What every page has: where it stands, and how soon it is read again.
+/// Common parts of every page: its relative root, and how often it reloads.
 struct Frame {
-    /// From the page's address to the root: pages work behind any prefix that a proxy adds.
+    /// The path from the page's address to the root: pages work behind any prefix that a proxy adds.
     root: String,
-    /// Names the style sheet's content.
+    /// The version of the style sheet's content.
     version: &'static str,
     /// Seconds until the page loads itself again.
     refresh: Option<u32>,
@@ -33,7 +33,7 @@ impl Frame {
         let root = if depth == 0 {
             "./".to_owned()
         } else {
-            // No page of ours lies deeper; an address that does is someone's mistake.
+            // No page of ours is deeper; a deeper address is a mistake.
             "../".repeat(depth.min(16))
         };
         Self {
@@ -52,7 +52,7 @@ struct Message<'a> {
     words: &'a str,
 }
 
-/// A page that only says something.
+/// A page with only a message.
 pub(super) fn message(
     request: &HttpRequest,
     status: StatusCode,
@@ -86,7 +86,7 @@ fn store_failed(request: &HttpRequest, error: &StoreError) -> HttpResponse {
 
 fn render(page: &impl Template, status: StatusCode) -> HttpResponse {
     match page.render() {
-        // Escaped, a name can still turn the direction in which the words around it are read.
+        // Even escaped, a name can change the writing direction of the text around it.
         Ok(html) => HttpResponse::build(status)
             .content_type("text/html; charset=utf-8")
             .body(visible_lines(&html).into_owned()),

@@ -28,25 +28,25 @@ use crate::purge::Purge;
 use crate::run::{Run, RunId, RunState};
 use crate::store::{CdnCount, Store, StoreError, StoredBody, StoredStatus};
 
-/// Purges on the page at most; the API has all of them.
+/// Purges on the page; the API has all of them.
 const MOST_PURGES: u32 = 500;
-/// Changed files on the page at most; the API has all of them.
+/// Changed files on the page; the API has all of them.
 const FIRST_FILES: run_page::RunPage = run_page::RunPage {
     skip: 0,
     limit: 1_000,
 };
-/// Bytes of a delivery in which a commit's message is sought.
+/// Bytes of a delivery that are searched for the commit's message.
 const MAX_BODY: usize = 1024 * 1024;
-/// Seconds between two looks at a run that is under way.
+/// Seconds between reloads of a pending run.
 const REFRESH: u32 = 2;
 
-/// What the page needs from the store.
+/// The page's data from the store.
 struct Found {
     run: Run,
     files: ChangedFiles,
     counts: Vec<CdnCount>,
     purges: Vec<Purge>,
-    /// How many purges failed for which reason.
+    /// How many purges failed for each reason.
     reasons: BTreeMap<String, u64>,
     statuses: Vec<StoredStatus>,
     headline: Option<Headline>,
@@ -58,7 +58,7 @@ struct Found {
 struct RunPage {
     frame: Frame,
     run: Run,
-    /// What people know the commit by.
+    /// The commit's title and author.
     headline: Option<Headline>,
     state: Badge,
     short: String,
@@ -68,7 +68,7 @@ struct RunPage {
     deadline: Moment,
     took: String,
     can_be_retried: bool,
-    /// The pages of the forge: the run's commit, and what it differs in from the one before.
+    /// The forge's pages for the run's commit and for its difference from the previous one.
     commit: Option<CommitLink>,
     comparison: Option<String>,
     repository: Option<String>,
@@ -134,7 +134,7 @@ async fn find(engine: Arc<Engine>, id: RunId) -> Result<Option<Found>, StoreErro
     }))
 }
 
-/// What people know the run's commit by, from the delivery that asked for it.
+/// The title and author of the run's commit, from its delivery.
 async fn headline_of(store: &Store, run: &Run) -> Result<Option<Headline>, StoreError> {
     let (Some(delivery), Some(commit)) = (&run.delivery, run.commit.id()) else {
         return Ok(None);

@@ -7,26 +7,26 @@ use crate::forge::WebPages;
 use crate::numerals::{counted, grouped};
 use crate::run::{Link, Run, Shares};
 
-/// The part of the page that says what changed.
+/// The section about what changed.
 pub(super) struct Changes {
-    /// How much, and how much of it the push itself brought.
+    /// How much changed, and how much of it in the push itself.
     pub(super) words: String,
     pub(super) groups: Vec<Group>,
-    /// How many files are shown.
+    /// The number of files shown.
     pub(super) shown: usize,
     pub(super) has_more: bool,
 }
 
-/// The files that one commit brought.
+/// The files that one commit changed.
 pub(super) struct Group {
-    /// The commit; none where it is not known.
+    /// The commit; none if it is not known.
     pub(super) commit: Option<CommitLink>,
-    /// How many they are and how that is known.
+    /// Their number and proof.
     pub(super) words: String,
     pub(super) files: Vec<File>,
 }
 
-/// A commit, with its page at the forge where that is known.
+/// A commit, with its page on the forge if known.
 pub(super) struct CommitLink {
     pub(super) short: String,
     pub(super) id: String,
@@ -99,7 +99,7 @@ fn shares_in_words(run: &Run, total: usize, links: &[Link]) -> String {
     }
 }
 
-/// The files that are shown, by the links that brought them.
+/// The files shown, grouped by link.
 fn groups(
     run: &Run,
     files: Vec<(FilePath, ChangeKind)>,
@@ -129,7 +129,7 @@ fn groups(
     groups.take_while(|group| !group.files.is_empty()).collect()
 }
 
-/// By whose word these are all files of a link.
+/// The proof that a link's files are complete.
 fn proof_in_words(link: &Link) -> String {
     let from = link.from.short();
     match link.proof {

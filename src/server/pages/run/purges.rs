@@ -12,9 +12,9 @@ use crate::purge::{GivenUp, Mode, Purge, PurgeKind, PurgeState};
 use crate::run::{Run, WaitReason};
 use crate::store::CdnCount;
 
-/// What purges that are not sent yet wait for.
+/// What unsent purges wait for.
 pub(super) struct Waits {
-    /// CDNs that do not answer and are sent nothing for now.
+    /// CDNs whose circuits are open.
     silent: BTreeSet<String>,
     /// When the quota is renewed that the run waits for.
     quota_until: Option<Timestamp>,
@@ -36,7 +36,7 @@ impl Waits {
     }
 }
 
-/// How a purge stands, as a person sees it.
+/// A purge's state as people see it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Confirmed,
@@ -103,15 +103,15 @@ impl Standing {
     }
 }
 
-/// How far one CDN is.
+/// The progress of one CDN.
 pub(super) struct Progress {
     pub(super) cdn: String,
     pub(super) words: String,
-    /// Of 1,000: where each part of the bar starts, how wide it is, and its tone.
+    /// In thousandths: where each part of the bar starts, its width, and its tone.
     pub(super) parts: Vec<(u64, u64, &'static str)>,
 }
 
-/// The bars, one a CDN; `counts` comes by CDN.
+/// The bars, one per CDN; `counts` is ordered by CDN.
 pub(super) fn progress(counts: &[CdnCount], waits: &Waits) -> Vec<Progress> {
     let by_cdn = counts.chunk_by(|a, b| a.cdn == b.cdn);
     by_cdn
@@ -173,25 +173,25 @@ pub(super) struct PurgeRow {
     pub(super) rule: String,
     pub(super) path: Option<String>,
     pub(super) task: Option<String>,
-    /// Why it failed, where it is not the reason of several.
+    /// Why it failed, unless several failed for that reason.
     pub(super) error: Option<String>,
-    /// What its last try met with, of one that has not failed.
+    /// The error of its last try, if it has not failed.
     pub(super) last_try: Option<String>,
     pub(super) attempts: i64,
-    /// What several failed for, before the first of them.
+    /// The reason for several failures, above the first of them.
     pub(super) reason: Option<Reason>,
-    /// What gives it up by hand, of one that the CDN refused.
+    /// The command that gives it up by hand, if the CDN refused it.
     pub(super) skip: Option<String>,
 }
 
-/// What several purges failed for.
+/// The reason for several failures.
 pub(super) struct Reason {
     pub(super) words: String,
     /// "12 targets"
     pub(super) counted: String,
 }
 
-/// The rows of purges that come failed ones first; `reasons` says how many failed for which.
+/// The rows of purges, which are ordered failed ones first; `reasons` counts the failures per reason.
 pub(super) fn rows(
     purges: Vec<Purge>,
     reasons: &BTreeMap<String, u64>,
@@ -262,7 +262,7 @@ fn row(purge: Purge, waits: &Waits) -> PurgeRow {
     }
 }
 
-/// A text as one word of a shell's command.
+/// Quotes a text for a shell.
 fn shell_word(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/:._%~-".contains(c);
     if text.chars().all(is_plain) {
@@ -272,7 +272,7 @@ fn shell_word(text: &str) -> String {
     }
 }
 
-/// Bytes of what may be long in a purge.
+/// The size of a purge's long fields in bytes.
 pub(super) fn bytes(purge: &Purge) -> usize {
     let of = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     purge.planned.target.len() + of(&purge.planned.path) + of(&purge.error)

@@ -4,18 +4,18 @@ use super::super::super::view::{Badge, Moment};
 use crate::run::Run;
 use crate::store::StoredStatus;
 
-/// A text for the commit, and what became of it.
+/// A status for the commit, and its result.
 pub(super) struct StatusRow {
     pub(super) state: Badge,
     pub(super) description: String,
-    /// What became of it, with the time where there is one.
+    /// The result, with its time if there is one.
     pub(super) words: String,
     pub(super) at: Option<Moment>,
     /// Why the forge refused it.
     pub(super) refused: Option<String>,
 }
 
-/// A run's statuses, which come oldest first.
+/// A run's statuses, oldest first.
 pub(super) fn rows(run: &Run, statuses: Vec<StoredStatus>) -> Vec<StatusRow> {
     let newest = statuses.last().map(|status| status.seq);
     statuses
