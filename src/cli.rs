@@ -197,18 +197,18 @@ enum Command {
     },
 }
 
-/// A change by its word in the rules file.
+/// A kind of change by its name in the rules file.
 fn change_kind(word: &str) -> Result<ChangeKind, String> {
     let words = ChangeKind::ALL.map(ChangeKind::as_str).join(", ");
     word.parse().map_err(|_| format!("it takes {words}"))
 }
 
-/// Reads the command line; ends the program where it cannot be read.
+/// Parses the command line; ends the program if it is invalid.
 pub fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| with_tip(error).exit())
 }
 
-/// An error of the command line, with a tip where a rules file is named without its option.
+/// A command-line error, with a tip if a rules file is named without its option.
 fn with_tip(mut error: clap::Error) -> clap::Error {
     let file = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(argument)) if error.kind() == ErrorKind::UnknownArgument => {
@@ -226,7 +226,7 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Does what the command line says.
+/// Runs the command.
 pub async fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Init { given } => commands::init::run(&given),

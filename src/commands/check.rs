@@ -12,13 +12,12 @@ use crate::http::Outbound;
 use crate::sanitize::visible_lines;
 use crate::settings::{Environment, Problems};
 
-/// Checks the rules file at `path`; exit code 1 if it cannot be used. Secrets that are not set are named; only where
-/// it is `strict`, as for the server, are they errors.
+/// Checks the rules file at `path`; exit code 1 if it cannot be used. Lists unset secrets, which are errors only if
+/// `strict`, as they are for the server.
 ///
-/// For people, problems and warnings go to standard error and what the file
-/// holds to standard output; with `as_json`, one document goes to standard
-/// output. Nothing is sent anywhere, unless the forges and CDNs are asked, too, `online`: that takes their
-/// secrets, and something that is wrong there makes the exit code 1 as well.
+/// For people, problems and warnings go to standard error and a summary of the file to standard output; with
+/// `as_json`, one document goes to standard output. Nothing is sent, unless `online`: then the forges and CDNs are
+/// asked too. That requires their secrets, and problems found there also give exit code 1.
 pub async fn run(
     path: &Path,
     strict: bool,
@@ -66,9 +65,9 @@ pub async fn run(
     })
 }
 
-/// What `check --json` prints: `{file, ok, problems: [{severity, line, column, message, advice}], unset}`.
-/// Line and column are null for the file as a whole; `unset` names variables that must be set. Where the forges and
-/// CDNs were asked, `online: [{subject, verdict, message, advice}]` as well; `verdict` is `ok`, `note` or `wrong`.
+/// The output of `check --json`: `{file, ok, problems: [{severity, line, column, message, advice}], unset}`. Line
+/// and column are null for the whole file; `unset` lists variables that must be set. If the forges and CDNs were
+/// asked, also `online: [{subject, verdict, message, advice}]`; `verdict` is `ok`, `note` or `wrong`.
 fn report(result: &Result<Loaded, Problems>, findings: Option<&[Finding]>) -> serde_json::Value {
     let problems = match result {
         Ok(loaded) => &loaded.warnings,
@@ -93,7 +92,7 @@ fn report(result: &Result<Loaded, Problems>, findings: Option<&[Finding]>) -> se
     report
 }
 
-/// One line about a file that can be used.
+/// A line about a valid file.
 fn summary(path: &Path, loaded: &Loaded) -> String {
     let config = &loaded.config;
     let count = |n: usize, word: &str| match n {

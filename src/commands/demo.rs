@@ -25,12 +25,12 @@ use crate::server;
 use crate::settings::Environment;
 use crate::store::Store;
 
-/// How long one scene may take before the show is called off.
+/// How long one scene may take before the demo is aborted.
 const SCENE_LIMIT: Duration = Duration::from_secs(60);
-/// How often the progress is looked at.
+/// How often to check the progress.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Runs the show, then leaves the pages up until Ctrl-C (or ends, with `exit`).
+/// Runs the demo, then serves the pages until Ctrl-C (or ends, with `exit`).
 pub async fn run(listen: &str, exit: bool) -> anyhow::Result<ExitCode> {
     start_logging("error", Redactor::default());
     let clock = Clock::system();
@@ -84,7 +84,7 @@ pub async fn run(listen: &str, exit: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A configuration for the sandbox, read from a rules file as any other is.
+/// A configuration for the sandbox, read from a rules file like any other.
 fn configure(sandbox: &Sandbox, listen: &str, database: &str) -> anyhow::Result<Config> {
     let (github, gitlab, tencent) = (sandbox.github(), sandbox.gitlab(), sandbox.tencent_cdn());
     let values = [
@@ -113,7 +113,7 @@ fn configure(sandbox: &Sandbox, listen: &str, database: &str) -> anyhow::Result<
     .map_err(|problems| anyhow::anyhow!("{}", problems.render(false)))
 }
 
-/// The scenes, one after the other.
+/// Plays the scenes one after the other.
 async fn play(stage: &Stage, sandbox: &Sandbox) -> anyhow::Result<()> {
     let cdn = sandbox.tencent_cdn();
     cdn.add_domain("www.example.com", Area::Mainland);
@@ -132,7 +132,7 @@ async fn play(stage: &Stage, sandbox: &Sandbox) -> anyhow::Result<()> {
             Change::write("README.md", "The site"),
         ],
     );
-    // The branch was there before purgehook was: its first push is not delivered.
+    // The branch existed before purgehook: its first push is not delivered.
     let _ = website.push("main");
     let docs = sandbox.gitlab().create_repo("acme/handbook/docs", "main");
     docs.commit(
@@ -192,7 +192,7 @@ async fn play(stage: &Stage, sandbox: &Sandbox) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The program under show, and how to watch it.
+/// The program in the demo, and how to watch it.
 struct Stage {
     engine: Arc<Engine>,
     clock: Clock,
@@ -204,7 +204,7 @@ impl Stage {
         println!("* {what}");
     }
 
-    /// Pushes a branch, sends what the forge would send, and watches the runs.
+    /// Pushes a branch, sends the forge's delivery, and watches the runs.
     async fn push(&self, repo: &Repository, branch: &str) -> anyhow::Result<Delivery> {
         let delivery = repo.push(branch).context("nothing to push")?;
         let answer = self.send(&delivery).await?;

@@ -3,10 +3,10 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
-/// Forbids the system to write the process's memory to a file when it crashes. The limit is for dumps that the kernel
-/// writes by itself; a program that takes them (`kernel.core_pattern` with a `|`) is given them whatever the limit, unless
-/// the process is not dumpable, which keeps other processes of the same user from reading its memory as well
-/// (`core(5)`, `PR_SET_DUMPABLE(2const)`).
+/// Prevents the system from writing the process's memory to a file when it crashes. The limit is for dumps that the
+/// kernel writes itself. A program that receives them (`kernel.core_pattern` with a `|`) gets them whatever the
+/// limit, unless the process is not dumpable, which also keeps other processes of the same user from reading its
+/// memory (`core(5)`, `PR_SET_DUMPABLE(2const)`).
 pub fn forbid() {
     let none = Rlimit {
         current: Some(0),

@@ -63,10 +63,10 @@ pub fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is to be explained.
+/// What to explain.
 enum What {
     Path(FilePath),
-    /// As a client would ask for it: without a fragment, host and path in their usual spelling.
+    /// As a client requests it: without a fragment, with host and path in their normal spelling.
     Url(String),
 }
 
@@ -132,13 +132,13 @@ fn rules_text(site: &Site, path: &FilePath, change: ChangeKind) -> String {
     text
 }
 
-/// The plan for a push that changes this path alone.
+/// The plan for a push that changes only this path.
 fn outcome(site: &Site, path: &FilePath, change: ChangeKind) -> Plan {
     let files = BTreeMap::from([(path.clone(), change)]);
     plan(&site.rules, &site.capabilities(), &files)
 }
 
-/// Why nothing becomes of a path, where nothing does.
+/// Why a path purges nothing, if it does not.
 fn why_nothing(site: &Site, path: &FilePath, change: ChangeKind) -> &'static str {
     if site.rules.targets(path, change).unmatched {
         return match site.rules.unmatched() {
@@ -161,7 +161,8 @@ fn why_nothing(site: &Site, path: &FilePath, change: ChangeKind) -> &'static str
     }
 }
 
-/// `{site, mode, purges, problems, notes}`, and `nothing` with the reason where nothing is purged: what a push of this path alone comes to.
+/// `{site, mode, purges, problems, notes}` for a push of only this path, and `nothing` with the reason if nothing
+/// is purged.
 fn outcome_json(site: &Site, path: &FilePath, change: ChangeKind) -> Value {
     let plan = outcome(site, path, change);
     let mut outcome = json!(plan.document(Value::Null));
@@ -228,7 +229,7 @@ fn origins_json(site: &Site, url: &str) -> Vec<Value> {
         .collect()
 }
 
-/// `{site, mode, base_urls, problems}`: the base URLs that the URL is below, and what else stands in its way.
+/// `{site, mode, base_urls, problems}`: the base URLs above the URL, and why it could not be purged.
 fn service_json(site: &Site, url: &str) -> Value {
     let bases = site.rules.bases_of(url);
     let bases: Vec<&str> = bases.into_iter().map(BaseUrl::as_str).collect();
@@ -240,7 +241,7 @@ fn service_json(site: &Site, url: &str) -> Value {
     })
 }
 
-/// Why a URL cannot be asked for, whatever the rules say.
+/// Why a URL cannot be purged, whatever the rules say.
 fn obstacles(site: &Site, url: &str) -> Vec<String> {
     let mut found = Vec::new();
     let all = site.rules.base_urls();
@@ -275,7 +276,7 @@ fn obstacles(site: &Site, url: &str) -> Vec<String> {
     found
 }
 
-/// The templates that could have asked for this very URL, and not only for a directory above it.
+/// The templates that could purge this very URL, rather than only a directory above it.
 fn asked_for_itself<'s>(site: &'s Site, url: &str) -> Vec<PossibleTemplate<'s>> {
     let mut origins = site.rules.templates_for(url);
     origins.retain(|origin| origin.kind != PurgeKind::Directory);

@@ -16,10 +16,10 @@ use crate::run::{Base, Run, RunId};
 use crate::server::{PurgeItem, RunHead, StatusItem};
 use crate::store::{Store, StoreError, StoredDelivery, StoredTask};
 
-/// Purges that are read from the store at a time.
+/// Purges per read.
 const PURGES_AT_ONCE: u32 = 1_000;
 
-/// What asked for the run. Its body stays where it is: it holds people's names and addresses.
+/// The run's delivery, without its body, which contains names and e-mail addresses.
 #[derive(Serialize)]
 struct DeliveryFacts {
     id: String,
@@ -56,16 +56,16 @@ impl DeliveryFacts {
     }
 }
 
-/// A batch that purges of the run are in, maybe with those of other runs.
+/// A batch with purges of the run, possibly together with those of other runs.
 #[derive(Serialize)]
 struct TaskItem {
-    /// The CDN's id of it, by which the run's purges name it.
+    /// The CDN's id of it, which the run's purges refer to.
     task: Option<String>,
     cdn: String,
     kind: &'static str,
     mode: Option<&'static str>,
     state: &'static str,
-    /// Targets in it.
+    /// The number of its targets.
     size: i64,
     error: Option<String>,
     submitted_at: String,
@@ -77,7 +77,7 @@ impl From<StoredTask> for TaskItem {
     fn from(task: StoredTask) -> Self {
         let StoredTask {
             id: _,
-            // Some vendors' accounts are known by a key's id.
+            // Some vendors identify accounts by a key's id.
             account: _,
             cdn,
             kind,
@@ -111,7 +111,7 @@ struct FileItem {
     change: &'static str,
 }
 
-/// Writes a run to standard output, a part at a time: it may have hundreds of thousands of purges.
+/// Writes a run to standard output in portions: it may have hundreds of thousands of purges.
 pub async fn run(rules: &Path, options: &DatabaseOption, run: String) -> anyhow::Result<ExitCode> {
     let config = load(rules, &options.into())?;
     let store = open_existing_store(&config).await?;
@@ -124,7 +124,7 @@ pub async fn run(rules: &Path, options: &DatabaseOption, run: String) -> anyhow:
     writeln!(out)
         .and_then(|()| out.flush())
         .context("cannot write the run")?;
-    // Each part is as of its own moment.
+    // Each part is read at its own time.
     if store.run(&id).await?.is_none() {
         bail!(
             "run {id} was removed meanwhile (`server.retention`): what is written is a part of it"
@@ -188,7 +188,7 @@ async fn write(
     Ok(())
 }
 
-/// The list of what changed; null where that is not known.
+/// The list of changed files; null if it is not known.
 async fn write_files(
     out: &mut (impl Write + Send),
     store: &Store,
@@ -221,7 +221,7 @@ async fn write_files(
     Ok(())
 }
 
-/// Items of a list, one a line, with commas between them.
+/// Items of a list, one per line, separated by commas.
 #[derive(Default)]
 struct List {
     is_begun: bool,

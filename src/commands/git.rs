@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use crate::changes::{ChangeKind, FilePath};
 use crate::plan::RawEntry;
 
-/// The paths that differ between two commits, renames as a removal and an addition.
+/// The paths that differ between two commits, with renames as a removal and an addition.
 pub fn changed_files(
     repo: &Path,
     from: &str,
@@ -52,12 +52,12 @@ pub fn files(repo: &Path, commit: &str) -> anyhow::Result<Vec<FilePath>> {
         .collect())
 }
 
-/// The address of the remote that a clone came from. None where there is no such remote, or no repository.
+/// The URL of a clone's remote. None without a remote or a repository.
 pub fn remote(repo: &Path) -> Option<String> {
     one_line(repo, &["config", "--get", "remote.origin.url"])
 }
 
-/// The branch that the remote calls its own, else the one that is checked out. None where there is neither.
+/// The remote's default branch, or else the one that is checked out. None without either.
 pub fn branch(repo: &Path) -> Option<String> {
     let remote = one_line(
         repo,
@@ -69,7 +69,7 @@ pub fn branch(repo: &Path) -> Option<String> {
     }
 }
 
-/// Whether a file would go into a repository's commits with all others.
+/// Whether a file would be committed along with the others, that is, whether it is not ignored.
 pub fn would_commit(repo: &Path, file: &Path) -> bool {
     let is_within = one_line(repo, &["rev-parse", "--is-inside-work-tree"]);
     let ignored = git(
@@ -83,7 +83,7 @@ pub fn would_commit(repo: &Path, file: &Path) -> bool {
     is_within.as_deref() == Some("true") && !ignored.is_ok_and(|output| output.status.success())
 }
 
-/// What git prints, if it is one line and git does not fail.
+/// The output of git, if it is one line and git succeeds.
 fn one_line(repo: &Path, arguments: &[&str]) -> Option<String> {
     let output = git(repo, arguments).ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
@@ -118,7 +118,7 @@ fn git<A: AsRef<OsStr>>(
     }
     let mut command = Command::new("git");
     command.arg("-C").arg(repo).args(arguments);
-    // Git's words are looked into, so they must be the ones that are known.
+    // The error text is parsed, so it must not be translated.
     match command.env("LC_ALL", "C").output() {
         Ok(output) => Ok(output),
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -128,14 +128,15 @@ fn git<A: AsRef<OsStr>>(
     }
 }
 
-/// The last line that git wrote to standard error, without its `fatal:`.
+/// The last line of git's standard error, without its `fatal:`.
 fn said(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let last = text.lines().last().unwrap_or("it says nothing");
     last.strip_prefix("fatal: ").unwrap_or(last).to_owned()
 }
 
-/// Reads what `git diff --raw -z --no-renames` prints: `:old-mode new-mode old-id new-id status`, NUL, path, NUL.
+/// Parses the output of `git diff --raw -z --no-renames`: `:old-mode new-mode old-id new-id status`, NUL, path,
+/// NUL.
 fn read_raw(output: &[u8]) -> anyhow::Result<BTreeMap<FilePath, ChangeKind>> {
     let mut files = BTreeMap::new();
     let mut parts = output.split(|b| *b == 0);
@@ -192,7 +193,7 @@ mod tests {
         assert!(read_raw(&line("100644 100644", "U", b"x")).is_err());
     }
 
-    /// Runs git in a repository of the test's own, with no configuration of anybody's.
+    /// Runs git in the test's own repository, without anyone's configuration.
     fn run(repo: &Path, arguments: &[&str]) -> String {
         let output = Command::new("git")
             .arg("-C")

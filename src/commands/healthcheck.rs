@@ -9,7 +9,7 @@ use super::loopback;
 use crate::clock::Clock;
 use crate::http::Outbound;
 
-/// Asks `/readyz`; fails if it is not answered with 200 within five seconds.
+/// Requests `/readyz`; fails unless it answers 200 within five seconds.
 pub async fn run(listen: &str) -> anyhow::Result<ExitCode> {
     let url = format!("http://{}/readyz", loopback(listen));
     let answer = Outbound::direct(Clock::system())?

@@ -37,21 +37,21 @@ use crate::redact::Redactor;
 use crate::settings::{Environment, Problems};
 use crate::store::Store;
 
-/// Logs to standard error: readable on a terminal, JSON otherwise. `RUST_LOG` says what.
-/// Libraries log too, so no line goes out with a secret in it that `redactor` knows of.
+/// Starts logging to standard error: as text on a terminal, otherwise as JSON. `RUST_LOG` is the filter. Libraries
+/// log too, so every line is redacted with `redactor`.
 fn start_logging(default: &str, redactor: Redactor) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(move || Log(redactor.clone()))
-        // It would say on standard error that standard error takes nothing, and break off at that:
-        // a full disk with the log on it would end every request.
+        // It would report on standard error that standard error cannot be written, and panic: if the log's disk is
+        // full, every request would fail.
         .log_internal_errors(false);
-    // A second start of logging, in a test, is no harm.
+    // Starting logging twice, in a test, does no harm.
     let _ = if std::io::stderr().is_terminal() {
         builder.with_target(false).try_init()
     } else {
-        // The request is said once: there are no spans within spans.
+        // Show the request once: there are no nested spans.
         builder
             .json()
             .flatten_event(true)
@@ -60,7 +60,7 @@ fn start_logging(default: &str, redactor: Redactor) {
     };
 }
 
-/// Standard error, without secrets. One write is one line of the log.
+/// Standard error without secrets. Each write is one line.
 struct Log(Redactor);
 
 impl Write for Log {
@@ -75,14 +75,14 @@ impl Write for Log {
     }
 }
 
-/// Reads the rules file for a command that works with the database or the forges. Its warnings are `check`'s to show.
+/// Reads the rules file for a command that uses the database or the forges. Leaves its warnings to `check`.
 fn load(rules: &Path, options: &ServerOptions) -> anyhow::Result<Config> {
     let outbound = Outbound::new(Clock::system())?;
     let loaded = usable(config::load(rules, Environment::of_process(), &outbound))?;
     Ok(overridden(loaded.config, options))
 }
 
-/// Reads the rules file for a command that asks nobody anything, and so needs no secrets. Says which are not set.
+/// Reads the rules file for a command that sends nothing, and so needs no secrets. Reports which are unset.
 fn load_without_secrets(rules: &Path, options: &ServerOptions) -> anyhow::Result<Config> {
     let outbound = Outbound::new(Clock::system())?;
     let environment = Environment::of_process();
@@ -94,7 +94,7 @@ fn load_without_secrets(rules: &Path, options: &ServerOptions) -> anyhow::Result
     Ok(overridden(config, options))
 }
 
-/// Reads the rules file for the server, with clients that go out by `outbound`; shows its warnings on standard error.
+/// Reads the rules file for the server, with clients that use `outbound`; shows its warnings on standard error.
 fn load_to_serve(
     rules: &Path,
     options: &ServerOptions,
@@ -110,7 +110,7 @@ fn load_to_serve(
     })
 }
 
-/// What was loaded; or shows all that is wrong with the file.
+/// The loaded configuration; otherwise shows all problems in the file.
 fn usable(loaded: Result<Loaded, Problems>) -> anyhow::Result<Loaded> {
     loaded.map_err(|problems| {
         eprintln!("{}", problems.render(Problems::colours_wanted()));
@@ -118,7 +118,7 @@ fn usable(loaded: Result<Loaded, Problems>) -> anyhow::Result<Loaded> {
     })
 }
 
-/// A configuration with what flags and variables say over it.
+/// Applies flags and variables to a configuration.
 fn overridden(mut config: Config, options: &ServerOptions) -> Config {
     let ServerOptions {
         listen: ListenOption { listen },
@@ -139,9 +139,9 @@ fn overridden(mut config: Config, options: &ServerOptions) -> Config {
     config
 }
 
-/// Opens the store that the configuration names.
+/// Opens the configured store.
 async fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
-    // The driver takes it where the address holds no password.
+    // The driver uses it if the address has no password.
     if let Ok(password) = std::env::var("PGPASSWORD") {
         config.redactor.hide([&password.into()]);
     }
@@ -149,7 +149,7 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
     Ok(Arc::new(store))
 }
 
-/// Opens the store that the configuration names, which must be there: a command that looks at what is kept makes none.
+/// Opens the configured store, which must exist: a command that only reads it does not create one.
 async fn open_existing_store(config: &Config) -> anyhow::Result<Arc<Store>> {
     if let Ok(password) = std::env::var("PGPASSWORD") {
         config.redactor.hide([&password.into()]);
@@ -165,7 +165,7 @@ async fn open_existing_store(config: &Config) -> anyhow::Result<Arc<Store>> {
     Ok(Arc::new(store))
 }
 
-/// A database's address as a person knows it: a file's path, or an address without its password.
+/// A database's address for people: a file's path, or an address without its password.
 fn shown(database: &str) -> String {
     if let Some(path) = database.strip_prefix("sqlite://") {
         let is_short = Path::new(path).is_relative() && !path.starts_with('.');
@@ -185,15 +185,15 @@ fn shown(database: &str) -> String {
     }
 }
 
-/// Where a server that listens on an address is asked on this machine: one that listens on every address, on the
-/// loopback one.
+/// The address for requests from this machine to a server that listens on an address: the loopback one if it
+/// listens on all.
 fn loopback(listen: &str) -> String {
     listen
         .replace("0.0.0.0", "127.0.0.1")
         .replace("[::]", "[::1]")
 }
 
-/// The sites a command is about: the named one, or all.
+/// The sites of a command: the named one, or all.
 fn sites<'c>(config: &'c Config, name: Option<&str>) -> anyhow::Result<Vec<&'c Site>> {
     match name {
         None => Ok(config.sites.values().collect()),

@@ -79,7 +79,7 @@ impl Change {
 }
 
 impl Change {
-    /// What the directories above a plan's purges hold, as far as the change's place can tell.
+    /// The number of objects in the directories above a plan's purges, if the source of the change provides them.
     fn objects(&self, rules: &Rules, plan: &Plan) -> anyhow::Result<Objects> {
         let why = match self {
             Self {
@@ -115,10 +115,9 @@ fn read_listed(files: &Path) -> anyhow::Result<Vec<u8>> {
 
 /// Plans a change of one site.
 ///
-/// For people, the purges and what they cost each CDN go to standard output, problems and notes
-/// to standard error. For programs, one document goes to standard output: `{"purges": [...],
-/// "summary": [...], "problems": [...], "notes": [...]}`. Exit code 1 if something that must be
-/// purged cannot be.
+/// For people, the purges and their cost on each CDN go to standard output, and problems and notes to standard
+/// error. For programs, one document goes to standard output: `{"purges": [...], "summary": [...], "problems":
+/// [...], "notes": [...]}`. Exit code 1 if something that must be purged cannot be.
 pub async fn run(
     rules: &Path,
     options: &DatabaseOption,
@@ -126,7 +125,7 @@ pub async fn run(
     change: &Change,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    // What an account was handed today is kept under its keys.
+    // The targets that an account has used today are stored under its keys.
     let config = match &change.delivery {
         Some(_) => load(rules, &options.into())?,
         None => load_without_secrets(rules, &options.into())?,
@@ -185,7 +184,7 @@ pub async fn run(
     };
     match written.and_then(|()| out.flush()) {
         Ok(()) => {}
-        // Whoever read it has seen enough, as `head` has.
+        // The reader has read enough, as `head` does.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
         Err(error) => return Err(error).context("cannot write the plan"),
     }
@@ -199,8 +198,8 @@ pub async fn run(
     })
 }
 
-/// The plan that a run of the site would make of a change. `allowance` says what a CDN may still be asked for today,
-/// `objects` what the directories above a plan's purges hold.
+/// The plan that a run of the site would make for a change. `allowance` returns the rest of a CDN's quota today,
+/// `objects` the number of objects in the directories above a plan's purges.
 ///
 /// # Errors
 ///
@@ -225,7 +224,7 @@ pub fn preview<E>(
     }
 }
 
-/// The site of a delivery's run, and what the run found changed; none where that is unknown and everything is purged.
+/// The site of a delivery's run, and the run's changes; none if these are unknown and everything is purged.
 async fn found_by_delivery<'c>(
     config: &'c Config,
     store: &Store,
@@ -284,7 +283,8 @@ async fn found_by_delivery<'c>(
     }
 }
 
-/// How many targets each CDN's account was handed since the quota day began, by every process on the database.
+/// How many targets were submitted on each CDN's account since the quota day began, by all processes that use the
+/// database.
 async fn used_today(
     config: &Config,
     store: &Store,

@@ -16,26 +16,26 @@ use crate::config::{self, Config, Loaded, Reloads, Started, fingerprint};
 use crate::http::Outbound;
 use crate::settings::{Environment, Problems};
 
-/// How often the files are looked at. One that changed is read once it stands still for as long.
+/// How often to check the files. A changed file is read once it has been stable for that long.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Reads the rules file again when it changes.
+/// Reloads the rules file when it changes.
 pub(super) struct Reloader {
     pub rules: PathBuf,
     pub options: ServerOptions,
     pub outbound: Outbound,
     pub clock: Clock,
     pub started: Started,
-    /// The files that the rules in force were read from.
+    /// The files that the rules in use were read from.
     pub files: Vec<PathBuf>,
-    /// What those files were like when they were read; none where they changed meanwhile.
+    /// The fingerprint of those files when they were read; none if they changed meanwhile.
     pub taken: Option<u64>,
     pub config: watch::Sender<Arc<Config>>,
     pub reloads: watch::Sender<Reloads>,
 }
 
 impl Reloader {
-    /// Looks at the files from time to time, and reads them at once on SIGHUP. Never returns.
+    /// Checks the files periodically, and reads them at once on SIGHUP. Never returns.
     pub async fn run(mut self, mut hang_up: Signal) -> Infallible {
         let mut taken = self.taken;
         let mut seen = taken;
@@ -45,7 +45,7 @@ impl Reloader {
                 signal = hang_up.recv() => signal.is_some(),
             };
             let now = self.look().await;
-            // Editors empty a file before they write it: it is read once it stands still.
+            // Editors truncate a file before they write it: read it once it is stable.
             let stands_still = seen == Some(now);
             seen = Some(now);
             if !asked && (taken == seen || !stands_still) {
@@ -53,7 +53,7 @@ impl Reloader {
             }
             let files = self.reload().await;
             let of_these = look_at(files.clone()).await;
-            // What changed while it was read is read again.
+            // Changes during the reading are read again.
             taken = (self.look().await == now).then_some(of_these);
             self.files = files;
             seen = taken;
@@ -64,7 +64,7 @@ impl Reloader {
         look_at(self.files.clone()).await
     }
 
-    /// Reads the rules file and takes it up if it can be used; the files to watch from now on.
+    /// Reads the rules file and starts using it if it is valid; returns the files to watch.
     async fn reload(&self) -> Vec<PathBuf> {
         let (path, outbound) = (self.rules.clone(), self.outbound.clone());
         let read = tokio::task::spawn_blocking(move || {
@@ -93,7 +93,7 @@ impl Reloader {
         let now = self.clock.now();
         let config = Arc::new(config);
         self.config.send_replace(Arc::clone(&config));
-        // Only now, or one who reads of it could be served by the old rules.
+        // Only now: a reader of this could otherwise still be served by the old rules.
         self.reloads
             .send_modify(|reloads| reloads.take_up(now, &self.started, &config));
         for difference in &self.reloads.borrow().after_restart {
@@ -102,7 +102,7 @@ impl Reloader {
         warnings.files
     }
 
-    /// What was in force stays so.
+    /// The previous rules stay in use.
     fn refuse(&self, problems: &Problems) -> Vec<PathBuf> {
         error!(
             "the rules file cannot be used, and the rules that were in force stay so:\n{problems}"
@@ -110,7 +110,7 @@ impl Reloader {
         let now = self.clock.now();
         self.reloads
             .send_modify(|reloads| reloads.refuse(now, problems));
-        // The file may be refused for a secret of its own, or before it named one.
+        // The file may be rejected because of one of its secret files, or before it names one.
         let mut files = self.files.clone();
         files.extend(problems.files.iter().cloned());
         files.sort();
@@ -121,6 +121,6 @@ impl Reloader {
 
 async fn look_at(files: Vec<PathBuf>) -> u64 {
     let looked = tokio::task::spawn_blocking(move || fingerprint(&files));
-    // Cut off only where the program stops.
+    // Fails only when the program stops.
     looked.await.unwrap_or_default()
 }

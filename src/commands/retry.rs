@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::run::RunId;
 use crate::store::RetryOutcome;
 
-/// Puts the run back to work; the server that runs on the same store takes it up.
+/// Makes the run pending again; the server on the same store continues it.
 pub async fn run(rules: &Path, options: &DatabaseOption, run: String) -> anyhow::Result<ExitCode> {
     let config = Arc::new(load(rules, &options.into())?);
     let store = open_existing_store(&config).await?;

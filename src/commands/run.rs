@@ -15,7 +15,7 @@ use super::shared_clock::clock_of;
 use super::{load, loopback, open_existing_store, shown};
 use crate::engine::{Engine, only_branch};
 
-/// Starts the run; the server that runs on the same store takes it up.
+/// Starts the run; the server on the same store executes it.
 pub async fn run(
     rules: &Path,
     options: &ServerOptions,
@@ -54,7 +54,7 @@ pub async fn run(
 /// How long a server may take to accept a connection.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
-/// Whether a server is where this configuration has one. There may be others on the same database.
+/// Whether a server listens at the configured address. Other servers may use the same database.
 async fn someone_listens(listen: &str) -> bool {
     let connected = timeout(ANSWER_LIMIT, TcpStream::connect(loopback(listen))).await;
     matches!(connected, Ok(Ok(_)))

@@ -15,7 +15,7 @@ use crate::sanitize::visible;
 use crate::store::RunFilter;
 use crate::table::{self, printable};
 
-/// Lists runs from the store, whether a server is running on it or not.
+/// Lists runs from the store, whether or not a server is using it.
 pub async fn run(
     rules: &Path,
     options: &DatabaseOption,
@@ -34,7 +34,7 @@ pub async fn run(
         ..RunFilter::default()
     };
     let runs = store.runs(&filter).await?;
-    // One that is configured no more may still have runs.
+    // A site that is no longer configured may still have runs.
     if runs.is_empty() && filter.site.is_some() {
         sites(&config, filter.site.as_deref())?;
     }

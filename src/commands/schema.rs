@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// The schema, as it stands in the repository too.
+/// The schema, as in the repository.
 pub const SCHEMA: &str = include_str!("../../schema/rules.schema.json");
 
 /// Prints the schema.

@@ -21,22 +21,22 @@ use crate::http::Outbound;
 use crate::server;
 use crate::store::StoreError;
 
-/// What is logged unless `RUST_LOG` says otherwise. Of the libraries only what somebody should
-/// look into: nonsense on a socket that anyone can write to is none of it.
+/// The default log filter. From libraries, only what an operator should investigate: malformed data on a public
+/// socket is not.
 const LOG: &str = "info,actix_http::h1=off,actix_server=warn,sqlx=warn";
 
-/// Signals that come within this time are one: a terminal and a supervisor may both send theirs, to the same end.
+/// Signals within this time count as one: a terminal and a supervisor may both send one.
 const ONE_SIGNAL: Duration = Duration::from_secs(1);
 
-/// Serves until SIGTERM or SIGINT, then lets what is in hand finish, for 25 seconds at most.
-/// A second signal, a second later or more, ends it at once: nothing is lost, but others wait for its leases to end.
+/// Serves until SIGTERM or SIGINT, then lets running work finish, for at most 25 seconds. A second signal, at least
+/// a second later, ends it at once: nothing is lost, but other replicas wait for its leases to expire.
 pub async fn run(rules: &Path, options: &ServerOptions) -> anyhow::Result<ExitCode> {
     let time = SharedTime::system();
     let outbound = Outbound::new(time.clock())?;
     start_logging(LOG, outbound.redactor.clone());
     // Before the rules are read, and with them the secrets.
     dumps::forbid();
-    // Before anything else: as the first process of a container, it would not be stopped by a signal otherwise.
+    // Before anything else: otherwise a signal could not stop it as the first process of a container.
     let mut signals = Signals {
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
@@ -67,7 +67,7 @@ pub async fn run(rules: &Path, options: &ServerOptions) -> anyhow::Result<ExitCo
     }
 }
 
-/// How often it is looked whether the database is still the one that was opened. Each transaction looks as well.
+/// How often to check that the database is still the one that was opened. Each transaction checks this too.
 const LOOK_AT_FILES: Duration = Duration::from_secs(2);
 
 struct Signals {
@@ -92,9 +92,9 @@ async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<ExitCode> {
     server::raise_file_limit();
-    // Before the rules are read, or one that comes meanwhile would end the program.
+    // Before the rules are read: otherwise a SIGHUP in between would end the program.
     let hang_up = signal(SignalKind::hangup())?;
-    // Opening the store may take long, and what changes meanwhile has to be seen.
+    // Opening the store may take long, and changes in that time must be noticed.
     let own = [rules.to_owned()];
     let before = fingerprint(&own);
     let Loaded { config, warnings } = load_to_serve(rules, options, &outbound)?;
@@ -104,7 +104,7 @@ async fn serve(
         store = async {
             let store = open_store(&config).await?;
             store.begin_serving().await?;
-            // Before the first claim, which goes by it.
+            // Before the first claim, which depends on it.
             store.synchronize(&time).await?;
             store.release_all_leases().await?;
             store.remove_abandoned_bodies().await?;
@@ -150,7 +150,7 @@ async fn serve(
             .context("the engine broke off")
     };
     let server = async { running.stopped().await.context("the server broke off") };
-    // Neither is of use without the other.
+    // If one of them fails, the other is useless.
     let serving = async { tokio::try_join!(server, steps) };
     tokio::select! {
         ended = serving => drop(ended?),
@@ -162,7 +162,8 @@ async fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns when the database is no longer the one that was opened. Nothing more can be kept then, so serving has no use.
+/// Returns when the database is no longer the one that was opened. Then nothing can be stored, so serving is
+/// useless.
 async fn replaced(engine: &Engine, clock: &Clock) -> StoreError {
     loop {
         clock.sleep(LOOK_AT_FILES).await;

@@ -10,14 +10,14 @@ use tracing::{info, warn};
 use crate::clock::{Clock, MAX_MACHINE_DIFFERENCE, SharedTime, TimeSource};
 use crate::store::{Store, StoreError};
 
-/// How often the database is asked for its time.
+/// How often to ask the database for its time.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// How often it is looked whether the machine's clock was set, or the machine has slept: neither clock tells then.
+/// How often to check whether the machine's clock was set, or the machine was asleep, which neither clock reports.
 const LOOK: Duration = Duration::from_secs(5);
-/// From here on it is one of both.
+/// A difference from here on means one of the two.
 const MIN_JUMP: SignedDuration = SignedDuration::from_secs(1);
 
-/// A clock that shows a store's time.
+/// A clock that shows the store's time.
 ///
 /// # Errors
 ///
@@ -28,7 +28,7 @@ pub(super) async fn clock_of(store: &Store) -> Result<Clock, StoreError> {
     Ok(time.clock())
 }
 
-/// Sets a time to the database's, again and again. Never returns.
+/// Keeps a time equal to the database's. Never returns.
 pub(super) async fn keep(store: &Store, time: &SharedTime) -> Infallible {
     if !store.is_shared() {
         return std::future::pending().await;
@@ -52,7 +52,7 @@ pub(super) async fn keep(store: &Store, time: &SharedTime) -> Infallible {
     }
 }
 
-/// Returns when the time is to be asked for again.
+/// Returns when the database must be asked again.
 async fn until_due(time: &SharedTime, ahead: SignedDuration) {
     let asked = Instant::now();
     loop {

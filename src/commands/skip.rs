@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::run::RunId;
 use crate::store::SkipOutcome;
 
-/// Gives the target up; the server that runs on the same store ends the run.
+/// Gives the target up; the server on the same store ends the run.
 pub async fn run(
     rules: &Path,
     options: &DatabaseOption,

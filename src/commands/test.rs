@@ -9,7 +9,7 @@ use super::options::ServerOptions;
 use super::{load_without_secrets, sites};
 use crate::rules::{Case, Difference};
 
-/// Runs the cases of one site or of all; exit code 1 if the rules do something else than one says.
+/// Runs the test cases of one site or of all; exit code 1 if the rules differ from a case.
 ///
 /// With `as_json`: `{"passed", "failed", "cases": [{site, path, change, ok, missing, unexpected}]}`.
 pub fn run(rules: &Path, site: Option<&str>, as_json: bool) -> anyhow::Result<ExitCode> {
@@ -44,7 +44,7 @@ pub fn run(rules: &Path, site: Option<&str>, as_json: bool) -> anyhow::Result<Ex
     })
 }
 
-/// A line for the case, and one for each target that differs.
+/// A line for the case, and one for each differing target.
 fn to_text(site: &str, case: &Case, differences: &[Difference<'_>]) -> String {
     let word = if differences.is_empty() {
         "ok  "

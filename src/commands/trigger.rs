@@ -17,10 +17,10 @@ use crate::forge::{SampleDelivery, SampleEvent};
 use crate::http::{Outbound, read_answer};
 use crate::sanitize::visible;
 
-/// How long the server may take: forges give it ten seconds.
+/// How long the server may take: forges wait ten seconds.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// What the server answers, as far as it is looked at.
+/// The relevant part of the server's response.
 #[derive(Deserialize)]
 struct Answer {
     outcome: String,
@@ -32,8 +32,8 @@ struct Answer {
     sites: Vec<String>,
 }
 
-/// Sends the delivery to the running server at `url`, or where this configuration has it listen, and says what it
-/// answered; exit code 1 if a real delivery would not start a run of the site.
+/// Sends the delivery to the running server at `url`, or where it listens by this configuration, and shows the
+/// response; exit code 1 if a real delivery would not start a run of the site.
 pub async fn run(
     rules: &Path,
     options: &ListenOption,
@@ -57,7 +57,7 @@ pub async fn run(
             site.forge, site.trigger
         )
     })?;
-    // A server of this machine takes no proxy; one elsewhere is reached as forges and browsers do.
+    // Requests to a server on this machine use no proxy; others go the same way as those of forges and browsers.
     let (base, outbound) = match url {
         Some(url) => (
             url.as_str().trim_end_matches('/').to_owned(),
@@ -109,7 +109,7 @@ pub async fn run(
     Ok(ExitCode::FAILURE)
 }
 
-/// What the site waits for.
+/// The event that the site waits for.
 fn event<'a>(site: &'a Site, branch: Option<&'a str>) -> anyhow::Result<SampleEvent<'a>> {
     let chosen = branch
         .or_else(|| only_branch(site))
@@ -155,7 +155,7 @@ fn words(site: &Site, event: SampleEvent<'_>) -> String {
     }
 }
 
-/// The HTTP status and the body of the answer; or why there is none.
+/// The HTTP status and the body of the response, or why there is none.
 async fn send(
     outbound: &Outbound,
     address: &str,

@@ -3,10 +3,10 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// The most alternatives that a glob is taken apart into. Nobody writes more by hand.
+/// The maximum number of alternatives of a glob. Nobody writes more by hand.
 const MOST: usize = 256;
 
-/// The globs that a glob's braces stand for, itself where it has none. None where they are too many.
+/// The globs that a glob's braces expand to; the glob itself if it has none. None if there are too many.
 pub(crate) fn alternatives(glob: &str) -> Option<Vec<String>> {
     expand(&mut glob.chars().peekable(), false)
 }
@@ -44,11 +44,11 @@ fn push(open: &mut [String], text: &str) {
     open.iter_mut().for_each(|one| one.push_str(text));
 }
 
-/// A character class with its brackets; its `[` is read already.
+/// A character class with its brackets, after its `[` was read.
 fn class(chars: &mut Peekable<Chars<'_>>) -> String {
     let mut class = "[".to_owned();
     class.extend(chars.next_if(|c| *c == '!' || *c == '^'));
-    // A `]` at its beginning is one of its characters.
+    // A `]` at the beginning is one of its characters.
     class.extend(chars.next());
     for c in chars.by_ref() {
         class.push(c);
@@ -62,13 +62,13 @@ fn class(chars: &mut Peekable<Chars<'_>>) -> String {
 /// A part of a glob without braces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Token {
-    /// A character that stands for itself.
+    /// A literal character.
     Literal(char),
     /// `*`, `?` or a character class.
     Wildcard,
 }
 
-/// What a glob without braces is made of.
+/// The tokens of a glob without braces.
 pub(crate) fn tokens(alternative: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut chars = alternative.chars().peekable();
@@ -89,7 +89,7 @@ pub(crate) fn tokens(alternative: &str) -> Vec<Token> {
     tokens
 }
 
-/// The segments of a glob without braces that have no wildcard, as the paths have them; none for the others.
+/// The segments of a glob without braces: those without a wildcard as they are in paths, none for the others.
 pub(crate) fn literal_segments(alternative: &str) -> Vec<Option<String>> {
     let tokens = tokens(alternative);
     tokens

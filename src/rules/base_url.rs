@@ -7,10 +7,10 @@ use url::Url;
 use super::RuleError;
 use super::encode::is_dots;
 
-/// Where a site is served: scheme, host, port and perhaps a path.
+/// The address of a site: scheme, host, port and optionally a path.
 ///
-/// Kept in one spelling: the host in lower case (an international one in
-/// Punycode), a default port left out, the path without a slash at its end.
+/// Stored in one spelling: the host in lower case (an international one in Punycode), without a default port, and
+/// the path without a final slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
     text: String,
@@ -18,7 +18,7 @@ pub struct BaseUrl {
 }
 
 impl BaseUrl {
-    /// Reads `http(s)://host[:port][/path]`; no query, fragment, credentials or wildcard.
+    /// Parses `http(s)://host[:port][/path]`, without query, fragment, credentials or wildcard.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
         let wrong = |what: &str, advice: &str| {
             Err(RuleError::new(
@@ -43,7 +43,7 @@ impl BaseUrl {
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         if authority.contains('@') {
-            // They are secrets, so the message does not show the URL.
+            // These are secret, so the message does not show the URL.
             return Err(RuleError::new(
                 "the base URL holds credentials",
                 "leave out what stands before the `@`",
@@ -97,7 +97,7 @@ impl BaseUrl {
         Ok(Self { text, origin_len })
     }
 
-    /// The URL without a slash at its end: what a template's `/...` is put behind.
+    /// The URL without a final slash: a template's `/...` is appended to it.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -107,7 +107,7 @@ impl BaseUrl {
         self.text.get(..self.origin_len).unwrap_or(&self.text)
     }
 
-    /// The directory that holds the whole site, e.g. `https://www.example.com/`.
+    /// The directory of the whole site, e.g. `https://www.example.com/`.
     pub fn root(&self) -> String {
         format!("{}/", self.text)
     }
@@ -119,7 +119,7 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-/// What follows `http://` or `https://`, in any case.
+/// The text after `http://` or `https://`, in any case.
 pub(super) fn after_scheme(text: &str) -> Option<&str> {
     ["https://", "http://"].into_iter().find_map(|scheme| {
         let (start, rest) = text.split_at_checked(scheme.len())?;

@@ -6,40 +6,40 @@ use super::{BaseUrl, RuleError, Rules};
 use crate::changes::{ChangeKind, FilePath};
 use crate::purge::PurgeKind;
 
-/// What one changed path should ask for: this, all of it, and nothing else.
+/// The exact targets that one changed path must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
     /// The path.
     pub path: FilePath,
-    /// What happened to it.
+    /// How it changed.
     pub change: ChangeKind,
-    /// Its targets, as [`expected`] reads them.
+    /// Its targets, as returned by [`expected`].
     pub targets: BTreeSet<(PurgeKind, String)>,
 }
 
-/// One target that a case and the rules do not agree on.
+/// A difference between a case and the rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference<'r> {
-    /// The case has it, but no rule asks for it.
+    /// The case requires it, but no rule purges it.
     Missing {
-        /// What it is.
+        /// The kind of purge.
         kind: PurgeKind,
         /// The full URL.
         target: String,
     },
-    /// A rule asks for it, but the case does not have it.
+    /// A rule purges it, but the case does not list it.
     Unexpected {
-        /// What it is.
+        /// The kind of purge.
         kind: PurgeKind,
         /// The full URL.
         target: String,
-        /// The rule that asks first.
+        /// The first rule that purges it.
         rule: &'r str,
     },
 }
 
 impl Case {
-    /// Where the rules do something else than the case says; nothing where they agree.
+    /// The differences between the case and the rules.
     pub fn differences<'r>(&self, rules: &'r Rules) -> Vec<Difference<'r>> {
         let mut asked: BTreeMap<(PurgeKind, String), &str> = BTreeMap::new();
         for target in rules.targets(&self.path, self.change).targets {
@@ -65,7 +65,7 @@ impl Case {
     }
 }
 
-/// The full URLs that a target of a case stands for: one behind each base URL where it starts with `/`.
+/// The full URLs of a case's target: one for each base URL if it starts with `/`.
 pub fn expected(
     text: &str,
     kind: PurgeKind,

@@ -11,15 +11,15 @@ use std::sync::{Arc, OnceLock};
 use super::alternatives::{Token, alternatives, tokens};
 use super::{Glob, Matcher, Matches, Role};
 
-/// The most globs that are made of the beginnings of a site's globs: some 100 MB while they are.
+/// The maximum number of globs built from the beginnings of a site's globs; building them takes some 100 MB.
 const MOST_BEGINNINGS: usize = 4_000;
 
-/// The globs of a site, asked about directories. Globs are known by their places, as in its matcher.
+/// Matches a site's globs against directories. Globs are identified by their indices, as in the matcher.
 #[derive(Clone, Debug)]
 pub(super) struct Directories {
-    /// What each glob begins with, up to its first wildcard; sorted.
+    /// The beginning of each glob up to its first wildcard; sorted.
     starts: Box<[Start]>,
-    /// Made when the first directory comes.
+    /// Built for the first directory.
     beginnings: Arc<OnceLock<Beginnings>>,
 }
 
@@ -27,17 +27,17 @@ pub(super) struct Directories {
 struct Start {
     text: Box<[u8]>,
     place: usize,
-    /// Whether the rest is `**`: then it matches all that lies in a directory.
+    /// Whether the rest is `**`, which matches everything in a directory.
     is_whole: bool,
 }
 
-/// Globs over the directories that lie above what a glob matches.
+/// Globs for the directories above the files that a glob matches.
 #[derive(Debug)]
 struct Beginnings {
     matcher: Matcher,
-    /// By the place of the beginning: those of its globs.
+    /// For each beginning, the indices of its globs.
     places: Vec<Vec<usize>>,
-    /// The globs that have too many beginnings, and are taken to match something in every directory.
+    /// Globs with too many beginnings, which are assumed to match something in every directory.
     any: Vec<usize>,
 }
 
@@ -61,8 +61,9 @@ impl Directories {
         }
     }
 
-    /// The places of the globs that are for a path which may be a directory: those that match something in it and, of
-    /// those that take paths out, the ones that match all in it. `globs` and `roles` are those that it was built from.
+    /// The indices of the globs for a path that may be a directory: those that match something in it and, for
+    /// excluding globs, those that match everything in it. `globs` and `roles` must be those that it was built
+    /// from.
     pub fn matches<'g>(
         &self,
         path: &[u8],
@@ -92,7 +93,7 @@ impl Directories {
             let rest = start.text.strip_prefix(path);
             rest.is_some_and(|rest| rest.first() == Some(&b'/'))
         };
-        // Those that begin so stand together, but for names such as `a-b` between `a` and `a/`.
+        // Those with this beginning are adjacent, except for names such as `a-b` between `a` and `a/`.
         let from = self.starts.partition_point(|start| *start.text < *path);
         let with_path = self.starts.get(from..).unwrap_or_default();
         let with_path = with_path
@@ -157,7 +158,7 @@ impl Beginnings {
                 }
             }
         }
-        // One that is no glob by itself, as of a `\` before the slash, was never one over directories.
+        // A beginning that is not a valid glob, such as one with a `\` before the slash, never matches a directory.
         let (globs, places): (Vec<Glob>, Vec<Vec<usize>>) = places
             .into_iter()
             .filter_map(|(beginning, places)| Some((Glob::parse(&beginning).ok()?, places)))
@@ -170,8 +171,8 @@ impl Beginnings {
     }
 }
 
-/// How many segments of a glob match a directory that what it matches lies in: any of the first ones, or for globs that
-/// take paths out those before a `**` at the end, so that all in it is taken out.
+/// How many segments of a glob can match a directory above the files that it matches: any number of the first ones,
+/// or for excluding globs those before a final `**`, so that everything in the directory is excluded.
 fn lengths(segments: &[&str], is_match: bool) -> Range<usize> {
     match segments {
         _ if is_match => 1..segments.len(),
@@ -187,7 +188,7 @@ mod tests {
     use crate::changes::{ChangeKind, FilePath};
     use crate::rules::{BaseUrl, Glob, PathRegex, Rule, Rules, Template};
 
-    /// The URLs that a path asks for under rules `glob -> template`; a directory's template begins with `dir `.
+    /// The URLs that a path purges under rules `glob -> template`; a directory's template begins with `dir `.
     fn asked(rules: &[(&str, &str)], ignore: &[&str], path: &str) -> Vec<String> {
         let bases = vec![BaseUrl::parse("https://a.b").unwrap()];
         let glob = |text: &&str| Glob::parse(text).unwrap();
@@ -255,7 +256,7 @@ mod tests {
                 "{glob}"
             );
         }
-        // It may as well be a file, of which these say nothing.
+        // It may also be a file, about which these say nothing.
         for (glob, path) in [
             ("themes/**/*.css", "themes/ananke"),
             ("**/*.css", "LICENSE"),

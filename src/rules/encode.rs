@@ -12,7 +12,7 @@ const UNRESERVED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// What a field's value keeps in a query: `&`, `=` and `+` would mean something there.
+/// The characters that a field's value keeps in a query: `&`, `=` and `+` have a meaning there.
 const QUERY_VALUE: AsciiSet = UNRESERVED.remove(b'/');
 
 /// RFC 3986, section 3.3: `pchar` (unreserved, sub-delims, `:` and `@`), and `/` between segments.
@@ -32,13 +32,13 @@ const PATH_VALUE: AsciiSet = UNRESERVED
     .remove(b'@')
     .remove(b'/');
 
-/// A template's own text is a URL already: its `%XX` stay, and so does `?`.
+/// A template's own text is already part of a URL: its `%XX` and `?` stay.
 const LITERAL: AsciiSet = PATH_VALUE.remove(b'%').remove(b'?');
 
-/// The same behind the `?`, where browsers write `'` as `%27` (WHATWG URL, "special-query percent-encode set").
+/// The same after the `?`, where browsers encode `'` as `%27` (WHATWG URL, "special-query percent-encode set").
 const LITERAL_QUERY: AsciiSet = LITERAL.add(b'\'');
 
-/// The part of a URL that a value is put into.
+/// The part of a URL that contains a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     /// Before the `?`.
@@ -47,7 +47,7 @@ pub(super) enum Part {
     Query,
 }
 
-/// Appends a field's value, encoded for the part it stands in.
+/// Appends a field's value, encoded for its part of the URL.
 pub(super) fn push_value(url: &mut String, value: &[u8], part: Part) {
     let set = match part {
         Part::Path => &PATH_VALUE,
@@ -66,7 +66,7 @@ pub(super) fn push_literal(url: &mut String, c: char, part: Part) {
     url.extend(percent_encode(c.encode_utf8(&mut buffer).as_bytes(), set));
 }
 
-/// Whether the bytes hold a control character: C0, DEL, or C1 in UTF-8.
+/// Whether the bytes contain a control character: C0, DEL, or C1 in UTF-8.
 pub(super) fn has_control(bytes: &[u8]) -> bool {
     let c0 = bytes.iter().any(u8::is_ascii_control);
     c0 || bytes
@@ -74,7 +74,7 @@ pub(super) fn has_control(bytes: &[u8]) -> bool {
         .any(|pair| matches!(pair, [0xC2, 0x80..=0x9F]))
 }
 
-/// Whether a segment is `.` or `..`, also where a dot is written `%2E` (URL parsers read those alike).
+/// Whether a segment is `.` or `..`, also with `%2E` for a dot (URL parsers treat them alike).
 pub(super) fn is_dots(segment: &str) -> bool {
     if segment.len() > "%2e%2e".len() || !segment.starts_with(['.', '%']) {
         return false;

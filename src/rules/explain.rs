@@ -5,54 +5,54 @@ use std::fmt;
 use super::{Glob, Hit, Mapped, PathRegex, Rule, Rules};
 use crate::changes::{ChangeKind, FilePath};
 
-/// What one rule makes of a path.
+/// The result of one rule for a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained<'r> {
     /// The rule.
     pub rule: &'r str,
-    /// Whether it fired, and why.
+    /// Whether it matched, and why.
     pub verdict: Verdict<'r>,
-    /// What the path asks for under it; nothing where the rule did not fire.
+    /// The path's targets under the rule; empty if it did not match.
     pub mapped: Mapped<'r>,
 }
 
-/// Whether a rule fired, and why.
+/// Whether a rule matched, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict<'r> {
-    /// It fired.
+    /// It matched.
     Matched {
-        /// The first of its globs that matches; its expression where it has none.
+        /// The first of its globs that matches; its expression if it has no globs.
         by: &'r str,
     },
-    /// It matches, but is not for such a change.
+    /// It matches the path, but not this kind of change.
     OtherChange {
-        /// What matched.
+        /// The glob or expression that matched.
         by: &'r str,
         /// The change.
         change: ChangeKind,
     },
-    /// One of its globs matches, but its expression is not found in the path.
+    /// One of its globs matches, but its expression does not.
     NotFound {
         /// The first of its globs that matches.
         glob: &'r str,
         /// The expression.
         regex: &'r str,
     },
-    /// It matches, but so does a glob under `except:`.
+    /// It matches, but so does a glob in `except:`.
     Excepted {
-        /// What matched.
+        /// The glob or expression that matched.
         by: &'r str,
-        /// The first under `except:` that does.
+        /// The first matching glob in `except:`.
         except: &'r str,
     },
-    /// None of its globs matches, nor does its expression where it has none.
+    /// None of its globs matches, and neither does its expression if it has no globs.
     NoMatch,
-    /// It never saw the path: the site's `ignore:` took it.
+    /// The site's `ignore:` excluded the path.
     Ignored {
-        /// The first glob under `ignore:` that matches.
+        /// The first matching glob in `ignore:`.
         glob: &'r str,
     },
-    /// It never saw the path: an earlier rule fired that says `last: true`.
+    /// An earlier matching rule has `last: true`.
     AfterLast {
         /// That rule.
         rule: &'r str,
@@ -89,7 +89,7 @@ impl fmt::Display for Verdict<'_> {
 }
 
 impl Rules {
-    /// What each rule, in order, makes of a path that changed in this way.
+    /// The result of each rule, in order, for a path that changed in this way.
     pub fn explain(&self, path: &FilePath, change: ChangeKind) -> Vec<Explained<'_>> {
         let decision = self.decide(path.as_bytes());
         let ignored = decision.ignored.and_then(|glob| self.ignore.get(glob));
@@ -122,7 +122,7 @@ impl Rules {
     }
 }
 
-/// What a rule that knows the path does, and why.
+/// The verdict of a rule that a glob or expression matched.
 fn verdict<'r>(rule: &'r Rule, hit: &Hit, change: ChangeKind) -> Verdict<'r> {
     let glob = hit.glob.and_then(|glob| rule.matches.get(glob));
     let regex = rule.regex.as_ref().map_or("", PathRegex::text);

@@ -11,7 +11,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 pub enum Field {
     /// The path after `strip`.
     Path,
-    /// Its directory, without a slash at the end; empty at the top.
+    /// Its directory, without a final slash; empty at the top.
     Dir,
     /// Its last segment.
     Name,
@@ -19,12 +19,12 @@ pub enum Field {
     Stem,
     /// The extension, without the dot.
     Ext,
-    /// The path without its extension, `index` or `_index` dropped, ending in `/`.
+    /// The path without its extension, without `index` or `_index`, ending in `/`.
     Page,
 }
 
 impl Field {
-    /// The word between the braces.
+    /// Its name in a template.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
@@ -36,7 +36,7 @@ impl fmt::Display for Field {
     }
 }
 
-/// One path, cut into its fields.
+/// A path split into its fields.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields<'p> {
     path: &'p [u8],
@@ -48,7 +48,7 @@ pub(super) struct Fields<'p> {
 }
 
 impl<'p> Fields<'p> {
-    /// Cuts a path. `strip` is cut off its front where the path starts with it; otherwise the path stays whole.
+    /// Splits a path. Removes `strip` from its front if it starts with that.
     pub(super) fn of(path: &'p [u8], strip: &str) -> Self {
         let path = path.strip_prefix(strip.as_bytes()).unwrap_or(path);
         let (dir, name) = match path.iter().rposition(|b| *b == b'/') {
@@ -72,19 +72,19 @@ impl<'p> Fields<'p> {
         }
     }
 
-    /// The same with what the groups of the rule's expression hold.
+    /// Adds the values of the groups of the rule's expression.
     pub(super) fn with_groups(self, groups: Option<&'p Captures<'p>>) -> Self {
         Self { groups, ..self }
     }
 
-    /// What a group holds; nothing where it took no part in the match.
+    /// The value of a group; empty if it took no part in the match.
     pub(super) fn group(&self, name: &str) -> &'p [u8] {
         self.groups
             .and_then(|groups| groups.name(name))
             .map_or(&[], |found| found.as_bytes())
     }
 
-    /// A field's value. A page's lacks the slash at its end.
+    /// The value of a field. A page's value has no final slash.
     pub(super) fn value(&self, field: Field) -> &'p [u8] {
         match field {
             Field::Path => self.path,
@@ -98,12 +98,12 @@ impl<'p> Fields<'p> {
     }
 }
 
-/// A directory that git has as one entry, in place of the paths that lie in it.
+/// A directory that is one entry in git, and stands for the paths in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Directory<'p> {
-    /// After `strip`, without a slash at its end; empty for all that is left after it.
+    /// After `strip`, without a final slash; empty if nothing is left.
     path: &'p [u8],
-    /// Bytes of the whole path.
+    /// The length of the whole path in bytes.
     length: usize,
     groups: Option<&'p Captures<'p>>,
 }
@@ -128,7 +128,8 @@ impl<'p> Directory<'p> {
         }
     }
 
-    /// What the paths in it have of a field, and whether that is all of it. Names and extensions are not known.
+    /// The part of a field that all paths in the directory have in common, and whether that is the whole value.
+    /// None for names and extensions.
     pub(super) fn value(&self, field: Field) -> Option<&'p [u8]> {
         match field {
             Field::Path | Field::Dir | Field::Page => Some(self.path),
@@ -136,7 +137,7 @@ impl<'p> Directory<'p> {
         }
     }
 
-    /// What a group holds, and whether what lies in the directory could make it longer.
+    /// The value of a group, and whether paths in the directory could make it longer.
     pub(super) fn group(&self, name: &str) -> (&'p [u8], bool) {
         let found = self.groups.and_then(|groups| groups.name(name));
         match found {

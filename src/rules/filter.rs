@@ -5,34 +5,36 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// A filter behind a `|` in a template: `{page|hugo}`, `{page|lang:zh,de}`.
+/// A filter after a `|` in a template: `{page|hugo}`, `{page|lang:zh,de}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
-    /// Lower case.
+    /// Converts to lower case.
     Lower,
-    /// As Hugo writes the paths of pages: lower case, a `-` for blanks, most punctuation left out.
+    /// Hugo's spelling of page paths: lower case, `-` for blanks, most punctuation removed.
     Hugo,
-    /// As Jekyll writes `:title`: a `-` for blanks and most punctuation; the case stays.
+    /// Jekyll's spelling of `:title`: `-` for blanks and most punctuation; the case stays.
     Jekyll,
-    /// As github-slugger does, which Astro uses: lower case, a `-` for each blank, punctuation left out.
+    /// The spelling of github-slugger, which Astro uses: lower case, `-` for each blank, punctuation removed.
     Github,
-    /// The language before a file's extension, put in front: `hello.zh` is `zh/hello`. By language, what is put there.
+    /// Moves the language before a file's extension to the front: `hello.zh` becomes `zh/hello`. Pairs of a
+    /// language and its prefix.
     Lang(Vec<(String, String)>),
-    /// A date at the beginning of a file's name as directories: `2020-01-02-title` is `2020/01/02/title`.
+    /// Turns a date at the beginning of a file's name into directories: `2020-01-02-title` becomes
+    /// `2020/01/02/title`.
     Date,
-    /// A date at the beginning of a file's name left out.
+    /// Removes a date at the beginning of a file's name.
     Undated,
-    /// Numbers without zeros at their front, where they are whole segments: `2020/01/02` is `2020/1/2`.
+    /// Removes leading zeros from numbers that are whole segments: `2020/01/02` becomes `2020/1/2`.
     Unpadded,
-    /// Numbers that order files left out of each segment: `02-guide/01-intro` is `guide/intro`.
+    /// Removes ordering numbers from each segment: `02-guide/01-intro` becomes `guide/intro`.
     Unnumbered,
     /// Another name that stands for its directory, as `index` does.
     Index(String),
-    /// A page's address from the group of an expression: without `index`, and with `/` at its end.
+    /// Makes a page's address from a group of an expression: without `index`, and with a final `/`.
     Page,
 }
 
-/// The words of all filters, with what follows them.
+/// The names of all filters, with their arguments.
 pub(super) const FILTERS: [&str; 11] = [
     "lower",
     "hugo",
@@ -48,7 +50,7 @@ pub(super) const FILTERS: [&str; 11] = [
 ];
 
 impl Filter {
-    /// Reads a filter; what is wrong with it, and what to write, otherwise.
+    /// Parses a filter; otherwise returns what is wrong and a suggestion.
     pub(super) fn parse(text: &str) -> Result<Self, (String, String)> {
         let (word, argument) = match text.split_once(':') {
             Some((word, argument)) => (word.trim(), Some(argument.trim())),
@@ -90,7 +92,7 @@ impl Filter {
         }
     }
 
-    /// The value respelled. One of a page has no slash at its end, and its `index` is dropped already.
+    /// Applies the filter. A page's value has no final slash, and its `index` is already removed.
     pub(super) fn apply(&self, value: &str, is_page: bool) -> String {
         match self {
             Self::Lower => lower(value),
@@ -127,7 +129,7 @@ impl Filter {
         }
     }
 
-    /// Whether what it makes has no capitals.
+    /// Whether its result has no capitals.
     pub(super) fn is_lower(&self) -> bool {
         matches!(self, Self::Lower | Self::Hugo | Self::Github)
     }
@@ -192,7 +194,7 @@ fn unknown(word: &str) -> (String, String) {
     )
 }
 
-/// Reads `zh,de` or `en=,zh-cn=zh`: languages, and what stands for each at the front of the address.
+/// Parses `zh,de` or `en=,zh-cn=zh`: languages with their prefixes in the address.
 fn languages(argument: &str) -> Result<Filter, (String, String)> {
     let mut languages = Vec::new();
     for one in argument.split(',').map(str::trim) {
@@ -212,7 +214,8 @@ fn languages(argument: &str) -> Result<Filter, (String, String)> {
     Ok(Filter::Lang(languages))
 }
 
-/// Letter by letter, as Go's and JavaScript's sites are built: of several letters for one, the first is taken.
+/// Converts letter by letter, as generators in Go and JavaScript do: if one letter becomes several, only the first
+/// is used.
 fn lower(value: &str) -> String {
     value
         .chars()
@@ -225,7 +228,7 @@ fn by_segment(value: &str, respell: impl Fn(&str) -> String) -> String {
     segments.join("/")
 }
 
-/// The last segment respelled.
+/// Applies a function to the last segment.
 fn in_name(value: &str, respell: impl Fn(&str) -> String) -> String {
     match value.rsplit_once('/') {
         Some((directory, name)) => format!("{directory}/{}", respell(name)),
@@ -233,7 +236,7 @@ fn in_name(value: &str, respell: impl Fn(&str) -> String) -> String {
     }
 }
 
-/// Without its last segment, where that is one of these.
+/// Removes the last segment if it is one of these.
 fn without_name<'v>(value: &'v str, names: &[&str]) -> &'v str {
     match value.rsplit_once('/') {
         Some((directory, name)) if names.contains(&name) => directory,
@@ -250,10 +253,10 @@ fn regex(text: &str) -> Regex {
     Regex::new(text).unwrap()
 }
 
-/// What Hugo keeps of a path (`Sanitize` in hugo's common/paths, and Go's categories).
+/// The characters of a path that Hugo keeps (`Sanitize` in hugo's common/paths, and Go's categories).
 static HUGO_KEEPS: LazyLock<Regex> = LazyLock::new(|| regex(r"^[\p{L}\p{Nd}\p{M}./\\_#+~@-]$"));
 
-/// A path as Hugo sanitizes it, before it is put into lower case. It stands between slashes.
+/// Hugo's sanitized path before the conversion to lower case. It is between slashes.
 fn hugo(value: &str) -> String {
     let mut kept = String::with_capacity(value.len());
     let (mut needs_hyphen, mut was_hyphen) = (false, false);
@@ -273,14 +276,14 @@ fn hugo(value: &str) -> String {
             needs_hyphen = true;
         }
     }
-    // The slash behind it.
+    // The slash after it.
     if needs_hyphen {
         kept.push('-');
     }
     kept
 }
 
-/// What Jekyll replaces in a title (`SLUGIFY_PRETTY_REGEXP` in its utils.rb).
+/// The characters that Jekyll replaces in a title (`SLUGIFY_PRETTY_REGEXP` in its utils.rb).
 static JEKYLL_REPLACES: LazyLock<Regex> =
     LazyLock::new(|| regex(r"[^\p{M}\p{L}\p{Nd}._~!$&'()+,;=@]+"));
 
@@ -290,7 +293,7 @@ fn jekyll(segment: &str) -> String {
     slug.strip_suffix('-').unwrap_or(slug).to_owned()
 }
 
-/// What github-slugger leaves out (its script/generate-slugger-regex.js).
+/// The characters that github-slugger removes (its script/generate-slugger-regex.js).
 static GITHUB_DROPS: LazyLock<Regex> =
     LazyLock::new(|| regex(r"[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc} -]"));
 
@@ -311,9 +314,9 @@ fn dated(name: &str) -> Option<(&str, &str, &str, &str)> {
         .then_some((year, month, day, rest))
 }
 
-/// A number that orders files, with what is between it and the name (`numberPrefix.ts` in Docusaurus).
+/// An ordering number, with the separator after it (`numberPrefix.ts` in Docusaurus).
 static NUMBER: LazyLock<Regex> = LazyLock::new(|| regex(r"^\d+\s*[-_.]+\s*([^-_.\s].*)$"));
-/// Dates and versions are no such numbers.
+/// Dates and versions are not ordering numbers.
 static NO_NUMBER: LazyLock<Regex> =
     LazyLock::new(|| regex(r"^(?:(?:\d{2}|\d{4})[-_.]\d{2}(?:[-_.](?:\d{2}|\d{4}))?|\d+[-_.]\d+)"));
 
@@ -365,7 +368,7 @@ mod tests {
 
     #[test]
     fn hugos_spelling_of_a_path() {
-        // As Hugo 0.111 builds them.
+        // As built by Hugo 0.111.
         for (value, expected) in [
             ("My Page", "my-page"),
             ("About_Us", "about_us"),

@@ -9,30 +9,30 @@ use super::RuleError;
 use super::alternatives::{alternatives, literal_segments};
 use crate::sanitize::visible;
 
-/// Bytes in one glob. Paths are no longer on any system git runs on, and a glob this long always compiles.
+/// The maximum length of a glob in bytes. No system that runs git has longer paths, and a glob of this length
+/// always compiles.
 const LONGEST: usize = 4_096;
 
-/// What the regular expression of the shortest glob takes, in bytes,
+/// The memory of the regular expression for the shortest glob, in bytes,
 const COMPILED: usize = 24 * 1_024;
-/// and one more byte of a glob.
+/// and for every additional byte of a glob.
 const COMPILED_BYTE: usize = 200;
 
 /// A glob over paths: globset's, with `/` matched only by `**`.
 ///
-/// Matching is on bytes, as git's paths are: `?` is one byte. An empty
-/// alternative counts, so `index{,.zh}.md` matches `index.md` too. Upper and
-/// lower case differ.
+/// Matches bytes, as git's paths are: `?` is one byte. Empty alternatives are allowed, so `index{,.zh}.md` also
+/// matches `index.md`. Case matters.
 #[derive(Clone, Debug)]
 pub struct Glob {
     text: String,
     compiled: globset::Glob,
-    /// Alone in a set: unlike a `GlobMatcher`, a set reports a glob too large to compile.
+    /// A set with one glob: unlike a `GlobMatcher`, a set reports a glob that is too large to compile.
     alone: GlobSet,
 }
 
 impl Glob {
-    /// Reads a glob. One that can match no path is refused too: an empty one, one that starts
-    /// with `/` or `!`, that ends in `/`, or that has a segment `.`, `..` or none at all between slashes.
+    /// Parses a glob. Also rejects a glob that cannot match any path: an empty one, one that starts with `/` or
+    /// `!`, that ends in `/`, or that has a segment `.`, `..` or an empty one.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
         refuse_pointless(text)?;
         let compiled = GlobBuilder::new(&only_stars_cross_slashes(text)?)
@@ -49,7 +49,7 @@ impl Glob {
         })
     }
 
-    /// The glob as it was written.
+    /// The glob as written.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -60,17 +60,17 @@ impl Glob {
         self.alone.is_match_candidate(&path)
     }
 
-    /// Bytes of memory that the glob itself takes at most, without what a matcher adds.
+    /// The maximum memory of the glob itself in bytes, without the matcher's.
     pub(super) fn compiled_memory(&self) -> usize {
         COMPILED + COMPILED_BYTE * self.text.len()
     }
 
-    /// The glob as globset has it.
+    /// globset's compiled glob.
     pub(super) fn compiled(&self) -> &globset::Glob {
         &self.compiled
     }
 
-    /// The glob compiled for itself.
+    /// The glob compiled by itself.
     pub(super) fn alone(&self) -> &GlobSet {
         &self.alone
     }
@@ -82,7 +82,7 @@ impl PartialEq for Glob {
     }
 }
 
-/// Enough of a long glob to find it by.
+/// The beginning of a long glob, to identify it.
 fn start_of(text: &str) -> String {
     text.chars().take(40).collect()
 }
@@ -163,7 +163,7 @@ fn refuse_segments(text: &str) -> Result<(), RuleError> {
     ))
 }
 
-/// A text with one slash where it has several in a row.
+/// Replaces several slashes in a row with one.
 fn collapsed(text: &str) -> String {
     let mut before = ' ';
     let mut one = text.to_owned();
@@ -175,8 +175,8 @@ fn collapsed(text: &str) -> String {
     one
 }
 
-/// Rewrites character classes so that none matches `/`, which globset leaves
-/// open: `[!a]` becomes `[!a/]`, and `[+-9]` becomes `[+-.0-9]`.
+/// Rewrites character classes so that none matches `/`, which globset would allow: `[!a]` becomes `[!a/]`, and
+/// `[+-9]` becomes `[+-.0-9]`.
 fn only_stars_cross_slashes(text: &str) -> Result<String, RuleError> {
     let mut out = String::with_capacity(text.len() + 4);
     let mut chars = text.chars().peekable();
@@ -195,7 +195,7 @@ fn only_stars_cross_slashes(text: &str) -> Result<String, RuleError> {
     Ok(out)
 }
 
-/// Copies a class up to its `]`, without `/` in it. One that never ends is globset's to refuse.
+/// Copies a class up to its `]`, without `/` in it. globset rejects one that never ends.
 fn copy_class(
     text: &str,
     chars: &mut Peekable<Chars<'_>>,
@@ -220,13 +220,13 @@ fn copy_class(
             return Ok(());
         }
         let mut to = checked(from)?;
-        // A `-` stands for itself at either end of the class, and for a range elsewhere.
+        // A `-` is literal at either end of the class, and a range elsewhere.
         while chars.peek() == Some(&'-') && chars.clone().nth(1).is_some_and(|c| c != ']') {
             chars.next();
             if let Some(c) = chars.next() {
                 to = checked(c)?;
             }
-            // As in `[z-a-z]`, which would end well.
+            // As in `[z-a-z]`, which would otherwise be accepted.
             if to < from {
                 return Err(explain(text, &ErrorKind::InvalidRange(from, to)));
             }
@@ -246,7 +246,7 @@ fn copy_class(
     Ok(())
 }
 
-/// What globset says, with the place and the way out.
+/// globset's error, with the position and a suggestion.
 fn explain(text: &str, kind: &ErrorKind) -> RuleError {
     let at = |place: Option<usize>| match place {
         Some(index) => format!("at character {}", index + 1),
@@ -279,7 +279,7 @@ fn explain(text: &str, kind: &ErrorKind) -> RuleError {
             "is too large to compile".to_owned(),
             "split it into several globs".to_owned(),
         ),
-        // `ErrorKind` is open to more kinds; globset's own words are good enough for those.
+        // `ErrorKind` is non-exhaustive; globset's own text is good enough for other kinds.
         other => (
             format!("cannot be read: {other}"),
             "see https://docs.rs/globset for what a glob can say".to_owned(),
@@ -288,7 +288,7 @@ fn explain(text: &str, kind: &ErrorKind) -> RuleError {
     RuleError::new(format!("the glob `{text}` {what}"), advice)
 }
 
-/// Where brackets stand that have no partner, counted in characters.
+/// The positions of unmatched brackets, in characters.
 #[derive(Default)]
 struct OpenMarks {
     class: Option<usize>,
@@ -462,7 +462,7 @@ mod tests {
             .prop_filter("is a glob", |glob| Glob::parse(glob).is_ok())
     }
 
-    /// Without a `..` at its end, which git refuses and globset's shortcuts trip over.
+    /// Without a final `..`, which git rejects and globset's shortcuts handle wrongly.
     fn any_path() -> impl Strategy<Value = String> {
         "[abc.]{1,2}(/[abc.]{1,3}){0,3}"
             .prop_filter("no dots", |path| path.rsplit('/').next() != Some(".."))
@@ -478,7 +478,7 @@ mod tests {
     }
 
     proptest! {
-        // Compiling globs is slow where dependencies are not optimised.
+        // Compiling globs is slow if dependencies are not optimised.
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
@@ -506,7 +506,7 @@ mod tests {
             let Ok(parsed) = Glob::parse(&glob) else { return Ok(()) };
             let slashes = |text: &str| text.matches('/').count();
             prop_assert!(!parsed.is_match(&path) || slashes(&glob) == slashes(&path));
-            // Apart from slashes, a class is globset's.
+            // Except for slashes, a class is globset's.
             if !path.contains('/') {
                 prop_assert_eq!(parsed.is_match(&path), globsets(&glob).is_match(&path));
             }

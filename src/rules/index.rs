@@ -3,12 +3,12 @@
 use super::RuleError;
 use super::encode::{Part, has_control, is_dots, push_value};
 
-/// The name of the document that a server shows for a directory, as it stands in a URL.
+/// The name of a directory's index document, as it appears in a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexName(String);
 
 impl IndexName {
-    /// Reads a file's name, e.g. `index.html`.
+    /// Parses a file's name, e.g. `index.html`.
     pub fn parse(name: &str) -> Result<Self, RuleError> {
         if name.is_empty()
             || name.contains(['/', '*'])
@@ -25,8 +25,8 @@ impl IndexName {
         Ok(Self(encoded))
     }
 
-    /// The other URL of the same page: `/x/index.html` for `/x/` and the reverse. None for one
-    /// that is neither, or that has a query.
+    /// The other URL of the same page: `/x/index.html` for `/x/` and the reverse. None for other URLs, and for
+    /// those with a query.
     pub fn other(&self, url: &str) -> Option<String> {
         if url.contains('?') {
             return None;

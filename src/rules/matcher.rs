@@ -18,23 +18,23 @@ use super::Glob;
 use segments::Sequence;
 use tree::Tree;
 
-/// Bytes for each byte, wildcard or class of a glob whose braces are written out: a segment is at least one of those
-/// and a slash, and has a node.
+/// Bytes for each byte, wildcard or class of a glob with expanded braces: a segment has at least one of these and a
+/// slash, and has a node.
 const ATOM_MEMORY: usize = 200;
 
-/// The places of the globs that match a path, ascending.
+/// The indices of the globs that match a path, ascending.
 pub type Matches = SmallVec<[usize; 8]>;
 
-/// Many globs, each known by its place in the list it was built from.
+/// Many globs, each identified by its index in the list.
 ///
-/// Memory: with the globs themselves, at most what [`Matcher::memory_of`] says of each. Time for a path: each of its
-/// segments is looked up at the nodes that are still possible there, of which there are at most as many as pieces
-/// of globs, and tried with those nodes' wildcards; in practice a few nodes. Nothing is built while matching.
+/// Memory: including the globs themselves, at most the sum of [`Matcher::memory_of`]. Time per path: each of its
+/// segments is looked up at the nodes that are still possible there, of which there are at most as many as segments
+/// of globs, and compared with those nodes' wildcards; in practice a few nodes. Nothing is built while matching.
 #[derive(Clone, Debug)]
 pub struct Matcher {
     tree: Tree,
-    /// The few globs that no tree of segments can hold: their braces make too many lines, or start a `**`
-    /// in the middle of a segment. Each is tried by globset, where a path starts as it does.
+    /// The few globs that do not fit into a tree of segments: their braces expand to too many lines, or contain a
+    /// `**` in the middle of a segment. Each is matched by globset if the path has its literal start.
     alone: Vec<Alone>,
 }
 
@@ -46,7 +46,7 @@ struct Alone {
 }
 
 impl Matcher {
-    /// Builds a matcher over globs, which are known by their places from then on.
+    /// Builds a matcher over globs, which are then identified by their indices.
     pub fn new<'g>(globs: impl IntoIterator<Item = &'g Glob>) -> Self {
         let mut alone = Vec::new();
         let mut tree = tree::Builder::default();
@@ -66,14 +66,13 @@ impl Matcher {
         }
     }
 
-    /// Bytes of memory that a glob takes at most, by itself and in a matcher, without what regular
-    /// expressions cache while they match (at most 2 MB for each, and none for globs that the tree holds).
-    /// `tests/memory.rs` holds it to that.
+    /// The maximum memory of a glob in bytes, by itself and in a matcher, without the caches of regular expressions
+    /// (at most 2 MB each, and none for globs in the tree). `tests/memory.rs` checks it.
     pub fn memory_of(glob: &Glob) -> usize {
         glob.compiled_memory() + ATOM_MEMORY * atoms::written_size(glob.compiled().glob())
     }
 
-    /// The places of the globs that match a path. Allocates nothing while they are few.
+    /// The indices of the globs that match a path. Does not allocate while they are few.
     pub fn matches(&self, path: &[u8]) -> Matches {
         let mut places = Matches::new();
         self.tree.matches(path, &mut places);
@@ -95,13 +94,13 @@ impl Matcher {
     }
 }
 
-/// A glob as sequences of segments, of which a path must fit one.
+/// A glob as sequences of segments, one of which a path must match.
 fn sequences(glob: &str) -> Option<Vec<Sequence>> {
     let lines = atoms::lines(glob)?;
     lines.iter().map(|line| Sequence::of(line)).collect()
 }
 
-/// What every path that a glob matches starts with, as far as it is plain to see.
+/// The literal start that all paths matched by a glob obviously have.
 fn literal_start(glob: &str) -> &[u8] {
     let end = glob.find(['*', '?', '[', '{', '\\']).unwrap_or(glob.len());
     glob.get(..end).unwrap_or_default().as_bytes()

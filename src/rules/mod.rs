@@ -41,13 +41,13 @@ use crate::purge::{Mode, PurgeKind};
 use directories::Directories;
 use fields::{Directory, Fields};
 
-/// What is wrong with a glob, a base URL or a template, and what to write instead.
+/// What is wrong with a glob, a base URL or a template, and a suggestion.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct RuleError {
     /// What is wrong.
     pub message: String,
-    /// What was probably meant.
+    /// A suggestion.
     pub advice: Option<String>,
 }
 
@@ -60,25 +60,25 @@ impl RuleError {
     }
 }
 
-/// A site's rules, ready to match.
+/// A site's compiled rules.
 #[derive(Clone, Debug)]
 pub struct Rules {
     base_urls: Vec<BaseUrl>,
     ignore: Vec<Glob>,
     rules: Vec<Rule>,
-    /// Over every glob of the site: `ignore` first, then each rule's `matches` and `except`.
+    /// Matches every glob of the site: `ignore` first, then each rule's `matches` and `except`.
     matcher: Matcher,
-    /// What each of the matcher's globs is for.
+    /// The purpose of each of the matcher's globs.
     roles: Vec<Role>,
-    /// The same globs, for directories that git has as one entry.
+    /// The same globs, for directories that are one entry in git.
     directories: Directories,
-    /// The places of the rules with an expression.
+    /// The indices of the rules with an expression.
     with_regex: Vec<usize>,
     unmatched: Unmatched,
     index: Option<IndexName>,
 }
 
-/// What a glob is for: its rule's place among the rules, its own in its list.
+/// A glob's purpose, with the index of its rule and its own index in its list.
 #[derive(Clone, Copy, Debug)]
 enum Role {
     Ignore { glob: usize },
@@ -86,7 +86,7 @@ enum Role {
     Except { rule: usize, glob: usize },
 }
 
-/// The hit of a rule, which is the last one or still to come.
+/// The hit of a rule, which is the last one or a new one.
 fn hit_of(hits: &mut Vec<Hit>, rule: usize) -> Option<&mut Hit> {
     if hits.last().is_none_or(|hit| hit.rule != rule) {
         hits.push(Hit::of(rule));
@@ -94,62 +94,62 @@ fn hit_of(hits: &mut Vec<Hit>, rule: usize) -> Option<&mut Hit> {
     hits.last_mut()
 }
 
-/// What one path asks for.
+/// One target of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target<'r> {
-    /// The rule that asks.
+    /// The rule that requires it.
     pub rule: &'r str,
-    /// For what.
+    /// The kind of purge.
     pub kind: PurgeKind,
-    /// The full URL; a directory's ends in `/`.
+    /// The full URL; that of a directory ends in `/`.
     pub url: String,
-    /// For directories: how.
+    /// How to purge, for directories.
     pub mode: Option<Mode>,
-    /// The CDNs it goes to; none where it goes to all of the site's.
+    /// The CDNs it is for; none: all of the site's.
     pub cdns: Option<&'r [String]>,
 }
 
-/// A template that a path cannot be put into.
+/// A template that cannot be filled from a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unmappable<'r> {
-    /// The rule that asks.
+    /// The rule that contains it.
     pub rule: &'r str,
-    /// The template as it was written.
+    /// The template as written.
     pub template: &'r str,
     /// Why there is no URL for it.
     pub why: &'static str,
 }
 
-/// What one path comes to.
+/// The result of the rules for one path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mapped<'r> {
-    /// What it asks for, in the rules' order.
+    /// Its targets, in the order of the rules.
     pub targets: Vec<Target<'r>>,
-    /// Templates that make no URL of it.
+    /// Templates that give no URL for it.
     pub unmappable: Vec<Unmappable<'r>>,
-    /// Whether no rule is for the path, and the site does not ignore it either.
+    /// Whether no rule matches the path, and the site does not ignore it either.
     pub unmatched: bool,
-    /// Whether it is taken for a directory that git has as one entry.
+    /// Whether it is treated as a directory that is one entry in git.
     pub directory: bool,
 }
 
-/// The globs that decide about one path, by their places.
+/// The globs that decide about one path, by their indices.
 struct Decision {
     ignored: Option<usize>,
-    /// For each rule that knows the path, in order.
+    /// For each rule that a glob or expression matched, in order.
     hits: Vec<Hit>,
 }
 
-/// A rule that knows a path: by its globs or, where it has none, by its expression.
+/// A rule with a matching glob or, if it has none, a matching expression.
 struct Hit {
     rule: usize,
     /// The first of its globs that matches.
     glob: Option<usize>,
-    /// Whether its expression, if it has one, is found in the path.
+    /// Whether its expression, if it has one, matches.
     regex: bool,
-    /// The first of `except` that matches.
+    /// The first matching glob in `except`.
     except: Option<usize>,
-    /// Whether it is for what lies in the path, which is a directory then.
+    /// Whether it matches files inside the path, which then is a directory.
     below: bool,
 }
 
@@ -164,14 +164,14 @@ impl Hit {
         }
     }
 
-    /// Whether the rule matches the path, all told.
+    /// Whether the rule matches the path.
     fn matches(&self) -> bool {
         self.regex && self.except.is_none()
     }
 }
 
 impl Rules {
-    /// Compiles a site's rules, given in the file's order. `ignore` holds the paths that no rule sees.
+    /// Compiles a site's rules, in the order of the file. `ignore` contains the paths that no rule sees.
     pub fn new(base_urls: Vec<BaseUrl>, ignore: Vec<Glob>, rules: Vec<Rule>) -> Self {
         let mut globs = Vec::new();
         let mut roles = Vec::new();
@@ -209,17 +209,17 @@ impl Rules {
         }
     }
 
-    /// The same with another answer to paths that no rule is for.
+    /// Sets what happens for paths that no rule matches.
     pub fn with_unmatched(self, unmatched: Unmatched) -> Self {
         Self { unmatched, ..self }
     }
 
-    /// The same with both URLs of each page purged, where directories have an index document.
+    /// Sets the index document: both URLs of each page are then purged.
     pub fn with_index(self, index: Option<IndexName>) -> Self {
         Self { index, ..self }
     }
 
-    /// Where the site is served.
+    /// The addresses of the site.
     pub fn base_urls(&self) -> &[BaseUrl] {
         &self.base_urls
     }
@@ -234,17 +234,17 @@ impl Rules {
         &self.rules
     }
 
-    /// What a path does that no rule is for.
+    /// What happens for a path that no rule matches.
     pub fn unmatched(&self) -> Unmatched {
         self.unmatched
     }
 
-    /// The root directories of the site: what "everything" means.
+    /// The root directories of the site, which "everything" purges.
     pub fn roots(&self) -> Vec<String> {
         self.base_urls.iter().map(BaseUrl::root).collect()
     }
 
-    /// What a changed path asks for. A removed file is purged as a changed one is, but never prefetched.
+    /// The targets of a changed path. A removed file is purged like a changed one, but never prefetched.
     pub fn targets(&self, path: &FilePath, kind: ChangeKind) -> Mapped<'_> {
         let mut mapped = Mapped::default();
         let decision = self.decide(path.as_bytes());
@@ -335,7 +335,7 @@ impl Rules {
                         hit.regex = regex;
                     }
                 }
-                // A rule with globs is only asked about what they let through.
+                // A rule with globs is only checked if one of them matched.
                 Err(at) if rule.matches.is_empty() && found() => {
                     let below = is_directory;
                     hits.insert(
@@ -349,7 +349,7 @@ impl Rules {
                 Err(_) => {}
             }
         }
-        // What is only excepted was never in question.
+        // A rule for which only `except` matched did not match.
         hits.retain(|hit| {
             let rule = self.rules.get(hit.rule);
             hit.glob.is_some() || hit.regex && rule.is_some_and(|rule| rule.matches.is_empty())
@@ -370,7 +370,7 @@ impl Rules {
         let path = as_git_has_it.strip_suffix(b"/").unwrap_or(as_git_has_it);
         let regex = rule.regex.as_ref();
         let groups = regex.and_then(|regex| {
-            // What is for what lies in a directory may well ask for its slash.
+            // An expression for files in a directory may require its slash.
             let groups = regex.captures(as_git_has_it);
             groups.or_else(|| regex.captures(path))
         });
@@ -411,7 +411,8 @@ impl Rules {
                         ask(kind, mode, url);
                         other.into_iter().for_each(|url| ask(kind, mode, url));
                     }),
-                    // Which URLs lie in it is not known, so they are purged with their directory, and none is prefetched.
+                    // The URLs of its files are not known, so they are purged with their directory, and none is
+                    // prefetched.
                     Some(directory) => {
                         template.fill_directory(&self.base_urls, directory, |url, is_whole| {
                             match kind {

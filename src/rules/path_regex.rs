@@ -4,14 +4,14 @@ use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use super::{Field, RuleError};
 
-/// Bytes of memory that one compiled expression may take. Far more than any for a path needs.
+/// The maximum memory of a compiled expression in bytes, far more than one for paths needs.
 const LARGEST: usize = 1 << 20;
 
-/// Characters that a message shows of an expression.
+/// Characters of an expression in a message.
 const LONGEST_SHOWN: usize = 200;
 
-/// A regular expression over whole paths of the repository: the `regex` crate's, searched for
-/// anywhere in the path, so `^` and `$` say where it must stand.
+/// A regular expression of the `regex` crate over whole repository paths. It matches anywhere in the path unless
+/// `^` and `$` anchor it.
 #[derive(Clone, Debug)]
 pub struct PathRegex {
     compiled: Regex,
@@ -19,7 +19,7 @@ pub struct PathRegex {
 }
 
 impl PathRegex {
-    /// Reads an expression. A group may not have the name of a field.
+    /// Parses an expression. A group may not have the name of a field.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
         let compiled = RegexBuilder::new(text)
             .size_limit(LARGEST)
@@ -42,22 +42,22 @@ impl PathRegex {
         Ok(Self { compiled, groups })
     }
 
-    /// The expression as it was written.
+    /// The expression as written.
     pub fn text(&self) -> &str {
         self.compiled.as_str()
     }
 
-    /// The names of its groups, in their order.
+    /// The names of its groups, in order.
     pub fn groups(&self) -> &[String] {
         &self.groups
     }
 
-    /// Whether it is found in a path.
+    /// Whether it matches a path.
     pub(super) fn is_match(&self, path: &[u8]) -> bool {
         self.compiled.is_match(path)
     }
 
-    /// What its groups hold in a path that it is found in.
+    /// The values of its groups, if it matches a path.
     pub(super) fn captures<'p>(&self, path: &'p [u8]) -> Option<Captures<'p>> {
         self.compiled.captures(path)
     }
@@ -71,7 +71,7 @@ impl PartialEq for PathRegex {
 
 const ADVICE: &str = "write it as for Rust's `regex`, e.g. `^posts/(?<slug>[^/]+)\\.md$`";
 
-/// The last line of what the crate says, which shows the expression with a caret before it.
+/// The last line of the crate's error, which shows the expression with a caret before it.
 fn wrong(text: &str, error: &regex::Error) -> String {
     let why = error.to_string();
     let why = why.lines().last().unwrap_or_default().trim();

@@ -8,21 +8,21 @@ use super::template::{Piece, Place};
 use super::{BaseUrl, Field, Filter, Glob, Rule, Rules, Template};
 use crate::purge::PurgeKind;
 
-/// A template that could have made a URL.
+/// A template that could have produced a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PossibleTemplate<'r> {
     /// Its rule.
     pub rule: &'r str,
-    /// What it asks for.
+    /// The kind of purge.
     pub kind: PurgeKind,
-    /// The template as it was written.
+    /// The template as written.
     pub template: &'r str,
-    /// The rule's globs, or its expression where it has none.
+    /// The rule's globs, or its expression if it has none.
     pub paths: Vec<&'r str>,
 }
 
 impl Rules {
-    /// The base URLs that a URL is below.
+    /// The base URLs above a URL.
     pub fn bases_of(&self, url: &str) -> Vec<&BaseUrl> {
         let below = |base: &&BaseUrl| {
             let rest = url.strip_prefix(base.as_str());
@@ -31,8 +31,8 @@ impl Rules {
         self.base_urls().iter().filter(below).collect()
     }
 
-    /// The templates that could have made a URL, were any path there: their fields may stand for
-    /// anything. A directory's template could have made every URL below it.
+    /// The templates that could have produced a URL from any possible path: their fields may have any value. A
+    /// directory's template could have produced every URL below it.
     pub fn templates_for(&self, url: &str) -> Vec<PossibleTemplate<'_>> {
         let other = self.index.as_ref().and_then(|index| index.other(url));
         let mut origins = Vec::new();
@@ -68,7 +68,7 @@ impl Rules {
 }
 
 impl Rules {
-    /// Whether the one path that a template makes this URL of, where it is plain to see, is one that the rule is for.
+    /// Whether the rule matches the path from which a template makes this URL, if that path is obvious.
     fn may_come_from(&self, rule: &Rule, template: &Template, url: &str) -> bool {
         let is_path_alone = match template.path_pieces() {
             [Piece::Text(text), Piece::Field(Field::Path, filters)] => {
@@ -98,7 +98,7 @@ impl Rules {
                 if path.is_empty() || path.ends_with(b"/") {
                     return false;
                 }
-                // What does not begin with `strip` stays whole.
+                // A path that does not begin with `strip` stays unchanged.
                 matches(&[strip, &path].concat()) || !path.starts_with(strip) && matches(&path)
             })
         })
@@ -106,7 +106,7 @@ impl Rules {
 }
 
 impl Template {
-    /// What its path may be put behind.
+    /// The addresses that its path may be appended to.
     fn starts<'t>(&'t self, base_urls: &'t [BaseUrl]) -> Vec<&'t str> {
         match self.place() {
             Place::EachBase => base_urls.iter().map(BaseUrl::as_str).collect(),
@@ -114,7 +114,7 @@ impl Template {
         }
     }
 
-    /// Whether some path makes this URL of it, or for a directory one that the URL is below.
+    /// Whether some path gives this URL or, for a directory, one above it.
     fn could_make(&self, base_urls: &[BaseUrl], url: &str) -> bool {
         let tail = self.pattern();
         self.starts(base_urls).iter().any(|start| {
@@ -123,8 +123,8 @@ impl Template {
         })
     }
 
-    /// An expression for path and query. Empty fields leave no empty segments, so a slash
-    /// beside a field may be the field's own or be gone.
+    /// An expression for path and query. Empty fields leave no empty segments, so a slash beside a field may belong
+    /// to the field or be missing.
     fn pattern(&self) -> String {
         let mut pattern = "^".to_owned();
         push_pieces(&mut pattern, self.path_pieces(), Part::Path);
@@ -139,18 +139,18 @@ impl Template {
         if !self.is_directory() {
             pattern.push('$');
         } else if !ends_open && !pattern.ends_with('/') {
-            // What it purges lies below it.
+            // It also purges everything below.
             pattern.push_str("(?:/|$)");
         }
         pattern
     }
 }
 
-/// What values hold once they are encoded (`encode.rs`), without a slash: never a `?`, for one.
+/// The characters of encoded values (`encode.rs`), without a slash: for example never a `?`.
 const IN_PATH: &str = "A-Za-z0-9._~!$&'()*+,;=:@-";
 const IN_QUERY: &str = "A-Za-z0-9._~-";
 
-/// Characters of a value: these, those of `more`, and what is written as `%XX`.
+/// The characters of a value: these, those in `more`, and `%XX`.
 fn characters(part: Part, is_lower: bool, more: &str) -> String {
     let plain = match part {
         Part::Path => IN_PATH,
@@ -186,7 +186,7 @@ fn push_pieces(pattern: &mut String, pieces: &[Piece], part: Part) {
         let in_segment = characters(part, is_lower, "");
         pattern.push_str(&match field {
             Some(Field::Page) => format!("(?:{any}+/)?"),
-            // A filter may make directories of a name, or nothing.
+            // A filter may turn a name into directories, or into nothing.
             None | Some(_) if !filters.is_empty() => format!("{any}*"),
             None | Some(Field::Dir) => format!("{any}*"),
             Some(Field::Path) => format!("{any}+"),

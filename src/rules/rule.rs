@@ -6,37 +6,37 @@ use super::{Glob, PathRegex, Template};
 use crate::changes::ChangeKind;
 use crate::purge::Mode;
 
-/// One rule, read and checked.
+/// One parsed and checked rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     /// Its name, unique in its site.
     pub name: String,
-    /// Paths it is for: any of these,
+    /// The paths that it matches: those that any of these match,
     pub matches: Vec<Glob>,
-    /// in which this is found, where it is given (without globs, any path in which it is),
+    /// and in which this is found, if given (without globs, all paths in which it is found),
     pub regex: Option<PathRegex>,
     /// but none of these.
     pub except: Vec<Glob>,
-    /// The changes it is for.
+    /// The kinds of changes that it is for.
     pub on: Vec<ChangeKind>,
     /// The CDNs it is for, by their names under `cdns:`. None: all of the site's.
     pub cdns: Option<Vec<String>>,
-    /// What is cut off the front of the path before the templates see it, letter for letter.
-    /// A path that does not start with it stays whole.
+    /// A prefix that is removed from the path before the templates see it. A path that does not start with it stays
+    /// unchanged.
     pub strip: String,
     /// URLs to purge.
     pub urls: Vec<Template>,
     /// Directories to purge, read by [`Template::parse_directory`].
     pub directories: Vec<Template>,
-    /// URLs to fill after the purge.
+    /// URLs to prefetch after the purge.
     pub prefetch: Vec<Template>,
     /// How directories are purged.
     pub mode: Option<Mode>,
-    /// Whether later rules are kept from seeing a path that this one fired for.
+    /// Whether later rules ignore a path that this one matched.
     pub last: bool,
 }
 
-/// A rule for every change on every CDN that matches nothing and asks for nothing yet.
+/// A rule for every change on every CDN, which matches nothing and has no targets.
 impl Default for Rule {
     fn default() -> Self {
         Self {
@@ -56,21 +56,21 @@ impl Default for Rule {
     }
 }
 
-/// What a changed path does that no rule is for.
+/// What happens for a changed path that no rule matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum Unmatched {
     /// Nothing.
     #[default]
     Ignore,
-    /// It is named in the plan's notes.
+    /// The plan's notes name it.
     Warn,
     /// The site's root directories are purged.
     Everything,
 }
 
 impl Unmatched {
-    /// The word in rules.yaml.
+    /// Its name in rules.yaml.
     pub fn as_str(self) -> &'static str {
         self.into()
     }

@@ -9,10 +9,10 @@ use super::encode::{Part, has_control, is_dots, push_literal, push_value};
 use super::fields::{Directory, Fields};
 use super::{BaseUrl, Field, Filter, RuleError};
 
-/// A URL with fields to fill in, e.g. `/{path}` or `https://img.example.com/{name}?v=1`.
+/// A URL with fields, e.g. `/{path}` or `https://img.example.com/{name}?v=1`.
 ///
-/// Its own text is taken as part of a URL: `%XX` stays as it is, what cannot
-/// stand in a URL is encoded; `{{` and `}}` are braces. Empty segments collapse.
+/// Its own text is part of a URL: `%XX` stays, and characters that are not allowed in a URL are encoded; `{{` and
+/// `}}` are literal braces. Empty segments are removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     text: String,
@@ -22,7 +22,7 @@ pub struct Template {
     directory: bool,
 }
 
-/// What the path is put behind.
+/// What the path is appended to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// Each of the site's base URLs.
@@ -33,19 +33,19 @@ pub(super) enum Place {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// Encoded already.
+    /// Already encoded.
     Text(String),
-    /// A field, and how it is respelled.
+    /// A field and its filters.
     Field(Field, Vec<Filter>),
-    /// A named group of the rule's expression.
+    /// A named group of the rule's expression, and its filters.
     Group(String, Vec<Filter>),
 }
 
 impl Template {
-    /// Reads a template for a URL. One that starts with `/` is put behind each base URL; a full
-    /// `http(s)://` URL stands as it is, and must be on a base URL's scheme, host and port.
+    /// Parses a template for a URL. One that starts with `/` is appended to each base URL; a full `http(s)://` URL
+    /// must have the scheme, host and port of a base URL.
     ///
-    /// `groups` names the groups of the rule's expression, which are fields too.
+    /// `groups` contains the names of the groups of the rule's expression, which are fields too.
     pub fn parse(text: &str, base_urls: &[BaseUrl], groups: &[String]) -> Result<Self, RuleError> {
         let (place, rest) = split_place(text, base_urls)?;
         let reader = Reader {
@@ -54,7 +54,7 @@ impl Template {
         };
         let mut path = Vec::new();
         let mut query = None;
-        // A full URL may end behind its host.
+        // A full URL may end after its host.
         if !rest.starts_with('/') {
             path.push(Piece::Text("/".to_owned()));
         }
@@ -85,8 +85,8 @@ impl Template {
         Ok(template)
     }
 
-    /// Reads a template for a directory: as [`Template::parse`], without a query. Where the
-    /// filled URL does not end in `/`, one is appended.
+    /// Parses a template for a directory, like [`Template::parse`] but without a query. If the filled URL does not
+    /// end in `/`, one is appended.
     pub fn parse_directory(
         text: &str,
         base_urls: &[BaseUrl],
@@ -103,7 +103,7 @@ impl Template {
         Ok(template)
     }
 
-    /// The template as it was written.
+    /// The template as written.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -124,7 +124,7 @@ impl Template {
         self.directory
     }
 
-    /// Hands over the full URL, once for each base URL or once in all; or says why there is none.
+    /// Passes on the full URL, once for each base URL or once in total; or returns why there is none.
     pub(super) fn fill(
         &self,
         base_urls: &[BaseUrl],
@@ -143,8 +143,8 @@ impl Template {
         Ok(())
     }
 
-    /// As [`fill`](Self::fill), for all that lies in a directory: what a template comes to up to where it depends on that
-    /// is a directory, too. Hands over whether it does.
+    /// Like [`fill`](Self::fill), for everything in a directory: if the template depends on the file, it gives the
+    /// directory up to that point. Also passes on whether that is the case.
     pub(super) fn fill_directory(
         &self,
         base_urls: &[BaseUrl],
@@ -188,7 +188,7 @@ impl Template {
                     let value = filtered(value, filters, is_page)?;
                     push_checked(&mut tail, &value, Part::Path)?;
                 }
-                // A name in it: its directory is all that is known.
+                // The template contains the file's name, so only its directory is known.
                 None => {
                     let end = tail.rfind('/').map_or(0, |slash| slash + 1);
                     tail.truncate(end);
@@ -206,7 +206,7 @@ impl Template {
         if tail.split('/').any(is_dots) {
             return Err(DOTS);
         }
-        // A query that depends on what lies in it cannot be told; those of a directory go with it.
+        // A query that depends on the file is unknown; purging the directory includes all queries.
         if let Some(query) = self.query.as_ref().filter(|_| !is_whole) {
             let depends = query.iter().any(|piece| !matches!(piece, Piece::Text(_)));
             if depends {
@@ -224,7 +224,7 @@ impl Template {
         Ok((tail, is_whole))
     }
 
-    /// Path and query, filled.
+    /// The filled path and query.
     fn tail(&self, fields: &Fields<'_>) -> Result<String, &'static str> {
         let mut tail = String::with_capacity(64);
         push_pieces(&mut tail, &self.path, fields, Part::Path)?;
@@ -232,7 +232,7 @@ impl Template {
             tail.push('/');
         }
         let mut tail = one_slash_each(tail);
-        // Text and values can make a `..` together that neither holds alone.
+        // Text and values together can form a `..` that neither contains.
         if tail.split('/').any(is_dots) {
             return Err(DOTS);
         }
@@ -261,7 +261,7 @@ impl Template {
     }
 }
 
-/// A path with one slash where it has several in a row.
+/// Replaces several slashes in a row with one.
 fn one_slash_each(mut path: String) -> String {
     if path.contains("//") {
         let mut before = ' ';
@@ -304,7 +304,7 @@ fn push_pieces(
     Ok(())
 }
 
-/// A value as its filters respell it.
+/// Applies filters to a value.
 fn filtered<'v>(
     value: &'v [u8],
     filters: &[Filter],
@@ -332,7 +332,7 @@ fn push_checked(url: &mut String, value: &[u8], part: Part) -> Result<(), &'stat
     Ok(())
 }
 
-/// What the template's path is put behind, and the text of that path.
+/// What the template's path is appended to, and the text of that path.
 fn split_place<'t>(text: &'t str, base_urls: &[BaseUrl]) -> Result<(Place, &'t str), RuleError> {
     if text.starts_with("//") {
         return Err(RuleError::new(
@@ -386,7 +386,7 @@ fn split_place<'t>(text: &'t str, base_urls: &[BaseUrl]) -> Result<(Place, &'t s
     Ok((Place::Origin(host.origin().to_owned()), rest))
 }
 
-/// Reads text and fields, and words what is wrong with them.
+/// Parses text and fields, and describes errors in them.
 struct Reader<'t> {
     whole: &'t str,
     groups: &'t [String],
@@ -405,7 +405,7 @@ impl Reader<'_> {
         )
     }
 
-    /// Reads one part of the template, which starts at byte `first` of the whole.
+    /// Parses one part of the template, which starts at byte `first` of the whole.
     fn read(
         &self,
         written: &str,
@@ -467,7 +467,7 @@ impl Reader<'_> {
         let filters = parts
             .map(|text| Filter::parse(text).map_err(|(what, advice)| self.wrong(at, &what, advice)))
             .collect::<Result<Vec<Filter>, RuleError>>()?;
-        // Blanks are for the eye where there are filters.
+        // Blanks are allowed around filters.
         let name = if filters.is_empty() {
             name
         } else {
@@ -509,7 +509,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The directory that holds what a wildcard was to match.
+    /// The directory that contains what a wildcard was meant to match.
     fn instead_of_wildcard(&self) -> String {
         let before = self.whole.split(['*', '?']).next().unwrap_or_default();
         let path_at = self.whole.find("://").map_or(0, |at| at + 3);
@@ -555,7 +555,7 @@ impl Reader<'_> {
     }
 }
 
-/// The field a misspelt name was probably meant to be.
+/// The field that a misspelt name probably stands for.
 fn closest(name: &str) -> Option<Field> {
     let name = name.trim().to_lowercase();
     let alias = match name.as_str() {

@@ -13,7 +13,7 @@ use super::exchange::Api;
 use super::faults::When;
 use crate::purge::{Mode, PurgeKind};
 
-/// Where a domain is accelerated, or a purge is wanted.
+/// The area in which a domain is accelerated, or a purge is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Area {
@@ -26,12 +26,12 @@ pub enum Area {
 }
 
 impl Area {
-    /// The word in Tencent's API.
+    /// Its name in Tencent's API.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// The areas that count by themselves.
+    /// The areas with separate quotas.
     pub(super) fn parts(self) -> &'static [Area] {
         match self {
             Self::Mainland => &[Self::Mainland],
@@ -45,29 +45,29 @@ impl Area {
     }
 }
 
-/// How a target of a task ends.
+/// The result of a target of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetOutcome {
-    /// It is purged or filled.
+    /// It is purged or prefetched.
     Done,
-    /// The CDN fails at it.
+    /// The CDN fails.
     Fail,
-    /// A prefetch meets an origin that answers 4xx or 5xx.
+    /// The origin answers a prefetch with 4xx or 5xx.
     Invalid,
     /// It never ends.
     Never,
 }
 
-/// How the API writes the word for a target's state.
+/// The API's spelling of a target's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Words {
-    /// As in the documents' own examples (`Done` at Tencent, `succeed` at Huawei).
+    /// As in the examples of the documents (`Done` on Tencent, `succeed` on Huawei).
     Documented,
     /// All in lower case.
     Lower,
     /// All in upper case.
     Upper,
-    /// This word, whatever the state is.
+    /// This word, whatever the state.
     Odd(String),
 }
 
@@ -82,26 +82,26 @@ impl Words {
     }
 }
 
-/// A target that the CDN accepted.
+/// An accepted target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Purged {
     /// URL, directory or prefetch.
     pub kind: PurgeKind,
     /// The URL.
     pub target: String,
-    /// How, for a directory.
+    /// How to purge, for a directory.
     pub mode: Option<Mode>,
-    /// Where.
+    /// The area.
     pub area: Area,
     /// The task's id.
     pub task: String,
     /// When it was accepted.
     pub at: Timestamp,
-    /// How it has ended by now; none while it runs.
+    /// Its result; none while it runs.
     pub ended: Option<TargetOutcome>,
 }
 
-/// How many targets a request and a day may hold.
+/// The limits of targets per request and per day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Allowance {
     pub per_request: usize,
@@ -116,7 +116,7 @@ pub(super) struct Domain {
 /// A target of a task.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
-    /// Counts the account's targets.
+    /// The number of the target in the account.
     pub id: u64,
     pub url: String,
     outcome: TargetOutcome,
@@ -124,12 +124,12 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// How it has ended by `now`; none while it runs.
+    /// Its result at `now`; none while it runs.
     pub fn ended(&self, now: Timestamp) -> Option<TargetOutcome> {
         (now >= self.ends_at && self.outcome != TargetOutcome::Never).then_some(self.outcome)
     }
 
-    /// When it ended, or will.
+    /// When it ended or will end.
     pub fn ends_at(&self) -> Timestamp {
         self.ends_at
     }
@@ -145,7 +145,7 @@ pub(super) struct Task {
     pub targets: Vec<Target>,
 }
 
-/// A CDN as the sandbox plays it: an API in front of an account.
+/// A simulated CDN: an API in front of an account.
 pub(super) trait CdnService: Api + Any {
     /// The keys that requests are signed with.
     fn keys(&self) -> KeyPair;
@@ -153,7 +153,7 @@ pub(super) trait CdnService: Api + Any {
     fn account(&mut self) -> &mut Account;
 }
 
-/// A pair of keys, and what a rules file calls them.
+/// A pair of keys, and their names in a rules file.
 pub(super) struct KeyPair {
     pub names: [&'static str; 2],
     pub id: &'static str,
@@ -166,15 +166,15 @@ pub(super) struct Account {
     pub tasks: Vec<Task>,
     pub allowances: BTreeMap<PurgeKind, Allowance>,
     pub words: Words,
-    /// How long after it was accepted a task shows in lists.
+    /// How long after its acceptance a task appears in lists.
     pub listed_after: Duration,
-    /// The most entries on a page of a list, whatever was asked for.
+    /// The maximum number of entries per page, whatever was requested.
     pub page_cap: usize,
-    /// By how much the service's clock is ahead, in seconds.
+    /// How far the service's clock is ahead, in seconds.
     pub ahead: i64,
-    /// The service says that it has moved.
+    /// Whether the service answers that it has moved.
     pub migrated: bool,
-    /// The session token that must come with the keys.
+    /// The session token that must be sent with the keys.
     pub token: Option<String>,
     pub duration: Duration,
     outcomes: Vec<(String, TargetOutcome, When)>,
@@ -203,7 +203,7 @@ impl Account {
         }
     }
 
-    /// Counts a call; false when `limit` were made within a second already.
+    /// Counts a call; false if there were already `limit` calls within a second.
     pub fn within_rate(&mut self, action: &str, limit: usize, now: Timestamp) -> bool {
         let calls = self.calls.entry(action.to_owned()).or_default();
         calls.retain(|at| now.duration_since(*at) < SignedDuration::from_secs(1));
@@ -224,7 +224,7 @@ impl Account {
             .sum()
     }
 
-    /// What is left of today for a kind, in the tightest of an area's parts.
+    /// What is left today for a kind, in the most limited part of an area.
     pub fn left_today(&self, kind: PurgeKind, area: Area, now: Timestamp) -> usize {
         let per_day = self.allowances.get(&kind).map_or(0, |a| a.per_day);
         area.parts()
@@ -266,7 +266,7 @@ impl Account {
         });
     }
 
-    /// Adds a rule for how targets end whose URL contains `part`.
+    /// Adds a rule for the result of targets whose URL contains `part`.
     pub fn told(&mut self, part: &str, when: When, outcome: TargetOutcome) {
         self.outcomes.retain(|(told, _, _)| told != part);
         self.outcomes.push((part.to_owned(), outcome, when));
@@ -291,7 +291,7 @@ impl Account {
     }
 }
 
-/// The day in Beijing (UTC+8, no summer time), where the quotas are counted.
+/// The day in Beijing (UTC+8, no daylight saving time), for which quotas are counted.
 fn day(at: Timestamp) -> jiff::civil::Date {
     at.to_zoned(beijing()).date()
 }
@@ -308,7 +308,7 @@ pub(super) fn beijing_time(at: Timestamp) -> String {
         .to_string()
 }
 
-/// Reads `YYYY-MM-DD HH:MM:SS` as Beijing time, to the letter.
+/// Parses `YYYY-MM-DD HH:MM:SS` as Beijing time, strictly.
 pub(super) fn parse_beijing_time(text: &str) -> Option<Timestamp> {
     if text.len() != 19 {
         return None;

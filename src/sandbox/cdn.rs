@@ -9,7 +9,7 @@ use super::service::Service;
 use super::world::World;
 use crate::purge::PurgeKind;
 
-/// A CDN of the sandbox, from its customer's and its operator's side.
+/// A simulated CDN, from the customer's and the operator's side.
 #[derive(Clone)]
 pub struct CdnAccount {
     pub(super) world: Arc<World>,
@@ -17,12 +17,12 @@ pub struct CdnAccount {
 }
 
 impl CdnAccount {
-    /// The service, as faults and the record of calls name it.
+    /// The service's name in faults and the record of calls.
     pub fn service(&self) -> Service {
         self.service
     }
 
-    /// The address of its API, as `endpoint:` takes it.
+    /// The address of its API, for `endpoint:`.
     pub fn url(&self) -> String {
         self.world.address(self.service)
     }
@@ -37,7 +37,7 @@ impl CdnAccount {
         self.world.cdn(self.service, |cdn| cdn.keys().secret)
     }
 
-    /// The entry under `cdns:` of a rules file, less its `kind:`, with which this account is used.
+    /// The entry under `cdns:` of a rules file that uses this account, without its `kind:`.
     pub fn rules_entry(&self) -> String {
         let names = self.world.cdn(self.service, |cdn| cdn.keys().names);
         format!(
@@ -50,7 +50,7 @@ impl CdnAccount {
         )
     }
 
-    /// Adds a domain to the account. A purge for any other host is refused.
+    /// Adds a domain to the account. Purges for other hosts are refused.
     pub fn add_domain(&self, host: &str, area: Area) {
         let online = true;
         self.with(|account| {
@@ -60,7 +60,7 @@ impl CdnAccount {
         });
     }
 
-    /// Switches a domain on or off.
+    /// Enables or disables a domain.
     pub fn set_online(&self, host: &str, online: bool) {
         self.with(|account| {
             if let Some(domain) = account.domains.get_mut(host) {
@@ -69,18 +69,18 @@ impl CdnAccount {
         });
     }
 
-    /// How long the targets of tasks that are accepted from now on take. Two seconds at first.
+    /// Sets how long targets take in tasks accepted from now on. Default: two seconds.
     pub fn set_duration(&self, duration: Duration) {
         self.with(|account| account.duration = duration);
     }
 
-    /// How targets end whose URL contains `part`, for tasks that are accepted from now on.
-    /// The first rule that matches counts; [`When::Times`] counts targets.
+    /// Sets the result of targets whose URL contains `part`, for tasks accepted from now on. The first matching
+    /// rule counts; [`When::Times`] counts targets.
     pub fn set_outcome(&self, part: &str, when: When, outcome: TargetOutcome) {
         self.with(|account| account.told(part, when, outcome));
     }
 
-    /// How many targets a request and a day (per area) may hold.
+    /// Sets the limits of targets per request and per day (and area).
     pub fn set_allowance(&self, kind: PurgeKind, per_request: usize, per_day: usize) {
         let allowance = Allowance {
             per_request,
@@ -89,17 +89,17 @@ impl CdnAccount {
         self.with(|account| account.allowances.insert(kind, allowance));
     }
 
-    /// How the words for states are written.
+    /// Sets the spelling of states.
     pub fn set_words(&self, words: Words) {
         self.with(|account| account.words = words);
     }
 
-    /// How long after it was accepted a task shows in lists. At once at first.
+    /// Sets how long after its acceptance a task appears in lists. Default: at once.
     pub fn set_listed_after(&self, delay: Duration) {
         self.with(|account| account.listed_after = delay);
     }
 
-    /// The most entries on a page of a list, whatever was asked for. 100 at first.
+    /// Sets the maximum number of entries per page, whatever was requested. Default: 100.
     pub fn set_page_cap(&self, cap: usize) {
         self.with(|account| account.page_cap = cap);
     }
@@ -109,17 +109,17 @@ impl CdnAccount {
         self.with(|account| account.ahead = seconds);
     }
 
-    /// Asks for a session token along with the keys.
+    /// Requires a session token with the keys.
     pub fn set_session_token(&self, token: Option<&str>) {
         self.with(|account| account.token = token.map(str::to_owned));
     }
 
-    /// The service answers that the account has moved: ECDN to CDN, CDN to EdgeOne.
+    /// Makes the service answer that the account has moved: ECDN to CDN, CDN to EdgeOne.
     pub fn set_migrated(&self, migrated: bool) {
         self.with(|account| account.migrated = migrated);
     }
 
-    /// Every target accepted so far, in order.
+    /// All targets accepted so far, in order.
     pub fn purged(&self) -> Vec<Purged> {
         let now = self.world.now();
         self.with(|account| {

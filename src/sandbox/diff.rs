@@ -28,8 +28,7 @@ pub(super) struct FileDiff {
     pub new: Option<Entry>,
 }
 
-/// The differences between two trees, by path. A path that went and one that
-/// came with the same content are a rename.
+/// The differences between two trees, by path. A removed and an added path with the same content are a rename.
 pub(super) fn diff(old: &Files, new: &Files) -> Vec<FileDiff> {
     let mut gone: BTreeMap<&str, Vec<(&Vec<u8>, &Entry)>> = BTreeMap::new();
     for (path, entry) in old

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// Bytes of the longest body that the record shows.
+/// The longest body shown in the record, in bytes.
 const MAX_SHOWN_BODY: usize = 2_000;
 
-/// A request as it came over the wire, nothing decoded.
+/// A request as it was sent, without any decoding.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Request {
     /// `GET`, `POST`, ...
@@ -51,7 +51,7 @@ impl Request {
             .map(|(_, value)| value)
     }
 
-    /// One line for the record: method, path, query, and the body where it is short.
+    /// One line for the record: method, path, query, and the body if it is short.
     pub fn summary(&self) -> String {
         let mut line = format!("{} {}", self.method, self.path);
         if !self.query.is_empty() {
@@ -72,7 +72,7 @@ impl Request {
     }
 }
 
-/// Decodes percent-encoding; what is not UTF-8 then is replaced.
+/// Decodes percent-encoding; invalid UTF-8 is replaced.
 pub(super) fn decode(text: &str) -> String {
     percent_encoding::percent_decode_str(text)
         .decode_utf8_lossy()
@@ -86,7 +86,7 @@ pub(super) fn form_pairs(text: &[u8]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// What a service answers.
+/// A service's answer.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     /// The HTTP status.
@@ -100,7 +100,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// 304: what the client has is what there is.
+    /// 304: the client's version is current.
     pub fn unchanged() -> Self {
         Self {
             outcome: "ok".into(),
@@ -108,7 +108,7 @@ impl Answer {
         }
     }
 
-    /// A JSON answer that is a success.
+    /// A successful JSON answer.
     pub fn json(status: u16, body: &Value) -> Self {
         Self {
             status,
@@ -118,7 +118,7 @@ impl Answer {
         }
     }
 
-    /// A JSON answer that is a failure; `code` is what the record shows.
+    /// A failed JSON answer; the record shows `code`.
     pub fn refusal(status: u16, code: impl Into<String>, body: &Value) -> Self {
         Self {
             outcome: code.into(),
@@ -126,7 +126,7 @@ impl Answer {
         }
     }
 
-    /// A failure in plain text.
+    /// A failed answer in plain text.
     pub fn text(status: u16, text: &str) -> Self {
         Self {
             status,
@@ -136,28 +136,27 @@ impl Answer {
         }
     }
 
-    /// The same with a header more.
+    /// Adds a header.
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.headers.push((name.to_owned(), value.to_string()));
         self
     }
 }
 
-/// One API of the outside world: its state, and how it answers.
+/// One simulated API: its state, and its answers.
 ///
 /// Answering is a plain function of the state, the request and the time.
 pub(super) trait Api: Send {
-    /// The action a request asks for, as faults and the record name it
-    /// (`PurgeUrlsCache`, `POST statuses`).
+    /// The action of a request, as named in faults and the record (`PurgeUrlsCache`, `POST statuses`).
     fn action(&self, request: &Request) -> String;
-    /// What of the request is worth a line in the record.
+    /// The part of the request that is shown in the record.
     fn summary(&self, request: &Request) -> String;
     /// Does the work and answers.
     fn answer(&mut self, request: &Request, now: Timestamp) -> Answer;
-    /// The service's own words for "too many requests".
+    /// The service's own answer to too many requests.
     fn throttled(&self, now: Timestamp) -> Answer;
-    /// The service's shape of an error with the given code.
+    /// An error in the service's format with the given code.
     fn failure(&self, code: &str) -> Answer;
-    /// The service's own words for "the day's quota is used up".
+    /// The service's own answer when the daily quota is used up.
     fn out_of_quota(&self, action: &str) -> Answer;
 }

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use super::service::Service;
 
-/// How a call goes wrong.
+/// How a call fails.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
     /// The service's own answer to too many requests.
     Throttle,
-    /// An error of the API with this code, in the service's shape. For GitHub
-    /// and GitLab the code is the HTTP status and a message: `422 Validation Failed`.
+    /// An API error with this code, in the service's format. For GitHub and GitLab the code is the HTTP status and
+    /// a message: `422 Validation Failed`.
     Code(String),
-    /// A bare HTTP status from something in front of the service, with `Retry-After` in seconds where given.
+    /// A bare HTTP status from a proxy in front of the service, optionally with `Retry-After` in seconds.
     Http(u16, Option<u32>),
-    /// The day's quota is used up, says the service.
+    /// The service answers that the daily quota is used up.
     OutOfQuota,
-    /// No answer, ever; the work is not done.
+    /// Never answers; the work is not done.
     Hang,
     /// The connection ends without an answer; the work is not done.
     DropBefore,
@@ -24,7 +24,7 @@ pub enum Fault {
     DropAfter,
     /// The answer breaks off in the middle; the work is done.
     Truncate,
-    /// The answer is 200 and not the JSON it claims to be; the work is done.
+    /// The answer is 200 but not valid JSON; the work is done.
     WrongJson,
     /// The answer comes this much later, by the sandbox's clock; the work is done then.
     Slow(Duration),
@@ -33,11 +33,11 @@ pub enum Fault {
 /// How often a rule applies.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum When {
-    /// The next so many calls that match.
+    /// The next this many matching calls.
     Times(u32),
-    /// Each call that matches, with this probability in `0.0..=1.0`.
+    /// Each matching call, with this probability in `0.0..=1.0`.
     Chance(f64),
-    /// Each call that matches.
+    /// Each matching call.
     Always,
 }
 
@@ -49,7 +49,7 @@ struct Rule {
     fault: Fault,
 }
 
-/// The rules, first match first, and the randomness for those that are a matter of chance.
+/// The rules, of which the first matching one counts, and the randomness for those with a probability.
 pub(super) struct Script {
     rules: Vec<Rule>,
     random: fastrand::Rng,
@@ -80,7 +80,7 @@ impl Script {
         self.random = fastrand::Rng::with_seed(seed);
     }
 
-    /// How many calls the rules with a count still wait for.
+    /// How many calls the rules with a number still wait for.
     pub fn pending(&self) -> u32 {
         self.rules
             .iter()

@@ -7,7 +7,7 @@ use super::repo::Change;
 use super::service::Service;
 use super::world::World;
 
-/// A forge of the sandbox.
+/// A simulated forge.
 #[derive(Clone)]
 pub struct Forge {
     pub(super) world: Arc<World>,
@@ -15,34 +15,34 @@ pub struct Forge {
 }
 
 impl Forge {
-    /// The base address of its API, as `api_url:` takes it.
+    /// The base address of its API, for `api_url:`.
     pub fn url(&self) -> String {
         let path = self.world.host(self.service, |host| host.api_path());
         format!("{}{path}", self.world.address(self.service))
     }
 
-    /// The token its API takes.
+    /// The token that its API accepts.
     pub fn token(&self) -> &'static str {
         self.world.host(self.service, |host| host.token())
     }
 
-    /// What its token may do from now on. All at first.
+    /// Sets the permissions of its token. Default: all.
     pub fn set_token_rights(&self, rights: TokenRights) {
         self.world
             .host(self.service, |host| host.set_rights(rights));
     }
 
-    /// The webhook that its repositories have from now on, as its API shows it. None at first.
+    /// Sets the webhook of its repositories, as its API returns it. Default: none.
     pub fn set_webhook(&self, hook: HookSetup) {
         self.world.host(self.service, |host| host.set_hook(hook));
     }
 
-    /// The secret of its webhooks; for GitLab the plain token of `X-Gitlab-Token`.
+    /// The secret of its webhooks; for GitLab the plain token in `X-Gitlab-Token`.
     pub fn webhook_secret(&self) -> &'static str {
         "sandbox-webhook-secret"
     }
 
-    /// Makes an empty repository: `acme/website`.
+    /// Creates an empty repository: `acme/website`.
     pub fn create_repo(&self, path: &str, default_branch: &str) -> Repository {
         self.world.host(self.service, |host| {
             host.projects().create(path, default_branch)
@@ -50,7 +50,7 @@ impl Forge {
         self.repo(path)
     }
 
-    /// A repository that was made before.
+    /// A repository that was created before.
     pub fn repo(&self, path: &str) -> Repository {
         Repository {
             forge: self.clone(),
@@ -58,15 +58,15 @@ impl Forge {
         }
     }
 
-    /// Tells the forge what the receiver answered to a delivery. GitHub's log says so
-    /// from then on; what it is not told of, nobody was there to take.
+    /// Tells the forge the receiver's response to a delivery, which GitHub's log then contains. For other
+    /// deliveries, the log says that nobody answered.
     pub fn answered(&self, delivery: &Delivery, status: u16) {
         self.world
             .host(self.service, |host| host.answered(delivery, status));
     }
 
-    /// The same delivery once more, as the forge's retry or "Redeliver" button sends it:
-    /// the same id and body; GitLab dates and signs it anew.
+    /// The delivery again, as the forge's retry or "Redeliver" button sends it: with the same id and body; GitLab
+    /// dates and signs it again.
     pub fn again(&self, delivery: &Delivery) -> Delivery {
         let now = self.world.now();
         self.world
@@ -94,18 +94,18 @@ impl Repository {
             .unwrap_or_default()
     }
 
-    /// Merges a branch of the clone into another with a merge commit; `changes` come on top of it.
+    /// Merges a branch of the clone into another one with a merge commit, to which `changes` are added.
     pub fn merge(&self, into: &str, from: &str, changes: &[Change]) -> Option<String> {
         let now = self.forge.world.now();
         self.with(|project| project.repo.merge(into, from, changes, now))?
     }
 
-    /// Points a branch of the clone at any commit; pushing it then is a forced push, or a new branch.
+    /// Moves a branch of the clone to any commit; pushing it is then a forced push, or creates a branch.
     pub fn reset(&self, branch: &str, commit: &str) {
         self.with(|project| project.repo.reset(branch, commit));
     }
 
-    /// Pushes a branch of the clone: the delivery that the forge sends.
+    /// Pushes a branch of the clone and returns the forge's delivery.
     pub fn push(&self, branch: &str) -> Option<Delivery> {
         self.push_ref(&format!("refs/heads/{branch}"))
     }
@@ -116,21 +116,21 @@ impl Repository {
         self.push_ref(&format!("refs/tags/{name}"))
     }
 
-    /// Deletes a branch here and on the forge.
+    /// Deletes a branch in the clone and on the forge.
     pub fn delete_branch(&self, branch: &str) -> Option<Delivery> {
         let name = format!("refs/heads/{branch}");
         self.with(|project| project.repo.delete(&name));
         self.push_ref(&name)
     }
 
-    /// Deletes a tag here and on the forge.
+    /// Deletes a tag in the clone and on the forge.
     pub fn delete_tag(&self, tag: &str) -> Option<Delivery> {
         let name = format!("refs/tags/{tag}");
         self.with(|project| project.repo.delete(&name));
         self.push_ref(&name)
     }
 
-    /// Lets something else than a push happen: the delivery that the forge sends.
+    /// Causes an event other than a push and returns the forge's delivery.
     pub fn emit(&self, event: &WebhookEvent) -> Option<Delivery> {
         let now = self.forge.world.now();
         self.forge.world.host(self.forge.service, |host| {
@@ -143,7 +143,7 @@ impl Repository {
         self.with(|project| project.repo.forget(commit));
     }
 
-    /// The statuses taken for a commit, oldest first.
+    /// The statuses accepted for a commit, oldest first.
     pub fn statuses(&self, sha: &str) -> Vec<PostedStatus> {
         self.forge
             .world

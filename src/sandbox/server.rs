@@ -21,7 +21,8 @@ use super::stand_in::Kind;
 use super::world::{Call, World};
 use crate::clock::Clock;
 
-/// The largest body any service takes: TC3 POSTs of 10 MB, and room to refuse more in the service's own words.
+/// The largest body that any service accepts: TC3 POSTs of 10 MB, and some more to be refused by the service
+/// itself.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
 /// Binds a port for each service and serves them from one thread.
@@ -60,10 +61,10 @@ pub(super) fn start(clock: Clock, kinds: &[Kind]) -> io::Result<(Arc<World>, Ser
     Ok((world, handle))
 }
 
-/// What the handler knows.
+/// The handler's data.
 struct Server {
     world: Arc<World>,
-    /// Which service a port belongs to.
+    /// The service of each port.
     ports: BTreeMap<u16, Service>,
 }
 
@@ -100,18 +101,18 @@ async fn handle(server: web::Data<Server>, http: HttpRequest, body: web::Bytes) 
     send(end, at).await
 }
 
-/// What becomes of a call in the end.
+/// How a call ends.
 enum End {
     Answered(Answer),
     /// The answer breaks off in the middle.
     Cut(Answer),
     /// The connection ends without an answer.
     Dropped,
-    /// Nothing ever comes.
+    /// There is never an answer.
     Silence,
 }
 
-/// Lets the service do its work, or not, and notes the call.
+/// Decides whether the service does its work, and records the call.
 fn decide(
     world: &World,
     service: Service,
@@ -186,7 +187,7 @@ async fn send(end: End, at: Timestamp) -> HttpResponse {
     }
 }
 
-/// The status and headers of an answer. `Date` is the sandbox's own time, so that a client can read it.
+/// The status and headers of an answer. `Date` is the sandbox's own time, for the client to read.
 fn head(answer: &Answer, at: Timestamp) -> actix_web::HttpResponseBuilder {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut builder = HttpResponse::build(status);
@@ -200,9 +201,9 @@ fn head(answer: &Answer, at: Timestamp) -> actix_web::HttpResponseBuilder {
     builder
 }
 
-/// A body that promises more than it holds and then fails, which ends the connection.
-/// The server sends nothing, not even the head, before the body has paused once:
-/// without a part it looks like a connection that just ended.
+/// A body that is longer by its header than in fact, and then fails, which ends the connection. The server sends
+/// nothing, not even the headers, before the body has paused once: without a first part it looks as if the
+/// connection had just ended.
 struct Broken {
     size: u64,
     part: Option<Bytes>,

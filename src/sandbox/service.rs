@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A service of the outside world, by the word behind `kind:` in a rules file.
+/// A simulated service, by its `kind:` in a rules file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Service(&'static str);
 
@@ -11,7 +11,7 @@ impl Service {
         Self(kind)
     }
 
-    /// The word behind `kind:` in a rules file.
+    /// Its `kind:` in a rules file.
     pub fn kind(self) -> &'static str {
         self.0
     }

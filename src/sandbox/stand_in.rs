@@ -7,14 +7,14 @@ use super::exchange::Api;
 use super::host::GitHost;
 use super::service::Service;
 
-/// A service that the sandbox can play. To add one, write its module and add its `KIND` to [`super::KINDS`].
+/// A service that the sandbox can simulate. To add one, write its module and add its `KIND` to [`super::KINDS`].
 pub(super) struct Kind {
     pub service: Service,
-    /// Makes the stand-in that answers at an address.
+    /// Creates the stand-in for an address.
     pub start: fn(address: &str) -> StandIn,
 }
 
-/// What stands in for a service.
+/// The stand-in for a service.
 pub(super) enum StandIn {
     Forge(Box<dyn GitHost>),
     Cdn(Box<dyn CdnService>),
@@ -29,7 +29,7 @@ impl StandIn {
         Self::Cdn(Box::new(cdn))
     }
 
-    /// The API, whatever the service is.
+    /// Its API.
     pub fn api(&mut self) -> &mut dyn Api {
         match self {
             Self::Forge(host) => &mut **host,
@@ -37,7 +37,7 @@ impl StandIn {
         }
     }
 
-    /// The state of a certain kind.
+    /// Its state, if it has this type.
     pub fn state<S: Any>(&mut self) -> Option<&mut S> {
         let any: &mut dyn Any = match self {
             Self::Forge(host) => &mut **host,

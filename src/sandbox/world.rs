@@ -14,33 +14,33 @@ use super::service::Service;
 use super::stand_in::StandIn;
 use crate::clock::Clock;
 
-/// A call that came in, and what came of it.
+/// A call and its result.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Whom it was meant for.
+    /// The service it was for.
     pub service: Service,
-    /// What it asked for, as rules of misbehaviour name it: `PurgeUrlsCache`, `POST statuses`.
+    /// Its action, as named in faults: `PurgeUrlsCache`, `POST statuses`.
     pub action: String,
-    /// When it came.
+    /// When it arrived.
     pub at: Timestamp,
     /// Method, address and (where short) body. Never credentials.
     pub summary: String,
-    /// The HTTP status; 0 where no answer went out.
+    /// The HTTP status; 0 if no answer was sent.
     pub status: u16,
     /// `ok`, or the service's error.
     pub outcome: String,
-    /// The misbehaviour that was applied.
+    /// The fault that was applied.
     pub fault: Option<Fault>,
 }
 
-/// Everything the services know.
+/// The shared state of all services.
 pub(super) struct World {
     pub clock: Clock,
     addresses: BTreeMap<Service, String>,
     state: Mutex<State>,
 }
 
-/// What changes.
+/// The part that changes.
 pub(super) struct State {
     stand_ins: BTreeMap<Service, StandIn>,
     pub script: Script,
@@ -109,7 +109,7 @@ impl World {
             .map(|(service, _)| *service)
     }
 
-    /// Uses a CDN.
+    /// Runs a function with a CDN.
     pub fn cdn<T>(&self, service: Service, use_it: impl FnOnce(&mut dyn CdnService) -> T) -> T {
         match self.lock().stand_in(service) {
             StandIn::Cdn(cdn) => use_it(&mut **cdn),
@@ -117,7 +117,7 @@ impl World {
         }
     }
 
-    /// Uses the side of a forge that people push to.
+    /// Runs a function with the git side of a forge.
     pub fn host<T>(&self, service: Service, use_it: impl FnOnce(&mut dyn GitHost) -> T) -> T {
         match self.lock().stand_in(service) {
             StandIn::Forge(host) => use_it(&mut **host),
@@ -125,7 +125,7 @@ impl World {
         }
     }
 
-    /// Uses the state of a certain kind, for what only that kind has.
+    /// Runs a function with a state of a certain type, for what only that kind has.
     pub fn state_of<S: Any, T>(&self, service: Service, use_it: impl FnOnce(&mut S) -> T) -> T {
         match self.lock().stand_in(service).state() {
             Some(state) => use_it(state),

@@ -8,7 +8,7 @@ use crate::settings::{Entry, did_you_mean};
 use super::preset::{PRESETS, Preset};
 use super::remote::Remote;
 
-/// All that the files are written from.
+/// The answers from which the files are written.
 pub struct Answers {
     /// The kind of forge.
     pub forge: &'static ForgeKind,
@@ -16,17 +16,17 @@ pub struct Answers {
     pub repo: String,
     /// The branch that is served.
     pub branch: String,
-    /// Where the forge's API is, where that is not its kind's public service.
+    /// The address of the forge's API, unless it is the kind's public service.
     pub api_url: Option<String>,
     /// The kind of CDN.
     pub cdn: &'static CdnKind,
     /// The rules.
     pub preset: &'static Preset,
-    /// The folder of the repository that the site is in; empty for its top.
+    /// The folder of the site in the repository; empty for its top.
     pub folder: String,
-    /// Where the site is served.
+    /// The address of the site.
     pub base_url: BaseUrl,
-    /// Where browsers reach purgehook; empty where nobody said.
+    /// The address at which browsers reach purgehook; empty if not given.
     pub public_url: String,
 }
 
@@ -44,27 +44,27 @@ impl Answers {
         if is_name { label } else { "www" }.to_owned()
     }
 
-    /// The entries of the rules file that read variables.
+    /// The entries of the rules file that use variables.
     pub fn entries(&self) -> [&'static Entry; 2] {
         [&self.forge.entry, &self.cdn.entry]
     }
 }
 
-/// A kind of forge by its name, or what is wrong with the name.
+/// A kind of forge by its name, or an error.
 pub fn forge_named(name: &str) -> Result<&'static ForgeKind, String> {
     let names = forge::KINDS.iter().map(|kind| kind.name);
     let found = forge::KINDS.iter().find(|kind| kind.name == name);
     found.ok_or_else(|| unknown("forge", name, names))
 }
 
-/// A kind of CDN by its name, or what is wrong with the name.
+/// A kind of CDN by its name, or an error.
 pub fn cdn_named(name: &str) -> Result<&'static CdnKind, String> {
     let names = cdn::KINDS.iter().map(|kind| kind.name);
     let found = cdn::KINDS.iter().find(|kind| kind.name == name);
     found.ok_or_else(|| unknown("CDN", name, names))
 }
 
-/// A preset by its name, or what is wrong with the name.
+/// A preset by its name, or an error.
 pub fn preset_named(name: &str) -> Result<&'static Preset, String> {
     let names = PRESETS.iter().map(|preset| preset.name);
     Preset::named(name).ok_or_else(|| unknown("generator", name, names))
@@ -75,7 +75,7 @@ fn unknown<'n>(what: &str, name: &str, names: impl Iterator<Item = &'n str> + Cl
     format!("there is no {what} `{}`: {advice}", name.escape_debug())
 }
 
-/// A repository's full path, also out of its address.
+/// A repository's full path, also from its URL.
 pub fn repo_named(text: &str) -> Result<String, String> {
     let path = match Remote::parse(text) {
         Some(remote) => remote.path,
@@ -90,7 +90,7 @@ pub fn repo_named(text: &str) -> Result<String, String> {
     }
 }
 
-/// A base URL. A host alone is taken for one with HTTPS.
+/// A base URL. A host without a scheme gets HTTPS.
 pub fn base_url(text: &str) -> Result<BaseUrl, String> {
     let text = text.trim();
     let full = if text.contains("://") || text.is_empty() {
@@ -104,7 +104,7 @@ pub fn base_url(text: &str) -> Result<BaseUrl, String> {
     })
 }
 
-/// An address of this server or of an API, without a slash at its end; nothing stays nothing.
+/// The address of this server or of an API, without a final slash; empty stays empty.
 pub fn address(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Ok(String::new());

@@ -4,23 +4,23 @@ use std::io::{self, BufRead, Write};
 
 use anyhow::{Context, bail};
 
-/// Wrong answers to one question before it is given up.
+/// How many wrong answers to one question are accepted.
 const MAX_TRIES: usize = 10;
 
-/// Who is asked.
+/// The source of answers and the output of questions.
 pub struct Asker<I, O> {
-    /// Where answers come from.
+    /// The input for answers.
     pub input: I,
-    /// Where questions go.
+    /// The output for questions.
     pub output: O,
 }
 
 impl<I: BufRead, O: Write> Asker<I, O> {
-    /// Asks until the answer can be read. An empty one is the default, which is shown.
+    /// Asks until the answer is valid. An empty answer means the default, which is shown.
     ///
     /// # Errors
     ///
-    /// The input ends, or no answer could be read many times in a row.
+    /// The input ends, or too many answers in a row were invalid.
     pub fn ask<T>(
         &mut self,
         question: &str,

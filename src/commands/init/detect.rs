@@ -4,18 +4,18 @@ use std::path::Path;
 
 use super::preset::Preset;
 
-/// A generator, and the folder of the repository that its site is in.
+/// A detected generator, and the folder of its site in the repository.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Found {
     /// The rules for it.
     pub preset: &'static Preset,
     /// The folder, without slashes around it; empty for the repository's top.
     pub folder: String,
-    /// The file that tells.
+    /// The file that identifies it.
     pub by: String,
 }
 
-/// Folders that sites lie in, besides the repository's top.
+/// Common folders of sites, besides the repository's top.
 const FOLDERS: [&str; 9] = [
     "",
     "docs",
@@ -28,7 +28,7 @@ const FOLDERS: [&str; 9] = [
     "www",
 ];
 
-/// Names of files, and the preset that each tells of.
+/// File names, and the preset that each indicates.
 const FILES: &[(&str, &[&str])] = &[
     (
         "hugo",
@@ -89,7 +89,7 @@ const FILES: &[(&str, &[&str])] = &[
     ("sphinx", &["conf.py"]),
 ];
 
-/// Finds the generator of the site in a working copy. None where nothing tells.
+/// Detects the generator of the site in a working copy. None if no file indicates one.
 pub fn generator(repo: &Path) -> Option<Found> {
     for folder in FOLDERS {
         let at = repo.join(folder);
@@ -122,7 +122,7 @@ fn found(name: &str, site: String, folder: &str, by: &str) -> Option<Found> {
     })
 }
 
-/// Eleventy reads from a folder beside its configuration, which is where its layouts and data are.
+/// Eleventy reads from a folder beside its configuration, which contains its layouts and data.
 fn input_folder(name: &str, folder: &str, at: &Path) -> String {
     let inputs = ["src", "content"];
     let has_layouts = |input: &&&str| {
@@ -136,7 +136,7 @@ fn input_folder(name: &str, folder: &str, at: &Path) -> String {
     }
 }
 
-/// Generators whose files have names that others have, too.
+/// Generators whose configuration has a file name that others use too.
 fn by_content(at: &Path) -> Option<(&'static str, &'static str)> {
     let holds = |file: &str, word: &str| {
         let text = std::fs::read_to_string(at.join(file)).unwrap_or_default();

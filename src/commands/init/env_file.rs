@@ -7,10 +7,10 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::answers::Answers;
 
-/// Bytes of the webhook's secret: as many as HMAC-SHA256 makes use of.
+/// The length of the webhook's secret in bytes: as much as HMAC-SHA256 can use.
 const SECRET_BYTES: usize = 32;
 
-/// The whole file, with the values of one that it takes the place of.
+/// The whole file, keeping the values of the file that it replaces.
 pub fn text(answers: &Answers, secret: &str, before: &str) -> String {
     let before = values(before);
     let mut text = String::from(
@@ -19,7 +19,7 @@ pub fn text(answers: &Answers, secret: &str, before: &str) -> String {
     );
     for (place, entry) in answers.entries().into_iter().enumerate() {
         for (number, variable) in entry.variables.iter().enumerate() {
-            // The webhook's secret is a forge's first variable.
+            // A forge's first variable is the webhook's secret.
             let made = if place == 0 && number == 0 {
                 secret
             } else {
@@ -35,7 +35,7 @@ pub fn text(answers: &Answers, secret: &str, before: &str) -> String {
     text
 }
 
-/// The names of the variables that still have no value.
+/// The names of the variables without a value.
 pub fn empty(text: &str) -> Vec<&str> {
     text.lines()
         .filter(|line| !line.starts_with('#'))
@@ -43,7 +43,7 @@ pub fn empty(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The values of a file as it is, without the empty ones.
+/// The values of an existing file, without empty ones.
 fn values(text: &str) -> BTreeMap<&str, &str> {
     text.lines()
         .filter(|line| !line.starts_with('#'))
@@ -52,11 +52,11 @@ fn values(text: &str) -> BTreeMap<&str, &str> {
         .collect()
 }
 
-/// A secret that nobody can guess. The clock's randomness is not made for that; the system's is.
+/// A random secret. Uses the system's randomness, since the clock's is not secure.
 ///
 /// # Errors
 ///
-/// The system gives no randomness.
+/// The system provides no randomness.
 pub fn secret() -> anyhow::Result<String> {
     let mut bytes = [0; SECRET_BYTES];
     SystemRandom::new()

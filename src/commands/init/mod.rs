@@ -72,18 +72,18 @@ pub struct Given {
     pub force: bool,
 }
 
-/// What the working copy tells, to be taken where the command line says nothing.
+/// Facts found in the working copy, which are used if the command line does not give them.
 struct Seen {
     remote: Option<Remote>,
     branch: Option<String>,
     generator: Option<Found>,
 }
 
-/// Writes `rules.yaml` and `env`, and prints what comes next. Looks for the site in the working directory.
+/// Writes `rules.yaml` and `env`, and prints the next steps. Looks for the site in the working directory.
 ///
 /// # Errors
 ///
-/// Something is neither given nor found nor can be asked, or a file is there already.
+/// A value is neither given nor found and cannot be asked for, or a file already exists.
 pub fn run(given: &Given) -> anyhow::Result<ExitCode> {
     let here = Path::new(".");
     let seen = Seen {
@@ -132,8 +132,8 @@ pub fn run(given: &Given) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// All answers, in the order of the questions. Without somebody to ask, what is found is taken, and all that is missing
-/// is said at once.
+/// All answers, in the order of the questions. If questions are impossible, uses what was found and reports
+/// everything that is missing at once.
 fn answers<I: BufRead, O: Write>(
     given: &Given,
     seen: &Seen,
@@ -253,7 +253,7 @@ fn answers<I: BufRead, O: Write>(
     })
 }
 
-/// Where the API of a forge of one's own is.
+/// The address of the API of a self-hosted forge.
 fn api_url_of<I: BufRead, O: Write>(
     given: &Given,
     remote: Option<&Remote>,
@@ -276,15 +276,15 @@ fn api_url_of<I: BufRead, O: Write>(
     )
 }
 
-/// Where answers come from that the command line does not give.
+/// The source of answers that the command line does not give.
 struct Source<'a, I, O> {
     asker: Option<&'a mut Asker<I, O>>,
-    /// Flags that would have had to be given.
+    /// Flags that are required but missing.
     missing: Vec<&'static str>,
 }
 
 impl<I: BufRead, O: Write> Source<'_, I, O> {
-    /// A value: as the flag gives it, as it is answered, or as it was found. None if there is nothing, which is noted.
+    /// A value from its flag, an answer, or the working copy. None if there is none, which is recorded.
     fn value<T>(
         &mut self,
         flag: &'static str,
@@ -306,13 +306,13 @@ impl<I: BufRead, O: Write> Source<'_, I, O> {
     }
 }
 
-/// Holds the file to what `check` says of it once all secrets are set.
+/// Checks that the file passes `check` once all secrets are set.
 fn check(rules: &str, answers: &Answers) -> anyhow::Result<()> {
     let variables = answers
         .entries()
         .into_iter()
         .flat_map(|entry| entry.variables);
-    // Any long value will do.
+    // Any long value works.
     let set: Vec<(&str, &str)> = variables
         .map(|variable| (variable.name, "9f2c41d7e80b5a63c1d94e7f02ab8836"))
         .collect();
@@ -331,7 +331,7 @@ fn check(rules: &str, answers: &Answers) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a file whole or not at all. It must be new unless it is to be overwritten.
+/// Writes a complete file or none. The file must not exist unless `overwrite`.
 fn write(path: &Path, text: &str, mode: u32, overwrite: bool) -> anyhow::Result<()> {
     let context = || format!("cannot write {}", path.display());
     let mut file = tempfile::Builder::new()
@@ -349,7 +349,7 @@ fn write(path: &Path, text: &str, mode: u32, overwrite: bool) -> anyhow::Result<
         .with_context(context)
 }
 
-/// What was done, and what comes next.
+/// What was done, and the next steps.
 fn next(answers: &Answers, given: &Given, env: &str) -> String {
     let forge = answers.forge.name;
     let host = match answers.public_url.as_str() {

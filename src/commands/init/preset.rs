@@ -7,11 +7,11 @@
 /// Rules for the sites of one generator.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Preset {
-    /// What `--generator` calls it.
+    /// Its name for `--generator`.
     pub name: &'static str,
-    /// What people call it.
+    /// Its name for people.
     pub title: &'static str,
-    /// The file.
+    /// The content of its file.
     text: &'static str,
 }
 
@@ -25,7 +25,7 @@ macro_rules! presets {
     };
 }
 
-/// Every preset there is.
+/// All presets.
 pub const PRESETS: &[Preset] = presets! {
     "hugo", "Hugo";
     "jekyll", "Jekyll";
@@ -42,7 +42,7 @@ pub const PRESETS: &[Preset] = presets! {
     "built", "a branch that holds the built files";
 };
 
-/// What a site in a folder is built with, at the repository's top.
+/// Build files at the repository's top, for a site in a folder.
 const TOOLS: &str = r#"  # What the site is built with, at the repository's top.
   - name: tools
     match:
@@ -53,7 +53,7 @@ const TOOLS: &str = r#"  # What the site is built with, at the repository's top.
 "#;
 
 impl Preset {
-    /// The one of a name.
+    /// The preset with a name.
     pub fn named(name: &str) -> Option<&'static Self> {
         PRESETS.iter().find(|preset| preset.name == name)
     }
@@ -63,7 +63,7 @@ impl Preset {
         self.text
     }
 
-    /// The keys of a site in a folder of the repository, which is given without slashes around it; empty for its top.
+    /// The keys of a site in a folder of the repository, given without slashes around it; empty for its top.
     pub fn below(&self, folder: &str) -> String {
         if folder.is_empty() {
             return self.text.to_owned();
@@ -105,7 +105,7 @@ impl Preset {
     }
 }
 
-/// A line with its globs, which stand in double quotes, put below a folder.
+/// A line with a folder put in front of its globs, which are in double quotes.
 fn globs_below(line: &str, folder: &str) -> String {
     let mut below = String::new();
     for (place, part) in line.split('"').enumerate() {

@@ -2,18 +2,18 @@
 
 use crate::forge::kind_of_host;
 
-/// Where a clone came from.
+/// The remote of a clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
-    /// The host, with a port where HTTP has one of its own.
+    /// The host, with a port if the URL has one for HTTP.
     pub host: String,
     /// The repository's full path.
     pub path: String,
 }
 
 impl Remote {
-    /// Reads an address as `git remote get-url` prints it: `https://`, `ssh://` or `git@host:path`. None for others, such
-    /// as a folder of this machine.
+    /// Parses the output of `git remote get-url`: `https://`, `ssh://` or `git@host:path`. None for others, such as
+    /// a local folder.
     pub fn parse(address: &str) -> Option<Self> {
         let address = address.trim();
         let (host, path, is_web) = match address.split_once("://") {
@@ -49,7 +49,7 @@ impl Remote {
         })
     }
 
-    /// The kind of forge that is likely there.
+    /// The kind of forge that probably runs there.
     pub fn kind(&self) -> Option<&'static str> {
         let name = self.host.split(':').next().unwrap_or_default();
         let named = [

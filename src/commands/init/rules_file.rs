@@ -66,7 +66,7 @@ sites:
     text
 }
 
-/// What a site on a kind of forge can wait for, in words of the file.
+/// A comment for the file with the triggers of a kind of forge.
 fn triggers(forge: &str) -> &'static str {
     match forge {
         "github" => "{workflow: deploy.yml}, {deployment: production} or page_build",
@@ -76,7 +76,7 @@ fn triggers(forge: &str) -> &'static str {
     }
 }
 
-/// Each line with blanks in front of it.
+/// Indents each line.
 fn indented(text: &str, by: usize) -> String {
     let blanks = " ".repeat(by);
     let line = |line: &str| match line {
@@ -133,7 +133,7 @@ mod tests {
                             panic!("{}\n{text}", problems.render(false))
                         });
                         let warnings = loaded.warnings.render(false);
-                        // That the service's end was announced.
+                        // The warning about the service's announced end.
                         let expected = usize::from(cdn.name == "qcloud");
                         let count = loaded.warnings.list.len();
                         assert_eq!(count, expected, "{warnings}\n{text}");

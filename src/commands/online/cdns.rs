@@ -9,10 +9,10 @@ use crate::clock::Clock;
 use crate::numerals::agreeing;
 use crate::purge::PurgeKind;
 
-/// A host that nobody has (RFC 6761): no task is found for it.
+/// A host that cannot exist (RFC 6761): no task is found for it.
 const NOWHERE: &str = "https://purgehook.invalid/";
 
-/// Asks a CDN. `kinds` are those of which its history is read: each may take a permission of its own.
+/// Asks a CDN. `kinds` are those whose history is read: each may need its own permission.
 pub async fn check(name: &str, cdn: &dyn Cdn, kinds: &[PurgeKind], clock: &Clock) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut is_taken = true;
@@ -29,7 +29,7 @@ pub async fn check(name: &str, cdn: &dyn Cdn, kinds: &[PurgeKind], clock: &Clock
             }
             Some(Ok(())) => {}
         }
-        // More of what was refused would be refused as well, and Huawei locks a key for it.
+        // Further requests would be refused too, and Huawei locks a key for that.
         if !is_taken {
             break;
         }
@@ -53,7 +53,7 @@ pub async fn check(name: &str, cdn: &dyn Cdn, kinds: &[PurgeKind], clock: &Clock
     findings
 }
 
-/// Looks for a task that was never made, as after a crash: the CDN's history of purges or prefetches is read.
+/// Looks for a task that never existed, as after a crash, which reads the CDN's history of purges or prefetches.
 async fn history(cdn: &dyn Cdn, kind: PurgeKind, clock: &Clock) -> Result<(), CdnError> {
     let nothing = InFlight {
         task: None,

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::finding::Finding;
 use crate::clock::ClockSkew;
 
-/// What a difference between clocks means.
+/// The finding for a difference between clocks.
 pub fn finding(subject: &str, skew: ClockSkew) -> Finding {
     let ClockSkew { ahead, tolerance } = skew;
     let off = ahead.abs();

@@ -2,19 +2,19 @@
 
 use serde_json::{Value, json};
 
-/// How something is.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// As it should be.
     Ok,
-    /// Worth knowing; or nobody could say.
+    /// For information; or it could not be found out.
     Note,
-    /// It keeps purgehook from its work.
+    /// It prevents purgehook from working.
     Wrong,
 }
 
 impl Verdict {
-    /// The word in front of the line, and in JSON.
+    /// The word at the start of the line, and in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -24,31 +24,31 @@ impl Verdict {
     }
 }
 
-/// What was found out about something.
+/// A finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Whose it is: `github acme/website`, `tencent`.
+    /// What it is about: `github acme/website`, `tencent`.
     pub subject: String,
-    /// How it is.
+    /// The result.
     pub verdict: Verdict,
-    /// What was found, in words.
+    /// The text.
     pub message: String,
-    /// What to do, where there is something.
+    /// The advice, if there is any.
     pub advice: Option<String>,
 }
 
 impl Finding {
-    /// All is well.
+    /// No problem.
     pub fn ok(subject: &str, message: impl Into<String>) -> Self {
         Self::new(subject, Verdict::Ok, message, None)
     }
 
-    /// Something to know.
+    /// Some information.
     pub fn note(subject: &str, message: impl Into<String>) -> Self {
         Self::new(subject, Verdict::Note, message, None)
     }
 
-    /// Something to mend.
+    /// A problem.
     pub fn wrong(subject: &str, message: impl Into<String>, advice: impl Into<String>) -> Self {
         let advice = Some(advice.into()).filter(|advice: &String| !advice.is_empty());
         Self::new(subject, Verdict::Wrong, message, advice)
@@ -68,7 +68,7 @@ impl Finding {
         }
     }
 
-    /// A line for people, and one for the advice.
+    /// A line for people, and another one for the advice.
     pub fn to_text(&self) -> String {
         let Self {
             subject,

@@ -15,7 +15,7 @@ use crate::event::{RepoPath, SignalKind};
 use crate::forge::{EventKind, Forge, ForgeError, LastDelivery, RepoAccess, Right, Webhook};
 use crate::numerals::counted;
 
-/// A token that ends within these many days is worth a note.
+/// A token that expires within this many days is worth a note.
 const ENDS_SOON: i32 = 14;
 
 /// A repository of a forge, with the sites that follow it.
@@ -43,7 +43,7 @@ pub async fn check(config: &Config, of: &Repository<'_>, today: Date) -> Vec<Fin
     let branches: Vec<&str> = branches.into_iter().collect();
     let access = match in_time(forge.repo_access(of.repo, &branches)).await {
         Some(Ok(access)) => access,
-        // Whatever else is asked would be answered the same.
+        // All other requests would fail in the same way.
         Some(Err(error)) => return vec![refused(&subject, &error)],
         None => return vec![silent(&subject)],
     };
@@ -75,7 +75,7 @@ pub async fn check(config: &Config, of: &Repository<'_>, today: Date) -> Vec<Fin
     findings
 }
 
-/// Whether what a site purges is decided by its branches.
+/// Whether a site's runs depend on its branches.
 fn follows_branches(site: &Site) -> bool {
     match &site.trigger {
         Trigger::Push | Trigger::Workflow(_) | Trigger::Pipeline(_) | Trigger::PageBuild => true,
@@ -176,7 +176,7 @@ async fn of_webhooks(
     }
 }
 
-/// What the webhooks that call an address come to.
+/// The findings about the webhooks that call an address.
 fn of_webhook(subject: &str, webhooks: &[Webhook], address: &Url, wanted: &[EventKind]) -> Finding {
     let ours: Vec<&Webhook> = webhooks.iter().filter(|hook| hook.calls(address)).collect();
     if ours.is_empty() {
@@ -259,7 +259,7 @@ fn of_webhook(subject: &str, webhooks: &[Webhook], address: &Url, wanted: &[Even
     }
 }
 
-/// The address of a webhook that may have been meant for us. Others' may hold secrets.
+/// The address of a webhook that may have been meant for us. Other addresses may contain secrets.
 fn near(hook: &Webhook, address: &Url) -> Option<String> {
     let url = hook.url.as_ref()?;
     let name = address.path_segments()?.next_back()?;
@@ -291,7 +291,7 @@ fn refused(subject: &str, error: &ForgeError) -> Finding {
         ForgeError::Later { .. } => {
             "try again; if it stays so, check `api_url:`, and that this machine may reach it"
         }
-        // They say what to do.
+        // These errors contain advice.
         ForgeError::Gone(_) | ForgeError::Refused(_) => "",
     };
     Finding::wrong(subject, error.to_string(), advice)
@@ -343,7 +343,7 @@ mod tests {
             lacking.message.ends_with("does not tell of deployments"),
             "{lacking:?}"
         );
-        // Each may bring its part.
+        // Each may send some of the events.
         assert_eq!(judged(&[ours, of_deployments], &both).verdict, Verdict::Ok);
     }
 

@@ -20,14 +20,14 @@ use crate::config::Config;
 use crate::numerals::counted;
 use crate::purge::PurgeKind;
 
-/// Repositories and CDNs that are asked about at a time.
+/// Repositories and CDNs that are checked at a time.
 const AT_A_TIME: usize = 4;
-/// How long a question may take, of whatever requests it is made.
+/// How long a check may take, however many requests it needs.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 type Question<'c> = Pin<Box<dyn Future<Output = Vec<Finding>> + 'c>>;
 
-/// Asks all forges and CDNs of the configuration; what was found, in the file's order.
+/// Checks all forges and CDNs of the configuration; returns the findings in the file's order.
 pub async fn check(config: &Config, clock: &Clock) -> Vec<Finding> {
     let today = TimeZone::UTC.to_datetime(clock.now()).date();
     let repositories = repositories(config);
@@ -42,7 +42,7 @@ pub async fn check(config: &Config, clock: &Clock) -> Vec<Finding> {
         }));
     }
     let answers: Vec<Vec<Finding>> = stream::iter(questions).buffered(AT_A_TIME).collect().await;
-    // Whatever was quoted on the way.
+    // Redact everything that was quoted.
     let redact = |finding: Finding| Finding {
         message: config.redactor.redact(&finding.message).into_owned(),
         ..finding
@@ -50,7 +50,7 @@ pub async fn check(config: &Config, clock: &Clock) -> Vec<Finding> {
     answers.into_iter().flatten().map(redact).collect()
 }
 
-/// The last line: how many there were of each.
+/// The last line, with the number of each verdict.
 pub fn summary(findings: &[Finding]) -> String {
     let count = |verdict: Verdict| {
         let of_it = findings.iter().filter(|finding| finding.verdict == verdict);
@@ -64,7 +64,7 @@ pub fn summary(findings: &[Finding]) -> String {
     )
 }
 
-/// Each repository once, with its sites: forges tell repositories apart without regard to case.
+/// The distinct repositories with their sites: forges ignore case in repository names.
 fn repositories(config: &Config) -> Vec<Repository<'_>> {
     let mut found: BTreeMap<(&str, String), Repository<'_>> = BTreeMap::new();
     for site in config.sites.values() {
@@ -79,8 +79,8 @@ fn repositories(config: &Config) -> Vec<Repository<'_>> {
     found.into_values().collect()
 }
 
-/// The kinds of purges whose history purgehook reads on a CDN: prefetches have one of their own, which not
-/// everybody uses.
+/// The kinds of purges whose history purgehook reads on a CDN: prefetches have a separate history, which is not
+/// always used.
 fn kinds(config: &Config, cdn: &str) -> Vec<PurgeKind> {
     let prefetches = config
         .sites
@@ -97,7 +97,7 @@ fn kinds(config: &Config, cdn: &str) -> Vec<PurgeKind> {
     used.map(|(kind, _)| kind).filter(can).collect()
 }
 
-/// The answer, unless it takes too long.
+/// The result, unless it takes too long.
 async fn in_time<T>(question: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(ANSWER_LIMIT, question).await.ok()
 }

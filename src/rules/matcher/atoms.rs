@@ -6,10 +6,10 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// What a glob may come to once its braces are written out, over all lines: bounds the memory it takes.
+/// The maximum size of a glob with expanded braces, over all lines, which limits its memory.
 const MOST_ATOMS: usize = 4_096;
 
-/// What stands at one place of a glob without braces.
+/// One element of a glob without braces.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Atom {
     /// This byte.
@@ -29,7 +29,7 @@ pub(super) enum Atom {
 }
 
 impl Atom {
-    /// Whether it takes this one byte, which is never `/`.
+    /// Whether it matches this byte, which is never `/`.
     pub(super) fn takes(&self, byte: u8) -> bool {
         match self {
             Self::Byte(own) => *own == byte,
@@ -61,18 +61,18 @@ impl ByteSet {
     }
 }
 
-/// A glob's braces written out: it matches what any of the lines matches. None where that is
-/// longer than [`MOST_ATOMS`]. `glob` has been accepted by globset, and its classes are ASCII.
+/// Expands a glob's braces: it matches what any of the lines matches. None if the result exceeds [`MOST_ATOMS`].
+/// `glob` has been accepted by globset, and its classes are ASCII.
 pub(super) fn lines(glob: &str) -> Option<Vec<Vec<Atom>>> {
     let tokens = Parser::new(glob).parse()?;
     match tokens.as_slice() {
-        // globset's own exception: `**` alone is every path, also one that does not end in `/`.
+        // globset's own exception: `**` alone matches every path, also one that does not end in `/`.
         [Token::Atom(Atom::DeepStart)] => Some(vec![vec![Atom::DeepStart, Atom::Star]]),
         tokens => written_out(tokens),
     }
 }
 
-/// How much a glob comes to once its braces are written out; nothing where that is too long to be.
+/// The size of a glob with expanded braces; zero if it is too large.
 pub(super) fn written_size(glob: &str) -> usize {
     lines(glob).map_or(0, |lines| size(&lines))
 }
@@ -83,7 +83,7 @@ enum Token {
     Alternates(Vec<Vec<Token>>),
 }
 
-/// Every choice of alternates.
+/// Every combination of alternatives.
 fn written_out(tokens: &[Token]) -> Option<Vec<Vec<Atom>>> {
     let mut lines: Vec<Vec<Atom>> = vec![Vec::new()];
     for token in tokens {
@@ -114,19 +114,19 @@ fn written_out(tokens: &[Token]) -> Option<Vec<Vec<Atom>>> {
     Some(lines)
 }
 
-/// The atoms in some lines, and one for each line, so that empty ones count too.
+/// The number of atoms in some lines, plus one per line, so that empty ones count too.
 fn size(lines: &[Vec<Atom>]) -> usize {
     lines.iter().map(|line| line.len() + 1).sum()
 }
 
-/// globset's parser. What it would refuse has been refused before, and is None here.
+/// globset's parser. It returns None for what globset would reject, which was rejected before.
 struct Parser<'g> {
     chars: Peekable<Chars<'g>>,
     prev: Option<char>,
     cur: Option<char>,
-    /// Where in `branches` each open brace begins.
+    /// The start of each open brace in `branches`.
     open: Vec<usize>,
-    /// The branches that are being read; the last one grows.
+    /// The branches being parsed; the last one grows.
     branches: Vec<Vec<Token>>,
 }
 
@@ -168,7 +168,7 @@ impl<'g> Parser<'g> {
         self.branches.is_empty().then_some(tokens)
     }
 
-    /// `*`, or `**` in one of its meanings, which depend on what stands on either side.
+    /// `*`, or `**` in one of its meanings, which depend on its neighbours.
     fn star(&mut self) -> Option<()> {
         let prev = self.prev;
         if self.peek() != Some('*') {

@@ -1,18 +1,19 @@
 //! Fingerprints: three machine words of a text, which distinguish most texts.
 
-/// The first eight bytes, the last eight and the length. Up to [`Fingerprint::WHOLE`] bytes, that is the text.
+/// The first eight bytes, the last eight and the length. For up to [`Fingerprint::WHOLE`] bytes, this is the whole
+/// text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Fingerprint {
-    /// Little-endian, with zeros behind a shorter text.
+    /// Little-endian, padded with zeros at the end.
     pub(super) head: u64,
-    /// Little-endian, with zeros before a shorter text.
+    /// Little-endian, padded with zeros at the start.
     pub(super) tail: u64,
     /// In bytes.
     pub(super) length: usize,
 }
 
 impl Fingerprint {
-    /// Texts of this length and less have no byte that is in neither end.
+    /// Texts up to this length have no byte outside both ends.
     pub(super) const WHOLE: usize = 16;
 
     /// The fingerprint of a text.
@@ -20,7 +21,7 @@ impl Fingerprint {
         Self::within(text, 0, text.len())
     }
 
-    /// The fingerprint of the bytes of `text` from `start` to before `end`, which are in it.
+    /// The fingerprint of the bytes of `text` from `start` to before `end`, which must be in range.
     #[inline]
     pub(super) fn within(text: &[u8], start: usize, end: usize) -> Self {
         let length = end.saturating_sub(start);
@@ -31,11 +32,11 @@ impl Fingerprint {
         }
     }
 
-    /// The fingerprint of the text from its last `.` on, if that is among its last eight bytes.
+    /// The fingerprint of the text from its last `.`, if that is among its last eight bytes.
     #[inline]
     pub(super) fn extension(&self) -> Option<Self> {
         const LOW_BITS: u64 = 0x7F7F_7F7F_7F7F_7F7F;
-        // Where there is a dot, a zero byte; of that the high bit, and no other bit.
+        // A zero byte for each dot; then only the high bit of these.
         let other = self.tail ^ u64::from_le_bytes([b'.'; 8]);
         let dots = !(((other & LOW_BITS) + LOW_BITS) | other | LOW_BITS);
         if dots == 0 {
@@ -69,7 +70,7 @@ pub(super) fn last(bytes: usize) -> u64 {
     }
 }
 
-/// The eight bytes from `start` on; what is behind the text is zeros.
+/// The eight bytes from `start`, padded with zeros after the text.
 #[inline]
 fn eight_from(text: &[u8], start: usize) -> u64 {
     let rest = text.get(start..).unwrap_or_default();
@@ -80,7 +81,7 @@ fn eight_from(text: &[u8], start: usize) -> u64 {
     }
 }
 
-/// The eight bytes before `end`; what is before the text is zeros.
+/// The eight bytes before `end`, padded with zeros before the text.
 #[inline]
 fn eight_before(text: &[u8], end: usize) -> u64 {
     let rest = text.get(..end).unwrap_or_default();
@@ -99,7 +100,7 @@ fn shift_left(word: u64, bytes: usize) -> u64 {
     word.checked_shl(8 * bytes as u32).unwrap_or(0)
 }
 
-/// Less than eight bytes, put at a place among zeros.
+/// Less than eight bytes, placed among zeros.
 fn padded(text: &[u8], at: usize) -> [u8; 8] {
     let mut eight = [0; 8];
     for (to, from) in eight.iter_mut().skip(at).zip(text) {

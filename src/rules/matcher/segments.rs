@@ -5,24 +5,24 @@ use memchr::memrchr;
 use super::atoms::Atom;
 use super::fingerprint::{Fingerprint, first, last};
 
-/// What a path must have, segment by segment.
+/// What a path must match, segment by segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sequence {
     /// In order.
     pub(super) segments: Vec<Segment>,
-    /// Whether at least one more segment follows, whatever it is; else the path ends.
+    /// Whether at least one more segment of any kind must follow; otherwise the path ends.
     pub(super) below: bool,
 }
 
-/// One segment of it.
+/// One segment of the sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
-    /// Whether any number of segments, also none, may stand before it.
+    /// Whether any number of segments, including none, may come before it.
     pub(super) deep: bool,
     pub(super) pattern: Pattern,
 }
 
-/// What one segment of a path must be.
+/// The pattern for one segment of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Pattern {
     Literal(Box<[u8]>),
@@ -30,7 +30,7 @@ pub(super) enum Pattern {
 }
 
 impl Sequence {
-    /// None where a `**` starts or ends inside a segment, as it can in braces: `a{**/b,c}`.
+    /// None if a `**` starts or ends inside a segment, which braces allow: `a{**/b,c}`.
     pub(super) fn of(line: &[Atom]) -> Option<Self> {
         let mut sequence = Self {
             segments: Vec::new(),
@@ -38,7 +38,7 @@ impl Sequence {
         };
         let mut deep = false;
         let mut atoms: Vec<Atom> = Vec::new();
-        // Behind `/**`: the segment may be any number of them.
+        // After `/**`: the segment may be any number of them.
         let mut open = false;
         let mut cut = |deep: bool, atoms: &mut Vec<Atom>| {
             sequence.segments.push(Segment {
@@ -109,11 +109,11 @@ pub(super) struct Wild {
     prefix: Box<[u8]>,
     /// from the first to the last,
     middle: Box<[Atom]>,
-    /// and behind the last.
+    /// and after the last.
     suffix: Box<[u8]>,
-    /// The prefix's head and the suffix's tail, which dismiss most segments,
+    /// The prefix's head and the suffix's tail, which rule out most segments,
     fingerprint: Fingerprint,
-    /// and which bytes of those count.
+    /// and the relevant bytes of those.
     masks: (u64, u64),
 }
 
@@ -132,12 +132,12 @@ impl Wild {
         }
     }
 
-    /// The extension that each segment it matches has, where its end says so.
+    /// The extension of every segment that it matches, if its end determines one.
     pub(super) fn extension(&self) -> Option<&[u8]> {
         extension(&self.suffix)
     }
 
-    /// Whether it matches a segment. At most its atoms times the segment's bytes in steps.
+    /// Whether it matches a segment. Takes at most as many steps as its atoms times the segment's bytes.
     #[inline]
     pub(super) fn matches(&self, segment: &[u8], fingerprint: &Fingerprint) -> bool {
         let (head, tail) = self.masks;
@@ -159,14 +159,14 @@ impl Wild {
     }
 }
 
-/// From the last `.` on.
+/// The part from the last `.`.
 pub(super) fn extension(segment: &[u8]) -> Option<&[u8]> {
     let dot = memrchr(b'.', segment)?;
     segment.get(dot..)
 }
 
-/// Whether atoms match a text to its end. Only the last `*` is ever tried again: what an
-/// earlier one could take more of, the last can too.
+/// Whether atoms match a text to its end. Backtracks only to the last `*`: an earlier one cannot match anything
+/// that the last one could not.
 fn fits(atoms: &[Atom], text: &[u8]) -> bool {
     let (mut atom, mut byte) = (0, 0);
     let mut star: Option<(usize, usize)> = None;

@@ -11,17 +11,17 @@ use super::Matches;
 use super::fingerprint::Fingerprint;
 use super::segments::{Pattern, Sequence, Wild, extension};
 
-/// A node's place among the nodes.
+/// A node's index.
 type NodeId = u32;
-/// A literal segment or an extension, by its place among those that globs name.
+/// The index of a literal segment or an extension among those in globs.
 type Name = u32;
 type FxMap<K, V> = HashMap<K, V, FxBuildHasher>;
 
 const ROOT: NodeId = 0;
 
-/// Globs as a tree. Each node stands for what a path's first segments have matched so far.
+/// Globs as a tree. Each node represents the globs' segments that a path's first segments have matched.
 ///
-/// The hashing is not keyed: the tables hold only what the globs name, so paths cannot fill them.
+/// The hash tables are not keyed: they contain only names from globs, so paths cannot fill them.
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
     nodes: Vec<Node>,
@@ -32,32 +32,32 @@ pub(super) struct Tree {
 
 #[derive(Clone, Debug, Default)]
 struct Node {
-    /// Where another segment leads, if it is not the path's last: to a node.
+    /// The nodes that another segment leads to, if it is not the path's last.
     onward: Edges<NodeId>,
-    /// What the path's last segment ends: globs, by their places.
+    /// The globs that the path's last segment completes, by their indices.
     ends: Edges<Vec<usize>>,
     /// What follows after any number of segments.
     below: Option<Below>,
-    /// Whether it is one that `Below` leads to, or comes after one.
+    /// Whether a `Below` leads to it, or to a node before it.
     deep: bool,
 }
 
 /// What follows a node after any number of segments.
 #[derive(Clone, Debug)]
 struct Below {
-    /// Globs that are matched if any segment follows.
+    /// Globs that match if any segment follows.
     globs: Vec<usize>,
-    /// Where the search goes on, with each of the segments that follow.
+    /// The node at which the search continues for each of the following segments.
     node: NodeId,
-    /// A number for those that one path can come to more than once.
+    /// A number for those that one path can reach more than once.
     nested: Option<u32>,
 }
 
-/// Where a segment leads from a node, to values of one kind.
+/// The values of one kind that a segment leads to from a node.
 #[derive(Clone, Debug)]
 struct Edges<T> {
     literal: FxMap<Name, T>,
-    /// Wildcards whose text ends in an extension, by that.
+    /// Wildcards whose text ends in an extension, by that extension.
     by_extension: FxMap<Name, Vec<(Wild, T)>>,
     /// The other wildcards.
     others: Vec<(Wild, T)>,
@@ -105,7 +105,7 @@ impl<T> Edges<T> {
 /// Literal segments and extensions that globs name, by number.
 #[derive(Clone, Debug, Default)]
 struct Names {
-    /// Those that their fingerprints tell apart,
+    /// Those that are identified by their fingerprints,
     short: FxMap<Fingerprint, Name>,
     /// and the longer ones.
     long: FxMap<Box<[u8]>, Name>,
@@ -133,7 +133,7 @@ impl Names {
     }
 }
 
-/// One segment of a path. What it is called is looked up once, and only if someone asks.
+/// One segment of a path. Its name is looked up once, and only if needed.
 struct Segment<'p> {
     text: &'p [u8],
     fingerprint: Fingerprint,
@@ -175,7 +175,7 @@ impl<'p> Segment<'p> {
 }
 
 impl Tree {
-    /// Appends the places of the globs that match a path, in no order, some perhaps twice.
+    /// Appends the indices of the globs that match a path, unordered and possibly repeated.
     pub(super) fn matches(&self, path: &[u8], found: &mut Matches) {
         let mut walk = Walk {
             tree: self,
@@ -198,7 +198,7 @@ impl Tree {
             start += length + 1;
         }
         if !walk.deep.is_empty() {
-            // Only the last segment matters any more.
+            // Now only the last segment matters.
             walk.end(memrchr(b'/', path).map_or(0, |slash| slash + 1));
         }
     }
@@ -208,21 +208,21 @@ impl Tree {
 struct Walk<'t, 'f> {
     tree: &'t Tree,
     path: &'t [u8],
-    /// Nodes that the segments so far lead to exactly.
+    /// Nodes that match exactly the segments so far.
     here: SmallVec<[NodeId; 8]>,
-    /// Where the segment at hand leads.
+    /// Nodes for the next segment.
     next: SmallVec<[NodeId; 8]>,
-    /// Nodes that any number of segments more lead to as well.
+    /// Nodes that can also be reached by any number of further segments.
     deep: SmallVec<[NodeId; 16]>,
-    /// Whether one of those has edges that lead onward.
+    /// Whether one of those has edges to further nodes.
     searching: bool,
-    /// A bit for each numbered `Below` that was come to.
+    /// A bit for each numbered `Below` that was reached.
     seen: SmallVec<[u64; 4]>,
     found: &'f mut Matches,
 }
 
 impl Walk<'_, '_> {
-    /// Comes to a node, with at least one segment to go.
+    /// Reaches a node, with at least one more segment to match.
     fn arrive(&mut self, id: NodeId) {
         let Some(node) = self.tree.nodes.get(id as usize) else {
             return;
@@ -250,7 +250,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// Takes a segment that is not the last.
+    /// Matches a segment that is not the last.
     fn step(&mut self, start: usize, end: usize) {
         let tree = self.tree;
         let segment = Segment::new(self.path, start, end, &tree.names);
@@ -267,7 +267,7 @@ impl Walk<'_, '_> {
         self.next = next;
     }
 
-    /// Takes the last segment.
+    /// Matches the last segment.
     fn end(&mut self, start: usize) {
         let tree = self.tree;
         let segment = Segment::new(self.path, start, self.path.len(), &tree.names);
@@ -280,7 +280,7 @@ impl Walk<'_, '_> {
     }
 }
 
-/// A tree as it grows.
+/// A tree under construction.
 pub(super) struct Builder {
     tree: Tree,
     onward: FxMap<(NodeId, Wild), usize>,
@@ -302,7 +302,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Adds a sequence of the glob at `place`.
+    /// Adds a sequence of the glob with the index `place`.
     pub(super) fn insert(&mut self, sequence: &Sequence, place: usize) {
         let mut at = ROOT;
         let count = sequence.segments.len();
@@ -322,9 +322,9 @@ impl Builder {
     }
 }
 
-// Nodes are only ever made here, so each id is one of `nodes`.
+// Nodes are only created here, so each id is an index of `nodes`.
 impl Builder {
-    /// The node that `pattern` leads to from `at`, made where there is none yet.
+    /// The node that `pattern` leads to from `at`, created if necessary.
     fn onward(&mut self, at: NodeId, pattern: &Pattern) -> NodeId {
         let new = number(self.tree.nodes.len());
         let deep = self.tree.nodes[at as usize].deep;
@@ -351,7 +351,7 @@ impl Builder {
         to
     }
 
-    /// Has the glob at `place` end at `at` with `pattern`.
+    /// Ends the glob with the index `place` at `at` with `pattern`.
     fn end(&mut self, at: NodeId, pattern: &Pattern, place: usize) {
         let edges = &mut self.tree.nodes[at as usize].ends;
         let globs = match pattern {
@@ -370,7 +370,7 @@ impl Builder {
         globs.push(place);
     }
 
-    /// The node for what follows `at` after any number of segments; `glob` is matched by whatever does.
+    /// The node for what follows `at` after any number of segments; if anything does, `glob` matches.
     fn below(&mut self, at: NodeId, glob: Option<usize>) -> NodeId {
         let new = number(self.tree.nodes.len());
         let node = &mut self.tree.nodes[at as usize];
@@ -401,7 +401,7 @@ impl Builder {
 }
 
 impl<T> Edges<T> {
-    /// The wildcards among which this one belongs.
+    /// The wildcards that this one belongs to.
     fn wildcards(&mut self, wild: &Wild, names: &mut Names) -> &mut Vec<(Wild, T)> {
         match wild.extension() {
             Some(extension) => {
@@ -412,7 +412,7 @@ impl<T> Edges<T> {
         }
     }
 
-    /// Adds a wildcard, and says its place among those.
+    /// Adds a wildcard, and returns its index among those.
     fn insert(&mut self, wild: &Wild, value: T, names: &mut Names) -> usize {
         let wildcards = self.wildcards(wild, names);
         wildcards.push((wild.clone(), value));
@@ -420,7 +420,7 @@ impl<T> Edges<T> {
     }
 }
 
-/// Globs and their pieces are few enough to be counted in 32 bits.
+/// Globs and their segments are few enough for 32 bits.
 fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
