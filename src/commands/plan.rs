@@ -28,7 +28,7 @@ use crate::store::Store;
 /// Where the change comes from.
 #[derive(Clone, Debug, Args)]
 pub struct Change {
-    /// A file with the changed paths, one per line, optionally as git's --name-status prints them; `-` is standard input
+    /// A file with the changed paths, one per line, optionally in git's --name-status format; `-` is standard input
     #[arg(
         long,
         value_name = "PATH",

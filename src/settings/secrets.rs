@@ -120,7 +120,7 @@ impl Section {
             .collect()
     }
 
-    /// The environment's value of a secret, for keys that fall back to a vendor's own variable. An empty one counts as unset.
+    /// A secret from the environment, for keys that fall back to a vendor's own variable. An empty one counts as unset.
     pub fn env_secret(&self, name: &str) -> Option<SecretString> {
         let value = self.env(name)?;
         let what = format!("the environment variable {name}");
