@@ -22,14 +22,14 @@ use super::service::Service;
 use super::stand_in::{Kind, StandIn};
 use super::tree::text;
 
-/// The one token the sandbox's Gitee knows.
+/// The only token that the sandbox's Gitee accepts.
 const TOKEN: &str = "gitee0123456789abcdef0123456789ab";
 /// The secret (or password) of every hook.
 const SECRET: &str = "sandbox-webhook-secret";
-/// The newest commits of a push that its list holds.
+/// How many of a push's newest commits its list contains.
 const MAX_COMMITS: usize = 10;
 
-/// How it is registered.
+/// Its registration.
 pub(super) const KIND: Kind = Kind {
     service: Service::GITEE,
     start: |_| StandIn::forge(Gitee::new()),
@@ -46,7 +46,7 @@ impl Sandbox {
         self.forge_at(Service::GITEE)
     }
 
-    /// Gitee's webhooks carry their password itself rather than a signature.
+    /// Makes Gitee's webhooks contain the password itself instead of a signature.
     pub fn send_gitee_password(&self, password: bool) {
         self.world.state_of(Service::GITEE, |gitee: &mut Gitee| {
             gitee.password = password
@@ -57,15 +57,15 @@ impl Sandbox {
 /// The state of Gitee.
 pub(super) struct Gitee {
     projects: Projects,
-    /// In the order in which they were made; their place is their id.
+    /// In order of creation; a check's index is its id.
     checks: Vec<Check>,
-    /// Hooks carry the password itself rather than a signature.
+    /// Whether webhooks contain the password itself instead of a signature.
     pub password: bool,
     hook: Option<HookSetup>,
     rights: TokenRights,
 }
 
-/// A check task on a commit, and how it was shown so far.
+/// A check task on a commit, and its states so far.
 struct Check {
     /// The repository, in lower case.
     path: String,
@@ -243,7 +243,7 @@ impl Gitee {
     }
 }
 
-/// The parameters of a check, and what it shows; or what is wrong with them.
+/// The parameters of a check and its state, or what is wrong with them.
 fn check_form(
     request: &Request,
     now: Timestamp,
@@ -282,7 +282,7 @@ fn check_form(
     Ok((form, shown))
 }
 
-/// The signature: over the time and the secret alone.
+/// The signature, which covers only the time and the secret.
 fn sign(milliseconds: &str, secret: &str) -> String {
     let text = format!("{milliseconds}\n{secret}");
     Hmac::<Sha256>::new_from_slice(secret.as_bytes())

@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::exchange::Api;
 use super::repo::Repo;
 
-/// A webhook request as the forge would send it, signature and all.
+/// A webhook request in the forge's format, including its signature.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// Where it goes: `/hooks/github`.
+    /// The path: `/hooks/github`.
     pub path: String,
     /// Its headers, in the forge's own spelling.
     pub headers: Vec<(String, String)>,
@@ -21,10 +21,10 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Sends it to a receiver: the HTTP status and the JSON that came back (null if it was none).
+    /// Sends it to a receiver; returns the HTTP status and the JSON of the response (null if it was not JSON).
     pub async fn send(&self, base_url: &str) -> Result<(u16, Value), reqwest::Error> {
         let url = format!("{}{}", base_url.trim_end_matches('/'), self.path);
-        // An error means that a provider is installed already, which is as good.
+        // An error means that a provider is already installed, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut request = reqwest::Client::new().post(url).body(self.body.clone());
         for (name, value) in &self.headers {
@@ -45,27 +45,27 @@ impl Delivery {
     }
 }
 
-/// A status that the forge took.
+/// A status that the forge accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostedStatus {
-    /// The forge's word for the state.
+    /// The forge's name of the state.
     pub state: String,
     /// The context, or name.
     pub context: String,
-    /// The line beside it.
+    /// The description.
     pub description: Option<String>,
-    /// Where it links to.
+    /// The link.
     pub target_url: Option<String>,
-    /// The ref, where the forge keeps one.
+    /// The ref, if the forge stores one.
     pub ref_name: Option<String>,
     /// When it was posted.
     pub at: Timestamp,
 }
 
-/// Something that a forge tells its webhooks, beside pushes.
+/// An event other than a push.
 #[derive(Clone, Debug)]
 pub enum WebhookEvent {
-    /// The hook was made. GitLab has no such event.
+    /// The webhook was created. GitLab has no such event.
     Ping,
     /// A deployment of a commit reached a state (`success`, `failure`/`failed`, `in_progress`/`running`).
     Deployment {
@@ -75,10 +75,10 @@ pub enum WebhookEvent {
         branch: String,
         /// The environment's name.
         environment: String,
-        /// The forge's own word.
+        /// The forge's name of the state.
         state: String,
     },
-    /// GitHub: a workflow run came to its end.
+    /// GitHub: a workflow run ended.
     Workflow {
         /// The commit.
         sha: String,
@@ -86,9 +86,9 @@ pub enum WebhookEvent {
         branch: String,
         /// The workflow's file, e.g. `.github/workflows/deploy.yml`.
         path: String,
-        /// What set it off: `push`, `pull_request`, ...
+        /// What started it: `push`, `pull_request`, ...
         event: String,
-        /// How it ended: `success`, `failure`, ...
+        /// Its result: `success`, `failure`, ...
         conclusion: String,
     },
     /// GitLab: a pipeline reached a state.
@@ -97,7 +97,7 @@ pub enum WebhookEvent {
         sha: String,
         /// The branch.
         branch: String,
-        /// What set it off: `push`, `external`, ...
+        /// What started it: `push`, `external`, ...
         source: String,
         /// `success`, `failed`, ...
         status: String,
@@ -106,37 +106,37 @@ pub enum WebhookEvent {
     Release {
         /// The tag's name.
         tag: String,
-        /// The commit behind it.
+        /// Its commit.
         sha: String,
     },
 }
 
-/// What the one token that a forge takes may do.
+/// The permissions of the forge's only token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenRights {
-    /// All that purgehook needs.
+    /// Everything that purgehook needs.
     All,
-    /// Read, but post no status.
+    /// Read, but not post statuses.
     Read,
     /// Nothing any more.
     Expired,
 }
 
-/// The webhook that each repository of a forge has.
+/// The webhook of each repository of a forge.
 #[derive(Clone, Debug)]
 pub struct HookSetup {
     /// The address that it calls.
     pub url: String,
-    /// Whether the forge calls it.
+    /// Whether it is enabled.
     pub active: bool,
-    /// The events that it sends, by the forge's own words; `*` for all.
+    /// The events that it sends, by the forge's names; `*` for all.
     pub events: Vec<&'static str>,
-    /// What its last delivery was answered; none where there was none.
+    /// The response to its last delivery; none if there was none.
     pub last: Option<u16>,
 }
 
 impl HookSetup {
-    /// One that sends everything and sent nothing so far.
+    /// A webhook that sends everything and has not sent anything yet.
     pub fn to(url: &str) -> Self {
         Self {
             url: url.to_owned(),
@@ -158,14 +158,14 @@ pub(super) struct Moved {
     pub name: String,
     pub before: String,
     pub after: String,
-    /// The forge's refs as they were before.
+    /// The forge's refs before the push.
     pub refs_before: BTreeMap<String, String>,
 }
 
-/// A repository and what a forge says about it.
+/// A repository and its description.
 pub(super) struct Project {
     pub id: u64,
-    /// `acme/website`, in its own spelling.
+    /// `acme/website`, in its original spelling.
     pub path: String,
     pub default_branch: String,
     pub repo: Repo,
@@ -183,7 +183,7 @@ impl Project {
     }
 }
 
-/// The repositories of a forge. Their paths are told apart without regard to case.
+/// The repositories of a forge, whose paths ignore case.
 #[derive(Default)]
 pub(super) struct Projects(BTreeMap<String, Project>);
 
@@ -214,25 +214,25 @@ impl Projects {
     }
 }
 
-/// A forge as the sandbox plays it: its API, and the side that people push to and that sends webhooks.
+/// A simulated forge: its API, and the side that receives pushes and sends webhooks.
 pub(super) trait GitHost: Api + Any {
-    /// The one token that the API takes.
+    /// The only token that the API accepts.
     fn token(&self) -> &'static str;
-    /// The path that the API's address ends in.
+    /// The path at the end of the API's address.
     fn api_path(&self) -> &'static str;
     fn projects(&mut self) -> &mut Projects;
-    /// The delivery for a ref that moved. None where the forge sends none.
+    /// The delivery for a moved ref. None if the forge sends none.
     fn pushed(&mut self, path: &str, moved: &Moved, now: Timestamp) -> Option<Delivery>;
-    /// The delivery for something else. None where the forge has no such event.
+    /// The delivery for another event. None if the forge has no such event.
     fn webhook(&mut self, path: &str, event: &WebhookEvent, now: Timestamp) -> Option<Delivery>;
-    /// The same delivery once more, as the forge's own retry or "Redeliver" sends it.
+    /// The same delivery again, as the forge's own retry or "Redeliver" sends it.
     fn again(&mut self, delivery: &Delivery, now: Timestamp) -> Delivery;
-    /// The receiver answered a delivery. Only a forge that keeps a log of them cares.
+    /// Records the receiver's response to a delivery, on forges with a log.
     fn answered(&mut self, _delivery: &Delivery, _status: u16) {}
-    /// What the token may do from now on.
+    /// Sets the token's permissions.
     fn set_rights(&mut self, rights: TokenRights);
-    /// The webhook that its repositories have from now on.
+    /// Sets the webhook of the repositories.
     fn set_hook(&mut self, hook: HookSetup);
-    /// The statuses taken for a commit, oldest first.
+    /// The statuses accepted for a commit, oldest first.
     fn statuses(&self, path: &str, sha: &str) -> Vec<PostedStatus>;
 }

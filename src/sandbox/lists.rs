@@ -4,12 +4,12 @@ use super::diff::Difference;
 use super::repo::{Commit, Repo};
 use super::tree::text;
 
-/// Where a forge puts a moved file.
+/// The lists in which a forge puts a moved file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Renames {
-    /// The old path is removed, the new one added.
+    /// The old path is in the removed list, the new one in the added list.
     BothSides,
-    /// The new path is added; the old one is in no list (GitLab).
+    /// The new path is in the added list; the old one is in no list (GitLab).
     NewOnly,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct Lists {
 }
 
 impl Lists {
-    /// The lists of a commit against its first parent, of `most` files at most.
+    /// The lists of a commit compared with its first parent, with at most `most` files.
     pub fn of(repo: &Repo, commit: &Commit, renames: Renames, most: usize) -> Self {
         let mut lists = Self::default();
         for file in repo.own_changes(commit).into_iter().take(most) {

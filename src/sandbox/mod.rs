@@ -43,7 +43,7 @@ pub use self::world::Call;
 use self::world::World;
 use crate::clock::Clock;
 
-/// Every service that is played.
+/// All simulated services.
 const KINDS: &[Kind] = &[
     github::KIND,
     gitlab::KIND,
@@ -55,7 +55,7 @@ const KINDS: &[Kind] = &[
     huawei::KIND,
 ];
 
-/// The running stand-in. Clones share the world; it ends with [`Sandbox::stop`].
+/// A running sandbox. Clones share its state; it runs until [`Sandbox::stop`].
 #[derive(Clone)]
 pub struct Sandbox {
     world: Arc<World>,
@@ -63,25 +63,25 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Binds a free port of 127.0.0.1 for each service and starts to answer, on one thread of its own.
+    /// Binds a free port of 127.0.0.1 for each service and starts serving on a thread of its own.
     pub async fn start(clock: Clock) -> std::io::Result<Self> {
         let (world, server) = server::start(clock, KINDS)?;
         Ok(Self { world, server })
     }
 
-    /// The forge of a kind (the word behind `kind:` in a rules file), if it is played.
+    /// The forge of a kind (its `kind:` in a rules file), if it is simulated.
     pub fn forge(&self, kind: &str) -> Option<Forge> {
         let service = self.world.forge_of(kind)?;
         Some(self.forge_at(service))
     }
 
-    /// The CDN of a kind (the word behind `kind:` in a rules file), if it is played.
+    /// The CDN of a kind (its `kind:` in a rules file), if it is simulated.
     pub fn cdn(&self, kind: &str) -> Option<CdnAccount> {
         let service = self.world.cdn_of(kind)?;
         Some(self.cdn_at(service))
     }
 
-    /// What goes wrong, by script.
+    /// The scripted faults.
     pub fn faults(&self) -> Faults {
         Faults(Arc::clone(&self.world))
     }
@@ -91,14 +91,14 @@ impl Sandbox {
         self.world.lock().log.clone()
     }
 
-    /// The calls so far to one service that asked for one action.
+    /// The calls so far of one action of one service.
     pub fn calls(&self, service: Service, action: &str) -> Vec<Call> {
         let mut calls = self.log();
         calls.retain(|call| call.service == service && call.action == action);
         calls
     }
 
-    /// Stops answering; open connections end.
+    /// Stops serving; open connections are closed.
     pub async fn stop(self) {
         self.server.stop(false).await;
     }
@@ -118,23 +118,23 @@ impl Sandbox {
     }
 }
 
-/// The script of misbehaviour.
+/// The script of faults.
 #[derive(Clone)]
 pub struct Faults(Arc<World>);
 
 impl Faults {
-    /// Lets calls go wrong: those to `service` that ask for `action` (`*` for any).
-    /// Rules apply in the order they were added; the first that matches counts.
+    /// Adds a fault for calls of `action` (`*` for any) of `service`. Rules apply in the order in which they were
+    /// added; the first matching one counts.
     pub fn add(&self, service: Service, action: &str, when: When, fault: Fault) {
         self.0.lock().script.add(service, action, when, fault);
     }
 
-    /// Forgets all rules.
+    /// Removes all rules.
     pub fn clear(&self) {
         self.0.lock().script.clear();
     }
 
-    /// Seeds the chances of [`When::Chance`]. The seed is 1 at first.
+    /// Seeds the randomness of [`When::Chance`]. Default: 1.
     pub fn seed(&self, seed: u64) {
         self.0.lock().script.seed(seed);
     }

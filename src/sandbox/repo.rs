@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use super::diff::{FileDiff, diff};
 use super::tree::{Entry, FILE, Files, TreeEntry, object_id, write_tree};
 
-/// The id that stands for "none" in webhooks.
+/// The id for "none" in webhooks.
 pub const ZERO: &str = "0000000000000000000000000000000000000000";
 
-/// What a commit does to one path. Paths are bytes, as in git.
+/// A commit's change of one path. Paths are bytes, as in git.
 #[derive(Clone, Debug)]
 pub enum Change {
     /// Writes a file.
@@ -43,7 +43,7 @@ impl Change {
         Self::Rename(from.as_ref().to_vec(), to.as_ref().to_vec())
     }
 
-    /// Sets a path's mode: one of those in `tree.rs`.
+    /// Sets a path's mode, one of those in `tree.rs`.
     pub fn mode(path: impl AsRef<[u8]>, mode: u32) -> Self {
         Self::Mode(path.as_ref().to_vec(), mode)
     }
@@ -57,7 +57,7 @@ pub(super) struct Commit {
     pub parents: Vec<String>,
     pub message: String,
     pub at: Timestamp,
-    /// Counts commits of the repository; parents have smaller numbers.
+    /// The number of the commit in the repository; parents have smaller numbers.
     pub serial: usize,
     generation: usize,
 }
@@ -72,7 +72,7 @@ pub(super) struct Repo {
     local: BTreeMap<String, String>,
     /// The forge's refs by full name.
     refs: BTreeMap<String, String>,
-    /// Annotated tags: the tag object's id to the commit's.
+    /// Annotated tags: from the tag object's id to the commit's.
     tag_objects: BTreeMap<String, String>,
     /// The commits that the forge has.
     known: BTreeSet<String>,
@@ -80,7 +80,7 @@ pub(super) struct Repo {
 }
 
 impl Repo {
-    /// Adds a commit to a branch of the clone (made from nothing if need be) and returns its id.
+    /// Adds a commit to a branch of the clone (creating the branch if necessary) and returns its id.
     pub fn commit(&mut self, branch: &str, changes: &[Change], at: Timestamp) -> String {
         let name = format!("refs/heads/{branch}");
         let parents: Vec<String> = self.local.get(&name).cloned().into_iter().collect();
@@ -95,9 +95,8 @@ impl Repo {
         id
     }
 
-    /// Merges a branch of the clone into another: a commit with two parents,
-    /// whose tree takes from the merged side whatever changed there since the merge base.
-    /// `changes` come on top ("evil merge").
+    /// Merges a branch of the clone into another one: a commit with two parents, whose tree takes everything that
+    /// changed on the merged side since the merge base. `changes` are added to it ("evil merge").
     pub fn merge(
         &mut self,
         into: &str,
@@ -127,13 +126,13 @@ impl Repo {
         Some(id)
     }
 
-    /// Points a branch of the clone at any commit.
+    /// Moves a branch of the clone to any commit.
     pub fn reset(&mut self, branch: &str, commit: &str) {
         self.local
             .insert(format!("refs/heads/{branch}"), commit.to_owned());
     }
 
-    /// Points a tag of the clone at a commit; an annotated one gets an object of its own.
+    /// Points a tag of the clone at a commit; an annotated tag gets its own object.
     pub fn tag(&mut self, name: &str, commit: &str, annotated: bool) {
         let id = if annotated {
             let text = format!("object {commit}\ntype commit\ntag {name}\n");
@@ -167,7 +166,7 @@ impl Repo {
         self.local.remove(name);
     }
 
-    /// The forge loses a commit, as after garbage collection.
+    /// Makes the forge lose a commit, as after garbage collection.
     pub fn forget(&mut self, commit: &str) {
         self.known.remove(commit);
     }
@@ -182,12 +181,12 @@ impl Repo {
         &self.refs
     }
 
-    /// The commit behind an id that may be an annotated tag's.
+    /// The commit of an id, which may be that of an annotated tag.
     pub fn peel<'a>(&'a self, id: &'a str) -> &'a str {
         self.tag_objects.get(id).map_or(id, String::as_str)
     }
 
-    /// Finds what a person may write for a commit: a full id, a branch, a tag, a full ref name.
+    /// Resolves a person's name for a commit: a full id, a branch, a tag, a full ref name.
     pub fn resolve(&self, text: &str) -> Option<&Commit> {
         let by_ref = [
             text.to_owned(),
@@ -201,7 +200,7 @@ impl Repo {
         self.known(self.peel(id))
     }
 
-    /// The one commit whose id starts with at least seven digits.
+    /// The only commit whose id starts with at least seven given digits.
     pub fn abbreviated(&self, start: &str) -> Option<&Commit> {
         let mut found = self.known.iter().filter(|id| id.starts_with(start));
         match (found.next(), found.next()) {
@@ -210,7 +209,7 @@ impl Repo {
         }
     }
 
-    /// A tree object. Any tree of any commit that was ever made is there.
+    /// A tree object. The trees of all commits ever made exist.
     pub fn tree(&self, id: &str) -> Option<&[TreeEntry]> {
         self.trees.get(id).map(Vec::as_slice)
     }
@@ -244,8 +243,8 @@ impl Repo {
             .map(|commit| commit.id.clone())
     }
 
-    /// What a commit changed against its first parent. A merge is said to change nothing:
-    /// no forge documents what its lists hold, and this is the least that may come.
+    /// What a commit changed compared with its first parent. For a merge, nothing: no forge documents what its
+    /// lists contain, and this is the least that they may contain.
     pub fn own_changes(&self, commit: &Commit) -> Vec<FileDiff> {
         match commit.parents.as_slice() {
             [] => diff(&Files::new(), &commit.files),

@@ -21,13 +21,13 @@ use super::service::Service;
 use super::stand_in::{Kind, StandIn};
 use super::tree::text;
 
-/// The one token the sandbox's Gitea knows.
+/// The only token that the sandbox's Gitea accepts.
 const TOKEN: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// Entries of a tree on one page, and the most that can be asked for.
+/// Entries per page of a tree, also the maximum that can be requested.
 const TREE_PAGE: usize = 1_000;
 
-/// How it is registered.
+/// Its registration.
 pub(super) const KIND: Kind = Kind {
     service: Service::GITEA,
     start: |address| StandIn::forge(Gitea::new(address)),
@@ -44,17 +44,17 @@ impl Sandbox {
         self.forge_at(Service::GITEA)
     }
 
-    /// Lists only so many entries on a page of Gitea's trees, as if 1,000 were `limit`.
+    /// Limits Gitea's trees to this many entries per page, instead of 1,000.
     pub fn limit_gitea_trees(&self, limit: usize) {
         self.with_gitea(|gitea| gitea.tree_page = limit);
     }
 
-    /// Gitea sends its webhooks as forms rather than JSON.
+    /// Makes Gitea send its webhooks as forms instead of JSON.
     pub fn send_gitea_forms(&self, forms: bool) {
         self.with_gitea(|gitea| gitea.forms = forms);
     }
 
-    /// Gitea is Forgejo, which adds headers of its own.
+    /// Turns Gitea into Forgejo, which adds its own headers.
     pub fn play_forgejo(&self, forgejo: bool) {
         self.with_gitea(|gitea| gitea.forgejo = forgejo);
     }
@@ -71,11 +71,11 @@ pub(super) struct Gitea {
     /// By repository (lower case) and commit, oldest first.
     statuses: BTreeMap<(String, String), Vec<PostedStatus>>,
     delivery_count: u64,
-    /// Webhooks are sent as forms rather than JSON.
+    /// Whether webhooks are sent as forms instead of JSON.
     pub forms: bool,
-    /// It is Forgejo, which adds headers of its own.
+    /// Whether it is Forgejo, which adds its own headers.
     pub forgejo: bool,
-    /// Entries of a tree on one page; [`TREE_PAGE`], less for tests.
+    /// Entries per page of a tree; [`TREE_PAGE`], less for tests.
     pub tree_page: usize,
     hook: Option<HookSetup>,
     rights: TokenRights,
@@ -200,7 +200,7 @@ impl Gitea {
         Answer::json(200, &all.iter().rev().map(status_json).collect())
     }
 
-    /// `GET git/trees/{sha}`, by pages; `truncated` says that there is another.
+    /// `GET git/trees/{sha}`, paged; `truncated` means that another page follows.
     fn tree(&self, repo: &Repo, path: &str, sha: &str, request: &Request) -> Answer {
         let root = match repo.resolve(sha) {
             Some(commit) => commit.tree.clone(),

@@ -9,14 +9,14 @@ use super::super::lists::{Lists, Renames};
 use super::super::repo::{Commit, ZERO};
 use super::Gitea;
 
-/// The newest commits of a push that its list holds (`FEED_MAX_COMMIT_NUM`).
+/// How many of a push's newest commits its list contains (`FEED_MAX_COMMIT_NUM`).
 const MAX_COMMITS: usize = 5;
 /// The secret of every hook.
 const SECRET: &str = "sandbox-webhook-secret";
 
 impl Gitea {
-    /// Packs an event under the names of Gitea, Gogs and GitHub. The signatures
-    /// cover the JSON, also where it is sent as a form.
+    /// Packs an event with the headers of Gitea, Gogs and GitHub. The signatures cover the JSON, even if it is sent
+    /// as a form.
     pub(super) fn deliver(&mut self, event: &str, body: &Value) -> Delivery {
         self.delivery_count += 1;
         let id = format!("f6266f16-1bf3-46a5-9ea4-{:012x}", self.delivery_count);
@@ -55,7 +55,7 @@ impl Gitea {
     }
 }
 
-/// The body of a push: newest commits first, nothing that says created, deleted or forced.
+/// The body of a push: newest commits first, without created, deleted or forced.
 pub(super) fn push(project: &Project, moved: &Moved) -> Value {
     let repo = &project.repo;
     let (before, after) = (repo.peel(&moved.before), repo.peel(&moved.after));
@@ -88,8 +88,7 @@ pub(super) fn push(project: &Project, moved: &Moved) -> Value {
     })
 }
 
-/// Bodies of the other events. Gitea has neither deployments nor pings of its own, and its
-/// test delivery is a push.
+/// Bodies of the other events. Gitea has neither deployments nor pings, and its test delivery is a push.
 pub(super) fn other(
     project: &Project,
     event: &WebhookEvent,

@@ -7,14 +7,14 @@ use super::super::exchange::{Answer, Request};
 use super::super::host::HookSetup;
 use super::{GitHub, not_found, time};
 
-/// The id of the one webhook that every repository has once it has an address.
+/// The id of the only webhook, which every repository has once it has an address.
 pub(super) const HOOK: u64 = 292_430_182;
-/// Deliveries that are kept.
+/// Deliveries kept in the log.
 const MOST: usize = 5_000;
 /// How long the log goes back.
 const SECONDS: i64 = 3 * 24 * 60 * 60;
 
-/// A delivery as the log has it.
+/// A delivery in the log.
 pub(super) struct Logged {
     id: u64,
     /// The repository's path in lower case.
@@ -25,12 +25,12 @@ pub(super) struct Logged {
     event: String,
     body: Value,
     headers: Vec<(String, String)>,
-    /// What the receiver answered, once it is known; until then nobody was there.
+    /// The receiver's response, once it is known; until then there was none.
     answered: Option<u16>,
 }
 
 impl GitHub {
-    /// Notes a delivery as one that nobody took.
+    /// Records a delivery without a response.
     pub(super) fn note(
         &mut self,
         guid: &str,
@@ -60,7 +60,7 @@ impl GitHub {
         });
     }
 
-    /// Notes that a delivery was sent once more.
+    /// Records that a delivery was sent again.
     pub(super) fn note_again(&mut self, guid: &str, at: Timestamp) {
         let Some(first) = self.log.iter().find(|line| line.guid == guid) else {
             return;
@@ -80,7 +80,7 @@ impl GitHub {
         self.log.push(again);
     }
 
-    /// Notes what the receiver answered to the newest of these deliveries.
+    /// Records the receiver's response to the newest of these deliveries.
     pub(super) fn note_answer(&mut self, guid: &str, status: u16) {
         let mut lines = self.log.iter_mut().rev();
         if let Some(line) = lines.find(|line| line.guid == guid) {
@@ -94,7 +94,7 @@ impl GitHub {
         Answer::json(200, &json!(hooks))
     }
 
-    /// `GET hooks/{id}/deliveries`, newest first; `cursor` is where the next page begins.
+    /// `GET hooks/{id}/deliveries`, newest first; `cursor` is the start of the next page.
     pub(super) fn deliveries(
         &self,
         path: &str,

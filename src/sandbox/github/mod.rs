@@ -23,16 +23,16 @@ use super::host::{
 use super::service::Service;
 use super::stand_in::{Kind, StandIn};
 
-/// The one token the sandbox's GitHub knows. Long, as app tokens are since 2026.
+/// The only token that the sandbox's GitHub accepts. Long, as app tokens are since 2026.
 const TOKEN: &str =
     "ghs_sandbox_0123456789abcdefghijklmnopqrstuvwxyz_0123456789abcdefghijklmnopqrstuvwxyz";
 
-/// Requests an hour with a token.
+/// Requests per hour and token.
 const HOURLY: u32 = 5_000;
-/// Writes a minute: GitHub's secondary limit on creating content, planned for as if it counted statuses.
+/// Writes per minute: GitHub's secondary limit on creating content, as if it counted statuses.
 const WRITES_A_MINUTE: usize = 80;
 
-/// How it is registered.
+/// Its registration.
 pub(super) const KIND: Kind = Kind {
     service: Service::GITHUB,
     start: |address| StandIn::forge(GitHub::new(address)),
@@ -49,12 +49,12 @@ impl Sandbox {
         self.forge_at(Service::GITHUB)
     }
 
-    /// Shows only a part of GitHub's recursive trees, as if 100,000 entries were `limit`.
+    /// Limits GitHub's recursive trees to this many entries, instead of 100,000.
     pub fn limit_github_trees(&self, limit: usize) {
         self.with_github(|github| github.tree_limit = limit);
     }
 
-    /// Takes any number of requests and writes at GitHub, whose limits are far below what a test of a storm sends.
+    /// Removes the limits of requests and writes, which are far below what a load test sends.
     pub fn lift_github_limits(&self) {
         self.with_github(|github| {
             github.hourly = u32::MAX;
@@ -62,13 +62,13 @@ impl Sandbox {
         });
     }
 
-    /// GitHub sends its webhooks as forms (its web page's default) rather than JSON.
+    /// Makes GitHub send its webhooks as forms (the default on its web page) instead of JSON.
     pub fn send_github_forms(&self, forms: bool) {
         self.with_github(|github| github.forms = forms);
     }
 
-    /// Where the webhooks of GitHub's repositories go, as its API says when it is asked.
-    /// Before that, the repositories have none, and their logs are nowhere.
+    /// Sets the address of the webhooks of GitHub's repositories, as its API returns it. Before that, the
+    /// repositories have no webhooks and no logs.
     pub fn set_github_hook(&self, url: &str) {
         self.with_github(|github| github.hook = Some(HookSetup::to(url)));
     }
@@ -89,18 +89,18 @@ pub(super) struct GitHub {
     used: u32,
     resets_at: i64,
     writes: Vec<Timestamp>,
-    /// Requests an hour; more for tests of what isn't about it.
+    /// Requests per hour; more for tests of other things.
     pub hourly: u32,
-    /// Writes a minute before the secondary limit; the same.
+    /// Writes per minute before the secondary limit applies; more for tests of other things.
     pub writes_a_minute: usize,
-    /// The most entries of a recursive tree; 100,000 on GitHub, less for tests.
+    /// The maximum number of entries of a recursive tree; 100,000 on GitHub, less for tests.
     pub tree_limit: usize,
-    /// Webhooks are sent as forms rather than JSON.
+    /// Whether webhooks are sent as forms instead of JSON.
     pub forms: bool,
-    /// The webhook of every repository, as it says when asked.
+    /// The webhook of every repository, as the API returns it.
     hook: Option<HookSetup>,
     rights: TokenRights,
-    /// What was sent, oldest first.
+    /// The deliveries sent, oldest first.
     log: Vec<log::Logged>,
     logged: u64,
 }
@@ -139,7 +139,7 @@ impl GitHub {
         }
         match (request.method.as_str(), rest) {
             ("GET", []) => self.repository(&path),
-            // What a classic token's scopes do not cover is not there.
+            // What a classic token's scopes do not cover does not exist for it.
             ("POST", ["statuses", _]) if self.rights == TokenRights::Read => not_found(),
             ("POST", ["statuses", sha]) => self.post_status(&path, sha, &request.body, now),
             ("GET", ["commits", reference @ .., "status"]) => {
@@ -181,7 +181,7 @@ impl GitHub {
         )
     }
 
-    /// A classic token's scopes, which each answer to it tells.
+    /// A classic token's scopes, which every answer to it contains.
     fn scopes(&self) -> &'static str {
         match self.rights {
             TokenRights::All => "admin:repo_hook, repo",
@@ -189,7 +189,7 @@ impl GitHub {
         }
     }
 
-    /// Counts the request; the refusal when the hour's are used up.
+    /// Counts the request; returns an error if the hour's requests are used up.
     fn count(&mut self, now: Timestamp) -> Option<Answer> {
         if now.as_second() >= self.resets_at {
             self.used = 0;
@@ -202,7 +202,7 @@ impl GitHub {
         None
     }
 
-    /// Counts a write; the refusal when too many came in a minute.
+    /// Counts a write; returns an error if there were too many in a minute.
     fn count_write(&mut self, now: Timestamp) -> Option<Answer> {
         self.writes
             .retain(|at| now.as_second() - at.as_second() < 60);
@@ -235,7 +235,7 @@ impl Api for GitHub {
     }
 
     fn answer(&mut self, request: &Request, now: Timestamp) -> Answer {
-        // GitHub answers requests without a User-Agent with a page of its own.
+        // GitHub answers requests without a User-Agent with an HTML page.
         if request.header("user-agent").is_none_or(str::is_empty) {
             return Answer::text(
                 403,
@@ -270,7 +270,7 @@ impl Api for GitHub {
         if request.method == "GET" && answer.status == 200 {
             let tag = format!("W/\"{}\"", hex::encode(Sha256::digest(&answer.body)));
             if request.header("if-none-match") == Some(&tag) {
-                // It is what the client has already, and does not count.
+                // The client already has it, so it does not count.
                 answer = Answer::unchanged();
                 self.used -= 1;
             }
@@ -380,7 +380,7 @@ fn secondary_limit() -> Answer {
     .with("retry-after", 60)
 }
 
-/// A 422 in the newer of the two shapes that are seen: `errors` is one string.
+/// A 422 in the newer of its two formats: `errors` is one string.
 fn invalid(message: &str) -> Answer {
     Answer::refusal(
         422,

@@ -7,9 +7,9 @@ use super::super::exchange::Answer;
 use super::super::host::PostedStatus;
 use super::{GitHub, invalid, not_found, problem, time};
 
-/// Statuses for one commit and one context, after which GitHub takes no more.
+/// The maximum number of statuses per commit and context.
 const MAX_PER_CONTEXT: usize = 1_000;
-/// Characters in a description; one more and the whole call fails.
+/// The maximum length of a description in characters; if it is longer, the whole call fails.
 const MAX_DESCRIPTION: usize = 140;
 
 #[derive(Clone, Debug)]

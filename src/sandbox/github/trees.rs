@@ -8,13 +8,13 @@ use super::super::repo::{Commit, Repo};
 use super::super::tree::text;
 use super::{GitHub, not_found, problem, time};
 
-/// Entries in a recursive tree, after which it says `truncated`.
+/// Entries of a recursive tree before it is `truncated`.
 pub(super) const LIMIT: usize = 100_000;
-/// Bytes of a recursive tree, after which it says `truncated`.
+/// Bytes of a recursive tree before it is `truncated`.
 const LIMIT_BYTES: usize = 7 * 1024 * 1024;
-/// Files in a comparison. Nothing says that there were more.
+/// Files in a comparison. Nothing says that there are more.
 const MAX_FILES: usize = 300;
-/// Commits in a comparison that is not paged.
+/// Commits in an unpaged comparison.
 const MAX_COMMITS: usize = 250;
 /// Files of a single commit.
 const MAX_COMMIT_FILES: usize = 3_000;
@@ -98,7 +98,7 @@ impl GitHub {
         Answer::json(200, &body)
     }
 
-    /// `GET git/trees/{sha}`, where any value of `recursive` asks for the whole tree.
+    /// `GET git/trees/{sha}`, where any value of `recursive` requests the whole tree.
     pub(super) fn tree(&self, path: &str, sha: &str, request: &Request) -> Answer {
         let Some(repo) = self.repo(path) else {
             return not_found();
@@ -184,7 +184,7 @@ impl GitHub {
     }
 }
 
-/// A tree as it is being listed, up to GitHub's limits.
+/// A tree while it is listed, within GitHub's limits.
 struct Listing {
     entries: Vec<Value>,
     bytes: usize,

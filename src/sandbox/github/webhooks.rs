@@ -11,15 +11,15 @@ use super::super::lists::{Lists, Renames};
 use super::super::repo::{Commit, ZERO};
 use super::{GitHub, time};
 
-/// The most commits in a push.
+/// Commits in a push.
 const MAX_COMMITS: usize = 2_048;
-/// The most files in one commit's lists together.
+/// Files in one commit's lists together.
 const MAX_FILES: usize = 3_000;
 /// The secret of every hook.
 const SECRET: &str = "sandbox-webhook-secret";
 
 impl GitHub {
-    /// Signs and packs an event: the signatures cover the body as sent, form or JSON.
+    /// Signs and packs an event: the signatures cover the body as sent, as a form or JSON.
     pub(super) fn deliver(&mut self, event: &str, json: &Value, now: Timestamp) -> Delivery {
         self.delivery_count += 1;
         let count = self.delivery_count;
@@ -253,7 +253,7 @@ fn repository(project: &Project) -> Value {
     })
 }
 
-/// In a push, times of the repository are seconds, unlike anywhere else.
+/// In a push, the repository's times are in seconds, unlike anywhere else.
 fn pushed_repository(project: &Project, now: Timestamp) -> Value {
     let mut body = repository(project);
     if let Some(body) = body.as_object_mut() {

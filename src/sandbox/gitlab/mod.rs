@@ -23,13 +23,13 @@ use super::host::{
 use super::service::Service;
 use super::stand_in::{Kind, StandIn};
 
-/// The one token the sandbox's GitLab knows.
+/// The only token that the sandbox's GitLab accepts.
 const TOKEN: &str = "glpat-sandbox0123456789ab";
 
-/// The key behind the signing token: 32 bytes.
+/// The key of the signing token: 32 bytes.
 const SIGNING_KEY: &[u8; 32] = b"sandbox signing key, 32 bytes ok";
 
-/// Requests a minute with a token, on GitLab.com.
+/// Requests per minute and token on GitLab.com.
 const A_MINUTE: usize = 2_000;
 
 /// The signing token of the hooks, as GitLab shows it once.
@@ -37,7 +37,7 @@ pub(super) fn signing_token() -> String {
     format!("whsec_{}", STANDARD.encode(SIGNING_KEY))
 }
 
-/// How it is registered.
+/// Its registration.
 pub(super) const KIND: Kind = Kind {
     service: Service::GITLAB,
     start: |address| StandIn::forge(GitLab::new(address)),
@@ -54,12 +54,12 @@ impl Sandbox {
         self.forge_at(Service::GITLAB)
     }
 
-    /// Lists only so many files in GitLab's comparisons, as if 1,000 were `limit`.
+    /// Limits GitLab's comparisons to this many files, instead of 1,000.
     pub fn limit_gitlab_diffs(&self, limit: usize) {
         self.with_gitlab(|gitlab| gitlab.diff_limit = limit);
     }
 
-    /// Which of its tokens GitLab sends with its webhooks: (signing token, plain token). Both at first.
+    /// Sets which tokens GitLab sends with its webhooks: (signing token, plain token). Default: both.
     pub fn sign_gitlab_webhooks(&self, signed: bool, plain: bool) {
         self.with_gitlab(|gitlab| {
             gitlab.signed = signed;
@@ -89,9 +89,9 @@ pub(super) struct GitLab {
     calls: Vec<Timestamp>,
     /// Files in a comparison; 1,000 on GitLab.com, less for tests.
     pub diff_limit: usize,
-    /// Webhooks carry a signature.
+    /// Whether webhooks are signed.
     pub signed: bool,
-    /// Webhooks carry the plain token.
+    /// Whether webhooks contain the plain token.
     pub plain: bool,
     hook: Option<HookSetup>,
     rights: TokenRights,
@@ -171,7 +171,7 @@ impl GitLab {
     }
 }
 
-/// What an operator asks for. Facts are from the pages "Personal access tokens API" and "Project webhooks API".
+/// The requests of an operator. Facts are from the pages "Personal access tokens API" and "Project webhooks API".
 impl GitLab {
     fn own_token(&self) -> Answer {
         let scopes = match self.rights {
@@ -340,7 +340,7 @@ impl GitLab {
     }
 }
 
-/// GitLab's usual shape of an error.
+/// GitLab's usual error format.
 fn message(status: u16, text: &str) -> Answer {
     Answer::refusal(status, text, &json!({"message": text}))
 }
@@ -354,17 +354,17 @@ fn insufficient_scope() -> Answer {
     Answer::refusal(403, "insufficient_scope", &body)
 }
 
-/// The shape of an error in the parameters.
+/// The format of an error in the parameters.
 fn error(text: &str) -> Answer {
     Answer::refusal(400, text, &json!({"error": text}))
 }
 
-/// GitLab writes milliseconds and the zone.
+/// GitLab's time format, with milliseconds and the zone.
 fn time(at: Timestamp) -> Value {
     json!(at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string())
 }
 
-/// The parameters of a request: query, form or JSON, as GitLab takes them all.
+/// The parameters of a request: query, form or JSON, since GitLab accepts all of them.
 fn parameters(request: &Request) -> Result<BTreeMap<String, String>, Answer> {
     let mut found: BTreeMap<String, String> = request.query_pairs().into_iter().collect();
     if request.body.is_empty() {

@@ -10,7 +10,7 @@ use super::super::exchange::{Answer, Request};
 use super::super::host::PostedStatus;
 use super::{GitLab, error, message, parameters, time};
 
-/// Characters in a name, a description or a target URL.
+/// The maximum length of a name, a description or a target URL in characters.
 const MAX_TEXT: usize = 255;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
@@ -66,7 +66,7 @@ pub(super) struct Status {
     description: Option<String>,
     target_url: Option<String>,
     at: Timestamp,
-    /// Every state it was posted with.
+    /// Every state posted for it.
     posts: Vec<PostedStatus>,
 }
 
@@ -112,7 +112,7 @@ impl GitLab {
             "pipeline_id",
         ];
         if let Some(name) = given.keys().find(|name| !known.contains(&name.as_str())) {
-            // GitLab itself passes over what it does not know; here it is a mistake.
+            // GitLab itself ignores unknown parameters; here they are a mistake.
             return error(&format!("{name} is not a parameter of this call"));
         }
         let get = |name: &str| given.get(name).cloned();
@@ -153,7 +153,7 @@ impl GitLab {
         if !full || self.find(path).and_then(|p| p.repo.known(sha)).is_none() {
             return message(404, "404 Commit Not Found");
         }
-        // A full ref name would make a pipeline for a ref that nobody has.
+        // A full ref name would create a pipeline for a ref that does not exist.
         if get("ref").is_some_and(|name| name.starts_with("refs/")) {
             return error("ref is invalid");
         }
@@ -216,7 +216,7 @@ impl GitLab {
         answer
     }
 
-    /// The pipeline a status goes to: the one named, else the newest of the commit and ref, else a new external one.
+    /// The pipeline of a status: the named one, else the newest of the commit and ref, else a new external one.
     fn pipeline(
         &mut self,
         path: &str,
@@ -312,7 +312,7 @@ impl GitLab {
         Answer::json(200, &lines.collect())
     }
 
-    /// Every post that was taken for a commit, in order.
+    /// All posts accepted for a commit, in order.
     pub(super) fn posted(&self, path: &str, sha: &str) -> Vec<PostedStatus> {
         let of_commit = |s: &&Status| s.project.eq_ignore_ascii_case(path) && s.sha == sha;
         let mut posts: Vec<PostedStatus> = self

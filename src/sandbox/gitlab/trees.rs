@@ -8,9 +8,9 @@ use super::super::repo::{Commit, Repo};
 use super::super::tree::{Entry, text};
 use super::{GitLab, error, message, time};
 
-/// Files in a comparison, after which only `compare_timeout` tells that there are more.
+/// Files in a comparison; beyond that, only `compare_timeout` shows that there are more.
 pub(super) const MAX_FILES: usize = 1_000;
-/// Entries on a page.
+/// Entries per page.
 const MAX_PAGE: usize = 100;
 
 impl GitLab {
@@ -68,7 +68,7 @@ impl GitLab {
         }
     }
 
-    /// `GET repository/commits/:sha/diff`, by pages.
+    /// `GET repository/commits/:sha/diff`, paged.
     pub(super) fn commit_diff(&self, path: &str, sha: &str, request: &Request) -> Answer {
         let (Some(repo), Some(commit)) = (self.repo(path), self.found(path, sha)) else {
             return message(404, "404 Commit Not Found");
@@ -87,7 +87,7 @@ impl GitLab {
         Answer::json(200, &lines.map(|file| diff_json(file, false)).collect())
     }
 
-    /// `GET repository/tree`: with `pagination=keyset`, `page_token` is the id of the last entry of the page before.
+    /// `GET repository/tree`: with `pagination=keyset`, `page_token` is the id of the previous page's last entry.
     pub(super) fn tree(&self, path: &str, request: &Request) -> Answer {
         let Some(project) = self.find(path) else {
             return message(404, "404 Project Not Found");
@@ -201,7 +201,7 @@ impl GitLab {
         }
     }
 
-    /// A commit by id, also a shortened one, or by branch or tag.
+    /// A commit by its id, also abbreviated, or by branch or tag.
     fn found(&self, path: &str, text: &str) -> Option<&Commit> {
         let repo = self.repo(path)?;
         repo.resolve(text).or_else(|| repo.abbreviated(text))
@@ -276,7 +276,7 @@ fn diff_json(file: &FileDiff, collapsed: bool) -> Value {
         "deleted_file": file.difference == Difference::Removed,
         "collapsed": collapsed,
         "too_large": false,
-        // Empty where only the mode or the path differs.
+        // Empty if only the mode or the path differs.
         "diff": if differs { "@@ -1 +1 @@\n-old\n+new\n" } else { "" },
     })
 }

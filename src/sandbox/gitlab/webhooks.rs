@@ -13,20 +13,20 @@ use super::super::lists::{Lists, Renames};
 use super::super::repo::{Commit, ZERO};
 use super::{GitLab, SIGNING_KEY, time};
 
-/// The newest commits of a push that its list holds.
+/// How many of a push's newest commits its list contains.
 const MAX_COMMITS: usize = 20;
 /// The token of every hook that has one.
 const SECRET: &str = "sandbox-webhook-secret";
 
 impl GitLab {
-    /// Packs an event; with a signature (Standard Webhooks) and with the plain token, as the hook is set.
+    /// Packs an event, with a signature (Standard Webhooks) and the plain token as configured.
     pub(super) fn deliver(&mut self, event: &str, body: &Value, now: Timestamp) -> Delivery {
         self.delivery_count += 1;
         let id = format!("5d2a0f0e-74d4-4a5c-8f2b-{:012x}", self.delivery_count);
         self.pack(event, &id, body.to_string().into_bytes(), now)
     }
 
-    /// A retry: the same id and body, dated and signed anew.
+    /// A retry: the same id and body, dated and signed again.
     pub(super) fn redeliver(&self, delivery: &Delivery, now: Timestamp) -> Delivery {
         let event = delivery.header("X-Gitlab-Event").unwrap_or_default();
         let id = delivery.header("webhook-id").unwrap_or_default();
@@ -92,7 +92,7 @@ pub(super) fn push(project: &Project, moved: &Moved) -> (&'static str, Value) {
     let commits: Vec<&Commit> = if deleted || tag {
         Vec::new()
     } else if moved.before == ZERO {
-        // What a new branch adds over the default one.
+        // The commits that a new branch adds to the default one.
         let default = format!("refs/heads/{}", project.default_branch);
         let tip = moved.refs_before.get(&default).cloned();
         repo.commits_between(after, tip.as_slice())

@@ -9,7 +9,7 @@ use super::super::exchange::Request;
 use super::{Query, Trouble};
 use crate::purge::{Mode, PurgeKind};
 
-/// Characters in a URL.
+/// The maximum length of a URL in characters.
 const MAX_URL: usize = 4_096;
 
 /// `POST content/refresh-tasks`.
@@ -69,7 +69,7 @@ pub(super) fn quota(
     Ok(json!({"quotas": kinds.map(line)}))
 }
 
-/// The refusal of too many URLs, in a request or in a day: the code does not tell which.
+/// The error for too many URLs, per request or per day: the code does not say which.
 pub(super) fn over_limit() -> Trouble {
     Trouble::Business(
         "CDN.0110",
@@ -77,7 +77,7 @@ pub(super) fn over_limit() -> Trouble {
     )
 }
 
-/// The one object in the body.
+/// The only object in the body.
 fn envelope(request: &Request, name: &str) -> Result<Map<String, Value>, Trouble> {
     if request.content_type() != "application/json" {
         return Err(Trouble::Parameter(

@@ -8,15 +8,15 @@ use super::super::exchange::Request;
 use super::{Query, Trouble, over_rate};
 use crate::purge::{Mode, PurgeKind};
 
-/// Requests a second for a task's detail.
+/// Requests per second for a task's details.
 const DETAIL_RATE: usize = 30;
-/// Requests a second for the list of URLs.
+/// Requests per second for the list of URLs.
 const URLS_RATE: usize = 5;
-/// How long a task's detail can be asked for without its time of creation.
+/// How long a task's details can be queried without its creation time.
 const DETAIL_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// How long with it.
+/// How long with its creation time.
 const DETAIL_KEPT_AT_MOST: SignedDuration = SignedDuration::from_hours(15 * 24);
-/// Milliseconds in the longest span that URLs can be listed for.
+/// The longest period for the list of URLs, in milliseconds.
 const URLS_SPAN: i64 = 24 * 3_600 * 1_000;
 
 const STATUSES: [&str; 6] = [
@@ -161,7 +161,7 @@ pub(super) fn list(
     Ok(json!({"total": total, "tasks": tasks}))
 }
 
-/// `GET contentgateway/url-tasks`: words in upper case, as in the page's own example.
+/// `GET contentgateway/url-tasks`: states in upper case, as in the page's example.
 pub(super) fn url_tasks(
     account: &mut Account,
     request: &Request,
@@ -247,7 +247,7 @@ pub(super) fn url_tasks(
     Ok(json!({"total": total, "count": page.len(), "result": page}))
 }
 
-/// The page asked for: size and number go together or not at all.
+/// The requested page: size and number are given together or not at all.
 fn page(query: &Query) -> Result<(usize, usize), Trouble> {
     let size = query.number("page_size", 1, 10_000)?;
     let number = query.number("page_number", 1, 65_535)?;
@@ -290,12 +290,12 @@ fn summary(task: &Task, now: Timestamp) -> Value {
     })
 }
 
-/// Whether a filter's word means a target's state: `processing` means any that has not ended.
+/// Whether a filter's word matches a target's state: `processing` matches any that has not ended.
 fn is(task: &Task, target: &Target, status: &str, now: Timestamp) -> bool {
     status == word(task, target, now) || (status == "processing" && target.ended(now).is_none())
 }
 
-/// The word for a target's state: it waits, is worked on, and ends.
+/// The word for a target's state: waiting, processing, or ended.
 fn word(task: &Task, target: &Target, now: Timestamp) -> &'static str {
     match target.ended(now) {
         Some(TargetOutcome::Done) => "succeed",

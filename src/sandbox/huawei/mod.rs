@@ -19,10 +19,10 @@ use crate::purge::PurgeKind;
 
 const ACCESS_KEY: &str = "HWSANDBOX0123456789A";
 const SECRET_KEY: &str = "HwSandboxSecretKey0123456789abcdefABCDEF";
-/// The IAM token that does instead of a signature.
+/// The IAM token that replaces a signature.
 const IAM_TOKEN: &str = "MIISandboxToken0123456789";
 
-/// How it is registered.
+/// Its registration.
 pub(super) const KIND: Kind = Kind {
     service: Service::HUAWEI_CDN,
     start: |_| StandIn::cdn(Huawei::new()),
@@ -41,15 +41,15 @@ impl Sandbox {
 }
 
 impl CdnAccount {
-    /// Huawei's IAM token, which does instead of a signature.
+    /// Huawei's IAM token, which replaces a signature.
     pub fn iam_token(&self) -> &'static str {
         IAM_TOKEN
     }
 }
 
-/// Failed signatures in a row, after which the access key is locked.
+/// Failed signatures in a row that lock the access key.
 const FAILURES: u32 = 5;
-/// How long it is locked. "For a while", say the documents.
+/// How long it is locked: "for a while", by the documents.
 const LOCK: SignedDuration = SignedDuration::from_mins(15);
 
 /// The API in front of an account.
@@ -60,18 +60,18 @@ pub(super) struct Huawei {
     requests: u64,
 }
 
-/// What is wrong, in one of the shapes the service has.
+/// An error, in one of the service's formats.
 pub(super) enum Trouble {
-    /// The gateway's: flat, with an HTTP status of its own.
+    /// From the gateway: flat, with its own HTTP status.
     Gateway(u16, &'static str, String),
-    /// A parameter: HTTP 400, flat.
+    /// About a parameter: HTTP 400, flat.
     Parameter(String),
-    /// The business: HTTP 200, nested.
+    /// From the business logic: HTTP 200, nested.
     Business(&'static str, String),
 }
 
 impl Huawei {
-    /// 2,000 files, 100 directories and 1,000 prefetches a day.
+    /// 2,000 files, 100 directories and 1,000 prefetches per day.
     pub fn new() -> Self {
         let allowance = |per_request, per_day| Allowance {
             per_request,
@@ -89,7 +89,7 @@ impl Huawei {
         }
     }
 
-    /// Lets in who has the token or signs well. Bad signatures in a row lock the key, for good ones too.
+    /// Accepts the token or a valid signature. Several bad signatures in a row lock the key, also for good ones.
     fn authenticate(&mut self, request: &Request, now: Timestamp) -> Result<(), Trouble> {
         if let Some(token) = request.header("x-auth-token") {
             return match token {
@@ -265,7 +265,7 @@ fn over_rate(limit: usize) -> Trouble {
     )
 }
 
-/// A request's query, read strictly: each parameter known, and once.
+/// A request's query, read strictly: only known parameters, each once.
 struct Query(Vec<(String, String)>);
 
 impl Query {

@@ -17,7 +17,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
-/// Verifies the `Authorization` header against the request as it came; the message of the refusal otherwise.
+/// Verifies the `Authorization` header against the request as received; otherwise returns the error message.
 pub(super) fn verify(
     request: &Request,
     access_key: &str,
@@ -75,7 +75,7 @@ fn canonical(request: &Request, names: &[&str], signed_headers: &str) -> Option<
     ))
 }
 
-/// Each segment decoded and encoded again; a final slash is added where there is none.
+/// Decodes and re-encodes each segment, and adds a final slash if there is none.
 fn canonical_path(path: &str) -> String {
     let segments = path.split('/').map(|segment| {
         let bytes: Vec<u8> = percent_decode_str(segment).collect();

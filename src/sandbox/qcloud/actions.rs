@@ -15,7 +15,7 @@ use crate::purge::{Mode, PurgeKind};
 /// How long the logs are kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// Parameters that belong to no action.
+/// Parameters of the protocol.
 const PROTOCOL: [&str; 9] = [
     "Action",
     "SecretId",
@@ -50,7 +50,7 @@ pub(super) fn run(
             parameters.only(&["dirs."])?;
             let urls = parameters.list("dirs")?;
             submit(&mut api.account, PurgeKind::Directory, urls, now)?;
-            // No data: the task can be found by time and URL only.
+            // No data: the task can only be found by time and URL.
             Ok(json!({}))
         }
         "CdnPusherV2" => {
@@ -79,7 +79,7 @@ impl Parameters {
             .filter(|value| !value.is_empty())
     }
 
-    /// Refuses parameters beside these; a name that ends in a dot stands for a list.
+    /// Rejects other parameters than these; a name that ends in a dot stands for a list.
     fn only(&self, known: &[&str]) -> Result<(), Refused> {
         let fits = |name: &str| {
             known
@@ -144,7 +144,7 @@ fn submit(
         return Err(super::over_rate());
     }
     account.task_count += 1;
-    // Numbers beyond 2^53, which must not go through a float.
+    // Numbers beyond 2^53, which must not be converted to a float.
     let id = format!("{}{:09}", now.as_second(), 795_584_531 + account.task_count);
     let mode = (kind == PurgeKind::Directory).then_some(Mode::Delete);
     account.begin(id.clone(), kind, mode, Area::Mainland, urls, now);
@@ -208,7 +208,7 @@ fn refresh_log(api: &QCloud, parameters: &Parameters, now: Timestamp) -> Result<
     }))
 }
 
-/// 1 when all are done, negative when one has failed, 0 while one runs.
+/// 1 if all are done, negative if one has failed, 0 while one runs.
 fn number(targets: &[&Target], now: Timestamp) -> i64 {
     let ended: Vec<Option<TargetOutcome>> =
         targets.iter().map(|target| target.ended(now)).collect();
@@ -235,7 +235,7 @@ fn push_log(api: &QCloud, parameters: &Parameters, now: Timestamp) -> Result<Val
         "offset",
         "limit",
     ])?;
-    // A task of CdnPusherV2 is found with its id and the dates only.
+    // A task of CdnPusherV2 is found only by its id and the dates.
     let Some((start, end)) = span(parameters)? else {
         return Err(Refused::module(
             9_003,

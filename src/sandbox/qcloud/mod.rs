@@ -20,7 +20,7 @@ use super::tencent::signature::verify_v1;
 use super::tencent::{SECRET_ID, SECRET_KEY};
 use crate::purge::PurgeKind;
 
-/// How it is registered.
+/// Its registration.
 pub(super) const KIND: Kind = Kind {
     service: Service::QCLOUD,
     start: |_| StandIn::cdn(QCloud::new()),
@@ -37,7 +37,7 @@ impl Sandbox {
         self.cdn_at(Service::QCLOUD)
     }
 
-    /// QCloud answers ids and module codes as numbers rather than text.
+    /// Makes QCloud return ids and module codes as numbers instead of text.
     pub fn answer_qcloud_numbers(&self, numbers: bool) {
         self.world.state_of(Service::QCLOUD, |qcloud: &mut QCloud| {
             qcloud.numbers = numbers
@@ -47,11 +47,11 @@ impl Sandbox {
 
 /// How far a request's time may be off, in seconds.
 const WINDOW: i64 = 2 * 3_600;
-/// Requests a minute for each action.
+/// Requests per minute and action.
 const RATE: usize = 1_200;
-/// Bytes of a GET.
+/// The maximum size of a GET in bytes.
 const MAX_GET: usize = 32 * 1024;
-/// Bytes of a POST.
+/// The maximum size of a POST in bytes.
 const MAX_POST: usize = 1024 * 1024;
 
 /// The API in front of an account.
@@ -59,7 +59,7 @@ pub(super) struct QCloud {
     pub account: Account,
     nonces: BTreeSet<(i64, u64)>,
     calls: Vec<(String, Timestamp)>,
-    /// Whether ids, and the module's codes, come as numbers rather than text: the pages have both.
+    /// Whether ids and the module's codes are numbers instead of text: the documents show both.
     pub numbers: bool,
 }
 
@@ -90,7 +90,7 @@ impl Refused {
 }
 
 impl QCloud {
-    /// 10,000 URLs, 100 directories and 1,000 prefetches a day.
+    /// 10,000 URLs, 100 directories and 1,000 prefetches per day.
     pub fn new() -> Self {
         let allowance = |per_request, per_day| Allowance {
             per_request,
@@ -267,7 +267,7 @@ impl Api for QCloud {
     fn failure(&self, code: &str) -> Answer {
         let message = "The sandbox was told to fail";
         match code.split_once('/') {
-            // `4000/9110`: the module's code behind the common one.
+            // `4000/9110`: the module's code after the common one.
             Some((_, module)) => {
                 self.refusal(&Refused::module(module.parse().unwrap_or(9_000), message))
             }
