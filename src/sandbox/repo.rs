@@ -145,8 +145,8 @@ impl Repo {
         self.local.insert(format!("refs/tags/{name}"), id);
     }
 
-    /// Moves the forge's ref to the clone's, or deletes it if the clone has none. Returns (before, after), with [`ZERO`]
-    /// for none.
+    /// Moves the forge's ref to the clone's, or deletes it if the clone has none. Returns (before, after); [`ZERO`]
+    /// means none.
     pub fn push(&mut self, name: &str) -> (String, String) {
         let after = self.local.get(name).cloned();
         let before = match &after {
