@@ -166,7 +166,7 @@ pub fn a_port_that_hangs_up() -> Url {
     Url::parse(&format!("http://127.0.0.1:{port}")).unwrap()
 }
 
-/// A port where nobody listens.
+/// A port on which nothing listens.
 pub fn a_closed_port() -> Url {
     let port = TcpListener::bind(("127.0.0.1", 0))
         .unwrap()

@@ -1,5 +1,4 @@
-//! Parses changed files from text: one path per line, or the output of `git diff --name-status` or `git diff
-//! --raw`.
+//! Parses changed files from text: one path per line, or what `git diff` prints with `--name-status` or `--raw`.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
