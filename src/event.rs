@@ -139,11 +139,34 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The repository that it is about, and its number, where it may start runs.
+    pub fn repo(&self) -> Option<(&RepoPath, Option<u64>)> {
+        match self {
+            Self::Push(push) => Some((&push.repo, push.repo_id)),
+            Self::Deployed(deployed) => Some((&deployed.repo, deployed.repo_id)),
+            Self::Ping | Self::Other { .. } => None,
+        }
+    }
+
+    /// The same of the repository under another name.
+    pub fn under(mut self, repo: RepoPath) -> Self {
+        match &mut self {
+            Self::Push(push) => push.repo = repo,
+            Self::Deployed(deployed) => deployed.repo = repo,
+            Self::Ping | Self::Other { .. } => {}
+        }
+        self
+    }
+}
+
 /// A branch or a tag that was moved, created or deleted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Push {
     /// The repository that was pushed to.
     pub repo: RepoPath,
+    /// The forge's own number for it, which it keeps when it is renamed.
+    pub repo_id: Option<u64>,
     /// What moved.
     pub git_ref: GitRef,
     /// Its commit before; none for a new branch or tag.
@@ -174,12 +197,13 @@ impl Push {
 
     /// A key of the ref that was pushed: of the deliveries with the same key, only the newest counts.
     pub fn ordering_key(&self) -> String {
-        format!(
-            "{} {}",
-            self.repo.as_str().to_ascii_lowercase(),
-            self.git_ref
-        )
+        ordering_key(&self.repo, &self.git_ref)
     }
+}
+
+/// What the pushes of a ref are about.
+pub fn ordering_key(repo: &RepoPath, git_ref: &GitRef) -> String {
+    format!("{} {git_ref}", repo.as_str().to_ascii_lowercase())
 }
 
 /// The final statuses of a GitLab pipeline ("Pipelines API"). Earlier ones say nothing about a deployment.
@@ -190,6 +214,8 @@ pub const PIPELINE_ENDS: &[&str] = &["success", "failed", "canceled", "skipped"]
 pub struct Deployed {
     /// The repository.
     pub repo: RepoPath,
+    /// The forge's own number for it, which it keeps when it is renamed.
+    pub repo_id: Option<u64>,
     /// What happened.
     pub signal: Signal,
     /// The forge's id of the signal (the ids of a deployment and its status, or of a workflow's run and attempt).
@@ -353,6 +379,7 @@ mod tests {
     fn deployed(id: &str) -> Deployed {
         Deployed {
             repo: RepoPath::parse("Acme/website").unwrap(),
+            repo_id: None,
             signal: Signal::Release {
                 tag: "v1".to_owned(),
             },

@@ -77,6 +77,26 @@ impl Step {
     }
 }
 
+/// How a delivery stood to the newest one of its branch when it came in. The words are those of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Arrival {
+    /// It begins where that one ended, or it is no push.
+    InOrder,
+    /// It begins elsewhere: it is late, it is an old one, or the delivery before it was lost.
+    OutOfOrder,
+    /// It has the bytes of an earlier one and begins where the newest one ended: the branch moved there once more, or
+    /// somebody sent the earlier one again.
+    Repeated,
+}
+
+impl Arrival {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
 /// Why a run was started, by its name in the API and the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
@@ -184,6 +204,11 @@ pub enum WaitReason {
         /// When it is renewed.
         renewed_at: Timestamp,
     },
+    /// That the forge says again what changed.
+    Denied {
+        /// Since when it denies that.
+        since: Timestamp,
+    },
     /// A CDN that does not answer.
     CircuitOpen {
         /// The account, by the CDN's name for it.
@@ -233,6 +258,8 @@ pub struct Run {
     pub problems: Vec<String>,
     /// Other sentences about its plan, such as directories that replace URLs, or paths that no rule matches.
     pub notes: Vec<String>,
+    /// How its delivery stood to the one before it.
+    pub arrival: Arrival,
     /// Whether its site was in dry-run mode when it was planned.
     pub dry_run: bool,
     /// What it waits for, if its summary says so.

@@ -66,16 +66,23 @@ impl Baseline {
         self.held().ends.get(&Base::Unknown).copied()
     }
 
-    /// The commits that a run's change set starts from. What was live before its push may be
-    /// cached even if no delivery said so then.
-    pub fn bases(&self, run: &Run) -> Vec<Base> {
+    /// The commits that a run's change set starts from, with the work of `older` runs that it does along with its own. What
+    /// was live before a push may be cached even if no delivery said so then.
+    pub fn bases(&self, run: &Run, older: &[Run]) -> Vec<Base> {
         let mut bases = match self.too_many() {
             None => self.commits().to_vec(),
             Some(_) => vec![Base::Unknown],
         };
         bases.extend(self.begins_unknown(run).then_some(Base::Unknown));
-        let before = run.before.clone().map(Base::Commit);
-        bases.extend(before.filter(|before| !bases.contains(before)));
+        let theirs = older
+            .iter()
+            .flat_map(|older| [older.before.as_ref(), older.commit.id()]);
+        for commit in theirs.chain([run.before.as_ref()]).flatten() {
+            let base = Base::Commit(commit.clone());
+            if !bases.contains(&base) {
+                bases.push(base);
+            }
+        }
         bases
     }
 

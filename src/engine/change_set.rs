@@ -167,7 +167,9 @@ impl Comparison<'_> {
             Ok(changes) => Ok(Ok(changes)),
             Err(error) => Ok(match error.into_forge_error(self.forge.name)? {
                 ForgeError::Gone(why) => Ok(ChangeSet::unknown(why)),
-                error @ (ForgeError::Later { .. } | ForgeError::Refused(_)) => Err(error),
+                error @ (ForgeError::Later { .. }
+                | ForgeError::Refused(_)
+                | ForgeError::Denied { .. }) => Err(error),
             }),
         }
     }

@@ -11,6 +11,7 @@ use super::intake::Intake;
 use super::large_body::LargeBodies;
 use super::outcome::StepError;
 use super::payloads::Payloads;
+use super::repositories::Repositories;
 use super::upstream::Upstreams;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -29,6 +30,7 @@ pub(super) struct StepContext {
     pub diffs: DiffCache,
     pub payloads: Payloads,
     pub delivery_logs: DeliveryLogs,
+    pub repositories: Repositories,
     removed: Mutex<Removed>,
 }
 
@@ -40,6 +42,7 @@ impl StepContext {
             config,
             intake: Intake::new(Arc::clone(&store), Arc::clone(&work_available)),
             upstreams: Upstreams::new(Arc::clone(&store), clock.clone()),
+            repositories: Repositories::new(Arc::clone(&store)),
             store,
             clock,
             large_bodies: LargeBodies::default(),

@@ -15,7 +15,7 @@ use super::policy::giving_up;
 use super::policy::statuses::show;
 use crate::numerals::counted;
 use crate::purge::Purge;
-use crate::run::{Base, Run, RunState, Step};
+use crate::run::{Base, Run, RunState, Step, WaitReason};
 use crate::store::{GivenUpTarget, StoreError, Target, Write};
 
 /// How a run ends.
@@ -121,7 +121,11 @@ async fn close(
     run.state = state;
     run.step = Step::Ended;
     run.summary = summary;
-    run.waits_for = None;
+    // One that waited in vain for the forge is owed its purges once the forge answers again.
+    let waited_for_forge = matches!(run.waits_for, Some(WaitReason::Denied { .. }));
+    if !(waited_for_forge && run.state == RunState::Errored) {
+        run.waits_for = None;
+    }
     run.ended_at = Some(now);
     if state == RunState::Succeeded && !run.dry_run {
         let is_left =

@@ -10,12 +10,14 @@ mod clock_jumps;
 mod concurrency;
 mod context;
 mod delivery_logs;
+mod denied_access;
 mod diff_cache;
 mod ending;
 mod intake;
 mod large_body;
 mod leases;
 mod new_run;
+mod out_of_order;
 mod outcome;
 mod payloads;
 mod plan_decision;
@@ -23,8 +25,10 @@ mod planner;
 mod policy;
 mod quota_shares;
 mod receive;
+mod repositories;
 mod scheduler;
 mod steps;
+mod superseding;
 mod upstream;
 mod wait_reasons;
 
@@ -37,7 +41,7 @@ pub use large_body::LargeBody;
 pub use policy::match_sites::{named_branches, only_branch};
 pub use policy::quota::quota_day;
 pub use receive::{ReceiveError, Received, RequestBody};
-pub use upstream::UnavailableUpstream;
+pub use upstream::{DeniedSite, UnavailableUpstream};
 
 use crate::clock::Clock;
 use crate::config::{Config, Site};
@@ -192,6 +196,24 @@ impl Engine {
     /// The store cannot be read.
     pub async fn unavailable_upstreams(&self) -> Result<Vec<UnavailableUpstream>, StoreError> {
         self.ctx.upstreams.unavailable(&self.config()).await
+    }
+
+    /// What forges deny of the repositories of sites, until a person changes something.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot say.
+    pub async fn denied_sites(&self) -> Result<Vec<DeniedSite>, StoreError> {
+        self.ctx.upstreams.denied_sites(&self.config()).await
+    }
+
+    /// What there is to say of the repositories of sites that have another name by now, by site.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot say.
+    pub async fn renamed_sites(&self) -> Result<Vec<(String, String)>, StoreError> {
+        repositories::renamed_sites(self.store(), &self.config()).await
     }
 
     /// What retention has removed since this process started.

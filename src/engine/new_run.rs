@@ -4,7 +4,7 @@ use super::policy::deadlines::RUN_LIMIT;
 use crate::clock::Clock;
 use crate::config::Site;
 use crate::event::{CommitRef, GitRef};
-use crate::run::{Origin, Run, RunId, RunState, Step};
+use crate::run::{Arrival, Origin, Run, RunId, RunState, Step};
 
 /// A run that starts now.
 pub(super) fn new_run(
@@ -34,6 +34,7 @@ pub(super) fn new_run(
         proof: None,
         problems: Vec::new(),
         notes: Vec::new(),
+        arrival: Arrival::InOrder,
         dry_run: site.mode.is_dry_run(),
         waits_for: None,
         revision: 0,

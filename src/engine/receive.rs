@@ -10,6 +10,7 @@ use super::context::StepContext;
 use super::intake::STORE_LIMIT;
 use super::large_body::{LargeBody, LargeBodyError, VerifiedBody};
 use super::new_run::new_run;
+use super::out_of_order;
 use super::policy::match_sites;
 use crate::clock::Clock;
 use crate::config::{Config, Site};
@@ -27,6 +28,8 @@ pub enum Received {
         delivery: String,
         /// Its runs.
         runs: Vec<RunId>,
+        /// What there is to say of its repository, which has another name or is another one by now.
+        note: Option<String>,
     },
     /// It came before, and its runs are under way or ended well.
     Duplicate {
@@ -34,6 +37,8 @@ pub enum Received {
         delivery: String,
         /// Its runs.
         runs: Vec<RunId>,
+        /// As above.
+        note: Option<String>,
     },
     /// The forge tried whether the hook answers.
     Pong,
@@ -203,6 +208,8 @@ pub(super) async fn accept(
     event: &Event,
     incoming: IncomingDelivery<'_>,
 ) -> Result<Received, ReceiveError> {
+    let identified = ctx.repositories.identify(config, forge_name, event).await?;
+    let event = identified.event.as_ref();
     let (request, sites) = match wanted(config, forge_name, event) {
         Ok(wanted) => wanted,
         Err(unwanted) => return Ok(unwanted),
@@ -246,18 +253,39 @@ pub(super) async fn accept(
         ctx.payloads.put(&delivery, push.listed.clone());
     }
     let outcome = put(ctx, new).await?;
+    ctx.repositories.note(&identified).await;
+    let note = identified.note.clone();
     info!(
         delivery = %delivery, forge = forge_name, source = source.as_str(), repo = %request.repo, git_ref = request.git_ref.as_ref().map(tracing::field::display), outcome = ?outcome,
         "a delivery of {} came in", request.repo
     );
-    Ok(match outcome {
+    Ok(received(outcome, delivery, ids, note))
+}
+
+/// What became of a delivery that had these runs, with what there is to say of its repository.
+fn received(
+    outcome: Accepted,
+    delivery: String,
+    runs: Vec<RunId>,
+    note: Option<String>,
+) -> Received {
+    match outcome {
         Accepted::New => Received::Accepted {
             delivery,
-            runs: ids,
+            runs,
+            note,
         },
-        Accepted::Retried { delivery, runs } => Received::Accepted { delivery, runs },
-        Accepted::Duplicate { delivery, runs } => Received::Duplicate { delivery, runs },
-    })
+        Accepted::Retried { delivery, runs } => Received::Accepted {
+            delivery,
+            runs,
+            note,
+        },
+        Accepted::Duplicate { delivery, runs } => Received::Duplicate {
+            delivery,
+            runs,
+            note,
+        },
+    }
 }
 
 /// Stores a delivery, and removes its large body where it is not.
@@ -353,7 +381,7 @@ async fn follow_ups(
     };
     let mut runs = Vec::new();
     for site in sites {
-        let newest = ctx.store.newest_run(&site.name, git_ref).await?;
+        let newest = out_of_order::newest_run(ctx, &site.name, git_ref).await?;
         if let Some(newest) = newest
             && newest.created_at > sent_at
             && newest.commit != request.commit
@@ -471,6 +499,7 @@ mod tests {
     fn a_deployment_asks_for_its_commit_by_the_name_it_has_and_from_wherever_the_site_stands() {
         let deployed = Deployed {
             repo: RepoPath::parse("Acme/website").unwrap(),
+            repo_id: None,
             signal: Signal::Release {
                 tag: "v1".to_owned(),
             },

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LINK};
+use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LINK, LOCATION};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::{Url, form_urlencoded};
 
-use super::ForgeError;
+use super::{Denial, ForgeError};
 use crate::cache::LruCache;
 use crate::cause::Cause;
 use crate::clock::{Clock, ClockSkew};
@@ -325,12 +325,23 @@ impl Api {
     pub fn error(&self, answer: &Answer) -> ForgeError {
         let sentence = answer.sentence();
         match answer.status.as_u16() {
-            300..=399 => ForgeError::Refused(format!(
-                "{sentence}; the repository was moved or renamed: update `repo:`, or `api_url:` if the whole forge moved"
-            )),
-            401 => ForgeError::Refused(format!(
-                "{sentence}; check that the forge's token is right and has not expired"
-            )),
+            // No redirect is followed: only the configuration says where requests go.
+            300..=399 => {
+                let place = answer.redirect();
+                let place = place.map_or_else(String::new, |place| format!(", to {place}"));
+                denied(
+                    Denial::Repository,
+                    format!(
+                        "{sentence}; the repository was moved or renamed{place}: update `repo:`, or `api_url:` if the \
+                         whole forge moved"
+                    ),
+                )
+            }
+            401 => denied(
+                Denial::Token,
+                format!("{sentence}; check that the forge's token is right and has not expired"),
+            ),
+            451 => denied(Denial::Repository, sentence),
             404 | 410 if self.has_found.load(Ordering::Relaxed) => ForgeError::Gone(format!(
                 "{sentence}; it is not there, or the token may not see it"
             )),
@@ -378,6 +389,11 @@ impl Api {
     pub fn now(&self) -> i64 {
         self.timestamp().as_second()
     }
+}
+
+/// Each such request is refused until a person changes something.
+pub(super) fn denied(denial: Denial, message: String) -> ForgeError {
+    ForgeError::Denied { denial, message }
 }
 
 /// The path segments for something in a repository, on forges where owner and name are separate segments.
@@ -433,6 +449,12 @@ impl Answer {
             retry_after: None,
             cause: Cause::NONE,
         })
+    }
+
+    /// Where a redirect points to, fit to be shown.
+    fn redirect(&self) -> Option<String> {
+        let place = self.headers.get(LOCATION)?.to_str().ok()?;
+        Some(self.redactor.quote(place))
     }
 
     /// A quote from the forge, redacted and safe to show.

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 use super::{MAX_NAME, Malformed};
 use crate::event::{CommitId, CommitRef, GitRef, RepoPath, is_zero_id};
@@ -176,6 +177,20 @@ impl Text<'_> {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// A number that is not worth a delivery: whatever else stands in its place is none.
+pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Field {
+        Number(u64),
+        Other(IgnoredAny),
+    }
+    Ok(match Field::deserialize(deserializer)? {
+        Field::Number(number) => Some(number),
+        Field::Other(IgnoredAny) => None,
+    })
 }
 
 /// Reads a JSON body. An error names the field, e.g. "`commits[0].added`: invalid type: map, expected a sequence".

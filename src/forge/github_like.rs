@@ -25,6 +25,9 @@ impl Envelope<'_> {
 pub(super) struct Repository<'a> {
     #[serde(borrow)]
     full_name: Text<'a>,
+    /// The forge's own number for it.
+    #[serde(default, deserialize_with = "body::number")]
+    pub id: Option<u64>,
 }
 
 impl Repository<'_> {
@@ -126,6 +129,7 @@ pub(super) fn release(body: ReleaseBody<'_>, published: &[&str]) -> Result<Event
     let id = body::needed("release.id", release.id)?;
     Ok(Event::Deployed(Deployed {
         repo,
+        repo_id: repository.id,
         signal: Signal::Release { tag: tag.clone() },
         id: format!("{id} {tag}"),
         git_ref: Some(GitRef::Tag(tag.clone())),

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use url::Url;
 
 use crate::cause::Cause;
@@ -225,14 +226,42 @@ pub enum ForgeError {
     Gone(String),
     /// Trying again is useless until a person changes something.
     Refused(String),
+    /// Each such request about the repository is refused until a person changes something.
+    Denied {
+        /// What they have to change.
+        denial: Denial,
+        /// What happened, to what, and what to do.
+        message: String,
+    },
+}
+
+/// What keeps a forge from answering requests about a repository, until a person changes it. The words are those of
+/// the metrics and the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Denial {
+    /// The token has expired or is not the forge's.
+    Token,
+    /// The token lacks a permission.
+    Permission,
+    /// The repository is not there under its name, or the token may not see it.
+    Repository,
+}
+
+impl Denial {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
 }
 
 impl fmt::Display for ForgeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Later { message, .. } | Self::Gone(message) | Self::Refused(message) => {
-                f.write_str(message)
-            }
+            Self::Later { message, .. }
+            | Self::Gone(message)
+            | Self::Refused(message)
+            | Self::Denied { message, .. } => f.write_str(message),
         }
     }
 }
@@ -241,7 +270,7 @@ impl Error for ForgeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Later { cause, .. } => cause.source(),
-            Self::Gone(_) | Self::Refused(_) => None,
+            Self::Gone(_) | Self::Refused(_) | Self::Denied { .. } => None,
         }
     }
 }
@@ -252,7 +281,7 @@ impl ForgeError {
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Later { retry_after, .. } => retry_after.is_none(),
-            Self::Gone(_) | Self::Refused(_) => false,
+            Self::Gone(_) | Self::Refused(_) | Self::Denied { .. } => false,
         }
     }
 }
@@ -329,6 +358,11 @@ pub trait Forge: Send + Sync {
         content_type: &str,
         body: &[u8],
     ) -> Result<Event, Malformed>;
+
+    /// Whether there is a repository of this name that the token may see: if not, [`ForgeError::Gone`].
+    async fn find_repo(&self, _repo: &RepoPath) -> Result<(), ForgeError> {
+        Ok(())
+    }
 
     /// The paths that differ between two commits' trees, or unknown if the forge cannot prove that the list is
     /// complete.

@@ -145,7 +145,7 @@ async fn after_one_refusal_nothing_is_asked_until_the_forge_said_look_ups_and_st
 
             let refused = |error: &ForgeError| match error {
                 ForgeError::Later { retry_after, .. } => retry_after.map(|wait| wait.as_secs()),
-                ForgeError::Gone(_) | ForgeError::Refused(_) => None,
+                ForgeError::Gone(_) | ForgeError::Refused(_) | ForgeError::Denied { .. } => None,
             };
             let told = u64::try_from(seconds).ok();
             assert_eq!(

@@ -42,6 +42,13 @@ impl Forge {
         "sandbox-webhook-secret"
     }
 
+    /// Gives a repository another name.
+    pub fn rename_repo(&self, path: &str, to: &str) -> Repository {
+        self.world
+            .host(self.service, |host| host.projects().rename(path, to));
+        self.repo(to)
+    }
+
     /// Creates an empty repository: `acme/website`.
     pub fn create_repo(&self, path: &str, default_branch: &str) -> Repository {
         self.world.host(self.service, |host| {

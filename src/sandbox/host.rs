@@ -209,6 +209,14 @@ impl Projects {
         self.0.get_mut(&path.to_ascii_lowercase())
     }
 
+    /// Gives a repository another name; the old one is nobody's then.
+    pub fn rename(&mut self, path: &str, to: &str) {
+        if let Some(mut project) = self.0.remove(&path.to_ascii_lowercase()) {
+            project.path = to.to_owned();
+            self.0.insert(to.to_ascii_lowercase(), project);
+        }
+    }
+
     pub fn by_id(&self, id: u64) -> Option<&Project> {
         self.0.values().find(|project| project.id == id)
     }

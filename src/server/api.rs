@@ -151,6 +151,7 @@ impl RunHead {
             proof: _,
             problems,
             notes,
+            arrival: _,
             dry_run,
             waits_for: _,
             revision: _,

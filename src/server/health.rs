@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use super::Shared;
 use crate::clock::MAX_MACHINE_DIFFERENCE;
+use crate::engine::DeniedSite;
 
 /// How long a check of the store is reused: frequent requests must not keep its disk busy.
 const FRESH: Duration = Duration::from_secs(1);
@@ -25,6 +26,9 @@ struct Readiness {
     store: String,
     rules: &'static str,
     serving: &'static str,
+    /// What forges deny until a person changes something: of no account for whether deliveries can be taken in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    denied: Vec<Denied>,
     /// Whether the rules file on disk is in use. Does not affect readiness.
     reload: &'static str,
     /// Whether this machine's clock agrees with the database's. Does not affect readiness.
@@ -45,9 +49,41 @@ fn clock_in_words(ahead: SignedDuration) -> String {
     format!("this machine's clock is {seconds} s {side} the database's, which counts")
 }
 
+/// What a forge denies of a site's repository.
+#[derive(Serialize)]
+struct Denied {
+    site: String,
+    forge: String,
+    repo: String,
+    access: &'static str,
+    denial: &'static str,
+    since: String,
+    error: String,
+}
+
+impl From<DeniedSite> for Denied {
+    fn from(denied: DeniedSite) -> Self {
+        Self {
+            site: denied.site,
+            forge: denied.forge,
+            repo: denied.repo,
+            access: denied.access.as_str(),
+            denial: denied.denial.as_str(),
+            since: denied.since.to_string(),
+            error: denied.error,
+        }
+    }
+}
+
 /// The result of the last check of the store. One request checks at a time, and the others reuse its result.
 #[derive(Default)]
-pub(super) struct Probe(Mutex<Option<Shown>>);
+pub(super) struct Probe(Mutex<Option<Shown>>, Mutex<Option<ShownDenials>>);
+
+/// What forges denied when the store was last asked.
+struct ShownDenials {
+    at: Timestamp,
+    denied: Vec<DeniedSite>,
+}
 
 #[derive(Clone, Copy)]
 struct Shown {
@@ -94,6 +130,29 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// What forges deny, as far as the store says it in time.
+    async fn denied_sites(&self) -> Vec<DeniedSite> {
+        let mut last = self.probe.1.lock().await;
+        let now = self.engine.now();
+        if let Some(shown) = last.as_ref()
+            && shown.at <= now
+            && now < shown.at + FRESH
+        {
+            return shown.denied.clone();
+        }
+        let asked = self.ask(|engine| async move { engine.denied_sites().await });
+        let asked = tokio::time::timeout(self.limits.probe_time, asked).await;
+        let denied = asked.ok().and_then(Result::ok).unwrap_or_default();
+        let at = self.engine.now();
+        *last = Some(ShownDenials {
+            at,
+            denied: denied.clone(),
+        });
+        denied
+    }
+}
+
 /// `GET /healthz`: the process answers. Does not check the store: a restart would not help if the disk is full.
 pub(super) async fn alive() -> HttpResponse {
     HttpResponse::Ok()
@@ -105,6 +164,11 @@ pub(super) async fn alive() -> HttpResponse {
 pub(super) async fn ready(shared: Data<Shared>) -> HttpResponse {
     let draining = shared.is_draining();
     let trouble = shared.store_trouble().await;
+    // A store that cannot be written to has told enough.
+    let denied = match trouble {
+        None => shared.denied_sites().await,
+        Some(_) => Vec::new(),
+    };
     let has_rules = !shared.engine.config().sites.is_empty();
     let ready = trouble.is_none() && has_rules && !draining;
     let status = if ready {
@@ -126,5 +190,6 @@ pub(super) async fn ready(shared: Data<Shared>) -> HttpResponse {
         },
         serving: if draining { "stopping" } else { "ok" },
         clock: clock_in_words(shared.engine.clock_ahead()),
+        denied: denied.into_iter().map(Denied::from).collect(),
     })
 }

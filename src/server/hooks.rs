@@ -28,11 +28,17 @@ pub(super) enum Answer {
     Accepted {
         delivery: String,
         runs: Vec<RunLink>,
+        /// What there is to say of the repository.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
     },
     /// 200
     Duplicate {
         delivery: String,
         runs: Vec<RunLink>,
+        /// What there is to say of the repository.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
     },
     /// 200
     Pong,
@@ -342,18 +348,28 @@ fn outcome(received: &Received) -> &'static str {
 fn accepted(config: &Config, received: Received) -> HttpResponse {
     let links = |runs: Vec<RunId>| runs.iter().map(|id| RunLink::new(config, id)).collect();
     let (status, answer) = match received {
-        Received::Accepted { delivery, runs } => (
+        Received::Accepted {
+            delivery,
+            runs,
+            note,
+        } => (
             StatusCode::ACCEPTED,
             Answer::Accepted {
                 delivery,
                 runs: links(runs),
+                note,
             },
         ),
-        Received::Duplicate { delivery, runs } => (
+        Received::Duplicate {
+            delivery,
+            runs,
+            note,
+        } => (
             StatusCode::OK,
             Answer::Duplicate {
                 delivery,
                 runs: links(runs),
+                note,
             },
         ),
         Received::Pong => (StatusCode::OK, Answer::Pong),

@@ -17,6 +17,8 @@ use tracing::error;
 
 use super::Shared;
 use crate::config::{Config, Reloads};
+use crate::engine::DeniedSite;
+use crate::forge::Denial;
 use crate::purge::PurgeKind;
 use crate::run::RunState;
 use crate::store::{PendingPurges, Removed, Store, StoreError, Upstream};
@@ -73,6 +75,13 @@ struct UpstreamLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct SiteLabels {
     site: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DenialLabels {
+    site: String,
+    forge: String,
+    denial: &'static str,
 }
 
 /// Counters of this process.
@@ -132,6 +141,7 @@ struct Figures {
     purges: Vec<PendingPurges>,
     dry_run_purges: Vec<(String, PurgeKind, u64)>,
     silent: Vec<Upstream>,
+    denied: Vec<DeniedSite>,
 }
 
 /// All metrics; those from the store are missing if it does not answer.
@@ -166,9 +176,11 @@ fn registry(
         purges,
         dry_run_purges,
         silent,
+        denied,
     }) = figures
     {
         add_upstreams(&mut registry, config, &silent);
+        add_denials(&mut registry, config, &denied);
         add(&mut registry, &runs, &purges);
         let by_kind = Family::<DryRunLabels, Gauge>::default();
         for (cdn, kind, count) in dry_run_purges {
@@ -210,6 +222,30 @@ fn add_upstreams(registry: &mut Registry, config: &Config, silent: &[Upstream]) 
         "upstream_up",
         "Whether a CDN or a forge answers; one that did not several times in a row is left alone for a while",
         up.clone(),
+    );
+}
+
+fn add_denials(registry: &mut Registry, config: &Config, denied: &[DeniedSite]) {
+    let by_site = Family::<DenialLabels, Gauge>::default();
+    for site in config.sites.values() {
+        for &denial in Denial::VARIANTS {
+            let is_denied =
+                |denied: &DeniedSite| denied.site == site.name && denied.denial == denial;
+            let labels = DenialLabels {
+                site: site.name.clone(),
+                forge: site.forge.clone(),
+                denial: denial.as_str(),
+            };
+            by_site
+                .get_or_create(&labels)
+                .set(i64::from(denied.iter().any(is_denied)));
+        }
+    }
+    registry.register(
+        "site_denied",
+        "Whether a forge denies requests about a site's repository until a person changes the token, its permissions \
+         or the repository's name",
+        by_site,
     );
 }
 
@@ -310,6 +346,7 @@ pub(super) async fn scrape(shared: Data<Shared>) -> HttpResponse {
                 purges: store.pending_purges().await?,
                 dry_run_purges: store.dry_run_purges().await?,
                 silent: silent(store).await?,
+                denied: engine.denied_sites().await?,
             })
         })
         .await;

@@ -19,6 +19,8 @@ use super::database::{Row, Transaction, in_list, insert_rows, params};
 use super::deliveries::{NewDelivery, Source};
 use super::{StoreError, Value, timestamp};
 use crate::clock;
+use crate::event::ordering_key;
+use crate::run::{Arrival, Run};
 
 /// How long after a delivery another that says the same is the same once more:
 /// that of a second hook comes at once. Later it is news, since a delivery in between may have been lost.
@@ -52,18 +54,28 @@ impl<'d> Incoming<'d> {
         Bytes::copy_from_slice(self.body.digest.as_bytes())
     }
 
+    /// Whether it says where a ref stood before.
+    fn is_push(&self) -> bool {
+        self.delivery.runs.iter().any(|run| run.before.is_some())
+    }
+
     /// Whether it begins where another of its ref ended.
-    fn continues(&self, newest: &Newest) -> bool {
+    fn begins_at(&self, commit: &str) -> bool {
         let mut runs = self.delivery.runs.iter();
         let before = runs.find_map(|run| run.before.as_ref());
-        before.is_some_and(|before| before.as_str() == newest.commit)
+        before.is_some_and(|before| before.as_str() == commit)
     }
+}
+
+/// The commit of a delivery's first run.
+fn commit_of(delivery: &NewDelivery) -> &str {
+    delivery.runs.first().map_or("", |run| run.commit.as_str())
 }
 
 /// What is known of a delivery before it is stored.
 pub(super) enum Verdict<'d> {
-    /// Nothing.
-    New,
+    /// Nothing. How it stands to the newest one of its ordering key.
+    New(Arrival),
     /// It is the same as another of its group.
     SameAs(&'d NewDelivery),
     /// It came before, or has to be looked for by itself.
@@ -97,16 +109,17 @@ pub(super) async fn judge<'d>(
     let known_bodies = known_bodies(tx, deliveries).await?;
     // Those of this group, by the forge's id and by what they are about.
     let mut by_id: HashMap<(&str, &str), &NewDelivery> = HashMap::new();
-    let mut last: HashMap<(&str, &str), &NewDelivery> = HashMap::new();
+    let mut last: HashMap<(&str, &str), (&NewDelivery, bool)> = HashMap::new();
     let mut verdicts = Vec::with_capacity(deliveries.len());
     for incoming in deliveries {
         let new = incoming.delivery;
         let forge = new.forge.as_str();
         let id = new.forge_delivery.as_deref();
         let key = (forge, new.ordering_key.as_str());
-        let same_id = id.and_then(|id| by_id.get(&(forge, id)));
-        let same_words = last
-            .get(&key)
+        let same_id = id.and_then(|id| by_id.get(&(forge, id)).copied());
+        let before = last.get(&key).copied();
+        let same_words = before
+            .map(|(last, _)| last)
             .filter(|last| last.dedup_key == new.dedup_key);
         let verdict = match same_id.or(same_words) {
             Some(first) => Verdict::SameAs(first),
@@ -117,18 +130,32 @@ pub(super) async fn judge<'d>(
                 Verdict::Known
             }
             None => {
-                let said = match last.get(&key) {
+                let said = match before {
                     Some(_) => None,
                     None => newest.get(&(forge, new.ordering_key.clone())),
                 };
                 match said {
                     Some(said) if said.says_the_same(new) => Verdict::Known,
-                    Some(_) | None => Verdict::New,
+                    said => {
+                        let follows = match (before, said) {
+                            (Some((last, confirmed)), _) => {
+                                confirmed && incoming.begins_at(commit_of(last))
+                            }
+                            (None, Some(newest)) => {
+                                newest.confirmed && incoming.begins_at(&newest.commit)
+                            }
+                            (None, None) => true,
+                        };
+                        Verdict::New(match follows || !incoming.is_push() {
+                            true => Arrival::InOrder,
+                            false => Arrival::OutOfOrder,
+                        })
+                    }
                 }
             }
         };
-        if let Verdict::New = verdict {
-            last.insert(key, new);
+        if let Verdict::New(arrival) = verdict {
+            last.insert(key, (new, arrival == Arrival::InOrder));
             by_id.extend(id.map(|id| ((forge, id), new)));
         }
         verdicts.push(verdict);
@@ -160,7 +187,7 @@ pub(super) async fn seen_before(
     }
     let rows = tx
         .query(
-            "SELECT delivery AS id, ordering_key, dedup_key, commit_id, received_at FROM newest_deliveries
+            "SELECT delivery AS id, ordering_key, dedup_key, commit_id, received_at, confirmed FROM newest_deliveries
              WHERE forge = $1 AND ordering_key = $2",
             params![&new.forge, &new.ordering_key],
         )
@@ -172,7 +199,8 @@ pub(super) async fn seen_before(
     {
         return id(&rows);
     }
-    if new.source == Source::Log || newest.is_some_and(|newest| incoming.continues(&newest)) {
+    if new.source == Source::Log || newest.is_some_and(|newest| incoming.begins_at(&newest.commit))
+    {
         return Ok(None);
     }
     let rows = tx
@@ -219,6 +247,8 @@ struct Newest {
     /// The commit of its first run.
     commit: String,
     received_at: Timestamp,
+    /// Whether it came in order, or the forge has confirmed it since.
+    confirmed: bool,
 }
 
 impl Newest {
@@ -227,6 +257,7 @@ impl Newest {
             dedup_key: row.text("dedup_key")?,
             commit: row.text("commit_id")?,
             received_at: timestamp(row.int("received_at")?)?,
+            confirmed: row.int("confirmed")? != 0,
         })
     }
 
@@ -278,7 +309,7 @@ async fn newest_of(
     let mut values = params![forge];
     let listed = in_list(&mut values, keys);
     let sql = format!(
-        "SELECT ordering_key, dedup_key, commit_id, received_at FROM newest_deliveries
+        "SELECT ordering_key, dedup_key, commit_id, received_at, confirmed FROM newest_deliveries
          WHERE forge = $1 AND ordering_key IN ({listed})"
     );
     let rows = tx.query(&sql, values).await?;
@@ -288,35 +319,65 @@ async fn newest_of(
 }
 
 const INSERT_NEWEST: &str = "INSERT INTO newest_deliveries
-    (forge, ordering_key, delivery, dedup_key, commit_id, received_at)";
+    (forge, ordering_key, delivery, dedup_key, commit_id, received_at, confirmed)";
 const IF_NEWER: &str = "ON CONFLICT (forge, ordering_key) DO UPDATE SET
     delivery = excluded.delivery, dedup_key = excluded.dedup_key, commit_id = excluded.commit_id,
-    received_at = excluded.received_at
+    received_at = excluded.received_at, confirmed = excluded.confirmed
     WHERE newest_deliveries.delivery < excluded.delivery";
 
-/// Notes the newest delivery of each ordering key.
+/// Notes the newest delivery of each ordering key, and whether it came in order.
 pub(super) async fn put_newest(
     tx: &mut dyn Transaction,
-    deliveries: &[&NewDelivery],
+    deliveries: &[(&NewDelivery, Arrival)],
 ) -> Result<(), StoreError> {
     let mut newest = BTreeMap::new();
-    for new in deliveries {
+    for (new, arrival) in deliveries {
         let at = newest
             .entry((&new.forge, &new.ordering_key))
-            .or_insert(*new);
-        if at.id < new.id {
-            *at = new;
+            .or_insert((*new, *arrival));
+        if at.0.id < new.id {
+            *at = (*new, *arrival);
         }
     }
-    let rows = newest.into_values().map(|new| -> Vec<Value> {
+    let rows = newest.into_values().map(|(new, arrival)| -> Vec<Value> {
         params![
             &new.forge,
             &new.ordering_key,
             &new.id,
             &new.dedup_key,
-            new.runs.first().map_or("", |run| run.commit.as_str()),
-            new.received_at.as_millisecond()
+            commit_of(new),
+            new.received_at.as_millisecond(),
+            i64::from(arrival == Arrival::InOrder)
         ]
     });
     insert_rows(tx, INSERT_NEWEST, IF_NEWER, rows.collect()).await
+}
+
+/// Notes where a branch stands, which no delivery told of: one that begins elsewhere does not follow on from it.
+pub(super) async fn note_head(tx: &mut dyn Transaction, run: &Run) -> Result<(), StoreError> {
+    let Some(git_ref) = &run.git_ref else {
+        return Ok(());
+    };
+    tx.execute(
+        "UPDATE newest_deliveries SET commit_id = $3, confirmed = 1 WHERE forge = $1 AND ordering_key = $2",
+        params![
+            &run.forge,
+            ordering_key(&run.repo, git_ref),
+            run.commit.as_str()
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes that a delivery came in order after all, if it is still the newest of its ordering key.
+pub(super) async fn confirm(tx: &mut dyn Transaction, delivery: &str) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE newest_deliveries SET confirmed = 1
+         WHERE delivery = $1
+             AND (forge, ordering_key) = (SELECT forge, ordering_key FROM deliveries WHERE id = $1)",
+        params![delivery],
+    )
+    .await?;
+    Ok(())
 }

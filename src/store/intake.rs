@@ -1,14 +1,16 @@
 //! Taking in deliveries: the delivery, its runs and their first work, in one transaction.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::bodies::{self, DeliveryBody, PackedBody};
 use super::database::{Transaction, insert_rows, params};
-use super::deliveries::NewDelivery;
+use super::deliveries::{NewDelivery, Source};
 use super::duplicates::{self, Incoming, Verdict};
 use super::run_starts::retry_run;
 use super::{Store, StoreError, retry_on_conflict, runs, statuses, work_queue};
-use crate::run::{Run, RunId};
+use crate::run::{Arrival, Run, RunId};
 
 /// What became of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,8 +62,8 @@ impl Store {
         let mut news = Vec::with_capacity(deliveries.len());
         for (new, verdict) in deliveries.iter().zip(verdicts) {
             outcomes.push(match verdict {
-                Verdict::New => {
-                    news.push(new);
+                Verdict::New(arrival) => {
+                    news.push((new, arrival));
                     Accepted::New
                 }
                 Verdict::SameAs(first) => Accepted::Duplicate {
@@ -113,18 +115,23 @@ async fn accept_one(
         });
     }
 
-    insert(tx, std::iter::once(incoming)).await?;
+    let arrival = match new.source {
+        // It comes late, and is followed by a run for what is live.
+        Source::Log => Arrival::InOrder,
+        Source::Webhook => Arrival::Repeated,
+    };
+    insert(tx, std::iter::once((incoming, arrival))).await?;
     Ok(Accepted::New)
 }
 
 /// Inserts deliveries with their runs and the runs' first work.
 async fn insert<'d>(
     tx: &mut dyn Transaction,
-    news: impl Iterator<Item = &'d Incoming<'d>>,
+    news: impl Iterator<Item = (&'d Incoming<'d>, Arrival)>,
 ) -> Result<(), StoreError> {
     let (mut deliveries, mut ordered) = (Vec::new(), Vec::new());
     let (mut new_runs, mut shown, mut work) = (Vec::new(), Vec::new(), Vec::new());
-    for incoming in news {
+    for (incoming, arrival) in news {
         let Incoming {
             delivery: new,
             body,
@@ -148,11 +155,18 @@ async fn insert<'d>(
             new.source.as_str(),
             new.received_at.as_millisecond(),
         ]);
-        ordered.push(*new);
+        ordered.push((*new, arrival));
         for run in &new.runs {
+            let run = match run.arrival == arrival {
+                true => Cow::Borrowed(run),
+                false => Cow::Owned(Run {
+                    arrival,
+                    ..run.clone()
+                }),
+            };
+            shown.extend(statuses::first(&run, new.received_at));
+            work.extend(work_queue::new_rows(&run, new.received_at));
             new_runs.push(run);
-            shown.extend(statuses::first(run, new.received_at));
-            work.extend(work_queue::new_rows(run, new.received_at));
         }
     }
     if deliveries.is_empty() {
@@ -160,7 +174,7 @@ async fn insert<'d>(
     }
     insert_rows(tx, INSERT, "", deliveries).await?;
     duplicates::put_newest(tx, &ordered).await?;
-    runs::insert(tx, new_runs.into_iter()).await?;
+    runs::insert(tx, new_runs.iter().map(|run| &**run)).await?;
     insert_rows(tx, statuses::INSERT, "", shown).await?;
     insert_rows(tx, work_queue::INSERT, "", work).await?;
     tx.notify().await

@@ -26,6 +26,11 @@ const VERSIONS: &[Version] = &[
         sqlite: include_str!("schema/sqlite/0002.sql"),
         postgres: include_str!("schema/postgres/0002.sql"),
     },
+    Version {
+        number: 3,
+        sqlite: include_str!("schema/sqlite/0003.sql"),
+        postgres: include_str!("schema/postgres/0003.sql"),
+    },
 ];
 
 /// Brings a SQLite file up to date. Its version is `user_version`.

@@ -53,7 +53,8 @@ impl Store {
         rows.iter().map(status).collect()
     }
 
-    /// The statuses that a site's runs requested for a commit, oldest first.
+    /// The statuses that a site's runs requested for a commit, oldest first. Of a run that ended because its branch had
+    /// moved on, only the posted ones count.
     pub async fn statuses_on(
         &self,
         site: &str,
@@ -65,6 +66,7 @@ impl Store {
                 "SELECT run, seq, statuses.state AS state, description, wanted_at, posted_at, error, refused
                  FROM statuses JOIN runs ON runs.id = statuses.run
                  WHERE commit_id = $1 AND site = $2
+                     AND (posted_at IS NOT NULL OR runs.state <> 'superseded' OR covered_by IS NOT NULL)
                  ORDER BY wanted_at, run, seq",
                 params![commit.as_str(), site],
             )
@@ -103,6 +105,15 @@ pub(super) fn post_at(state: StatusState, now: Timestamp) -> Timestamp {
 /// When the status of a run superseded at `now` is posted.
 pub(super) fn post_superseded_at(now: Timestamp) -> Timestamp {
     now + SUPERSEDED_DELAY
+}
+
+/// How long the first status of a run that may not be for the head of its branch waits: the forge is asked for the head
+/// until one minute has passed.
+const DOUBTFUL_DELAY: Duration = Duration::from_secs(65);
+
+/// When the first status of a run whose delivery came out of order at `now` is posted.
+pub(super) fn post_doubtful_at(now: Timestamp) -> Timestamp {
+    now + DOUBTFUL_DELAY
 }
 
 /// Inserts the first statuses of new runs.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::database::{Dialect, Transaction};
+use super::denials::{self, RepoKey};
 use super::given_up::{self, Target};
 use super::held::SiteCaches;
 use super::purges::{Migration, NewPurge, PurgeUpdate};
@@ -12,10 +13,10 @@ use super::statuses::Posting;
 use super::tasks::StoredTask;
 use super::work_queue::{Disposition, Lease, WorkKey, apply_disposition, enqueue, enqueue_submits};
 use super::{
-    Store, StoreError, held, purges, retry_on_conflict, run_starts, runs, statuses, tasks,
-    work_queue,
+    Store, StoreError, duplicates, held, purges, retry_on_conflict, run_starts, runs, statuses,
+    tasks, work_queue,
 };
-use crate::run::{Base, Run, RunChanges, RunId, StatusState, WaitReason};
+use crate::run::{Base, Origin, Run, RunChanges, RunId, StatusState, WaitReason};
 
 /// A change to stored state.
 #[derive(Clone, Debug)]
@@ -93,6 +94,10 @@ pub enum Write {
     GiveUp(Run, Vec<Target>),
     /// Targets of a site that were given up have been purged after all.
     TakeBack(String, Vec<Target>),
+    /// A run purges everything of a site, since a forge denies to say what changed in a repository.
+    PurgedForDenial(RepoKey, String, RunId),
+    /// A delivery that may have been an old one is for the head of its branch.
+    ConfirmDelivery(String),
     /// A new run, due at once.
     NewRun(Run),
     /// Enqueues work for a time, or leaves it if it is due earlier.
@@ -158,7 +163,9 @@ fn makes_work(write: &Write, now: Timestamp) -> bool {
         | Write::Hold(_, _, _)
         | Write::ReleaseHeld { .. }
         | Write::GiveUp(_, _)
-        | Write::TakeBack(_, _) => false,
+        | Write::TakeBack(_, _)
+        | Write::ConfirmDelivery(_)
+        | Write::PurgedForDenial(_, _, _) => false,
     }
 }
 
@@ -208,6 +215,8 @@ async fn keep_in_order(
             | Write::Hold(_, _, _)
             | Write::GiveUp(_, _)
             | Write::TakeBack(_, _)
+            | Write::ConfirmDelivery(_)
+            | Write::PurgedForDenial(_, _, _)
             | Write::ReleaseHeld { .. } => {}
         }
     }
@@ -275,8 +284,21 @@ async fn apply(tx: &mut dyn Transaction, write: &Write, now: Timestamp) -> Resul
         } => held::let_go(tx, caches, commits, *version, *until).await,
         Write::GiveUp(run, targets) => given_up::give_up(tx, run, targets).await,
         Write::TakeBack(site, targets) => given_up::take_back(tx, site, targets).await,
+        Write::PurgedForDenial(key, site, run) => denials::put_purged(tx, key, site, run).await,
+        Write::ConfirmDelivery(delivery) => duplicates::confirm(tx, delivery).await,
         Write::NewRun(run) => {
             runs::insert(tx, std::iter::once(run)).await?;
+            match run.origin {
+                Origin::Reconciliation => duplicates::note_head(tx, run).await?,
+                Origin::Push
+                | Origin::Deployment
+                | Origin::Workflow
+                | Origin::Pipeline
+                | Origin::Release
+                | Origin::PageBuild
+                | Origin::Manual
+                | Origin::ManualEverything => {}
+            }
             run_starts::begin(tx, run, now).await
         }
     }

@@ -11,11 +11,13 @@ mod changes;
 mod clocks;
 mod costs;
 mod covers;
+mod denials;
 mod dry_run;
 mod failing;
 mod histories;
 #[path = "../costs/limits.rs"]
 mod limits;
+mod lost_pushes;
 mod outages;
 #[path = "../postgres/mod.rs"]
 mod postgres;
@@ -24,6 +26,8 @@ mod pushes;
 mod quota;
 mod recovery;
 mod refused;
+mod renames;
+mod replays;
 mod retention;
 mod several_cdns;
 mod world;

@@ -205,3 +205,43 @@ async fn a_status_that_was_long_on_its_way_does_not_stay_over_a_newer_one() {
     );
     assert_eq!(shown.last().unwrap().state, "success");
 }
+
+#[tokio::test]
+async fn a_run_that_waits_to_ask_the_forge_again_leaves_its_work_to_a_newer_one_that_plans() {
+    let world = World::new(
+        8,
+        &ONE_SITE.replace("    base_urls", "    settle: 0s\n    base_urls"),
+    )
+    .await;
+    let website = world.sandbox.github().create_repo("acme/website", "main");
+    website.commit("main", &[Change::write("a.html", "first")]);
+    website.push("main");
+    let faults = world.sandbox.faults();
+    let away = Fault::Http(503, None);
+    faults.add(Service::GITHUB, "GET compare", When::Times(1), away);
+    // Two commits, which the delivery does not prove.
+    for text in ["second", "third"] {
+        website.commit("main", &[Change::write("a.html", text)]);
+    }
+    let older = world.accepted(&website.push("main").unwrap()).await;
+    world.engine.drain().await.unwrap();
+    assert_eq!(world.run(&older).await.state, RunState::Pending);
+
+    website.commit("main", &[Change::write("b.html", "new")]);
+    let newer = world.accepted(&website.push("main").unwrap()).await;
+    world.settle().await;
+
+    let older = world.run(&older).await;
+    assert_eq!(older.state, RunState::Superseded);
+    assert_eq!(older.covered_by.as_ref(), Some(&newer));
+    let purged = world.sandbox.tencent_cdn().purged();
+    let mut targets: Vec<&str> = purged.iter().map(|purge| purge.target.as_str()).collect();
+    targets.sort_unstable();
+    let both = [
+        "https://www.example.com/a.html",
+        "https://www.example.com/b.html",
+    ];
+    assert_eq!(targets, both, "each once");
+    let shown = website.statuses(older.commit.as_str()).pop().unwrap();
+    assert_eq!(shown.state, "success", "{:?}", shown.description);
+}

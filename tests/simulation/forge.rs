@@ -11,7 +11,7 @@ use purgehook::cause::Cause;
 use purgehook::changes::{ChangeKind, ChangeSet, FilePath, Proof};
 use purgehook::event::{CommitId, Event, GitRef, Push, RepoPath, SignalKind};
 use purgehook::forge::{
-    BodyVerifier, Forge, ForgeError, Headers, Malformed, PostOutcome, Refusal, StatusPost,
+    BodyVerifier, Denial, Forge, ForgeError, Headers, Malformed, PostOutcome, Refusal, StatusPost,
     Verified, VerifiedByHeaders,
 };
 use purgehook::run::{RunId, StatusState};
@@ -25,6 +25,10 @@ use crate::wire::{Mishap, Wire};
 
 /// The repository.
 pub const REPO: &str = "acme/website";
+/// What it is called once it is renamed. Requests under the old name are redirected, which the program does not follow.
+const RENAMED: &str = "acme/site";
+/// Its number, which it keeps under any name.
+const REPO_ID: u64 = 7;
 /// How long what was pushed may take to show on every machine of the forge.
 const REPLICAS_LAG: u64 = 30;
 
@@ -46,6 +50,14 @@ struct State {
     /// What each commit shows in each context.
     statuses: BTreeMap<(String, String), StatusState>,
     deliveries: usize,
+    /// Whether the repository has another name by now.
+    is_renamed: bool,
+}
+
+impl State {
+    fn name(&self) -> &'static str {
+        if self.is_renamed { RENAMED } else { REPO }
+    }
 }
 
 /// The forge.
@@ -97,9 +109,37 @@ impl Host {
             });
         Delivery {
             id: format!("delivery-{}", state.deliveries),
-            body: json!({"before": before, "after": to, "listed": listed})
+            body: json!({"repo": state.name(), "before": before, "after": to, "listed": listed})
                 .to_string()
                 .into_bytes(),
+        }
+    }
+
+    /// The repository gets another name, or its old one back.
+    pub fn rename(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.is_renamed = !state.is_renamed;
+        self.trace
+            .tell(self.time.now(), &format!("it is called {}", state.name()));
+    }
+
+    /// The repository has its old name.
+    pub fn call_it_as_before(&self) {
+        self.state.lock().unwrap().is_renamed = false;
+    }
+
+    /// What a delivery says under another id, with the same bytes or with others.
+    pub fn replay(&self, delivery: &Delivery, with_same_bytes: bool) -> Delivery {
+        let mut state = self.state.lock().unwrap();
+        state.deliveries += 1;
+        let id = format!("replay-{}", state.deliveries);
+        let mut body: Value = serde_json::from_slice(&delivery.body).unwrap();
+        if !with_same_bytes {
+            body["sent"] = json!(state.deliveries);
+        }
+        Delivery {
+            id,
+            body: body.to_string().into_bytes(),
         }
     }
 
@@ -194,7 +234,10 @@ fn difference(from: &Tree, to: &Tree) -> BTreeMap<FilePath, ChangeKind> {
 /// What a client of a real forge makes of a mishap.
 fn error_of(mishap: Mishap) -> ForgeError {
     if mishap == Mishap::Refused {
-        return ForgeError::Refused("the token has ended".to_owned());
+        return ForgeError::Denied {
+            denial: Denial::Token,
+            message: "the token has ended".to_owned(),
+        };
     }
     ForgeError::Later {
         message: format!("{mishap:?}"),
@@ -214,8 +257,16 @@ pub struct Client {
 
 impl Client {
     async fn call<T>(&self, what: &str, work: impl FnOnce() -> T) -> Result<T, ForgeError> {
-        let sent = self.host.wire.send(&self.process, what, work);
-        sent.await.map_err(error_of)
+        let sent = self.host.wire.send(&self.process, what, || {
+            // Under its old name nothing is done.
+            let is_renamed = self.host.state.lock().unwrap().is_renamed;
+            (!is_renamed).then(work)
+        });
+        let came_to = sent.await.map_err(error_of)?;
+        came_to.ok_or_else(|| ForgeError::Denied {
+            denial: Denial::Repository,
+            message: format!("it was renamed to {RENAMED}"),
+        })
     }
 }
 
@@ -258,7 +309,8 @@ impl Forge for Client {
             },
         };
         Ok(Event::Push(Push {
-            repo: RepoPath::parse(REPO).expect("it is one"),
+            repo: RepoPath::parse(body["repo"].as_str().unwrap_or(REPO)).expect("it is one"),
+            repo_id: Some(REPO_ID),
             git_ref: GitRef::Branch("main".to_owned()),
             before: id("before"),
             after: id("after"),

@@ -111,10 +111,21 @@ fn the_same_seed_makes_the_same_world() {
 }
 
 /// What a statement may go through from one end to the other: tables with a row for each thing that is to be done,
-/// goes wrong or is on its way out, and what has been narrowed down already.
-const SMALL: [&str; 11] = [
-    "outages", "removals", "page", "turns", "wanted", "places", "keys", "heads", "sites",
-    "covered", "reasons",
+/// goes wrong or is on its way out, or for each repository of a site, and what has been narrowed down already.
+const SMALL: [&str; 13] = [
+    "outages",
+    "denials",
+    "repositories",
+    "removals",
+    "page",
+    "turns",
+    "wanted",
+    "places",
+    "keys",
+    "heads",
+    "sites",
+    "covered",
+    "reasons",
 ];
 
 #[test]

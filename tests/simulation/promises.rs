@@ -219,11 +219,29 @@ impl Watch {
         rows.pop().unwrap_or_else(|| panic!("there is no run {id}"))
     }
 
-    /// What a run came to as far as is committed.
+    /// The run that came before another for the same commit of the same site, and was more than a repetition.
+    fn earlier(&self, run: &Row) -> Option<Row> {
+        let sql = "SELECT * FROM runs WHERE site = $1 AND commit_id = $2 AND id < $3
+                 AND NOT (state = 'superseded' AND covered_by IS NULL)
+             ORDER BY id DESC LIMIT 1";
+        let values = ["site", "commit_id", "id"].map(|column| run.text(column).unwrap().into());
+        self.disk.rows(sql, Vec::from(values)).pop()
+    }
+
+    /// What a run came to as far as is committed. Of one that ended without a trace, since its branch was elsewhere, that
+    /// is what the run before it for its commit came to.
     fn outcome(&self, id: &RunId) -> Outcome {
         let mut run = self.run(id);
-        while let Some(cover) = run.maybe_text("covered_by").unwrap() {
-            run = self.run(&RunId(cover));
+        loop {
+            if let Some(cover) = run.maybe_text("covered_by").unwrap() {
+                run = self.run(&RunId(cover));
+            } else if run.text("state").unwrap() == "superseded"
+                && let Some(earlier) = self.earlier(&run)
+            {
+                run = earlier;
+            } else {
+                break;
+            }
         }
         Outcome {
             state: run.word("state").unwrap(),

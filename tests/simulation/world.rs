@@ -280,7 +280,10 @@ impl World {
             () = life.process.died() => return false,
         };
         match answer {
-            Ok(Received::Accepted { delivery, runs } | Received::Duplicate { delivery, runs }) => {
+            Ok(
+                Received::Accepted { delivery, runs, .. }
+                | Received::Duplicate { delivery, runs, .. },
+            ) => {
                 self.acknowledged.push((delivery, runs));
                 true
             }
@@ -299,6 +302,7 @@ impl World {
     /// Nothing goes wrong any more: everything must come to its end, and the last push to a good one.
     async fn settle(&mut self) {
         self.host.wire.heal();
+        self.host.call_it_as_before();
         self.disk.set_trouble(0);
         for account in self.accounts.values() {
             account.wire.heal();

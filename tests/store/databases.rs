@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use purgehook::account::AccountId;
 use purgehook::event::{CommitRef, GitRef, RepoPath};
 use purgehook::purge::{Mode, PlannedPurge, PurgeKind, PurgeState};
-use purgehook::run::{Base, Origin, Run, RunId, RunState, Step};
+use purgehook::run::{Arrival, Base, Origin, Run, RunId, RunState, Step};
 use purgehook::store::{DeliveryBody, NewDelivery, NewPurge, Source, Store};
 use tempfile::TempDir;
 
@@ -129,6 +129,7 @@ pub fn run(number: u32) -> Run {
         notes: Vec::new(),
         dry_run: false,
         waits_for: None,
+        arrival: Arrival::InOrder,
         revision: 0,
         created_at: at(0),
         deadline: at(3_600),

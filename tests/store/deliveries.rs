@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use purgehook::event::{CommitId, CommitRef};
-use purgehook::run::{Run, RunState, Step};
+use purgehook::run::{Arrival, Run, RunState, Step};
 use purgehook::store::{
-    Accepted, DeliveryBody, Disposition, NewDelivery, RetryOutcome, SpooledBody, Store, StoredBody,
-    WorkKey, Write,
+    Accepted, DeliveryBody, Disposition, NewDelivery, RetryOutcome, RunFilter, SpooledBody, Store,
+    StoredBody, WorkKey, Write,
 };
 
 use crate::databases::{Opened, at, delivery, on_both, run_id, url};
@@ -22,6 +22,9 @@ on_both!(
     a_meaning_counts_only_against_the_newest_delivery_of_its_stream,
     the_same_bytes_under_another_id_are_a_duplicate_whenever_they_come,
     the_same_bytes_are_news_where_the_newest_delivery_ends_where_they_begin,
+    a_push_is_in_order_where_it_begins_at_the_end_of_one_that_was,
+    pushes_of_one_commit_are_in_order_after_one_that_is,
+    a_push_out_of_order_that_comes_by_two_hooks_makes_one_run,
     deliveries_of_one_commit_are_judged_in_turn,
     a_delivery_whose_run_failed_tries_it_again,
     a_retry_keeps_what_was_confirmed,
@@ -222,6 +225,85 @@ async fn the_same_bytes_are_news_where_the_newest_delivery_ends_where_they_begin
     accept(store, push(2, 'b', 'a')).await;
 
     assert_eq!(accept(store, push(3, 'a', 'b')).await, Accepted::New);
+    assert_eq!(arrival(store, 3).await, Arrival::Repeated);
+}
+
+/// How the run of a delivery came.
+async fn arrival(store: &Store, number: u32) -> Arrival {
+    let runs = store
+        .runs(&RunFilter {
+            limit: 100,
+            ..RunFilter::default()
+        })
+        .await
+        .unwrap();
+    let delivery = format!("D{number:04}");
+    let run = runs
+        .into_iter()
+        .find(|run| run.delivery.as_ref() == Some(&delivery));
+    run.unwrap().arrival
+}
+
+/// Notes, by a step of any work, that a delivery came in order.
+async fn confirm(store: &Store, number: u32) {
+    let now = at(1_000_000);
+    let claimed = store
+        .claim(now, std::time::Duration::from_secs(60), "confirming", 1)
+        .await;
+    let work = claimed.unwrap().works.remove(0);
+    let writes = [Write::ConfirmDelivery(format!("D{number:04}"))];
+    let committed = store.commit(&work.lease, &writes, Disposition::Complete, now);
+    assert!(committed.await.unwrap());
+}
+
+async fn a_push_is_in_order_where_it_begins_at_the_end_of_one_that_was(opened: Opened) {
+    let store = &opened.store;
+    accept(store, push(1, 'a', 'b')).await;
+    accept(store, push(2, 'b', 'c')).await;
+    assert_eq!(arrival(store, 1).await, Arrival::InOrder);
+    assert_eq!(arrival(store, 2).await, Arrival::InOrder);
+
+    // Two old ones that nobody remembers: the second one follows on from the first.
+    accept(store, push(3, '7', '8')).await;
+    accept(store, push(4, '8', '9')).await;
+    assert_eq!(arrival(store, 3).await, Arrival::OutOfOrder);
+    assert_eq!(arrival(store, 4).await, Arrival::OutOfOrder);
+    // Nothing is known of the branch but from them until the forge says where it stands.
+    accept(store, push(5, 'c', 'd')).await;
+    assert_eq!(arrival(store, 5).await, Arrival::OutOfOrder);
+
+    confirm(store, 5).await;
+    accept(store, push(6, 'd', 'e')).await;
+    assert_eq!(arrival(store, 6).await, Arrival::InOrder);
+    // What is said of an earlier one says nothing of the newest.
+    accept(store, push(7, '1', '2')).await;
+    confirm(store, 6).await;
+    accept(store, push(8, '2', '3')).await;
+    assert_eq!(arrival(store, 8).await, Arrival::OutOfOrder);
+}
+
+async fn pushes_of_one_commit_are_in_order_after_one_that_is(opened: Opened) {
+    let store = &opened.store;
+    accept(store, push(1, 'a', 'b')).await;
+    let group = [push(2, 'b', 'c'), push(3, '7', '8'), push(4, '8', '9')];
+    store.accept(&group).await.unwrap();
+
+    assert_eq!(arrival(store, 2).await, Arrival::InOrder);
+    assert_eq!(arrival(store, 3).await, Arrival::OutOfOrder);
+    assert_eq!(arrival(store, 4).await, Arrival::OutOfOrder);
+}
+
+async fn a_push_out_of_order_that_comes_by_two_hooks_makes_one_run(opened: Opened) {
+    let store = &opened.store;
+    accept(store, push(1, 'a', 'b')).await;
+    let by_one = push(2, 'c', 'd');
+    let mut by_another = push(3, 'c', 'd');
+    by_another.received_at = by_one.received_at;
+    by_another.body = DeliveryBody::Whole(Bytes::from_static(b"other bytes"));
+
+    assert_eq!(accept(store, by_one).await, Accepted::New);
+    let second = accept(store, by_another).await;
+    assert!(matches!(second, Accepted::Duplicate { delivery, .. } if delivery == "D0002"));
 }
 
 async fn deliveries_of_one_commit_are_judged_in_turn(opened: Opened) {

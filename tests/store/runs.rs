@@ -129,19 +129,19 @@ async fn the_newest_run_of_a_site_or_ref_is_found(opened: Opened) {
         .unwrap();
     assert_eq!(of_main.id, run_id(2));
     assert!(store.newest_run("docs", None).await.unwrap().is_none());
-    let unplanned = store
-        .newer_unplanned("www", &run_id(1))
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(unplanned.id, run_id(2));
-    assert!(
-        store
-            .newer_unplanned("www", &run_id(2))
-            .await
-            .unwrap()
-            .is_none()
-    );
+    let unplanned = async |id| {
+        let runs = store.unplanned("www", &run_id(id), 10).await.unwrap();
+        runs.into_iter().map(|run| run.id).collect::<Vec<_>>()
+    };
+    assert_eq!(unplanned(1).await, [run_id(2)]);
+    assert_eq!(unplanned(2).await, [run_id(1)]);
+    assert_eq!(unplanned(3).await, [run_id(2), run_id(1)]);
+    // One that a process is running is left to it.
+    let claimed = store
+        .claim(at(10), Duration::from_secs(60), "test", 1)
+        .await;
+    assert_eq!(claimed.unwrap().works[0].key, WorkKey::Run(run_id(1)));
+    assert_eq!(unplanned(2).await, []);
 }
 
 async fn what_came_after_a_run_or_a_moment_is_found(opened: Opened) {

@@ -168,7 +168,9 @@ async fn of_webhooks(
     match in_time(forge.webhooks(of.repo, &address)).await {
         Some(Ok(webhooks)) => vec![of_webhook(subject, &webhooks, &address, &wanted)],
         Some(Err(error @ ForgeError::Later { .. })) => vec![refused(subject, &error)],
-        Some(Err(error @ (ForgeError::Gone(_) | ForgeError::Refused(_)))) => vec![Finding::note(
+        Some(Err(
+            error @ (ForgeError::Gone(_) | ForgeError::Refused(_) | ForgeError::Denied { .. }),
+        )) => vec![Finding::note(
             subject,
             format!("the token may not see the webhooks, so look at them yourself: {error}"),
         )],
@@ -292,7 +294,7 @@ fn refused(subject: &str, error: &ForgeError) -> Finding {
             "try again; if it stays so, check `api_url:`, and that this machine may reach it"
         }
         // These errors contain advice.
-        ForgeError::Gone(_) | ForgeError::Refused(_) => "",
+        ForgeError::Gone(_) | ForgeError::Refused(_) | ForgeError::Denied { .. } => "",
     };
     Finding::wrong(subject, error.to_string(), advice)
 }

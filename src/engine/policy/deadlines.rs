@@ -8,6 +8,8 @@ use crate::config::Trigger;
 use crate::purge::PurgeKind;
 use crate::store::Work;
 
+/// How long the machines of a forge may not know of what was pushed to another.
+pub const FORGE_REPLICA_LAG: Duration = Duration::from_secs(60);
 /// How long a run may stay pending. Purges that are not confirmed by then have failed.
 pub const RUN_LIMIT: Duration = Duration::from_secs(6 * 60 * 60);
 /// How long one step may take. Comparing two large trees takes the longest.

@@ -254,6 +254,7 @@ sites:
         let id = CommitId::parse(&"1".repeat(40));
         Push {
             repo: repo("acme/website"),
+            repo_id: None,
             git_ref: GitRef::parse(git_ref),
             before: None,
             after: id.clone(),
@@ -266,6 +267,7 @@ sites:
     fn deployed(signal: Signal, git_ref: Option<&str>) -> Deployed {
         Deployed {
             repo: repo("acme/website"),
+            repo_id: None,
             signal,
             id: "1".to_owned(),
             git_ref: git_ref.map(GitRef::parse),

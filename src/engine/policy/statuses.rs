@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::run::{Run, RunId, StatusState};
+use crate::run::{Run, RunId, RunState, StatusState};
 use crate::store::{DRY_RUN_STATUS, StoredStatus, Write};
 
 /// The write that shows a state on a run's commit, with the run's summary.
@@ -37,7 +37,12 @@ pub enum Verdict {
 pub fn withheld(run: &Run, dry_run: bool, was_shown: bool) -> Option<Verdict> {
     // If an earlier status was posted while the site was live, the final one is posted too, and nothing else.
     let is_withheld = dry_run && !(was_shown && run.state.is_final());
-    is_withheld.then(|| Verdict::NotPosted(DRY_RUN_STATUS.to_owned()))
+    if is_withheld {
+        return Some(Verdict::NotPosted(DRY_RUN_STATUS.to_owned()));
+    }
+    // What the commit shows of an earlier run holds.
+    let is_left = run.state == RunState::Superseded && run.covered_by.is_none();
+    (is_left && !was_shown).then(|| Verdict::NotPosted(format!("not posted: {}", run.summary)))
 }
 
 /// What to do with a status that is not withheld, given all of the site's statuses on the commit.

@@ -78,7 +78,8 @@ pub fn failing(failures: &Failures, open: u64, waits_for: Option<&WaitReason>) -
     let failed = grouped(failures.count);
     let open = grouped(open);
     let rest = match waits_for {
-        None => format!("{open} still running"),
+        // What waits for the forge has no purges yet.
+        None | Some(WaitReason::Denied { .. }) => format!("{open} still running"),
         Some(WaitReason::Quota { renewed_at } | WaitReason::QuotaShare { renewed_at }) => format!(
             "{open} waiting for quota until {}",
             renewed_at.strftime("%Y-%m-%d %H:%M UTC")

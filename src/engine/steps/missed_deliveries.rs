@@ -89,7 +89,7 @@ fn read_since(ctx: &StepContext, key: &LogKey, now: Timestamp) -> Option<Timesta
 fn note_unreadable(ctx: &StepContext, site: &Site, key: LogKey, error: ForgeError, now: Timestamp) {
     match error {
         ForgeError::Later { .. } => warn!("cannot read what was sent to the webhook: {error}"),
-        ForgeError::Gone(_) | ForgeError::Refused(_) => {
+        ForgeError::Gone(_) | ForgeError::Refused(_) | ForgeError::Denied { .. } => {
             if ctx.delivery_logs.forbid(key, now + FORBIDDEN_LOG_INTERVAL) {
                 info!(
                     "lost deliveries of {} are not looked for in the forge's log, \

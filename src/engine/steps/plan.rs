@@ -14,7 +14,9 @@ use crate::config::{Config, PurgeMode, Redeploy, Site, WhenUnknown};
 use crate::engine::baseline::Baseline;
 use crate::engine::change_set::{self, Found, Search};
 use crate::engine::context::StepContext;
+use crate::engine::denied_access::{self, Turn};
 use crate::engine::ending::{end, end_unable};
+use crate::engine::out_of_order::{self, Order};
 use crate::engine::outcome::{Outcome, StepError};
 use crate::engine::plan_decision::decide;
 use crate::engine::planner;
@@ -22,6 +24,7 @@ use crate::engine::policy::forge_retries::{ask_again, may_ask_again};
 use crate::engine::policy::prefetch::Covers;
 use crate::engine::policy::statuses::show;
 use crate::engine::policy::summary;
+use crate::engine::superseding::{Unplanned, leave_to, supersede, unplanned};
 use crate::event::CommitId;
 use crate::forge::ForgeError;
 use crate::numerals::counted;
@@ -30,8 +33,6 @@ use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
 use crate::run::{Base, Origin, Run, RunChanges, RunState, StatusState, Step as RunStep};
 use crate::store::{NewPurge, RunFilter, StoreError, Target, Work, WorkKey, Write};
 
-/// Runs that leave their work to a newer one in one transaction.
-const MAX_SUPERSEDED: u32 = 256;
 /// Earlier runs for the same commit that are looked at for what they found changed.
 const MAX_DEPLOYMENTS: u32 = 5;
 /// Notes on a plan that are kept with its run.
@@ -70,33 +71,36 @@ impl Step for Plan<'_> {
             return Err(planner::is_taken(ctx));
         }
         let everything = run.origin == Origin::ManualEverything;
-        let newer = ctx.store.newer_unplanned(&site.name, &run.id).await?;
+        let Unplanned { newer, others } = unplanned(ctx, &run).await?;
         if let Some(newer) = newer
             && !everything
             && newer.commit.id().is_some()
+            && !out_of_order::is_repeat(ctx, &run).await?
         {
-            let older = older_unplanned(ctx, &run, &newer).await?;
-            return Ok(supersede(run, &older, &newer, &baseline, ctx.now()));
+            return Ok(supersede(run, &others, &newer, &baseline, ctx.now()));
         }
 
-        let bases = baseline.bases(&run);
-        let changes = match search(ctx, config, &run, &commit, &baseline, &bases).await? {
-            Search::Failed(ForgeError::Later {
-                message,
-                retry_after,
-                ..
-            }) if may_ask_again(&run, work, retry_after, ctx.now()) => {
-                run.summary = format!("Finding out what changed; trying again: {message}");
-                let (now, fraction) = (ctx.now(), ctx.clock.fraction());
-                return Ok(ask_again(run, work, &message, retry_after, now, fraction));
-            }
-            Search::Failed(error) => Found::unknown(error.to_string()),
-            Search::Found(found) => found,
+        let ordered = out_of_order::check(ctx, config, site, &run, &commit, &baseline).await?;
+        let confirmed = match ordered {
+            Order::Plans(confirmed) => confirmed,
+            Order::Ends(outcome) => return Ok(outcome),
+        };
+        // They wait to ask the forge again: with this plan there is nothing left of their work.
+        let older: Vec<Run> = others.into_iter().filter(|it| it.id < run.id).collect();
+        let bases = baseline.bases(&run, &older);
+        let searched = search(ctx, config, &run, &commit, &baseline, &bases).await?;
+        let (changes, for_denial) = match found(ctx, site, &run, searched, work).await? {
+            Searched::Changes(changes, writes) => (changes, writes),
+            Searched::NotYet(outcome) => return Ok(outcome),
         };
         let now = ctx.now();
+        run.waits_for = None;
         run.bases = bases;
         run.held_version = Some(baseline.next_version());
-        let held = baseline.hold(&run);
+        let mut held = baseline.hold_all(&run, &older);
+        held.extend(confirmed);
+        held.extend(for_denial);
+        held.extend(leave_to(&run, &older));
         let planned = match changes {
             Found::Known { proof, changes } => {
                 run.proof = Some(Completeness::Proven(proof));
@@ -119,6 +123,49 @@ impl Step for Plan<'_> {
         let planned = leave_out(ctx, config, site, &run, &commit, planned).await?;
         begin(ctx, site, run, planned, held, now).await
     }
+}
+
+/// What a run's search came to.
+enum Searched {
+    /// The run plans, and writes this as well.
+    Changes(Found, Vec<Write>),
+    /// The run asks again later.
+    NotYet(Outcome),
+}
+
+/// What a run makes of its search: what changed, or that it waits for the forge.
+async fn found(
+    ctx: &StepContext,
+    site: &Site,
+    run: &Run,
+    searched: Search,
+    work: &Work,
+) -> Result<Searched, StepError> {
+    let now = ctx.now();
+    let unknown = |why: String| Searched::Changes(Found::unknown(why), Vec::new());
+    Ok(match searched {
+        Search::Found(changes) => Searched::Changes(changes, Vec::new()),
+        Search::Failed(ForgeError::Later {
+            message,
+            retry_after,
+            ..
+        }) if may_ask_again(run, work, retry_after, now) => {
+            let mut run = run.clone();
+            run.summary = format!("Finding out what changed; trying again: {message}");
+            let fraction = ctx.clock.fraction();
+            Searched::NotYet(ask_again(run, work, &message, retry_after, now, fraction))
+        }
+        Search::Failed(ForgeError::Denied { message, .. }) => {
+            match denied_access::turn(ctx, site, run).await? {
+                Turn::Act(writes) => Searched::Changes(Found::unknown(message), writes),
+                Turn::Wait => {
+                    let run = run.clone();
+                    Searched::NotYet(denied_access::wait(ctx, run, &message, now).await?)
+                }
+            }
+        }
+        Search::Failed(error) => unknown(error.to_string()),
+    })
 }
 
 /// The plan for what changed, or for what a second deployment of the commit purges.
@@ -425,53 +472,6 @@ async fn end_dry_run(
         }
     };
     Ok(outcome.after(vec![purges]))
-}
-
-/// The other runs of a site that may leave their work to `newer` along with a run, since they say what was live before
-/// and which commit they are for.
-async fn older_unplanned(
-    ctx: &StepContext,
-    run: &Run,
-    newer: &Run,
-) -> Result<Vec<Run>, StoreError> {
-    let older = ctx
-        .store
-        .older_unplanned(&run.site, &newer.id, MAX_SUPERSEDED);
-    let mut older = older.await?;
-    older.retain(|other| {
-        other.id != run.id
-            && other.before.is_some()
-            && other.commit.id().is_some()
-            && other.origin != Origin::ManualEverything
-    });
-    Ok(older)
-}
-
-/// Leaves the work of a run, and of others that have not planned yet, to a newer one of the same site.
-fn supersede(
-    mut run: Run,
-    older: &[Run],
-    newer: &Run,
-    baseline: &Baseline,
-    now: Timestamp,
-) -> Outcome {
-    let mut writes = baseline.hold_all(&run, older);
-    info!("run {} is superseded by {}", run.id, newer.id);
-    run.state = RunState::Superseded;
-    run.step = RunStep::Ended;
-    run.ended_at = Some(now);
-    run.covered_by = Some(newer.id.clone());
-    run.summary = format!("Covered by {}, which is under way", newer.commit.short());
-    writes.push(show(&run, StatusState::Pending));
-    if !older.is_empty() {
-        writes.push(Write::Supersede {
-            runs: older.iter().map(|run| run.id.clone()).collect(),
-            by: newer.id.clone(),
-            summary: run.summary.clone(),
-        });
-    }
-    writes.push(Write::Run(run));
-    Outcome::complete(writes)
 }
 
 /// The notes that are kept with a run: beyond so many, only how many more there are.

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::Step;
@@ -13,16 +14,16 @@ use super::missed_deliveries;
 use crate::config::{Config, Site, Trigger};
 use crate::engine::context::StepContext;
 use crate::engine::new_run::new_run;
+use crate::engine::out_of_order;
 use crate::engine::outcome::{Outcome, StepError};
+use crate::engine::policy::deadlines::FORGE_REPLICA_LAG;
 use crate::engine::policy::match_sites::named_branches;
 use crate::engine::upstream::ForgeHandle;
 use crate::event::{CommitId, CommitRef, GitRef};
 use crate::forge::ForgeError;
-use crate::run::{Base, Origin, Run, RunState};
-use crate::store::{HeldCommits, SiteCaches, StoreError, Work, WorkKey, Write};
+use crate::run::{Base, Origin, Run, RunState, WaitReason};
+use crate::store::{HeldCommits, RepoKey, SiteCaches, StoreError, Work, WorkKey, Write};
 
-/// A run this young may be newer than what the forge just said: its replicas lag.
-const FORGE_REPLICA_LAG: Duration = Duration::from_secs(60);
 /// How long the webhook for a new head may be on its way: GitHub waits 10 seconds
 /// for its answer ("Best practices for using webhooks"), as GitLab does.
 const WEBHOOK_DELAY: Duration = Duration::from_secs(10);
@@ -58,6 +59,18 @@ struct Found {
     first: Vec<CommitId>,
     /// The runs of heads that no run is for.
     missing: Vec<Run>,
+    /// When to look again at heads that a young run may be newer than.
+    look_again: Option<Timestamp>,
+}
+
+/// Whether a run is there for a head.
+enum Seen {
+    /// There is, or none is needed.
+    Known,
+    /// The newest run may be newer than what the forge said. From this time on it is not.
+    Undecided(Timestamp),
+    /// None is. It is this one.
+    Missing(Box<Run>),
 }
 
 impl Step for Reconcile<'_> {
@@ -74,13 +87,21 @@ impl Step for Reconcile<'_> {
             let at = ctx.now() + rejection.wait;
             return Ok(Outcome::reschedule(Vec::new(), at));
         }
+        // Another process may have been denied something: the first answer ends that.
+        let key = RepoKey::new(&site.forge, &site.repo);
+        ctx.upstreams.denials.of(&key).await?;
         let caches = SiteCaches::real(&site.name);
         let held = ctx.store.held(&caches, ctx.now()).await?;
         let is_new =
             held.commits.is_empty() && ctx.store.newest_run(self.site, None).await?.is_none();
         // First: what it brings makes the heads known.
         missed_deliveries::accept(ctx, &config, site, &forge, is_new).await?;
-        let Found { first, missing } = compare(ctx, site, &forge, &held, is_new).await?;
+        let compared = compare(ctx, site, &forge, &held, is_new).await?;
+        let Found {
+            first,
+            missing,
+            look_again,
+        } = compared;
         let mut writes = Vec::new();
         if !missing.is_empty() {
             // Their webhooks may be on their way.
@@ -97,7 +118,9 @@ impl Step for Reconcile<'_> {
             writes.push(Write::ExpectHeldVersion(caches.clone(), held.version));
             writes.push(Write::Hold(caches, first, held.version + 1));
         }
-        Ok(Outcome::reschedule(writes, ctx.now() + interval))
+        let next = ctx.now() + interval;
+        let next = look_again.map_or(next, |again| again.min(next));
+        Ok(Outcome::reschedule(writes, next))
     }
 }
 
@@ -118,14 +141,22 @@ impl Step for ConfirmHeads<'_> {
         };
         let caches = SiteCaches::real(&site.name);
         let held = ctx.store.held(&caches, ctx.now()).await?;
-        let Found { missing, .. } = compare(ctx, site, &forge, &held, false).await?;
+        let compared = compare(ctx, site, &forge, &held, false).await?;
+        let Found {
+            missing,
+            look_again,
+            ..
+        } = compared;
         let mut writes = Vec::with_capacity(missing.len());
         for run in missing {
             let at = run.commit.short();
             warn!("{} stands at {at} and no run is for it", site.repo);
             writes.push(Write::NewRun(run));
         }
-        Ok(Outcome::complete(writes))
+        Ok(match look_again {
+            None => Outcome::complete(writes),
+            Some(again) => Outcome::reschedule(writes, again),
+        })
     }
 }
 
@@ -149,10 +180,14 @@ async fn compare(
             // What was live before a deployment is unknown once it is done; a push says it itself.
             Ok(Some(_)) if is_new && site.trigger != Trigger::Push => {}
             Ok(Some(head)) if is_new => found.first.push(head),
-            Ok(Some(head)) => {
-                let run = missing_run(ctx, site, git_ref, head, held).await?;
-                found.missing.extend(run);
-            }
+            Ok(Some(head)) => match look_at(ctx, site, git_ref, head, held).await? {
+                Seen::Known => {}
+                Seen::Undecided(until) => {
+                    let earliest = found.look_again.map_or(until, |at| at.min(until));
+                    found.look_again = Some(earliest);
+                }
+                Seen::Missing(run) => found.missing.push(*run),
+            },
             Ok(None) => {}
             Err(error) => {
                 let git_ref = git_ref.map_or_else(String::new, |git_ref| git_ref.to_string());
@@ -194,30 +229,39 @@ async fn heads(site: &Site, forge: &ForgeHandle<'_>) -> Result<Vec<Head>, StepEr
     Ok(heads)
 }
 
-/// The run that is missing for a head; none where all is well.
-async fn missing_run(
+/// Whether a run is there for a head.
+async fn look_at(
     ctx: &StepContext,
     site: &Site,
     git_ref: Option<GitRef>,
     head: CommitId,
     held: &HeldCommits,
-) -> Result<Option<Run>, StoreError> {
-    let now = ctx.now();
-    let newest = ctx.store.newest_run(&site.name, git_ref.as_ref()).await?;
+) -> Result<Seen, StoreError> {
+    let newest = out_of_order::newest_run(ctx, &site.name, git_ref.as_ref()).await?;
     let is_known = match newest {
         Some(run) if run.commit.id() == Some(&head) => !is_owed(&run, site),
-        Some(run) => now < run.created_at + FORGE_REPLICA_LAG,
+        Some(run) => {
+            let decided_at = run.created_at + FORGE_REPLICA_LAG;
+            if ctx.now() < decided_at {
+                return Ok(Seen::Undecided(decided_at));
+            }
+            false
+        }
         // It stands where it stood when the site was new.
         None => held.commits.contains(&Base::Commit(head.clone())),
     };
     if is_known {
-        return Ok(None);
+        return Ok(Seen::Known);
     }
     let (origin, head) = (Origin::Reconciliation, CommitRef::Id(head));
-    Ok(Some(new_run(&ctx.clock, site, origin, git_ref, head)))
+    let run = new_run(&ctx.clock, site, origin, git_ref, head);
+    Ok(Seen::Missing(Box::new(run)))
 }
 
-/// Whether a run's purges were not made since its site was in dry-run mode, which it is no longer.
+/// Whether a run's purges were not made since its site was in dry-run mode, which it is no longer, or since the forge
+/// denied for too long to say what changed. It has just answered.
 fn is_owed(run: &Run, site: &Site) -> bool {
-    !site.mode.is_dry_run() && (run.dry_run || run.state == RunState::Cancelled)
+    let gave_up =
+        run.state.can_be_retried() && matches!(run.waits_for, Some(WaitReason::Denied { .. }));
+    gave_up || !site.mode.is_dry_run() && (run.dry_run || run.state == RunState::Cancelled)
 }

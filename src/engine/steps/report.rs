@@ -156,12 +156,15 @@ fn failed(
         }
         // A person may replace an expired token or grant a right: retry now and then, and show the error until
         // then.
-        ForgeError::Refused(why) if may_try_again => {
+        ForgeError::Refused(why) | ForgeError::Denied { message: why, .. } if may_try_again => {
             warn!("a status was not posted: {why}");
             let refused = refused(run, wanted, why.clone());
             Outcome::reschedule(vec![refused], now + REFUSED_POST_INTERVAL)
         }
-        ForgeError::Later { .. } | ForgeError::Refused(_) | ForgeError::Gone(_) => {
+        ForgeError::Later { .. }
+        | ForgeError::Refused(_)
+        | ForgeError::Denied { .. }
+        | ForgeError::Gone(_) => {
             warn!("a status was not posted: {error}");
             Outcome::complete(vec![refused(run, wanted, error.to_string())])
         }

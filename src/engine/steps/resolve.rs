@@ -3,6 +3,7 @@
 use super::Step;
 use crate::config::Config;
 use crate::engine::context::StepContext;
+use crate::engine::denied_access;
 use crate::engine::ending::end;
 use crate::engine::outcome::{Outcome, StepError};
 use crate::engine::policy::forge_retries::{ask_again, may_ask_again};
@@ -47,6 +48,10 @@ impl Step for Resolve<'_> {
                 run.summary = format!("Finding the commit; trying again: {message}");
                 let fraction = ctx.clock.fraction();
                 Ok(ask_again(run, work, &message, retry_after, now, fraction))
+            }
+            // What it brings may be live: it is not forgotten for that.
+            ForgeError::Denied { message, .. } => {
+                Ok(denied_access::wait(ctx, run, &message, now).await?)
             }
             error @ (ForgeError::Later { .. } | ForgeError::Gone(_) | ForgeError::Refused(_)) => {
                 let summary = format!("Cannot find the commit {name}: {error}");

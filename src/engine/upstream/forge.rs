@@ -4,13 +4,15 @@ use jiff::Timestamp;
 use url::Url;
 
 use super::breaker::{CircuitBreaker, Rejection, RequestError};
+use super::denials::Denials;
 use crate::changes::{ChangeSet, FilePath};
 use crate::event::{CommitId, Event, RepoPath};
 use crate::forge::{
-    DeliveryLog, Forge, ForgeError, LoggedDelivery, Malformed, PostOutcome, SentDelivery,
+    DeliveryLog, Denial, Forge, ForgeError, LoggedDelivery, Malformed, PostOutcome, SentDelivery,
     StatusPost, Verified,
 };
-use crate::store::{StoreError, Upstream};
+use crate::http;
+use crate::store::{Access, RepoKey, StoreError, Upstream};
 
 /// A forge that may be sent requests. For what each method asks, see [`Forge`].
 pub struct ForgeHandle<'a> {
@@ -19,17 +21,24 @@ pub struct ForgeHandle<'a> {
     upstream: Upstream,
     forge: &'a dyn Forge,
     breaker: &'a CircuitBreaker,
+    denials: &'a Denials,
 }
 
 type Answer<T> = Result<T, RequestError<ForgeError>>;
 
 impl<'a> ForgeHandle<'a> {
-    pub(super) fn new(name: &'a str, forge: &'a dyn Forge, breaker: &'a CircuitBreaker) -> Self {
+    pub(super) fn new(
+        name: &'a str,
+        forge: &'a dyn Forge,
+        breaker: &'a CircuitBreaker,
+        denials: &'a Denials,
+    ) -> Self {
         Self {
             name,
             upstream: Upstream::Forge(name.to_owned()),
             forge,
             breaker,
+            denials,
         }
     }
 
@@ -45,22 +54,22 @@ impl<'a> ForgeHandle<'a> {
         to: &CommitId,
     ) -> Answer<ChangeSet> {
         let request = self.forge.changes(repo, from, to);
-        self.breaker.send(&self.upstream, request).await
+        self.send(repo, Access::Read, request).await
     }
 
     pub async fn files(&self, repo: &RepoPath, commit: &CommitId) -> Answer<Option<Vec<FilePath>>> {
         let request = self.forge.files(repo, commit);
-        self.breaker.send(&self.upstream, request).await
+        self.send(repo, Access::Read, request).await
     }
 
     pub async fn resolve(&self, repo: &RepoPath, name: &str) -> Answer<CommitId> {
         let request = self.forge.resolve(repo, name);
-        self.breaker.send(&self.upstream, request).await
+        self.send(repo, Access::Read, request).await
     }
 
     pub async fn branch_head(&self, repo: &RepoPath, branch: &str) -> Answer<CommitId> {
         let request = self.forge.branch_head(repo, branch);
-        self.breaker.send(&self.upstream, request).await
+        self.send(repo, Access::Read, request).await
     }
 
     pub async fn environment_head(
@@ -69,9 +78,10 @@ impl<'a> ForgeHandle<'a> {
         environment: &str,
     ) -> Answer<Option<CommitId>> {
         let request = self.forge.environment_head(repo, environment);
-        self.breaker.send(&self.upstream, request).await
+        self.send(repo, Access::Read, request).await
     }
 
+    /// What this is denied says nothing of other requests: few tokens may read the log.
     pub async fn delivery_log(
         &self,
         repo: &RepoPath,
@@ -98,7 +108,7 @@ impl<'a> ForgeHandle<'a> {
         status: &StatusPost,
     ) -> Answer<PostOutcome> {
         let request = self.forge.post_status(repo, commit, status);
-        self.breaker.send(&self.upstream, request).await
+        self.send(repo, Access::PostStatus, request).await
     }
 
     /// What a delivery says. Sends nothing.
@@ -109,5 +119,47 @@ impl<'a> ForgeHandle<'a> {
         body: &[u8],
     ) -> Result<Event, Malformed> {
         self.forge.understand(verified, content_type, body)
+    }
+
+    /// Sends a request about a repository, and records whether it was denied.
+    async fn send<T>(
+        &self,
+        repo: &RepoPath,
+        access: Access,
+        request: impl Future<Output = Result<T, ForgeError>>,
+    ) -> Answer<T> {
+        let key = RepoKey::new(self.name, repo);
+        let recorded = async {
+            let (result, was_sent) = http::tracked(request).await;
+            if !was_sent {
+                return result;
+            }
+            http::note_request();
+            let (result, is_allowed) = match result {
+                Ok(answer) => (Ok(answer), true),
+                // The commit may be gone, or the repository.
+                Err(ForgeError::Gone(why)) => match self.forge.find_repo(repo).await {
+                    Ok(()) => (Err(ForgeError::Gone(why)), true),
+                    Err(ForgeError::Gone(message)) => {
+                        let denial = Denial::Repository;
+                        (Err(ForgeError::Denied { denial, message }), false)
+                    }
+                    Err(denied @ ForgeError::Denied { .. }) => (Err(denied), false),
+                    Err(ForgeError::Later { .. } | ForgeError::Refused(_)) => {
+                        (Err(ForgeError::Gone(why)), false)
+                    }
+                },
+                Err(error) => (Err(error), false),
+            };
+            match &result {
+                Err(ForgeError::Denied { denial, message }) => {
+                    self.denials.record(&key, access, *denial, message).await;
+                }
+                Ok(_) | Err(_) if is_allowed => self.denials.end(&key, access).await,
+                Ok(_) | Err(_) => {}
+            }
+            result
+        };
+        self.breaker.send(&self.upstream, recorded).await
     }
 }

@@ -6,6 +6,7 @@
 
 mod breaker;
 mod cdn;
+mod denials;
 mod forge;
 mod quota;
 mod rate;
@@ -21,7 +22,8 @@ pub use forge::ForgeHandle;
 use crate::account::AccountId;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::store::{OpenCircuit, Store, StoreError, Upstream};
+use crate::forge::Denial;
+use crate::store::{Access, OpenCircuit, RepoKey, Store, StoreError, Upstream};
 
 /// The guards of all upstreams.
 pub struct Upstreams {
@@ -29,6 +31,7 @@ pub struct Upstreams {
     breaker: breaker::CircuitBreaker,
     rates: rate::RateLimits,
     quotas: quota::QuotaCache,
+    pub denials: denials::Denials,
 }
 
 impl Upstreams {
@@ -36,6 +39,7 @@ impl Upstreams {
     pub fn new(store: Arc<Store>, clock: Clock) -> Self {
         Self {
             breaker: breaker::CircuitBreaker::new(Arc::clone(&store), clock.clone()),
+            denials: denials::Denials::new(Arc::clone(&store), clock.clone()),
             rates: rate::RateLimits::new(Arc::clone(&store), clock.clone()),
             quotas: quota::QuotaCache::new(Arc::clone(&store), clock),
             store,
@@ -45,7 +49,7 @@ impl Upstreams {
     /// A forge, by its name under `forges:`; none if it is no longer configured.
     pub fn forge<'a>(&'a self, config: &'a Config, name: &'a str) -> Option<ForgeHandle<'a>> {
         let forge = config.forges.get(name)?.as_ref();
-        Some(ForgeHandle::new(name, forge, &self.breaker))
+        Some(ForgeHandle::new(name, forge, &self.breaker, &self.denials))
     }
 
     /// A CDN, by its name under `cdns:`, under an account's limits; none if it is no longer configured.
@@ -88,6 +92,57 @@ impl Upstreams {
             })
         });
         Ok(unavailable.collect())
+    }
+}
+
+impl Upstreams {
+    /// What forges deny of the repositories of sites, in the order of the sites.
+    pub async fn denied_sites(&self, config: &Config) -> Result<Vec<DeniedSite>, StoreError> {
+        let denied = self.denials.all().await?;
+        let of_site = config.sites.values().flat_map(|site| {
+            let key = RepoKey::new(&site.forge, &site.repo);
+            let of_repo = denied.iter().filter(move |denied| denied.key == key);
+            of_repo.map(|denied| DeniedSite {
+                site: site.name.clone(),
+                forge: site.forge.clone(),
+                repo: site.repo.to_string(),
+                access: denied.access,
+                denial: denied.denial,
+                since: denied.since,
+                error: denied.error.clone(),
+            })
+        });
+        Ok(of_site.collect())
+    }
+}
+
+/// What a forge denies of a site's repository until a person changes something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeniedSite {
+    /// The site, by its name under `sites:`.
+    pub site: String,
+    /// The forge, by its name under `forges:`.
+    pub forge: String,
+    /// The repository, as the site names it.
+    pub repo: String,
+    /// What is denied.
+    pub access: Access,
+    /// What has to be changed.
+    pub denial: Denial,
+    /// Since when.
+    pub since: Timestamp,
+    /// What the forge said first, and what to do.
+    pub error: String,
+}
+
+impl DeniedSite {
+    /// "github denies to read the commits of acme/website".
+    pub fn sentence(&self) -> String {
+        let (forge, repo) = (&self.forge, &self.repo);
+        format!(
+            "{forge} denies to {} of {repo}",
+            denials::in_words(self.access)
+        )
     }
 }
 

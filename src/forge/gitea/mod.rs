@@ -15,12 +15,12 @@ use url::Url;
 use crate::changes::{ChangeSet, FilePath};
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::address;
-use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
+use crate::forge::api::{Answer, Api, ONLY, RateHeaders, denied, repo_path};
 use crate::forge::body::{FORM, JSON};
 use crate::forge::description::fit;
 use crate::forge::inspection::{RepoAccess, Webhook};
 use crate::forge::{
-    BodyVerifier, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
+    BodyVerifier, Denial, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
     Refusal, SampleDelivery, SampleEvent, StatusPost, Verified, WebPages,
 };
 use crate::http::Outbound;
@@ -158,10 +158,14 @@ impl Gitea {
     /// The meaning of an error answer.
     fn error(&self, answer: &Answer) -> ForgeError {
         match answer.status.as_u16() {
-            403 => ForgeError::Refused(format!(
-                "{}; the token needs the scope `write:repository`, and its owner the right to write to the repository",
-                answer.sentence()
-            )),
+            403 => denied(
+                Denial::Permission,
+                format!(
+                    "{}; the token needs the scope `write:repository`, and its owner the right to write to the \
+                     repository",
+                    answer.sentence()
+                ),
+            ),
             // "sha not found [...]", with 400 from the trees API.
             400 if answer.words().contains("not found") => ForgeError::Gone(answer.sentence()),
             _ => self.api.error(answer),
@@ -223,6 +227,14 @@ impl Forge for Gitea {
         body: &[u8],
     ) -> Result<Event, Malformed> {
         payload::understand(&verified.event, content_type, body)
+    }
+
+    async fn find_repo(&self, repo: &RepoPath) -> Result<(), ForgeError> {
+        let answer = self.get(repo, &[], &[], &format!("look up {repo}")).await?;
+        match answer.status {
+            StatusCode::OK => Ok(()),
+            _ => Err(self.error(&answer)),
+        }
     }
 
     async fn changes(

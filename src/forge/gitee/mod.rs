@@ -16,11 +16,11 @@ use crate::changes::ChangeSet;
 use crate::clock::ClockSkew;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::address;
-use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
+use crate::forge::api::{Answer, Api, ONLY, RateHeaders, denied, repo_path};
 use crate::forge::body::JSON;
 use crate::forge::inspection::{RepoAccess, Webhook};
 use crate::forge::{
-    BodyVerifier, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
+    BodyVerifier, Denial, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
     Refusal, SampleDelivery, SampleEvent, StatusPost, Verified, WebPages,
 };
 use crate::http::Outbound;
@@ -154,10 +154,13 @@ impl Gitee {
     fn error(&self, answer: &Answer) -> ForgeError {
         match answer.status.as_u16() {
             403 if self.api.is_out_of_requests(answer) => self.api.too_fast(answer),
-            403 => ForgeError::Refused(format!(
-                "{}; the token needs the scope `projects`, and for checks an administrator of the repository",
-                answer.sentence()
-            )),
+            403 => denied(
+                Denial::Permission,
+                format!(
+                    "{}; the token needs the scope `projects`, and for checks an administrator of the repository",
+                    answer.sentence()
+                ),
+            ),
             _ => self.api.error(answer),
         }
     }
@@ -205,6 +208,14 @@ impl Forge for Gitee {
         body: &[u8],
     ) -> Result<Event, Malformed> {
         payload::understand(&verified.event, body)
+    }
+
+    async fn find_repo(&self, repo: &RepoPath) -> Result<(), ForgeError> {
+        let answer = self.get(repo, &[], &format!("look up {repo}")).await?;
+        match answer.status {
+            StatusCode::OK => Ok(()),
+            _ => Err(self.error(&answer)),
+        }
     }
 
     async fn changes(

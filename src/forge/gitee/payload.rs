@@ -36,6 +36,9 @@ struct Envelope<'a> {
 struct Project<'a> {
     #[serde(borrow)]
     path_with_namespace: Text<'a>,
+    /// The forge's own number for it.
+    #[serde(default, deserialize_with = "body::number")]
+    id: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -66,6 +69,7 @@ fn push(body: PushBody<'_>, hook_name: &str) -> Result<Push, Malformed> {
         body.head_commit.as_ref(),
     )?;
     Ok(Push {
+        repo_id: body.project.id,
         repo: body::repo(
             "project.path_with_namespace",
             body.project.path_with_namespace.as_str(),

@@ -22,8 +22,8 @@ use tokio::sync::Mutex;
 use super::{GitHub, repo_path, with_versions};
 use crate::cache::LruCache;
 use crate::event::RepoPath;
-use crate::forge::ForgeError;
-use crate::forge::api::Answer;
+use crate::forge::api::{Answer, denied};
+use crate::forge::{Denial, ForgeError};
 use crate::settings::Section;
 
 /// How long before now a JWT is issued: GitHub refuses one from the future, and clocks may differ by a minute.
@@ -190,10 +190,8 @@ impl App {
 
 /// The error if the App is not installed on a repository.
 pub(super) fn not_installed(answer: &Answer) -> ForgeError {
-    ForgeError::Refused(format!(
-        "{}; install the App on the repository",
-        answer.sentence()
-    ))
+    let message = format!("{}; install the App on the repository", answer.sentence());
+    denied(Denial::Permission, message)
 }
 
 /// Whether this can be an App's id (digits) or its client id (e.g. `Iv1.8a61f9b3a7aba766`).

@@ -60,6 +60,7 @@ pub(super) fn deployment(body: DeploymentStatusBody<'_>) -> Result<Event, Malfor
         body::needed("deployment_status.id", status.id)?,
     );
     Ok(Event::Deployed(Deployed {
+        repo_id: repository.id,
         repo,
         signal: Signal::Deployment { environment },
         id: format!("{id}/{status_id}"),
@@ -150,6 +151,7 @@ pub(super) fn workflow(body: WorkflowRunBody<'_>) -> Result<Event, Malformed> {
         None => None,
     };
     Ok(Event::Deployed(Deployed {
+        repo_id: repository.id,
         signal: Signal::Workflow { file },
         id: format!("{id}/{}", run.run_attempt.unwrap_or(1)),
         git_ref: branch,
@@ -193,6 +195,7 @@ pub(super) fn page_build(body: PageBuildBody<'_>) -> Result<Event, Malformed> {
     let commit = body::needed("build.commit", build.commit)?;
     let id = body::needed("id", id)?;
     Ok(Event::Deployed(Deployed {
+        repo_id: repository.id,
         repo,
         signal: Signal::PageBuild,
         id: id.to_string(),

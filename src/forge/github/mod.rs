@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::SecretString;
 use url::Url;
 
@@ -16,12 +16,12 @@ use crate::changes::{ChangeSet, FilePath};
 use crate::clock::ClockSkew;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::address;
-use crate::forge::api::{Answer, Api, ONLY, RateHeaders, repo_path};
+use crate::forge::api::{Answer, Api, ONLY, RateHeaders, denied, repo_path};
 use crate::forge::inspection::{RepoAccess, Webhook};
 use crate::forge::{
-    BodyVerifier, DeliveryLog, EventKind, Forge, ForgeError, ForgeKind, Headers, LoggedDelivery,
-    Malformed, PostOutcome, Refusal, SampleDelivery, SampleEvent, SentDelivery, StatusPost,
-    Verified, WebPages,
+    BodyVerifier, DeliveryLog, Denial, EventKind, Forge, ForgeError, ForgeKind, Headers,
+    LoggedDelivery, Malformed, PostOutcome, Refusal, SampleDelivery, SampleEvent, SentDelivery,
+    StatusPost, Verified, WebPages,
 };
 use crate::http::Outbound;
 use crate::settings::{Entry, Section, Variable};
@@ -231,11 +231,10 @@ impl GitHub {
         match answer.status.as_u16() {
             // GitHub says "too fast" with 403 as well as with 429.
             403 if self.says_too_fast(answer) => self.api.too_fast(answer),
-            403 => ForgeError::Refused(format!(
-                "{}; {}",
-                answer.sentence(),
-                missing_permission(answer)
-            )),
+            403 => denied(
+                Denial::Permission,
+                format!("{}; {}", answer.sentence(), missing_permission(answer)),
+            ),
             // "Git Repository is empty."
             409 => ForgeError::Gone(answer.sentence()),
             _ => self.api.error(answer),
@@ -321,6 +320,14 @@ impl Forge for GitHub {
         body: &[u8],
     ) -> Result<Event, Malformed> {
         payload::understand(&verified.event, content_type, body)
+    }
+
+    async fn find_repo(&self, repo: &RepoPath) -> Result<(), ForgeError> {
+        let answer = self.get(repo, &[], &[], &format!("look up {repo}")).await?;
+        match answer.status {
+            StatusCode::OK => Ok(()),
+            _ => Err(self.error(&answer)),
+        }
     }
 
     async fn changes(

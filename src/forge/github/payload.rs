@@ -142,6 +142,7 @@ fn push(body: PushBody<'_>) -> Result<Push, Malformed> {
     };
     Ok(Push {
         repo: body.repository.path()?,
+        repo_id: body.repository.id,
         git_ref,
         before,
         after,

@@ -45,6 +45,7 @@ pub(super) fn deployment(body: DeploymentBody<'_>) -> Result<Event, Malformed> {
         None => None,
     };
     Ok(Event::Deployed(Deployed {
+        repo_id: body.project.id,
         signal: Signal::Deployment { environment },
         id: id.to_string(),
         git_ref,
@@ -153,6 +154,7 @@ pub(super) fn pipeline(body: PipelineBody<'_>) -> Result<Event, Malformed> {
     };
     Ok(Event::Deployed(Deployed {
         repo,
+        repo_id: project.id,
         id: format!("{id} {status}"),
         signal: Signal::Pipeline { status },
         git_ref: Some(git_ref),
@@ -205,6 +207,7 @@ pub(super) fn release(body: ReleaseBody<'_>) -> Result<Event, Malformed> {
     };
     Ok(Event::Deployed(Deployed {
         repo,
+        repo_id: body.project.id,
         signal: Signal::Release { tag: tag.clone() },
         id: format!("{id} {tag}"),
         git_ref: Some(GitRef::Tag(tag)),

@@ -32,6 +32,9 @@ struct EnvelopeProject<'a> {
 pub(super) struct Project<'a> {
     #[serde(borrow)]
     path_with_namespace: Text<'a>,
+    /// The forge's own number for it.
+    #[serde(default, deserialize_with = "body::number")]
+    pub id: Option<u64>,
 }
 
 impl Project<'_> {

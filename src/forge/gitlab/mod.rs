@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use reqwest::header::HeaderName;
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::SecretString;
 use url::Url;
 
@@ -17,10 +17,10 @@ use crate::changes::{ChangeSet, FilePath};
 use crate::clock::ClockSkew;
 use crate::event::{CommitId, Event, RepoPath, SignalKind};
 use crate::forge::address;
-use crate::forge::api::{Answer, Api, ONLY, RateHeaders};
+use crate::forge::api::{Answer, Api, ONLY, RateHeaders, denied};
 use crate::forge::inspection::{RepoAccess, Webhook};
 use crate::forge::{
-    BodyVerifier, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
+    BodyVerifier, Denial, EventKind, Forge, ForgeError, ForgeKind, Headers, Malformed, PostOutcome,
     Refusal, SampleDelivery, SampleEvent, StatusPost, Verified, WebPages,
 };
 use crate::http::Outbound;
@@ -184,11 +184,14 @@ impl GitLab {
     /// The meaning of an error answer.
     fn error(&self, answer: &Answer) -> ForgeError {
         match answer.status.as_u16() {
-            403 => ForgeError::Refused(format!(
-                "{}; the token needs the scope `api` and the role Developer, \
-                 or the right to push where the branch is protected",
-                answer.sentence()
-            )),
+            403 => denied(
+                Denial::Permission,
+                format!(
+                    "{}; the token needs the scope `api` and the role Developer, \
+                     or the right to push where the branch is protected",
+                    answer.sentence()
+                ),
+            ),
             _ => self.api.error(answer),
         }
     }
@@ -242,6 +245,17 @@ impl Forge for GitLab {
         body: &[u8],
     ) -> Result<Event, Malformed> {
         payload::understand(&verified.event, body)
+    }
+
+    async fn find_repo(&self, repo: &RepoPath) -> Result<(), ForgeError> {
+        let answer = {
+            let request = self.request(Method::GET, repo, &[], &[]);
+            self.send(request, &format!("look up {repo}")).await?
+        };
+        match answer.status {
+            StatusCode::OK => Ok(()),
+            _ => Err(self.error(&answer)),
+        }
     }
 
     async fn changes(

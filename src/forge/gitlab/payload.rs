@@ -83,6 +83,7 @@ fn push(json: &[u8], kind: &str) -> Result<Push, Malformed> {
     };
     Ok(Push {
         repo: body.project.path()?,
+        repo_id: body.project.id,
         listed: ChangeSet::unknown(why_unproved(&body, before.as_ref(), after.as_ref())),
         git_ref,
         before,

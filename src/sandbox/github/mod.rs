@@ -138,7 +138,6 @@ impl GitHub {
             return not_found();
         }
         match (request.method.as_str(), rest) {
-            ("GET", []) => self.repository(&path),
             // What a classic token's scopes do not cover does not exist for it.
             ("POST", ["statuses", _]) if self.rights == TokenRights::Read => not_found(),
             ("POST", ["statuses", sha]) => self.post_status(&path, sha, &request.body, now),
@@ -154,6 +153,7 @@ impl GitHub {
             ("GET", ["git", "commits", sha]) => self.git_commit(&path, sha),
             ("GET", ["git", "ref", name @ ..]) => self.git_ref(&path, &name.join("/")),
             ("GET", ["branches", name @ ..]) => self.branch(&path, &name.join("/")),
+            ("GET", []) => self.repository(&path),
             ("GET", ["hooks"]) => self.hooks(),
             ("GET", ["hooks", hook, "deliveries"]) => self.deliveries(&path, hook, request, now),
             ("GET", ["hooks", hook, "deliveries", id]) => self.delivery(&path, hook, id),

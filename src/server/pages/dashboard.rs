@@ -1,5 +1,6 @@
 //! `GET /`: the sites and their runs, newest first.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
@@ -13,7 +14,7 @@ use super::super::view::{Badge, Moment, duration, ref_name};
 use super::super::{Shared, query};
 use super::{Frame, message, render, store_failed};
 use crate::config::{Refused, Reloads};
-use crate::engine::{Engine, UnavailableUpstream};
+use crate::engine::{DeniedSite, Engine, UnavailableUpstream};
 use crate::rules::Glob;
 use crate::run::{Run, RunId, RunState};
 use crate::settings::Problem;
@@ -106,7 +107,28 @@ struct SiteCard {
     cdns: String,
     /// Whether it is in dry-run mode.
     dry_run: bool,
+    /// What the forge denies until a person changes something.
+    denied: Vec<DeniedRow>,
+    /// That its repository has another name by now.
+    renamed: Option<String>,
     last: Option<RunRow>,
+}
+
+/// Something that a forge denies.
+struct DeniedRow {
+    what: String,
+    since: Moment,
+    error: String,
+}
+
+impl From<&DeniedSite> for DeniedRow {
+    fn from(denied: &DeniedSite) -> Self {
+        Self {
+            what: denied.sentence(),
+            since: denied.since.into(),
+            error: denied.error.clone(),
+        }
+    }
 }
 
 struct RunRow {
@@ -146,6 +168,8 @@ struct Found {
     runs: Vec<Run>,
     next: Option<RunId>,
     silent: Vec<UnavailableUpstream>,
+    denied: Vec<DeniedSite>,
+    renamed: BTreeMap<String, String>,
 }
 
 pub(in super::super) async fn dashboard(
@@ -187,11 +211,15 @@ async fn find(engine: Arc<Engine>, filter: RunFilter) -> Result<Found, StoreErro
     }
     let (runs, next) = query::page(engine.store(), &filter).await?;
     let silent = engine.unavailable_upstreams().await?;
+    let denied = engine.denied_sites().await?;
+    let renamed = engine.renamed_sites().await?.into_iter().collect();
     Ok(Found {
         last,
         runs,
         next,
         silent,
+        denied,
+        renamed,
     })
 }
 
@@ -226,6 +254,13 @@ fn page(
             branches: joined(site.branches.iter().map(|glob: &Glob| glob.text())),
             cdns: joined(site.cdns.iter().map(String::as_str)),
             dry_run: site.mode.is_dry_run(),
+            denied: found
+                .denied
+                .iter()
+                .filter(|denied| denied.site == site.name)
+                .map(DeniedRow::from)
+                .collect(),
+            renamed: found.renamed.get(&site.name).cloned(),
             last: last.map(|run| RunRow::new(&run, now)),
         })
         .collect();

@@ -36,7 +36,7 @@ use crate::forge::{
 use crate::http::Outbound;
 use crate::purge::{GivenUp, PlannedPurge, PurgeKind, PurgeState, TaskIds};
 use crate::run::{
-    Base, Link, Origin, Run, RunChanges, RunId, RunState, StatusState, Step, WaitReason,
+    Arrival, Base, Link, Origin, Run, RunChanges, RunId, RunState, StatusState, Step, WaitReason,
 };
 use crate::settings::{Entry, Environment};
 use crate::store::{
@@ -129,6 +129,7 @@ impl Forge for Trusting {
             "" => Err(Malformed("it is empty".to_owned())),
             branch => Ok(Event::Push(Push {
                 repo: RepoPath::parse("acme/website").unwrap(),
+                repo_id: None,
                 git_ref: GitRef::Branch(branch.to_owned()),
                 before: None,
                 after: CommitId::parse(COMMIT),
@@ -348,6 +349,7 @@ impl Server {
             notes: Vec::new(),
             dry_run: false,
             waits_for: None,
+            arrival: Arrival::InOrder,
             revision: 0,
             created_at: now,
             deadline: now + Duration::from_secs(3_600),

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::store::Upstream;
+use crate::forge::Denial;
+use crate::store::{Access, DeniedAccess, RepoKey, Upstream};
 
 fn broken() -> Setup {
     Setup {
@@ -114,6 +115,45 @@ async fn who_does_not_answer_is_named_on_the_page_and_in_the_metrics() {
         let metrics = server.page("/metrics").await;
         assert_eq!(!metrics.contains(up), said, "{metrics}");
         assert!(metrics.contains(r#"purgehook_upstream_up{kind="forge",name="trusting"} 1"#));
+    }
+}
+
+#[tokio::test]
+async fn what_a_forge_denies_a_site_is_named_on_its_card_in_readyz_and_in_the_metrics() {
+    let server = Server::start().await;
+    let config = server.engine.config();
+    let site = config.sites.values().next().unwrap();
+    let denied = DeniedAccess {
+        key: RepoKey::new(&site.forge, &site.repo),
+        access: Access::Read,
+        denial: Denial::Token,
+        since: server.engine.now(),
+        error: "GitHub answered 401 <b>".to_owned(),
+    };
+    let store = server.engine.store();
+    assert!(store.record_denial(&denied).await.unwrap());
+    assert!(!store.record_denial(&denied).await.unwrap());
+
+    let page = server.page("/").await;
+    let sentence = format!("{} denies to read the commits of {}", site.forge, site.repo);
+    assert!(page.contains(&sentence), "{page}");
+    assert!(page.contains("GitHub answered 401 &#60;b&#62;"), "{page}");
+    let ready = server.get("/readyz").send().await.unwrap();
+    assert_eq!(ready.status(), 200);
+    let ready: Value = ready.json().await.unwrap();
+    assert_eq!(ready["denied"][0]["site"], site.name.as_str());
+    assert_eq!(ready["denied"][0]["denial"], "token");
+    assert_eq!(ready["denied"][0]["error"], "GitHub answered 401 <b>");
+    let metrics = server.page("/metrics").await;
+    for (denial, is_denied) in [("token", 1), ("permission", 0), ("repository", 0)] {
+        let (site, forge) = (&site.name, &site.forge);
+        let line = format!(
+            r#"purgehook_site_denied{{site="{site}",forge="{forge}",denial="{denial}"}} {is_denied}"#
+        );
+        assert!(
+            metrics.lines().any(|l| l == line),
+            "{line} is not in\n{metrics}"
+        );
     }
 }
 

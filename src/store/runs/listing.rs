@@ -116,25 +116,9 @@ impl Store {
         Ok(older.is_empty())
     }
 
-    /// The newest run of a site that is newer than `id` and has not planned yet.
-    pub async fn newer_unplanned(&self, site: &str, id: &RunId) -> Result<Option<Run>, StoreError> {
-        let rows = self
-            .database
-            .read(
-                &format!(
-                    "SELECT {COLUMNS} FROM runs
-                     WHERE site = $1 AND id > $2 AND state = 'pending' AND step = 'changes'
-                     ORDER BY id DESC LIMIT 1"
-                ),
-                params![site, &id.0],
-            )
-            .await?;
-        rows.first().map(run).transpose()
-    }
-
-    /// The runs of a site that are older than `id`, have not planned yet and are not being run by a process; oldest
-    /// first, at most `limit`.
-    pub async fn older_unplanned(
+    /// The other runs of a site that have not planned yet, newest first: those that are newer than `id`, and those that
+    /// are older and not being run by a process; at most `limit`.
+    pub async fn unplanned(
         &self,
         site: &str,
         id: &RunId,
@@ -142,12 +126,12 @@ impl Store {
     ) -> Result<Vec<Run>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM runs
-             WHERE site = $1 AND id < $2 AND state = 'pending' AND step = 'changes'
-                 AND EXISTS (
+             WHERE site = $1 AND id <> $2 AND state = 'pending' AND step = 'changes'
+                 AND (id > $2 OR EXISTS (
                      SELECT 1 FROM work
                      WHERE work.kind = 'run' AND work.subject = runs.id AND work.purge_kind = ''
-                         AND work.lease IS NULL)
-             ORDER BY id LIMIT $3"
+                         AND work.lease IS NULL))
+             ORDER BY id DESC LIMIT $3"
         );
         let values = params![site, &id.0, i64::from(limit)];
         let rows = self.database.read(&sql, values).await?;

@@ -13,12 +13,12 @@ use crate::store::{StoreError, parsed, timestamp};
 pub(super) const COLUMNS: &str =
     "id, site, forge, repo, git_ref, before_id, commit_id, delivery, origin, covered_by,
     bases, held_version, state, step,
-    summary, proof, problems, created_at, deadline, ended_at, dry_run, notes, wait_reason, revision";
+    summary, proof, problems, created_at, deadline, ended_at, dry_run, notes, wait_reason, revision, arrival";
 
 /// The statement for [`values`].
 pub(super) const INSERT: &str = "INSERT INTO runs (id, site, forge, repo, git_ref, before_id, commit_id, delivery,
     origin, covered_by, bases, held_version, state, step, summary, proof, problems, created_at, deadline,
-    ended_at, dry_run, notes, wait_reason, revision)";
+    ended_at, dry_run, notes, wait_reason, revision, arrival)";
 
 /// A run's row, in the column order of [`INSERT`].
 pub(super) fn values(run: &Run) -> Vec<Value> {
@@ -47,6 +47,7 @@ pub(super) fn values(run: &Run) -> Vec<Value> {
         serde_json::json!(run.notes).to_string(),
         run.waits_for.as_ref().map(wait_reason_text),
         run.revision,
+        run.arrival.as_str(),
     ]
 }
 
@@ -86,6 +87,7 @@ pub(super) fn run(row: &Row) -> Result<Run, StoreError> {
         proof: row.maybe_word("proof")?,
         problems: list(row, "problems")?,
         notes: list(row, "notes")?,
+        arrival: row.word("arrival")?,
         dry_run: row.int("dry_run")? != 0,
         waits_for: row
             .maybe_text("wait_reason")?
@@ -105,6 +107,7 @@ pub(in crate::store) fn wait_reason_text(reason: &WaitReason) -> String {
         WaitReason::QuotaShare { renewed_at } => {
             format!("quota_share {}", renewed_at.as_millisecond())
         }
+        WaitReason::Denied { since } => format!("denied {}", since.as_millisecond()),
         WaitReason::CircuitOpen { account, since } => {
             format!("circuit {} {account}", since.as_millisecond())
         }
@@ -120,6 +123,7 @@ fn wait_reason(text: &str) -> Option<WaitReason> {
         ("quota_share", ms) => Some(WaitReason::QuotaShare {
             renewed_at: at(ms)?,
         }),
+        ("denied", ms) => Some(WaitReason::Denied { since: at(ms)? }),
         ("circuit", rest) => {
             let (ms, account) = rest.split_once(' ')?;
             Some(WaitReason::CircuitOpen {

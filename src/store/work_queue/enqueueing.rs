@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::key::{WorkKey, forge_key};
-use crate::run::{Run, RunId, StatusState};
+use crate::run::{Arrival, Run, RunId, StatusState};
 use crate::store::database::{Transaction, Value, in_list, params};
 use crate::store::{Store, StoreError, milliseconds, purge_queue, retry_on_conflict, statuses};
 
@@ -103,7 +103,11 @@ pub(in crate::store) fn new_rows(run: &Run, now: Timestamp) -> Vec<Vec<Value>> {
     };
     let mut rows = vec![row(WorkKey::Run(run.id.clone()), now)];
     if !run.dry_run {
-        let at = statuses::post_at(StatusState::Pending, now);
+        let at = match run.arrival {
+            Arrival::InOrder => statuses::post_at(StatusState::Pending, now),
+            // Its commit may have nothing to do with it.
+            Arrival::OutOfOrder | Arrival::Repeated => statuses::post_doubtful_at(now),
+        };
         rows.push(row(WorkKey::Status(run.id.clone()), at));
     }
     rows

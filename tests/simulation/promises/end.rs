@@ -57,9 +57,9 @@ impl Watch {
                 }
                 RunState::Succeeded => StatusState::Success,
                 RunState::Failed => StatusState::Failure,
-                RunState::Errored | RunState::Superseded | RunState::Cancelled => {
-                    StatusState::Error
-                }
+                // Its branch was elsewhere, and nothing was done for it: what the commit showed before holds.
+                RunState::Superseded => continue,
+                RunState::Errored | RunState::Cancelled => StatusState::Error,
             };
             let key = (row.text("site").unwrap(), row.text("commit_id").unwrap());
             let ended_at = outcome.ended_at.unwrap_or_default();

@@ -19,6 +19,8 @@ enum Event {
     LateDelivery,
     /// Somebody sends a delivery again.
     Redelivery,
+    /// Somebody sends what an old delivery said as one of their own.
+    Replay,
     Visits,
     ForgeTrouble,
     CdnTrouble,
@@ -33,12 +35,15 @@ enum Event {
     StandStill,
     /// The forge forgets commits that nothing leads to.
     CleanUp,
+    /// The repository is renamed, or gets its old name back.
+    Rename,
 }
 
-const EVENTS: [Event; 13] = [
+const EVENTS: [Event; 15] = [
     Event::Push,
     Event::LateDelivery,
     Event::Redelivery,
+    Event::Replay,
     Event::Visits,
     Event::ForgeTrouble,
     Event::CdnTrouble,
@@ -49,6 +54,7 @@ const EVENTS: [Event; 13] = [
     Event::Crash,
     Event::StandStill,
     Event::CleanUp,
+    Event::Rename,
 ];
 
 /// What is so of what happens in a world.
@@ -71,6 +77,7 @@ impl Habits {
                 Event::Push => 6,
                 Event::Visits => 4,
                 Event::CleanUp => usize::from(chance.one_in(6)),
+                Event::Rename => usize::from(chance.one_in(4)),
                 _ => [0, 1, 1, 4][chance.place(4)],
             };
             events.extend(std::iter::repeat_n(event, times));
@@ -120,6 +127,11 @@ impl World {
                     let delivery = past[self.chance.place(past.len())].clone();
                     self.deliver(&delivery).await;
                 }
+                Event::Replay => {
+                    let delivery = past[self.chance.place(past.len())].clone();
+                    let replay = self.host.replay(&delivery, self.chance.one_in(2));
+                    self.deliver(&replay).await;
+                }
                 Event::Visits => self.visit(30),
                 Event::Crash => {
                     let seat = self.chance.place(self.lives.len());
@@ -140,6 +152,7 @@ impl World {
                     self.tell("the forge cleans up");
                     self.host.clean_up();
                 }
+                Event::Rename => self.host.rename(),
                 trouble => self.have_trouble(trouble),
             }
             tokio::time::sleep(self.chance.millis(0..habits.pause)).await;
@@ -217,10 +230,12 @@ impl World {
             Event::Push
             | Event::LateDelivery
             | Event::Redelivery
+            | Event::Replay
             | Event::Visits
             | Event::Crash
             | Event::StandStill
-            | Event::CleanUp => {}
+            | Event::CleanUp
+            | Event::Rename => {}
         }
     }
 }

@@ -99,8 +99,16 @@ async fn errors_say_what_to_do_about_them() {
     ));
     assert!(matches!(error_of(404, "").await, ForgeError::Gone(_)));
     let scope = error_of(403, "token does not have at least one of required scope(s)").await;
-    assert!(matches!(&scope, ForgeError::Refused(m) if m.contains("`write:repository`")));
-    assert!(matches!(error_of(401, "").await, ForgeError::Refused(_)));
+    assert!(
+        matches!(&scope, ForgeError::Denied { denial: Denial::Permission, message: m } if m.contains("`write:repository`"))
+    );
+    assert!(matches!(
+        error_of(401, "").await,
+        ForgeError::Denied {
+            denial: Denial::Token,
+            ..
+        }
+    ));
     assert!(matches!(error_of(502, "").await, ForgeError::Later { .. }));
 }
 

@@ -145,9 +145,17 @@ async fn errors_say_what_to_do_about_them() {
     let said = |status| Reply::json(status, json!({"message": "some words"}));
 
     assert!(matches!(error_of(said(404)).await, ForgeError::Gone(_)));
-    assert!(matches!(error_of(said(401)).await, ForgeError::Refused(_)));
+    assert!(matches!(
+        error_of(said(401)).await,
+        ForgeError::Denied {
+            denial: Denial::Token,
+            ..
+        }
+    ));
     let scope = error_of(said(403)).await;
-    assert!(matches!(&scope, ForgeError::Refused(m) if m.contains("`projects`")));
+    assert!(
+        matches!(&scope, ForgeError::Denied { denial: Denial::Permission, message: m } if m.contains("`projects`"))
+    );
     let limited = said(403)
         .with("x-ratelimit-remaining", 0)
         .with("x-ratelimit-reset", NOW + 30);

@@ -171,7 +171,7 @@ async fn an_app_that_is_not_installed_says_so() {
     let error = ask(&as_app(&api)).await.unwrap_err();
 
     assert!(
-        matches!(&error, ForgeError::Refused(m) if m.contains("install the App")),
+        matches!(&error, ForgeError::Denied { denial: Denial::Permission, message: m } if m.contains("install the App")),
         "{error}"
     );
 }

@@ -77,6 +77,7 @@ fn release() -> Value {
 fn a_deployment_that_succeeded_names_its_environment_and_commit() {
     let expected = Deployed {
         repo: repo("acme/website"),
+        repo_id: None,
         signal: Signal::Deployment {
             environment: "production".to_owned(),
         },
@@ -135,6 +136,7 @@ fn a_deployment_that_has_not_succeeded_says_what_is_waited_for() {
 fn a_workflow_that_succeeded_is_named_by_its_file() {
     let expected = Deployed {
         repo: repo("acme/website"),
+        repo_id: None,
         signal: Signal::Workflow {
             file: "deploy.yml".to_owned(),
         },

@@ -69,14 +69,18 @@ async fn errors_say_what_to_do_about_them() {
     }
     let moved = error_of(reply(301).with("location", "http://elsewhere.example")).await;
     assert!(
-        matches!(&moved, ForgeError::Refused(m) if m.contains("update `repo:`")),
+        matches!(&moved, ForgeError::Denied { denial: Denial::Repository, message } if message.contains("to http://elsewhere.example: update `repo:`")),
         "{moved}"
     );
     let unauthorised = error_of(reply(401)).await;
-    assert!(matches!(&unauthorised, ForgeError::Refused(m) if m.contains("Some words")));
+    assert!(
+        matches!(&unauthorised, ForgeError::Denied { denial: Denial::Token, message } if message.contains("Some words"))
+    );
     let forbidden = reply(403).with("x-accepted-github-permissions", "contents=read");
     let forbidden = error_of(forbidden).await;
-    assert!(matches!(&forbidden, ForgeError::Refused(m) if m.contains("contents=read")));
+    assert!(
+        matches!(&forbidden, ForgeError::Denied { denial: Denial::Permission, message } if message.contains("contents=read"))
+    );
     let missing = error_of(reply(404)).await;
     assert!(matches!(missing, ForgeError::Gone(_)));
     let nonsense = error_of(Reply::text(200, "<html>")).await;

@@ -85,6 +85,7 @@ fn a_deployment_takes_its_commit_from_the_end_of_an_address_that_is_never_asked(
         whole,
         Deployed {
             repo: repo("acme/sites/website"),
+            repo_id: None,
             signal: Signal::Deployment {
                 environment: "production".to_owned()
             },

@@ -54,12 +54,24 @@ async fn errors_say_what_to_do_about_them() {
     let scope = json!({"error": "insufficient_scope", "error_description": "needs more"});
     let scope = error_of(Reply::json(403, scope)).await;
     assert!(
-        matches!(&scope, ForgeError::Refused(m) if m.contains("insufficient_scope") && m.contains("`api`"))
+        matches!(&scope, ForgeError::Denied { denial: Denial::Permission, message: m } if m.contains("insufficient_scope") && m.contains("`api`"))
     );
     let unauthorised = error_of(Reply::json(401, json!({"message": "401 Unauthorized"}))).await;
-    assert!(matches!(unauthorised, ForgeError::Refused(_)));
+    assert!(matches!(
+        unauthorised,
+        ForgeError::Denied {
+            denial: Denial::Token,
+            ..
+        }
+    ));
     let moved = error_of(Reply::text(302, "").with("location", "/users/sign_in")).await;
-    assert!(matches!(moved, ForgeError::Refused(_)));
+    assert!(matches!(
+        moved,
+        ForgeError::Denied {
+            denial: Denial::Repository,
+            ..
+        }
+    ));
     let missing = error_of(Reply::json(
         404,
         json!({"message": "404 Project Not Found"}),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::forge::Denial;
 use crate::forge::gitlab::status::TWO_TEXTS;
 use crate::run::StatusState;
 
@@ -259,10 +260,6 @@ async fn refusals_are_told_apart() {
     let cases = [
         (Reply::json(400, taken), "name: has already been taken"),
         (
-            Reply::json(403, json!({"message": "403 Forbidden"})),
-            "protected",
-        ),
-        (
             Reply::json(
                 422,
                 json!({"message": "The number of jobs has exceeded the limit"}),
@@ -280,6 +277,18 @@ async fn refusals_are_told_apart() {
             "{error}"
         );
     }
+
+    let forbidden = api(
+        none(),
+        Reply::json(403, json!({"message": "403 Forbidden"})),
+    );
+    let error = post(&gitlab(&forbidden.url), &status(StatusState::Success, ""))
+        .await
+        .unwrap_err();
+    assert!(matches!(
+        &error,
+        ForgeError::Denied { denial: Denial::Permission, message } if message.contains("protected")
+    ));
 
     let busy = api(
         none(),

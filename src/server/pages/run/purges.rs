@@ -26,7 +26,7 @@ impl Waits {
             Some(WaitReason::Quota { renewed_at } | WaitReason::QuotaShare { renewed_at }) => {
                 Some(*renewed_at).filter(|renewed_at| *renewed_at > now)
             }
-            Some(WaitReason::CircuitOpen { .. }) | None => None,
+            Some(WaitReason::CircuitOpen { .. } | WaitReason::Denied { .. }) | None => None,
         };
         let silent = unavailable.into_iter().flat_map(|upstream| upstream.cdns);
         Self {

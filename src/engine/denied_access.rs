@@ -1,0 +1,87 @@
+//! What runs do while a forge denies to say what changed: one of a site acts by `when_unknown`, and those after it wait.
+//!
+//! To purge everything push after push would use up quotas without a word. What is held stays held
+//! meanwhile, so that the first run that can ask again purges all that those before it should have.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::context::StepContext;
+use super::outcome::Outcome;
+use super::policy::statuses::show;
+use crate::config::{Site, WhenUnknown};
+use crate::run::{Run, RunState, StatusState, WaitReason};
+use crate::store::{Access, RepoKey, StoreError, Write};
+
+/// How soon a run that waits looks again, at first: its site's run that purges everything may be over.
+const FIRST_LOOK: Duration = Duration::from_secs(15);
+/// The longest pause between two looks, each of which is a request.
+const MAX_LOOK_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// What a run does of which a forge denies to say what changed.
+pub(super) enum Turn {
+    /// It acts by `when_unknown`, with these writes.
+    Act(Vec<Write>),
+    /// It waits: another has done so already.
+    Wait,
+}
+
+/// Whose turn it is to act by `when_unknown`.
+pub(super) async fn turn(ctx: &StepContext, site: &Site, run: &Run) -> Result<Turn, StoreError> {
+    match site.when_unknown {
+        // A run that fails costs nothing, and says why.
+        WhenUnknown::Fail => return Ok(Turn::Act(Vec::new())),
+        WhenUnknown::Everything => {}
+    }
+    let key = RepoKey::new(&run.forge, &run.repo);
+    if let Some(first) = ctx.store.purged_for_denial(&key, &site.name).await?
+        && first != run.id
+        && let Some(first) = ctx.store.run(&first).await?
+        && first.dry_run == run.dry_run
+        && has_purged(&first)
+    {
+        return Ok(Turn::Wait);
+    }
+    let first = Write::PurgedForDenial(key, site.name.clone(), run.id.clone());
+    Ok(Turn::Act(vec![first]))
+}
+
+/// Whether a run has purged what it planned, or is about to.
+fn has_purged(run: &Run) -> bool {
+    match run.state {
+        RunState::Pending | RunState::Succeeded => true,
+        RunState::Failed | RunState::Errored | RunState::Superseded | RunState::Cancelled => false,
+    }
+}
+
+/// Has a run wait until the forge answers again, for as long as runs may take.
+pub(super) async fn wait(
+    ctx: &StepContext,
+    mut run: Run,
+    message: &str,
+    now: Timestamp,
+) -> Result<Outcome, StoreError> {
+    let key = RepoKey::new(&run.forge, &run.repo);
+    let denied = ctx.upstreams.denials.of(&key).await?.into_iter();
+    let since = denied
+        .filter(|denied| denied.access == Access::Read)
+        .map(|denied| denied.since)
+        .next();
+    let reason = WaitReason::Denied {
+        since: since.unwrap_or(now),
+    };
+    let waited = Duration::try_from(now.duration_since(run.created_at)).unwrap_or_default();
+    let wait = (waited / 4).clamp(FIRST_LOOK, MAX_LOOK_INTERVAL);
+    let at = now + wait.mul_f64(1.0 - ctx.clock.fraction() / 4.0);
+    if run.waits_for.as_ref() == Some(&reason) {
+        return Ok(Outcome::reschedule(Vec::new(), at));
+    }
+    run.summary = format!(
+        "Waiting: {message}. `purgehook run {} --everything` purges all without it",
+        run.site
+    );
+    run.waits_for = Some(reason);
+    let shown = show(&run, StatusState::Pending);
+    Ok(Outcome::reschedule(vec![Write::Run(run), shown], at))
+}

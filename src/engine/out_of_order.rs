@@ -1,0 +1,282 @@
+//! Pushes that do not follow on from the newest known one: old ones that are sent again, and late ones.
+//!
+//! The forge is asked where the branch stands. A run for another commit purges nothing: it would bring caches to what is
+//! no longer live. What such a push brought may be in caches all the same, so its commits are held, and where it tells of
+//! a commit that no run was for, a run for the head purges at once what it brought.
+
+use jiff::Timestamp;
+use tracing::info;
+
+use super::baseline::Baseline;
+use super::context::StepContext;
+use super::new_run::new_run;
+use super::outcome::{Outcome, StepError};
+use super::policy::deadlines::FORGE_REPLICA_LAG;
+use super::policy::statuses::show;
+use super::upstream::RequestError;
+use crate::config::{Config, Site};
+use crate::event::{CommitId, CommitRef, GitRef};
+use crate::run::{Arrival, Base, Origin, Run, RunState, StatusState, Step};
+use crate::store::{RunFilter, StoreError, WorkKey, Write};
+
+/// Runs for the head that are looked at for one that has purged what a late push brought.
+const MAX_RUNS_OF_HEAD: u32 = 5;
+/// Runs that are looked at together for the newest one that counts.
+const RUNS_PER_READ: u32 = 50;
+/// The most reads for it.
+const MAX_READS: usize = 20;
+
+/// What becomes of a run whose delivery came out of order.
+pub(super) enum Order {
+    /// It plans, and writes this as well.
+    Plans(Vec<Write>),
+    /// It does not, or not yet.
+    Ends(Outcome),
+}
+
+/// Where a branch stands, while a run is for another commit.
+struct Moved<'a> {
+    site: &'a Site,
+    branch: &'a str,
+    head: CommitId,
+}
+
+/// Whether a run is still for the head of its branch. Where the forge does not say, it counts as one that is.
+pub(super) async fn check(
+    ctx: &StepContext,
+    config: &Config,
+    site: &Site,
+    run: &Run,
+    commit: &CommitId,
+    baseline: &Baseline,
+) -> Result<Order, StepError> {
+    let branch = match (run.arrival, &run.git_ref) {
+        (Arrival::OutOfOrder | Arrival::Repeated, Some(GitRef::Branch(branch))) => branch,
+        _ => return Ok(Order::Plans(Vec::new())),
+    };
+    let Some(forge) = ctx.upstreams.forge(config, &run.forge) else {
+        return Ok(Order::Plans(Vec::new()));
+    };
+    let head = match forge.branch_head(&run.repo, branch).await {
+        Ok(head) if head == *commit => {
+            let delivery = run.delivery.iter().cloned();
+            return Ok(Order::Plans(delivery.map(Write::ConfirmDelivery).collect()));
+        }
+        Ok(head) => head,
+        Err(RequestError::Store(error)) => return Err(error.into()),
+        Err(RequestError::CircuitOpen(_) | RequestError::Failed(_)) => {
+            return Ok(Order::Plans(Vec::new()));
+        }
+    };
+    // Not every machine of the forge may know yet of what was pushed just now.
+    let sure_at = run.created_at + FORGE_REPLICA_LAG;
+    if ctx.now() < sure_at {
+        return Ok(Order::Ends(Outcome::reschedule(Vec::new(), sure_at)));
+    }
+    let moved = Moved { site, branch, head };
+    let outcome = moved.leave(ctx, run, commit, baseline).await?;
+    Ok(Order::Ends(outcome))
+}
+
+impl Moved<'_> {
+    /// Ends a run whose branch is elsewhere.
+    async fn leave(
+        &self,
+        ctx: &StepContext,
+        run: &Run,
+        commit: &CommitId,
+        baseline: &Baseline,
+    ) -> Result<Outcome, StepError> {
+        let now = ctx.now();
+        let earlier = of_commit(ctx, run, commit).await?;
+        let began_known = match &run.before {
+            Some(before) => of_commit(ctx, run, before).await?.is_some(),
+            None => false,
+        };
+        // The newest delivery ends where this one begins: both of its commits were purged, or are held.
+        if let (Arrival::Repeated, true, Some(earlier)) = (run.arrival, began_known, &earlier) {
+            let shown = shows_again(ctx, run, earlier, now).await?;
+            return Ok(self.end(run.clone(), shown, now));
+        }
+        let mut writes = baseline.hold(run);
+        if let Some(earlier) = &earlier {
+            writes.extend(shows_again(ctx, run, earlier, now).await?);
+            if !began_known {
+                writes.push(Write::NewRun(self.run_for_head(ctx, run)));
+            }
+            return Ok(self.end(run.clone(), writes, now));
+        }
+        if let Some((covering, state)) = self.covering(ctx, run, commit).await? {
+            return Ok(self.leave_to(run.clone(), &covering, state, Vec::new(), now));
+        }
+        if !began_known {
+            // It is older than all that is known: nothing hurries.
+            writes.push(show(&self.ended(run.clone(), now), StatusState::Error));
+            return Ok(self.end(run.clone(), writes, now));
+        }
+        let next = self.run_for_head(ctx, run);
+        writes.push(Write::NewRun(next.clone()));
+        Ok(self.leave_to(run.clone(), &next, StatusState::Pending, writes, now))
+    }
+
+    fn run_for_head(&self, ctx: &StepContext, run: &Run) -> Run {
+        let (origin, head) = (Origin::Reconciliation, CommitRef::Id(self.head.clone()));
+        new_run(&ctx.clock, self.site, origin, run.git_ref.clone(), head)
+    }
+
+    /// A run for the head that has purged what a push to `commit` brought, or is about to, and what that makes the
+    /// push's commit show.
+    async fn covering(
+        &self,
+        ctx: &StepContext,
+        run: &Run,
+        commit: &CommitId,
+    ) -> Result<Option<(Run, StatusState)>, StoreError> {
+        let brought = run.before.iter().chain([commit]).cloned().map(Base::Commit);
+        let of_head = RunFilter {
+            site: Some(run.site.clone()),
+            commit: Some(self.head.clone()),
+            limit: MAX_RUNS_OF_HEAD,
+            ..RunFilter::default()
+        };
+        for covering in ctx.store.runs(&of_head).await? {
+            let state = match covering.state {
+                RunState::Pending => StatusState::Pending,
+                RunState::Succeeded => StatusState::Success,
+                RunState::Failed
+                | RunState::Errored
+                | RunState::Superseded
+                | RunState::Cancelled => continue,
+            };
+            let covers = brought.clone().all(|base| covering.bases.contains(&base));
+            if covers && covering.held_version.is_some() {
+                return Ok(Some((covering, state)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A run of which nothing is left to do.
+    fn ended(&self, mut run: Run, now: Timestamp) -> Run {
+        run.summary = format!("Superseded: {} is at {}", self.branch, self.head.short());
+        run.state = RunState::Superseded;
+        run.step = Step::Ended;
+        run.ended_at = Some(now);
+        run.waits_for = None;
+        run
+    }
+
+    fn end(&self, run: Run, mut writes: Vec<Write>, now: Timestamp) -> Outcome {
+        let run = self.ended(run, now);
+        info!("run {} ended: {}", run.id, run.summary);
+        writes.push(Write::Run(run));
+        Outcome::complete(writes)
+    }
+
+    /// Leaves a run's work to one for the head.
+    fn leave_to(
+        &self,
+        run: Run,
+        to: &Run,
+        state: StatusState,
+        mut writes: Vec<Write>,
+        now: Timestamp,
+    ) -> Outcome {
+        let mut run = self.ended(run, now);
+        run.covered_by = Some(to.id.clone());
+        run.summary = match state {
+            StatusState::Success => format!("Covered by {}: {}", to.commit.short(), to.summary),
+            StatusState::Pending | StatusState::Failure | StatusState::Error => {
+                format!("Covered by {}, where {} is", to.commit.short(), self.branch)
+            }
+        };
+        info!("run {} is superseded by {}", run.id, to.id);
+        writes.push(show(&run, state));
+        writes.push(Write::Run(run));
+        Outcome::complete(writes)
+    }
+}
+
+/// What has a commit show again what an earlier run for it came to, should it have shown that this one is under way.
+async fn shows_again(
+    ctx: &StepContext,
+    run: &Run,
+    earlier: &Run,
+    now: Timestamp,
+) -> Result<Vec<Write>, StoreError> {
+    let Some(last) = ctx.store.statuses(&earlier.id).await?.pop() else {
+        return Ok(Vec::new());
+    };
+    let text = last.description;
+    let mut writes = vec![match run.dry_run {
+        true => Write::DryStatus(run.id.clone(), last.state, text),
+        false => Write::Status(run.id.clone(), last.state, text),
+    }];
+    if last.posted_at.is_none() && !earlier.dry_run {
+        // It may have been kept back, since this run came.
+        writes.push(Write::Enqueue(WorkKey::Status(earlier.id.clone()), now));
+    }
+    Ok(writes)
+}
+
+/// The newest run that came before this one for a commit of the site, but for those of which nothing was left to do.
+async fn of_commit(
+    ctx: &StepContext,
+    run: &Run,
+    commit: &CommitId,
+) -> Result<Option<Run>, StoreError> {
+    let filter = RunFilter {
+        site: Some(run.site.clone()),
+        commit: Some(commit.clone()),
+        before: Some(run.id.clone()),
+        limit: RUNS_PER_READ,
+        ..RunFilter::default()
+    };
+    let runs = ctx.store.runs(&filter).await?;
+    Ok(runs.into_iter().find(|run| !is_left(run)))
+}
+
+/// Whether the commit of a run has shown what an earlier run of the site came to: it is no news.
+pub(super) async fn is_repeat(ctx: &StepContext, run: &Run) -> Result<bool, StoreError> {
+    Ok(match (run.arrival, run.commit.id()) {
+        (Arrival::OutOfOrder | Arrival::Repeated, Some(commit)) => {
+            of_commit(ctx, run, commit).await?.is_some()
+        }
+        (Arrival::InOrder, _) | (_, None) => false,
+    })
+}
+
+/// Whether a run ended since its branch was elsewhere, and nothing was done for it.
+pub(super) fn is_left(run: &Run) -> bool {
+    run.state == RunState::Superseded && run.covered_by.is_none()
+}
+
+/// The newest run of a site at a ref, but for those of which nothing was left to do.
+pub(super) async fn newest_run(
+    ctx: &StepContext,
+    site: &str,
+    git_ref: Option<&GitRef>,
+) -> Result<Option<Run>, StoreError> {
+    let mut oldest = match ctx.store.newest_run(site, git_ref).await? {
+        Some(newest) if is_left(&newest) => newest,
+        newest => return Ok(newest),
+    };
+    for _ in 0..MAX_READS {
+        let filter = RunFilter {
+            site: Some(site.to_owned()),
+            before: Some(oldest.id.clone()),
+            limit: RUNS_PER_READ,
+            ..RunFilter::default()
+        };
+        let runs = ctx.store.runs(&filter).await?;
+        let of_ref = |run: &&Run| git_ref.is_none() || run.git_ref.as_ref() == git_ref;
+        if let Some(counts) = runs.iter().filter(of_ref).find(|run| !is_left(run)) {
+            return Ok(Some(counts.clone()));
+        }
+        match runs.into_iter().last() {
+            Some(last) => oldest = last,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(oldest))
+}

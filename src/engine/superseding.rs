@@ -1,0 +1,82 @@
+//! Runs that leave their work to another one of their site, which does it along with its own.
+
+use jiff::Timestamp;
+use tracing::info;
+
+use super::baseline::Baseline;
+use super::context::StepContext;
+use super::out_of_order;
+use super::outcome::Outcome;
+use super::policy::statuses::show;
+use crate::run::{Arrival, Origin, Run, RunId, RunState, StatusState, Step as RunStep};
+use crate::store::{StoreError, Write};
+
+/// Runs that leave their work to a newer one in one transaction.
+const MAX_SUPERSEDED: u32 = 256;
+
+/// Runs of a site that have not planned yet, beside one that is about to.
+pub(super) struct Unplanned {
+    /// The newest one that came after it, and whose delivery came in order: it does their work, too.
+    pub newer: Option<Run>,
+    /// The others that may leave their work to another, oldest first: they say what was live before and which commit
+    /// they are for.
+    pub others: Vec<Run>,
+}
+
+/// The other runs of a run's site that have not planned yet. Whether one that came out of order plans at all, the forge
+/// has to say: nothing is left to it before.
+pub(super) async fn unplanned(ctx: &StepContext, run: &Run) -> Result<Unplanned, StoreError> {
+    let unplanned = ctx
+        .store
+        .unplanned(&run.site, &run.id, MAX_SUPERSEDED)
+        .await?;
+    let newer = unplanned
+        .iter()
+        .find(|other| other.id > run.id && other.arrival == Arrival::InOrder)
+        .cloned();
+    let newest = newer.as_ref().map_or(&run.id, |newer| &newer.id);
+    let mut others = Vec::new();
+    for other in unplanned.into_iter().rev() {
+        let says_all = other.before.is_some() && other.commit.id().is_some();
+        let may_leave = says_all && other.origin != Origin::ManualEverything;
+        if other.id < *newest && may_leave && !out_of_order::is_repeat(ctx, &other).await? {
+            others.push(other);
+        }
+    }
+    Ok(Unplanned { newer, others })
+}
+
+/// Has runs that have not planned yet leave their work to another one; none of them: nothing.
+pub(super) fn leave_to(by: &Run, runs: &[Run]) -> Option<Write> {
+    let runs: Vec<RunId> = runs.iter().map(|run| run.id.clone()).collect();
+    (!runs.is_empty()).then(|| Write::Supersede {
+        runs,
+        by: by.id.clone(),
+        summary: covered_by(by),
+    })
+}
+
+fn covered_by(run: &Run) -> String {
+    format!("Covered by {}, which is under way", run.commit.short())
+}
+
+/// Leaves the work of a run, and of others that have not planned yet, to a newer one of the same site.
+pub(super) fn supersede(
+    mut run: Run,
+    older: &[Run],
+    newer: &Run,
+    baseline: &Baseline,
+    now: Timestamp,
+) -> Outcome {
+    let mut writes = baseline.hold_all(&run, older);
+    info!("run {} is superseded by {}", run.id, newer.id);
+    run.state = RunState::Superseded;
+    run.step = RunStep::Ended;
+    run.ended_at = Some(now);
+    run.covered_by = Some(newer.id.clone());
+    run.summary = covered_by(newer);
+    writes.push(show(&run, StatusState::Pending));
+    writes.extend(leave_to(newer, older));
+    writes.push(Write::Run(run));
+    Outcome::complete(writes)
+}

@@ -1,0 +1,115 @@
+//! What forges deny until a person changes something: recorded in the store, for all processes, when a request is
+//! denied, and ended by the first one that is not.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing::{error, info, warn};
+
+use crate::clock::Clock;
+use crate::forge::Denial;
+use crate::store::{Access, DeniedAccess, RepoKey, Store, StoreError};
+
+/// What all forges deny.
+pub struct Denials {
+    store: Arc<Store>,
+    clock: Clock,
+    /// Repositories of which the store may have something recorded. It only saves a write for each answer.
+    maybe_denied: Mutex<BTreeSet<RepoKey>>,
+}
+
+impl Denials {
+    pub fn new(store: Arc<Store>, clock: Clock) -> Self {
+        Self {
+            store,
+            clock,
+            maybe_denied: Mutex::default(),
+        }
+    }
+
+    /// What a forge denies of a repository.
+    pub async fn of(&self, key: &RepoKey) -> Result<Vec<DeniedAccess>, StoreError> {
+        let denied = self.store.denials_of(key).await?;
+        if !denied.is_empty() {
+            self.maybe_denied().insert(key.clone());
+        }
+        Ok(denied)
+    }
+
+    /// Everything that forges deny.
+    pub async fn all(&self) -> Result<Vec<DeniedAccess>, StoreError> {
+        let denied = self.store.denials().await?;
+        let keys = denied.iter().map(|denied| denied.key.clone());
+        self.maybe_denied().extend(keys);
+        Ok(denied)
+    }
+
+    /// A request was denied.
+    pub async fn record(&self, key: &RepoKey, access: Access, denial: Denial, error: &str) {
+        self.maybe_denied().insert(key.clone());
+        let denied = DeniedAccess {
+            key: key.clone(),
+            access,
+            denial,
+            since: self.clock.now(),
+            error: error.to_owned(),
+        };
+        let RepoKey { forge, repo } = key;
+        let to = in_words(access);
+        match self.store.record_denial(&denied).await {
+            Ok(true) => warn!(
+                forge,
+                repo,
+                denial = denial.as_str(),
+                "{forge} denies to {to} of {repo} until a person changes something: {error}"
+            ),
+            Ok(false) => {}
+            Err(failure) => {
+                error!("cannot record that {forge} denies to {to} of {repo}: {failure}")
+            }
+        }
+    }
+
+    /// A request was answered with what it asked for.
+    pub async fn end(&self, key: &RepoKey, access: Access) {
+        if !self.maybe_denied().contains(key) {
+            return;
+        }
+        let RepoKey { forge, repo } = key;
+        let ended = match self.store.end_denials(key, access, self.clock.now()).await {
+            Ok(ended) => ended,
+            Err(failure) => {
+                error!("cannot record what {forge} denies of {repo} no longer: {failure}");
+                return;
+            }
+        };
+        for DeniedAccess { access, since, .. } in &ended {
+            let to = in_words(*access);
+            info!(
+                forge,
+                repo, "{forge} allows to {to} of {repo} again, which it had denied since {since}"
+            );
+        }
+        match self.store.denials_of(key).await {
+            Ok(left) if left.is_empty() => {
+                self.maybe_denied().remove(key);
+            }
+            Ok(_) => {}
+            Err(failure) => error!("cannot see what {forge} denies of {repo}: {failure}"),
+        }
+    }
+
+    fn maybe_denied(&self) -> MutexGuard<'_, BTreeSet<RepoKey>> {
+        self.maybe_denied
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is denied, behind "denies to" and before "of acme/website".
+pub fn in_words(access: Access) -> &'static str {
+    match access {
+        Access::Read => "read the commits",
+        Access::PostStatus => "post statuses on the commits",
+    }
+}

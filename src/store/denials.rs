@@ -1,0 +1,192 @@
+//! What forges deny: a row for each repository and kind of request while it lasts, for all processes.
+
+use jiff::Timestamp;
+use strum::{EnumString, IntoStaticStr};
+
+use super::database::{Row, Transaction, params};
+use super::{Store, StoreError, retry_on_conflict, timestamp};
+use crate::event::RepoPath;
+use crate::forge::Denial;
+use crate::run::RunId;
+
+/// What is asked of a forge about a repository. The words are those of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Access {
+    /// To read commits and files.
+    Read,
+    /// To post statuses on commits.
+    PostStatus,
+}
+
+impl Access {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// The repository of a forge. Names that differ in the case of their letters alone are one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RepoKey {
+    /// The forge, by its name under `forges:`.
+    pub forge: String,
+    /// The repository's path in lower case.
+    pub repo: String,
+}
+
+impl RepoKey {
+    /// The key of a repository.
+    pub fn new(forge: &str, repo: &RepoPath) -> Self {
+        Self {
+            forge: forge.to_owned(),
+            repo: repo.as_str().to_ascii_lowercase(),
+        }
+    }
+}
+
+/// What a forge denies until a person changes something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeniedAccess {
+    /// Of which repository.
+    pub key: RepoKey,
+    /// What is denied.
+    pub access: Access,
+    /// What has to be changed.
+    pub denial: Denial,
+    /// Since when.
+    pub since: Timestamp,
+    /// What the forge said first, for people.
+    pub error: String,
+}
+
+impl Store {
+    /// Everything that forges deny.
+    pub async fn denials(&self) -> Result<Vec<DeniedAccess>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM denials ORDER BY forge, repo, access");
+        let rows = self.database.read(&sql, Vec::new()).await?;
+        rows.iter().map(denied).collect()
+    }
+
+    /// What a forge denies of one repository.
+    pub async fn denials_of(&self, key: &RepoKey) -> Result<Vec<DeniedAccess>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM denials WHERE forge = $1 AND repo = $2");
+        let rows = self.database.read(&sql, params![&key.forge, &key.repo]);
+        rows.await?.iter().map(denied).collect()
+    }
+
+    /// Notes that a forge denies something. False if that is known.
+    pub async fn record_denial(&self, denied: &DeniedAccess) -> Result<bool, StoreError> {
+        retry_on_conflict(|| async {
+            let mut tx = self.database.begin().await?;
+            let noted = tx
+                .execute(
+                    "INSERT INTO denials (forge, repo, access, denial, since, error) VALUES ($1, $2, $3, $4, $5, $6)
+                     ON CONFLICT (forge, repo, access) DO UPDATE SET
+                         denial = excluded.denial, since = excluded.since, error = excluded.error
+                     WHERE denials.denial <> excluded.denial",
+                    params![
+                        &denied.key.forge,
+                        &denied.key.repo,
+                        denied.access.as_str(),
+                        denied.denial.as_str(),
+                        denied.since.as_millisecond(),
+                        &denied.error
+                    ],
+                )
+                .await?;
+            tx.commit().await?;
+            Ok(noted > 0)
+        })
+        .await
+    }
+
+    /// Notes that a forge has answered a request of a kind: what it denied until then. The token is right and the
+    /// repository is there for requests of the other kind, too. Runs that wait for it are due at `now`.
+    pub async fn end_denials(
+        &self,
+        key: &RepoKey,
+        access: Access,
+        now: Timestamp,
+    ) -> Result<Vec<DeniedAccess>, StoreError> {
+        retry_on_conflict(|| async {
+            let mut tx = self.database.begin().await?;
+            let sql = format!(
+                "DELETE FROM denials WHERE forge = $1 AND repo = $2 AND (access = $3 OR denial <> 'permission')
+                 RETURNING {COLUMNS}"
+            );
+            let values = params![&key.forge, &key.repo, access.as_str()];
+            let ended = tx.query(&sql, values).await?;
+            let ended: Vec<DeniedAccess> = ended.iter().map(denied).collect::<Result<_, _>>()?;
+            if ended.iter().any(|ended| ended.access == Access::Read) {
+                tx.execute(
+                    "DELETE FROM purged_for_denial WHERE forge = $1 AND repo = $2",
+                    params![&key.forge, &key.repo],
+                )
+                .await?;
+                tx.execute(
+                    "UPDATE work SET due_at = $3
+                     WHERE kind = 'run' AND purge_kind = '' AND lease IS NULL AND firm = 0 AND due_at > $3
+                         AND subject IN (
+                             SELECT id FROM runs WHERE state = 'pending' AND step = 'changes'
+                                 AND forge = $1 AND LOWER(repo) = $2)",
+                    params![&key.forge, &key.repo, now.as_millisecond()],
+                )
+                .await?;
+                tx.notify().await?;
+            }
+            tx.commit().await?;
+            Ok(ended)
+        })
+        .await
+    }
+
+    /// The run that has purged everything of a site, or is about to, since a forge denies to say what changed.
+    pub async fn purged_for_denial(
+        &self,
+        key: &RepoKey,
+        site: &str,
+    ) -> Result<Option<RunId>, StoreError> {
+        let rows = self
+            .database
+            .read(
+                "SELECT run FROM purged_for_denial WHERE forge = $1 AND repo = $2 AND site = $3",
+                params![&key.forge, &key.repo, site],
+            )
+            .await?;
+        rows.first()
+            .map(|row| Ok(RunId(row.text("run")?)))
+            .transpose()
+    }
+}
+
+const COLUMNS: &str = "forge, repo, access, denial, since, error";
+
+fn denied(row: &Row) -> Result<DeniedAccess, StoreError> {
+    Ok(DeniedAccess {
+        key: RepoKey {
+            forge: row.text("forge")?,
+            repo: row.text("repo")?,
+        },
+        access: row.word("access")?,
+        denial: row.word("denial")?,
+        since: timestamp(row.int("since")?)?,
+        error: row.text("error")?,
+    })
+}
+
+/// Notes which run purges everything of a site since a forge denies to say what changed.
+pub(super) async fn put_purged(
+    tx: &mut dyn Transaction,
+    key: &RepoKey,
+    site: &str,
+    run: &RunId,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO purged_for_denial (forge, repo, site, run) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (forge, repo, site) DO UPDATE SET run = excluded.run",
+        params![&key.forge, &key.repo, site, &run.0],
+    )
+    .await?;
+    Ok(())
+}
