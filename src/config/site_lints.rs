@@ -1,5 +1,7 @@
 //! Lints across the whole file: unused clients, sites that share a status, rules for what a CDN cannot do.
 
+use std::collections::BTreeSet;
+
 use super::clients::Clients;
 use super::server::ServerEntry;
 use super::site::SiteEntry;
@@ -64,8 +66,15 @@ fn warn_unused(
             root.warning(entry.at.clone(), message, None);
         }
     }
+    // What another entry's purges go to, once its service has moved, is used as well.
+    let successors: BTreeSet<&str> = cdns
+        .entries
+        .values()
+        .filter_map(|entry| entry.client.as_ref()?.migrated_to())
+        .collect();
     for (name, entry) in &cdns.entries {
-        if !sites.iter().any(|site| site.cdns.contains(name)) {
+        let is_used = sites.iter().any(|site| site.cdns.contains(name));
+        if !is_used && !successors.contains(name.as_str()) {
             let message = format!("no site uses the CDN `{name}`");
             root.warning(entry.at.clone(), message, None);
         }
