@@ -94,7 +94,10 @@ fn every_link_leads_somewhere() {
             };
             // The book holds docs/ alone: what lies beside it has an address in the repository.
             if page.name.starts_with("docs/") && !path.starts_with(&book) {
-                dead.push(format!("{}: {target}: the book has no such page", page.name));
+                dead.push(format!(
+                    "{}: {target}: the book has no such page",
+                    page.name
+                ));
             }
             if !anchor.is_empty() && !anchors.get(&path).is_some_and(|all| all.contains(anchor)) {
                 dead.push(format!("{}: {target}: there is no such heading", page.name));

@@ -107,6 +107,19 @@ fn schema() -> Json {
     serde_json::from_str(include_str!("../../../schema/rules.schema.json")).unwrap()
 }
 
+/// A cell of words, in which `<forge>` is no tag of HTML. What stands between backticks is code and stays.
+fn words(text: &str) -> String {
+    let cell = cell(text);
+    let parts = cell
+        .split('`')
+        .enumerate()
+        .map(|(place, part)| match place % 2 {
+            0 => part.replace('<', "\\<"),
+            _ => part.to_owned(),
+        });
+    parts.collect::<Vec<String>>().join("`")
+}
+
 /// The schema of a name below `$defs`.
 fn definition<'s>(schema: &'s Json, name: &str) -> &'s Json {
     schema
@@ -233,8 +246,8 @@ fn rows(object: &Json, prefix: &str, skip: &[&str], table: &mut String) {
         table.push_str(&format!(
             "| `{prefix}{key}`{file} | {} | {} | {} |\n",
             cell(&values),
-            cell(meaning),
-            cell(default)
+            words(meaning),
+            words(default)
         ));
         if let Some(inner) = inner {
             rows(inner, &format!("{prefix}{key}."), &[], table);
