@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use purgehook::engine::UnavailableUpstream;
 use purgehook::purge::PurgeKind;
 use purgehook::run::{RunId, RunState};
 use purgehook::sandbox::{Call, Change, Fault, Repository, Service, When};
@@ -65,6 +66,17 @@ impl Sites {
     async fn pass(&self, time: Duration) {
         let until = self.world.clock.now() + time;
         while self.world.clock.now() < until {
+            self.world.step().await;
+        }
+    }
+
+    /// Goes on until a forge or a CDN counts as one that does not answer.
+    async fn until_one_is_silent(&self) -> UnavailableUpstream {
+        loop {
+            let silent = self.world.engine.unavailable_upstreams().await.unwrap();
+            if let Some(first) = silent.into_iter().next() {
+                return first;
+            }
             self.world.step().await;
         }
     }
@@ -241,17 +253,7 @@ async fn a_forge_without_a_log_of_deliveries_does_not_count_as_answering_for_it(
     let faults = sites.world.sandbox.faults();
     faults.add(Service::GITLAB, "*", When::Always, Fault::DropBefore);
     sites.push(&sites.docs, "second").await;
-    while sites
-        .world
-        .engine
-        .unavailable_upstreams()
-        .await
-        .unwrap()
-        .is_empty()
-    {
-        sites.world.step().await;
-    }
-    let began = sites.world.engine.unavailable_upstreams().await.unwrap()[0].since;
+    let began = sites.until_one_is_silent().await.since;
 
     sites.world.ask_to_reconcile("two").await;
     sites.pass(HOUR).await;
@@ -276,17 +278,7 @@ async fn a_site_with_nothing_to_ask_takes_no_try_from_those_who_have() {
     let faults = sites.world.sandbox.faults();
     faults.add(Service::GITLAB, "*", When::Always, Fault::DropBefore);
     let (_, run) = sites.push(&sites.docs, "second").await;
-    while sites
-        .world
-        .engine
-        .unavailable_upstreams()
-        .await
-        .unwrap()
-        .is_empty()
-    {
-        sites.world.step().await;
-    }
-    let over = sites.world.engine.unavailable_upstreams().await.unwrap()[0].until;
+    let over = sites.until_one_is_silent().await.until;
 
     faults.clear();
     sites.world.time.move_to(over);

@@ -7,6 +7,19 @@ use purgehook::sandbox::{Change, Fault, Service, When};
 
 use crate::world::{World, states};
 
+async fn the_cdn_has_the_purge(world: &World) {
+    world
+        .until("the CDN has the purge", |world| {
+            !world.sandbox.tencent_cdn().purged().is_empty()
+        })
+        .await;
+}
+
+fn purged_urls(world: &World) -> usize {
+    let cdn = world.sandbox.tencent_cdn();
+    cdn.purged_urls(PurgeKind::Url).len()
+}
+
 #[tokio::test]
 async fn killed_while_a_purge_is_in_flight_the_status_still_arrives() {
     let mut world = World::serving().await;
@@ -17,26 +30,14 @@ async fn killed_while_a_purge_is_in_flight_the_status_still_arrives() {
     let website = world.website();
     let commit = website.commit("main", &[Change::write("content/about.md", "second")]);
     let run = world.accepted(&website.push("main").unwrap()).await;
-    world
-        .until("the CDN has the purge", |world| {
-            !world.sandbox.tencent_cdn().purged().is_empty()
-        })
-        .await;
+    the_cdn_has_the_purge(&world).await;
 
     world.kill();
     world.start().await;
 
     assert_eq!(world.ended(&run).await["state"], "succeeded");
     assert_eq!(states(&website.statuses(&commit)).last(), Some(&"success"));
-    assert_eq!(
-        world
-            .sandbox
-            .tencent_cdn()
-            .purged_urls(PurgeKind::Url)
-            .len(),
-        1,
-        "purged once"
-    );
+    assert_eq!(purged_urls(&world), 1, "purged once");
 }
 
 #[tokio::test]
@@ -52,25 +53,13 @@ async fn killed_between_handing_a_batch_over_and_noting_its_task_the_batch_is_fo
     );
     website.commit("main", &[Change::write("content/about.md", "second")]);
     let run = world.accepted(&website.push("main").unwrap()).await;
-    world
-        .until("the CDN has the purge", |world| {
-            !world.sandbox.tencent_cdn().purged().is_empty()
-        })
-        .await;
+    the_cdn_has_the_purge(&world).await;
 
     world.kill();
     world.start().await;
 
     assert_eq!(world.ended(&run).await["state"], "succeeded");
-    assert_eq!(
-        world
-            .sandbox
-            .tencent_cdn()
-            .purged_urls(PurgeKind::Url)
-            .len(),
-        1,
-        "purged once"
-    );
+    assert_eq!(purged_urls(&world), 1, "purged once");
 }
 
 #[tokio::test]
