@@ -80,6 +80,7 @@ async fn the_page_is_out_of_order(world: &World) {
 /// Once the database is back: nothing was lost, and nobody has to do anything but what the forge's *Redeliver* does.
 async fn all_come_to_their_end(world: &World, website: &Repository, pushes: &[Push]) {
     world.answers("/readyz", r#""ready":true"#).await;
+    world.step_aside();
     for push in &pushes[6..] {
         let (status, answer) = world.send(&push.delivery).await;
         // The one that was being stored as the server went may have been stored after all.
@@ -100,7 +101,7 @@ async fn all_come_to_their_end(world: &World, website: &Repository, pushes: &[Pu
     assert_eq!(purged, pages.collect());
 }
 
-// This test and the next wait for leases to end, which takes a minute; they wait side by side.
+// The tests here wait for leases to end, which takes a minute.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_postgresql_that_crashes_and_comes_back_costs_nothing_that_was_accepted() {
     let (cluster, world, website, mut pushes) = busy().await;

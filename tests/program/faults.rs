@@ -107,6 +107,7 @@ async fn with_a_hanging_cdn() -> (World, String) {
 #[tokio::test]
 async fn a_cdn_that_hangs_does_not_keep_it_from_stopping() {
     let (mut world, run) = with_a_hanging_cdn().await;
+    world.step_aside();
 
     let asked = Instant::now();
     let ended = world.terminate().await;

@@ -29,6 +29,7 @@ mod names;
 mod online;
 mod outages;
 mod payloads;
+mod places;
 mod plan;
 #[path = "../postgres/mod.rs"]
 mod postgres;

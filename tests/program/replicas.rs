@@ -95,10 +95,11 @@ async fn stopped_in_the_middle() -> (World, Repository, String, String) {
         .await;
     world.signal(1, "STOP");
     world.start_replica(0).await;
+    // For a lease to end, which takes a minute.
+    world.step_aside();
     (world, website, run, commit)
 }
 
-// This test and the next wait for a lease to end, which takes a minute; they wait side by side.
 #[tokio::test]
 async fn a_replica_that_sleeps_through_its_lease_writes_nothing_when_it_wakes() {
     let (world, website, run, commit) = stopped_in_the_middle().await;
@@ -162,6 +163,7 @@ async fn replicas_whose_clocks_differ_by_two_minutes_take_no_batch_of_each_other
         Fault::Slow(Duration::from_secs(8)),
     );
     let website = world.website();
+    world.step_aside();
 
     let mut runs = Vec::new();
     for number in 0..4 {

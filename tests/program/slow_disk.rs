@@ -86,6 +86,7 @@ async fn a_slow_disk_is_shared_by_all_that_wait_for_it_and_one_that_hangs_costs_
     assert!(page.contains("it takes too long"), "{page}");
 
     surroundings.take_back("sync");
+    world.step_aside();
     let began = Instant::now();
     world.answers("/readyz", r#""ready":true"#).await;
     let (status, answer) = world.send(&last).await;

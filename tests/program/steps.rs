@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use purgehook::sandbox::{Area, CdnAccount, Change, Delivery, TargetOutcome};
 use serde_json::Value;
 
+use crate::places;
 use crate::world::World;
 
 /// Scenarios that are played at once: each waits most of its time.
@@ -37,7 +38,7 @@ struct Outcome {
 
 /// Both CDNs, in a world whose program is told where to die.
 async fn begin() -> World {
-    let mut world = World::new().await;
+    let mut world = World::without_place().await;
     world.settle_at_once();
     world.sandbox.lift_github_limits();
     let huawei = world.sandbox.huawei_cdn();
@@ -182,6 +183,7 @@ fn ids(listed: &Value) -> impl Iterator<Item = &str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_any_commit_loses_no_delivery_no_purge_and_no_status() {
+    let _place = places::take().await;
     let started = Instant::now();
     let mut all: Vec<(String, Outcome)> = Vec::new();
     for when in ["before", "after"] {

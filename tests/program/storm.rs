@@ -77,6 +77,8 @@ async fn pushes_that_come_faster_than_the_forge_compares_do_not_keep_each_other_
 {
     let mut world = World::new().await;
     world.start().await;
+    // A push in 0.7 s is little work.
+    world.step_aside();
     let docs = world.docs();
     let slow = Fault::Slow(Duration::from_secs(1));
     let faults = world.sandbox.faults();

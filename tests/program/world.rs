@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use purgehook::sandbox::{Area, Delivery, PostedStatus, Repository, Sandbox};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::places::{self, Place};
 use crate::postgres;
 
 /// How long anything may take before a test gives up on it: longer than a lease, which some wait for.
@@ -101,6 +103,8 @@ pub struct World {
     /// Further variables of the program's environment.
     variables: Vec<(String, String)>,
     replicas: Vec<Replica>,
+    /// The test's place among those that work.
+    place: Mutex<Option<Place>>,
 }
 
 /// What a delivery was answered.
@@ -136,6 +140,14 @@ impl Replica {
 impl World {
     /// Everything but the program, with SQLite.
     pub async fn new() -> Self {
+        let place = places::take().await;
+        let world = Self::without_place().await;
+        *world.place.lock().unwrap() = Some(place);
+        world
+    }
+
+    /// As [`new`](Self::new), for a test with many worlds, which takes one place for all of them.
+    pub async fn without_place() -> Self {
         let folder = TempDir::new().unwrap();
         let database = format!("sqlite://{}", folder.path().join("purgehook.db").display());
         Self::on(database, folder, 1).await
@@ -148,7 +160,10 @@ impl World {
 
     /// Everything but the programs, with a database on PostgreSQL.
     pub async fn with_replicas_on(database: String, count: usize) -> Self {
-        Self::on(database, TempDir::new().unwrap(), count).await
+        let place = places::take().await;
+        let world = Self::on(database, TempDir::new().unwrap(), count).await;
+        *world.place.lock().unwrap() = Some(place);
+        world
     }
 
     async fn on(database: String, folder: TempDir, replicas: usize) -> Self {
@@ -168,7 +183,13 @@ impl World {
             settle: "10m",
             variables: Vec::new(),
             replicas: (0..replicas).map(|_| Replica::new()).collect(),
+            place: Mutex::default(),
         }
+    }
+
+    /// Leaves the test's place to another: what comes now is mostly waiting.
+    pub fn step_aside(&self) {
+        *self.place.lock().unwrap() = None;
     }
 
     /// Sets a variable of the program's environment from the next start on.
