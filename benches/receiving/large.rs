@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::compare::{Bar, Figures, Scenario};
 use crate::disk::Disk;
-use crate::receivers::Receiver::{self, Base, Purgehook};
+use crate::receivers::Receiver::{self, Base, Node, Plain, Purgehook};
 use crate::rules::rules_of_sites;
 use crate::support::block_on;
 use crate::support::figures::Times;
@@ -34,7 +34,7 @@ pub fn scenarios(time: Duration) -> Vec<Scenario> {
     vec![Scenario {
         name: "24mb",
         what: format!("{COUNT} bodies of 24 MB at once, and a small push every 10 ms"),
-        receivers: vec![Base, Purgehook],
+        receivers: vec![Node, Plain, Base, Purgehook],
         most_rounds: 2,
         round: Box::new(move |receiver, folder: &Path| round(receiver, folder, time)),
         more: &["refused", "CPU ms each", "small p99", "small alone"],

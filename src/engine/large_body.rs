@@ -4,10 +4,11 @@
 //! Complete bodies are parsed one at a time, in one shared buffer.
 
 use std::sync::Arc;
+use std::thread::yield_now;
 
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
-use tokio::task::spawn_blocking;
 
+use super::low_priority::LowPriority;
 use crate::event::Event;
 use crate::forge::{BodyVerifier, Malformed, Refusal, Verified};
 use crate::redact::BodyRedactor;
@@ -32,8 +33,10 @@ pub enum LargeBodyError {
 
 /// The state that all large bodies share.
 pub(super) struct LargeBodies {
-    /// Limits how many blocks are verified and compressed at a time.
-    packing: Arc<Semaphore>,
+    /// Verifies and compresses bodies while they arrive.
+    arriving: Arc<LowPriority>,
+    /// Reads complete bodies and prepares them for the store, without waiting for those that arrive.
+    finishing: LowPriority,
     /// The shared buffer; its lock is the turn to parse a body.
     reading: Arc<Mutex<Vec<u8>>>,
     /// Limits storing to one body at a time, so that a small delivery shares a commit with at most part of one.
@@ -45,7 +48,8 @@ impl Default for LargeBodies {
         // The other half of the cores stays free for small bodies.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            packing: Arc::new(Semaphore::new((cores / 2).max(1))),
+            arriving: Arc::new(LowPriority::threads((cores / 2).max(1))),
+            finishing: LowPriority::threads(1),
             reading: Arc::default(),
             storing: Semaphore::new(1),
         }
@@ -71,7 +75,7 @@ impl LargeBodies {
             Err(refusal) => State::Refused(refusal),
         };
         Ok(LargeBody {
-            packing: Arc::clone(&self.packing),
+            threads: Arc::clone(&self.arriving),
             state,
         })
     }
@@ -84,11 +88,11 @@ impl LargeBodies {
     ) -> Result<Event, LargeBodyError> {
         let mut turn = self.turn(body.size()).await;
         let body = Arc::clone(body);
-        let reading = spawn_blocking(move || {
+        let reading = self.finishing.run(move || {
             body.read_into(&mut turn.0)?;
             Ok(read(&turn.0)?)
         });
-        reading.await.unwrap_or_else(|_| Err(cut_off().into()))
+        reading.await.unwrap_or_else(|| Err(cut_off().into()))
     }
 
     /// Reads a stored body.
@@ -110,14 +114,28 @@ impl LargeBodies {
     /// Stores a body's blocks, before its delivery is stored.
     pub async fn store(
         &self,
-        store: &Store,
+        store: &Arc<Store>,
         delivery: &str,
         body: &Arc<SpooledBody>,
     ) -> Result<(), StoreError> {
-        let turn = self.storing.acquire().await.map_err(|_| cut_off())?;
-        store.put_blocks(delivery, body).await?;
-        drop(turn);
-        Ok(())
+        let _turn = self.storing.acquire().await.map_err(|_| cut_off())?;
+        let mut next = 0;
+        loop {
+            let (checkpointed, body) = (Arc::clone(store), Arc::clone(body));
+            let reading = self.finishing.run(move || {
+                // Or a commit, which may be of something small, would have to do it.
+                if next > 0 {
+                    checkpointed.checkpoint();
+                }
+                body.some_blocks(next)
+            });
+            let blocks = reading.await.unwrap_or_else(|| Err(cut_off()))?;
+            if blocks.is_empty() {
+                return Ok(());
+            }
+            store.put_blocks(delivery, next, &blocks).await?;
+            next += blocks.len();
+        }
     }
 
     /// Waits for the turn to read a body of the given size.
@@ -148,7 +166,7 @@ fn cut_off() -> StoreError {
 
 /// A large body while it arrives.
 pub struct LargeBody {
-    packing: Arc<Semaphore>,
+    threads: Arc<LowPriority>,
     state: State,
 }
 
@@ -207,14 +225,11 @@ impl LargeBody {
                 return Ok(());
             }
         };
-        // Fails only if the semaphore is closed, which never happens.
-        let permit = Arc::clone(&self.packing).acquire_owned().await;
-        let writing = spawn_blocking(move || {
+        let writing = self.threads.run(move || {
             let written = arriving.write_block(is_last);
-            drop(permit);
             written.map(|()| arriving)
         });
-        let arriving = writing.await.unwrap_or_else(|_| Err(cut_off()))?;
+        let arriving = writing.await.unwrap_or_else(|| Err(cut_off()))?;
         self.state = State::Arriving(arriving);
         Ok(())
     }
@@ -235,9 +250,13 @@ impl LargeBody {
 
 impl Arriving {
     fn write_block(&mut self, is_last: bool) -> Result<(), StoreError> {
+        // A part of it takes some hundred microseconds, and then whoever waits for the core has it.
         self.verifier.update(&self.block[self.checked..]);
+        yield_now();
         let (redacted, written) = self.redactor.apply(&self.block, is_last);
+        yield_now();
         self.file.append(&redacted)?;
+        yield_now();
         self.block.drain(..written);
         self.checked = self.block.len();
         Ok(())

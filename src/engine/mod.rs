@@ -16,6 +16,7 @@ mod ending;
 mod intake;
 mod large_body;
 mod leases;
+mod low_priority;
 mod new_run;
 mod out_of_order;
 mod outcome;

@@ -3,8 +3,6 @@
 //! `unfinished_bodies` names each delivery whose blocks are stored but whose row is not, so that the blocks can be
 //! removed if the process dies in between.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use jiff::Timestamp;
 
@@ -81,6 +79,15 @@ impl SpooledBody {
             digest: self.digest(),
         }
     }
+
+    /// Its blocks from one on, as many as are stored in one transaction. None where there are no more. Waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// The disk fails.
+    pub fn some_blocks(&self, first: usize) -> Result<Vec<Bytes>, StoreError> {
+        self.packed_blocks(first, BYTES_PER_TRANSACTION)
+    }
 }
 
 /// The body of a stored delivery.
@@ -130,33 +137,22 @@ impl Store {
         SpoolFile::new(&self.database.spool_folder())
     }
 
-    /// Stores a body's blocks, in transactions of their own, before its delivery is stored.
+    /// Stores some blocks of a body, starting with number `first`. The delivery is stored after all of them.
     ///
     /// # Errors
     ///
-    /// Not all blocks could be stored. Remove the others with [`Store::remove_blocks`]; otherwise a later start
+    /// The blocks could not be stored. Remove the earlier ones with [`Store::remove_blocks`]; otherwise a later start
     /// does so.
     pub async fn put_blocks(
         &self,
         delivery: &str,
-        body: &Arc<SpooledBody>,
+        first: usize,
+        blocks: &[Bytes],
     ) -> Result<(), StoreError> {
-        let mut next = 0;
-        while next < body.block_count() {
-            let from = Arc::clone(body);
-            let read = move || from.packed_blocks(next, BYTES_PER_TRANSACTION);
-            let blocks = tokio::task::spawn_blocking(read)
-                .await
-                .unwrap_or_else(|_| {
-                    Err(StoreError::unreachable("a read was cut off".to_owned()))
-                })?;
-            retry_on_conflict(|| self.put_some_blocks(delivery, next, &blocks)).await?;
-            next += blocks.len();
-        }
-        Ok(())
+        retry_on_conflict(|| self.try_to_put_blocks(delivery, first, blocks)).await
     }
 
-    async fn put_some_blocks(
+    async fn try_to_put_blocks(
         &self,
         delivery: &str,
         first: usize,

@@ -96,6 +96,10 @@ impl Database for CrashingDatabase {
         self.database.check_files().await
     }
 
+    fn checkpoint(&self) {
+        self.database.checkpoint();
+    }
+
     fn spool_folder(&self) -> PathBuf {
         self.database.spool_folder()
     }

@@ -271,6 +271,9 @@ pub trait Database: Send + Sync {
         Ok(())
     }
 
+    /// Does what commits do now and then, and what they would take long for after much was written. Waits for the disk.
+    fn checkpoint(&self) {}
+
     /// The folder for spool files.
     fn spool_folder(&self) -> PathBuf {
         std::env::temp_dir()

@@ -162,6 +162,11 @@ impl Store {
         self.database.check_files().await
     }
 
+    /// Does what commits would take long for after much was written. Waits for the disk.
+    pub fn checkpoint(&self) {
+        self.database.checkpoint();
+    }
+
     /// Checks that the store can be written to, by inserting a row and deleting it.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
         let mut tx = self.database.begin().await?;

@@ -94,6 +94,8 @@ impl SpooledBody {
         for block in &self.0.blocks {
             self.read_block(*block, &mut packed)?;
             unpack_into(&packed, buffer)?;
+            // What is small goes first.
+            std::thread::yield_now();
         }
         Ok(())
     }
@@ -101,11 +103,6 @@ impl SpooledBody {
     /// Identifies the body's content.
     pub(super) fn digest(&self) -> BodyDigest {
         BodyDigest::new(self.0.digest.clone())
-    }
-
-    /// The number of blocks.
-    pub(super) fn block_count(&self) -> usize {
-        self.0.blocks.len()
     }
 
     /// Compressed blocks as they are in the file, starting with a given one: at least one, and then as many as have

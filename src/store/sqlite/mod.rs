@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use self::connection::{Access, Readers, open_patiently, patiently};
+use self::connection::{Access, Checkpoints, Readers, open_patiently, patiently};
 use self::files::ServingLock;
 use self::group_commit::{Savepoint, Writer};
 use super::database::{Database, Dialect, Row, Transaction, Value};
@@ -31,6 +31,7 @@ const MIGRATION_PAUSE: Duration = Duration::from_millis(200);
 pub struct SqliteDatabase {
     writer: Writer,
     readers: Arc<Readers>,
+    checkpoints: Checkpoints,
     path: String,
     /// The folder of the file.
     folder: PathBuf,
@@ -76,6 +77,7 @@ impl SqliteDatabase {
         Ok(Self {
             writer: Writer::new(connection, path.to_owned()),
             readers: Arc::new(Readers::new(path.to_owned())),
+            checkpoints: Checkpoints::new(path.to_owned()),
             path: path.to_owned(),
             serving: Mutex::default(),
             folder: match Path::new(path).parent() {
@@ -133,6 +135,10 @@ impl Database for SqliteDatabase {
 
     async fn check_files(&self) -> Result<(), StoreError> {
         self.writer.check_files().await
+    }
+
+    fn checkpoint(&self) {
+        self.checkpoints.run();
     }
 
     fn spool_folder(&self) -> PathBuf {
