@@ -20,6 +20,8 @@ use crate::engine::{LargeBody, ReceiveError, RequestBody};
 
 /// The maximum size of a small body in bytes.
 const MAX_SMALL_BYTES: usize = 1024 * 1024;
+/// Bytes of a body that is read although nobody wants it.
+const MAX_DROPPED_BYTES: usize = 64 * 1024;
 /// Bytes to allocate before any have arrived, whatever Content-Length says.
 const FIRST_CAPACITY: usize = 64 * 1024;
 
@@ -186,6 +188,33 @@ impl SmallBody {
         } else {
             std::mem::take(&mut self.joined).into()
         }
+    }
+}
+
+/// The answer to a request whose body nobody wants. A tiny one is read and dropped, which costs less than another
+/// connection does.
+pub(super) async fn unwanted(
+    answer: HttpResponse,
+    mut payload: Payload,
+    announced: Option<u64>,
+    limits: &Limits,
+) -> HttpResponse {
+    let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
+    let Some(left) = announced.filter(|bytes| *bytes <= MAX_DROPPED_BYTES) else {
+        return without_reading(answer, payload).await;
+    };
+    let mut chunks = Chunks {
+        payload: &mut payload,
+        patience: Patience::new(limits.body_stall),
+        left,
+    };
+    let reading = async {
+        while chunks.next().await?.is_some() {}
+        Ok::<_, BodyError>(())
+    };
+    match timeout(limits.body_time, reading).await {
+        Ok(Ok(())) => answer,
+        Ok(Err(_)) | Err(_) => without_reading(answer, payload).await,
     }
 }
 

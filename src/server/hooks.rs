@@ -158,8 +158,9 @@ pub(super) async fn receive(
     let name = request.match_info().get("forge").unwrap_or_default();
     let config = shared.engine.config();
     if !config.forges.contains_key(name) {
-        let refused = Refused::UnknownForge(name.to_owned());
-        return body::without_reading(refused.answer(), payload).await;
+        let refused = Refused::UnknownForge(name.to_owned()).answer();
+        let announced = announced(request.headers());
+        return body::unwanted(refused, payload, announced, &shared.limits).await;
     }
     let headers = headers(&request);
     let read = match acceptable(&request, &headers, name, &shared) {
