@@ -13,21 +13,18 @@ pub(super) struct Spans;
 
 impl RootSpanBuilder for Spans {
     fn on_request_start(request: &ServiceRequest) -> Span {
-        let span = info_span!(
+        let client = request.peer_addr().map(|client| client.ip());
+        let extensions = request.extensions();
+        let id = extensions.get::<RequestId>();
+        // What is recorded later has all fields read and written once more.
+        info_span!(
             "request",
             method = %request.method(),
             path = request.path(),
-            client = field::Empty,
+            client = client.map(field::display),
+            request_id = id.map(field::display),
             status = field::Empty,
-            request_id = field::Empty,
-        );
-        if let Some(client) = request.peer_addr() {
-            span.record("client", field::display(client.ip()));
-        }
-        if let Some(id) = request.extensions().get::<RequestId>() {
-            span.record("request_id", field::display(id));
-        }
-        span
+        )
     }
 
     fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, Error>) {

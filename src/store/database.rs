@@ -4,6 +4,7 @@
 //! 64-bit integers (times are milliseconds since 1970), text, and bytes.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -107,10 +108,18 @@ pub(crate) use params;
 
 /// Placeholders for `count` parameters after the `first` that are already bound: `$4, $5, $6`.
 pub(super) fn places(first: usize, count: usize) -> String {
-    let places: Vec<String> = (first + 1..=first + count)
-        .map(|n| format!("${n}"))
-        .collect();
-    places.join(", ")
+    let mut places = String::new();
+    push_places(&mut places, first, count);
+    places
+}
+
+fn push_places(sql: &mut String, first: usize, count: usize) {
+    for at in first + 1..=first + count {
+        let between = if at > first + 1 { ", $" } else { "$" };
+        sql.push_str(between);
+        // A String takes whatever is written to it.
+        let _ = write!(sql, "{at}");
+    }
 }
 
 /// Binds texts and returns their placeholders for `IN (...)`. The last text is repeated up to a power of two, so
@@ -145,16 +154,16 @@ pub(super) async fn insert_rows(
     while left.len() > 0 {
         let size = INSERT_SIZES.into_iter().find(|size| *size <= left.len());
         let mut values = Vec::new();
-        let mut lists = Vec::new();
+        let mut sql = format!("{insert} VALUES ");
         for row in left.by_ref().take(size.unwrap_or(1)) {
-            lists.push(format!("({})", places(values.len(), row.len())));
+            sql.push_str(if values.is_empty() { "(" } else { ", (" });
+            push_places(&mut sql, values.len(), row.len());
+            sql.push(')');
             values.extend(row);
         }
-        tx.execute(
-            &format!("{insert} VALUES {} {conflict}", lists.join(", ")),
-            values,
-        )
-        .await?;
+        sql.push(' ');
+        sql.push_str(conflict);
+        tx.execute(&sql, values).await?;
     }
     Ok(())
 }
