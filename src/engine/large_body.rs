@@ -250,7 +250,7 @@ impl LargeBody {
 
 impl Arriving {
     fn write_block(&mut self, is_last: bool) -> Result<(), StoreError> {
-        // A part of it takes some hundred microseconds, and then whoever waits for the core has it.
+        // A part of it takes some hundred microseconds, and then a thread that waits for the core has it.
         self.verifier.update(&self.block[self.checked..]);
         yield_now();
         let (redacted, written) = self.redactor.apply(&self.block, is_last);

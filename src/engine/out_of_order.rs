@@ -39,6 +39,8 @@ struct Moved<'a> {
     site: &'a Site,
     branch: &'a str,
     head: CommitId,
+    /// The newest runs for the head.
+    runs: Vec<Run>,
 }
 
 /// Whether a run is still for the head of its branch. Where the forge does not say, it counts as one that is.
@@ -68,17 +70,35 @@ pub(super) async fn check(
             return Ok(Order::Plans(Vec::new()));
         }
     };
-    // Not every machine of the forge may know yet of what was pushed just now.
+    let of_head = RunFilter {
+        site: Some(run.site.clone()),
+        commit: Some(head.clone()),
+        limit: MAX_RUNS_OF_HEAD,
+        ..RunFilter::default()
+    };
+    let moved = Moved {
+        site,
+        branch,
+        runs: ctx.store.runs(&of_head).await?,
+        head,
+    };
+    // Not every machine of the forge may know yet of what was pushed just now, unless it knows what was pushed next.
     let sure_at = run.created_at + FORGE_REPLICA_LAG;
-    if ctx.now() < sure_at {
+    if ctx.now() < sure_at && !moved.is_next_after(commit) {
         return Ok(Order::Ends(Outcome::reschedule(Vec::new(), sure_at)));
     }
-    let moved = Moved { site, branch, head };
     let outcome = moved.leave(ctx, run, commit, baseline).await?;
     Ok(Order::Ends(outcome))
 }
 
 impl Moved<'_> {
+    /// Whether the branch was moved from `commit` to the head.
+    fn is_next_after(&self, commit: &CommitId) -> bool {
+        self.runs
+            .iter()
+            .any(|run| run.before.as_ref() == Some(commit))
+    }
+
     /// Ends a run whose branch is elsewhere.
     async fn leave(
         &self,
@@ -106,10 +126,10 @@ impl Moved<'_> {
             }
             return Ok(self.end(run.clone(), writes, now));
         }
-        if let Some((covering, state)) = self.covering(ctx, run, commit).await? {
-            return Ok(self.leave_to(run.clone(), &covering, state, Vec::new(), now));
+        if let Some((covering, state)) = self.covering(run, commit) {
+            return Ok(self.leave_to(run.clone(), covering, state, Vec::new(), now));
         }
-        if !began_known {
+        if !began_known && !self.is_next_after(commit) {
             // It is older than all that is known: nothing hurries.
             writes.push(show(&self.ended(run.clone(), now), StatusState::Error));
             return Ok(self.end(run.clone(), writes, now));
@@ -126,34 +146,21 @@ impl Moved<'_> {
 
     /// A run for the head that has purged what a push to `commit` brought, or is about to, and what that makes the
     /// push's commit show.
-    async fn covering(
-        &self,
-        ctx: &StepContext,
-        run: &Run,
-        commit: &CommitId,
-    ) -> Result<Option<(Run, StatusState)>, StoreError> {
-        let brought = run.before.iter().chain([commit]).cloned().map(Base::Commit);
-        let of_head = RunFilter {
-            site: Some(run.site.clone()),
-            commit: Some(self.head.clone()),
-            limit: MAX_RUNS_OF_HEAD,
-            ..RunFilter::default()
-        };
-        for covering in ctx.store.runs(&of_head).await? {
+    fn covering(&self, run: &Run, commit: &CommitId) -> Option<(&Run, StatusState)> {
+        let brought = run.before.iter().chain([commit]).cloned();
+        let brought: Vec<Base> = brought.map(Base::Commit).collect();
+        self.runs.iter().find_map(|covering| {
             let state = match covering.state {
                 RunState::Pending => StatusState::Pending,
                 RunState::Succeeded => StatusState::Success,
                 RunState::Failed
                 | RunState::Errored
                 | RunState::Superseded
-                | RunState::Cancelled => continue,
+                | RunState::Cancelled => return None,
             };
-            let covers = brought.clone().all(|base| covering.bases.contains(&base));
-            if covers && covering.held_version.is_some() {
-                return Ok(Some((covering, state)));
-            }
-        }
-        Ok(None)
+            let covers = brought.iter().all(|base| covering.bases.contains(base));
+            (covers && covering.held_version.is_some()).then_some((covering, state))
+        })
     }
 
     /// A run of which nothing is left to do.

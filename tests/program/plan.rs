@@ -319,13 +319,13 @@ async fn a_delivery_is_planned_once_it_is_known_what_changed_by_whichever_run_do
     assert!(said.contains(&words), "{said}");
 
     let (_, late_runs) = forced("content/3.md").await;
+    faults.clear();
     world
         .answers(
             &format!("/api/v1/runs/{}", early_runs[0]),
             r#""state":"superseded""#,
         )
         .await;
-    faults.clear();
     world.ended(&late_runs[0]).await;
     let (code, plan, said) = of_delivery(&world, &["--delivery", &early]);
 

@@ -522,6 +522,13 @@ async fn no_redirect_is_followed_and_each_is_said_to_be_one() {
             for guard in scene.guards.values() {
                 guard.set(Mode::Pass);
             }
+            // The forges answer again: the next one that does not has everything purged once more.
+            for forge in FORGES {
+                let content = format!("after {status} of {}", redirected[0]);
+                scene.repos[forge].commit("main", &[Change::write("static/b.css", &content)]);
+                let run = scene.world.accepted(&scene.pushed(forge, &content)).await;
+                scene.world.ended(&run).await;
+            }
         }
     }
     scene.nobody_was_led_astray();

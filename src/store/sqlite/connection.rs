@@ -195,11 +195,7 @@ pub(super) fn query(
 
 /// SQLite treats `$7` as a name, numbered by its first occurrence; `?7` is the seventh parameter.
 fn numbered(sql: &str) -> String {
-    let bytes = sql
-        .bytes()
-        .map(|byte| if byte == b'$' { b'?' } else { byte });
-    // It was UTF-8 before.
-    String::from_utf8(bytes.collect()).unwrap_or_default()
+    sql.replace('$', "?")
 }
 
 fn bind(statement: &mut Statement<'_>, params: &[Value]) -> Result<(), rusqlite::Error> {

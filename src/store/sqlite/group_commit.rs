@@ -47,6 +47,8 @@ struct CommitGroup {
     connection: Option<Connection>,
     /// Whether the enclosing transaction is open.
     open: bool,
+    /// Whether transactions have joined the one that opened it.
+    joined: bool,
     /// Whether a commit for `commit_soon` is scheduled.
     due_soon: bool,
     /// Why this group can no longer be committed.
@@ -63,6 +65,7 @@ impl Writer {
             path,
             connection: Some(connection),
             open: false,
+            joined: false,
             due_soon: false,
             broken: None,
             waiting: Vec::new(),
@@ -266,10 +269,15 @@ impl CommitGroup {
         if self.connection.is_none() {
             self.connection = Some(open(&self.path, Access::Write)?);
         }
-        if !self.open {
+        if self.open {
+            self.joined = true;
+        } else {
             self.check_files()?;
             match self.run(BEGIN) {
-                Ok(()) => self.open = true,
+                Ok(()) => {
+                    self.open = true;
+                    self.joined = false;
+                }
                 Err(error) => {
                     if let StoreError::Locked(_) = &error {
                         // No transaction has begun, so the connection can be used again.
@@ -307,11 +315,19 @@ impl CommitGroup {
         if !self.open && self.broken.is_none() {
             return;
         }
+        // The first one to write found the files as they should be. Others may have joined it long after.
+        if self.joined
+            && self.broken.is_none()
+            && let Err(error) = self.check_files()
+        {
+            self.broken = Some(error);
+        }
         let done = match self.broken.clone() {
             Some(error) => Err(error),
             None => self.run(COMMIT),
         };
         self.open = false;
+        self.joined = false;
         if self.broken.take().is_some() {
             self.connection = None;
             self.files.closed();
