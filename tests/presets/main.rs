@@ -86,6 +86,13 @@ const CLAIMS: &[Claim] = &[
         precision: 38.0,
     },
     Claim {
+        preset: "docusaurus",
+        folder: "",
+        hashed: &[],
+        missed: &[],
+        precision: 29.0,
+    },
+    Claim {
         preset: "vitepress",
         folder: "docs",
         hashed: &[],
@@ -106,6 +113,20 @@ const CLAIMS: &[Claim] = &[
         hashed: &["_astro/"],
         missed: &[],
         precision: 30.0,
+    },
+    Claim {
+        preset: "next",
+        folder: "",
+        hashed: &[],
+        missed: &[],
+        precision: 19.0,
+    },
+    Claim {
+        preset: "gatsby",
+        folder: "",
+        hashed: &[],
+        missed: &[],
+        precision: 24.0,
     },
 ];
 

@@ -68,10 +68,10 @@ class Tools:
     def __init__(self, name):
         self.directory = TOOLS / name
 
-    def npm(self, *packages):
+    def npm(self, *packages, overrides=None):
         if not (self.directory / "node_modules").is_dir():
             self.directory.mkdir(parents=True, exist_ok=True)
-            (self.directory / "package.json").write_text('{"private": true}\n')
+            (self.directory / "package.json").write_text(json.dumps({"private": True, "overrides": overrides or {}}))
             run("npm", "install", "--no-audit", "--no-fund", *packages, cwd=self.directory, NODE_ENV="development")
 
     def pip(self, *packages):
