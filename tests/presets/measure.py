@@ -6,7 +6,7 @@
 
 Each file of sites/ makes a small site in a git repository, and commits of the kinds that a site gets. Each commit is
 checked out anew and built with the real tool, and its files are compared byte for byte with those of the commit
-before. The tools come from npm, PyPI and RubyGems, into the folder that PRESETS_TOOLS names (some 2 GB for all);
+before. The tools come from npm, PyPI and RubyGems, into the folder that PRESETS_TOOLS names (some 4 GB for all);
 git, node, python3 and ruby must be there.
 """
 
