@@ -206,6 +206,21 @@ async fn a_body_that_announces_too_much_is_refused_before_any_of_it_was_sent() {
 }
 
 #[tokio::test]
+async fn the_connection_is_kept_after_a_tiny_body_that_nobody_wants_and_closed_after_a_large_one() {
+    let server = Server::start().await;
+    let mut stream = server.connect().await;
+    let head = |length: usize| {
+        format!("POST /hooks/nobody HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n")
+    };
+
+    send(&mut stream, &format!("{}ping", head(4))).await;
+    send(&mut stream, &head(1_000_000)).await;
+    let answers = read_to_end(&mut stream).await;
+
+    assert_eq!(answers.matches("HTTP/1.1 404 ").count(), 2, "{answers}");
+}
+
+#[tokio::test]
 async fn a_client_that_sends_thirty_megabytes_all_the_same_reads_the_answer() {
     let server = Server::start().await;
 
