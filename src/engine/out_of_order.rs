@@ -82,9 +82,11 @@ pub(super) async fn check(
         runs: ctx.store.runs(&of_head).await?,
         head,
     };
-    // Not every machine of the forge may know yet of what was pushed just now, unless it knows what was pushed next.
+    // Not every machine of the forge may know yet of what was pushed just now. What was pushed next is proof.
     let sure_at = run.created_at + FORGE_REPLICA_LAG;
-    if ctx.now() < sure_at && !moved.is_next_after(commit) {
+    let is_sure = ctx.now() >= sure_at
+        || !is_repeat(ctx, run).await? && moved.is_followed(ctx, run, commit).await?;
+    if !is_sure {
         return Ok(Order::Ends(Outcome::reschedule(Vec::new(), sure_at)));
     }
     let outcome = moved.leave(ctx, run, commit, baseline).await?;
@@ -92,11 +94,16 @@ pub(super) async fn check(
 }
 
 impl Moved<'_> {
-    /// Whether the branch was moved from `commit` to the head.
-    fn is_next_after(&self, commit: &CommitId) -> bool {
-        self.runs
-            .iter()
-            .any(|run| run.before.as_ref() == Some(commit))
+    /// Whether the branch was moved on from a run's commit.
+    async fn is_followed(
+        &self,
+        ctx: &StepContext,
+        run: &Run,
+        commit: &CommitId,
+    ) -> Result<bool, StoreError> {
+        let mut runs = self.runs.iter();
+        let moved_on = runs.any(|run| run.before.as_ref() == Some(commit));
+        Ok(moved_on || ctx.store.is_followed(run, commit).await?)
     }
 
     /// Ends a run whose branch is elsewhere.
@@ -113,26 +120,28 @@ impl Moved<'_> {
             Some(before) => of_commit(ctx, run, before).await?.is_some(),
             None => false,
         };
-        // The newest delivery ends where this one begins: both of its commits were purged, or are held.
-        if let (Arrival::Repeated, true, Some(earlier)) = (run.arrival, began_known, &earlier) {
-            let shown = shows_again(ctx, run, earlier, now).await?;
-            return Ok(self.end(run.clone(), shown, now));
-        }
-        let mut writes = baseline.hold(run);
-        if let Some(earlier) = &earlier {
-            writes.extend(shows_again(ctx, run, earlier, now).await?);
-            if !began_known {
-                writes.push(Write::NewRun(self.run_for_head(ctx, run)));
+        let covers_others = ctx.store.covers_others(&run.id).await?;
+        let mut writes = match run.arrival {
+            // The newest delivery ends where this one begins: both of its commits were purged, or are held.
+            Arrival::Repeated if began_known && earlier.is_some() => Vec::new(),
+            Arrival::InOrder | Arrival::OutOfOrder | Arrival::Repeated => baseline.hold(run),
+        };
+        if !covers_others {
+            if let Some(earlier) = &earlier {
+                writes.extend(shows_again(ctx, run, earlier, now).await?);
+                if !began_known {
+                    writes.push(Write::NewRun(self.run_for_head(ctx, run)));
+                }
+                return Ok(self.end(run.clone(), writes, now));
             }
-            return Ok(self.end(run.clone(), writes, now));
-        }
-        if let Some((covering, state)) = self.covering(run, commit) {
-            return Ok(self.leave_to(run.clone(), covering, state, Vec::new(), now));
-        }
-        if !began_known && !self.is_next_after(commit) {
-            // It is older than all that is known: nothing hurries.
-            writes.push(show(&self.ended(run.clone(), now), StatusState::Error));
-            return Ok(self.end(run.clone(), writes, now));
+            if let Some((covering, state)) = self.covering(run, commit) {
+                return Ok(self.leave_to(run.clone(), covering, state, Vec::new(), now));
+            }
+            if !began_known && !self.is_followed(ctx, run, commit).await? {
+                // It is older than all that is known: nothing hurries.
+                writes.push(show(&self.ended(run.clone(), now), StatusState::Error));
+                return Ok(self.end(run.clone(), writes, now));
+            }
         }
         let next = self.run_for_head(ctx, run);
         writes.push(Write::NewRun(next.clone()));

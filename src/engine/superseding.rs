@@ -8,7 +8,7 @@ use super::context::StepContext;
 use super::out_of_order;
 use super::outcome::Outcome;
 use super::policy::statuses::show;
-use crate::run::{Arrival, Origin, Run, RunId, RunState, StatusState, Step as RunStep};
+use crate::run::{Origin, Run, RunId, RunState, StatusState, Step as RunStep};
 use crate::store::{StoreError, Write};
 
 /// Runs that leave their work to a newer one in one transaction.
@@ -16,33 +16,36 @@ const MAX_SUPERSEDED: u32 = 256;
 
 /// Runs of a site that have not planned yet, beside one that is about to.
 pub(super) struct Unplanned {
-    /// The newest one that came after it, and whose delivery came in order: it does their work, too.
+    /// The newest one that came after it and is no repetition: it does their work, too.
     pub newer: Option<Run>,
     /// The others that may leave their work to another, oldest first: they say what was live before and which commit
     /// they are for.
     pub others: Vec<Run>,
 }
 
-/// The other runs of a run's site that have not planned yet. Whether one that came out of order plans at all, the forge
-/// has to say: nothing is left to it before.
+/// The other runs of a run's site that have not planned yet. A repetition may end without a trace: it takes over nothing,
+/// and nothing is taken from it.
 pub(super) async fn unplanned(ctx: &StepContext, run: &Run) -> Result<Unplanned, StoreError> {
     let unplanned = ctx
         .store
         .unplanned(&run.site, &run.id, MAX_SUPERSEDED)
         .await?;
-    let newer = unplanned
-        .iter()
-        .find(|other| other.id > run.id && other.arrival == Arrival::InOrder)
-        .cloned();
-    let newest = newer.as_ref().map_or(&run.id, |newer| &newer.id);
+    let mut newer = None;
     let mut others = Vec::new();
-    for other in unplanned.into_iter().rev() {
+    for other in unplanned {
+        if out_of_order::is_repeat(ctx, &other).await? {
+            continue;
+        }
+        if newer.is_none() && other.id > run.id {
+            newer = Some(other);
+            continue;
+        }
         let says_all = other.before.is_some() && other.commit.id().is_some();
-        let may_leave = says_all && other.origin != Origin::ManualEverything;
-        if other.id < *newest && may_leave && !out_of_order::is_repeat(ctx, &other).await? {
+        if says_all && other.origin != Origin::ManualEverything {
             others.push(other);
         }
     }
+    others.reverse();
     Ok(Unplanned { newer, others })
 }
 
