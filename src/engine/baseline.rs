@@ -120,6 +120,11 @@ impl Baseline {
         }
     }
 
+    /// Provides that no other transaction has counted commits as held meanwhile.
+    pub fn expect_unchanged(&self, run: &Run) -> Write {
+        Write::ExpectHeldVersion(caches_of(run), self.next_version() - 1)
+    }
+
     /// Counts a run's commits as held by its site, provided that no other transaction has counted any meanwhile.
     ///
     /// What was live before is held anew even where it is held already: an older run that is

@@ -4,6 +4,8 @@
 //! no longer live. What such a push brought may be in caches all the same, so its commits are held, and where it tells of
 //! a commit that no run was for, a run for the head purges at once what it brought.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use tracing::info;
 
@@ -21,6 +23,10 @@ use crate::store::{RunFilter, StoreError, WorkKey, Write};
 
 /// Runs for the head that are looked at for one that has purged what a late push brought.
 const MAX_RUNS_OF_HEAD: u32 = 5;
+/// Runs that have not planned yet and are looked at for the way to the head.
+const MAX_PENDING: u32 = 256;
+/// How soon a late run looks again at a run that purges what it brought.
+const COVERING_LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// Runs that are looked at together for the newest one that counts.
 const RUNS_PER_READ: u32 = 50;
 /// The most reads for it.
@@ -85,7 +91,7 @@ pub(super) async fn check(
     // Not every machine of the forge may know yet of what was pushed just now. What was pushed next is proof.
     let sure_at = run.created_at + FORGE_REPLICA_LAG;
     let is_sure = ctx.now() >= sure_at
-        || !is_repeat(ctx, run).await? && moved.is_followed(ctx, run, commit).await?;
+        || !is_repeat(ctx, run).await? && moved.is_after(ctx, run, commit).await?;
     if !is_sure {
         return Ok(Order::Ends(Outcome::reschedule(Vec::new(), sure_at)));
     }
@@ -94,16 +100,32 @@ pub(super) async fn check(
 }
 
 impl Moved<'_> {
-    /// Whether the branch was moved on from a run's commit.
-    async fn is_followed(
+    /// Whether pushes are known that lead from a run's commit to the head: then the forge's answer is no old one.
+    async fn is_after(
         &self,
         ctx: &StepContext,
         run: &Run,
         commit: &CommitId,
     ) -> Result<bool, StoreError> {
-        let mut runs = self.runs.iter();
-        let moved_on = runs.any(|run| run.before.as_ref() == Some(commit));
-        Ok(moved_on || ctx.store.is_followed(run, commit).await?)
+        let covered = ctx.store.covered_by(&run.id).await?;
+        let pending = ctx.store.unplanned(&run.site, &run.id, MAX_PENDING).await?;
+        let known = self.runs.iter().chain(&covered).chain(&pending);
+        let mut moves: Vec<(&CommitId, &CommitId)> = known
+            .filter(|other| other.git_ref == run.git_ref)
+            .filter_map(|other| Some((other.before.as_ref()?, other.commit.id()?)))
+            .collect();
+        let mut reached = vec![commit];
+        while let Some(at) = reached.pop() {
+            if *at == self.head {
+                return Ok(true);
+            }
+            // Each is followed once.
+            let (from_here, others): (Vec<_>, Vec<_>) =
+                moves.into_iter().partition(|(from, _)| *from == at);
+            reached.extend(from_here.into_iter().map(|(_, to)| to));
+            moves = others;
+        }
+        Ok(false)
     }
 
     /// Ends a run whose branch is elsewhere.
@@ -134,10 +156,28 @@ impl Moved<'_> {
                 }
                 return Ok(self.end(run.clone(), writes, now));
             }
-            if let Some((covering, state)) = self.covering(run, commit) {
-                return Ok(self.leave_to(run.clone(), covering, state, Vec::new(), now));
+            match self.covering(run, commit) {
+                // Its end would not find this one any more.
+                Some(covering) if covering.state == RunState::Pending => {
+                    return Ok(Outcome::reschedule(
+                        Vec::new(),
+                        now + COVERING_LOOK_INTERVAL,
+                    ));
+                }
+                Some(covering) => {
+                    // Nobody has left work to this run meanwhile.
+                    let unchanged = vec![baseline.expect_unchanged(run)];
+                    return Ok(self.leave_to(
+                        run.clone(),
+                        covering,
+                        StatusState::Success,
+                        unchanged,
+                        now,
+                    ));
+                }
+                None => {}
             }
-            if !began_known && !self.is_followed(ctx, run, commit).await? {
+            if !began_known && !self.is_after(ctx, run, commit).await? {
                 // It is older than all that is known: nothing hurries.
                 writes.push(show(&self.ended(run.clone(), now), StatusState::Error));
                 return Ok(self.end(run.clone(), writes, now));
@@ -153,22 +193,14 @@ impl Moved<'_> {
         new_run(&ctx.clock, self.site, origin, run.git_ref.clone(), head)
     }
 
-    /// A run for the head that has purged what a push to `commit` brought, or is about to, and what that makes the
-    /// push's commit show.
-    fn covering(&self, run: &Run, commit: &CommitId) -> Option<(&Run, StatusState)> {
+    /// A run for the head that has purged what a push to `commit` brought, or is about to.
+    fn covering(&self, run: &Run, commit: &CommitId) -> Option<&Run> {
         let brought = run.before.iter().chain([commit]).cloned();
         let brought: Vec<Base> = brought.map(Base::Commit).collect();
-        self.runs.iter().find_map(|covering| {
-            let state = match covering.state {
-                RunState::Pending => StatusState::Pending,
-                RunState::Succeeded => StatusState::Success,
-                RunState::Failed
-                | RunState::Errored
-                | RunState::Superseded
-                | RunState::Cancelled => return None,
-            };
+        self.runs.iter().find(|covering| {
+            let purges = matches!(covering.state, RunState::Pending | RunState::Succeeded);
             let covers = brought.iter().all(|base| covering.bases.contains(base));
-            (covers && covering.held_version.is_some()).then_some((covering, state))
+            purges && covers && covering.held_version.is_some()
         })
     }
 

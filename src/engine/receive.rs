@@ -243,6 +243,11 @@ pub(super) async fn accept(
         dedup_key: request.dedup_key,
         content_type: incoming.content_type.to_owned(),
         body,
+        is_dated: matches!(event, Event::Push(_))
+            && config
+                .forges
+                .get(forge_name)
+                .is_some_and(|forge| forge.dates_pushes()),
         source,
         sent_at: incoming.sent_at,
         received_at,

@@ -92,7 +92,7 @@ struct Shut {
 /// commit pipeline status", `CommitStatus`, "Create a check run"); each answer has one of them.
 const STATUS_FIELDS: [&str; 3] = ["id", "state", "status"];
 
-/// An answer that is valid until the forge returns another ETag.
+/// An answer that is valid until the forge returns another `ETag`.
 struct Kept {
     tag: HeaderValue,
     headers: HeaderMap,

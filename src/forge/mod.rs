@@ -308,6 +308,11 @@ pub trait Forge: Send + Sync {
         None
     }
 
+    /// Whether a push's body contains the time of the push, so that no two pushes have the same bytes.
+    fn dates_pushes(&self) -> bool {
+        false
+    }
+
     /// The signals that the forge can send, apart from pushes, which every forge sends.
     fn signals(&self) -> &'static [SignalKind];
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use actix_web::web::Data;
-use actix_web::{HttpResponse, http::StatusCode};
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
-use super::Shared;
+use super::{Shared, read_access};
 use crate::clock::MAX_MACHINE_DIFFERENCE;
 use crate::engine::DeniedSite;
 
@@ -52,25 +52,34 @@ fn clock_in_words(ahead: SignedDuration) -> String {
 /// What a forge denies of a site's repository.
 #[derive(Serialize)]
 struct Denied {
-    site: String,
-    forge: String,
-    repo: String,
+    /// Only for those who may read.
+    #[serde(flatten)]
+    subject: Option<DeniedSubject>,
     access: &'static str,
     denial: &'static str,
     since: String,
+}
+
+#[derive(Serialize)]
+struct DeniedSubject {
+    site: String,
+    forge: String,
+    repo: String,
     error: String,
 }
 
-impl From<DeniedSite> for Denied {
-    fn from(denied: DeniedSite) -> Self {
+impl Denied {
+    fn new(denied: DeniedSite, may_read: bool) -> Self {
         Self {
-            site: denied.site,
-            forge: denied.forge,
-            repo: denied.repo,
             access: denied.access.as_str(),
             denial: denied.denial.as_str(),
             since: denied.since.to_string(),
-            error: denied.error,
+            subject: may_read.then_some(DeniedSubject {
+                site: denied.site,
+                forge: denied.forge,
+                repo: denied.repo,
+                error: denied.error,
+            }),
         }
     }
 }
@@ -161,7 +170,8 @@ pub(super) async fn alive() -> HttpResponse {
 }
 
 /// `GET /readyz`: whether a delivery could be accepted now.
-pub(super) async fn ready(shared: Data<Shared>) -> HttpResponse {
+pub(super) async fn ready(shared: Data<Shared>, request: HttpRequest) -> HttpResponse {
+    let may_read = read_access::may_read(&shared, &request);
     let draining = shared.is_draining();
     let trouble = shared.store_trouble().await;
     // A store that cannot be written to has told enough.
@@ -190,6 +200,9 @@ pub(super) async fn ready(shared: Data<Shared>) -> HttpResponse {
         },
         serving: if draining { "stopping" } else { "ok" },
         clock: clock_in_words(shared.engine.clock_ahead()),
-        denied: denied.into_iter().map(Denied::from).collect(),
+        denied: denied
+            .into_iter()
+            .map(|denied| Denied::new(denied, may_read))
+            .collect(),
     })
 }

@@ -50,6 +50,11 @@ pub(super) async fn check(
     }
 }
 
+/// Whether a request has what reading takes.
+pub(super) fn may_read(shared: &Shared, request: &HttpRequest) -> bool {
+    denied(shared, request).is_none()
+}
+
 fn denied(shared: &Shared, request: &HttpRequest) -> Option<Denied> {
     let config = shared.engine.config();
     let wanted = config.server.read_token.as_ref()?;

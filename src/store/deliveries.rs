@@ -50,6 +50,8 @@ pub struct NewDelivery {
     pub content_type: String,
     /// Its body.
     pub body: DeliveryBody,
+    /// Whether its bytes contain the time of what it tells, so that they never occur twice.
+    pub is_dated: bool,
     /// How it arrived.
     pub source: Source,
     /// When the forge sent it, if that is known.

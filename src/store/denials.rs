@@ -101,12 +101,13 @@ impl Store {
         .await
     }
 
-    /// Notes that a forge has answered a request of a kind: what it denied until then. The token is right and the
-    /// repository is there for requests of the other kind, too. Runs that wait for it are due at `now`.
+    /// Notes that a forge has answered a request of a kind, and returns what it denied until then. The token is right and
+    /// the repository is there for requests of all kinds; without a kind, no more than that is known. Runs that wait
+    /// for it are due at `now`.
     pub async fn end_denials(
         &self,
         key: &RepoKey,
-        access: Access,
+        access: Option<Access>,
         now: Timestamp,
     ) -> Result<Vec<DeniedAccess>, StoreError> {
         retry_on_conflict(|| async {
@@ -115,7 +116,7 @@ impl Store {
                 "DELETE FROM denials WHERE forge = $1 AND repo = $2 AND (access = $3 OR denial <> 'permission')
                  RETURNING {COLUMNS}"
             );
-            let values = params![&key.forge, &key.repo, access.as_str()];
+            let values = params![&key.forge, &key.repo, access.map_or("", Access::as_str)];
             let ended = tx.query(&sql, values).await?;
             let ended: Vec<DeniedAccess> = ended.iter().map(denied).collect::<Result<_, _>>()?;
             if ended.iter().any(|ended| ended.access == Access::Read) {

@@ -199,8 +199,9 @@ pub(super) async fn seen_before(
     {
         return id(&rows);
     }
-    if new.source == Source::Log || newest.is_some_and(|newest| incoming.begins_at(&newest.commit))
-    {
+    let may_repeat =
+        !new.is_dated && newest.is_some_and(|newest| incoming.begins_at(&newest.commit));
+    if new.source == Source::Log || may_repeat {
         return Ok(None);
     }
     let rows = tx

@@ -62,7 +62,7 @@ pub use run_starts::{RetryOutcome, SkipOutcome};
 pub use runs::RunFilter;
 pub use spool::{SpoolFile, SpooledBody};
 pub use stats::{CdnCount, Failures, PendingPurges};
-pub use statuses::{DRY_RUN_STATUS, Posting, StoredStatus};
+pub use statuses::{DOUBTFUL_DELAY, DRY_RUN_STATUS, Posting, StoredStatus};
 pub use step_commit::Write;
 pub use tasks::{StoredTask, TaskState};
 pub use work_queue::{ClaimLimits, Claimed, Disposition, Lease, Work, WorkKey};

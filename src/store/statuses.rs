@@ -109,7 +109,7 @@ pub(super) fn post_superseded_at(now: Timestamp) -> Timestamp {
 
 /// How long the first status of a run that may not be for the head of its branch waits: the forge is asked for the head
 /// until one minute has passed.
-const DOUBTFUL_DELAY: Duration = Duration::from_secs(65);
+pub const DOUBTFUL_DELAY: Duration = Duration::from_secs(65);
 
 /// When the first status of a run whose delivery came out of order at `now` is posted.
 pub(super) fn post_doubtful_at(now: Timestamp) -> Timestamp {

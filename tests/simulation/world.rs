@@ -122,6 +122,7 @@ pub fn take_from_a_log() {
             content_type: "application/json".to_owned(),
             body: purgehook::store::DeliveryBody::Whole(bytes::Bytes::new()),
             source: Source::Log,
+            is_dated: false,
             sent_at: time.now(),
             received_at: time.now(),
             runs: Vec::new(),

@@ -87,6 +87,7 @@ pub fn delivery(number: u32, forge_delivery: &str, meaning: &str) -> NewDelivery
         content_type: "application/json".to_owned(),
         body: DeliveryBody::Whole(Bytes::from(format!("{{\"number\": {number}}}"))),
         source: Source::Webhook,
+        is_dated: false,
         sent_at: at(0),
         received_at: at(0),
     }

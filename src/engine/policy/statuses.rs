@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::run::{Run, RunId, RunState, StatusState};
-use crate::store::{DRY_RUN_STATUS, StoredStatus, Write};
+use crate::store::{DOUBTFUL_DELAY, DRY_RUN_STATUS, StoredStatus, Write};
 
 /// The write that shows a state on a run's commit, with the run's summary.
 pub fn show(run: &Run, state: StatusState) -> Write {
@@ -40,8 +40,12 @@ pub fn withheld(run: &Run, dry_run: bool, was_shown: bool) -> Option<Verdict> {
     if is_withheld {
         return Some(Verdict::NotPosted(DRY_RUN_STATUS.to_owned()));
     }
-    // What the commit shows of an earlier run holds.
-    let is_left = run.state == RunState::Superseded && run.covered_by.is_none();
+    // What the commit shows of an earlier run holds. Once a text of this one was due, the forge may have taken it though
+    // its answer was lost.
+    let first_due = run.created_at + DOUBTFUL_DELAY;
+    let is_left = run.state == RunState::Superseded
+        && run.covered_by.is_none()
+        && run.ended_at.is_some_and(|ended_at| ended_at < first_due);
     (is_left && !was_shown).then(|| Verdict::NotPosted(format!("not posted: {}", run.summary)))
 }
 

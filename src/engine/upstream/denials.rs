@@ -70,8 +70,8 @@ impl Denials {
         }
     }
 
-    /// A request was answered with what it asked for.
-    pub async fn end(&self, key: &RepoKey, access: Access) {
+    /// A request was answered with what it asked for (`access`), or at least showed that the repository is there (none).
+    pub async fn end(&self, key: &RepoKey, access: Option<Access>) {
         if !self.maybe_denied().contains(key) {
             return;
         }

@@ -78,7 +78,7 @@ impl<'a> ForgeHandle<'a> {
         environment: &str,
     ) -> Answer<Option<CommitId>> {
         let request = self.forge.environment_head(repo, environment);
-        self.send(repo, Access::Read, request).await
+        self.breaker.send(&self.upstream, request).await
     }
 
     /// What this is denied says nothing of other requests: few tokens may read the log.
@@ -135,8 +135,7 @@ impl<'a> ForgeHandle<'a> {
                 return result;
             }
             http::note_request();
-            let (result, is_allowed) = match result {
-                Ok(answer) => (Ok(answer), true),
+            let (result, is_found) = match result {
                 // The commit may be gone, or the repository.
                 Err(ForgeError::Gone(why)) => match self.forge.find_repo(repo).await {
                     Ok(()) => (Err(ForgeError::Gone(why)), true),
@@ -149,14 +148,16 @@ impl<'a> ForgeHandle<'a> {
                         (Err(ForgeError::Gone(why)), false)
                     }
                 },
-                Err(error) => (Err(error), false),
+                result => (result, false),
             };
             match &result {
                 Err(ForgeError::Denied { denial, message }) => {
                     self.denials.record(&key, access, *denial, message).await;
                 }
-                Ok(_) | Err(_) if is_allowed => self.denials.end(&key, access).await,
-                Ok(_) | Err(_) => {}
+                Ok(_) => self.denials.end(&key, Some(access)).await,
+                // The repository is there, and nothing more was shown.
+                Err(_) if is_found => self.denials.end(&key, None).await,
+                Err(_) => {}
             }
             result
         };

@@ -277,6 +277,11 @@ impl Forge for GitHub {
         self.pages.as_ref()
     }
 
+    /// `repository.pushed_at` ("Webhook events and payloads", `push`).
+    fn dates_pushes(&self) -> bool {
+        true
+    }
+
     fn signals(&self) -> &'static [SignalKind] {
         &[
             SignalKind::Deployment,

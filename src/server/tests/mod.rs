@@ -364,6 +364,7 @@ impl Server {
             content_type: "application/json".to_owned(),
             body: DeliveryBody::Whole(Bytes::from(body.to_owned())),
             source: Source::Webhook,
+            is_dated: false,
             sent_at: now,
             received_at: now,
             runs: vec![run.clone()],

@@ -4,7 +4,6 @@ use jiff::Timestamp;
 
 use super::row::{self, COLUMNS};
 use super::rows::find;
-use crate::event::CommitId;
 use crate::run::{Run, RunId};
 use crate::store::database::{Row, Transaction, in_list, params};
 use crate::store::{Store, StoreError};
@@ -23,21 +22,6 @@ impl Store {
         );
         let rows = self.database.read(&sql, params![&id.0]).await?;
         rows.iter().map(row::run).collect()
-    }
-
-    /// Whether a pending run of a run's site, or one that it superseded, is for a push that started at `commit`: the
-    /// branch has moved on from it.
-    pub async fn is_followed(&self, run: &Run, commit: &CommitId) -> Result<bool, StoreError> {
-        let sql = format!(
-            "{COVERED} SELECT 1 AS follows FROM runs
-             WHERE before_id = $2 AND id IN (SELECT covered.id FROM covered)
-             UNION ALL
-             SELECT 1 AS follows FROM runs WHERE site = $3 AND state = 'pending' AND before_id = $2
-             LIMIT 1"
-        );
-        let values = params![&run.id.0, commit.as_str(), &run.site];
-        let rows = self.database.read(&sql, values).await?;
-        Ok(!rows.is_empty())
     }
 
     /// Whether a run superseded others.
