@@ -165,7 +165,7 @@ impl Moved<'_> {
                     ));
                 }
                 Some(covering) => {
-                    // Nobody has left work to this run meanwhile.
+                    // No run has left its work to this one meanwhile.
                     let unchanged = vec![baseline.expect_unchanged(run)];
                     return Ok(self.leave_to(
                         run.clone(),

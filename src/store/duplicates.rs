@@ -26,6 +26,9 @@ use crate::run::{Arrival, Run};
 /// that of a second hook comes at once. Later it is news, since a delivery in between may have been lost.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(15 * 60);
 
+/// The times in bodies are whole seconds, and take a while to arrive: pushes within one may have the same bytes.
+const TIME_RESOLUTION: Duration = Duration::from_secs(2);
+
 /// A delivery that is to be stored, with what it is compared by.
 pub(super) struct Incoming<'d> {
     pub delivery: &'d NewDelivery,
@@ -199,8 +202,10 @@ pub(super) async fn seen_before(
     {
         return id(&rows);
     }
-    let may_repeat =
-        !new.is_dated && newest.is_some_and(|newest| incoming.begins_at(&newest.commit));
+    let may_repeat = newest.is_some_and(|newest| {
+        let same_second = new.received_at < newest.received_at + TIME_RESOLUTION;
+        incoming.begins_at(&newest.commit) && (!new.is_dated || same_second)
+    });
     if new.source == Source::Log || may_repeat {
         return Ok(None);
     }

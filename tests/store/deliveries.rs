@@ -20,6 +20,7 @@ on_both!(
     a_meaning_counts_only_against_the_newest_delivery_of_its_stream,
     the_same_bytes_under_another_id_are_a_duplicate_whenever_they_come,
     the_same_bytes_are_news_where_the_newest_delivery_ends_where_they_begin,
+    dated_bytes_are_news_within_two_seconds_and_never_later,
     a_push_is_in_order_where_it_begins_at_the_end_of_one_that_was,
     pushes_of_one_commit_are_in_order_after_one_that_is,
     a_push_out_of_order_that_comes_by_two_hooks_makes_one_run,
@@ -228,6 +229,28 @@ async fn the_same_bytes_under_another_id_are_a_duplicate_whenever_they_come(open
     assert!(matches!(outcomes[0], Accepted::Duplicate { .. }));
     assert_eq!(outcomes[1], Accepted::New);
     assert!(matches!(outcomes[2], Accepted::Duplicate { .. }));
+}
+
+async fn dated_bytes_are_news_within_two_seconds_and_never_later(opened: Opened) {
+    let store = &opened.store;
+    let dated = |number, before, after, seconds| NewDelivery {
+        is_dated: true,
+        received_at: at(seconds),
+        ..push(number, before, after)
+    };
+    accept(store, dated(1, 'a', 'b', 0)).await;
+    accept(store, dated(2, 'b', 'a', 0)).await;
+    assert_eq!(accept(store, dated(3, 'a', 'b', 1)).await, Accepted::New);
+
+    accept(store, dated(4, 'b', 'a', 2)).await;
+    // The first move, and then the second, each long after it was made.
+    for (number, before, after) in [(5, 'a', 'b'), (6, 'b', 'a')] {
+        let replayed = accept(store, dated(number, before, after, 86_400)).await;
+        assert!(
+            matches!(replayed, Accepted::Duplicate { .. }),
+            "{replayed:?}"
+        );
+    }
 }
 
 async fn the_same_bytes_are_news_where_the_newest_delivery_ends_where_they_begin(opened: Opened) {

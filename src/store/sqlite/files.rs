@@ -70,6 +70,11 @@ impl DatabaseFiles {
         self.log.seen = None;
     }
 
+    /// Whether the log was there at the last check. The first commit creates it.
+    pub fn has_log(&self) -> bool {
+        self.log.seen.is_some()
+    }
+
     /// Checks the files, outside any transaction of the connection.
     ///
     /// # Errors

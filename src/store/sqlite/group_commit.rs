@@ -322,12 +322,16 @@ impl CommitGroup {
         {
             self.broken = Some(error);
         }
-        let done = match self.broken.clone() {
+        let mut done = match self.broken.clone() {
             Some(error) => Err(error),
             None => self.run(COMMIT),
         };
         self.open = false;
         self.joined = false;
+        if done.is_ok() && !self.files.has_log() {
+            // So that the next commit notices if the log was deleted in between.
+            done = self.check_files();
+        }
         if self.broken.take().is_some() {
             self.connection = None;
             self.files.closed();
