@@ -147,6 +147,10 @@ fn log_length(connection: &Connection) -> Result<u64, StoreError> {
     let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
     let frames: i64 =
         connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1))?;
+    if frames < 0 {
+        // Within a transaction there is no answer, and no other program can have shortened the log.
+        return Err(StoreError::unreachable("the log cannot be read".to_owned()));
+    }
     let count = |n: i64| u64::try_from(n).unwrap_or_default();
     Ok(match count(frames) {
         0 => 0,
