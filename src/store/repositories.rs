@@ -24,7 +24,7 @@ impl Store {
         rows.iter().map(known).collect()
     }
 
-    /// Notes what a delivery showed of a repository.
+    /// Notes what a delivery showed of a repository. It may be lost: the next delivery shows it again.
     pub async fn put_repository(&self, known: &KnownRepo) -> Result<(), StoreError> {
         retry_on_conflict(|| async {
             let mut tx = self.database.begin().await?;
@@ -40,7 +40,7 @@ impl Store {
                 ],
             )
             .await?;
-            tx.commit().await
+            tx.commit_soon().await
         })
         .await
     }

@@ -47,8 +47,6 @@ struct CommitGroup {
     connection: Option<Connection>,
     /// Whether the enclosing transaction is open.
     open: bool,
-    /// Whether transactions have joined the one that opened it.
-    joined: bool,
     /// Whether a commit for `commit_soon` is scheduled.
     due_soon: bool,
     /// Why this group can no longer be committed.
@@ -65,7 +63,6 @@ impl Writer {
             path,
             connection: Some(connection),
             open: false,
-            joined: false,
             due_soon: false,
             broken: None,
             waiting: Vec::new(),
@@ -269,15 +266,10 @@ impl CommitGroup {
         if self.connection.is_none() {
             self.connection = Some(open(&self.path, Access::Write)?);
         }
-        if self.open {
-            self.joined = true;
-        } else {
+        if !self.open {
             self.check_files()?;
             match self.run(BEGIN) {
-                Ok(()) => {
-                    self.open = true;
-                    self.joined = false;
-                }
+                Ok(()) => self.open = true,
                 Err(error) => {
                     if let StoreError::Locked(_) = &error {
                         // No transaction has begun, so the connection can be used again.
@@ -315,9 +307,8 @@ impl CommitGroup {
         if !self.open && self.broken.is_none() {
             return;
         }
-        // The first one to write found the files as they should be. Others may have joined it long after.
-        if self.joined
-            && self.broken.is_none()
+        // The transaction may have been open for a while. What it adds to a truncated log would hide the gap.
+        if self.broken.is_none()
             && let Err(error) = self.check_files()
         {
             self.broken = Some(error);
@@ -327,7 +318,6 @@ impl CommitGroup {
             None => self.run(COMMIT),
         };
         self.open = false;
-        self.joined = false;
         if done.is_ok() && !self.files.has_log() {
             // So that the next commit notices if the log was deleted in between.
             done = self.check_files();
@@ -513,6 +503,24 @@ mod tests {
         drop(writer.begin().await.unwrap());
 
         assert_eq!(kept(&path), ["soon"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_is_truncated_under_an_open_transaction_is_noticed() {
+        let (writer, path, _folder) = writer();
+        let mut soon = writer.begin().await.unwrap();
+        put(&mut soon, Some("soon")).unwrap();
+        soon.commit_soon().unwrap();
+        let log = std::fs::File::options()
+            .write(true)
+            .open(format!("{path}-wal"));
+        log.unwrap().set_len(100).unwrap();
+
+        // Its commit makes the log longer than before.
+        tokio::time::sleep(SOON * 2).await;
+        let next = writer.begin().await;
+
+        assert!(matches!(next.map(drop), Err(StoreError::Replaced(_))));
     }
 
     #[tokio::test]
