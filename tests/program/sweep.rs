@@ -63,7 +63,7 @@ fn push(website: &Repository, random: &mut fastrand::Rng, count: usize) -> (Deli
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "random moments; steps.rs tries each commit: cargo test --test program sweep -- --ignored"]
+#[ignore = "random moments; commit_kills.rs tries each commit: cargo test --test program sweep -- --ignored"]
 async fn no_kill_at_any_moment_loses_a_delivery_or_a_purge() {
     sweep(World::new().await, 1, KILLS).await;
 }
