@@ -1,8 +1,8 @@
 //! The baseline of a plan: the commits whose content a site's caches may hold.
 //!
-//! It is kept twice. One is what the site's caches may really hold: a dry run adds to it and never releases
-//! anything, so that the first live run purges all that was not. The other, the shadow, is what they would hold
-//! had the dry runs purged, from which each dry run finds out what a live one would have purged.
+//! There are two versions of it. The real one is what the site's caches may hold: a dry run adds to it and never
+//! releases anything, so that the first live run purges everything that dry runs did not. The shadow is what caches
+//! would hold if the dry runs had purged; from it, each dry run finds out what a live run would have purged.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,11 @@ use jiff::Timestamp;
 use crate::run::{Base, Origin, Run, RunId};
 use crate::store::{HeldCommits, SiteCaches, Store, StoreError, Write};
 
-/// Commits that are held, beyond which it counts as unknown what caches hold: each costs a
-/// comparison, all of them once at the worst, when a new process takes over.
+/// The maximum number of held commits to compare with; with more, it counts as unknown what caches hold. Each costs a
+/// comparison, and a new process has to compare with all of them once at worst.
 const MAX_HELD_COMMITS: usize = 200;
 
-/// The caches whose knowledge a run's plan starts from.
+/// The caches whose held commits a run's plan starts from.
 pub(super) fn caches_of(run: &Run) -> SiteCaches {
     SiteCaches {
         site: run.site.clone(),
@@ -27,15 +27,15 @@ pub(super) fn caches_of(run: &Run) -> SiteCaches {
 pub(super) struct Baseline {
     /// What the site's caches may really hold.
     real: HeldCommits,
-    /// What they would hold had the dry runs purged.
+    /// What they would hold if the dry runs had purged.
     shadow: HeldCommits,
     dry_run: bool,
-    /// Whether the run is the first of its site, and does not say what was live before.
+    /// Whether the run is the first of its site, and does not name the commit that was live before.
     is_first: bool,
 }
 
 impl Baseline {
-    /// What a run's site's caches may hold at `now`.
+    /// Reads what the caches of a run's site may hold at `now`.
     pub async fn load(store: &Store, run: &Run, now: Timestamp) -> Result<Self, StoreError> {
         let site = run.site.as_str();
         Ok(Self {
@@ -46,9 +46,9 @@ impl Baseline {
         })
     }
 
-    /// What is held, as far as the run is concerned.
+    /// The held commits that apply to the run.
     fn held(&self) -> &HeldCommits {
-        // The first dry run stands where a live one would have stood.
+        // The first dry run starts from the same held commits as a live run.
         if self.dry_run && !self.shadow.commits.is_empty() {
             &self.shadow
         } else {
@@ -61,13 +61,13 @@ impl Baseline {
         &self.held().commits
     }
 
-    /// Until when it is held as unknown what the caches have, once everything was purged.
+    /// The time until which the unknown commit is held, after everything was purged.
     pub fn unknown_until(&self) -> Option<Timestamp> {
         self.held().ends.get(&Base::Unknown).copied()
     }
 
-    /// The commits that a run's change set starts from, with the work of `older` runs that it does along with its own. What
-    /// was live before a push may be cached even if no delivery said so then.
+    /// The commits that a run's change set starts from, together with those of the `older` runs whose work it does. The
+    /// commit before a push may be cached even if no delivery named it then.
     pub fn bases(&self, run: &Run, older: &[Run]) -> Vec<Base> {
         let mut bases = match self.too_many() {
             None => self.commits().to_vec(),
@@ -86,23 +86,25 @@ impl Baseline {
         bases
     }
 
-    /// Another run of the site that is finding out what changed now.
+    /// Another run of the site that is computing its change set now.
     pub fn planner(&self, run: &Run) -> Option<&RunId> {
         let planner = self.real.planner.as_ref();
         planner.filter(|planner| **planner != run.id)
     }
 
-    /// How many commits are held, if they are more than can be compared.
+    /// The number of held commits, if it is more than can be compared.
     pub fn too_many(&self) -> Option<usize> {
         let count = self.commits().len();
         (count > MAX_HELD_COMMITS).then_some(count)
     }
 
-    /// Whether it is unknown what the caches hold: the site is new, and its run's event does not say.
+    /// Whether it is unknown what the caches hold: the site is new, and its run's event does not name the commit
+    /// before.
     fn begins_unknown(&self, run: &Run) -> bool {
         let says_nothing = match self.commits() {
             [] => true,
-            // Reconciliation saw the branch before its delivery came, and took it for one that stood there.
+            // Reconciliation saw the branch before the delivery arrived, and assumed that the commit had been there
+            // before.
             [only] => {
                 self.is_first && run.origin == Origin::Push && only.commit() == run.commit.id()
             }
@@ -111,7 +113,7 @@ impl Baseline {
         says_nothing && run.before.is_none()
     }
 
-    /// The version that [`hold`](Self::hold) makes of what the plan starts from.
+    /// The version of the held commits after [`hold`](Self::hold).
     pub fn next_version(&self) -> i64 {
         if self.dry_run {
             self.shadow.version + 1
@@ -120,20 +122,20 @@ impl Baseline {
         }
     }
 
-    /// Provides that no other transaction has counted commits as held meanwhile.
+    /// Fails the commit if another transaction has changed the held commits in the meantime.
     pub fn expect_unchanged(&self, run: &Run) -> Write {
         Write::ExpectHeldVersion(caches_of(run), self.next_version() - 1)
     }
 
-    /// Counts a run's commits as held by its site, provided that no other transaction has counted any meanwhile.
+    /// Holds a run's commits for its site, unless another transaction has changed the held commits in the meantime.
     ///
-    /// What was live before is held anew even where it is held already: an older run that is
-    /// still under way would release it otherwise.
+    /// A commit that was live before is held again even if it is held already: otherwise an older run that is still in
+    /// progress would release it.
     pub fn hold(&self, run: &Run) -> Vec<Write> {
         self.hold_all(run, &[])
     }
 
-    /// The same for the commits of other runs of the site as well, which say what was live before.
+    /// Like [`hold`](Self::hold), also for the commits of other runs of the site, which were live before.
     pub fn hold_all(&self, run: &Run, others: &[Run]) -> Vec<Write> {
         let site = run.site.as_str();
         let mut seen = BTreeSet::new();
@@ -143,7 +145,7 @@ impl Baseline {
             .flat_map(|run| run.before.iter().chain(run.commit.id()))
             .filter(|id| seen.insert(*id));
         let named = named.cloned().map(Base::Commit);
-        // Held like a commit, so that it is not forgotten before everything was purged once.
+        // The unknown is held like a commit, so that it lasts until everything was purged once.
         let unknown = self.begins_unknown(run) || self.too_many().is_some();
         let unknown = unknown.then_some(Base::Unknown);
         let commits: Vec<Base> = unknown.into_iter().chain(named).collect();
@@ -156,7 +158,7 @@ impl Baseline {
             }
             writes.extend(hold_as_of(shadow, &self.shadow, all));
         } else if !self.shadow.commits.is_empty() {
-            // The shadow of former dry runs is of no use to later ones.
+            // Live runs discard the shadow of earlier dry runs.
             writes.push(Write::ExpectHeldVersion(
                 shadow.clone(),
                 self.shadow.version,
@@ -176,7 +178,7 @@ impl Baseline {
 fn hold_as_of(caches: SiteCaches, held: &HeldCommits, mut commits: Vec<Base>) -> Vec<Write> {
     let mut writes = vec![Write::ExpectHeldVersion(caches.clone(), held.version)];
     if held.commits.len() > MAX_HELD_COMMITS {
-        // The unknown stands for all of them from now on, so that they do not become ever more.
+        // From now on the unknown stands for all of them, so that their number does not grow further.
         if !commits.contains(&Base::Unknown) {
             commits.push(Base::Unknown);
         }

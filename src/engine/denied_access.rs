@@ -1,7 +1,8 @@
-//! What runs do while a forge denies to say what changed: one of a site acts by `when_unknown`, and those after it wait.
+//! What runs do while a forge denies reading what changed: one run of each site follows `when_unknown`, and later runs
+//! wait.
 //!
-//! To purge everything push after push would use up quotas without a word. What is held stays held
-//! meanwhile, so that the first run that can ask again purges all that those before it should have.
+//! Purging everything with each push would silently use up the quotas. Held commits stay held in the meantime, so the
+//! first run that can read again purges everything that the earlier ones should have purged.
 
 use std::time::Duration;
 
@@ -14,23 +15,23 @@ use crate::config::{Site, WhenUnknown};
 use crate::run::{Run, RunState, StatusState, WaitReason};
 use crate::store::{Access, RepoKey, StoreError, Write};
 
-/// How soon a run that waits looks again, at first: its site's run that purges everything may be over.
+/// The first pause before a waiting run checks again: the run that purges everything may have ended.
 const FIRST_LOOK: Duration = Duration::from_secs(15);
-/// The longest pause between two looks, each of which is a request.
+/// The longest pause between two checks, each of which is a request.
 const MAX_LOOK_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
-/// What a run does of which a forge denies to say what changed.
+/// What a run does if the forge denies reading what changed.
 pub(super) enum Turn {
-    /// It acts by `when_unknown`, with these writes.
+    /// It follows `when_unknown`, with these writes.
     Act(Vec<Write>),
-    /// It waits: another has done so already.
+    /// It waits, because another run has already followed `when_unknown`.
     Wait,
 }
 
-/// Whose turn it is to act by `when_unknown`.
+/// Decides whether a run follows `when_unknown` or waits.
 pub(super) async fn turn(ctx: &StepContext, site: &Site, run: &Run) -> Result<Turn, StoreError> {
     match site.when_unknown {
-        // A run that fails costs nothing, and says why.
+        // A failing run purges nothing, and says why it failed.
         WhenUnknown::Fail => return Ok(Turn::Act(Vec::new())),
         WhenUnknown::Everything => {}
     }
@@ -47,7 +48,7 @@ pub(super) async fn turn(ctx: &StepContext, site: &Site, run: &Run) -> Result<Tu
     Ok(Turn::Act(vec![first]))
 }
 
-/// Whether a run has purged what it planned, or is about to.
+/// Whether a run has purged what it planned, or will.
 fn has_purged(run: &Run) -> bool {
     match run.state {
         RunState::Pending | RunState::Succeeded => true,
@@ -55,7 +56,7 @@ fn has_purged(run: &Run) -> bool {
     }
 }
 
-/// Has a run wait until the forge answers again, for as long as runs may take.
+/// Makes a run wait until the forge accepts requests again, at most until its deadline.
 pub(super) async fn wait(
     ctx: &StepContext,
     mut run: Run,

@@ -35,7 +35,7 @@ pub enum LargeBodyError {
 pub(super) struct LargeBodies {
     /// Verifies and compresses bodies while they arrive.
     arriving: Arc<LowPriority>,
-    /// Reads complete bodies and prepares them for the store, without waiting for those that arrive.
+    /// Reads complete bodies and prepares them for the store, independently of bodies that are still arriving.
     finishing: LowPriority,
     /// The shared buffer; its lock is the turn to parse a body.
     reading: Arc<Mutex<Vec<u8>>>,
@@ -123,7 +123,7 @@ impl LargeBodies {
         loop {
             let (checkpointed, body) = (Arc::clone(store), Arc::clone(body));
             let reading = self.finishing.run(move || {
-                // Or a commit, which may be of something small, would have to do it.
+                // Otherwise the next commit, which may be of a small delivery, would have to do it.
                 if next > 0 {
                     checkpointed.checkpoint();
                 }
@@ -250,7 +250,7 @@ impl LargeBody {
 
 impl Arriving {
     fn write_block(&mut self, is_last: bool) -> Result<(), StoreError> {
-        // A part of it takes some hundred microseconds, and then a thread that waits for the core has it.
+        // Verifying the rest takes some hundred microseconds; then a thread that waits for the core gets it.
         self.verifier.update(&self.block[self.checked..]);
         yield_now();
         let (redacted, written) = self.redactor.apply(&self.block, is_last);

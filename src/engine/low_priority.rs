@@ -1,19 +1,20 @@
-//! Threads for work that takes long, such as on large bodies: what is small goes first.
+//! Threads for slow work, such as that on large bodies: small work goes first.
 
 use tokio::runtime::{Builder, Runtime};
 
-/// How much less of a core such a thread gets than others that want it: about a tenth.
+/// The nice value of these threads: they get about a tenth of the share of a core that normal threads get.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
-/// A few threads that give way to all others. Each is started when it is needed, and ends after a rest.
+/// A few threads that give way to all others. Each is started on demand, and ends when it has been idle for a while.
 pub(super) struct LowPriority(
-    /// Only its blocking threads are used. None where it cannot be made: then the ambient runtime's are.
+    /// Only its blocking threads are used. None if it could not be created: then the ambient runtime's threads are
+    /// used.
     Option<Runtime>,
 );
 
 impl LowPriority {
-    /// So many threads at most.
+    /// At most this many threads.
     pub fn threads(most: usize) -> Self {
         let runtime = Builder::new_current_thread()
             .thread_name("low-priority")
@@ -23,7 +24,7 @@ impl LowPriority {
         Self(runtime.ok())
     }
 
-    /// Does something there, after what was asked for earlier. None if it panicked, or the program ends.
+    /// Runs a function on one of these threads, in the order of the calls. None if it panicked, or the program ends.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -38,16 +39,17 @@ impl LowPriority {
 
 impl Drop for LowPriority {
     fn drop(&mut self) {
-        // It may be dropped where nothing can be waited for.
+        // It may be dropped in a context that must not block.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
 }
 
-/// On Linux a priority is a thread's (`setpriority(2)`, "C library/kernel differences"); elsewhere it would be the program's.
+/// On Linux, a priority belongs to a thread (`setpriority(2)`, "C library/kernel differences"); elsewhere, to the
+/// process.
 fn give_way() {
     #[cfg(target_os = "linux")]
-    // Without it everything is done all the same.
+    // If this fails, the work is done at normal priority.
     let _ = rustix::process::setpriority_process(None, NICENESS);
 }

@@ -1,8 +1,9 @@
-//! Pushes that do not follow on from the newest known one: old ones that are sent again, and late ones.
+//! Pushes that do not start where the newest known push of their branch ended: old ones that are sent again, and late
+//! ones.
 //!
-//! The forge is asked where the branch stands. A run for another commit purges nothing: it would bring caches to what is
-//! no longer live. What such a push brought may be in caches all the same, so its commits are held, and where it tells of
-//! a commit that no run was for, a run for the head purges at once what it brought.
+//! The forge is asked for the head of the branch. A run for another commit purges nothing: it would fill caches with
+//! content that is no longer live. Caches may still hold what such a push brought, so its commits become held. If the
+//! push names a commit that no run was for, a run for the head purges at once what the push brought.
 
 use std::time::Duration;
 
@@ -21,26 +22,26 @@ use crate::event::{CommitId, CommitRef, GitRef};
 use crate::run::{Arrival, Base, Origin, Run, RunState, StatusState, Step};
 use crate::store::{RunFilter, StoreError, WorkKey, Write};
 
-/// Runs for the head that are looked at for one that has purged what a late push brought.
+/// The newest runs for the head to search for a run that has purged what a late push brought.
 const MAX_RUNS_OF_HEAD: u32 = 5;
-/// Runs that have not planned yet and are looked at for the way to the head.
+/// The runs that have not planned yet to search for pushes that lead to the head.
 const MAX_PENDING: u32 = 256;
-/// How soon a late run looks again at a run that purges what it brought.
+/// How long a late run waits before it checks again whether another run has purged what its push brought.
 const COVERING_LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// Runs that are looked at together for the newest one that counts.
+/// Runs per read in the search for the newest run that counts.
 const RUNS_PER_READ: u32 = 50;
-/// The most reads for it.
+/// The maximum number of such reads.
 const MAX_READS: usize = 20;
 
-/// What becomes of a run whose delivery came out of order.
+/// What happens to a run whose delivery came out of order.
 pub(super) enum Order {
-    /// It plans, and writes this as well.
+    /// The run plans, and adds these writes.
     Plans(Vec<Write>),
-    /// It does not, or not yet.
+    /// The run ends without a plan, or waits.
     Ends(Outcome),
 }
 
-/// Where a branch stands, while a run is for another commit.
+/// The head of a branch, if a run is for another commit.
 struct Moved<'a> {
     site: &'a Site,
     branch: &'a str,
@@ -49,7 +50,7 @@ struct Moved<'a> {
     runs: Vec<Run>,
 }
 
-/// Whether a run is still for the head of its branch. Where the forge does not say, it counts as one that is.
+/// Whether a run is still for the head of its branch. If the forge does not answer, it is taken to be.
 pub(super) async fn check(
     ctx: &StepContext,
     config: &Config,
@@ -88,7 +89,7 @@ pub(super) async fn check(
         runs: ctx.store.runs(&of_head).await?,
         head,
     };
-    // Not every machine of the forge may know yet of what was pushed just now. What was pushed next is proof.
+    // Some of the forge's servers may not know the latest push yet. A known push that leads to the head is proof.
     let sure_at = run.created_at + FORGE_REPLICA_LAG;
     let is_sure = ctx.now() >= sure_at
         || !is_repeat(ctx, run).await? && moved.is_after(ctx, run, commit).await?;
@@ -100,7 +101,7 @@ pub(super) async fn check(
 }
 
 impl Moved<'_> {
-    /// Whether pushes are known that lead from a run's commit to the head: then the forge's answer is no old one.
+    /// Whether known pushes lead from a run's commit to the head: then the forge's answer is not outdated.
     async fn is_after(
         &self,
         ctx: &StepContext,
@@ -119,7 +120,7 @@ impl Moved<'_> {
             if *at == self.head {
                 return Ok(true);
             }
-            // Each is followed once.
+            // Each push is followed once.
             let (from_here, others): (Vec<_>, Vec<_>) =
                 moves.into_iter().partition(|(from, _)| *from == at);
             reached.extend(from_here.into_iter().map(|(_, to)| to));
@@ -128,7 +129,7 @@ impl Moved<'_> {
         Ok(false)
     }
 
-    /// Ends a run whose branch is elsewhere.
+    /// Ends a run whose commit is not the head of its branch.
     async fn leave(
         &self,
         ctx: &StepContext,
@@ -144,7 +145,7 @@ impl Moved<'_> {
         };
         let covers_others = ctx.store.covers_others(&run.id).await?;
         let mut writes = match run.arrival {
-            // The newest delivery ends where this one begins: both of its commits were purged, or are held.
+            // The newest delivery ended where this one begins: both of its commits were purged, or are held.
             Arrival::Repeated if began_known && earlier.is_some() => Vec::new(),
             Arrival::InOrder | Arrival::OutOfOrder | Arrival::Repeated => baseline.hold(run),
         };
@@ -157,7 +158,7 @@ impl Moved<'_> {
                 return Ok(self.end(run.clone(), writes, now));
             }
             match self.covering(run, commit) {
-                // Its end would not find this one any more.
+                // If this run ended now as superseded, the end of the pending run would not find it.
                 Some(covering) if covering.state == RunState::Pending => {
                     return Ok(Outcome::reschedule(
                         Vec::new(),
@@ -165,7 +166,7 @@ impl Moved<'_> {
                     ));
                 }
                 Some(covering) => {
-                    // No run has left its work to this one meanwhile.
+                    // Provided that no run has left its work to this one in the meantime.
                     let unchanged = vec![baseline.expect_unchanged(run)];
                     return Ok(self.leave_to(
                         run.clone(),
@@ -178,7 +179,7 @@ impl Moved<'_> {
                 None => {}
             }
             if !began_known && !self.is_after(ctx, run, commit).await? {
-                // It is older than all that is known: nothing hurries.
+                // The push is older than all known ones: nothing is urgent.
                 writes.push(show(&self.ended(run.clone(), now), StatusState::Error));
                 return Ok(self.end(run.clone(), writes, now));
             }
@@ -193,7 +194,7 @@ impl Moved<'_> {
         new_run(&ctx.clock, self.site, origin, run.git_ref.clone(), head)
     }
 
-    /// A run for the head that has purged what a push to `commit` brought, or is about to.
+    /// A run for the head that has purged what a push to `commit` brought, or will.
     fn covering(&self, run: &Run, commit: &CommitId) -> Option<&Run> {
         let brought = run.before.iter().chain([commit]).cloned();
         let brought: Vec<Base> = brought.map(Base::Commit).collect();
@@ -204,7 +205,7 @@ impl Moved<'_> {
         })
     }
 
-    /// A run of which nothing is left to do.
+    /// The run, ended as superseded with no work left.
     fn ended(&self, mut run: Run, now: Timestamp) -> Run {
         run.summary = format!("Superseded: {} is at {}", self.branch, self.head.short());
         run.state = RunState::Superseded;
@@ -221,7 +222,7 @@ impl Moved<'_> {
         Outcome::complete(writes)
     }
 
-    /// Leaves a run's work to one for the head.
+    /// Leaves a run's work to a run for the head.
     fn leave_to(
         &self,
         run: Run,
@@ -245,7 +246,7 @@ impl Moved<'_> {
     }
 }
 
-/// What has a commit show again what an earlier run for it came to, should it have shown that this one is under way.
+/// Makes a commit show the result of an earlier run again, in case it has shown that this run is in progress.
 async fn shows_again(
     ctx: &StepContext,
     run: &Run,
@@ -261,13 +262,13 @@ async fn shows_again(
         false => Write::Status(run.id.clone(), last.state, text),
     }];
     if last.posted_at.is_none() && !earlier.dry_run {
-        // It may have been kept back, since this run came.
+        // The status may have been withheld since this run was created.
         writes.push(Write::Enqueue(WorkKey::Status(earlier.id.clone()), now));
     }
     Ok(writes)
 }
 
-/// The newest run that came before this one for a commit of the site, but for those of which nothing was left to do.
+/// The newest earlier run of the site for a commit, without the runs for which `is_left` holds.
 async fn of_commit(
     ctx: &StepContext,
     run: &Run,
@@ -284,7 +285,7 @@ async fn of_commit(
     Ok(runs.into_iter().find(|run| !is_left(run)))
 }
 
-/// Whether the commit of a run has shown what an earlier run of the site came to: it is no news.
+/// Whether an earlier run of the site was for the same commit, so that the delivery is not new.
 pub(super) async fn is_repeat(ctx: &StepContext, run: &Run) -> Result<bool, StoreError> {
     Ok(match (run.arrival, run.commit.id()) {
         (Arrival::OutOfOrder | Arrival::Repeated, Some(commit)) => {
@@ -294,12 +295,12 @@ pub(super) async fn is_repeat(ctx: &StepContext, run: &Run) -> Result<bool, Stor
     })
 }
 
-/// Whether a run ended since its branch was elsewhere, and nothing was done for it.
+/// Whether a run ended because its branch had another head, and nothing was done for it.
 pub(super) fn is_left(run: &Run) -> bool {
     run.state == RunState::Superseded && run.covered_by.is_none()
 }
 
-/// The newest run of a site at a ref, but for those of which nothing was left to do.
+/// The newest run of a site at a ref, without the runs for which `is_left` holds.
 pub(super) async fn newest_run(
     ctx: &StepContext,
     site: &str,

@@ -19,34 +19,34 @@ use crate::forge::{Forge, Headers, Malformed, Refusal, Verified, named_repo};
 use crate::run::{Origin, Run, RunId};
 use crate::store::{Accepted, DeliveryBody, NewDelivery, Source, SpooledBody, StoreError};
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// It is on disk, and its runs are under way.
+    /// It is on disk, and its runs are in progress.
     Accepted {
-        /// Our id of it.
+        /// Our id of the delivery.
         delivery: String,
         /// Its runs.
         runs: Vec<RunId>,
-        /// What there is to say of its repository, which has another name or is another one by now.
+        /// A note if its repository was renamed or replaced by another one.
         note: Option<String>,
     },
-    /// It came before, and its runs are under way or ended well.
+    /// It arrived before, and its runs are in progress or succeeded.
     Duplicate {
-        /// The delivery that came first.
+        /// The delivery that arrived first.
         delivery: String,
         /// Its runs.
         runs: Vec<RunId>,
         /// As above.
         note: Option<String>,
     },
-    /// The forge tried whether the hook answers.
+    /// The forge tests the webhook.
     Pong,
-    /// It is authentic, but asks for nothing here.
+    /// It is authentic, but starts nothing here.
     Ignored {
-        /// Why, in words a person understands.
+        /// The reason, for people.
         why: String,
-        /// The sites that it would be for, if it moved or deployed anything.
+        /// The sites that it would be for if it moved or deployed anything.
         sites: Vec<String>,
     },
 }
@@ -63,10 +63,10 @@ pub enum ReceiveError {
     /// The forge does not send this content type.
     #[error("the content type {0:?} is not one that this forge sends")]
     ContentType(String),
-    /// The body isn't the event it claims to be.
+    /// The body is not the event that its headers claim.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// It could not be stored; it is worth trying again.
+    /// It could not be stored; trying again may help.
     #[error("it could not be stored: {0}")]
     Store(#[from] StoreError),
 }
@@ -81,7 +81,8 @@ impl From<LargeBodyError> for ReceiveError {
     }
 }
 
-/// Whether a request's head shows already that it is not to be let in: there is no signature, or a wrong token.
+/// Checks whether the headers already show that a request must be rejected: the signature is missing, or the token is
+/// wrong.
 pub(super) fn check_head(
     ctx: &StepContext,
     forge_name: &str,
@@ -96,7 +97,7 @@ pub(super) fn check_head(
     Ok(())
 }
 
-/// Begins to take in a body that is too large to be held in memory.
+/// Starts receiving a body that is too large for memory.
 pub(super) fn begin_large_body(
     ctx: &StepContext,
     forge_name: &str,
@@ -173,8 +174,8 @@ pub(super) async fn receive(
     accept(ctx, &config, forge_name, &event, incoming).await
 }
 
-/// What an authentic request says. A body that makes no sense is of no account where nothing waits for such an event:
-/// GitLab stops calling a webhook whose deliveries are refused.
+/// Parses an authentic request. A malformed body is ignored if no site's trigger is such an event, because GitLab
+/// disables a webhook whose deliveries are rejected.
 fn understand(
     config: &Config,
     forge_name: &str,
@@ -200,7 +201,7 @@ fn understand(
     }
 }
 
-/// Accepts what an authentic delivery says. When this returns `Accepted`, it is on disk.
+/// Accepts an authentic delivery. When this returns `Accepted`, it is on disk.
 pub(super) async fn accept(
     ctx: &StepContext,
     config: &Config,
@@ -214,7 +215,7 @@ pub(super) async fn accept(
         Ok(wanted) => wanted,
         Err(unwanted) => return Ok(unwanted),
     };
-    // Before the id, by which a delivery is looked for at its time.
+    // Before the id is generated, since lookups by time compare ids.
     let received_at = ctx.now();
     let delivery = ctx.clock.new_id();
     let mut runs: Vec<Run> = sites
@@ -230,7 +231,7 @@ pub(super) async fn accept(
     let ids: Vec<RunId> = runs.iter().map(|run| run.id.clone()).collect();
     let source = incoming.source;
     let body = match incoming.body {
-        // Gitee sends its password in the body, too, and no secret is kept.
+        // Gitee also sends its password in the body, and no secret is stored.
         IncomingBody::Whole(body) => DeliveryBody::Whole(config.redactor.redact_body(body)),
         IncomingBody::Spooled(body) => put_blocks(ctx, &delivery, &body).await?,
     };
@@ -253,7 +254,7 @@ pub(super) async fn accept(
         received_at,
         runs,
     };
-    // Before the runs can begin.
+    // Before the runs can start.
     if let Event::Push(push) = event {
         ctx.payloads.put(&delivery, push.listed.clone());
     }
@@ -267,7 +268,7 @@ pub(super) async fn accept(
     Ok(received(outcome, delivery, ids, note))
 }
 
-/// What became of a delivery that had these runs, with what there is to say of its repository.
+/// The result for a delivery with these runs, with the note on its repository.
 fn received(
     outcome: Accepted,
     delivery: String,
@@ -293,7 +294,7 @@ fn received(
     }
 }
 
-/// Stores a delivery, and removes its large body where it is not.
+/// Stores a delivery. If it is not stored, removes its large body.
 async fn put(ctx: &StepContext, new: NewDelivery) -> Result<Accepted, StoreError> {
     let in_blocks = match &new.body {
         DeliveryBody::InBlocks { .. } => Some(new.id.clone()),
@@ -309,7 +310,7 @@ async fn put(ctx: &StepContext, new: NewDelivery) -> Result<Accepted, StoreError
     outcome
 }
 
-/// Stores a large body, of which a delivery is to be stored next.
+/// Stores the blocks of a large body, before its delivery is stored.
 async fn put_blocks(
     ctx: &StepContext,
     delivery: &str,
@@ -330,14 +331,14 @@ async fn put_blocks(
     Ok(body.in_blocks())
 }
 
-/// Removes a large body whose delivery is not stored. Where that fails, a later start does it.
+/// Removes a large body whose delivery was not stored. If that fails, a later start does it.
 async fn remove_blocks(ctx: &StepContext, delivery: &str) {
     if let Err(error) = ctx.store.remove_blocks(delivery).await {
         warn!("the body of {delivery}, which was not stored, cannot be removed yet: {error}");
     }
 }
 
-/// What an event asks for and the sites that want it, or the answer where it asks for nothing here.
+/// What an event asks for and the sites that want it, or the response if it starts nothing here.
 fn wanted<'a>(
     config: &'a Config,
     forge: &str,
@@ -352,7 +353,7 @@ fn wanted<'a>(
         Event::Other { why, .. } => return Err(ignored(why.clone())),
         Event::Push(push) => {
             let sites = match_sites::for_push(config, forge, push).map_err(ignored)?;
-            // A push without a commit deletes the ref, and is for no site.
+            // A push without a commit deletes the ref, and starts no run.
             let commit = push.commit.as_ref();
             let commit = commit.ok_or_else(|| ignored("the ref was deleted".to_owned()))?;
             (RunRequest::of_push(push, commit), sites)
@@ -371,8 +372,8 @@ fn wanted<'a>(
     }
 }
 
-/// The runs that follow those of a late delivery. What it brings may be live no longer. Caches may hold
-/// it; but what a site serves is what its newest run was for, and its caches have to end up with that.
+/// The runs that follow those of a late delivery. The late commit may no longer be live, but caches may hold it. The
+/// site serves the commit of its newest run, so its caches must end up with that commit.
 async fn follow_ups(
     ctx: &StepContext,
     event: &Event,
@@ -425,15 +426,15 @@ impl From<LargeBody> for RequestBody {
     }
 }
 
-/// The body of a delivery that came from its forge.
+/// The body of a verified delivery.
 pub(super) enum IncomingBody {
-    /// As it came.
+    /// As received.
     Whole(Bytes),
     /// In a file, without secrets.
     Spooled(Arc<SpooledBody>),
 }
 
-/// A delivery as it came.
+/// A delivery as received.
 pub(super) struct IncomingDelivery<'a> {
     pub verified: Verified,
     pub content_type: &'a str,
@@ -442,7 +443,7 @@ pub(super) struct IncomingDelivery<'a> {
     pub sent_at: Timestamp,
 }
 
-/// What an event asks of the sites that it is for.
+/// What an event asks of its sites.
 struct RunRequest<'a> {
     repo: &'a RepoPath,
     git_ref: Option<GitRef>,
@@ -466,7 +467,7 @@ impl<'a> RunRequest<'a> {
         }
     }
 
-    /// No event says what was deployed before: only the site's held commits do.
+    /// A deployment does not name the commit before: only the site's held commits do.
     fn of_deployed(deployed: &'a Deployed) -> Self {
         Self {
             repo: &deployed.repo,
@@ -479,7 +480,7 @@ impl<'a> RunRequest<'a> {
         }
     }
 
-    /// The run for one of the sites.
+    /// The run for one of these sites.
     fn run(&self, site: &Site, delivery: &str, clock: &Clock) -> Run {
         Run {
             before: self.before.clone(),

@@ -1,8 +1,7 @@
-//! Repositories by the forges' own numbers for them, which tell a renamed one from another.
+//! Identifies repositories by the forge's ids, to distinguish a renamed repository from another one.
 //!
-//! A delivery that is signed with the forge's secret and has the number of a repository that a site follows is of that
-//! repository, whatever its name is by now. Requests go to the name in the configuration all the same: what a delivery
-//! says never decides where a request goes.
+//! A delivery that is signed with the forge's secret and has the id of a site's repository belongs to that repository,
+//! whatever name it has. Requests still go to the configured name: a delivery never decides where a request goes.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,20 +14,20 @@ use crate::config::Config;
 use crate::event::{Event, RepoPath};
 use crate::store::{KnownRepo, RepoKey, Store, StoreError};
 
-/// The repositories that are known. Read once, and kept up as deliveries come to this process.
+/// The known repositories. Read once, then updated by the deliveries that this process accepts.
 pub struct Repositories {
     store: Arc<Store>,
     read: OnceCell<()>,
     known: Mutex<BTreeMap<RepoKey, KnownRepo>>,
 }
 
-/// A delivery, as it concerns the sites of its repository.
+/// A delivery's event, with its repository identified.
 pub struct Identified<'e> {
-    /// Of a renamed repository, under the name that a site follows.
+    /// The event. If the repository was renamed, under the name that the site uses.
     pub event: Cow<'e, Event>,
-    /// What there is to say of its repository.
+    /// A note for people if the repository was renamed or replaced by another one.
     pub note: Option<String>,
-    /// What it shows of the repository, where that is news.
+    /// What the delivery shows about the repository, if it was not known.
     news: Option<KnownRepo>,
 }
 
@@ -41,7 +40,7 @@ impl Repositories {
         }
     }
 
-    /// Finds the repository of an event by its number.
+    /// Finds the repository of an event by the forge's id.
     pub async fn identify<'e>(
         &self,
         config: &Config,
@@ -103,7 +102,7 @@ impl Repositories {
         })
     }
 
-    /// Notes what an event that was taken in has shown of its repository.
+    /// Records what an accepted event has shown about its repository.
     pub async fn note(&self, identified: &Identified<'_>) {
         let note = identified.note.as_deref();
         let Some(news) = &identified.news else {
@@ -138,12 +137,12 @@ impl Repositories {
     }
 }
 
-/// What there is to say of a repository that has another name by now.
+/// The note for a renamed repository.
 pub fn renamed(from: &RepoPath, to: &RepoPath) -> String {
     format!("{from} was renamed to {to}: change `repo:`")
 }
 
-/// What there is to say of the repositories of sites that have another name by now, by site.
+/// The notes for sites whose repositories were renamed, with the names of the sites.
 pub async fn renamed_sites(
     store: &Store,
     config: &Config,

@@ -1,4 +1,4 @@
-//! Runs that leave their work to another one of their site, which does it along with its own.
+//! Runs that leave their work to another run of their site, which does it together with its own.
 
 use jiff::Timestamp;
 use tracing::info;
@@ -11,20 +11,20 @@ use super::policy::statuses::show;
 use crate::run::{Origin, Run, RunId, RunState, StatusState, Step as RunStep};
 use crate::store::{StoreError, Write};
 
-/// Runs that leave their work to a newer one in one transaction.
+/// The maximum number of runs that leave their work to a newer run in one transaction.
 const MAX_SUPERSEDED: u32 = 256;
 
-/// Runs of a site that have not planned yet, beside one that is about to.
+/// The runs of a site that have not planned yet, apart from the run that is about to plan.
 pub(super) struct Unplanned {
-    /// The newest one that came after it and is no repetition: it does their work, too.
+    /// The newest run created after that run, unless its delivery is a repetition: it also does the work of the others.
     pub newer: Option<Run>,
-    /// The others that may leave their work to another, oldest first: they say what was live before and which commit
-    /// they are for.
+    /// The other runs that may leave their work to another run, oldest first. Each names the commit that was live
+    /// before, and its own.
     pub others: Vec<Run>,
 }
 
-/// The other runs of a run's site that have not planned yet. A repetition may end without a trace: it takes over nothing,
-/// and nothing is taken from it.
+/// The other runs of a run's site that have not planned yet. Without runs for a repeated delivery, which may end with
+/// nothing done: they neither take over work nor leave theirs.
 pub(super) async fn unplanned(ctx: &StepContext, run: &Run) -> Result<Unplanned, StoreError> {
     let unplanned = ctx
         .store
@@ -49,7 +49,7 @@ pub(super) async fn unplanned(ctx: &StepContext, run: &Run) -> Result<Unplanned,
     Ok(Unplanned { newer, others })
 }
 
-/// Has runs that have not planned yet leave their work to another one; none of them: nothing.
+/// Leaves the work of runs that have not planned yet to another run. None if there are no such runs.
 pub(super) fn leave_to(by: &Run, runs: &[Run]) -> Option<Write> {
     let runs: Vec<RunId> = runs.iter().map(|run| run.id.clone()).collect();
     (!runs.is_empty()).then(|| Write::Supersede {
@@ -63,7 +63,7 @@ fn covered_by(run: &Run) -> String {
     format!("Covered by {}, which is under way", run.commit.short())
 }
 
-/// Leaves the work of a run, and of others that have not planned yet, to a newer one of the same site.
+/// Leaves the work of a run, and of older ones that have not planned yet, to a newer run of the same site.
 pub(super) fn supersede(
     mut run: Run,
     older: &[Run],

@@ -40,8 +40,8 @@ pub fn withheld(run: &Run, dry_run: bool, was_shown: bool) -> Option<Verdict> {
     if is_withheld {
         return Some(Verdict::NotPosted(DRY_RUN_STATUS.to_owned()));
     }
-    // What the commit shows of an earlier run holds. Once a text of this one was due, the forge may have taken it though
-    // its answer was lost.
+    // The commit keeps the status of an earlier run. If a status of this run was already due, the forge may have
+    // accepted it although its answer was lost.
     let first_due = run.created_at + DOUBTFUL_DELAY;
     let is_left = run.state == RunState::Superseded
         && run.covered_by.is_none()

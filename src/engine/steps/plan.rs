@@ -1,4 +1,4 @@
-//! Finds out what changed and plans the purges, or leaves the run's work to a newer one.
+//! Computes the change set and plans the purges, or leaves the run's work to a newer run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,9 +33,9 @@ use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
 use crate::run::{Base, Origin, Run, RunChanges, RunState, StatusState, Step as RunStep};
 use crate::store::{NewPurge, RunFilter, StoreError, Target, Work, WorkKey, Write};
 
-/// Earlier runs for the same commit that are looked at for what they found changed.
+/// The maximum number of earlier runs for the same commit whose change sets are considered.
 const MAX_DEPLOYMENTS: u32 = 5;
-/// Notes on a plan that are kept with its run.
+/// The maximum number of notes stored with a run.
 const MAX_NOTES: usize = 50;
 
 /// The step of a run that plans its purges.
@@ -47,14 +47,14 @@ pub struct Plan<'a> {
     pub commit: CommitId,
 }
 
-/// A run's plan, and what it rests on.
+/// A run's plan and its reasons.
 struct Planned {
     plan: plan::Plan,
     /// What changed, in words.
     what: String,
     /// The writes that record what changed.
     changes: Vec<Write>,
-    /// Targets that an earlier try of the run gave up, and that this one can ask for or does not want.
+    /// Targets that an earlier attempt of the run gave up, and that this one can request or does not want.
     mended: Vec<Target>,
 }
 
@@ -85,7 +85,7 @@ impl Step for Plan<'_> {
             Order::Plans(confirmed) => confirmed,
             Order::Ends(outcome) => return Ok(outcome),
         };
-        // They wait to ask the forge again: with this plan there is nothing left of their work.
+        // They wait to ask the forge again, but this plan does all of their work.
         let older: Vec<Run> = others.into_iter().filter(|it| it.id < run.id).collect();
         let bases = baseline.bases(&run, &older);
         let searched = search(ctx, config, &run, &commit, &baseline, &bases).await?;
@@ -125,15 +125,15 @@ impl Step for Plan<'_> {
     }
 }
 
-/// What a run's search came to.
+/// The result of computing a run's change set.
 enum Searched {
-    /// The run plans, and writes this as well.
+    /// The run plans, and adds these writes.
     Changes(Found, Vec<Write>),
-    /// The run asks again later.
+    /// The run tries again later.
     NotYet(Outcome),
 }
 
-/// What a run makes of its search: what changed, or that it waits for the forge.
+/// Decides by a search's result whether a run plans or waits for the forge.
 async fn found(
     ctx: &StepContext,
     site: &Site,
@@ -168,7 +168,7 @@ async fn found(
     })
 }
 
-/// The plan for what changed, or for what a second deployment of the commit purges.
+/// The plan for a change set, or for a repeated deployment of the commit.
 async fn plan_changes(
     ctx: &StepContext,
     config: &Config,
@@ -214,17 +214,17 @@ async fn plan_changes(
     })
 }
 
-/// What a deployment purges whose commit was deployed before.
+/// What a deployment of a commit purges if the commit was deployed before.
 enum Again {
-    /// What its last deployment found changed.
+    /// The change set of its last deployment.
     Changes(RunChanges),
-    /// All that the site serves.
+    /// Everything that the site serves.
     Everything,
 }
 
-/// What a deployment purges by which nothing changed, as the site has it; none where its commit was not deployed before.
-/// A commit that is deployed once more has replaced at the origin what it had brought, maybe with something else: a
-/// build takes more in than what git holds.
+/// What a deployment without changes purges, by the site's `redeploy`; none if its commit was not deployed before. A
+/// repeated deployment replaces the files at the origin, and they may differ: a build depends on more than the files in
+/// git.
 async fn redeployed(
     ctx: &StepContext,
     site: &Site,
@@ -259,7 +259,7 @@ async fn redeployed(
     Ok(None)
 }
 
-/// Leaves out what was given up and has not changed since, unless everything is to be purged or nothing goes out.
+/// Leaves out targets that were given up and have not changed since, unless everything is purged or it is a dry run.
 async fn leave_out(
     ctx: &StepContext,
     config: &Config,
@@ -289,7 +289,7 @@ async fn leave_out(
     for since in commits {
         let bases = [Base::Commit(since.clone())];
         let changes = change_set::find(ctx, config, run, commit, &bases).await?;
-        // What may have changed is asked for.
+        // What may have changed is requested again.
         let Search::Found(Found::Known { changes, .. }) = changes else {
             continue;
         };
@@ -321,7 +321,7 @@ async fn leave_out(
     Ok(planned)
 }
 
-/// What changed, unless it cannot be known or does not matter.
+/// The change set, unless it cannot be known or does not matter.
 async fn search(
     ctx: &StepContext,
     config: &Config,
@@ -340,7 +340,7 @@ async fn search(
     change_set::find(ctx, config, run, commit, bases).await
 }
 
-/// Ends a run of which it is unknown what changed, or has it wait until that can be known.
+/// Ends a run whose change set is unknown, or makes it wait until it can be known.
 async fn fail_unknown(
     ctx: &StepContext,
     mut run: Run,
@@ -351,8 +351,8 @@ async fn fail_unknown(
 ) -> Result<Outcome, StepError> {
     let known = baseline.unknown_until();
     if let Some(known) = known.filter(|known| *known < run.deadline) {
-        // Everything was purged, and for as long as the site's `settle` caches may have filled anew with
-        // what was there before: what changed can be known from then on.
+        // Everything was purged, but during the site's `settle` caches may have stored older content again. After that
+        // the change set can be known.
         run.held_version = None;
         run.summary = format!(
             "Waiting until {}: before, caches may have filled anew from what was live at first",
@@ -369,7 +369,7 @@ async fn fail_unknown(
     Ok(outcome.after(held))
 }
 
-/// Sets the planned purges on their way, or ends the run where there are none to make.
+/// Starts the planned purges, or ends the run if there are none.
 async fn begin(
     ctx: &StepContext,
     site: &Site,
@@ -425,7 +425,7 @@ async fn begin(
     run.summary = format!("Purging {}: {what}", summary::purges(&plan.purges));
     run.waits_for = None;
     writes.push(show(&run, StatusState::Pending));
-    // It may take long: no other run leaves its work to it any more.
+    // This may take long: from now on, no other run leaves its work to this one.
     writes.push(Write::AdoptSuperseded(run.id.clone()));
     writes.extend(enqueue_purges(cdns, &run, plan.purges, now));
     let deadline = run.deadline;
@@ -433,7 +433,7 @@ async fn begin(
     Ok(Outcome::reschedule(writes, deadline))
 }
 
-/// What can be done about targets that a CDN cannot be asked for.
+/// What to do about targets that cannot be requested from a CDN.
 fn unable_advice(run: &Run, targets: usize) -> String {
     let targets = counted(targets, "target", "targets");
     format!(
@@ -443,8 +443,7 @@ fn unable_advice(run: &Run, targets: usize) -> String {
     )
 }
 
-/// Ends a dry run with what it would have purged: its purges come into being in a state that no purge queue
-/// reads and nothing leads out of.
+/// Ends a dry run with what it would have purged. Its purges are stored in a final state that no purge queue reads.
 async fn end_dry_run(
     ctx: &StepContext,
     run: Run,
@@ -474,7 +473,7 @@ async fn end_dry_run(
     Ok(outcome.after(vec![purges]))
 }
 
-/// The notes that are kept with a run: beyond so many, only how many more there are.
+/// The notes to store with a run: the first ones, and the number of the others.
 fn kept(notes: &[String]) -> Vec<String> {
     let mut kept: Vec<String> = notes.iter().take(MAX_NOTES).cloned().collect();
     let more = notes.len().saturating_sub(MAX_NOTES);
@@ -495,7 +494,7 @@ fn enqueue_purges(
     let mut queues = BTreeSet::new();
     let mut rows = Vec::with_capacity(purges.len());
     for purge in &purges {
-        // A CDN that is not the site's has no account: that step says so, and fails its purges.
+        // A CDN that is not the site's has no account: the submission reports this and fails the purges.
         let account = cdns
             .get(&purge.cdn)
             .map_or_else(|| AccountId::new(purge.cdn.as_str()), |cdn| cdn.account());

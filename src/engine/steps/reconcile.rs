@@ -1,8 +1,8 @@
-//! Compares what the forge has with what purgehook knows, after an absence and every few minutes.
+//! Compares each site's branch or environment at the forge with its runs, after a start and every few minutes.
 //!
-//! Webhooks get lost: the receiver was down, the forge gave up, the hook was
-//! edited. So each site's branch (or environment) is compared with the newest run, and a commit that no run
-//! is for becomes a run: on a second look, since its webhook may be on its way.
+//! Webhooks get lost: the receiver was down, the forge gave up, the webhook was changed. So each site's head is
+//! compared with its newest run. If no run is for the head, one is started, but only after a second look, since the
+//! webhook may be on its way.
 
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ use crate::forge::ForgeError;
 use crate::run::{Base, Origin, Run, RunState, WaitReason};
 use crate::store::{HeldCommits, RepoKey, SiteCaches, StoreError, Work, WorkKey, Write};
 
-/// How long the webhook for a new head may be on its way: GitHub waits 10 seconds
-/// for its answer ("Best practices for using webhooks"), as GitLab does.
+/// How long the webhook for a new head may take: GitHub waits 10 seconds for its response ("Best practices for using
+/// webhooks"), and so does GitLab.
 const WEBHOOK_DELAY: Duration = Duration::from_secs(10);
 
 /// Enqueues a first look at every site.
@@ -46,30 +46,30 @@ pub struct Reconcile<'a> {
     pub site: &'a str,
 }
 
-/// A branch, or an environment, which is no ref, and where it stands.
+/// The head of a branch or of an environment, which is no ref.
 struct Head {
     git_ref: Option<GitRef>,
     commit: Result<Option<CommitId>, ForgeError>,
 }
 
-/// What the comparison found.
+/// The result of the comparison.
 #[derive(Default)]
 struct Found {
-    /// Where the refs of a new site stand.
+    /// The heads of a new site's refs.
     first: Vec<CommitId>,
-    /// The runs of heads that no run is for.
+    /// New runs for heads that have none.
     missing: Vec<Run>,
-    /// When to look again at heads that a young run may be newer than.
+    /// When to check heads again whose newest run may be newer than the forge's answer.
     look_again: Option<Timestamp>,
 }
 
-/// Whether a run is there for a head.
+/// Whether a head has a run.
 enum Seen {
-    /// There is, or none is needed.
+    /// It has one, or needs none.
     Known,
-    /// The newest run may be newer than what the forge said. From this time on it is not.
+    /// The newest run may be newer than the forge's answer, until this time.
     Undecided(Timestamp),
-    /// None is. It is this one.
+    /// It has none. This is the new run.
     Missing(Box<Run>),
 }
 
@@ -87,14 +87,14 @@ impl Step for Reconcile<'_> {
             let at = ctx.now() + rejection.wait;
             return Ok(Outcome::reschedule(Vec::new(), at));
         }
-        // Another process may have been denied something: the first answer ends that.
+        // Another process may have recorded a denial: the first accepted request ends it.
         let key = RepoKey::new(&site.forge, &site.repo);
         ctx.upstreams.denials.of(&key).await?;
         let caches = SiteCaches::real(&site.name);
         let held = ctx.store.held(&caches, ctx.now()).await?;
         let is_new =
             held.commits.is_empty() && ctx.store.newest_run(self.site, None).await?.is_none();
-        // First: what it brings makes the heads known.
+        // First, because these deliveries may bring the missing runs.
         missed_deliveries::accept(ctx, &config, site, &forge, is_new).await?;
         let compared = compare(ctx, site, &forge, &held, is_new).await?;
         let Found {
@@ -110,7 +110,7 @@ impl Step for Reconcile<'_> {
             writes.push(Write::Enqueue(WorkKey::ConfirmHeads { site }, at));
         }
         if !first.is_empty() {
-            // From now on purgehook knows of every change; what caches hold now is what is live now.
+            // From now on purgehook learns of every change, and caches now hold what is live now.
             let commits: Vec<&str> = first.iter().map(CommitId::as_str).collect();
             let commits = commits.join(", ");
             info!("{} stands at {commits} to begin with", site.repo);
@@ -124,7 +124,7 @@ impl Step for Reconcile<'_> {
     }
 }
 
-/// The step that looks once more at heads that no run is for, and starts the runs that are missing still.
+/// The step that checks heads without runs a second time, and starts the runs that are still missing.
 pub struct ConfirmHeads<'a> {
     pub site: &'a str,
 }
@@ -160,7 +160,7 @@ impl Step for ConfirmHeads<'_> {
     }
 }
 
-/// A site that is compared with its forge.
+/// A site, if it is to be compared with its forge.
 fn site<'c>(config: &'c Config, name: &str) -> Option<&'c Site> {
     let site = config.sites.get(name);
     site.filter(|_| !config.server.reconcile.is_zero())
@@ -177,7 +177,7 @@ async fn compare(
     let mut found = Found::default();
     for Head { git_ref, commit } in heads(site, forge).await? {
         match commit {
-            // What was live before a deployment is unknown once it is done; a push says it itself.
+            // After a deployment, it is unknown what was live before; a push names it.
             Ok(Some(_)) if is_new && site.trigger != Trigger::Push => {}
             Ok(Some(head)) if is_new => found.first.push(head),
             Ok(Some(head)) => match look_at(ctx, site, git_ref, head, held).await? {
@@ -201,7 +201,7 @@ async fn compare(
     Ok(found)
 }
 
-/// Where each branch or environment that the site follows stands, as far as a forge can be asked for it.
+/// The heads of the branches or environments that the site follows, as far as a forge can be asked for them.
 async fn heads(site: &Site, forge: &ForgeHandle<'_>) -> Result<Vec<Head>, StepError> {
     let mut heads = Vec::new();
     match &site.trigger {
@@ -223,13 +223,13 @@ async fn heads(site: &Site, forge: &ForgeHandle<'_>) -> Result<Vec<Head>, StepEr
             let git_ref = None;
             heads.push(Head { git_ref, commit });
         }
-        // That a branch moved does not say that its workflow, pipeline or release came to an end.
+        // A branch that moved does not show that its workflow, pipeline or release has ended.
         Trigger::Workflow(_) | Trigger::Pipeline(_) | Trigger::Release | Trigger::PageBuild => {}
     }
     Ok(heads)
 }
 
-/// Whether a run is there for a head.
+/// Checks whether a head has a run.
 async fn look_at(
     ctx: &StepContext,
     site: &Site,
@@ -247,7 +247,7 @@ async fn look_at(
             }
             false
         }
-        // It stands where it stood when the site was new.
+        // The head has not moved since the site was new.
         None => held.commits.contains(&Base::Commit(head.clone())),
     };
     if is_known {
@@ -258,8 +258,8 @@ async fn look_at(
     Ok(Seen::Missing(Box::new(run)))
 }
 
-/// Whether a run's purges were not made since its site was in dry-run mode, which it is no longer, or since the forge
-/// denied for too long to say what changed. It has just answered.
+/// Whether a run's purges are still due: its site was in dry-run mode and no longer is, or the run gave up waiting for
+/// a forge that denied requests. The forge has just answered.
 fn is_owed(run: &Run, site: &Site) -> bool {
     let gave_up =
         run.state.can_be_retried() && matches!(run.waits_for, Some(WaitReason::Denied { .. }));

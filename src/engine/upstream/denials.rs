@@ -1,5 +1,5 @@
-//! What forges deny until a person changes something: recorded in the store, for all processes, when a request is
-//! denied, and ended by the first one that is not.
+//! Requests that forges deny until a person changes something. A denial is recorded in the store, for all processes,
+//! and ends with the first such request that is accepted.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,11 +10,11 @@ use crate::clock::Clock;
 use crate::forge::Denial;
 use crate::store::{Access, DeniedAccess, RepoKey, Store, StoreError};
 
-/// What all forges deny.
+/// The denials of all forges.
 pub struct Denials {
     store: Arc<Store>,
     clock: Clock,
-    /// Repositories of which the store may have something recorded. It only saves a write for each answer.
+    /// Repositories for which the store may have a denial. This only saves a write per answer.
     maybe_denied: Mutex<BTreeSet<RepoKey>>,
 }
 
@@ -27,7 +27,7 @@ impl Denials {
         }
     }
 
-    /// What a forge denies of a repository.
+    /// The denials for a repository.
     pub async fn of(&self, key: &RepoKey) -> Result<Vec<DeniedAccess>, StoreError> {
         let denied = self.store.denials_of(key).await?;
         if !denied.is_empty() {
@@ -36,7 +36,7 @@ impl Denials {
         Ok(denied)
     }
 
-    /// Everything that forges deny.
+    /// All denials.
     pub async fn all(&self) -> Result<Vec<DeniedAccess>, StoreError> {
         let denied = self.store.denials().await?;
         let keys = denied.iter().map(|denied| denied.key.clone());
@@ -44,7 +44,7 @@ impl Denials {
         Ok(denied)
     }
 
-    /// A request was denied.
+    /// Records that a request was denied.
     pub async fn record(&self, key: &RepoKey, access: Access, denial: Denial, error: &str) {
         self.maybe_denied().insert(key.clone());
         let denied = DeniedAccess {
@@ -70,7 +70,7 @@ impl Denials {
         }
     }
 
-    /// A request was answered with what it asked for (`access`), or at least showed that the repository is there (none).
+    /// Ends denials: a request of kind `access` was accepted or, if none, an answer showed that the repository exists.
     pub async fn end(&self, key: &RepoKey, access: Option<Access>) {
         if !self.maybe_denied().contains(key) {
             return;
@@ -106,7 +106,7 @@ impl Denials {
     }
 }
 
-/// What is denied, behind "denies to" and before "of acme/website".
+/// What is denied, to stand between "denies to" and "of acme/website".
 pub fn in_words(access: Access) -> &'static str {
     match access {
         Access::Read => "read the commits",

@@ -14,7 +14,7 @@ use crate::forge::{
 use crate::http;
 use crate::store::{Access, RepoKey, StoreError, Upstream};
 
-/// A forge that may be sent requests. For what each method asks, see [`Forge`].
+/// A forge with its circuit breaker. For the requests that each method sends, see [`Forge`].
 pub struct ForgeHandle<'a> {
     /// Its name under `forges:`.
     pub name: &'a str,
@@ -81,7 +81,7 @@ impl<'a> ForgeHandle<'a> {
         self.breaker.send(&self.upstream, request).await
     }
 
-    /// What this is denied says nothing of other requests: few tokens may read the log.
+    /// A denial here is not recorded: few tokens may read the log, and other requests may still be accepted.
     pub async fn delivery_log(
         &self,
         repo: &RepoPath,
@@ -111,7 +111,7 @@ impl<'a> ForgeHandle<'a> {
         self.send(repo, Access::PostStatus, request).await
     }
 
-    /// What a delivery says. Sends nothing.
+    /// Parses a delivery. Sends nothing.
     pub fn understand(
         &self,
         verified: &Verified,
@@ -136,7 +136,7 @@ impl<'a> ForgeHandle<'a> {
             }
             http::note_request();
             let (result, is_found) = match result {
-                // The commit may be gone, or the repository.
+                // Either the commit or the repository may be missing.
                 Err(ForgeError::Gone(why)) => match self.forge.find_repo(repo).await {
                     Ok(()) => (Err(ForgeError::Gone(why)), true),
                     Err(ForgeError::Gone(message)) => {
@@ -155,7 +155,7 @@ impl<'a> ForgeHandle<'a> {
                     self.denials.record(&key, access, *denial, message).await;
                 }
                 Ok(_) => self.denials.end(&key, Some(access)).await,
-                // The repository is there, and nothing more was shown.
+                // The repository exists; the answer shows nothing more.
                 Err(_) if is_found => self.denials.end(&key, None).await,
                 Err(_) => {}
             }

@@ -96,7 +96,7 @@ impl Upstreams {
 }
 
 impl Upstreams {
-    /// What forges deny of the repositories of sites, in the order of the sites.
+    /// The denials for the repositories of sites, in the order of the sites.
     pub async fn denied_sites(&self, config: &Config) -> Result<Vec<DeniedSite>, StoreError> {
         let denied = self.denials.all().await?;
         let of_site = config.sites.values().flat_map(|site| {
@@ -116,7 +116,7 @@ impl Upstreams {
     }
 }
 
-/// What a forge denies of a site's repository until a person changes something.
+/// A forge's denial for a site's repository, which lasts until a person changes something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeniedSite {
     /// The site, by its name under `sites:`.
@@ -129,9 +129,9 @@ pub struct DeniedSite {
     pub access: Access,
     /// What has to be changed.
     pub denial: Denial,
-    /// Since when.
+    /// When the first request was denied.
     pub since: Timestamp,
-    /// What the forge said first, and what to do.
+    /// The forge's first error, and what to do.
     pub error: String,
 }
 
