@@ -140,7 +140,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The repository that it is about, and its number, where it may start runs.
+    /// The repository of an event that may start runs, and the forge's id for it.
     pub fn repo(&self) -> Option<(&RepoPath, Option<u64>)> {
         match self {
             Self::Push(push) => Some((&push.repo, push.repo_id)),
@@ -149,7 +149,7 @@ impl Event {
         }
     }
 
-    /// The same of the repository under another name.
+    /// The same event with another name for its repository.
     pub fn under(mut self, repo: RepoPath) -> Self {
         match &mut self {
             Self::Push(push) => push.repo = repo,
@@ -165,7 +165,7 @@ impl Event {
 pub struct Push {
     /// The repository that was pushed to.
     pub repo: RepoPath,
-    /// The forge's own number for it, which it keeps when it is renamed.
+    /// The forge's id for it, which a renamed repository keeps.
     pub repo_id: Option<u64>,
     /// What moved.
     pub git_ref: GitRef,
@@ -201,7 +201,7 @@ impl Push {
     }
 }
 
-/// What the pushes of a ref are about.
+/// A key of a ref for its pushes.
 pub fn ordering_key(repo: &RepoPath, git_ref: &GitRef) -> String {
     format!("{} {git_ref}", repo.as_str().to_ascii_lowercase())
 }
@@ -214,7 +214,7 @@ pub const PIPELINE_ENDS: &[&str] = &["success", "failed", "canceled", "skipped"]
 pub struct Deployed {
     /// The repository.
     pub repo: RepoPath,
-    /// The forge's own number for it, which it keeps when it is renamed.
+    /// The forge's id for it, which a renamed repository keeps.
     pub repo_id: Option<u64>,
     /// What happened.
     pub signal: Signal,

@@ -77,21 +77,21 @@ impl Step {
     }
 }
 
-/// How a delivery stood to the newest one of its branch when it came in. The words are those of the database.
+/// How a delivery compared with the newest one of its branch when it arrived, by its name in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Arrival {
-    /// It begins where that one ended, or it is no push.
+    /// It begins where that delivery ended, or it is no push.
     InOrder,
-    /// It begins elsewhere: it is late, it is an old one, or the delivery before it was lost.
+    /// It begins elsewhere: it is late or old, or the delivery before it was lost.
     OutOfOrder,
-    /// It has the bytes of an earlier one and begins where the newest one ended: the branch moved there once more, or
-    /// somebody sent the earlier one again.
+    /// It has the bytes of an earlier delivery and begins where the newest one ended: either the branch made the same
+    /// move again, or someone sent the earlier delivery again.
     Repeated,
 }
 
 impl Arrival {
-    /// The word for it.
+    /// Its name in the database.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
@@ -204,9 +204,9 @@ pub enum WaitReason {
         /// When it is renewed.
         renewed_at: Timestamp,
     },
-    /// That the forge says again what changed.
+    /// A forge that denies reading what changed.
     Denied {
-        /// Since when it denies that.
+        /// When it denied the first request.
         since: Timestamp,
     },
     /// A CDN that does not answer.
@@ -258,7 +258,7 @@ pub struct Run {
     pub problems: Vec<String>,
     /// Other sentences about its plan, such as directories that replace URLs, or paths that no rule matches.
     pub notes: Vec<String>,
-    /// How its delivery stood to the one before it.
+    /// How its delivery compared with the newest one of its branch.
     pub arrival: Arrival,
     /// Whether its site was in dry-run mode when it was planned.
     pub dry_run: bool,

@@ -391,7 +391,7 @@ impl Api {
     }
 }
 
-/// Each such request is refused until a person changes something.
+/// The error for a request that is refused until a person changes something.
 pub(super) fn denied(denial: Denial, message: String) -> ForgeError {
     ForgeError::Denied { denial, message }
 }

@@ -179,7 +179,7 @@ impl Text<'_> {
     }
 }
 
-/// A number that is not worth a delivery: whatever else stands in its place is none.
+/// A number that is optional: any other value counts as none, so that the delivery is still valid.
 pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]

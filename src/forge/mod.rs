@@ -226,30 +226,30 @@ pub enum ForgeError {
     Gone(String),
     /// Trying again is useless until a person changes something.
     Refused(String),
-    /// Each such request about the repository is refused until a person changes something.
+    /// Every such request about the repository is refused until a person changes something.
     Denied {
-        /// What they have to change.
+        /// What the person has to change.
         denial: Denial,
         /// What happened, to what, and what to do.
         message: String,
     },
 }
 
-/// What keeps a forge from answering requests about a repository, until a person changes it. The words are those of
-/// the metrics and the database.
+/// Why a forge denies requests about a repository until a person changes something, by its name in the metrics and the
+/// database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Denial {
-    /// The token has expired or is not the forge's.
+    /// The token has expired, or is not valid at this forge.
     Token,
     /// The token lacks a permission.
     Permission,
-    /// The repository is not there under its name, or the token may not see it.
+    /// The repository does not exist under its name, or the token may not see it.
     Repository,
 }
 
 impl Denial {
-    /// The word for it.
+    /// Its name in the metrics and the database.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
@@ -364,7 +364,7 @@ pub trait Forge: Send + Sync {
         body: &[u8],
     ) -> Result<Event, Malformed>;
 
-    /// Whether there is a repository of this name that the token may see: if not, [`ForgeError::Gone`].
+    /// Checks that a repository of this name exists and that the token may see it. If not, [`ForgeError::Gone`].
     async fn find_repo(&self, _repo: &RepoPath) -> Result<(), ForgeError> {
         Ok(())
     }

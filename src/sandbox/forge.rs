@@ -42,7 +42,7 @@ impl Forge {
         "sandbox-webhook-secret"
     }
 
-    /// Gives a repository another name.
+    /// Renames a repository.
     pub fn rename_repo(&self, path: &str, to: &str) -> Repository {
         self.world
             .host(self.service, |host| host.projects().rename(path, to));

@@ -209,7 +209,7 @@ impl Projects {
         self.0.get_mut(&path.to_ascii_lowercase())
     }
 
-    /// Gives a repository another name; the old one is nobody's then.
+    /// Renames a repository; afterwards no repository has the old name.
     pub fn rename(&mut self, path: &str, to: &str) {
         if let Some(mut project) = self.0.remove(&path.to_ascii_lowercase()) {
             project.path = to.to_owned();

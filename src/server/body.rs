@@ -20,7 +20,7 @@ use crate::engine::{LargeBody, ReceiveError, RequestBody};
 
 /// The maximum size of a small body in bytes.
 const MAX_SMALL_BYTES: usize = 1024 * 1024;
-/// Bytes of a body that is read although nobody wants it.
+/// The maximum size of an unwanted body that is read and dropped, in bytes.
 const MAX_DROPPED_BYTES: usize = 64 * 1024;
 /// Bytes to allocate before any have arrived, whatever Content-Length says.
 const FIRST_CAPACITY: usize = 64 * 1024;
@@ -191,8 +191,8 @@ impl SmallBody {
     }
 }
 
-/// The answer to a request whose body nobody wants. A tiny one is read and dropped, which costs less than another
-/// connection does.
+/// The response to a request whose body is not wanted. A tiny body is read and dropped, which costs less than another
+/// connection.
 pub(super) async fn unwanted(
     answer: HttpResponse,
     mut payload: Payload,
@@ -220,8 +220,8 @@ pub(super) async fn unwanted(
 
 /// The response to a request whose body was not read: sends it, and closes the connection.
 ///
-/// The server would otherwise keep reading and discarding the body's chunks for as long as they arrive. It does not
-/// as long as the body is held.
+/// Otherwise the server would keep reading and discarding the body's chunks for as long as they arrive. It does not
+/// while the body is held.
 pub(super) async fn without_reading(answer: HttpResponse, payload: Payload) -> HttpResponse {
     let (mut head, body) = answer.into_parts();
     // Error responses are JSON in memory; nothing can fail here.

@@ -26,7 +26,7 @@ struct Readiness {
     store: String,
     rules: &'static str,
     serving: &'static str,
-    /// What forges deny until a person changes something: of no account for whether deliveries can be taken in.
+    /// What forges deny until a person changes something. Does not affect readiness.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     denied: Vec<Denied>,
     /// Whether the rules file on disk is in use. Does not affect readiness.
@@ -52,7 +52,7 @@ fn clock_in_words(ahead: SignedDuration) -> String {
 /// What a forge denies of a site's repository.
 #[derive(Serialize)]
 struct Denied {
-    /// Only for those who may read.
+    /// Only for clients with read access.
     #[serde(flatten)]
     subject: Option<DeniedSubject>,
     access: &'static str,
@@ -88,7 +88,7 @@ impl Denied {
 #[derive(Default)]
 pub(super) struct Probe(Mutex<Option<Shown>>, Mutex<Option<ShownDenials>>);
 
-/// What forges denied when the store was last asked.
+/// The denials of the store's last answer.
 struct ShownDenials {
     at: Timestamp,
     denied: Vec<DeniedSite>,
@@ -140,7 +140,7 @@ impl Shared {
 }
 
 impl Shared {
-    /// What forges deny, as far as the store says it in time.
+    /// The denials of sites' repositories; the last known ones if the store does not answer in time.
     async fn denied_sites(&self) -> Vec<DeniedSite> {
         let mut last = self.probe.1.lock().await;
         let now = self.engine.now();
@@ -174,7 +174,7 @@ pub(super) async fn ready(shared: Data<Shared>, request: HttpRequest) -> HttpRes
     let may_read = read_access::may_read(&shared, &request);
     let draining = shared.is_draining();
     let trouble = shared.store_trouble().await;
-    // A store that cannot be written to has told enough.
+    // If the store cannot be written to, it is not asked for denials.
     let denied = match trouble {
         None => shared.denied_sites().await,
         Some(_) => Vec::new(),

@@ -28,7 +28,7 @@ pub(super) enum Answer {
     Accepted {
         delivery: String,
         runs: Vec<RunLink>,
-        /// What there is to say of the repository.
+        /// A note if the repository was renamed or replaced by another one.
         #[serde(skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },
@@ -36,7 +36,7 @@ pub(super) enum Answer {
     Duplicate {
         delivery: String,
         runs: Vec<RunLink>,
-        /// What there is to say of the repository.
+        /// A note if the repository was renamed or replaced by another one.
         #[serde(skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },

@@ -50,7 +50,7 @@ pub(super) async fn check(
     }
 }
 
-/// Whether a request has what reading takes.
+/// Whether a request has read access.
 pub(super) fn may_read(shared: &Shared, request: &HttpRequest) -> bool {
     denied(shared, request).is_none()
 }

@@ -80,7 +80,7 @@ impl SpooledBody {
         }
     }
 
-    /// Its blocks from one on, as many as are stored in one transaction. None where there are no more. Waits for the disk.
+    /// Its blocks from number `first`, as many as one transaction stores. Empty at the end. Waits for the disk.
     ///
     /// # Errors
     ///

@@ -280,7 +280,7 @@ pub trait Database: Send + Sync {
         Ok(())
     }
 
-    /// Does what commits do now and then, and what they would take long for after much was written. Waits for the disk.
+    /// Copies the write-ahead log into the database if it is long, so that commits need not. Waits for the disk.
     fn checkpoint(&self) {}
 
     /// The folder for spool files.

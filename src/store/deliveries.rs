@@ -44,13 +44,13 @@ pub struct NewDelivery {
     pub event: String,
     /// The repository and ref that it concerns.
     pub ordering_key: String,
-    /// What it says about them.
+    /// A key of its content.
     pub dedup_key: String,
     /// The body's content type, without parameters.
     pub content_type: String,
     /// Its body.
     pub body: DeliveryBody,
-    /// Whether its bytes contain the time of what it tells, so that they never occur twice.
+    /// Whether its bytes contain the time of the event, so that no other event has the same bytes.
     pub is_dated: bool,
     /// How it arrived.
     pub source: Source,

@@ -1,4 +1,4 @@
-//! What forges deny: a row for each repository and kind of request while it lasts, for all processes.
+//! Requests that forges deny: a row for each repository and kind of request while the denial lasts, for all processes.
 
 use jiff::Timestamp;
 use strum::{EnumString, IntoStaticStr};
@@ -9,7 +9,7 @@ use crate::event::RepoPath;
 use crate::forge::Denial;
 use crate::run::RunId;
 
-/// What is asked of a forge about a repository. The words are those of the database.
+/// A kind of request to a forge about a repository, by its name in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Access {
@@ -20,13 +20,13 @@ pub enum Access {
 }
 
 impl Access {
-    /// The word for it.
+    /// Its name in the database.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// The repository of a forge. Names that differ in the case of their letters alone are one.
+/// A repository of a forge. The key ignores case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepoKey {
     /// The forge, by its name under `forges:`.
@@ -45,37 +45,37 @@ impl RepoKey {
     }
 }
 
-/// What a forge denies until a person changes something.
+/// A forge's denial, which lasts until a person changes something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeniedAccess {
-    /// Of which repository.
+    /// The repository.
     pub key: RepoKey,
     /// What is denied.
     pub access: Access,
     /// What has to be changed.
     pub denial: Denial,
-    /// Since when.
+    /// When the first request was denied.
     pub since: Timestamp,
-    /// What the forge said first, for people.
+    /// The forge's first error, for people.
     pub error: String,
 }
 
 impl Store {
-    /// Everything that forges deny.
+    /// All denials.
     pub async fn denials(&self) -> Result<Vec<DeniedAccess>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM denials ORDER BY forge, repo, access");
         let rows = self.database.read(&sql, Vec::new()).await?;
         rows.iter().map(denied).collect()
     }
 
-    /// What a forge denies of one repository.
+    /// The denials for one repository.
     pub async fn denials_of(&self, key: &RepoKey) -> Result<Vec<DeniedAccess>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM denials WHERE forge = $1 AND repo = $2");
         let rows = self.database.read(&sql, params![&key.forge, &key.repo]);
         rows.await?.iter().map(denied).collect()
     }
 
-    /// Notes that a forge denies something. False if that is known.
+    /// Records a denial. False if it is already recorded.
     pub async fn record_denial(&self, denied: &DeniedAccess) -> Result<bool, StoreError> {
         retry_on_conflict(|| async {
             let mut tx = self.database.begin().await?;
@@ -101,9 +101,9 @@ impl Store {
         .await
     }
 
-    /// Notes that a forge has answered a request of a kind, and returns what it denied until then. The token is right and
-    /// the repository is there for requests of all kinds; without a kind, no more than that is known. Runs that wait
-    /// for it are due at `now`.
+    /// Ends the denials that an accepted request disproves, and returns them: all denials of its kind, and the denials
+    /// of any kind that blame the token or the repository. Without a kind, only the latter. Runs that wait for the
+    /// forge are due at `now`.
     pub async fn end_denials(
         &self,
         key: &RepoKey,
@@ -142,7 +142,7 @@ impl Store {
         .await
     }
 
-    /// The run that has purged everything of a site, or is about to, since a forge denies to say what changed.
+    /// The run that has purged everything of a site, or will, because a forge denies reading what changed.
     pub async fn purged_for_denial(
         &self,
         key: &RepoKey,
@@ -176,7 +176,7 @@ fn denied(row: &Row) -> Result<DeniedAccess, StoreError> {
     })
 }
 
-/// Notes which run purges everything of a site since a forge denies to say what changed.
+/// Records which run purges everything of a site because a forge denies reading what changed.
 pub(super) async fn put_purged(
     tx: &mut dyn Transaction,
     key: &RepoKey,

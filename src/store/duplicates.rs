@@ -1,11 +1,11 @@
-//! Which deliveries came before: by the forge's id of them, by their bytes, or by what they say.
+//! Detects duplicate deliveries: by the forge's id, by their bytes, or by their content.
 //!
-//! The forge's id finds a redelivery. No forge signs it, so whoever has read a delivery may send it under another one:
-//! the same bytes that say the same are the same delivery, too, whenever they come. Two hooks on one repository have two ids
-//! and may differ in bytes: what a delivery says counts as well, but only against the newest delivery of the same ref and for a
-//! while, since a branch that goes from A to B, back to A and to B again says "A to B" twice and means it.
-//! Not every forge writes the time of a push into its body: such a branch's bytes are the same the second
-//! time, and then the newest delivery ends where this one begins.
+//! The forge's id detects a redelivery. No forge signs the id, so someone who has recorded a delivery can send it under
+//! another id: the same bytes with the same content are a duplicate, whenever they arrive. Two webhooks of one
+//! repository send different ids and may send different bytes, so the content counts as well, but only against the
+//! newest delivery of the same ref and only for a while: a branch that moves from A to B, back to A and to B again
+//! sends "A to B" twice. Not every forge writes the time of a push into its body. Without the time, the second "A to B"
+//! has the same bytes as the first, but begins where the newest delivery ended.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -22,18 +22,18 @@ use crate::clock;
 use crate::event::ordering_key;
 use crate::run::{Arrival, Run};
 
-/// How long after a delivery another that says the same is the same once more:
-/// that of a second hook comes at once. Later it is news, since a delivery in between may have been lost.
+/// How long a delivery with the content of an earlier one is its duplicate: a second webhook arrives at once. Later it
+/// counts as new, since a delivery in between may have been lost.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(15 * 60);
 
-/// The times in bodies are whole seconds, and take a while to arrive: pushes within one may have the same bytes.
+/// Bodies contain times in whole seconds, and take a while to arrive: pushes within this time may have the same bytes.
 const TIME_RESOLUTION: Duration = Duration::from_secs(2);
 
-/// A delivery that is to be stored, with what it is compared by.
+/// A delivery to be stored, with the keys that it is compared by.
 pub(super) struct Incoming<'d> {
     pub delivery: &'d NewDelivery,
     pub body: &'d PackedBody,
-    /// A hash of what it says: few others have the same.
+    /// A hash of its content; collisions are rare.
     pub dedup_hash: i64,
 }
 
@@ -57,12 +57,12 @@ impl<'d> Incoming<'d> {
         Bytes::copy_from_slice(self.body.digest.as_bytes())
     }
 
-    /// Whether it says where a ref stood before.
+    /// Whether it names the commit before.
     fn is_push(&self) -> bool {
         self.delivery.runs.iter().any(|run| run.before.is_some())
     }
 
-    /// Whether it begins where another of its ref ended.
+    /// Whether its commit before is this one.
     fn begins_at(&self, commit: &str) -> bool {
         let mut runs = self.delivery.runs.iter();
         let before = runs.find_map(|run| run.before.as_ref());
@@ -75,17 +75,17 @@ fn commit_of(delivery: &NewDelivery) -> &str {
     delivery.runs.first().map_or("", |run| run.commit.as_str())
 }
 
-/// What is known of a delivery before it is stored.
+/// The result of comparing a delivery with earlier ones.
 pub(super) enum Verdict<'d> {
-    /// Nothing. How it stands to the newest one of its ordering key.
+    /// It is new, and arrived like this relative to the newest delivery of its ordering key.
     New(Arrival),
-    /// It is the same as another of its group.
+    /// It is a duplicate of another delivery of its group.
     SameAs(&'d NewDelivery),
-    /// It came before, or has to be looked for by itself.
+    /// It may be a duplicate: [`seen_before`] decides.
     Known,
 }
 
-/// What is known of deliveries, in turn, by three looks at all of them.
+/// Compares a group of deliveries with the stored ones and with each other, in order, with few statements.
 pub(super) async fn judge<'d>(
     tx: &mut dyn Transaction,
     deliveries: &[Incoming<'d>],
@@ -110,7 +110,7 @@ pub(super) async fn judge<'d>(
         }
     }
     let known_bodies = known_bodies(tx, deliveries).await?;
-    // Those of this group, by the forge's id and by what they are about.
+    // The deliveries of this group, by the forge's id and by their ordering key.
     let mut by_id: HashMap<(&str, &str), &NewDelivery> = HashMap::new();
     let mut last: HashMap<(&str, &str), (&NewDelivery, bool)> = HashMap::new();
     let mut verdicts = Vec::with_capacity(deliveries.len());
@@ -126,7 +126,7 @@ pub(super) async fn judge<'d>(
             .filter(|last| last.dedup_key == new.dedup_key);
         let verdict = match same_id.or(same_words) {
             Some(first) => Verdict::SameAs(first),
-            // What matters to it is what came at its time.
+            // It is compared with the deliveries of the time when it was sent.
             None if new.source == Source::Log => Verdict::Known,
             None if id.is_some_and(|id| known.contains(&(forge, id.to_owned()))) => Verdict::Known,
             None if known_bodies.contains(&(incoming.dedup_hash, incoming.digest())) => {
@@ -166,7 +166,7 @@ pub(super) async fn judge<'d>(
     Ok(verdicts)
 }
 
-/// The delivery that came before and is the same as this one.
+/// The earlier delivery that a delivery is a duplicate of.
 pub(super) async fn seen_before(
     tx: &mut dyn Transaction,
     incoming: &Incoming<'_>,
@@ -218,8 +218,8 @@ pub(super) async fn seen_before(
     id(&rows)
 }
 
-/// A delivery out of the forge's log comes long after its time: what matters is what came then. Its bytes are
-/// others than those of the webhook.
+/// Looks for a duplicate of a delivery from the forge's log. It was sent long ago, so it is compared with the
+/// deliveries of that time; its bytes differ from those of the webhook.
 async fn said_at_its_time(
     tx: &mut dyn Transaction,
     incoming: &Incoming<'_>,
@@ -228,7 +228,7 @@ async fn said_at_its_time(
     let (first, last) = (sent_at - DUPLICATE_WINDOW, sent_at + DUPLICATE_WINDOW);
     let rows = tx
         .query(
-            // Ids are made when deliveries come.
+            // An id contains the time of its delivery's arrival.
             "SELECT id FROM deliveries
              WHERE dedup_hash = $1 AND id > $2 AND received_at > $3 AND received_at < $4
              ORDER BY id DESC LIMIT 1",
@@ -253,7 +253,7 @@ struct Newest {
     /// The commit of its first run.
     commit: String,
     received_at: Timestamp,
-    /// Whether it came in order, or the forge has confirmed it since.
+    /// Whether it arrived in order, or the forge has confirmed it since.
     confirmed: bool,
 }
 
@@ -267,13 +267,13 @@ impl Newest {
         })
     }
 
-    /// Whether a delivery is the same once more by what it says.
+    /// Whether a delivery with the same content is a duplicate of this one.
     fn says_the_same(&self, new: &NewDelivery) -> bool {
         self.dedup_key == new.dedup_key && new.received_at < self.received_at + DUPLICATE_WINDOW
     }
 }
 
-/// Which of a forge's delivery ids are known.
+/// The delivery ids of a forge that are already stored.
 async fn known_ids(
     tx: &mut dyn Transaction,
     forge: &str,
@@ -291,7 +291,7 @@ async fn known_ids(
     rows.iter().map(|row| row.text("forge_delivery")).collect()
 }
 
-/// Which bodies are known that say the same as one of these: what they say, and their digests.
+/// Stored bodies with the content of one of these deliveries: the hash of the content, and the digest.
 async fn known_bodies(
     tx: &mut dyn Transaction,
     deliveries: &[Incoming<'_>],
@@ -331,7 +331,7 @@ const IF_NEWER: &str = "ON CONFLICT (forge, ordering_key) DO UPDATE SET
     received_at = excluded.received_at, confirmed = excluded.confirmed
     WHERE newest_deliveries.delivery < excluded.delivery";
 
-/// Notes the newest delivery of each ordering key, and whether it came in order.
+/// Records the newest delivery of each ordering key, and whether it arrived in order.
 pub(super) async fn put_newest(
     tx: &mut dyn Transaction,
     deliveries: &[(&NewDelivery, Arrival)],
@@ -359,7 +359,7 @@ pub(super) async fn put_newest(
     insert_rows(tx, INSERT_NEWEST, IF_NEWER, rows.collect()).await
 }
 
-/// Notes where a branch stands, which no delivery told of: one that begins elsewhere does not follow on from it.
+/// Records the head of a branch that no delivery named: the next push is in order if it begins there.
 pub(super) async fn note_head(tx: &mut dyn Transaction, run: &Run) -> Result<(), StoreError> {
     let Some(git_ref) = &run.git_ref else {
         return Ok(());
@@ -376,7 +376,7 @@ pub(super) async fn note_head(tx: &mut dyn Transaction, run: &Run) -> Result<(),
     Ok(())
 }
 
-/// Notes that a delivery came in order after all, if it is still the newest of its ordering key.
+/// Records that a delivery was in order after all, if it is still the newest of its ordering key.
 pub(super) async fn confirm(tx: &mut dyn Transaction, delivery: &str) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE newest_deliveries SET confirmed = 1

@@ -1,4 +1,4 @@
-//! Taking in deliveries: the delivery, its runs and their first work, in one transaction.
+//! Accepts deliveries: the delivery, its runs and their first work, in one transaction.
 
 use std::borrow::Cow;
 
@@ -12,21 +12,21 @@ use super::run_starts::retry_run;
 use super::{Store, StoreError, retry_on_conflict, runs, statuses, work_queue};
 use crate::run::{Arrival, Run, RunId};
 
-/// What became of a delivery.
+/// The result of accepting a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
-    /// It is new; its runs are under way.
+    /// It is new; its runs are in progress.
     New,
-    /// It came before (by id or by what it says) and its runs had failed: they are tried again.
+    /// It is a duplicate (by its id, bytes or content), and runs of the first delivery had failed: they are retried.
     Retried {
-        /// The delivery that came first.
+        /// The delivery that arrived first.
         delivery: String,
-        /// The runs that are tried again.
+        /// The runs that are retried.
         runs: Vec<RunId>,
     },
-    /// It came before, and nothing needs doing again.
+    /// It is a duplicate, and nothing has to be retried.
     Duplicate {
-        /// The delivery that came first.
+        /// The delivery that arrived first.
         delivery: String,
         /// Its runs.
         runs: Vec<RunId>,
@@ -34,9 +34,9 @@ pub enum Accepted {
 }
 
 impl Store {
-    /// Takes in deliveries, all in one commit: they are on disk when this returns.
+    /// Accepts deliveries, all in one commit: they are on disk when this returns.
     pub async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Accepted>, StoreError> {
-        // Before anybody waits for the transaction.
+        // Before other transactions wait for this one.
         let bodies = deliveries.iter().map(|new| new.body.packed());
         let bodies: Vec<PackedBody> = bodies.collect::<Result<_, _>>()?;
         let news: Vec<Incoming<'_>> = deliveries
@@ -52,7 +52,7 @@ impl Store {
         deliveries: &[Incoming<'_>],
     ) -> Result<Vec<Accepted>, StoreError> {
         let mut tx = self.database.begin().await?;
-        // What is known already decides what becomes of a delivery: replicas that get the same one wait for each other.
+        // Stored deliveries decide the result, so replicas that receive the same delivery wait for each other.
         let ordered = deliveries
             .iter()
             .map(|new| format!("{} {}", new.delivery.forge, new.delivery.ordering_key));
@@ -89,7 +89,7 @@ async fn accept_one(
         let ids = known.iter().map(|run| run.id.clone()).collect();
         let mut failed: Vec<Run> = Vec::new();
         for run in known {
-            // What became of a run that another covers is that one's affair.
+            // If the run was superseded, the run that does its work may have failed.
             let run = runs::that_covers(tx, run).await?;
             if run.state.can_be_retried() && failed.iter().all(|other| other.id != run.id) {
                 failed.push(run);
@@ -116,7 +116,7 @@ async fn accept_one(
     }
 
     let arrival = match new.source {
-        // It comes late, and is followed by a run for what is live.
+        // It is late, and a run for what is live follows it.
         Source::Log => Arrival::InOrder,
         Source::Webhook => Arrival::Repeated,
     };

@@ -1,30 +1,30 @@
-//! The repositories that sites follow, by the forges' own numbers for them.
+//! The repositories of sites, with the forges' ids for them.
 
 use super::database::{Row, params};
 use super::denials::RepoKey;
 use super::{Store, StoreError, parsed, retry_on_conflict};
 use crate::event::RepoPath;
 
-/// A repository that a site follows, as its deliveries showed it.
+/// A repository of a site, as its deliveries showed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownRepo {
-    /// The name that the site follows.
+    /// The name that the site uses.
     pub key: RepoKey,
-    /// The forge's own number for it.
+    /// The forge's id for it.
     pub id: u64,
-    /// The name under which its newest delivery came, where it is another one.
+    /// The name in its newest delivery, if it is another one.
     pub renamed_to: Option<RepoPath>,
 }
 
 impl Store {
-    /// All repositories that are known: one for each that a site follows or has followed.
+    /// All known repositories: one for each name that a site uses or has used.
     pub async fn repositories(&self) -> Result<Vec<KnownRepo>, StoreError> {
         let sql = "SELECT forge, repo, repo_id, renamed_to FROM repositories ORDER BY forge, repo";
         let rows = self.database.read(sql, Vec::new()).await?;
         rows.iter().map(known).collect()
     }
 
-    /// Notes what a delivery showed of a repository. It may be lost: the next delivery shows it again.
+    /// Records what a delivery showed about a repository. A crash may lose it: the next delivery shows it again.
     pub async fn put_repository(&self, known: &KnownRepo) -> Result<(), StoreError> {
         retry_on_conflict(|| async {
             let mut tx = self.database.begin().await?;

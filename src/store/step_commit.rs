@@ -33,7 +33,7 @@ pub enum Write {
     Update(PurgeUpdate),
     /// Purges that move to another CDN.
     Migrate(Migration),
-    /// A run waits for something outside: updates its summary, deadline and commit, unless it has ended.
+    /// A run waits for something outside purgehook: updates its summary, deadline and commit, unless it has ended.
     Waiting {
         /// The run.
         run: RunId,
@@ -94,9 +94,9 @@ pub enum Write {
     GiveUp(Run, Vec<Target>),
     /// Targets of a site that were given up have been purged after all.
     TakeBack(String, Vec<Target>),
-    /// A run purges everything of a site, since a forge denies to say what changed in a repository.
+    /// A run purges everything of a site, because the forge denies reading what changed.
     PurgedForDenial(RepoKey, String, RunId),
-    /// A delivery that may have been an old one is for the head of its branch.
+    /// A delivery that was out of order is for the head of its branch.
     ConfirmDelivery(String),
     /// A new run, due at once.
     NewRun(Run),

@@ -109,12 +109,12 @@ struct SiteCard {
     dry_run: bool,
     /// What the forge denies until a person changes something.
     denied: Vec<DeniedRow>,
-    /// That its repository has another name by now.
+    /// A note if its repository was renamed.
     renamed: Option<String>,
     last: Option<RunRow>,
 }
 
-/// Something that a forge denies.
+/// A denial of a forge.
 struct DeniedRow {
     what: String,
     since: Moment,

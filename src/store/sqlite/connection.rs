@@ -28,7 +28,7 @@ const CHECKPOINT_PAGES: u32 = 4_000;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     Write,
-    /// Of a file that is there.
+    /// For checkpoints. The file must exist.
     Checkpoint,
     Read,
 }
@@ -128,7 +128,7 @@ impl Readers {
     }
 }
 
-/// Copies the log's pages back into the file, on a connection of its own: nobody who writes waits for it.
+/// Copies the log's pages into the database, on a separate connection, so that writers do not wait for it.
 pub(super) struct Checkpoints {
     path: String,
     connection: Mutex<Option<Connection>>,
@@ -142,7 +142,7 @@ impl Checkpoints {
         }
     }
 
-    /// As far as nobody is in the way. What fails here is left to the next commit that finds the log long.
+    /// Copies as much as other connections allow. After an error, the next commit that finds the log long tries again.
     pub fn run(&self) {
         let mut kept = self
             .connection

@@ -307,7 +307,7 @@ impl CommitGroup {
         if !self.open && self.broken.is_none() {
             return;
         }
-        // The transaction may have been open for a while. What it adds to a truncated log would hide the gap.
+        // The transaction may have been open for a while. Its writes would extend a truncated log and hide the gap.
         if self.broken.is_none()
             && let Err(error) = self.check_files()
         {
@@ -319,7 +319,7 @@ impl CommitGroup {
         };
         self.open = false;
         if done.is_ok() && !self.files.has_log() {
-            // So that the next commit notices if the log was deleted in between.
+            // So that the next commit detects that the log was deleted in between.
             done = self.check_files();
         }
         if self.broken.take().is_some() {
