@@ -1,5 +1,4 @@
-//! Pushes that do not start where the newest known push of their branch ended: old ones that are sent again, and late
-//! ones.
+//! Pushes that arrive out of order: old ones that are sent again, and late ones.
 //!
 //! The forge is asked for the head of the branch. A run for another commit purges nothing: it would fill caches with
 //! content that is no longer live. Caches may still hold what such a push brought, so its commits become held. If the
@@ -158,7 +157,7 @@ impl Moved<'_> {
                 return Ok(self.end(run.clone(), writes, now));
             }
             match self.covering(run, commit) {
-                // If this run ended now as superseded, the end of the pending run would not find it.
+                // If the pending run ended first, it would not find this run to give it its result.
                 Some(covering) if covering.state == RunState::Pending => {
                     return Ok(Outcome::reschedule(
                         Vec::new(),

@@ -404,7 +404,7 @@ async fn follow_ups(
 pub enum RequestBody {
     /// In memory.
     Whole(Bytes),
-    /// It was too large for that.
+    /// Too large for memory.
     Large(LargeBody),
 }
 

@@ -88,7 +88,7 @@ impl Denied {
 #[derive(Default)]
 pub(super) struct Probe(Mutex<Option<Shown>>, Mutex<Option<ShownDenials>>);
 
-/// The denials of the store's last answer.
+/// The denials when the store was last asked.
 struct ShownDenials {
     at: Timestamp,
     denied: Vec<DeniedSite>,
@@ -140,7 +140,7 @@ impl Shared {
 }
 
 impl Shared {
-    /// The denials of sites' repositories; the last known ones if the store does not answer in time.
+    /// The denials of sites' repositories; none if the store does not answer in time.
     async fn denied_sites(&self) -> Vec<DeniedSite> {
         let mut last = self.probe.1.lock().await;
         let now = self.engine.now();

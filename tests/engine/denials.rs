@@ -12,10 +12,10 @@ use purgehook::store::Access;
 use crate::world::{ONE_SITE, World};
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// As long as a run may take.
+/// The time after which a waiting run gives up.
 const RUN_LIMIT: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// A site of which caches hold one commit.
+/// A site whose caches hold one commit.
 struct Denying {
     world: World,
     website: Repository,
@@ -35,7 +35,7 @@ impl Denying {
         denying
     }
 
-    /// A push of so many commits: the delivery proves what a single one changed.
+    /// Pushes this many commits; the delivery proves what changed only for a single commit.
     async fn push(&self, commits: usize) -> RunId {
         for _ in 0..commits {
             let text = format!("{:?}", self.world.clock.new_id());
@@ -71,7 +71,7 @@ impl Denying {
         );
     }
 
-    /// What is purged at the CDN: all directories, and all URLs.
+    /// How much was purged at the CDN: directories, and URLs.
     fn purged(&self) -> (usize, usize) {
         let purged = self.world.sandbox.tencent_cdn().purged();
         let of = |kind| purged.iter().filter(|purge| purge.kind == kind).count();

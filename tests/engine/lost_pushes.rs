@@ -1,4 +1,4 @@
-//! Pushes that no delivery told of, found by a look at where the branch stands.
+//! Pushes whose deliveries were lost, found by asking the forge for the head of the branch.
 
 use purgehook::sandbox::Change;
 

@@ -1,4 +1,4 @@
-//! Repositories that are renamed, and those that take another's name.
+//! Repositories that were renamed, and repositories that took over the name of another one.
 
 use purgehook::engine::Received;
 use purgehook::run::RunState;
@@ -8,7 +8,7 @@ use crate::world::{ONE_SITE, World};
 
 const FORGES: [&str; 4] = ["github", "gitlab", "gitea", "gitee"];
 
-/// Hands over a delivery: the words that its answer has for its repository.
+/// Sends a delivery and returns the note on its repository.
 async fn note(world: &World, delivery: &Delivery) -> Option<String> {
     match world.receive(delivery).await.unwrap() {
         Received::Accepted { note, .. } => note,

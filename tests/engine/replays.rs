@@ -1,4 +1,4 @@
-//! Pushes that do not follow on from the newest known one: old ones that are sent again, and late ones.
+//! Pushes that arrive out of order: old ones that are sent again, and late ones.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use purgehook::store::SiteCaches;
 
 use crate::world::{ONE_SITE, World, base};
 
-/// A site whose caches hold its first commit, with what each push of the tests brings next.
+/// A site whose caches hold its first commit.
 async fn site(seed: u64) -> (World, Repository, String) {
     let rules = ONE_SITE.replace("    base_urls", "    settle: 0s\n    base_urls");
     let world = World::new(seed, &rules).await;
@@ -27,7 +27,7 @@ fn push(website: &Repository, path: &str) -> (String, Delivery) {
     (commit, website.push("main").unwrap())
 }
 
-/// The same bytes under another id, as whoever has read a delivery may send it: no forge signs the id.
+/// The same bytes under another id. No forge signs the id, so someone who has recorded a delivery can send this.
 fn replayed(delivery: &Delivery, id: &str) -> Delivery {
     let mut replayed = delivery.clone();
     for (name, value) in &mut replayed.headers {
@@ -62,7 +62,7 @@ async fn an_old_push_that_is_sent_again_purges_nothing_and_lets_go_of_nothing() 
     let (second, there) = push(&website, "second.html");
     world.accepted(&there).await;
     world.settle().await;
-    // Back again: what brought the branch to the second commit begins where it stands now.
+    // The branch moves back. The earlier push to the second commit now begins at the head again.
     website.reset("main", &first);
     world.accepted(&website.push("main").unwrap()).await;
     world.settle().await;

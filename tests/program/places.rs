@@ -1,8 +1,7 @@
-//! Places for the tests that work: one for each core.
+//! Permits for tests that use a core: one for each core.
 //!
-//! The program has bounds on time, and those hold on a machine that is as busy as it can be, not on one that is several
-//! times as busy. So tests that work take turns; those that have only to wait for something that takes its time, such as
-//! the end of a lease, do so beside them.
+//! The program has time limits that hold on a busy machine, but not on one with several times as much work as cores. So
+//! tests that compute take turns. Tests that only wait, for example for the end of a lease, run beside them.
 
 use std::num::NonZero;
 use std::sync::LazyLock;
@@ -10,13 +9,13 @@ use std::thread;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// A test's place; dropped, the next test has it.
+/// A test's permit. Dropping it lets the next test run.
 pub type Place = SemaphorePermit<'static>;
 
 static PLACES: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(thread::available_parallelism().map_or(1, NonZero::get)));
 
-/// Waits for a place.
+/// Waits for a permit.
 pub async fn take() -> Place {
     PLACES.acquire().await.unwrap()
 }

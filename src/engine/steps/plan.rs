@@ -216,7 +216,7 @@ async fn plan_changes(
 
 /// What a deployment of a commit purges if the commit was deployed before.
 enum Again {
-    /// The change set of its last deployment.
+    /// The commit's last change set that is not empty.
     Changes(RunChanges),
     /// Everything that the site serves.
     Everything,

@@ -105,7 +105,7 @@ HISTORY = [
 
 
 def install(tools):
-    # The first build of a site begins with nothing kept, the second one shows that what is kept changes nothing.
+    # The first build of a site starts without a cache; the second one shows that the cache changes nothing.
     shutil.rmtree(tools.directory / "cache", ignore_errors=True)
     tools.npm("@docusaurus/core@3", "@docusaurus/preset-classic@3", "react@19", "react-dom@19")
 

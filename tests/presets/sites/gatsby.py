@@ -1,6 +1,6 @@
 """A blog and documentation from Markdown, with pages of their own, made with Gatsby.
 
-It has no feed: gatsby-plugin-feed writes the time of the build into it.
+It has no feed, because gatsby-plugin-feed writes the build time into the feed.
 """
 
 from commands import run
@@ -170,7 +170,7 @@ HISTORY = [
 
 
 def install(tools):
-    # The version of sharp that Gatsby asks for fetches what npm does not have.
+    # The version of sharp that Gatsby requests downloads files that are not on npm.
     packages = ["gatsby@5", "gatsby-source-filesystem@5", "gatsby-transformer-remark@6", "gatsby-plugin-sitemap@6"]
     tools.npm(*packages, "react@18", "react-dom@18", overrides={"sharp": "^0.33.5"})
 
@@ -180,7 +180,7 @@ def tool(tools):
 
 
 def build(tools, checkout):
-    # Gatsby looks for the names of its plugins in the site itself.
+    # Gatsby resolves its plugins in the site itself.
     (checkout / "node_modules").symlink_to(tools.directory / "node_modules")
     gatsby = tools.directory / "node_modules/.bin/gatsby"
     run(gatsby, "build", cwd=checkout, GATSBY_TELEMETRY_DISABLED="1", GATSBY_CPU_COUNT="1")

@@ -161,7 +161,7 @@ def tool(tools):
 
 
 def build(tools, checkout):
-    # Turbopack follows no link that leads out of the site.
+    # Turbopack does not follow links that lead out of the site.
     run("cp", "-al", tools.directory / "node_modules", checkout / "node_modules")
     run(checkout / "node_modules/.bin/next", "build", cwd=checkout, NEXT_TELEMETRY_DISABLED="1")
     return checkout / "out"

@@ -1,6 +1,6 @@
--- What forges deny, repositories by their numbers, and pushes that come out of order.
+-- Denials, the forges' ids of repositories, and pushes that arrive out of order.
 
--- What forges deny until a person changes something: one row while it lasts.
+-- What forges deny until a person changes something: a row for each kind of request while the denial lasts.
 CREATE TABLE denials (
     forge  TEXT NOT NULL,
     -- The repository's path, in lower case.
@@ -10,12 +10,12 @@ CREATE TABLE denials (
     -- What has to be changed: 'token', 'permission' or 'repository'
     denial TEXT NOT NULL,
     since  BIGINT NOT NULL,
-    -- What the forge said first.
+    -- The forge's first error.
     error  TEXT NOT NULL,
     PRIMARY KEY (forge, repo, access)
 ) WITHOUT ROWID;
 
--- Sites of which everything was purged once, since a forge denies to say what changed.
+-- Sites for which everything was purged once, because a forge denies reading what changed.
 CREATE TABLE purged_for_denial (
     forge TEXT NOT NULL,
     repo  TEXT NOT NULL,
@@ -25,20 +25,20 @@ CREATE TABLE purged_for_denial (
     PRIMARY KEY (forge, repo, site)
 ) WITHOUT ROWID;
 
--- How a run's delivery stood to the newest one of its branch: 'in_order', 'out_of_order' or 'repeated'
+-- How a run's delivery compared with the newest one of its branch: 'in_order', 'out_of_order' or 'repeated'
 ALTER TABLE runs ADD COLUMN arrival TEXT NOT NULL DEFAULT 'in_order';
 
--- The repositories that sites follow, with the forge's own numbers for them, by which they are known under other names.
+-- The repositories of sites, with the forge's ids for them, which identify renamed repositories.
 CREATE TABLE repositories (
     forge      TEXT NOT NULL,
-    -- The path that a site follows, in lower case.
+    -- The path that a site uses, in lower case.
     repo       TEXT NOT NULL,
     repo_id    BIGINT NOT NULL,
-    -- The path under which the newest delivery came, where it is another one.
+    -- The path in the newest delivery, if it is another one.
     renamed_to TEXT,
     PRIMARY KEY (forge, repo)
 ) WITHOUT ROWID;
 
--- 1 if the delivery followed on from the one before it, or the forge has said since that the branch is there. One that
--- begins where another ends is in order only if that one is confirmed.
+-- 1 if the delivery began where the confirmed one before it ended, or the forge has confirmed since that its commit is
+-- the head of the branch.
 ALTER TABLE newest_deliveries ADD COLUMN confirmed BIGINT NOT NULL DEFAULT 1;
