@@ -201,7 +201,7 @@ impl Push {
     }
 }
 
-/// A key of a ref for its pushes.
+/// The key of a ref, which all of its pushes share.
 pub fn ordering_key(repo: &RepoPath, git_ref: &GitRef) -> String {
     format!("{} {git_ref}", repo.as_str().to_ascii_lowercase())
 }

@@ -204,7 +204,7 @@ pub enum WaitReason {
         /// When it is renewed.
         renewed_at: Timestamp,
     },
-    /// A forge that denies reading what changed.
+    /// A forge that denies read requests.
     Denied {
         /// When it denied the first request.
         since: Timestamp,

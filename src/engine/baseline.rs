@@ -122,7 +122,7 @@ impl Baseline {
         }
     }
 
-    /// Writes nothing if another transaction has changed the held commits in the meantime.
+    /// Makes a step write nothing if another transaction has changed the held commits in the meantime.
     pub fn expect_unchanged(&self, run: &Run) -> Write {
         Write::ExpectHeldVersion(caches_of(run), self.next_version() - 1)
     }

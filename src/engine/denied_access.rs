@@ -1,5 +1,4 @@
-//! What runs do while a forge denies reading what changed: one run of each site follows `when_unknown`, and later runs
-//! wait.
+//! What runs do while a forge denies read requests: one run of each site follows `when_unknown`, and later runs wait.
 //!
 //! Purging everything with each push would silently use up the quotas. Held commits stay held in the meantime, so the
 //! first run that can read again purges everything that the earlier ones should have purged.
@@ -20,7 +19,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(15);
 /// The longest pause between two checks, each of which is a request.
 const MAX_LOOK_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
-/// What a run does if the forge denies reading what changed.
+/// What a run does if the forge denies read requests.
 pub(super) enum Turn {
     /// It follows `when_unknown`, with these writes.
     Act(Vec<Write>),

@@ -16,15 +16,15 @@ const MAX_SUPERSEDED: u32 = 256;
 
 /// The runs of a site that have not planned yet, apart from the run that is about to plan.
 pub(super) struct Unplanned {
-    /// The newest run created after that run, unless its delivery is a repetition: it also does the work of the others.
+    /// The newest run created after that run, unless it repeats an earlier one: it does the work of all others.
     pub newer: Option<Run>,
     /// The other runs that may leave their work to another run, oldest first. Each names the commit that was live
     /// before, and its own.
     pub others: Vec<Run>,
 }
 
-/// The other runs of a run's site that have not planned yet. Without runs for a repeated delivery, which may end with
-/// nothing done: they neither take over work nor leave theirs.
+/// The other runs of a run's site that have not planned yet. Runs that repeat an earlier one are left out: they may end
+/// with nothing done, so they neither take over work nor leave theirs.
 pub(super) async fn unplanned(ctx: &StepContext, run: &Run) -> Result<Unplanned, StoreError> {
     let unplanned = ctx
         .store

@@ -142,7 +142,7 @@ impl Store {
         .await
     }
 
-    /// The run that has purged everything of a site, or will, because a forge denies reading what changed.
+    /// The run that has purged everything of a site, or will, because a forge denies read requests.
     pub async fn purged_for_denial(
         &self,
         key: &RepoKey,
@@ -176,7 +176,7 @@ fn denied(row: &Row) -> Result<DeniedAccess, StoreError> {
     })
 }
 
-/// Records which run purges everything of a site because a forge denies reading what changed.
+/// Records which run purges everything of a site because a forge denies read requests.
 pub(super) async fn put_purged(
     tx: &mut dyn Transaction,
     key: &RepoKey,

@@ -94,7 +94,7 @@ pub enum Write {
     GiveUp(Run, Vec<Target>),
     /// Targets of a site that were given up have been purged after all.
     TakeBack(String, Vec<Target>),
-    /// A run purges everything of a site, because the forge denies reading what changed.
+    /// A run purges everything of a site, because the forge denies read requests.
     PurgedForDenial(RepoKey, String, RunId),
     /// A delivery that was out of order is for the head of its branch.
     ConfirmDelivery(String),

@@ -116,8 +116,8 @@ impl Store {
         Ok(older.is_empty())
     }
 
-    /// The other runs of a site that have not planned yet, newest first: those that are newer than `id`, and those that
-    /// are older and not being run by a process; at most `limit`.
+    /// The other runs of a site that have not planned yet, newest first: those newer than `id`, and older ones that no
+    /// process is running; at most `limit`.
     pub async fn unplanned(
         &self,
         site: &str,

@@ -15,7 +15,7 @@ CREATE TABLE denials (
     PRIMARY KEY (forge, repo, access)
 );
 
--- Sites for which everything was purged once, because a forge denies reading what changed.
+-- Sites for which everything was purged once, because a forge denies read requests.
 CREATE TABLE purged_for_denial (
     forge TEXT NOT NULL,
     repo  TEXT NOT NULL,
