@@ -280,7 +280,7 @@ pub trait Database: Send + Sync {
         Ok(())
     }
 
-    /// Copies the write-ahead log into the database if it is long, so that commits need not. Waits for the disk.
+    /// Copies a write-ahead log into the database, so that no commit has to do it. Waits for the disk.
     fn checkpoint(&self) {}
 
     /// The folder for spool files.

@@ -162,7 +162,7 @@ impl Store {
         self.database.check_files().await
     }
 
-    /// Does what commits would take long for after much was written. Waits for the disk.
+    /// Copies a write-ahead log into the database, so that no commit has to do it. Waits for the disk.
     pub fn checkpoint(&self) {
         self.database.checkpoint();
     }
