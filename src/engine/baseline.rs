@@ -8,8 +8,11 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::context::StepContext;
+use super::redeployment::{self, Redeployment};
+use crate::config::Site;
 use crate::run::{Base, Origin, Run, RunId};
-use crate::store::{HeldCommits, SiteCaches, Store, StoreError, Write};
+use crate::store::{HeldCommits, SiteCaches, StoreError, Write};
 
 /// The maximum number of held commits to compare with; with more, it counts as unknown what caches hold. Each costs a
 /// comparison, and a new process has to compare with all of them once at worst.
@@ -32,17 +35,25 @@ pub(super) struct Baseline {
     dry_run: bool,
     /// Whether the run is the first of its site, and does not name the commit that was live before.
     is_first: bool,
+    /// What the run brings because its commit was deployed before.
+    redeployment: Redeployment,
 }
 
 impl Baseline {
-    /// Reads what the caches of a run's site may hold at `now`.
-    pub async fn load(store: &Store, run: &Run, now: Timestamp) -> Result<Self, StoreError> {
-        let site = run.site.as_str();
+    /// Reads what the caches of a run's site may hold at `now`. A site that was removed has no rules.
+    pub async fn load(
+        ctx: &StepContext,
+        site: Option<&Site>,
+        run: &Run,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let (store, name) = (&ctx.store, run.site.as_str());
         Ok(Self {
-            real: store.held(&SiteCaches::real(site), now).await?,
-            shadow: store.held(&SiteCaches::shadow(site), now).await?,
+            real: store.held(&SiteCaches::real(name), now).await?,
+            shadow: store.held(&SiteCaches::shadow(name), now).await?,
             dry_run: run.dry_run,
             is_first: run.before.is_none() && store.is_first(run).await?,
+            redeployment: redeployment::of(ctx, site, run).await?,
         })
     }
 
@@ -61,6 +72,11 @@ impl Baseline {
         &self.held().commits
     }
 
+    /// Whether everything is purged because the run's commit was deployed before.
+    pub fn redeploys_everything(&self) -> bool {
+        self.redeployment.everything
+    }
+
     /// The time until which the unknown commit is held, after everything was purged.
     pub fn unknown_until(&self) -> Option<Timestamp> {
         self.held().ends.get(&Base::Unknown).copied()
@@ -69,16 +85,18 @@ impl Baseline {
     /// The commits that a run's change set starts from, together with those of the `older` runs whose work it does. The
     /// commit before a push may be cached even if no delivery named it then.
     pub fn bases(&self, run: &Run, older: &[Run]) -> Vec<Base> {
-        let mut bases = match self.too_many() {
+        let held = match self.too_many() {
             None => self.commits().to_vec(),
             Some(_) => vec![Base::Unknown],
         };
-        bases.extend(self.begins_unknown(run).then_some(Base::Unknown));
+        let unknown = self.begins_unknown(run).then_some(Base::Unknown);
         let theirs = older
             .iter()
             .flat_map(|older| [older.before.as_ref(), older.commit.id()]);
-        for commit in theirs.chain([run.before.as_ref()]).flatten() {
-            let base = Base::Commit(commit.clone());
+        let named = theirs.chain([run.before.as_ref()]).flatten();
+        let named = named.cloned().map(Base::Commit);
+        let mut bases = self.redeployment.bases.clone();
+        for base in held.into_iter().chain(unknown).chain(named) {
             if !bases.contains(&base) {
                 bases.push(base);
             }
@@ -138,17 +156,18 @@ impl Baseline {
     /// Like [`hold`](Self::hold), also for the commits of other runs of the site, which were live before.
     pub fn hold_all(&self, run: &Run, others: &[Run]) -> Vec<Write> {
         let site = run.site.as_str();
-        let mut seen = BTreeSet::new();
         let named = others
             .iter()
             .chain([run])
-            .flat_map(|run| run.before.iter().chain(run.commit.id()))
-            .filter(|id| seen.insert(*id));
+            .flat_map(|run| run.before.iter().chain(run.commit.id()));
         let named = named.cloned().map(Base::Commit);
         // The unknown is held like a commit, so that it lasts until everything was purged once.
         let unknown = self.begins_unknown(run) || self.too_many().is_some();
         let unknown = unknown.then_some(Base::Unknown);
-        let commits: Vec<Base> = unknown.into_iter().chain(named).collect();
+        let again = self.redeployment.bases.iter().cloned();
+        let mut seen = BTreeSet::new();
+        let commits = unknown.into_iter().chain(again).chain(named);
+        let commits: Vec<Base> = commits.filter(|base| seen.insert(base.clone())).collect();
         let shadow = SiteCaches::shadow(site);
         let mut writes = Vec::with_capacity(4);
         if self.dry_run {

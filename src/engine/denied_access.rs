@@ -12,7 +12,7 @@ use super::outcome::Outcome;
 use super::policy::statuses::show;
 use crate::config::{Site, WhenUnknown};
 use crate::run::{Run, RunState, StatusState, WaitReason};
-use crate::store::{Access, RepoKey, StoreError, Write};
+use crate::store::{RepoKey, RepoRequest, StoreError, Write};
 
 /// The first pause before a waiting run checks again: the run that purges everything may have ended.
 const FIRST_LOOK: Duration = Duration::from_secs(15);
@@ -20,7 +20,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(15);
 const MAX_LOOK_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// What a run does if the forge denies read requests.
-pub(super) enum Turn {
+pub(super) enum WhenDenied {
     /// It follows `when_unknown`, with these writes.
     Act(Vec<Write>),
     /// It waits, because another run has already followed `when_unknown`.
@@ -28,10 +28,14 @@ pub(super) enum Turn {
 }
 
 /// Decides whether a run follows `when_unknown` or waits.
-pub(super) async fn turn(ctx: &StepContext, site: &Site, run: &Run) -> Result<Turn, StoreError> {
+pub(super) async fn turn(
+    ctx: &StepContext,
+    site: &Site,
+    run: &Run,
+) -> Result<WhenDenied, StoreError> {
     match site.when_unknown {
         // A failing run purges nothing, and says why it failed.
-        WhenUnknown::Fail => return Ok(Turn::Act(Vec::new())),
+        WhenUnknown::Fail => return Ok(WhenDenied::Act(Vec::new())),
         WhenUnknown::Everything => {}
     }
     let key = RepoKey::new(&run.forge, &run.repo);
@@ -41,10 +45,10 @@ pub(super) async fn turn(ctx: &StepContext, site: &Site, run: &Run) -> Result<Tu
         && first.dry_run == run.dry_run
         && has_purged(&first)
     {
-        return Ok(Turn::Wait);
+        return Ok(WhenDenied::Wait);
     }
     let first = Write::PurgedForDenial(key, site.name.clone(), run.id.clone());
-    Ok(Turn::Act(vec![first]))
+    Ok(WhenDenied::Act(vec![first]))
 }
 
 /// Whether a run has purged what it planned, or will.
@@ -65,7 +69,7 @@ pub(super) async fn wait(
     let key = RepoKey::new(&run.forge, &run.repo);
     let denied = ctx.upstreams.denials.of(&key).await?.into_iter();
     let since = denied
-        .filter(|denied| denied.access == Access::Read)
+        .filter(|denied| denied.access == RepoRequest::Read)
         .map(|denied| denied.since)
         .next();
     let reason = WaitReason::Denied {
@@ -78,7 +82,7 @@ pub(super) async fn wait(
         return Ok(Outcome::reschedule(Vec::new(), at));
     }
     run.summary = format!(
-        "Waiting: {message}. `purgehook run {} --everything` purges all without it",
+        "Waiting: {message}. `purgehook run {} --everything` purges everything without asking the forge",
         run.site
     );
     run.waits_for = Some(reason);

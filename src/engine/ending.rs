@@ -145,7 +145,9 @@ async fn close(
     if run.held_version.is_none() {
         // The run ends without a plan, so its commit is held for the next run. This also prevents other runs from
         // passing their work to it in the meantime.
-        let baseline = Baseline::load(&ctx.store, &run, now).await?;
+        let config = ctx.config();
+        let site = config.sites.get(&run.site);
+        let baseline = Baseline::load(ctx, site, &run, now).await?;
         writes.extend(baseline.hold(&run));
     }
     writes.push(Write::ConcludeSuperseded {

@@ -26,6 +26,7 @@ mod planner;
 mod policy;
 mod quota_shares;
 mod receive;
+mod redeployment;
 mod repositories;
 mod scheduler;
 mod steps;

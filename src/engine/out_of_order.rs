@@ -41,7 +41,7 @@ pub(super) enum Order {
 }
 
 /// The head of a branch, if a run is for another commit.
-struct Moved<'a> {
+struct OtherHead<'a> {
     site: &'a Site,
     branch: &'a str,
     head: CommitId,
@@ -82,7 +82,7 @@ pub(super) async fn check(
         limit: MAX_RUNS_OF_HEAD,
         ..RunFilter::default()
     };
-    let moved = Moved {
+    let other = OtherHead {
         site,
         branch,
         runs: ctx.store.runs(&of_head).await?,
@@ -91,15 +91,15 @@ pub(super) async fn check(
     // Some of the forge's servers may not know the latest push yet. A known push that leads to the head is proof.
     let sure_at = run.created_at + FORGE_REPLICA_LAG;
     let is_sure = ctx.now() >= sure_at
-        || !is_repeat(ctx, run).await? && moved.is_after(ctx, run, commit).await?;
+        || !is_repeat(ctx, run).await? && other.is_after(ctx, run, commit).await?;
     if !is_sure {
         return Ok(Order::Ends(Outcome::reschedule(Vec::new(), sure_at)));
     }
-    let outcome = moved.leave(ctx, run, commit, baseline).await?;
+    let outcome = other.leave(ctx, run, commit, baseline).await?;
     Ok(Order::Ends(outcome))
 }
 
-impl Moved<'_> {
+impl OtherHead<'_> {
     /// Whether known pushes lead from a run's commit to the head: then the forge's answer is not outdated.
     async fn is_after(
         &self,

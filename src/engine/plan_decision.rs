@@ -7,7 +7,7 @@ use super::context::StepContext;
 use super::outcome::StepError;
 use super::planner;
 use super::policy::deadlines::STEP_LIMIT;
-use super::quota_shares::{self, Line};
+use super::quota_shares::{self, CdnQueue};
 use super::upstream::{RequestError, has_not_answered};
 use crate::config::{Config, PurgeMode, Site};
 use crate::event::CommitId;
@@ -61,12 +61,12 @@ async fn allowances(
                 };
                 for (kind, limit) in &cdn.limits().kinds {
                     let left = handle.quota_left(*kind, *limit).await?;
-                    let line = Line {
+                    let queue = CdnQueue {
                         account: &account,
                         kind: *kind,
                         cdn: name,
                     };
-                    let share = quota_shares::largest_share(ctx, config, &site.name, line, left);
+                    let share = quota_shares::largest_share(ctx, config, &site.name, queue, left);
                     let allowance = Allowance {
                         per_request: left.per_request,
                         left: Some(share.await?),

@@ -12,7 +12,7 @@ use crate::store::StoreError;
 
 /// The purges of one kind for one CDN of an account.
 #[derive(Clone, Copy)]
-pub(super) struct Line<'a> {
+pub(super) struct CdnQueue<'a> {
     pub account: &'a AccountId,
     pub kind: PurgeKind,
     /// The CDN, by its name under `cdns:`.
@@ -32,17 +32,17 @@ pub(super) struct Shares {
 pub(super) async fn shares(
     ctx: &StepContext,
     config: &Config,
-    line: Line<'_>,
+    queue: CdnQueue<'_>,
     left: QuotaLeft,
     batch: usize,
 ) -> Result<Option<Shares>, StoreError> {
-    let sharing = sharing(config, line.account, line.kind).count();
+    let sharing = sharing(config, queue.account, queue.kind).count();
     let kept = kept_for_each(left.total, sharing, ctx.now());
     let batch = u64::try_from(batch).unwrap_or(u64::MAX);
     if !is_scarce(left.today, batch, kept, sharing) {
         return Ok(None);
     }
-    let uses = uses(ctx, config, line).await?;
+    let uses = uses(ctx, config, queue).await?;
     let waiting: Vec<String> = uses
         .iter()
         .filter(|(_, site)| site.waiting > 0)
@@ -60,15 +60,15 @@ pub(super) async fn largest_share(
     ctx: &StepContext,
     config: &Config,
     site: &str,
-    line: Line<'_>,
+    queue: CdnQueue<'_>,
     left: QuotaLeft,
 ) -> Result<u64, StoreError> {
-    let sharing = sharing(config, line.account, line.kind).count();
+    let sharing = sharing(config, queue.account, queue.kind).count();
     if sharing < 2 {
         return Ok(left.today);
     }
     let kept = kept_for_each(left.total, sharing, ctx.now());
-    let mut uses = uses(ctx, config, line).await?;
+    let mut uses = uses(ctx, config, queue).await?;
     uses.entry(site.to_owned()).or_default().waiting = left.today;
     let grants = grants(left.today, kept, &uses);
     Ok(grants.get(site).copied().unwrap_or(0))
@@ -78,9 +78,9 @@ pub(super) async fn largest_share(
 async fn uses(
     ctx: &StepContext,
     config: &Config,
-    line: Line<'_>,
+    queue: CdnQueue<'_>,
 ) -> Result<BTreeMap<String, SiteUse>, StoreError> {
-    let Line { account, kind, cdn } = line;
+    let CdnQueue { account, kind, cdn } = queue;
     let (day, _) = quota_day(ctx.now());
     let mut uses: BTreeMap<String, SiteUse> = sharing(config, account, kind)
         .map(|site| (site.name.clone(), SiteUse::default()))

@@ -71,7 +71,7 @@ impl Repositories {
             let note = match &known {
                 Some(known) if *known == fresh => return Ok(unchanged),
                 Some(known) if known.id != id => Some(format!(
-                    "{repo} is another repository than before: its number on {forge} is {id}, and was {}",
+                    "{repo} is a different repository now: its id on {forge} is {id}, and was {}",
                     known.id
                 )),
                 Some(_) | None => None,
@@ -115,7 +115,7 @@ impl Repositories {
             warn!(forge = news.key.forge, repo = news.key.repo, "{note}");
         }
         if let Err(failure) = self.store.put_repository(news).await {
-            error!("cannot record the number of {}: {failure}", news.key.repo);
+            error!("cannot record the id of {}: {failure}", news.key.repo);
             return;
         }
         self.known().insert(news.key.clone(), news.clone());

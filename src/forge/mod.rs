@@ -308,7 +308,7 @@ pub trait Forge: Send + Sync {
         None
     }
 
-    /// Whether a push's body contains the time of the push, so that no two pushes have the same bytes.
+    /// Whether a push's body contains the time of the push, so that two pushes in different seconds never have the same bytes.
     fn dates_pushes(&self) -> bool {
         false
     }

@@ -28,7 +28,7 @@ struct Readiness {
     serving: &'static str,
     /// What forges deny until a person changes something. Does not affect readiness.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    denied: Vec<Denied>,
+    denied: Vec<DenialReport>,
     /// Whether the rules file on disk is in use. Does not affect readiness.
     reload: &'static str,
     /// Whether this machine's clock agrees with the database's. Does not affect readiness.
@@ -51,7 +51,7 @@ fn clock_in_words(ahead: SignedDuration) -> String {
 
 /// What a forge denies of a site's repository.
 #[derive(Serialize)]
-struct Denied {
+struct DenialReport {
     /// Only for clients with read access.
     #[serde(flatten)]
     subject: Option<DeniedSubject>,
@@ -68,7 +68,7 @@ struct DeniedSubject {
     error: String,
 }
 
-impl Denied {
+impl DenialReport {
     fn new(denied: DeniedSite, may_read: bool) -> Self {
         Self {
             access: denied.access.as_str(),
@@ -202,7 +202,7 @@ pub(super) async fn ready(shared: Data<Shared>, request: HttpRequest) -> HttpRes
         clock: clock_in_words(shared.engine.clock_ahead()),
         denied: denied
             .into_iter()
-            .map(|denied| Denied::new(denied, may_read))
+            .map(|denied| DenialReport::new(denied, may_read))
             .collect(),
     })
 }

@@ -50,7 +50,7 @@ pub struct NewDelivery {
     pub content_type: String,
     /// Its body.
     pub body: DeliveryBody,
-    /// Whether its bytes contain the time of the event, so that no other event has the same bytes.
+    /// Whether its bytes contain the time of the event in seconds, so that a later event never has the same bytes.
     pub is_dated: bool,
     /// How it arrived.
     pub source: Source,

@@ -12,14 +12,14 @@ use crate::run::RunId;
 /// A kind of request to a forge about a repository, by its name in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-pub enum Access {
+pub enum RepoRequest {
     /// To read commits and files.
     Read,
     /// To post statuses on commits.
     PostStatus,
 }
 
-impl Access {
+impl RepoRequest {
     /// Its name in the database.
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -51,7 +51,7 @@ pub struct DeniedAccess {
     /// The repository.
     pub key: RepoKey,
     /// What is denied.
-    pub access: Access,
+    pub access: RepoRequest,
     /// What has to be changed.
     pub denial: Denial,
     /// When the first request was denied.
@@ -107,7 +107,7 @@ impl Store {
     pub async fn end_denials(
         &self,
         key: &RepoKey,
-        access: Option<Access>,
+        access: Option<RepoRequest>,
         now: Timestamp,
     ) -> Result<Vec<DeniedAccess>, StoreError> {
         retry_on_conflict(|| async {
@@ -116,10 +116,10 @@ impl Store {
                 "DELETE FROM denials WHERE forge = $1 AND repo = $2 AND (access = $3 OR denial <> 'permission')
                  RETURNING {COLUMNS}"
             );
-            let values = params![&key.forge, &key.repo, access.map_or("", Access::as_str)];
+            let values = params![&key.forge, &key.repo, access.map_or("", RepoRequest::as_str)];
             let ended = tx.query(&sql, values).await?;
             let ended: Vec<DeniedAccess> = ended.iter().map(denied).collect::<Result<_, _>>()?;
-            if ended.iter().any(|ended| ended.access == Access::Read) {
+            if ended.iter().any(|ended| ended.access == RepoRequest::Read) {
                 tx.execute(
                     "DELETE FROM purged_for_denial WHERE forge = $1 AND repo = $2",
                     params![&key.forge, &key.repo],

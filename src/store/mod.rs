@@ -46,7 +46,7 @@ pub use bodies::{DeliveryBody, StoredBody};
 pub use circuits::{OpenCircuit, Upstream};
 pub use database::{Database, Dialect, Row, Transaction, Value};
 pub use deliveries::{NewDelivery, Source, StoredDelivery};
-pub use denials::{Access, DeniedAccess, RepoKey};
+pub use denials::{DeniedAccess, RepoKey, RepoRequest};
 pub use errors::StoreError;
 pub use given_up::{GivenUpTarget, Target};
 pub use held::{HeldCommits, SiteCaches};

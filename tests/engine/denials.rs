@@ -7,7 +7,7 @@ use purgehook::forge::Denial;
 use purgehook::purge::PurgeKind;
 use purgehook::run::{Origin, Run, RunId, RunState};
 use purgehook::sandbox::{Change, Fault, Repository, Service, When};
-use purgehook::store::Access;
+use purgehook::store::RepoRequest;
 
 use crate::world::{ONE_SITE, World};
 
@@ -78,7 +78,7 @@ impl Denying {
         (of(PurgeKind::Directory), of(PurgeKind::Url))
     }
 
-    async fn denials(&self) -> Vec<(Access, Denial)> {
+    async fn denials(&self) -> Vec<(RepoRequest, Denial)> {
         let denied = self.world.engine.denied_sites().await.unwrap();
         assert!(denied.iter().all(|denied| denied.site == "www"));
         denied.iter().map(|it| (it.access, it.denial)).collect()
@@ -98,11 +98,11 @@ async fn everything_is_purged_once_and_what_cannot_be_proved_then_waits_until_th
     assert_eq!(site.purged(), (directories + 1, urls));
     let denied = site.denials().await;
     assert!(
-        denied.contains(&(Access::Read, Denial::Token)),
+        denied.contains(&(RepoRequest::Read, Denial::Token)),
         "{denied:?}"
     );
     assert!(
-        denied.contains(&(Access::PostStatus, Denial::Token)),
+        denied.contains(&(RepoRequest::PostStatus, Denial::Token)),
         "{denied:?}"
     );
 
@@ -186,7 +186,7 @@ async fn a_run_that_waits_in_vain_gives_up_by_name_and_is_made_up_for_when_the_f
     assert!(run.summary.contains("--everything"), "{}", run.summary);
     let denied = site.denials().await;
     assert!(
-        denied.contains(&(Access::Read, Denial::Permission)),
+        denied.contains(&(RepoRequest::Read, Denial::Permission)),
         "{denied:?}"
     );
     assert_eq!(site.purged(), before);
@@ -210,7 +210,8 @@ async fn a_repository_that_was_moved_is_known_as_such() {
         site.pass(MINUTE).await;
 
         let denied = site.denials().await;
-        let all = [Access::PostStatus, Access::Read].map(|access| (access, Denial::Repository));
+        let all =
+            [RepoRequest::PostStatus, RepoRequest::Read].map(|access| (access, Denial::Repository));
         assert_eq!(denied, all, "{status}");
     }
 }

@@ -25,6 +25,7 @@ mod previews;
 mod pushes;
 mod quota;
 mod recovery;
+mod redeployments;
 mod refused;
 mod renames;
 mod replays;

@@ -67,7 +67,7 @@ async fn a_repository_that_takes_anothers_name_is_taken_by_its_name_and_said_to_
     website.commit("main", &[Change::write("index.html", "another")]);
     let said = note(&world, &website.push("main").unwrap()).await.unwrap();
     assert!(
-        said.starts_with("acme/website is another repository than before"),
+        said.starts_with("acme/website is a different repository now"),
         "{said}"
     );
     website.commit("main", &[Change::write("index.html", "more")]);

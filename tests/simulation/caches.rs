@@ -9,12 +9,15 @@ use purgehook::purge::PurgeKind;
 /// A path's content in each file of a tree: a number that no other content has.
 pub type Tree = BTreeMap<String, u64>;
 
-/// A time for which the origin served one commit.
+/// A time for which the origin served one build of a commit.
 #[derive(Clone)]
 pub struct Stint {
     pub since: Timestamp,
     pub commit: String,
+    /// The commit's files.
     pub tree: Tree,
+    /// What was built from them, which is served.
+    pub built: Tree,
 }
 
 /// A page of a cache whose content is not what is live.
@@ -54,14 +57,15 @@ struct State {
 pub struct Caches(Mutex<State>);
 
 impl Caches {
-    /// From now on the origin serves a commit.
-    pub fn serve(&self, now: Timestamp, commit: &str, tree: &Tree) {
+    /// From now on the origin serves what was built from a commit.
+    pub fn serve(&self, now: Timestamp, commit: &str, tree: &Tree, built: Tree) {
         let mut state = self.0.lock().unwrap();
         state.catch_up(now);
         state.stints.push(Stint {
             since: now,
             commit: commit.to_owned(),
             tree: tree.clone(),
+            built,
         });
     }
 
@@ -95,7 +99,7 @@ impl Caches {
         state
             .held
             .iter()
-            .filter(|((_, url), (content, _))| live.tree.get(path_of(url)) != content.as_ref())
+            .filter(|((_, url), (content, _))| live.built.get(path_of(url)) != content.as_ref())
             .map(|((cdn, url), (content, taken_in))| Stale {
                 cdn: cdn.clone(),
                 url: url.clone(),
@@ -131,7 +135,7 @@ impl State {
         let Some(live) = self.stints.last() else {
             return;
         };
-        let served = live.tree.get(path_of(url)).copied();
+        let served = live.built.get(path_of(url)).copied();
         let page = (cdn.to_owned(), url.to_owned());
         let stint = self.stints.len() - 1;
         self.held.entry(page).or_insert((served, stint));

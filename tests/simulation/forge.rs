@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use purgehook::cause::Cause;
 use purgehook::changes::{ChangeKind, ChangeSet, FilePath, Proof};
-use purgehook::event::{CommitId, Event, GitRef, Push, RepoPath, SignalKind};
+use purgehook::event::{
+    CommitId, CommitRef, Deployed, Event, GitRef, Push, RepoPath, Signal, SignalKind,
+};
 use purgehook::forge::{
     BodyVerifier, Denial, Forge, ForgeError, Headers, Malformed, PostOutcome, Refusal, StatusPost,
     Verified, VerifiedByHeaders,
@@ -25,6 +27,8 @@ use crate::wire::{Mishap, Wire};
 
 /// The repository.
 pub const REPO: &str = "acme/website";
+/// What it is deployed to.
+const ENVIRONMENT: &str = "production";
 /// What it is called once it is renamed. Requests under the old name are redirected, which the program does not follow.
 const RENAMED: &str = "acme/site";
 /// Its number, which it keeps under any name.
@@ -50,6 +54,7 @@ struct State {
     /// What each commit shows in each context.
     statuses: BTreeMap<(String, String), StatusState>,
     deliveries: usize,
+    deployments: usize,
     /// Whether the repository has another name by now.
     is_renamed: bool,
 }
@@ -112,6 +117,20 @@ impl Host {
             body: json!({"repo": state.name(), "before": before, "after": to, "listed": listed})
                 .to_string()
                 .into_bytes(),
+        }
+    }
+
+    /// A commit was deployed, maybe not for the first time. What is told of it.
+    pub fn deploy(&self, commit: &str) -> Delivery {
+        let mut state = self.state.lock().unwrap();
+        state.heads.push((self.time.now(), commit.to_owned()));
+        state.deliveries += 1;
+        state.deployments += 1;
+        let body =
+            json!({"repo": state.name(), "deployed": commit, "deployment": state.deployments});
+        Delivery {
+            id: format!("delivery-{}", state.deliveries),
+            body: body.to_string().into_bytes(),
         }
     }
 
@@ -178,6 +197,13 @@ impl Host {
     }
 
     fn resolve(&self, name: &str) -> Result<CommitId, ForgeError> {
+        self.head()
+            .filter(|_| name == "main")
+            .ok_or_else(|| ForgeError::Gone(format!("there is no {name}")))
+    }
+
+    /// Where the branch or the environment stands, as one of the machines has it.
+    fn head(&self) -> Option<CommitId> {
         let state = self.state.lock().unwrap();
         let now = self.time.now();
         let mut heads = state.heads.iter().rev();
@@ -191,9 +217,7 @@ impl Host {
         } else {
             newest
         };
-        head.filter(|_| name == "main")
-            .and_then(|(_, id)| CommitId::parse(id))
-            .ok_or_else(|| ForgeError::Gone(format!("there is no {name}")))
+        head.and_then(|(_, id)| CommitId::parse(id))
     }
 
     fn take(&self, commit: &CommitId, status: &StatusPost) {
@@ -277,7 +301,7 @@ impl Forge for Client {
     }
 
     fn signals(&self) -> &'static [SignalKind] {
-        &[]
+        &[SignalKind::Deployment]
     }
 
     fn content_types(&self) -> &'static [&'static str] {
@@ -295,6 +319,19 @@ impl Forge for Client {
         let body: Value =
             serde_json::from_slice(body).map_err(|error| Malformed(error.to_string()))?;
         let id = |key: &str| body[key].as_str().and_then(CommitId::parse);
+        let repo = RepoPath::parse(body["repo"].as_str().unwrap_or(REPO)).expect("it is one");
+        if let Some(commit) = id("deployed") {
+            return Ok(Event::Deployed(Deployed {
+                repo,
+                repo_id: Some(REPO_ID),
+                signal: Signal::Deployment {
+                    environment: ENVIRONMENT.to_owned(),
+                },
+                id: body["deployment"].to_string(),
+                git_ref: None,
+                commit: CommitRef::Id(commit),
+            }));
+        }
         let listed = match body["listed"].as_array() {
             None => ChangeSet::unknown("nothing is listed"),
             Some(list) => ChangeSet::Complete {
@@ -309,7 +346,7 @@ impl Forge for Client {
             },
         };
         Ok(Event::Push(Push {
-            repo: RepoPath::parse(body["repo"].as_str().unwrap_or(REPO)).expect("it is one"),
+            repo,
             repo_id: Some(REPO_ID),
             git_ref: GitRef::Branch("main".to_owned()),
             before: id("before"),
@@ -338,9 +375,11 @@ impl Forge for Client {
     async fn environment_head(
         &self,
         _: &RepoPath,
-        _: &str,
+        environment: &str,
     ) -> Result<Option<CommitId>, ForgeError> {
-        Ok(None)
+        let what = format!("look at {environment}");
+        let head = || self.host.head().filter(|_| environment == ENVIRONMENT);
+        self.call(&what, head).await
     }
 
     async fn post_status(

@@ -27,6 +27,8 @@ pub struct Site {
     pub context: &'static str,
     pub base_url: &'static str,
     pub cdns: &'static [&'static str],
+    /// Whether everything is purged where a commit is deployed again.
+    pub redeploys_everything: bool,
 }
 
 /// What looks whether promises are kept. Clones are the same.

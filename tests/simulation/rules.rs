@@ -19,9 +19,17 @@ pub const PATHS: [&str; 6] = [
     "css/old/site.css",
 ];
 
+/// What the forge tells the program of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Tells {
+    Pushes,
+    Deployments,
+}
+
 /// Rules, what they say of the sites, and the CDNs' names.
 pub struct Rules {
     text: &'static str,
+    pub tells_of: Tells,
     pub cdns: &'static [&'static str],
     pub sites: &'static [Site],
     read: OnceLock<Config>,
@@ -61,12 +69,14 @@ sites:
         match: ["**"]
         urls: ["/{path}"]
 "#,
+    tells_of: Tells::Pushes,
     cdns: &["edge"],
     sites: &[Site {
         name: "www",
         context: "purgehook/www",
         base_url: "https://www.example.com",
         cdns: &["edge"],
+        redeploys_everything: false,
     }],
     read: OnceLock::new(),
 };
@@ -104,6 +114,7 @@ sites:
         match: ["**"]
         urls: ["/{path}"]
 "#,
+    tells_of: Tells::Pushes,
     cdns: &["edge", "rim"],
     sites: &[
         Site {
@@ -111,12 +122,69 @@ sites:
             context: "purgehook/www",
             base_url: "https://www.example.com",
             cdns: &["edge", "rim"],
+            redeploys_everything: false,
         },
         Site {
             name: "docs",
             context: "purgehook/docs",
             base_url: "https://docs.example.com",
             cdns: &["edge"],
+            redeploys_everything: false,
+        },
+    ],
+    read: OnceLock::new(),
+};
+
+/// Two sites that are purged after deployments, the second one from scratch where a commit is deployed again.
+pub static DEPLOYED: Rules = Rules {
+    text: r#"
+server: {public_url: "http://127.0.0.1:8080", reconcile: 2m}
+forges:
+  host: {kind: github, secrets: ["a-secret-of-the-world"], token: t}
+cdns:
+  edge: {kind: tencent-cdn, secret_id: i, secret_key: k}
+sites:
+  www:
+    repo: host:acme/website
+    trigger: {deployment: production}
+    base_urls: [https://www.example.com]
+    cdns: [edge]
+    status: {context: purgehook/www}
+    rules:
+      - name: pages
+        match: ["*.html"]
+        urls: ["/{path}"]
+      - name: styles
+        match: ["css/**"]
+        directories: ["/{dir}/"]
+  docs:
+    repo: host:acme/website
+    trigger: {deployment: production}
+    redeploy: everything
+    base_urls: [https://docs.example.com]
+    cdns: [edge]
+    status: {context: purgehook/docs}
+    rules:
+      - name: all
+        match: ["**"]
+        urls: ["/{path}"]
+"#,
+    tells_of: Tells::Deployments,
+    cdns: &["edge"],
+    sites: &[
+        Site {
+            name: "www",
+            context: "purgehook/www",
+            base_url: "https://www.example.com",
+            cdns: &["edge"],
+            redeploys_everything: false,
+        },
+        Site {
+            name: "docs",
+            context: "purgehook/docs",
+            base_url: "https://docs.example.com",
+            cdns: &["edge"],
+            redeploys_everything: true,
         },
     ],
     read: OnceLock::new(),

@@ -22,7 +22,7 @@ use crate::database::{Disk, Opened};
 use crate::forge::{Delivery, Host};
 use crate::process::{Chance, Process, Time};
 use crate::promises::{Noted, Promises, Watch};
-use crate::rules::{PATHS, PLAIN, RICH, Rules};
+use crate::rules::{DEPLOYED, PATHS, PLAIN, RICH, Rules};
 use crate::trace::Trace;
 use crate::{cdn, forge};
 
@@ -68,6 +68,8 @@ struct World {
     accidents: usize,
     /// Commits that were live, with their trees, oldest first.
     past: Vec<(String, Tree)>,
+    /// How often each file is built otherwise than at first, although git has the same.
+    rebuilt: BTreeMap<String, u64>,
     acknowledged: Vec<(String, Vec<RunId>)>,
 }
 
@@ -136,7 +138,7 @@ impl World {
         let chance = Chance::new(seed);
         let replicas = if chance.one_in(4) { 2 } else { 1 };
         let nature = Kind {
-            rules: if chance.one_in(2) { &RICH } else { &PLAIN },
+            rules: [&RICH, &PLAIN, &DEPLOYED][chance.place(3)],
             replicas,
             has_stops: replicas > 1 && chance.one_in(2),
         };
@@ -176,6 +178,7 @@ impl World {
             begun: 0,
             accidents: 0,
             past: Vec::new(),
+            rebuilt: BTreeMap::new(),
             acknowledged: Vec::new(),
             chance,
         }

@@ -10,11 +10,11 @@ use super::Step;
 use crate::account::AccountId;
 use crate::cdn::Cdn;
 use crate::changes::Completeness;
-use crate::config::{Config, PurgeMode, Redeploy, Site, WhenUnknown};
+use crate::config::{Config, PurgeMode, Site, WhenUnknown};
 use crate::engine::baseline::Baseline;
 use crate::engine::change_set::{self, Found, Search};
 use crate::engine::context::StepContext;
-use crate::engine::denied_access::{self, Turn};
+use crate::engine::denied_access::{self, WhenDenied};
 use crate::engine::ending::{end, end_unable};
 use crate::engine::out_of_order::{self, Order};
 use crate::engine::outcome::{Outcome, StepError};
@@ -31,10 +31,8 @@ use crate::numerals::counted;
 use crate::plan::{self, Change, Problem};
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
 use crate::run::{Base, Origin, Run, RunChanges, RunState, StatusState, Step as RunStep};
-use crate::store::{NewPurge, RunFilter, StoreError, Target, Work, WorkKey, Write};
+use crate::store::{NewPurge, Target, Work, WorkKey, Write};
 
-/// The maximum number of earlier runs for the same commit whose change sets are considered.
-const MAX_DEPLOYMENTS: u32 = 5;
 /// The maximum number of notes stored with a run.
 const MAX_NOTES: usize = 50;
 
@@ -66,14 +64,20 @@ impl Step for Plan<'_> {
             mut run,
             commit,
         } = self;
-        let baseline = Baseline::load(&ctx.store, &run, ctx.now()).await?;
+        let baseline = Baseline::load(ctx, Some(site), &run, ctx.now()).await?;
         if baseline.planner(&run).is_some() {
             return Err(planner::is_taken(ctx));
         }
-        let everything = run.origin == Origin::ManualEverything;
+        let (by_hand, again) = (
+            run.origin == Origin::ManualEverything,
+            baseline.redeploys_everything(),
+        );
+        let everything = by_hand || again;
+        // Where the unknown makes runs fail, it is not held, and a newer run would purge less.
+        let is_on_its_own = by_hand || again && site.when_unknown == WhenUnknown::Fail;
         let Unplanned { newer, others } = unplanned(ctx, &run).await?;
         if let Some(newer) = newer
-            && !everything
+            && !is_on_its_own
             && newer.commit.id().is_some()
             && !out_of_order::is_repeat(ctx, &run).await?
         {
@@ -157,8 +161,8 @@ async fn found(
         }
         Search::Failed(ForgeError::Denied { message, .. }) => {
             match denied_access::turn(ctx, site, run).await? {
-                Turn::Act(writes) => Searched::Changes(Found::unknown(message), writes),
-                Turn::Wait => {
+                WhenDenied::Act(writes) => Searched::Changes(Found::unknown(message), writes),
+                WhenDenied::Wait => {
                     let run = run.clone();
                     Searched::NotYet(denied_access::wait(ctx, run, &message, now).await?)
                 }
@@ -168,7 +172,7 @@ async fn found(
     })
 }
 
-/// The plan for a change set, or for a repeated deployment of the commit.
+/// The plan for a change set.
 async fn plan_changes(
     ctx: &StepContext,
     config: &Config,
@@ -177,86 +181,13 @@ async fn plan_changes(
     commit: &CommitId,
     changes: RunChanges,
 ) -> Result<Planned, StepError> {
-    let again = match changes.files().is_empty() && run.origin.is_deployment() {
-        true => redeployed(ctx, site, run, commit).await?,
-        false => None,
-    };
-    let (changes, what, plan) = match again {
-        Some(Again::Everything) => {
-            let why = "the commit is deployed again, maybe with other content";
-            let change = Change::Unknown { why };
-            let plan = decide(ctx, config, site, run, commit, change).await?;
-            let what = "deployed again, so everything is purged".to_owned();
-            (changes, what, plan)
-        }
-        Some(Again::Changes(before)) => {
-            let change = Change::Files(before.files());
-            let plan = decide(ctx, config, site, run, commit, change).await?;
-            let count = summary::files(&before);
-            (
-                before,
-                format!("deployed again, {count} the first time"),
-                plan,
-            )
-        }
-        None => {
-            let change = Change::Files(changes.files());
-            let plan = decide(ctx, config, site, run, commit, change).await?;
-            let what = summary::files(&changes);
-            (changes, what, plan)
-        }
-    };
+    let change = Change::Files(changes.files());
     Ok(Planned {
-        plan,
-        what,
+        plan: decide(ctx, config, site, run, commit, change).await?,
+        what: summary::files(&changes),
         changes: vec![Write::Changes(run.id.clone(), changes)],
         mended: Vec::new(),
     })
-}
-
-/// What a deployment of a commit purges if the commit was deployed before.
-enum Again {
-    /// The commit's last change set that is not empty.
-    Changes(RunChanges),
-    /// Everything that the site serves.
-    Everything,
-}
-
-/// What a deployment without changes purges, by the site's `redeploy`; none if its commit was not deployed before. A
-/// repeated deployment replaces the files at the origin, and they may differ: a build depends on more than the files in
-/// git.
-async fn redeployed(
-    ctx: &StepContext,
-    site: &Site,
-    run: &Run,
-    commit: &CommitId,
-) -> Result<Option<Again>, StoreError> {
-    if site.redeploy == Redeploy::Nothing {
-        return Ok(None);
-    }
-    let same_commit = RunFilter {
-        site: Some(run.site.clone()),
-        commit: Some(commit.clone()),
-        before: Some(run.id.clone()),
-        limit: MAX_DEPLOYMENTS,
-        ..RunFilter::default()
-    };
-    for earlier in ctx.store.runs(&same_commit).await? {
-        match site.redeploy {
-            Redeploy::Everything if earlier.origin.is_deployment() => {
-                return Ok(Some(Again::Everything));
-            }
-            Redeploy::Everything | Redeploy::Nothing => {}
-            Redeploy::Same => {
-                if let Some(changes) = ctx.store.changes(&earlier.id).await?
-                    && !changes.files().is_empty()
-                {
-                    return Ok(Some(Again::Changes(changes)));
-                }
-            }
-        }
-    }
-    Ok(None)
 }
 
 /// Leaves out targets that were given up and have not changed since, unless everything is purged or it is a dry run.
@@ -333,6 +264,9 @@ async fn search(
     if run.origin == Origin::ManualEverything {
         return Ok(Found::unknown("everything was asked for").into());
     }
+    if baseline.redeploys_everything() {
+        return Ok(Found::unknown("the commit was deployed before").into());
+    }
     if let Some(count) = baseline.too_many() {
         let why = format!("the caches may hold any of {count} commits");
         return Ok(Found::unknown(why).into());
@@ -362,7 +296,7 @@ async fn fail_unknown(
         return Ok(Outcome::reschedule(vec![Write::Run(run), shown], known));
     }
     let summary = format!(
-        "Unknown what changed: {why}; `purgehook run {} --everything` purges all",
+        "Unknown what changed: {why}; `purgehook run {} --everything` purges everything",
         run.site
     );
     let outcome = end(ctx, run, RunState::Failed, summary, now).await?;

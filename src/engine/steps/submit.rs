@@ -21,7 +21,7 @@ use crate::engine::policy::batches;
 use crate::engine::policy::migration::migrate;
 use crate::engine::policy::quota::QuotaLeft;
 use crate::engine::policy::submit_errors::{MAX_SUBMISSIONS, Reaction, is_ambiguous, reaction};
-use crate::engine::quota_shares::{self, Line};
+use crate::engine::quota_shares::{self, CdnQueue};
 use crate::engine::upstream::{CdnHandle, RequestError};
 use crate::engine::wait_reasons::{self, UsedUp};
 use crate::purge::{PurgeKind, PurgeState};
@@ -184,9 +184,7 @@ impl Submit<'_> {
             }));
         }
     }
-}
 
-impl Submit<'_> {
     /// The next batch, in which no site exceeds its share of the day's quota, and the sites whose share is used up.
     async fn fair_batch(
         &self,
@@ -199,9 +197,9 @@ impl Submit<'_> {
         let most = targets(left);
         let batch = ctx.store.next_batch(account, kind, head, most).await?;
         let cdn = head.cdn.as_str();
-        let line = Line { account, kind, cdn };
+        let queue = CdnQueue { account, kind, cdn };
         let size = batches::targets(&batch.purges).len();
-        let Some(shares) = quota_shares::shares(ctx, config, line, left, size).await? else {
+        let Some(shares) = quota_shares::shares(ctx, config, queue, left, size).await? else {
             return Ok((batch, Vec::new()));
         };
         let batch = ctx

@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::forge::Denial;
-use crate::store::{Access, DeniedAccess, RepoKey, Store, StoreError};
+use crate::store::{DeniedAccess, RepoKey, RepoRequest, Store, StoreError};
 
 /// The denials of all forges.
 pub struct Denials {
@@ -45,7 +45,7 @@ impl Denials {
     }
 
     /// Records that a request was denied.
-    pub async fn record(&self, key: &RepoKey, access: Access, denial: Denial, error: &str) {
+    pub async fn record(&self, key: &RepoKey, access: RepoRequest, denial: Denial, error: &str) {
         self.maybe_denied().insert(key.clone());
         let denied = DeniedAccess {
             key: key.clone(),
@@ -61,17 +61,17 @@ impl Denials {
                 forge,
                 repo,
                 denial = denial.as_str(),
-                "{forge} denies to {to} of {repo} until a person changes something: {error}"
+                "{forge} denies requests to {to} of {repo} until a person changes something: {error}"
             ),
             Ok(false) => {}
             Err(failure) => {
-                error!("cannot record that {forge} denies to {to} of {repo}: {failure}")
+                error!("cannot record that {forge} denies requests to {to} of {repo}: {failure}")
             }
         }
     }
 
     /// Ends denials: a request of kind `access` was accepted or, if none, an answer showed that the repository exists.
-    pub async fn end(&self, key: &RepoKey, access: Option<Access>) {
+    pub async fn end(&self, key: &RepoKey, access: Option<RepoRequest>) {
         if !self.maybe_denied().contains(key) {
             return;
         }
@@ -79,7 +79,7 @@ impl Denials {
         let ended = match self.store.end_denials(key, access, self.clock.now()).await {
             Ok(ended) => ended,
             Err(failure) => {
-                error!("cannot record what {forge} denies of {repo} no longer: {failure}");
+                error!("cannot record that {forge} allows requests for {repo} again: {failure}");
                 return;
             }
         };
@@ -87,7 +87,8 @@ impl Denials {
             let to = in_words(*access);
             info!(
                 forge,
-                repo, "{forge} allows to {to} of {repo} again, which it had denied since {since}"
+                repo,
+                "{forge} allows requests to {to} of {repo} again, after denying them since {since}"
             );
         }
         match self.store.denials_of(key).await {
@@ -95,7 +96,9 @@ impl Denials {
                 self.maybe_denied().remove(key);
             }
             Ok(_) => {}
-            Err(failure) => error!("cannot see what {forge} denies of {repo}: {failure}"),
+            Err(failure) => {
+                error!("cannot read which requests for {repo} {forge} denies: {failure}")
+            }
         }
     }
 
@@ -107,9 +110,9 @@ impl Denials {
 }
 
 /// What is denied, to stand between "denies to" and "of acme/website".
-pub fn in_words(access: Access) -> &'static str {
+pub fn in_words(access: RepoRequest) -> &'static str {
     match access {
-        Access::Read => "read the commits",
-        Access::PostStatus => "post statuses on the commits",
+        RepoRequest::Read => "read the commits",
+        RepoRequest::PostStatus => "post statuses on the commits",
     }
 }

@@ -12,7 +12,7 @@ use crate::forge::{
     StatusPost, Verified,
 };
 use crate::http;
-use crate::store::{Access, RepoKey, StoreError, Upstream};
+use crate::store::{RepoKey, RepoRequest, StoreError, Upstream};
 
 /// A forge with its circuit breaker. For the requests that each method sends, see [`Forge`].
 pub struct ForgeHandle<'a> {
@@ -54,22 +54,22 @@ impl<'a> ForgeHandle<'a> {
         to: &CommitId,
     ) -> Answer<ChangeSet> {
         let request = self.forge.changes(repo, from, to);
-        self.send(repo, Access::Read, request).await
+        self.send(repo, RepoRequest::Read, request).await
     }
 
     pub async fn files(&self, repo: &RepoPath, commit: &CommitId) -> Answer<Option<Vec<FilePath>>> {
         let request = self.forge.files(repo, commit);
-        self.send(repo, Access::Read, request).await
+        self.send(repo, RepoRequest::Read, request).await
     }
 
     pub async fn resolve(&self, repo: &RepoPath, name: &str) -> Answer<CommitId> {
         let request = self.forge.resolve(repo, name);
-        self.send(repo, Access::Read, request).await
+        self.send(repo, RepoRequest::Read, request).await
     }
 
     pub async fn branch_head(&self, repo: &RepoPath, branch: &str) -> Answer<CommitId> {
         let request = self.forge.branch_head(repo, branch);
-        self.send(repo, Access::Read, request).await
+        self.send(repo, RepoRequest::Read, request).await
     }
 
     pub async fn environment_head(
@@ -108,7 +108,7 @@ impl<'a> ForgeHandle<'a> {
         status: &StatusPost,
     ) -> Answer<PostOutcome> {
         let request = self.forge.post_status(repo, commit, status);
-        self.send(repo, Access::PostStatus, request).await
+        self.send(repo, RepoRequest::PostStatus, request).await
     }
 
     /// Parses a delivery. Sends nothing.
@@ -125,7 +125,7 @@ impl<'a> ForgeHandle<'a> {
     async fn send<T>(
         &self,
         repo: &RepoPath,
-        access: Access,
+        access: RepoRequest,
         request: impl Future<Output = Result<T, ForgeError>>,
     ) -> Answer<T> {
         let key = RepoKey::new(self.name, repo);

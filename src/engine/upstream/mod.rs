@@ -23,7 +23,7 @@ use crate::account::AccountId;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::forge::Denial;
-use crate::store::{Access, OpenCircuit, RepoKey, Store, StoreError, Upstream};
+use crate::store::{OpenCircuit, RepoKey, RepoRequest, Store, StoreError, Upstream};
 
 /// The guards of all upstreams.
 pub struct Upstreams {
@@ -126,7 +126,7 @@ pub struct DeniedSite {
     /// The repository, as the site names it.
     pub repo: String,
     /// What is denied.
-    pub access: Access,
+    pub access: RepoRequest,
     /// What has to be changed.
     pub denial: Denial,
     /// When the first request was denied.
@@ -140,7 +140,7 @@ impl DeniedSite {
     pub fn sentence(&self) -> String {
         let (forge, repo) = (&self.forge, &self.repo);
         format!(
-            "{forge} denies to {} of {repo}",
+            "{forge} denies requests to {} of {repo}",
             denials::in_words(self.access)
         )
     }

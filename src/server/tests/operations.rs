@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::forge::Denial;
-use crate::store::{Access, DeniedAccess, RepoKey, Upstream};
+use crate::store::{DeniedAccess, RepoKey, RepoRequest, Upstream};
 
 fn broken() -> Setup {
     Setup {
@@ -125,7 +125,7 @@ async fn what_a_forge_denies_a_site_is_named_on_its_card_in_readyz_and_in_the_me
     let site = config.sites.values().next().unwrap();
     let denied = DeniedAccess {
         key: RepoKey::new(&site.forge, &site.repo),
-        access: Access::Read,
+        access: RepoRequest::Read,
         denial: Denial::Token,
         since: server.engine.now(),
         error: "GitHub answered 401 <b>".to_owned(),
@@ -135,7 +135,10 @@ async fn what_a_forge_denies_a_site_is_named_on_its_card_in_readyz_and_in_the_me
     assert!(!store.record_denial(&denied).await.unwrap());
 
     let page = server.page("/").await;
-    let sentence = format!("{} denies to read the commits of {}", site.forge, site.repo);
+    let sentence = format!(
+        "{} denies requests to read the commits of {}",
+        site.forge, site.repo
+    );
     assert!(page.contains(&sentence), "{page}");
     assert!(page.contains("GitHub answered 401 &#60;b&#62;"), "{page}");
     let ready = server.get("/readyz").send().await.unwrap();

@@ -26,7 +26,7 @@ const CHECKPOINT_PAGES: u32 = 4_000;
 
 /// The purpose of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(super) enum OpenMode {
     Write,
     /// For checkpoints. The file must exist.
     Checkpoint,
@@ -34,11 +34,11 @@ pub(super) enum Access {
 }
 
 /// Opens a connection.
-pub(super) fn open(path: &str, access: Access) -> Result<Connection, rusqlite::Error> {
+pub(super) fn open(path: &str, access: OpenMode) -> Result<Connection, rusqlite::Error> {
     let flags = match access {
-        Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
-        Access::Checkpoint => OpenFlags::SQLITE_OPEN_READ_WRITE,
-        Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        OpenMode::Write => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        OpenMode::Checkpoint => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        OpenMode::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
     };
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     // Callers that find the file locked wait without blocking a thread (`patiently`).
@@ -48,7 +48,7 @@ pub(super) fn open(path: &str, access: Access) -> Result<Connection, rusqlite::E
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Otherwise, beyond 64 kB, a savepoint's journal would be written to a temporary file, payloads included.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    if access == Access::Write {
+    if access == OpenMode::Write {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
@@ -60,7 +60,7 @@ pub(super) fn open(path: &str, access: Access) -> Result<Connection, rusqlite::E
 pub(super) async fn open_patiently(path: &str) -> Result<Connection, rusqlite::Error> {
     let began = Instant::now();
     loop {
-        match open(path, Access::Write) {
+        match open(path, OpenMode::Write) {
             Err(error) if is_locked(&error) && began.elapsed() < BUSY_TIMEOUT => {
                 tokio::time::sleep(BUSY_PAUSE).await;
             }
@@ -110,7 +110,7 @@ impl Readers {
         let idle = self.lock().pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => open(&self.path, Access::Read)?,
+            None => open(&self.path, OpenMode::Read)?,
         };
         let rows = query(&connection, sql, params);
         // After an error, the next reader opens the file again.
@@ -150,7 +150,7 @@ impl Checkpoints {
             .unwrap_or_else(PoisonError::into_inner);
         let connection = match kept.take() {
             Some(connection) => Ok(connection),
-            None => open(&self.path, Access::Checkpoint),
+            None => open(&self.path, OpenMode::Checkpoint),
         };
         *kept = connection.ok().filter(|connection| {
             let done = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));

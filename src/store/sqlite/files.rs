@@ -203,14 +203,14 @@ impl ServingLock {
 mod tests {
     use tempfile::TempDir;
 
-    use super::super::connection::{Access, open};
+    use super::super::connection::{OpenMode, open};
     use super::*;
 
     /// A database with a non-empty log, and the watcher of its files.
     fn watched() -> (TempDir, String, Connection, DatabaseFiles) {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("x.db").display().to_string();
-        let connection = open(&path, Access::Write).unwrap();
+        let connection = open(&path, OpenMode::Write).unwrap();
         connection
             .execute_batch("CREATE TABLE t (x TEXT); INSERT INTO t VALUES ('one')")
             .unwrap();
@@ -243,7 +243,7 @@ mod tests {
 
         drop(connection);
         files.closed();
-        let connection = open(&path, Access::Write).unwrap();
+        let connection = open(&path, OpenMode::Write).unwrap();
         connection
             .execute_batch("INSERT INTO t VALUES ('two')")
             .unwrap();

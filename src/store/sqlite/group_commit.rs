@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tracing::error;
 
 use super::super::StoreError;
-use super::connection::{Access, open, patiently};
+use super::connection::{OpenMode, open, patiently};
 use super::files::DatabaseFiles;
 
 /// How long a transaction waits for the connection: a forge gives up on a delivery after ten seconds.
@@ -264,7 +264,7 @@ impl CommitGroup {
             self.finish();
         }
         if self.connection.is_none() {
-            self.connection = Some(open(&self.path, Access::Write)?);
+            self.connection = Some(open(&self.path, OpenMode::Write)?);
         }
         if !self.open {
             self.check_files()?;
@@ -376,7 +376,7 @@ mod tests {
     fn writer() -> (Writer, String, TempDir) {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("x.db").display().to_string();
-        let connection = open(&path, Access::Write).unwrap();
+        let connection = open(&path, OpenMode::Write).unwrap();
         connection
             .execute_batch("CREATE TABLE t (x TEXT NOT NULL)")
             .unwrap();
@@ -389,7 +389,7 @@ mod tests {
     }
 
     fn kept(path: &str) -> Vec<String> {
-        let reader = open(path, Access::Read).unwrap();
+        let reader = open(path, OpenMode::Read).unwrap();
         let rows = query(&reader, "SELECT x FROM t ORDER BY x", &[]).unwrap();
         rows.iter().map(|row| row.text("x").unwrap()).collect()
     }
@@ -548,7 +548,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_another_program_has_locked_is_waited_for() {
         let (writer, path, _folder) = writer();
-        let other = open(&path, Access::Write).unwrap();
+        let other = open(&path, OpenMode::Write).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         let waits = tokio::time::timeout(Duration::from_millis(50), writer.begin()).await;
         assert!(waits.is_err());

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use self::connection::{Access, Checkpoints, Readers, open_patiently, patiently};
+use self::connection::{Checkpoints, OpenMode, Readers, open_patiently, patiently};
 use self::files::ServingLock;
 use self::group_commit::{Savepoint, Writer};
 use super::database::{Database, Dialect, Row, Transaction, Value};
@@ -47,7 +47,7 @@ pub(super) fn has_tables(path: &str) -> bool {
     if !Path::new(path).exists() {
         return false;
     }
-    let version = connection::open(path, Access::Read).and_then(|connection| {
+    let version = connection::open(path, OpenMode::Read).and_then(|connection| {
         connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
     });
     version.map_or(true, |version| version > 0)

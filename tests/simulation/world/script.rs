@@ -6,15 +6,18 @@
 use std::sync::Arc;
 
 use super::World;
+use crate::caches::Tree;
 use crate::cdn::Account;
 use crate::forge::Delivery;
 use crate::process::Chance;
-use crate::rules::PATHS;
+use crate::rules::{PATHS, Tells};
 
 /// Something that may happen next.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Push,
+    /// The live commit is built and deployed again.
+    Redeployment,
     /// A delivery that was kept back comes after all.
     LateDelivery,
     /// Somebody sends a delivery again.
@@ -39,8 +42,9 @@ enum Event {
     Rename,
 }
 
-const EVENTS: [Event; 15] = [
+const EVENTS: [Event; 16] = [
     Event::Push,
+    Event::Redeployment,
     Event::LateDelivery,
     Event::Redelivery,
     Event::Replay,
@@ -70,11 +74,14 @@ struct Habits {
 }
 
 impl Habits {
-    fn new(chance: &Chance) -> Self {
+    fn new(chance: &Chance, tells_of: Tells) -> Self {
         let mut events = Vec::new();
         for event in EVENTS {
             let times = match event {
                 Event::Push => 6,
+                // A push does not tell of it.
+                Event::Redeployment if tells_of == Tells::Pushes => 0,
+                Event::Redeployment => 3,
                 Event::Visits => 4,
                 Event::CleanUp => usize::from(chance.one_in(6)),
                 Event::Rename => usize::from(chance.one_in(4)),
@@ -93,7 +100,7 @@ impl Habits {
 
 impl World {
     pub(super) async fn script(&mut self) {
-        let habits = Habits::new(&self.chance);
+        let habits = self.habits();
         self.see_to_it().await;
         let first = self.push(&habits);
         self.deliver(&first).await;
@@ -103,8 +110,11 @@ impl World {
         for _ in 0..self.chance.within(4..12) {
             let event = habits.events[self.chance.place(habits.events.len())];
             match event {
-                Event::Push => {
-                    let delivery = self.push(&habits);
+                Event::Push | Event::Redeployment => {
+                    let delivery = match event {
+                        Event::Redeployment => self.deploy_again(),
+                        _ => self.push(&habits),
+                    };
                     past.push(delivery.clone());
                     if !self.chance.percent(habits.losses) {
                         self.deliver(&delivery).await;
@@ -163,8 +173,15 @@ impl World {
 
     /// The last push: after it nothing goes wrong any more.
     pub(super) fn last_push(&mut self) -> Delivery {
-        let habits = Habits::new(&self.chance);
+        let habits = self.habits();
+        if self.nature.rules.tells_of == Tells::Deployments && self.chance.one_in(3) {
+            return self.deploy_again();
+        }
         self.push(&habits)
+    }
+
+    fn habits(&self) -> Habits {
+        Habits::new(&self.chance, self.nature.rules.tells_of)
     }
 
     /// Somebody pushes. The origin has it before the forge tells of it.
@@ -198,9 +215,43 @@ impl World {
             (self.host.commit(&tree), tree)
         };
         self.tell(&format!("{} goes live", &commit[..8]));
-        self.caches.serve(self.time.now(), &commit, &tree);
+        self.go_live(&commit, &tree);
         self.past.push((commit.clone(), tree));
-        self.host.push(&commit)
+        match self.nature.rules.tells_of {
+            Tells::Pushes => self.host.push(&commit),
+            Tells::Deployments => self.host.deploy(&commit),
+        }
+    }
+
+    /// Somebody builds and deploys the live commit again. Some of the files that it changed are built otherwise.
+    fn deploy_again(&mut self) -> Delivery {
+        let (commit, tree) = self.past.last().cloned().expect("something is live");
+        let mut earlier = self.past.iter().rev();
+        let before = earlier.find(|(before, _)| *before != commit);
+        let before = before.map_or_else(Tree::new, |(_, tree)| tree.clone());
+        let mut built = Vec::new();
+        for (path, content) in &tree {
+            if before.get(path) != Some(content) && self.chance.percent(70) {
+                *self.rebuilt.entry(path.clone()).or_default() += 1;
+                built.push(path.as_str());
+            }
+        }
+        self.tell(&format!(
+            "{} goes live again, with other {built:?}",
+            &commit[..8]
+        ));
+        self.go_live(&commit, &tree);
+        self.host.deploy(&commit)
+    }
+
+    fn go_live(&self, commit: &str, tree: &Tree) {
+        // Contents are below 2^40.
+        let of = |path: &String| self.rebuilt.get(path).copied().unwrap_or(0) << 40;
+        let built = tree
+            .iter()
+            .map(|(path, content)| (path.clone(), content | of(path)));
+        self.caches
+            .serve(self.time.now(), commit, tree, built.collect());
     }
 
     /// Something outside begins to go wrong, or to go well again.
@@ -228,6 +279,7 @@ impl World {
             }
             Event::BadEnds => account.set_bad_ends(percent.saturating_sub(20)),
             Event::Push
+            | Event::Redeployment
             | Event::LateDelivery
             | Event::Redelivery
             | Event::Replay
