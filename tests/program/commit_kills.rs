@@ -12,6 +12,8 @@ use crate::world::World;
 
 /// Scenarios that are played at once: each waits most of its time.
 const AT_ONCE: u32 = 8;
+/// How long a scenario may take.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// More commits than the scenario can have.
 const MOST: u32 = 400;
 
@@ -92,9 +94,13 @@ async fn play(at: String) -> Outcome {
         }
     }
     outcome.acknowledged = acknowledged.len();
-    while !world.has_died() && !is_over(&world).await {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let over = async {
+        while !world.has_died() && !is_over(&world).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let over = tokio::time::timeout(PATIENCE, over).await;
+    assert!(over.is_ok(), "{at}: it neither dies nor comes to an end");
     outcome.died = world.has_died();
     if outcome.died {
         world.start().await;
@@ -159,7 +165,7 @@ fn judge(outcome: &mut Outcome, runs: &[Value], name: &str, cdn: &CdnAccount) {
     outcome.in_vain += taken.difference(&named).count();
 }
 
-/// Whether both runs have ended and say so on their commits, as far as the program still answers.
+/// Whether the runs have ended, and the commits show it, as far as the program still answers.
 async fn is_over(world: &World) -> bool {
     let Some((200, listed)) = world.get("/api/v1/runs?limit=100").await else {
         return false;
@@ -170,8 +176,10 @@ async fn is_over(world: &World) -> bool {
             return false;
         };
         let last = run["statuses"].as_array().and_then(|all| all.last());
-        let is_posted = last.is_some_and(|last| last["posted_at"].is_string());
-        if run["state"] == "pending" || !is_posted {
+        // The text of an older run of a commit is not sent.
+        let is_decided =
+            last.is_some_and(|last| last["posted_at"].is_string() || last["error"].is_string());
+        if run["state"] == "pending" || !is_decided {
             return false;
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 pub type Place = SemaphorePermit<'static>;
 
 static PLACES: LazyLock<Semaphore> =
-    LazyLock::new(|| Semaphore::new(thread::available_parallelism().map_or(1, NonZero::get)));
+    LazyLock::new(|| Semaphore::new(2 * thread::available_parallelism().map_or(1, NonZero::get)));
 
 /// Waits for a permit.
 pub async fn take() -> Place {
