@@ -507,7 +507,7 @@ async fn cut_short(polls: usize, future: impl Future) {
 
 #[tokio::test]
 async fn whatever_happens_no_cache_serves_what_is_not_live_in_the_end() {
-    play(number("PURGEHOOK_HISTORIES", 60), false).await;
+    play(number("PURGEHOOK_HISTORIES", 30), false).await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Permits for tests that use a core: one for each core.
+//! Permits for tests that use a core: two for each core, since each such test also waits for its program.
 //!
 //! The program has time limits that hold on a busy machine, but not on one with several times as much work as cores. So
 //! tests that compute take turns. Tests that only wait, for example for the end of a lease, run beside them.
