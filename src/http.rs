@@ -171,7 +171,7 @@ pub async fn read_answer(mut response: reqwest::Response) -> Result<Vec<u8>, Ans
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerError {
     /// The connection broke or timed out.
-    #[error("the answer broke off: {0}")]
+    #[error("the answer ended too early: {0}")]
     BrokeOff(#[from] reqwest::Error),
     /// The answer has more than [`MAX_ANSWER`] bytes.
     #[error("the answer is longer than {MAX_ANSWER} bytes")]

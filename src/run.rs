@@ -61,7 +61,7 @@ impl RunState {
 /// The current step of a pending run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-pub enum Step {
+pub enum RunStep {
     /// Computing the change set and the plan.
     Changes,
     /// Submitting and following its purges.
@@ -70,7 +70,7 @@ pub enum Step {
     Ended,
 }
 
-impl Step {
+impl RunStep {
     /// Its name in the database.
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -249,7 +249,7 @@ pub struct Run {
     /// Its state.
     pub state: RunState,
     /// Its current step.
-    pub step: Step,
+    pub step: RunStep,
     /// One sentence about its state or result.
     pub summary: String,
     /// Whether its change set is complete; none before it was computed.

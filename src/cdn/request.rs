@@ -126,7 +126,7 @@ impl RequestContext {
             class: ErrorClass::Retry,
             kind: FailureKind::MalformedAnswer,
             message: format!(
-                "{} answered {} with something that makes no sense: {} (HTTP status {status})",
+                "{} answered {} with something that is not as documented: {} (HTTP status {status})",
                 self.cdn,
                 self.what,
                 self.redactor.quote(why)

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::start_logging;
+use super::logging;
 use crate::clock::Clock;
 use crate::config::{self, Config, Reloads};
 use crate::engine::Engine;
@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Runs the demo, then serves the pages until Ctrl-C (or ends, with `exit`).
 pub async fn run(listen: &str, exit: bool) -> anyhow::Result<ExitCode> {
-    start_logging("error", Redactor::default());
+    let _logging = logging::start("error", Redactor::default());
     let clock = Clock::system();
     let sandbox = Sandbox::start(clock.clone())
         .await

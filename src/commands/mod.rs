@@ -8,6 +8,7 @@ pub mod export;
 mod git;
 pub mod healthcheck;
 pub mod init;
+mod logging;
 mod online;
 pub mod options;
 pub mod plan;
@@ -22,58 +23,17 @@ pub mod skip;
 pub mod test;
 pub mod trigger;
 
-use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use tracing_subscriber::EnvFilter;
 
 use self::options::{DatabaseOption, ListenOption, ServerOptions};
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Site};
 use crate::http::Outbound;
-use crate::redact::Redactor;
 use crate::settings::{Environment, Problems};
 use crate::store::Store;
-
-/// Starts logging to standard error: as text on a terminal, otherwise as JSON. `RUST_LOG` is the filter. Libraries
-/// log too, so every line is redacted with `redactor`.
-fn start_logging(default: &str, redactor: Redactor) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(move || Log(redactor.clone()))
-        // It would report on standard error that standard error cannot be written, and panic: if the log's disk is
-        // full, every request would fail.
-        .log_internal_errors(false);
-    // Starting logging twice, in a test, does no harm.
-    let _ = if std::io::stderr().is_terminal() {
-        builder.with_target(false).try_init()
-    } else {
-        // Show the request once: there are no nested spans.
-        builder
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .try_init()
-    };
-}
-
-/// Standard error without secrets. Each write is one line.
-struct Log(Redactor);
-
-impl Write for Log {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        let shown = String::from_utf8_lossy(line);
-        std::io::stderr().write_all(self.0.redact(&shown).as_bytes())?;
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        std::io::stderr().flush()
-    }
-}
 
 /// Reads the rules file for a command that uses the database or the forges. Leaves its warnings to `check`.
 fn load(rules: &Path, options: &ServerOptions) -> anyhow::Result<Config> {

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::options::ServerOptions;
 use super::reload::Reloader;
-use super::{dumps, load_to_serve, open_store, shared_clock, start_logging};
+use super::{dumps, load_to_serve, logging, open_store, shared_clock};
 use crate::clock::{Clock, SharedTime};
 use crate::config::{Loaded, Reloads, Started, fingerprint, is_loopback};
 use crate::engine::Engine;
@@ -33,7 +33,7 @@ const ONE_SIGNAL: Duration = Duration::from_secs(1);
 pub async fn run(rules: &Path, options: &ServerOptions) -> anyhow::Result<ExitCode> {
     let time = SharedTime::system();
     let outbound = Outbound::new(time.clock())?;
-    start_logging(LOG, outbound.redactor.clone());
+    let _logging = logging::start(LOG, outbound.redactor.clone());
     // Before the rules are read, and with them the secrets.
     dumps::forbid();
     // Before anything else: otherwise a signal could not stop it as the first process of a container.
@@ -147,9 +147,14 @@ async fn serve(
     let steps = async {
         tokio::spawn(engine.run(stopping))
             .await
-            .context("the engine broke off")
+            .context("the engine stopped unexpectedly")
     };
-    let server = async { running.stopped().await.context("the server broke off") };
+    let server = async {
+        running
+            .stopped()
+            .await
+            .context("the server stopped unexpectedly")
+    };
     // If one of them fails, the other is useless.
     let serving = async { tokio::try_join!(server, steps) };
     tokio::select! {

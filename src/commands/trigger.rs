@@ -48,7 +48,7 @@ pub async fn run(
     let forge = config
         .forges
         .get(&site.forge)
-        .with_context(|| format!("there is no forge {:?}", site.forge))?;
+        .with_context(|| format!("no forge is configured as {:?}", site.forge))?;
     let event = event(site, branch)?;
     let id = Clock::system().new_id();
     let delivery = forge.sample(&site.repo, event, &id).with_context(|| {

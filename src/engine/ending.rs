@@ -15,7 +15,7 @@ use super::policy::giving_up;
 use super::policy::statuses::show;
 use crate::numerals::counted;
 use crate::purge::Purge;
-use crate::run::{Base, Run, RunState, Step, WaitReason};
+use crate::run::{Base, Run, RunState, RunStep, WaitReason};
 use crate::store::{GivenUpTarget, StoreError, Target, Write};
 
 /// How a run ends.
@@ -119,7 +119,7 @@ async fn close(
         taken_back,
     } = ending;
     run.state = state;
-    run.step = Step::Ended;
+    run.step = RunStep::Ended;
     run.summary = summary;
     // One that waited in vain for the forge is owed its purges once the forge answers again.
     let waited_for_forge = matches!(run.waits_for, Some(WaitReason::Denied { .. }));

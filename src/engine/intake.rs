@@ -77,7 +77,7 @@ impl Intake {
                 "the program is stopping".to_owned(),
             )),
             Err(_) => Err(StoreError::unreachable(format!(
-                "it was not on disk within {} s",
+                "it was not stored within {} s",
                 STORE_LIMIT.as_secs()
             ))),
         }

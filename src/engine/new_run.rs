@@ -4,7 +4,7 @@ use super::policy::deadlines::RUN_LIMIT;
 use crate::clock::Clock;
 use crate::config::Site;
 use crate::event::{CommitRef, GitRef};
-use crate::run::{Arrival, Origin, Run, RunId, RunState, Step};
+use crate::run::{Arrival, Origin, Run, RunId, RunState, RunStep};
 
 /// A run that starts now.
 pub(super) fn new_run(
@@ -29,7 +29,7 @@ pub(super) fn new_run(
         bases: Vec::new(),
         held_version: None,
         state: RunState::Pending,
-        step: Step::Changes,
+        step: RunStep::Changes,
         summary: "Finding out what changed".to_owned(),
         proof: None,
         problems: Vec::new(),

@@ -18,7 +18,7 @@ use super::policy::statuses::show;
 use super::upstream::RequestError;
 use crate::config::{Config, Site};
 use crate::event::{CommitId, CommitRef, GitRef};
-use crate::run::{Arrival, Base, Origin, Run, RunState, StatusState, Step};
+use crate::run::{Arrival, Base, Origin, Run, RunState, RunStep, StatusState};
 use crate::store::{RunFilter, StoreError, WorkKey, Write};
 
 /// The newest runs for the head to search for a run that has purged what a late push brought.
@@ -208,7 +208,7 @@ impl OtherHead<'_> {
     fn ended(&self, mut run: Run, now: Timestamp) -> Run {
         run.summary = format!("Superseded: {} is at {}", self.branch, self.head.short());
         run.state = RunState::Superseded;
-        run.step = Step::Ended;
+        run.step = RunStep::Ended;
         run.ended_at = Some(now);
         run.waits_for = None;
         run

@@ -64,7 +64,7 @@ pub(super) enum StepError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Another process has taken over the work.
-    #[error("the lease has passed on")]
+    #[error("the lease is lost")]
     LeaseLost,
     /// The step has to wait this long: the circuit is open, or another step comes first.
     #[error("it has to wait")]

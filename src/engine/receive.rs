@@ -55,13 +55,13 @@ pub enum Received {
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
     /// No entry under `forges:` has this name.
-    #[error("there is no forge named {0:?} here")]
+    #[error("no forge is configured as {0:?}")]
     UnknownForge(String),
     /// The signature or token is missing or wrong.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The forge does not send this content type.
-    #[error("the content type {0:?} is not one that this forge sends")]
+    #[error("this forge does not send the content type {0:?}")]
     ContentType(String),
     /// The body is not the event that its headers claim.
     #[error(transparent)]
@@ -195,7 +195,7 @@ fn understand(
         false => Ok(Event::Other {
             repo,
             why: format!(
-                "no site here waits for the event `{event}`, and it cannot be read: {malformed}"
+                "no site waits for the event `{event}`, and its payload is not as documented: {malformed}"
             ),
         }),
     }
@@ -320,7 +320,7 @@ async fn put_blocks(
     let put = match tokio::time::timeout(STORE_LIMIT, put).await {
         Ok(put) => put,
         Err(_) => Err(StoreError::unreachable(format!(
-            "a large body was not on disk within {} s",
+            "a large body was not stored within {} s",
             STORE_LIMIT.as_secs()
         ))),
     };

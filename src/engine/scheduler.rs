@@ -96,7 +96,7 @@ impl Scheduler {
             return;
         }
         info!(
-            "{} steps are cut off; others go on with them, or the next start does",
+            "{} steps are interrupted; another process or the next start continues them",
             running.len()
         );
         cut_off.send_replace(true);
@@ -190,11 +190,11 @@ impl Scheduler {
     async fn begin_periodic(&self) -> bool {
         let reconciling = steps::reconcile::begin(&self.ctx).await;
         if let Err(error) = &reconciling {
-            error!("cannot begin to compare sites with their forges: {error}");
+            error!("cannot schedule reconciliation: {error}");
         }
         let removing = steps::retention::begin(&self.ctx).await;
         if let Err(error) = &removing {
-            error!("cannot begin to remove what is old: {error}");
+            error!("cannot schedule the removal of old rows: {error}");
         }
         reconciling.is_ok() && removing.is_ok()
     }
@@ -208,7 +208,7 @@ impl Scheduler {
                 Ok(()) => failures = 0,
                 Err(error) => {
                     warn!(
-                        "cannot listen for other replicas' work, looking for it every few seconds: {error}"
+                        "cannot listen for other replicas' work, so this process polls for it: {error}"
                     );
                     let wait = backoff(failures, ctx.clock.fraction());
                     failures += 1;
@@ -242,7 +242,7 @@ impl Scheduler {
         let (now, Claimed { works, next_due }) = match self.claim(claim).await {
             Ok(claimed) => claimed,
             Err(error) => {
-                error!("cannot look for work: {error}");
+                error!("cannot claim work: {error}");
                 return nothing;
             }
         };
@@ -322,7 +322,7 @@ impl Scheduler {
         let (wait, attempts) = match result {
             Ok(Ok(progress)) => return progress,
             Ok(Err(StepError::LeaseLost)) => {
-                warn!("the lease has passed on; another process goes on with the step");
+                warn!("the lease is lost; another process continues the step");
                 return Progress::Rests;
             }
             Ok(Err(StepError::NotYet(wait))) => (wait, attempts),
@@ -367,7 +367,7 @@ impl Scheduler {
             .commit(lease, &[], disposition, self.ctx.now());
         if let Err(error) = committed.await {
             // The lease expires by itself, and the step is due again then.
-            error!("cannot put a step back: {error}");
+            error!("cannot reschedule a step: {error}");
         }
     }
 
@@ -375,7 +375,7 @@ impl Scheduler {
     async fn shorten(&self, lease: &Lease) {
         let renewed = self.ctx.store.renew(lease, self.ctx.now(), CUT_OFF_LEASE);
         if let Err(error) = renewed.await {
-            warn!("the lease of a step cannot be shortened; it runs out by itself: {error}");
+            warn!("cannot release the lease of a step; it expires by itself: {error}");
         }
     }
 

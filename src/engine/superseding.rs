@@ -8,7 +8,7 @@ use super::context::StepContext;
 use super::out_of_order;
 use super::outcome::Outcome;
 use super::policy::statuses::show;
-use crate::run::{Origin, Run, RunId, RunState, StatusState, Step as RunStep};
+use crate::run::{Origin, Run, RunId, RunState, RunStep, StatusState};
 use crate::store::{StoreError, Write};
 
 /// The maximum number of runs that leave their work to a newer run in one transaction.

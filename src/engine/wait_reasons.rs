@@ -80,7 +80,7 @@ impl UsedUp {
             Self::Share { cdn, site, kept } => {
                 let are = if *kept == 1 { "is" } else { "are" };
                 format!(
-                    "Waiting until {until}: {site} has had its share of {cdn}'s {kind} quota today; \
+                    "Waiting until {until}: {site} has used its share of {cdn}'s {kind} quota for today; \
                      {kept} {are} kept for other sites"
                 )
             }

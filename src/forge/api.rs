@@ -140,7 +140,7 @@ impl Api {
         let value = format!("{scheme}{}", token.expose_secret());
         let mut value = HeaderValue::from_str(&value).map_err(|_| {
             ForgeError::Refused(format!(
-                "{}'s token holds characters that no token has",
+                "{}'s token contains characters that no token has",
                 self.forge
             ))
         })?;
@@ -262,7 +262,7 @@ impl Api {
             None => Ok(()),
             Some(until) => Err(ForgeError::Later {
                 message: format!(
-                    "rate limit: {} asked to be left alone until {}, so it was not asked to {what}",
+                    "rate limit: {} asked for a pause until {}, so it was not asked to {what}",
                     self.forge,
                     until.strftime("%H:%M:%S UTC")
                 ),
@@ -343,10 +343,10 @@ impl Api {
             ),
             451 => denied(Denial::Repository, sentence),
             404 | 410 if self.has_found.load(Ordering::Relaxed) => ForgeError::Gone(format!(
-                "{sentence}; it is not there, or the token may not see it"
+                "{sentence}; it does not exist, or the token may not read it"
             )),
             404 | 410 => ForgeError::Gone(format!(
-                "{sentence}; it is not there, or the token may not see it, or `api_url:` ({}) is not the API's \
+                "{sentence}; it does not exist, or the token may not read it, or `api_url:` ({}) is not the API's \
                  address with its path: nothing was found there so far",
                 self.base
             )),
@@ -427,7 +427,7 @@ impl Answer {
         let body = self.body.as_deref().unwrap_or_default();
         serde_json::from_slice(body).map_err(|error| ForgeError::Later {
             message: self.redactor.quote(&format!(
-                "{} gave an answer that makes no sense when asked to {}: {error}",
+                "{} gave an answer that is not as documented when asked to {}: {error}",
                 self.forge, self.what
             )),
             retry_after: None,

@@ -432,7 +432,7 @@ pub trait Forge: Send + Sync {
         _repo: &RepoPath,
         _branches: &[&str],
     ) -> Result<RepoAccess, ForgeError> {
-        Ok(RepoAccess::untold("this forge says nothing of it"))
+        Ok(RepoAccess::untold("this forge does not report it"))
     }
 
     /// The webhooks that may send events of a repository, in detail for those that call `hook`. If the token may

@@ -121,7 +121,7 @@ impl Shared {
             Ok(Err(error)) => (Some(error.in_short()), error.to_string()),
             Err(_) => (
                 Some("it takes too long"),
-                format!("the store took longer than {limit:?} for a row"),
+                format!("the store took longer than {limit:?} to write a row"),
             ),
         };
         let at = self.engine.now();
@@ -194,7 +194,7 @@ pub(super) async fn ready(shared: Data<Shared>, request: HttpRequest) -> HttpRes
         ),
         rules: if has_rules { "ok" } else { "there is no site" },
         reload: if shared.reloads.borrow().refused.is_some() {
-            "the rules file on disk cannot be used; the rules read before are in force"
+            "the rules file on disk is invalid; the previous rules stay in force"
         } else {
             "ok"
         },

@@ -70,24 +70,24 @@ impl RunLink {
 /// Why a request was rejected. All statuses and texts are defined here.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
-    #[error("there is no forge named {0:?} here; use a name from `forges:` in rules.yaml")]
+    #[error("no forge is configured as {0:?}; use a name from `forges:` in rules.yaml")]
     UnknownForge(String),
     #[error("webhooks are sent with POST")]
     Method,
     #[error("the Content-Encoding {0:?} is not supported; send the body as it is")]
     Encoding(String),
-    #[error("the body is larger than {0} bytes, the most that is taken")]
+    #[error("the body is larger than the limit of {0} bytes")]
     TooLarge(usize),
     #[error("the body did not arrive within {} s", .0.as_secs_f64())]
     TooSlow(Duration),
     #[error(
-        "nothing or too little of the body came for {} s; 16 kB a second are the least",
+        "the body arrived too slowly for {} s; the minimum is 16 kB per second",
         .0.as_secs_f64()
     )]
     Stalled(Duration),
-    #[error("the body broke off, or its chunks make no sense")]
+    #[error("the body is incomplete, or its chunks are malformed")]
     BrokenOff,
-    #[error("too many large deliveries are coming in at once; send it again later")]
+    #[error("too many large deliveries are arriving at once; send it again later")]
     NoSpace,
     #[error("{0}; send one of {1:?}")]
     ContentType(String, &'static [&'static str]),
@@ -95,9 +95,9 @@ enum Refused {
     Unauthorized(String),
     #[error("{0}")]
     Malformed(String),
-    #[error("the delivery could not be stored and was not taken in; send it again later")]
+    #[error("the delivery could not be stored, so it was not accepted; send it again later")]
     NotStored,
-    #[error("something went wrong here with this delivery; it was not taken in")]
+    #[error("an internal error occurred, so the delivery was not accepted")]
     Broken,
 }
 
@@ -245,7 +245,7 @@ fn unread(error: BodyError, forge: &str, shared: &Shared) -> Refused {
         BodyError::TooSlow => Refused::TooSlow(shared.limits.body_time),
         BodyError::Stalled => Refused::Stalled(shared.limits.body_stall),
         BodyError::NoSpace => {
-            warn!("a delivery was turned away: no room for more bodies");
+            warn!("a delivery was rejected: no room for more bodies");
             Refused::NoSpace
         }
         BodyError::BrokenOff => Refused::BrokenOff,
@@ -296,7 +296,7 @@ async fn take_in(
 }
 
 fn broken(forge: &str, why: &str) -> Refused {
-    error!(forge, "taking in a delivery broke off: {why}");
+    error!(forge, "handling a delivery failed: {why}");
     Refused::Broken
 }
 

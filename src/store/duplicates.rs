@@ -76,7 +76,7 @@ fn commit_of(delivery: &NewDelivery) -> &str {
 }
 
 /// The result of comparing a delivery with earlier ones.
-pub(super) enum Verdict<'d> {
+pub(super) enum Duplication<'d> {
     /// It is new, and arrived like this relative to the newest delivery of its ordering key.
     New(Arrival),
     /// It is a duplicate of another delivery of its group.
@@ -89,7 +89,7 @@ pub(super) enum Verdict<'d> {
 pub(super) async fn judge<'d>(
     tx: &mut dyn Transaction,
     deliveries: &[Incoming<'d>],
-) -> Result<Vec<Verdict<'d>>, StoreError> {
+) -> Result<Vec<Duplication<'d>>, StoreError> {
     let mut known = HashSet::new();
     let mut newest = HashMap::new();
     let forges: BTreeSet<&str> = deliveries.iter().map(|new| &*new.delivery.forge).collect();
@@ -113,7 +113,7 @@ pub(super) async fn judge<'d>(
     // The deliveries of this group, by the forge's id and by their ordering key.
     let mut by_id: HashMap<(&str, &str), &NewDelivery> = HashMap::new();
     let mut last: HashMap<(&str, &str), (&NewDelivery, bool)> = HashMap::new();
-    let mut verdicts = Vec::with_capacity(deliveries.len());
+    let mut results = Vec::with_capacity(deliveries.len());
     for incoming in deliveries {
         let new = incoming.delivery;
         let forge = new.forge.as_str();
@@ -124,13 +124,15 @@ pub(super) async fn judge<'d>(
         let same_words = before
             .map(|(last, _)| last)
             .filter(|last| last.dedup_key == new.dedup_key);
-        let verdict = match same_id.or(same_words) {
-            Some(first) => Verdict::SameAs(first),
+        let result = match same_id.or(same_words) {
+            Some(first) => Duplication::SameAs(first),
             // It is compared with the deliveries of the time when it was sent.
-            None if new.source == Source::Log => Verdict::Known,
-            None if id.is_some_and(|id| known.contains(&(forge, id.to_owned()))) => Verdict::Known,
+            None if new.source == Source::Log => Duplication::Known,
+            None if id.is_some_and(|id| known.contains(&(forge, id.to_owned()))) => {
+                Duplication::Known
+            }
             None if known_bodies.contains(&(incoming.dedup_hash, incoming.digest())) => {
-                Verdict::Known
+                Duplication::Known
             }
             None => {
                 let said = match before {
@@ -138,7 +140,7 @@ pub(super) async fn judge<'d>(
                     None => newest.get(&(forge, new.ordering_key.clone())),
                 };
                 match said {
-                    Some(said) if said.says_the_same(new) => Verdict::Known,
+                    Some(said) if said.says_the_same(new) => Duplication::Known,
                     said => {
                         let follows = match (before, said) {
                             (Some((last, confirmed)), _) => {
@@ -149,7 +151,7 @@ pub(super) async fn judge<'d>(
                             }
                             (None, None) => true,
                         };
-                        Verdict::New(match follows || !incoming.is_push() {
+                        Duplication::New(match follows || !incoming.is_push() {
                             true => Arrival::InOrder,
                             false => Arrival::OutOfOrder,
                         })
@@ -157,13 +159,13 @@ pub(super) async fn judge<'d>(
                 }
             }
         };
-        if let Verdict::New(arrival) = verdict {
+        if let Duplication::New(arrival) = result {
             last.insert(key, (new, arrival == Arrival::InOrder));
             by_id.extend(id.map(|id| ((forge, id), new)));
         }
-        verdicts.push(verdict);
+        results.push(result);
     }
-    Ok(verdicts)
+    Ok(results)
 }
 
 /// The earlier delivery that a delivery is a duplicate of.

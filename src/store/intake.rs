@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::bodies::{self, DeliveryBody, PackedBody};
 use super::database::{Transaction, insert_rows, params};
 use super::deliveries::{NewDelivery, Source};
-use super::duplicates::{self, Incoming, Verdict};
+use super::duplicates::{self, Duplication, Incoming};
 use super::run_starts::retry_run;
 use super::{Store, StoreError, retry_on_conflict, runs, statuses, work_queue};
 use crate::run::{Arrival, Run, RunId};
@@ -57,20 +57,20 @@ impl Store {
             .iter()
             .map(|new| format!("{} {}", new.delivery.forge, new.delivery.ordering_key));
         tx.advisory_lock(ordered.collect()).await?;
-        let verdicts = duplicates::judge(&mut *tx, deliveries).await?;
+        let results = duplicates::judge(&mut *tx, deliveries).await?;
         let mut outcomes = Vec::with_capacity(deliveries.len());
         let mut news = Vec::with_capacity(deliveries.len());
-        for (new, verdict) in deliveries.iter().zip(verdicts) {
-            outcomes.push(match verdict {
-                Verdict::New(arrival) => {
+        for (new, result) in deliveries.iter().zip(results) {
+            outcomes.push(match result {
+                Duplication::New(arrival) => {
                     news.push((new, arrival));
                     Accepted::New
                 }
-                Verdict::SameAs(first) => Accepted::Duplicate {
+                Duplication::SameAs(first) => Accepted::Duplicate {
                     delivery: first.id.clone(),
                     runs: first.runs.iter().map(|run| run.id.clone()).collect(),
                 },
-                Verdict::Known => accept_one(&mut *tx, new).await?,
+                Duplication::Known => accept_one(&mut *tx, new).await?,
             });
         }
         insert(&mut *tx, news.into_iter()).await?;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::database::{Transaction, params};
 use super::work_queue::{self, WorkKey};
 use super::{Store, StoreError, retry_on_conflict, runs, statuses};
-use crate::run::{Run, RunId, RunState, StatusState, Step};
+use crate::run::{Run, RunId, RunState, RunStep, StatusState};
 
 /// The result of retrying a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Store {
         }
         if run.state.can_be_retried() {
             run.state = RunState::Pending;
-            run.step = Step::Purging;
+            run.step = RunStep::Purging;
             run.summary = format!("{target} is skipped");
             run.ended_at = None;
             run.deadline = deadline;
@@ -160,14 +160,14 @@ pub(super) async fn retry_run(
     run.state = RunState::Pending;
     // A run that failed before it had a plan computes its changes again.
     run.step = if planned > 0 {
-        Step::Purging
+        RunStep::Purging
     } else {
-        Step::Changes
+        RunStep::Changes
     };
     run.summary = "Trying again".to_owned();
     run.waits_for = None;
     run.ended_at = None;
-    if run.step == Step::Changes {
+    if run.step == RunStep::Changes {
         run.problems.clear();
     }
     run.deadline = deadline;

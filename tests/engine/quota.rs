@@ -352,7 +352,7 @@ async fn a_push_larger_than_the_quota_leaves_another_site_its_share_of_the_day()
     assert_eq!(
         waits(&website, &large),
         [
-            "Waiting until 2026-11-22 16:00 UTC: www has had its share of tencent's url quota today; \
+            "Waiting until 2026-11-22 16:00 UTC: www has used its share of tencent's url quota for today; \
              1145 are kept for other sites",
         ]
     );

@@ -28,13 +28,13 @@ async fn a_disk_that_takes_nothing_costs_no_delivery_that_was_accepted() {
         )
         .await;
     let page = world.text("/").await;
-    assert!(page.contains("Deliveries are turned away"), "{page}");
+    assert!(page.contains("Deliveries are rejected"), "{page}");
     assert_eq!(world.get("/healthz").await.unwrap().0, 200);
 
     world.let_files_grow(true);
     world.answers("/readyz", r#""ready":true"#).await;
     let page = world.text("/").await;
-    assert!(!page.contains("Deliveries are turned away"), "{page}");
+    assert!(!page.contains("Deliveries are rejected"), "{page}");
     let after = world.accepted(&refused).await;
     // What was in hand when the disk failed may have to wait for its lease to end, a minute;
     // the newer run may speak for the older one.

@@ -90,7 +90,7 @@ async fn send_most(world: &World, delivery: &Delivery, but: usize) -> TcpStream 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_largest_body_is_kept_byte_by_byte_and_purged_for() {
-    let mut world = World::serving().await;
+    let mut world = World::serving_alone().await;
     let website = world.website();
     let push = large_push(&world, &website, LARGEST);
 

@@ -12,10 +12,17 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// A test's permit. Dropping it lets the next test run.
 pub type Place = SemaphorePermit<'static>;
 
-static PLACES: LazyLock<Semaphore> =
-    LazyLock::new(|| Semaphore::new(2 * thread::available_parallelism().map_or(1, NonZero::get)));
+static COUNT: LazyLock<usize> =
+    LazyLock::new(|| 2 * thread::available_parallelism().map_or(1, NonZero::get));
+static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(*COUNT));
 
 /// Waits for a permit.
 pub async fn take() -> Place {
     PLACES.acquire().await.unwrap()
+}
+
+/// Waits for all permits, for a test whose program needs all cores to keep a time limit.
+pub async fn take_all() -> Place {
+    let all = u32::try_from(*COUNT).unwrap();
+    PLACES.acquire_many(all).await.unwrap()
 }

@@ -301,7 +301,8 @@ async fn a_delivery_is_planned_once_it_is_known_what_changed_by_whichever_run_do
     let (_, runs) = accepted(&world, &website.push("main").unwrap()).await;
     world.ended(&runs[0]).await;
     // What a forced push changed only the forge can say, which is away.
-    let away = Fault::Http(503, Some(1));
+    // It is asked again after the second push.
+    let away = Fault::Http(503, Some(5));
     let faults = world.sandbox.faults();
     faults.add(Service::GITHUB, "*", When::Always, away);
     let forced = async |path: &str| {

@@ -82,10 +82,7 @@ async fn a_bad_rules_file_keeps_the_old_rules_and_log_metric_and_page_say_so() {
     let run = run_of(&world, &website, "content/about.md", "1").await;
     assert_eq!(targets(&run, "url"), ["https://www.example.com/about/"]);
     let page = world.text("/").await;
-    assert!(
-        page.contains("The rules file on disk cannot be used"),
-        "{page}"
-    );
+    assert!(page.contains("The rules file on disk is invalid"), "{page}");
     assert!(page.contains("ignor"), "{page}");
     assert!(world.log().contains("the rules file cannot be used"));
     let (ready, checks) = world.get("/readyz").await.unwrap();

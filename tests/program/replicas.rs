@@ -108,8 +108,8 @@ async fn a_replica_that_sleeps_through_its_lease_writes_nothing_when_it_wakes() 
 
     world.signal(1, "CONT");
     world
-        .until("the sleeper sees that its lease has passed on", |world| {
-            world.log().contains("the lease has passed on")
+        .until("the sleeper sees that its lease is lost", |world| {
+            world.log().contains("the lease is lost")
         })
         .await;
 
@@ -186,7 +186,7 @@ async fn replicas_whose_clocks_differ_by_two_minutes_take_no_batch_of_each_other
     );
     assert_eq!(books.in_vain, 0, "URLs submitted twice");
     assert!(books.unconfirmed.is_empty(), "{:#?}", books.unconfirmed);
-    assert!(!world.log().contains("the lease has passed on"));
+    assert!(!world.log().contains("the lease is lost"));
 }
 
 /// Pushes one after the other, each of a page of its own, until told to stop: their commits with

@@ -68,7 +68,7 @@ async fn a_slow_disk_is_shared_by_all_that_wait_for_it_and_one_that_hangs_costs_
     }
     let log = world.log();
     assert!(!log.contains("a step failed"), "{log}");
-    assert!(!log.contains("cannot look for work"), "{log}");
+    assert!(!log.contains("cannot claim work"), "{log}");
 
     surroundings.order("sync", "12000");
     // What is under way goes to the disk as it was until now.

@@ -140,7 +140,10 @@ impl Replica {
 impl World {
     /// Everything but the program, with SQLite.
     pub async fn new() -> Self {
-        let place = places::take().await;
+        Self::at(places::take().await).await
+    }
+
+    async fn at(place: Place) -> Self {
         let world = Self::without_place().await;
         *world.place.lock().unwrap() = Some(place);
         world
@@ -269,6 +272,13 @@ impl World {
     /// Everything, with the program serving.
     pub async fn serving() -> Self {
         let mut world = Self::new().await;
+        world.start().await;
+        world
+    }
+
+    /// As [`serving`](Self::serving), while no other test computes: for what takes long on one core already.
+    pub async fn serving_alone() -> Self {
+        let mut world = Self::at(places::take_all().await).await;
         world.start().await;
         world
     }

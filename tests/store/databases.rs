@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use purgehook::account::AccountId;
 use purgehook::event::{CommitRef, GitRef, RepoPath};
 use purgehook::purge::{Mode, PlannedPurge, PurgeKind, PurgeState};
-use purgehook::run::{Arrival, Base, Origin, Run, RunId, RunState, Step};
+use purgehook::run::{Arrival, Base, Origin, Run, RunId, RunState, RunStep};
 use purgehook::store::{DeliveryBody, NewDelivery, NewPurge, Source, Store};
 use tempfile::TempDir;
 
@@ -123,7 +123,7 @@ pub fn run(number: u32) -> Run {
         bases: Vec::new(),
         held_version: None,
         state: RunState::Pending,
-        step: Step::Changes,
+        step: RunStep::Changes,
         summary: "Finding out what changed".to_owned(),
         proof: None,
         problems: Vec::new(),

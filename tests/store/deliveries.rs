@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use purgehook::event::{CommitId, CommitRef};
-use purgehook::run::{Arrival, Run, RunState, Step};
+use purgehook::run::{Arrival, Run, RunState, RunStep};
 use purgehook::store::{
     Accepted, DeliveryBody, Disposition, NewDelivery, RetryOutcome, RunFilter, SpooledBody, Store,
     StoredBody, WorkKey, Write,
@@ -47,7 +47,7 @@ async fn end(store: &Store, number: u32, state: RunState) {
         let writes = if work.key == key {
             vec![Write::Run(Run {
                 state,
-                step: Step::Ended,
+                step: RunStep::Ended,
                 ended_at: Some(at(1)),
                 ..run.clone()
             })]
@@ -369,7 +369,7 @@ async fn a_delivery_whose_run_failed_tries_it_again(opened: Opened) {
     let run = store.run(&run_id(1)).await.unwrap().unwrap();
     assert_eq!(
         (run.state, run.step, run.ended_at),
-        (RunState::Pending, Step::Changes, None)
+        (RunState::Pending, RunStep::Changes, None)
     );
     assert!(store.next_due().await.unwrap().is_some());
 }
@@ -383,7 +383,7 @@ async fn a_retry_keeps_what_was_confirmed(opened: Opened) {
 
     assert_eq!(again, RetryOutcome::Retried);
     let run = store.run(&run_id(1)).await.unwrap().unwrap();
-    assert_eq!((run.step, run.deadline), (Step::Purging, at(9_999)));
+    assert_eq!((run.step, run.deadline), (RunStep::Purging, at(9_999)));
     let states: Vec<&str> = store
         .purges(&run_id(1), 0, 10)
         .await
@@ -419,7 +419,7 @@ async fn fail_half(store: &Store) {
         let writes = if work.key == key {
             let ended = Run {
                 state: RunState::Failed,
-                step: Step::Ended,
+                step: RunStep::Ended,
                 ended_at: Some(at(1)),
                 ..run.clone()
             };
@@ -450,7 +450,7 @@ async fn a_run_is_tried_again_only_once_however_many_ask(opened: Opened) {
     let outcomes = [first.unwrap(), second.unwrap()];
     let retried = outcomes.map(|outcome| outcome == RetryOutcome::Retried);
     assert_ne!(retried[0], retried[1], "{outcomes:?}");
-    assert_eq!(one.run(&id).await.unwrap().unwrap().step, Step::Purging);
+    assert_eq!(one.run(&id).await.unwrap().unwrap().step, RunStep::Purging);
 }
 
 async fn replicas_that_get_the_same_delivery_at_once_make_one_run(opened: Opened) {

@@ -7,7 +7,7 @@ use purgehook::account::AccountId;
 use purgehook::changes::{ChangeKind, FilePath};
 use purgehook::event::GitRef;
 use purgehook::purge::{PurgeKind, PurgeState, TaskId};
-use purgehook::run::{Base, Run, RunId, RunState, StatusState, Step};
+use purgehook::run::{Base, Run, RunId, RunState, RunStep, StatusState};
 use purgehook::store::{
     Accepted, Disposition, NewDelivery, Precondition, PurgeKey, PurgeUpdate, Removed, RetryOutcome,
     RunFilter, SiteCaches, Store, StoredTask, TaskState, WorkKey, Write,
@@ -71,7 +71,7 @@ async fn ended_with(
         Write::Status(run.id.clone(), StatusState::Success, "Purged".to_owned()),
         Write::Run(Run {
             state: RunState::Succeeded,
-            step: Step::Ended,
+            step: RunStep::Ended,
             ended_at: Some(at(end)),
             ..run.clone()
         }),
@@ -412,7 +412,7 @@ async fn replicas_that_remove_and_try_again_at_once_lose_nothing(opened: Opened)
         // It ended, as `ended` has it, in success; only a failed one can be tried again.
         let failed = Run {
             state: RunState::Failed,
-            step: Step::Ended,
+            step: RunStep::Ended,
             ended_at: Some(at(end(number))),
             ..store.run(&run_id(number)).await.unwrap().unwrap()
         };

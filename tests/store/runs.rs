@@ -8,7 +8,7 @@ use purgehook::changes::{ChangeKind, Completeness, FilePath, Proof};
 use purgehook::clock::first_id_of;
 use purgehook::event::{CommitId, GitRef};
 use purgehook::purge::PurgeKind;
-use purgehook::run::{Base, Link, Run, RunChanges, RunId, RunState, Step, WaitReason};
+use purgehook::run::{Base, Link, Run, RunChanges, RunId, RunState, RunStep, WaitReason};
 use purgehook::store::{Disposition, RunFilter, SiteCaches, Store, StoreError, WorkKey, Write};
 
 use crate::databases::{Opened, at, base, main_branch, on_both, run, run_id, url};
@@ -114,7 +114,7 @@ async fn the_newest_run_of_a_site_or_ref_is_found(opened: Opened) {
     let store = &opened.store;
     let release = Run {
         git_ref: Some(GitRef::Tag("v1".to_owned())),
-        step: Step::Purging,
+        step: RunStep::Purging,
         ..run(3)
     };
     let runs = [run(1), run(2), release];
@@ -188,7 +188,7 @@ async fn every_field_of_a_run_comes_back(opened: Opened) {
         bases: vec![base('a'), Base::Unknown],
         held_version: Some(5),
         state: RunState::Failed,
-        step: Step::Ended,
+        step: RunStep::Ended,
         summary: "It's \"over\" – 終わり 🧹".to_owned(),
         proof: Some(Completeness::Proven(Proof::Trees)),
         problems: vec!["one, too long".to_owned(), "two\nlines".to_owned()],

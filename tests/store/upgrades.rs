@@ -12,7 +12,7 @@ use purgehook::account::AccountId;
 use purgehook::changes::{ChangeKind, FilePath};
 use purgehook::event::CommitId;
 use purgehook::purge::{PurgeKind, PurgeState};
-use purgehook::run::{Base, RunState, Step};
+use purgehook::run::{Base, RunState, RunStep};
 use purgehook::store::{
     Accepted, Disposition, RetryOutcome, SiteCaches, Store, StoredBody, Upstream, WorkKey, Write,
 };
@@ -177,7 +177,7 @@ async fn what_was_under_way_goes_on(store: &Store) {
     let work = &claimed.works[0];
     assert_eq!(work.key, WorkKey::Run(run_id(3)));
     let mut run = store.run(&run_id(3)).await.unwrap().unwrap();
-    run.step = Step::Purging;
+    run.step = RunStep::Purging;
     run.held_version = Some(3);
     let caches = SiteCaches::real("www");
     let writes = [

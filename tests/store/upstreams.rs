@@ -187,7 +187,7 @@ async fn only_so_many_steps_wait_for_one_forge(opened: Opened) {
         _ => None,
     });
     let mut run = opened.store.run(&run.unwrap()).await.unwrap().unwrap();
-    run.step = purgehook::run::Step::Purging;
+    run.step = purgehook::run::RunStep::Purging;
     assert_eq!(run.state, RunState::Pending);
     let work = works
         .iter()

@@ -23,7 +23,7 @@ pub fn next_text_at(created_at: Timestamp, last: Timestamp) -> Timestamp {
 
 /// What to do with the newest status of a run.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PostDecision {
     /// Post it.
     Post,
     /// Nothing: the commit has shown exactly this since that time.
@@ -34,11 +34,11 @@ pub enum Verdict {
 
 /// Whether to withhold the status of a dry run from the forge. `was_shown`: an earlier status of the run was
 /// posted.
-pub fn withheld(run: &Run, dry_run: bool, was_shown: bool) -> Option<Verdict> {
+pub fn withheld(run: &Run, dry_run: bool, was_shown: bool) -> Option<PostDecision> {
     // If an earlier status was posted while the site was live, the final one is posted too, and nothing else.
     let is_withheld = dry_run && !(was_shown && run.state.is_final());
     if is_withheld {
-        return Some(Verdict::NotPosted(DRY_RUN_STATUS.to_owned()));
+        return Some(PostDecision::NotPosted(DRY_RUN_STATUS.to_owned()));
     }
     // The commit keeps the status of an earlier run. If a status of this run was already due, the forge may have
     // accepted it although its answer was lost.
@@ -46,17 +46,23 @@ pub fn withheld(run: &Run, dry_run: bool, was_shown: bool) -> Option<Verdict> {
     let is_left = run.state == RunState::Superseded
         && run.covered_by.is_none()
         && run.ended_at.is_some_and(|ended_at| ended_at < first_due);
-    (is_left && !was_shown).then(|| Verdict::NotPosted(format!("not posted: {}", run.summary)))
+    (is_left && !was_shown).then(|| PostDecision::NotPosted(format!("not posted: {}", run.summary)))
 }
 
 /// What to do with a status that is not withheld, given all of the site's statuses on the commit.
-pub fn verdict(run: &RunId, wanted: &StoredStatus, on_commit: &[(RunId, StoredStatus)]) -> Verdict {
+pub fn verdict(
+    run: &RunId,
+    wanted: &StoredStatus,
+    on_commit: &[(RunId, StoredStatus)],
+) -> PostDecision {
     if newest_besides(run, wanted, on_commit).is_some() {
-        return Verdict::NotPosted("not sent: a newer run speaks for the commit by now".to_owned());
+        return PostDecision::NotPosted(
+            "not sent: the commit shows the status of a newer run".to_owned(),
+        );
     }
     match shown_since(run, wanted, on_commit) {
-        Some(since) => Verdict::ShownSince(since),
-        None => Verdict::Post,
+        Some(since) => PostDecision::ShownSince(since),
+        None => PostDecision::Post,
     }
 }
 

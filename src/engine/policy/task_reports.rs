@@ -69,7 +69,7 @@ pub fn judge(open: OpenTask, report: &Report, now: Timestamp) -> (Vec<Write>, bo
         } = purge;
         let state = report.targets.get(&target);
         if let Some(TargetState::Unknown(word)) = state {
-            warn!(cdn = %task.cdn, "{} says {word:?} of {target}, a word that is in no document", task.cdn);
+            warn!(cdn = %task.cdn, "{} reports {word:?} for {target}, which no document lists", task.cdn);
         }
         match state {
             Some(TargetState::Done) => done.push(key),
@@ -80,16 +80,16 @@ pub fn judge(open: OpenTask, report: &Report, now: Timestamp) -> (Vec<Write>, bo
                 refused.entry(why.clone()).or_default().push(key);
             }
             Some(TargetState::Running(_)) if is_late => {
-                let why = unconfirmed(&task, "it says it is still at it");
+                let why = unconfirmed(&task, "it reports that the task is still running");
                 failed.entry(why).or_default().push(key);
             }
             Some(TargetState::Unknown(word)) if is_late => {
-                let said = format!("it says {word:?}, which is in no document");
+                let said = format!("it reports {word:?}, which no document lists");
                 let why = unconfirmed(&task, &said);
                 failed.entry(why).or_default().push(key);
             }
             None if is_late => {
-                let why = unconfirmed(&task, "it says nothing of it");
+                let why = unconfirmed(&task, "it reports nothing about it");
                 failed.entry(why).or_default().push(key);
             }
             Some(TargetState::Running(_) | TargetState::Unknown(_)) | None => running += 1,

@@ -199,7 +199,7 @@ async fn ask(
                     return Ok(Answer::Trouble(later));
                 }
                 Err(RequestError::Failed(error)) => {
-                    warn!(cdn = name, "cannot ask the history: {error}");
+                    warn!(cdn = name, "cannot read the history: {error}");
                 }
             }
         }

@@ -88,7 +88,7 @@ fn read_since(ctx: &StepContext, key: &LogKey, now: Timestamp) -> Option<Timesta
 
 fn note_unreadable(ctx: &StepContext, site: &Site, key: LogKey, error: ForgeError, now: Timestamp) {
     match error {
-        ForgeError::Later { .. } => warn!("cannot read what was sent to the webhook: {error}"),
+        ForgeError::Later { .. } => warn!("cannot read the webhook's delivery log: {error}"),
         ForgeError::Gone(_) | ForgeError::Refused(_) | ForgeError::Denied { .. } => {
             if ctx.delivery_logs.forbid(key, now + FORBIDDEN_LOG_INTERVAL) {
                 info!(
@@ -133,7 +133,7 @@ async fn accept_one(
     let sent = match forge.logged_delivery(&site.repo, delivery).await {
         Ok(Some(sent)) => sent,
         Ok(None) | Err(RequestError::Failed(ForgeError::Gone(_))) => {
-            warn!("the delivery {id} was lost, and the forge's log does not say what it said");
+            warn!("the delivery {id} was lost, and the forge's log does not contain its payload");
             ctx.delivery_logs.note_seen(forge.name, id);
             return Ok(true);
         }
@@ -151,7 +151,7 @@ async fn accept_one(
             }
         }
         Ok(_) => {}
-        Err(error) => warn!("the lost delivery {id} makes no sense: {error}"),
+        Err(error) => warn!("the lost delivery {id} is not as documented: {error}"),
     }
     ctx.delivery_logs.note_seen(forge.name, id);
     Ok(true)
@@ -176,7 +176,7 @@ async fn receive_lost(
     match receive::accept(ctx, config, forge, event, incoming).await {
         Ok(Received::Accepted { runs, .. }) => {
             warn!(
-                "the delivery {} of {} (`{}`) was lost and is taken from the forge's log: {} runs",
+                "the delivery {} of {} (`{}`) was lost and was read from the forge's log: {} runs",
                 delivery.id,
                 delivery.sent_at,
                 delivery.event,

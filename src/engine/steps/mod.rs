@@ -20,7 +20,7 @@ use super::context::StepContext;
 use super::outcome::{Outcome, StepError};
 use super::policy::deadlines::{RUN_LIMIT, resumed_late};
 use crate::event::CommitRef;
-use crate::run::{RunId, Step as RunStep};
+use crate::run::{RunId, RunStep};
 use crate::store::{Work, WorkKey, Write};
 
 /// A step of one kind of work.

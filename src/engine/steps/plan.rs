@@ -30,7 +30,7 @@ use crate::forge::ForgeError;
 use crate::numerals::counted;
 use crate::plan::{self, Change, Problem};
 use crate::purge::{PlannedPurge, PurgeKind, PurgeState};
-use crate::run::{Base, Origin, Run, RunChanges, RunState, StatusState, Step as RunStep};
+use crate::run::{Base, Origin, Run, RunChanges, RunState, RunStep, StatusState};
 use crate::store::{NewPurge, Target, Work, WorkKey, Write};
 
 /// The maximum number of notes stored with a run.

@@ -113,7 +113,10 @@ impl Step for Reconcile<'_> {
             // From now on purgehook learns of every change, and caches now hold what is live now.
             let commits: Vec<&str> = first.iter().map(CommitId::as_str).collect();
             let commits = commits.join(", ");
-            info!("{} stands at {commits} to begin with", site.repo);
+            info!(
+                "{} is at {commits} at first; later changes are compared with that",
+                site.repo
+            );
             let first = first.into_iter().map(Base::Commit).collect();
             writes.push(Write::ExpectHeldVersion(caches.clone(), held.version));
             writes.push(Write::Hold(caches, first, held.version + 1));
@@ -150,7 +153,10 @@ impl Step for ConfirmHeads<'_> {
         let mut writes = Vec::with_capacity(missing.len());
         for run in missing {
             let at = run.commit.short();
-            warn!("{} stands at {at} and no run is for it", site.repo);
+            warn!(
+                "{} is at {at}, and no run exists for that commit",
+                site.repo
+            );
             writes.push(Write::NewRun(run));
         }
         Ok(match look_again {
@@ -192,7 +198,7 @@ async fn compare(
             Err(error) => {
                 let git_ref = git_ref.map_or_else(String::new, |git_ref| git_ref.to_string());
                 warn!(
-                    "cannot see where {git_ref} of {} stands: {error}",
+                    "cannot read the head of {git_ref} of {}: {error}",
                     site.repo
                 );
             }

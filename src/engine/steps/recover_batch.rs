@@ -77,14 +77,14 @@ impl Step for RecoverBatch<'_> {
                 wait_reasons::await_answer(ctx, &rejection, lost.kind, &lost.cdn, work).await
             }
             Err(RequestError::Failed(error)) if may_ask_again(&error, work) => {
-                warn!(cdn = %lost.cdn, "cannot ask the history: {error}");
+                warn!(cdn = %lost.cdn, "cannot read the history: {error}");
                 let fraction = ctx.clock.fraction();
                 let wait = backoff_at_least(work.attempts, fraction, error.retry_after);
                 Ok(Outcome::postpone(Vec::new(), now + wait, work.attempts + 1))
             }
             // Purging twice costs quota; not purging leaves a stale page.
             Err(RequestError::Failed(error)) => {
-                warn!(cdn = %lost.cdn, "a batch is submitted again without a look at the history: {error}");
+                warn!(cdn = %lost.cdn, "a batch is submitted again because the history cannot be read: {error}");
                 Ok(submit_again(lost, keys, now))
             }
         }

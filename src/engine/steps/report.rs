@@ -9,7 +9,9 @@ use crate::config::{Config, Site};
 use crate::engine::context::StepContext;
 use crate::engine::outcome::{Outcome, StepError};
 use crate::engine::policy::backoff::backoff_at_least;
-use crate::engine::policy::statuses::{Verdict, newest_besides, pending_before, verdict, withheld};
+use crate::engine::policy::statuses::{
+    PostDecision, newest_besides, pending_before, verdict, withheld,
+};
 use crate::event::{CommitId, GitRef};
 use crate::forge::{ForgeError, PostOutcome, StatusPost};
 use crate::run::{Run, RunId, StatusState};
@@ -61,12 +63,12 @@ impl Step for Report<'_> {
             }
         };
         match decided {
-            Verdict::NotPosted(why) => return Ok(not_posted(&run, &wanted, why)),
-            Verdict::ShownSince(since) => {
+            PostDecision::NotPosted(why) => return Ok(not_posted(&run, &wanted, why)),
+            PostDecision::ShownSince(since) => {
                 let posted = Write::Posted(run.id.clone(), wanted.seq, Posting::Posted(since));
                 return Ok(Outcome::complete(vec![posted]));
             }
-            Verdict::Post => {}
+            PostDecision::Post => {}
         }
         let Some(forge) = ctx.upstreams.forge(&config, &run.forge) else {
             let why = format!("not sent: the forge {} is no longer configured", run.forge);

@@ -105,14 +105,14 @@ impl Step for Submit<'_> {
             Ok(vendor_id) => {
                 info!(
                     cdn = %batch.cdn, task = vendor_id.as_ref().map(tracing::field::display), purges = batch.purges.len(),
-                    "{} took a batch of {}", batch.cdn, task.size
+                    "{} accepted a batch of {}", batch.cdn, task.size
                 );
                 let keys = batches::keys(&batch);
                 let writes = batches::accepted(task, vendor_id, keys, now);
                 Ok(Outcome::reschedule(writes, now))
             }
             Err(error) => {
-                warn!(cdn = %batch.cdn, code = %error.kind, class = ?error.class, "a batch was not taken: {error}");
+                warn!(cdn = %batch.cdn, code = %error.kind, class = ?error.class, "a batch was not accepted: {error}");
                 refused(ctx, config, &cdn, task, &batch, &error, work).await
             }
         }

@@ -296,7 +296,7 @@ async fn app_webhook(
         return Err(github.error(&answer));
     }
     let AppBody { events: names } = answer.json()?;
-    let what = "list what was sent to the App's webhook";
+    let what = "list the deliveries of the App's webhook";
     let query = [("per_page", "1")];
     let answer = log::get(github, repo, &Hook::App, &["deliveries"], &query, what).await?;
     let last_delivery = match answer.status {

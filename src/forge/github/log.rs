@@ -93,7 +93,7 @@ pub(super) async fn deliveries(
     let Some(hook) = find(github, repo, address).await? else {
         return Ok(None);
     };
-    let what = format!("list what was sent to the webhook of {repo}");
+    let what = format!("list the deliveries of the webhook of {repo}");
     let mut log = DeliveryLog {
         of_all: hook == Hook::App,
         deliveries: Vec::new(),

@@ -238,7 +238,7 @@ async fn last_delivery(
         &["hooks", &hook, "events"],
         &[("per_page", "1")],
     );
-    let what = format!("list what was sent to the webhook of {repo}");
+    let what = format!("list the deliveries of the webhook of {repo}");
     let answer = gitlab.send(request, &what).await?;
     if answer.status != StatusCode::OK {
         return Ok(LastDelivery::Untold);

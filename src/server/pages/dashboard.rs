@@ -183,7 +183,7 @@ pub(in super::super) async fn dashboard(
                 &request,
                 StatusCode::BAD_REQUEST,
                 "That cannot be shown",
-                &format!("The address asks for something that makes no sense: {words}."),
+                &format!("The address contains an invalid query: {words}."),
             );
         }
     };

@@ -36,7 +36,7 @@ use crate::forge::{
 use crate::http::Outbound;
 use crate::purge::{GivenUp, PlannedPurge, PurgeKind, PurgeState, TaskIds};
 use crate::run::{
-    Arrival, Base, Link, Origin, Run, RunChanges, RunId, RunState, StatusState, Step, WaitReason,
+    Arrival, Base, Link, Origin, Run, RunChanges, RunId, RunState, RunStep, StatusState, WaitReason,
 };
 use crate::settings::{Entry, Environment};
 use crate::store::{
@@ -342,7 +342,7 @@ impl Server {
             bases: Vec::new(),
             held_version: None,
             state: RunState::Pending,
-            step: Step::Changes,
+            step: RunStep::Changes,
             summary: "Finding out what changed".to_owned(),
             proof: None,
             problems: Vec::new(),
@@ -401,7 +401,7 @@ impl Server {
     async fn end(&self, run: &Run, state: RunState, summary: &str) {
         let ended = Run {
             state,
-            step: Step::Ended,
+            step: RunStep::Ended,
             summary: summary.to_owned(),
             ended_at: Some(self.engine.now()),
             ..run.clone()

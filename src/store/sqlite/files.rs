@@ -114,7 +114,7 @@ impl Watched {
                 });
             }
             Err(error) => {
-                let words = format!("{} cannot be looked at: {error}", self.path.display());
+                let words = format!("{} cannot be examined: {error}", self.path.display());
                 return Err(unreachable(words, error));
             }
         };

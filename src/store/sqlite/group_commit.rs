@@ -83,7 +83,7 @@ impl Writer {
         let lock = tokio::time::timeout(CONNECTION_TIMEOUT, Arc::clone(&self.0).lock_owned());
         let group = lock.await.map_err(|_| {
             StoreError::unreachable(format!(
-                "the database's disk took longer than {} s for what others wrote",
+                "the database's disk took longer than {} s for earlier writes",
                 CONNECTION_TIMEOUT.as_secs()
             ))
         })?;
@@ -329,7 +329,7 @@ impl CommitGroup {
         if let Err(error) = &done
             && self.waiting.is_empty()
         {
-            error!("what was to be durable soon is not: {error}");
+            error!("writes that no one waits for were lost: {error}");
         }
         for waiting in self.waiting.drain(..) {
             // The caller may have stopped waiting.

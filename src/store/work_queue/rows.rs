@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::key::{KeyColumns, WorkKey};
-use crate::run::{Run, RunId, Step};
+use crate::run::{Run, RunId, RunStep};
 use crate::store::StoreError;
 use crate::store::database::{Transaction, in_list, places};
 
@@ -13,8 +13,8 @@ pub(in crate::store) async fn step_changed(
     run: &Run,
 ) -> Result<(), StoreError> {
     match run.step {
-        Step::Changes | Step::Ended => Ok(()),
-        Step::Purging => {
+        RunStep::Changes | RunStep::Ended => Ok(()),
+        RunStep::Purging => {
             let values = WorkKey::Run(run.id.clone()).columns().values();
             tx.execute(
                 "UPDATE work SET concurrency_key = NULL

@@ -126,7 +126,7 @@ async fn where_nothing_was_ever_found_the_address_may_be_wrong() {
     );
     assert!(first.contains(&words), "{first}");
     assert!(
-        second.ends_with("it is not there, or the token may not see it"),
+        second.ends_with("it does not exist, or the token may not read it"),
         "{second}"
     );
 }
