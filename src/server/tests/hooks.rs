@@ -132,7 +132,7 @@ async fn each_refusal_has_its_status_and_words() {
         ),
         (server.hook(""), 400, "empty"),
         (server.hook(vec![0xff]), 400, "UTF-8"),
-        (server.hook("panic"), 500, "not taken in"),
+        (server.hook("panic"), 500, "not accepted"),
     ] {
         let (status, body) = answer(request).await;
 
