@@ -220,7 +220,7 @@ fn add_upstreams(registry: &mut Registry, config: &Config, silent: &[Upstream]) 
     }
     registry.register(
         "upstream_up",
-        "Whether a CDN or a forge answers; one that did not several times in a row is left alone for a while",
+        "Whether a CDN or a forge answers; after several requests in a row without an answer, it gets none for a while",
         up.clone(),
     );
 }
