@@ -119,7 +119,7 @@ async fn a_replica_that_sleeps_through_its_lease_writes_nothing_when_it_wakes() 
     let (_, answer) = next.send(&world.base_of(1)).await.unwrap();
     world.ended(answer["runs"][0]["id"].as_str().unwrap()).await;
     assert_eq!(world.ended(&run).await, ended);
-    assert_eq!(states(&website.statuses(&commit)).last(), Some(&"success"));
+    assert_eq!(world.shown(&website, &commit).await, "success");
     assert_eq!(
         world.sandbox.tencent_cdn().purged_urls(PurgeKind::Url),
         ["https://www.example.com/", "https://www.example.com/about/"]

@@ -361,7 +361,7 @@ async fn live_through_everything(scene: &mut Scene) {
         .replace("    token", "    tokenn")
         .replace("secret", "secrett");
     std::fs::write(scene.world.rules_path(), broken).unwrap();
-    scene.world.answers("/", "cannot be used").await;
+    scene.world.answers("/", "is invalid").await;
     scene.get("/").await;
     scene.get("/readyz").await;
     std::fs::write(scene.world.rules_path(), rules).unwrap();
