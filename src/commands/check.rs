@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::online::{self, Finding, Rating};
+use super::online::{self, Finding, Verdict};
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
 use crate::http::Outbound;
@@ -36,7 +36,7 @@ pub async fn run(
         Ok(loaded) if online => Some(online::check(&loaded.config, &clock).await),
         Ok(_) | Err(_) => None,
     };
-    let is_wrong = |finding: &Finding| finding.verdict == Rating::Wrong;
+    let is_wrong = |finding: &Finding| finding.verdict == Verdict::Wrong;
     let good = result.is_ok() && !findings.iter().flatten().any(is_wrong);
     if as_json {
         println!("{}", report(&result, findings.as_deref()));
@@ -78,7 +78,7 @@ fn report(result: &Result<Loaded, Problems>, findings: Option<&[Finding]>) -> se
         .iter()
         .chain(&problems.unset_secrets)
         .collect();
-    let is_wrong = |finding: &Finding| finding.verdict == Rating::Wrong;
+    let is_wrong = |finding: &Finding| finding.verdict == Verdict::Wrong;
     let mut report = json!({
         "file": problems.file,
         "ok": result.is_ok() && !findings.into_iter().flatten().any(is_wrong),

@@ -15,7 +15,7 @@ use crate::changes::{ChangeKind, FilePath};
 use crate::config::Site;
 use crate::plan::{Plan, plan, read_path};
 use crate::purge::PurgeKind;
-use crate::rules::{BaseUrl, PossibleTemplate, Unmatched, Verdict};
+use crate::rules::{BaseUrl, PossibleTemplate, RuleVerdict, Unmatched};
 use crate::sanitize::visible_lines;
 
 /// Explains a path or a URL under the rules of one site or of all.
@@ -151,10 +151,10 @@ fn why_nothing(site: &Site, path: &FilePath, change: ChangeKind) -> &'static str
     let mut verdicts = explained.iter().map(|explained| &explained.verdict);
     if verdicts
         .clone()
-        .any(|it| matches!(it, Verdict::Ignored { .. }))
+        .any(|it| matches!(it, RuleVerdict::Ignored { .. }))
     {
         "the site ignores it"
-    } else if verdicts.any(|it| matches!(it, Verdict::Matched { .. })) {
+    } else if verdicts.any(|it| matches!(it, RuleVerdict::Matched { .. })) {
         "the rules that fire ask for nothing that can be"
     } else {
         "no rule fires"

@@ -11,14 +11,14 @@ pub struct Explained<'r> {
     /// The rule.
     pub rule: &'r str,
     /// Whether it matched, and why.
-    pub verdict: Verdict<'r>,
+    pub verdict: RuleVerdict<'r>,
     /// The path's targets under the rule; empty if it did not match.
     pub mapped: Mapped<'r>,
 }
 
 /// Whether a rule matched, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict<'r> {
+pub enum RuleVerdict<'r> {
     /// It matched.
     Matched {
         /// The first of its globs that matches; its expression if it has no globs.
@@ -59,7 +59,7 @@ pub enum Verdict<'r> {
     },
 }
 
-impl fmt::Display for Verdict<'_> {
+impl fmt::Display for RuleVerdict<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Matched { by } => write!(f, "fires: matched by `{by}`"),
@@ -99,15 +99,15 @@ impl Rules {
         for (place, rule) in self.rules.iter().enumerate() {
             let hit = hits.next_if(|hit| hit.rule == place);
             let verdict = match (ignored, last, hit) {
-                (Some(ignored), ..) => Verdict::Ignored {
+                (Some(ignored), ..) => RuleVerdict::Ignored {
                     glob: ignored.text(),
                 },
-                (None, Some(rule), _) => Verdict::AfterLast { rule },
-                (None, None, None) => Verdict::NoMatch,
+                (None, Some(rule), _) => RuleVerdict::AfterLast { rule },
+                (None, None, None) => RuleVerdict::NoMatch,
                 (None, None, Some(hit)) => verdict(rule, hit, change),
             };
             let mut mapped = Mapped::default();
-            if let Verdict::Matched { .. } = verdict {
+            if let RuleVerdict::Matched { .. } = verdict {
                 let below = hit.is_some_and(|hit| hit.below);
                 self.fill(rule, path, change, below, &mut mapped);
                 last = rule.last.then_some(rule.name.as_str());
@@ -123,18 +123,18 @@ impl Rules {
 }
 
 /// The verdict of a rule that a glob or expression matched.
-fn verdict<'r>(rule: &'r Rule, hit: &Hit, change: ChangeKind) -> Verdict<'r> {
+fn verdict<'r>(rule: &'r Rule, hit: &Hit, change: ChangeKind) -> RuleVerdict<'r> {
     let glob = hit.glob.and_then(|glob| rule.matches.get(glob));
     let regex = rule.regex.as_ref().map_or("", PathRegex::text);
     let by = glob.map_or(regex, Glob::text);
     let except = hit.except.and_then(|except| rule.except.get(except));
     match except {
-        _ if !hit.regex => Verdict::NotFound { glob: by, regex },
-        Some(except) => Verdict::Excepted {
+        _ if !hit.regex => RuleVerdict::NotFound { glob: by, regex },
+        Some(except) => RuleVerdict::Excepted {
             by,
             except: except.text(),
         },
-        None if !change.is_among(&rule.on) => Verdict::OtherChange { by, change },
-        None => Verdict::Matched { by },
+        None if !change.is_among(&rule.on) => RuleVerdict::OtherChange { by, change },
+        None => RuleVerdict::Matched { by },
     }
 }

@@ -25,7 +25,7 @@ mod tests;
 pub(crate) use alternatives::{Token, alternatives, tokens};
 pub use base_url::BaseUrl;
 pub use case::{Case, Difference, expected};
-pub use explain::{Explained, Verdict};
+pub use explain::{Explained, RuleVerdict};
 pub use fields::Field;
 pub use filter::Filter;
 pub use glob::Glob;

@@ -51,6 +51,15 @@ impl Site {
         site
     }
 
+    /// The site, with a second commit that was deployed and purged as well.
+    async fn with_commit(keys: &str) -> (Self, String) {
+        let mut site = Self::new(keys).await;
+        let commit = site.commit("b.html");
+        site.deploy(&commit).await;
+        assert_eq!(site.quiet().await, [B]);
+        (site, commit)
+    }
+
     fn commit(&self, path: &str) -> String {
         let commit = self.website.commit("main", &[Change::write(path, "new")]);
         self.website.push("main");
@@ -116,10 +125,7 @@ async fn what_a_second_deployment_purges_is_the_sites_to_say() {
         ),
     ];
     for (keys, purged, shown) in answers {
-        let mut site = Site::new(keys).await;
-        let commit = site.commit("b.html");
-        site.deploy(&commit).await;
-        assert_eq!(site.quiet().await, [B]);
+        let (mut site, commit) = Site::with_commit(keys).await;
 
         let again = site.deploy(&commit).await;
 
@@ -152,10 +158,7 @@ async fn the_first_commit_of_a_site_has_everything_purged_each_time() {
 
 #[tokio::test]
 async fn what_is_deployed_again_after_another_commit_purges_both_differences() {
-    let mut site = Site::new("").await;
-    let commit = site.commit("b.html");
-    site.deploy(&commit).await;
-    site.quiet().await;
+    let (mut site, commit) = Site::with_commit("").await;
     let newer = site.commit("c.html");
     site.deploy(&newer).await;
     assert_eq!(site.quiet().await, [C]);
@@ -171,10 +174,7 @@ async fn a_newer_run_purges_for_a_second_deployment_that_leaves_its_work_to_it()
         ("", vec![B, C]),
         ("    redeploy: everything", vec![EVERYTHING]),
     ] {
-        let mut site = Site::new(keys).await;
-        let commit = site.commit("b.html");
-        site.deploy(&commit).await;
-        site.quiet().await;
+        let (mut site, commit) = Site::with_commit(keys).await;
 
         let again = site.deploy(&commit).await;
         let newer = site.commit("c.html");
@@ -191,10 +191,7 @@ async fn the_next_run_purges_what_a_second_deployment_failed_to() {
         ("", vec![B, C]),
         ("    redeploy: everything", vec![EVERYTHING]),
     ] {
-        let mut site = Site::new(keys).await;
-        let commit = site.commit("b.html");
-        site.deploy(&commit).await;
-        site.quiet().await;
+        let (mut site, commit) = Site::with_commit(keys).await;
         site.refuse();
         let again = site.deploy(&commit).await;
         assert_eq!(site.quiet().await, Vec::<String>::new());

@@ -43,7 +43,7 @@ fn words(duration: SignedDuration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::online::finding::Rating;
+    use crate::commands::online::finding::Verdict;
 
     #[test]
     fn a_clock_may_be_off_by_as_much_as_signatures_may() {
@@ -55,11 +55,11 @@ mod tests {
             finding("tencent", skew)
         };
 
-        assert_eq!(of(100).verdict, Rating::Ok);
-        assert_eq!(of(-200).verdict, Rating::Note);
-        assert_eq!(of(300).verdict, Rating::Note);
+        assert_eq!(of(100).verdict, Verdict::Ok);
+        assert_eq!(of(-200).verdict, Verdict::Note);
+        assert_eq!(of(300).verdict, Verdict::Note);
         let behind = of(601);
-        assert_eq!(behind.verdict, Rating::Wrong);
+        assert_eq!(behind.verdict, Verdict::Wrong);
         assert_eq!(
             behind.message,
             "this machine's clock is 10 min behind its clock; what goes by the time may be off by 5 min"

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 /// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rating {
+pub enum Verdict {
     /// As it should be.
     Ok,
     /// For information; or it could not be found out.
@@ -13,7 +13,7 @@ pub enum Rating {
     Wrong,
 }
 
-impl Rating {
+impl Verdict {
     /// The word at the start of the line, and in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -30,7 +30,7 @@ pub struct Finding {
     /// What it is about: `github acme/website`, `tencent`.
     pub subject: String,
     /// The result.
-    pub verdict: Rating,
+    pub verdict: Verdict,
     /// The text.
     pub message: String,
     /// The advice, if there is any.
@@ -40,23 +40,23 @@ pub struct Finding {
 impl Finding {
     /// No problem.
     pub fn ok(subject: &str, message: impl Into<String>) -> Self {
-        Self::new(subject, Rating::Ok, message, None)
+        Self::new(subject, Verdict::Ok, message, None)
     }
 
     /// Some information.
     pub fn note(subject: &str, message: impl Into<String>) -> Self {
-        Self::new(subject, Rating::Note, message, None)
+        Self::new(subject, Verdict::Note, message, None)
     }
 
     /// A problem.
     pub fn wrong(subject: &str, message: impl Into<String>, advice: impl Into<String>) -> Self {
         let advice = Some(advice.into()).filter(|advice: &String| !advice.is_empty());
-        Self::new(subject, Rating::Wrong, message, advice)
+        Self::new(subject, Verdict::Wrong, message, advice)
     }
 
     fn new(
         subject: &str,
-        verdict: Rating,
+        verdict: Verdict,
         message: impl Into<String>,
         advice: Option<String>,
     ) -> Self {

@@ -310,7 +310,7 @@ fn silent(subject: &str) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::online::finding::Rating;
+    use crate::commands::online::finding::Verdict;
 
     fn hook(url: &str) -> Webhook {
         Webhook {
@@ -336,17 +336,17 @@ mod tests {
 
         assert_eq!(
             judged(std::slice::from_ref(&ours), &[EventKind::Push]).verdict,
-            Rating::Ok
+            Verdict::Ok
         );
         let both = [EventKind::Push, deployments];
         let lacking = judged(std::slice::from_ref(&ours), &both);
-        assert_eq!(lacking.verdict, Rating::Wrong);
+        assert_eq!(lacking.verdict, Verdict::Wrong);
         assert!(
             lacking.message.ends_with("does not tell of deployments"),
             "{lacking:?}"
         );
         // Each may send some of the events.
-        assert_eq!(judged(&[ours, of_deployments], &both).verdict, Rating::Ok);
+        assert_eq!(judged(&[ours, of_deployments], &both).verdict, Verdict::Ok);
     }
 
     #[test]
@@ -369,7 +369,7 @@ mod tests {
                 "got no answer: timed out",
             ),
         ] {
-            assert_eq!(finding.verdict, Rating::Wrong, "{finding:?}");
+            assert_eq!(finding.verdict, Verdict::Wrong, "{finding:?}");
             assert!(finding.message.contains(words), "{finding:?}");
             assert!(finding.advice.is_some(), "{finding:?}");
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use jiff::tz::TimeZone;
 
-pub use self::finding::{Finding, Rating};
+pub use self::finding::{Finding, Verdict};
 use self::forges::Repository;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -52,15 +52,15 @@ pub async fn check(config: &Config, clock: &Clock) -> Vec<Finding> {
 
 /// The last line, with the number of each verdict.
 pub fn summary(findings: &[Finding]) -> String {
-    let count = |verdict: Rating| {
+    let count = |verdict: Verdict| {
         let of_it = findings.iter().filter(|finding| finding.verdict == verdict);
         of_it.count()
     };
     format!(
         "{} ok, {}, {} wrong",
-        count(Rating::Ok),
-        counted(count(Rating::Note), "note", "notes"),
-        count(Rating::Wrong)
+        count(Verdict::Ok),
+        counted(count(Verdict::Note), "note", "notes"),
+        count(Verdict::Wrong)
     )
 }
 

@@ -50,7 +50,7 @@ pub fn withheld(run: &Run, dry_run: bool, was_shown: bool) -> Option<PostDecisio
 }
 
 /// What to do with a status that is not withheld, given all of the site's statuses on the commit.
-pub fn verdict(
+pub fn decision(
     run: &RunId,
     wanted: &StoredStatus,
     on_commit: &[(RunId, StoredStatus)],

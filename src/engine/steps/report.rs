@@ -10,7 +10,7 @@ use crate::engine::context::StepContext;
 use crate::engine::outcome::{Outcome, StepError};
 use crate::engine::policy::backoff::backoff_at_least;
 use crate::engine::policy::statuses::{
-    PostDecision, newest_besides, pending_before, verdict, withheld,
+    PostDecision, decision, newest_besides, pending_before, withheld,
 };
 use crate::event::{CommitId, GitRef};
 use crate::forge::{ForgeError, PostOutcome, StatusPost};
@@ -59,7 +59,7 @@ impl Step for Report<'_> {
             None => {
                 let on_commit = ctx.store.statuses_on(&run.site, commit).await?;
                 pending = pending_before(&on_commit);
-                verdict(&run.id, &wanted, &on_commit)
+                decision(&run.id, &wanted, &on_commit)
             }
         };
         match decided {
