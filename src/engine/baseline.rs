@@ -8,11 +8,10 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::context::StepContext;
 use super::redeployment::{self, Redeployment};
 use crate::config::Site;
 use crate::run::{Base, Origin, Run, RunId};
-use crate::store::{HeldCommits, SiteCaches, StoreError, Write};
+use crate::store::{HeldCommits, SiteCaches, Store, StoreError, Write};
 
 /// The maximum number of held commits to compare with; with more, it counts as unknown what caches hold. Each costs a
 /// comparison, and a new process has to compare with all of them once at worst.
@@ -42,18 +41,18 @@ pub(super) struct Baseline {
 impl Baseline {
     /// Reads what the caches of a run's site may hold at `now`. A site that was removed has no rules.
     pub async fn load(
-        ctx: &StepContext,
+        store: &Store,
         site: Option<&Site>,
         run: &Run,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
-        let (store, name) = (&ctx.store, run.site.as_str());
+        let name = run.site.as_str();
         Ok(Self {
             real: store.held(&SiteCaches::real(name), now).await?,
             shadow: store.held(&SiteCaches::shadow(name), now).await?,
             dry_run: run.dry_run,
             is_first: run.before.is_none() && store.is_first(run).await?,
-            redeployment: redeployment::of(ctx, site, run).await?,
+            redeployment: redeployment::of(store, site, run).await?,
         })
     }
 

@@ -147,7 +147,7 @@ async fn close(
         // passing their work to it in the meantime.
         let config = ctx.config();
         let site = config.sites.get(&run.site);
-        let baseline = Baseline::load(ctx, site, &run, now).await?;
+        let baseline = Baseline::load(&ctx.store, site, &run, now).await?;
         writes.extend(baseline.hold(&run));
     }
     writes.push(Write::ConcludeSuperseded {

@@ -4,10 +4,9 @@
 //! What an earlier deployment of the commit was compared with becomes held again, as if it had been live until now. So
 //! the run purges the same paths as the earlier one, and a later run does so if this one fails or leaves its work to it.
 
-use super::context::StepContext;
 use crate::config::{Redeploy, Site, WhenUnknown};
 use crate::run::{Base, Run};
-use crate::store::{RunFilter, StoreError};
+use crate::store::{RunFilter, Store, StoreError};
 
 /// The maximum number of earlier runs for the same commit that are read.
 const MAX_EARLIER: u32 = 5;
@@ -26,7 +25,7 @@ pub(super) struct Redeployment {
 /// The redeployment that a run is for. Empty if its commit was not deployed before, or if that does not matter to the
 /// site.
 pub(super) async fn of(
-    ctx: &StepContext,
+    store: &Store,
     site: Option<&Site>,
     run: &Run,
 ) -> Result<Redeployment, StoreError> {
@@ -44,7 +43,7 @@ pub(super) async fn of(
         limit: MAX_EARLIER,
         ..RunFilter::default()
     };
-    let earlier = ctx.store.runs(&same_commit).await?;
+    let earlier = store.runs(&same_commit).await?;
     let everything = site.redeploy == Redeploy::Everything
         && earlier.iter().any(|run| run.origin.is_deployment());
     // Where the unknown makes runs fail, a person has dealt with it, or will.
@@ -54,7 +53,7 @@ pub(super) async fn of(
         return Ok(Redeployment { bases, everything });
     }
     for run in earlier {
-        let mut bases = compared_with(ctx, run).await?;
+        let mut bases = compared_with(store, run).await?;
         bases.retain(|base| base.commit() != Some(commit));
         if !bases.is_empty() {
             bases.retain(|base| base.commit().is_some() || may_be_unknown);
@@ -66,10 +65,10 @@ pub(super) async fn of(
 }
 
 /// What a run was compared with, or the run that did its work.
-async fn compared_with(ctx: &StepContext, mut run: Run) -> Result<Vec<Base>, StoreError> {
+async fn compared_with(store: &Store, mut run: Run) -> Result<Vec<Base>, StoreError> {
     for _ in 0..MAX_COVERS {
         let Some(cover) = run.covered_by else { break };
-        match ctx.store.run(&cover).await? {
+        match store.run(&cover).await? {
             Some(cover) => run = cover,
             None => return Ok(Vec::new()),
         }

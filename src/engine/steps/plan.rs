@@ -64,14 +64,12 @@ impl Step for Plan<'_> {
             mut run,
             commit,
         } = self;
-        let baseline = Baseline::load(ctx, Some(site), &run, ctx.now()).await?;
+        let baseline = Baseline::load(&ctx.store, Some(site), &run, ctx.now()).await?;
         if baseline.planner(&run).is_some() {
             return Err(planner::is_taken(ctx));
         }
-        let (by_hand, again) = (
-            run.origin == Origin::ManualEverything,
-            baseline.redeploys_everything(),
-        );
+        let by_hand = run.origin == Origin::ManualEverything;
+        let again = baseline.redeploys_everything();
         let everything = by_hand || again;
         // Where the unknown makes runs fail, it is not held, and a newer run would purge less.
         let is_on_its_own = by_hand || again && site.when_unknown == WhenUnknown::Fail;
