@@ -53,17 +53,19 @@ enum LinkSearch {
 }
 
 /// Finds the paths that differ between the run's `commit` and any of `bases`, which are in the order in which they
-/// were live.
+/// were live. The pushes of the run and of the `older` runs whose work it does may list some of them.
 pub(super) async fn find(
     ctx: &StepContext,
     config: &Config,
     run: &Run,
+    older: &[Run],
     commit: &CommitId,
     bases: &[Base],
 ) -> Result<Search, StepError> {
     // Leaves time within the step to commit its outcome.
     let limit = STEP_LIMIT * 9 / 10;
-    match tokio::time::timeout(limit, compare(ctx, config, run, commit, bases)).await {
+    let compared = compare(ctx, config, run, older, commit, bases);
+    match tokio::time::timeout(limit, compared).await {
         Ok(search) => search,
         Err(_) => Ok(Found::unknown("comparing the commits took too long").into()),
     }
@@ -73,6 +75,7 @@ async fn compare(
     ctx: &StepContext,
     config: &Config,
     run: &Run,
+    older: &[Run],
     commit: &CommitId,
     bases: &[Base],
 ) -> Result<Search, StepError> {
@@ -84,15 +87,26 @@ async fn compare(
         let why = format!("the forge {} is no longer configured", run.forge);
         return Ok(Search::Failed(ForgeError::Refused(why)));
     };
+    // They left their work to it before.
+    let covered = match bases.len() {
+        0 | 1 => Vec::new(),
+        _ => ctx.store.covered_by(&run.id).await?,
+    };
+    let pushes = std::iter::once(run).chain(older).chain(&covered);
+    let pushes: Vec<KnownPush<'_>> = pushes.filter_map(KnownPush::of).collect();
     let mut comparison = Comparison {
         ctx,
         forge,
         run,
-        commit,
+        pushes: &pushes,
         is_planner: false,
     };
     let mut links = Vec::with_capacity(bases.len());
-    let chain = chain(&bases, run.before.as_ref(), commit);
+    let moves: Vec<_> = pushes
+        .iter()
+        .map(|push| (push.before, push.after))
+        .collect();
+    let chain = chain(&bases, &moves, commit);
     for (from, to) in chain.iter().zip(chain.iter().skip(1)) {
         match comparison.link(from, to).await? {
             LinkSearch::Found(difference) => {
@@ -114,12 +128,31 @@ async fn compare(
     Ok(Found::Known { proof, changes }.into())
 }
 
+/// A push that was delivered.
+struct KnownPush<'a> {
+    before: &'a CommitId,
+    after: &'a CommitId,
+    delivery: &'a str,
+}
+
+impl<'a> KnownPush<'a> {
+    /// The push that a run was for.
+    fn of(run: &'a Run) -> Option<Self> {
+        Some(Self {
+            before: run.before.as_ref()?,
+            after: run.commit.id()?,
+            delivery: run.delivery.as_deref()?,
+        })
+    }
+}
+
 /// The comparison of one run's links.
 struct Comparison<'a> {
     ctx: &'a StepContext,
     forge: ForgeHandle<'a>,
     run: &'a Run,
-    commit: &'a CommitId,
+    /// The pushes of the run and of those whose work it does.
+    pushes: &'a [KnownPush<'a>],
     /// Whether the run already is its site's planner.
     is_planner: bool,
 }
@@ -137,10 +170,10 @@ impl Comparison<'_> {
         if let Some(difference) = ctx.diffs.get(&pair) {
             return Ok(LinkSearch::Found(difference));
         }
-        let is_the_push = run.before.as_ref() == Some(from) && to == self.commit;
-        let listed = match is_the_push {
-            true => self.listed().await?,
-            false => None,
+        let mut pushes = self.pushes.iter();
+        let listed = match pushes.find(|push| push.before == from && push.after == to) {
+            Some(push) => self.listed(push.delivery).await?,
+            None => None,
         };
         let changes = match listed {
             Some(listed) => listed,
@@ -174,11 +207,8 @@ impl Comparison<'_> {
         }
     }
 
-    /// The paths that the run's delivery lists as changed, if it proves that the list is complete.
-    async fn listed(&self) -> Result<Option<ChangeSet>, StepError> {
-        let Some(id) = &self.run.delivery else {
-            return Ok(None);
-        };
+    /// The paths that a delivery lists as changed, if it proves that the list is complete.
+    async fn listed(&self, id: &str) -> Result<Option<ChangeSet>, StepError> {
         let listed = match self.ctx.payloads.get(id) {
             Some(listed) => Some(ChangeSet::clone(&listed)),
             None => self.read_listed(id).await?,

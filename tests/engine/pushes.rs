@@ -54,6 +54,17 @@ async fn runs_that_have_not_planned_yet_are_covered_by_the_newest() {
 }
 
 #[tokio::test]
+async fn pushes_that_are_planned_together_need_no_comparison_by_the_forge() {
+    let world = World::new(1, ONE_SITE).await;
+
+    three_pushes(&world).await;
+    world.settle().await;
+
+    let compared = world.sandbox.calls(Service::GITHUB, "GET compare");
+    assert_eq!(compared.len(), 0, "{compared:?}");
+}
+
+#[tokio::test]
 async fn a_covered_commit_fails_as_the_run_that_covers_it_fails() {
     let world = World::new(1, ONE_SITE).await;
     world

@@ -6,7 +6,7 @@
 //! small difference even if the oldest commit is far behind, and the previous run already computed all but the
 //! last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::changes::{ChangeKind, FilePath, Proof};
 use crate::event::CommitId;
@@ -14,17 +14,27 @@ use crate::run::{Link, RunChanges};
 
 /// The commits from the one that was live first to the run's own; neighbours are compared.
 ///
-/// The commit that was live before the run's push comes last but one, since the delivery may list that link itself.
+/// Commits that pushes lead from to the run's commit come last, in the order of these pushes, since their deliveries may
+/// list those links. `pushes` are the commits before and after each.
 pub fn chain<'a>(
     bases: &[&'a CommitId],
-    before: Option<&CommitId>,
+    pushes: &[(&'a CommitId, &'a CommitId)],
     commit: &'a CommitId,
 ) -> Vec<&'a CommitId> {
-    let is_before = |base: &CommitId| before == Some(base);
-    let bases = bases.iter().copied().filter(|base| *base != commit);
-    let others = bases.clone().filter(|base| !is_before(base));
-    let before = bases.filter(|base| is_before(base));
-    others.chain(before).chain([commit]).collect()
+    let mut chain = vec![commit];
+    let mut at = commit;
+    let mut left: BTreeSet<&CommitId> = bases.iter().copied().collect();
+    left.remove(commit);
+    while let Some((before, _)) = pushes.iter().find(|(_, after)| *after == at)
+        && left.remove(before)
+    {
+        chain.push(before);
+        at = before;
+    }
+    let others = bases.iter().rev().copied();
+    chain.extend(others.filter(|base| left.remove(base)));
+    chain.reverse();
+    chain
 }
 
 /// The state of a path in the run's commit and in the held ones.
@@ -106,6 +116,22 @@ mod tests {
                 Some((FilePath::new([*path]), kind))
             })
             .collect()
+    }
+
+    fn commit(digit: char) -> CommitId {
+        CommitId::parse(&digit.to_string().repeat(40)).unwrap()
+    }
+
+    #[test]
+    fn commits_are_in_the_order_of_the_pushes_that_lead_to_the_last_one() {
+        let [a, b, c, d, e] = ['a', 'b', 'c', 'd', 'e'].map(commit);
+        let pushes = [(&b, &c), (&c, &d)];
+
+        // Commits that became held together have no order of their own.
+        assert_eq!(chain(&[&c, &a, &e, &b], &pushes, &d), [&a, &e, &b, &c, &d]);
+        assert_eq!(chain(&[&d, &a], &pushes, &d), [&a, &d]);
+        // A branch that was moved back and forth.
+        assert_eq!(chain(&[&a, &b], &[(&a, &b), (&b, &a)], &a), [&b, &a]);
     }
 
     fn union_of(chain: &[Tree]) -> BTreeMap<FilePath, ChangeKind> {

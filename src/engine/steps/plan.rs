@@ -90,7 +90,7 @@ impl Step for Plan<'_> {
         // They wait to ask the forge again, but this plan does all of their work.
         let older: Vec<Run> = others.into_iter().filter(|it| it.id < run.id).collect();
         let bases = baseline.bases(&run, &older);
-        let searched = search(ctx, config, &run, &commit, &baseline, &bases).await?;
+        let searched = search(ctx, config, &run, &older, &commit, &baseline, &bases).await?;
         let (changes, for_denial) = match found(ctx, site, &run, searched, work).await? {
             Searched::Changes(changes, writes) => (changes, writes),
             Searched::NotYet(outcome) => return Ok(outcome),
@@ -217,7 +217,7 @@ async fn leave_out(
         .collect();
     for since in commits {
         let bases = [Base::Commit(since.clone())];
-        let changes = change_set::find(ctx, config, run, commit, &bases).await?;
+        let changes = change_set::find(ctx, config, run, &[], commit, &bases).await?;
         // What may have changed is requested again.
         let Search::Found(Found::Known { changes, .. }) = changes else {
             continue;
@@ -255,6 +255,7 @@ async fn search(
     ctx: &StepContext,
     config: &Config,
     run: &Run,
+    older: &[Run],
     commit: &CommitId,
     baseline: &Baseline,
     bases: &[Base],
@@ -269,7 +270,7 @@ async fn search(
         let why = format!("the caches may hold any of {count} commits");
         return Ok(Found::unknown(why).into());
     }
-    change_set::find(ctx, config, run, commit, bases).await
+    change_set::find(ctx, config, run, older, commit, bases).await
 }
 
 /// Ends a run whose change set is unknown, or makes it wait until it can be known.
