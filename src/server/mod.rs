@@ -232,7 +232,7 @@ fn serve(
 }
 
 fn routes(app: &mut web::ServiceConfig) {
-    app.service(web::resource(["/hooks/{forge}", "/hooks/{forge}/"]).to(hooks::receive))
+    app.service(web::resource([trace::HOOK, trace::HOOK_WITH_SLASH]).to(hooks::receive))
         .service(
             answer::readable("/", pages::dashboard)
                 .wrap(from_fn(answer_slots::limit))
@@ -254,7 +254,7 @@ fn routes(app: &mut web::ServiceConfig) {
                 .wrap(from_fn(read_access::check)),
         )
         .service(
-            web::resource("/api/v1/runs/{id}/retry")
+            web::resource(trace::RETRY)
                 .route(web::post().to(retry::retry))
                 .default_service(web::to(|| answer::method_not_allowed("POST"))),
         )

@@ -1,12 +1,17 @@
-//! The log entry of each request: client, path and response status.
+//! What the log says of each request: client, path and response status.
 //!
 //! No query, header or body is logged, since they may contain secrets.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::{Error, HttpMessage};
 use tracing::{Span, debug, field, info, info_span};
 use tracing_actix_web::{RequestId, RootSpanBuilder};
+
+pub(super) const HOOK: &str = "/hooks/{forge}";
+pub(super) const HOOK_WITH_SLASH: &str = "/hooks/{forge}/";
+pub(super) const RETRY: &str = "/api/v1/runs/{id}/retry";
 
 /// The span around each request.
 pub(super) struct Spans;
@@ -16,14 +21,13 @@ impl RootSpanBuilder for Spans {
         let client = request.peer_addr().map(|client| client.ip());
         let extensions = request.extensions();
         let id = extensions.get::<RequestId>();
-        // What is recorded later has all fields read and written once more.
+        // Fields that are recorded later make the log parse and write all of them once more.
         info_span!(
             "request",
             method = %request.method(),
             path = request.path(),
             client = client.map(field::display),
             request_id = id.map(field::display),
-            status = field::Empty,
         )
     }
 
@@ -32,14 +36,17 @@ impl RootSpanBuilder for Spans {
             Ok(answer) => (answer.status(), answer.request().match_pattern()),
             Err(error) => (error.as_response_error().status_code(), None),
         };
-        let status = status.as_u16();
-        span.record("status", status);
-        span.in_scope(|| match route.as_deref() {
-            // Webhooks and actions matter later; pages and health checks only for debugging.
-            Some("/hooks/{forge}" | "/hooks/{forge}/" | "/api/v1/runs/{id}/retry") => {
-                info!("answered {status}")
+        let code = status.as_u16();
+        span.in_scope(|| match (route.as_deref(), status) {
+            // The log says already what came in, or why it was refused.
+            (Some(HOOK | HOOK_WITH_SLASH), StatusCode::ACCEPTED | StatusCode::UNAUTHORIZED) => {
+                debug!(status = code, "answered {code}");
             }
-            Some(_) | None => debug!("answered {status}"),
+            // Webhooks and actions matter later; pages and health checks only for debugging.
+            (Some(HOOK | HOOK_WITH_SLASH | RETRY), _) => {
+                info!(status = code, "answered {code}");
+            }
+            (Some(_) | None, _) => debug!(status = code, "answered {code}"),
         });
     }
 }
