@@ -87,7 +87,7 @@ async fn compare(
         let why = format!("the forge {} is no longer configured", run.forge);
         return Ok(Search::Failed(ForgeError::Refused(why)));
     };
-    // They left their work to it before.
+    // The commits of runs that left their work to this one are held, so a single base has no link but the run's own.
     let covered = match bases.len() {
         0 | 1 => Vec::new(),
         _ => ctx.store.covered_by(&run.id).await?,
