@@ -55,6 +55,11 @@ use crate::engine::Engine;
 use crate::run::RunId;
 use crate::store::StoreError;
 
+/// The addresses of webhooks and of retries, which the log tells apart from others.
+const HOOK: &str = "/hooks/{forge}";
+const HOOK_WITH_SLASH: &str = "/hooks/{forge}/";
+const RETRY: &str = "/api/v1/runs/{id}/retry";
+
 /// The server's limits.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -232,7 +237,7 @@ fn serve(
 }
 
 fn routes(app: &mut web::ServiceConfig) {
-    app.service(web::resource([trace::HOOK, trace::HOOK_WITH_SLASH]).to(hooks::receive))
+    app.service(web::resource([HOOK, HOOK_WITH_SLASH]).to(hooks::receive))
         .service(
             answer::readable("/", pages::dashboard)
                 .wrap(from_fn(answer_slots::limit))
@@ -254,7 +259,7 @@ fn routes(app: &mut web::ServiceConfig) {
                 .wrap(from_fn(read_access::check)),
         )
         .service(
-            web::resource(trace::RETRY)
+            web::resource(RETRY)
                 .route(web::post().to(retry::retry))
                 .default_service(web::to(|| answer::method_not_allowed("POST"))),
         )

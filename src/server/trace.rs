@@ -9,9 +9,7 @@ use actix_web::{Error, HttpMessage};
 use tracing::{Span, debug, field, info, info_span};
 use tracing_actix_web::{RequestId, RootSpanBuilder};
 
-pub(super) const HOOK: &str = "/hooks/{forge}";
-pub(super) const HOOK_WITH_SLASH: &str = "/hooks/{forge}/";
-pub(super) const RETRY: &str = "/api/v1/runs/{id}/retry";
+use super::{HOOK, HOOK_WITH_SLASH, RETRY};
 
 /// The span around each request.
 pub(super) struct Spans;
@@ -38,7 +36,7 @@ impl RootSpanBuilder for Spans {
         };
         let code = status.as_u16();
         span.in_scope(|| match (route.as_deref(), status) {
-            // The log says already what came in, or why it was refused.
+            // Another line says what came in, or why the request was refused.
             (Some(HOOK | HOOK_WITH_SLASH), StatusCode::ACCEPTED | StatusCode::UNAUTHORIZED) => {
                 debug!(status = code, "answered {code}");
             }
