@@ -10,6 +10,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::FutureExt;
 use serde::Serialize;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::answer::{RETRY_AFTER, shortened};
@@ -315,7 +316,8 @@ fn refusal(error: ReceiveError, forge: &str, shared: &Shared) -> Refused {
     match error {
         ReceiveError::UnknownForge(name) => Refused::UnknownForge(name),
         ReceiveError::Refused(refusal) => {
-            warn!(forge, "a request was refused: {refusal}");
+            let refused = || warn!(forge, "a request was refused: {refusal}");
+            shared.refusals.log(Instant::now(), refused);
             Refused::Unauthorized(match refusal {
                 Refusal::OtherMode(words) => words,
                 Refusal::Unsigned(words) | Refusal::BadSignature(words) => {

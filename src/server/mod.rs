@@ -21,6 +21,7 @@ mod pace;
 mod pages;
 mod query;
 mod read_access;
+mod refusal_log;
 mod retry;
 mod run_page;
 mod shares;
@@ -50,6 +51,7 @@ use tracing::error;
 use self::answer_slots::AnswerSlots;
 use self::body_budget::BodyBudget;
 use self::guesses::Guesses;
+use self::refusal_log::RefusalLog;
 use crate::config::{Config, Reloads};
 use crate::engine::Engine;
 use crate::run::RunId;
@@ -151,6 +153,7 @@ struct Shared {
     guesses: Guesses,
     /// Wrong read tokens.
     read_guesses: Guesses,
+    refusals: RefusalLog,
     stop: watch::Receiver<bool>,
     /// The history of the rules file.
     reloads: watch::Receiver<Reloads>,
@@ -215,6 +218,7 @@ fn serve(
         answers: AnswerSlots::new(),
         guesses: Guesses::new(),
         read_guesses: Guesses::new(),
+        refusals: RefusalLog::default(),
         stop: stop.clone(),
         reloads,
         limits: limits.clone(),
