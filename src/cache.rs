@@ -1,5 +1,6 @@
 //! A bounded cache that drops the least recently used value.
 
+use std::borrow::Borrow;
 use std::hash::Hash;
 use std::num::NonZeroUsize;
 
@@ -16,13 +17,22 @@ impl<K: Hash + Eq, V> LruCache<K, V> {
     }
 
     /// The value of a key, which becomes the most recently used one.
-    pub fn get(&mut self, key: &K) -> Option<&V> {
+    pub fn get<Q>(&mut self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
         self.0.get(key)
     }
 
-    /// Stores a value and replaces an older one of the same key.
-    pub fn put(&mut self, key: K, value: V) {
-        self.0.put(key, value);
+    /// Stores a value. Returns the value that it replaces, or that makes room for it.
+    pub fn put(&mut self, key: K, value: V) -> Option<V> {
+        self.0.push(key, value).map(|(_, left)| left)
+    }
+
+    /// Removes the value that was not used for longest.
+    pub fn pop_oldest(&mut self) -> Option<V> {
+        self.0.pop_lru().map(|(_, oldest)| oldest)
     }
 
     /// Removes the value of a key.
@@ -42,10 +52,11 @@ mod tests {
         cache.put("b", 2);
         cache.get(&"a");
 
-        cache.put("c", 3);
+        assert_eq!(cache.put("c", 3), Some(2));
 
         assert_eq!(cache.get(&"a"), Some(&1));
         assert_eq!(cache.get(&"b"), None);
-        assert_eq!(cache.get(&"c"), Some(&3));
+        assert_eq!(cache.put("c", 4), Some(3));
+        assert_eq!(cache.pop_oldest(), Some(1));
     }
 }

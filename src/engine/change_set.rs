@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::context::StepContext;
-use super::diff_cache::{CommitPair, Difference};
+use super::diff_cache::{Cached, CommitPair, Difference};
 use super::outcome::StepError;
 use super::planner;
 use super::policy::commit_chain::{chain, union};
@@ -167,13 +167,12 @@ impl Comparison<'_> {
             from: from.clone(),
             to: to.clone(),
         };
-        if let Some(difference) = ctx.diffs.get(&pair) {
-            return Ok(LinkSearch::Found(difference));
-        }
         let mut pushes = self.pushes.iter();
-        let listed = match pushes.find(|push| push.before == from && push.after == to) {
-            Some(push) => self.listed(push.delivery).await?,
-            None => None,
+        let push = pushes.find(|push| push.before == from && push.after == to);
+        let listed = match (ctx.diffs.get(&pair), push) {
+            (Some(Cached::Difference(difference)), _) => return Ok(LinkSearch::Found(difference)),
+            (None, Some(push)) => self.listed(push.delivery).await?,
+            (Some(Cached::NotListed), _) | (None, None) => None,
         };
         let changes = match listed {
             Some(listed) => listed,
@@ -207,18 +206,8 @@ impl Comparison<'_> {
         }
     }
 
-    /// The paths that a delivery lists as changed, if it proves that the list is complete.
+    /// The paths that a stored delivery lists as changed, if it proves that the list is complete.
     async fn listed(&self, id: &str) -> Result<Option<ChangeSet>, StepError> {
-        let listed = match self.ctx.payloads.get(id) {
-            Some(listed) => Some(ChangeSet::clone(&listed)),
-            None => self.read_listed(id).await?,
-        };
-        let is_complete = |listed: &ChangeSet| matches!(listed, ChangeSet::Complete { .. });
-        Ok(listed.filter(is_complete))
-    }
-
-    /// The same, read from the stored delivery.
-    async fn read_listed(&self, id: &str) -> Result<Option<ChangeSet>, StepError> {
         let Some(delivery) = self.ctx.store.delivery(id).await? else {
             return Ok(None);
         };
@@ -233,7 +222,10 @@ impl Comparison<'_> {
         let (store, large_bodies) = (&self.ctx.store, &self.ctx.large_bodies);
         let event = large_bodies.read_stored(store, &body, understand).await?;
         Ok(match event {
-            Ok(Event::Push(push)) => Some(push.listed),
+            Ok(Event::Push(push)) => match push.listed {
+                listed @ ChangeSet::Complete { .. } => Some(listed),
+                ChangeSet::Unknown { .. } => None,
+            },
             Ok(_) | Err(_) => None,
         })
     }

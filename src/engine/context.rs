@@ -10,7 +10,6 @@ use super::diff_cache::DiffCache;
 use super::intake::Intake;
 use super::large_body::LargeBodies;
 use super::outcome::StepError;
-use super::payloads::Payloads;
 use super::repositories::Repositories;
 use super::upstream::Upstreams;
 use crate::clock::Clock;
@@ -28,7 +27,6 @@ pub(super) struct StepContext {
     pub intake: Intake,
     pub large_bodies: LargeBodies,
     pub diffs: DiffCache,
-    pub payloads: Payloads,
     pub delivery_logs: DeliveryLogs,
     pub repositories: Repositories,
     removed: Mutex<Removed>,
@@ -48,7 +46,6 @@ impl StepContext {
             large_bodies: LargeBodies::default(),
             work_available,
             diffs: DiffCache::default(),
-            payloads: Payloads::default(),
             delivery_logs: DeliveryLogs::default(),
             removed: Mutex::default(),
         }

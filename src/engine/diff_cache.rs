@@ -1,17 +1,20 @@
 //! A cache of differences between two commits. These never change, and consecutive runs need mostly the same ones.
 //!
-//! It only saves requests and may be lost. The least recently used entries are dropped first.
+//! It only saves reads and requests, and may be lost. The least recently used entries are dropped first.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::changes::{ChangeKind, FilePath, Proof};
+use parking_lot::Mutex;
+
+use crate::cache::LruCache;
+use crate::changes::{ChangeKind, ChangeSet, FilePath, Proof};
 use crate::event::{CommitId, RepoPath};
 
 /// Paths held at most, over all differences.
 const MAX_PATHS: usize = 100_000;
-/// Differences held at most.
-const MAX_PAIRS: usize = 2_000;
+/// Entries held at most: those of the pushes that arrive in a second or two under load, before they are planned.
+const MAX_PAIRS: usize = 4_096;
 
 /// Two commits of one repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,53 +32,81 @@ pub(super) struct Difference {
     pub files: BTreeMap<FilePath, ChangeKind>,
 }
 
+/// What is cached about two commits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cached {
+    Difference(Arc<Difference>),
+    /// The webhook of the push from one to the other does not list all of it: only the forge knows.
+    NotListed,
+}
+
+impl Cached {
+    fn paths(&self) -> usize {
+        match self {
+            Self::Difference(difference) => difference.files.len(),
+            Self::NotListed => 0,
+        }
+    }
+}
+
 /// The cached differences.
-#[derive(Default)]
 pub(super) struct DiffCache(Mutex<Kept>);
 
-#[derive(Default)]
 struct Kept {
-    pairs: HashMap<CommitPair, (u64, Arc<Difference>)>,
+    pairs: LruCache<CommitPair, Cached>,
     paths: usize,
-    /// A counter of uses, to find the least recently used pair.
-    uses: u64,
+}
+
+impl Default for DiffCache {
+    fn default() -> Self {
+        Self(Mutex::new(Kept {
+            pairs: LruCache::new(MAX_PAIRS),
+            paths: 0,
+        }))
+    }
 }
 
 impl DiffCache {
-    /// The cached difference between two commits.
-    pub fn get(&self, pair: &CommitPair) -> Option<Arc<Difference>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.uses += 1;
-        let uses = kept.uses;
-        let (used, difference) = kept.pairs.get_mut(pair)?;
-        *used = uses;
-        Some(Arc::clone(difference))
+    /// What is cached about two commits.
+    pub fn get(&self, pair: &CommitPair) -> Option<Cached> {
+        self.0.lock().pairs.get(pair).cloned()
     }
 
     /// Caches the difference between two commits, unless it is too large by itself.
     pub fn put(&self, pair: CommitPair, difference: Difference) -> Arc<Difference> {
         let difference = Arc::new(difference);
-        let paths = difference.files.len();
+        self.keep(pair, Cached::Difference(Arc::clone(&difference)));
+        difference
+    }
+
+    /// Caches what the webhook of a push from one commit to the other lists.
+    pub fn put_listed(&self, pair: CommitPair, listed: &ChangeSet) {
+        let listed = match listed {
+            ChangeSet::Complete { proof, files } => Cached::Difference(Arc::new(Difference {
+                proof: *proof,
+                files: files.clone(),
+            })),
+            // The forge may have been asked already.
+            ChangeSet::Unknown { .. } if self.get(&pair).is_some() => return,
+            ChangeSet::Unknown { .. } => Cached::NotListed,
+        };
+        self.keep(pair, listed);
+    }
+
+    fn keep(&self, pair: CommitPair, entry: Cached) {
+        let paths = entry.paths();
         if paths > MAX_PATHS / 4 {
-            return difference;
+            return;
         }
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.uses += 1;
-        let entry = (kept.uses, Arc::clone(&difference));
-        kept.paths += paths;
-        if let Some((_, before)) = kept.pairs.insert(pair, entry) {
-            kept.paths -= before.files.len();
-        }
-        while kept.paths > MAX_PATHS || kept.pairs.len() > MAX_PAIRS {
-            let oldest = kept.pairs.iter().min_by_key(|(_, (used, _))| *used);
-            let Some(oldest) = oldest.map(|(pair, _)| pair.clone()) else {
+        let mut kept = self.0.lock();
+        let left = kept.pairs.put(pair, entry);
+        kept.paths = (kept.paths + paths).saturating_sub(left.map_or(0, |left| left.paths()));
+        while kept.paths > MAX_PATHS {
+            let Some(oldest) = kept.pairs.pop_oldest() else {
                 break;
             };
-            if let Some((_, gone)) = kept.pairs.remove(&oldest) {
-                kept.paths -= gone.files.len();
-            }
+            kept.paths = kept.paths.saturating_sub(oldest.paths());
         }
-        difference
     }
 }
 
@@ -110,8 +141,8 @@ mod tests {
         }
 
         assert_eq!(known.get(&pair(1)), None);
-        assert_eq!(known.get(&pair(19)).unwrap().files.len(), 10_000);
-        assert!(known.0.lock().unwrap().paths <= MAX_PATHS);
+        assert_eq!(known.get(&pair(19)).unwrap().paths(), 10_000);
+        assert!(known.0.lock().paths <= MAX_PATHS);
     }
 
     #[test]
@@ -121,7 +152,7 @@ mod tests {
             known.put(pair(1), of_paths(20_000));
         }
 
-        assert_eq!(known.0.lock().unwrap().paths, 20_000);
+        assert_eq!(known.0.lock().paths, 20_000);
     }
 
     #[test]
@@ -132,5 +163,33 @@ mod tests {
 
         assert_eq!(difference.files.len(), MAX_PATHS / 2);
         assert_eq!(known.get(&pair(1)), None);
+    }
+
+    #[test]
+    fn what_a_push_lists_is_known_and_that_it_lists_too_little_too() {
+        let known = DiffCache::default();
+        let Difference { proof, files } = of_paths(3);
+        known.put_listed(pair(1), &ChangeSet::Complete { proof, files });
+        known.put_listed(pair(2), &ChangeSet::unknown("20 of 34 commits"));
+
+        assert_eq!(
+            known.get(&pair(1)),
+            Some(Cached::Difference(Arc::new(of_paths(3))))
+        );
+        assert_eq!(known.get(&pair(2)), Some(Cached::NotListed));
+        assert_eq!(known.get(&pair(3)), None);
+        known.put_listed(pair(1), &ChangeSet::unknown("20 of 34 commits"));
+        assert_eq!(known.get(&pair(1)).unwrap().paths(), 3);
+    }
+
+    #[test]
+    fn only_so_many_small_differences_are_kept() {
+        let known = DiffCache::default();
+        for n in 0..2 * MAX_PAIRS {
+            known.put(pair(n), of_paths(1));
+        }
+
+        assert_eq!(known.get(&pair(0)), None);
+        assert_eq!(known.0.lock().paths, MAX_PAIRS);
     }
 }

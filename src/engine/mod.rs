@@ -20,7 +20,6 @@ mod low_priority;
 mod new_run;
 mod out_of_order;
 mod outcome;
-mod payloads;
 mod plan_decision;
 mod planner;
 mod policy;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::context::StepContext;
+use super::diff_cache::CommitPair;
 use super::intake::STORE_LIMIT;
 use super::large_body::{LargeBody, LargeBodyError, VerifiedBody};
 use super::new_run::new_run;
@@ -256,7 +257,7 @@ pub(super) async fn accept(
     };
     // Before the runs can start.
     if let Event::Push(push) = event {
-        ctx.payloads.put(&delivery, push.listed.clone());
+        cache_listed(ctx, forge_name, push);
     }
     let outcome = put(ctx, new).await?;
     ctx.repositories.note(&identified).await;
@@ -266,6 +267,19 @@ pub(super) async fn accept(
         "a delivery of {} came in", request.repo
     );
     Ok(received(outcome, delivery, ids, note))
+}
+
+/// Caches the changes that a push lists, so that its plan need not read them from its stored body.
+fn cache_listed(ctx: &StepContext, forge: &str, push: &Push) {
+    if let (Some(from), Some(to)) = (&push.before, &push.commit) {
+        let pair = CommitPair {
+            forge: forge.to_owned(),
+            repo: push.repo.clone(),
+            from: from.clone(),
+            to: to.clone(),
+        };
+        ctx.diffs.put_listed(pair, &push.listed);
+    }
 }
 
 /// The result for a delivery with these runs, with the note on its repository.
