@@ -275,6 +275,14 @@ pub struct Run {
     pub ended_at: Option<Timestamp>,
 }
 
+impl Run {
+    /// Whether a newer run of its site can do its work: it names the commit that was live before, and its own.
+    pub fn can_be_superseded(&self) -> bool {
+        let names_both = self.before.is_some() && self.commit.id().is_some();
+        names_both && self.origin != Origin::ManualEverything
+    }
+}
+
 /// The state that a commit shows for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]

@@ -10,6 +10,7 @@ use super::diff_cache::DiffCache;
 use super::intake::Intake;
 use super::large_body::LargeBodies;
 use super::outcome::StepError;
+use super::pace::Pace;
 use super::repositories::Repositories;
 use super::upstream::Upstreams;
 use crate::clock::Clock;
@@ -29,6 +30,7 @@ pub(super) struct StepContext {
     pub diffs: DiffCache,
     pub delivery_logs: DeliveryLogs,
     pub repositories: Repositories,
+    pub pace: Pace,
     removed: Mutex<Removed>,
 }
 
@@ -41,6 +43,7 @@ impl StepContext {
             intake: Intake::new(Arc::clone(&store), Arc::clone(&work_available)),
             upstreams: Upstreams::new(Arc::clone(&store), clock.clone()),
             repositories: Repositories::new(Arc::clone(&store)),
+            pace: Pace::default(),
             store,
             clock,
             large_bodies: LargeBodies::default(),

@@ -79,15 +79,16 @@ impl DiffCache {
         difference
     }
 
-    /// Caches what the webhook of a push from one commit to the other lists.
+    /// Caches what the webhook of a push from one commit to the other lists, unless the difference is known already.
     pub fn put_listed(&self, pair: CommitPair, listed: &ChangeSet) {
+        if self.get(&pair).is_some() {
+            return;
+        }
         let listed = match listed {
             ChangeSet::Complete { proof, files } => Cached::Difference(Arc::new(Difference {
                 proof: *proof,
                 files: files.clone(),
             })),
-            // The forge may have been asked already.
-            ChangeSet::Unknown { .. } if self.get(&pair).is_some() => return,
             ChangeSet::Unknown { .. } => Cached::NotListed,
         };
         self.keep(pair, listed);

@@ -20,6 +20,7 @@ mod low_priority;
 mod new_run;
 mod out_of_order;
 mod outcome;
+mod pace;
 mod plan_decision;
 mod planner;
 mod policy;

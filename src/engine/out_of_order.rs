@@ -109,7 +109,11 @@ impl OtherHead<'_> {
     ) -> Result<bool, StoreError> {
         let covered = ctx.store.covered_by(&run.id).await?;
         let pending = ctx.store.unplanned(&run.site, &run.id, MAX_PENDING).await?;
-        let known = self.runs.iter().chain(&covered).chain(&pending);
+        let known = self
+            .runs
+            .iter()
+            .chain(&covered)
+            .chain(pending.iter().map(|pending| &pending.run));
         let mut moves: Vec<(&CommitId, &CommitId)> = known
             .filter(|other| other.git_ref == run.git_ref)
             .filter_map(|other| Some((other.before.as_ref()?, other.commit.id()?)))

@@ -229,6 +229,9 @@ pub(super) async fn accept(
             runs.extend(follow_ups(ctx, event, &request, &sites, incoming.sent_at).await?);
         }
     }
+    let starts = sites
+        .iter()
+        .map(|site| ctx.pace.start(&site.name, received_at));
     let ids: Vec<RunId> = runs.iter().map(|run| run.id.clone()).collect();
     let source = incoming.source;
     let body = match incoming.body {
@@ -253,11 +256,12 @@ pub(super) async fn accept(
         source,
         sent_at: incoming.sent_at,
         received_at,
+        start_at: starts.max().unwrap_or(received_at),
         runs,
     };
     // Before the runs can start.
     if let Event::Push(push) = event {
-        cache_listed(ctx, forge_name, push);
+        cache_listed(ctx, forge_name, &sites, push);
     }
     let outcome = put(ctx, new).await?;
     ctx.repositories.note(&identified).await;
@@ -270,11 +274,11 @@ pub(super) async fn accept(
 }
 
 /// Caches the changes that a push lists, so that its plan need not read them from its stored body.
-fn cache_listed(ctx: &StepContext, forge: &str, push: &Push) {
-    if let (Some(from), Some(to)) = (&push.before, &push.commit) {
+fn cache_listed(ctx: &StepContext, forge: &str, sites: &[&Site], push: &Push) {
+    if let (Some(site), Some(from), Some(to)) = (sites.first(), &push.before, &push.commit) {
         let pair = CommitPair {
             forge: forge.to_owned(),
-            repo: push.repo.clone(),
+            repo: site.repo.clone(),
             from: from.clone(),
             to: to.clone(),
         };

@@ -23,8 +23,7 @@ use crate::store::{ClaimLimits, Claimed, Disposition, Lease, StoreError, Work, W
 const MAX_RUNNING_STEPS: usize = 64;
 /// Steps that run at once and may wait for one forge: a forge that hangs leaves permits for the others.
 const MAX_RUNNING_STEPS_PER_KEY: usize = 16;
-/// Work items of one site per claim. Each step supersedes the runs that wait behind it, and fewer concurrent steps
-/// make each other's plans outdated less often.
+/// Work items of one site per claim: its statuses leave room for other sites.
 const MAX_CLAIMED_PER_SITE: usize = 4;
 /// The longest wait between two looks for work, for work without a notification, such as another replica's.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);

@@ -60,6 +60,8 @@ pub struct NewDelivery {
     pub received_at: Timestamp,
     /// The runs that it starts, at least one.
     pub runs: Vec<Run>,
+    /// When their first steps are due.
+    pub start_at: Timestamp,
 }
 
 /// A stored delivery.

@@ -165,7 +165,7 @@ async fn insert<'d>(
                 }),
             };
             shown.extend(statuses::first(&run, new.received_at));
-            work.extend(work_queue::new_rows(&run, new.received_at));
+            work.extend(work_queue::new_rows(&run, new.start_at));
             new_runs.push(run);
         }
     }

@@ -59,7 +59,7 @@ pub use purges::{
 pub use repositories::KnownRepo;
 pub use retention::Removed;
 pub use run_starts::{RetryOutcome, SkipOutcome};
-pub use runs::RunFilter;
+pub use runs::{RunFilter, UnplannedRun};
 pub use spool::{SpoolFile, SpooledBody};
 pub use stats::{CdnCount, Failures, PendingPurges};
 pub use statuses::{DOUBTFUL_DELAY, DRY_RUN_STATUS, Posting, StoredStatus};

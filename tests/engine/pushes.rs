@@ -54,6 +54,96 @@ async fn runs_that_have_not_planned_yet_are_covered_by_the_newest() {
 }
 
 #[tokio::test]
+async fn a_run_whose_turn_it_is_plans_although_newer_pushes_keep_arriving() {
+    let docs = "  docs:
+    repo: gitlab:acme/docs
+    base_urls: ['https://www.example.com/docs']
+    cdns: [tencent]
+    rules: [{match: ['**'], urls: ['/{path}']}]
+";
+    let world = World::new(1, &format!("{ONE_SITE}{docs}")).await;
+    let website = world.sandbox.github().create_repo("acme/website", "main");
+    let docs = world.sandbox.gitlab().create_repo("acme/docs", "main");
+    for repository in [&docs, &website] {
+        repository.commit("main", &[Change::write("index.html", "first")]);
+        repository.push("main");
+    }
+    // Its step comes before that of the website's run, with which it is claimed, and takes a while.
+    let slow = Fault::Slow(Duration::from_millis(300));
+    let faults = world.sandbox.faults();
+    faults.add(Service::GITLAB, "GET compare", When::Times(1), slow);
+    docs.commit("main", &[Change::write("a.html", "new")]);
+    world.accepted(&docs.push("main").unwrap()).await;
+    world.time.pass(Duration::from_millis(1));
+    website.commit("main", &[Change::write("a.html", "new")]);
+    let first = world.accepted(&website.push("main").unwrap()).await;
+
+    let newer = async {
+        while world
+            .sandbox
+            .calls(Service::GITLAB, "GET compare")
+            .is_empty()
+        {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        world.time.pass(Duration::from_millis(1));
+        website.commit("main", &[Change::write("b.html", "new")]);
+        world.accepted(&website.push("main").unwrap()).await
+    };
+    let (drained, second) = tokio::join!(world.engine.drain(), newer);
+    drained.unwrap();
+    world.settle().await;
+
+    assert_eq!(world.run(&first).await.state, RunState::Succeeded);
+    assert_eq!(world.run(&second).await.state, RunState::Succeeded);
+}
+
+#[tokio::test]
+async fn one_plan_does_the_work_of_more_pushes_than_a_transaction_takes_over() {
+    let world = World::new(1, ONE_SITE).await;
+    let website = world.sandbox.github().create_repo("acme/website", "main");
+    website.commit("main", &[Change::write("index.html", "first")]);
+    website.push("main");
+    let mut runs = Vec::new();
+    for push in 0..300 {
+        website.commit("main", &[Change::write("a.html", format!("push {push}"))]);
+        runs.push(world.accepted(&website.push("main").unwrap()).await);
+    }
+
+    world.settle().await;
+
+    let newest = runs.pop().unwrap();
+    assert_eq!(world.run(&newest).await.state, RunState::Succeeded);
+    for run in &runs {
+        assert_eq!(world.run(run).await.state, RunState::Superseded);
+    }
+}
+
+#[tokio::test]
+async fn pushes_within_a_second_of_a_plan_are_planned_together() {
+    let world = World::new(1, ONE_SITE).await;
+    let website = world.sandbox.github().create_repo("acme/website", "main");
+    website.commit("main", &[Change::write("index.html", "first")]);
+    website.push("main");
+    let mut runs = Vec::new();
+    for name in ["a.html", "b.html", "c.html"] {
+        website.commit("main", &[Change::write(name, "new")]);
+        runs.push(world.accepted(&website.push("main").unwrap()).await);
+        world.engine.drain().await.unwrap();
+        world.time.pass(Duration::from_millis(200));
+    }
+
+    world.settle().await;
+
+    let mut states = Vec::new();
+    for run in &runs {
+        states.push(world.run(run).await.state);
+    }
+    let [done, left] = [RunState::Succeeded, RunState::Superseded];
+    assert_eq!(states, [done, left, done]);
+}
+
+#[tokio::test]
 async fn pushes_that_are_planned_together_need_no_comparison_by_the_forge() {
     let world = World::new(1, ONE_SITE).await;
 

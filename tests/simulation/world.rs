@@ -127,6 +127,7 @@ pub fn take_from_a_log() {
             is_dated: false,
             sent_at: time.now(),
             received_at: time.now(),
+            start_at: time.now(),
             runs: Vec::new(),
         };
         store.accept(&[lost]).await.unwrap();

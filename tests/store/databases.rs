@@ -90,6 +90,7 @@ pub fn delivery(number: u32, forge_delivery: &str, meaning: &str) -> NewDelivery
         is_dated: false,
         sent_at: at(0),
         received_at: at(0),
+        start_at: at(0),
     }
 }
 

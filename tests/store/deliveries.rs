@@ -236,6 +236,7 @@ async fn dated_bytes_are_news_within_two_seconds_and_never_later(opened: Opened)
     let dated = |number, before, after, seconds| NewDelivery {
         is_dated: true,
         received_at: at(seconds),
+        start_at: at(seconds),
         ..push(number, before, after)
     };
     accept(store, dated(1, 'a', 'b', 0)).await;

@@ -130,20 +130,21 @@ async fn write(store: &Store, writes: &[Write]) {
     assert!(written.unwrap());
 }
 
-/// Takes away the work that is due by a second.
+/// Takes away the work that is due by a second. A site's runs are claimed one at a time.
 async fn finish(store: &Store, second: i64) {
     let lease = Duration::from_secs(60);
-    for work in store
-        .claim(at(second), lease, "ending", 100)
-        .await
-        .unwrap()
-        .works
-    {
-        let after = Disposition::Complete;
-        store
-            .commit(&work.lease, &[], after, at(second))
-            .await
-            .unwrap();
+    loop {
+        let claimed = store.claim(at(second), lease, "ending", 100).await.unwrap();
+        if claimed.works.is_empty() {
+            return;
+        }
+        for work in claimed.works {
+            let after = Disposition::Complete;
+            store
+                .commit(&work.lease, &[], after, at(second))
+                .await
+                .unwrap();
+        }
     }
 }
 
@@ -388,6 +389,7 @@ async fn a_delivery_that_comes_again_is_known_for_as_long_as_it_is_kept(opened: 
     let again = |number: u32| NewDelivery {
         id: "DAGAIN".to_owned(),
         received_at: at(5_000),
+        start_at: at(5_000),
         runs: vec![run(77)],
         ..delivery(number, &format!("f-{number}"), &format!("push {number}"))
     };

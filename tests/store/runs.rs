@@ -131,7 +131,9 @@ async fn the_newest_run_of_a_site_or_ref_is_found(opened: Opened) {
     assert!(store.newest_run("docs", None).await.unwrap().is_none());
     let unplanned = async |id| {
         let runs = store.unplanned("www", &run_id(id), 10).await.unwrap();
-        runs.into_iter().map(|run| run.id).collect::<Vec<_>>()
+        runs.into_iter()
+            .map(|other| other.run.id)
+            .collect::<Vec<_>>()
     };
     assert_eq!(unplanned(1).await, [run_id(2)]);
     assert_eq!(unplanned(2).await, [run_id(1)]);

@@ -24,7 +24,7 @@ use crate::engine::policy::forge_retries::{ask_again, may_ask_again};
 use crate::engine::policy::prefetch::Covers;
 use crate::engine::policy::statuses::show;
 use crate::engine::policy::summary;
-use crate::engine::superseding::{Unplanned, leave_to, supersede, unplanned};
+use crate::engine::superseding::{Older, leave_to, supersede, take_over, unplanned};
 use crate::event::CommitId;
 use crate::forge::ForgeError;
 use crate::numerals::counted;
@@ -73,13 +73,13 @@ impl Step for Plan<'_> {
         let everything = by_hand || again;
         // Where the unknown makes runs fail, it is not held, and a newer run would purge less.
         let is_on_its_own = by_hand || again && site.when_unknown == WhenUnknown::Fail;
-        let Unplanned { newer, others } = unplanned(ctx, &run).await?;
-        if let Some(newer) = newer
+        let waiting = unplanned(ctx, &run, work).await?;
+        if let Some(newer) = &waiting.newer
             && !is_on_its_own
             && newer.commit.id().is_some()
             && !out_of_order::is_repeat(ctx, &run).await?
         {
-            return Ok(supersede(run, &others, &newer, &baseline, ctx.now()));
+            return Ok(supersede(run, &waiting, newer, &baseline, ctx.now()));
         }
 
         let ordered = out_of_order::check(ctx, config, site, &run, &commit, &baseline).await?;
@@ -87,8 +87,10 @@ impl Step for Plan<'_> {
             Order::Plans(confirmed) => confirmed,
             Order::Ends(outcome) => return Ok(outcome),
         };
-        // They wait to ask the forge again, but this plan does all of their work.
-        let older: Vec<Run> = others.into_iter().filter(|it| it.id < run.id).collect();
+        let older = match waiting.older_than(&run) {
+            Older::All(older) => older,
+            Older::Some(older) => return Ok(take_over(&run, &older, &baseline, ctx.now())),
+        };
         let bases = baseline.bases(&run, &older);
         let searched = search(ctx, config, &run, &older, &commit, &baseline, &bases).await?;
         let (changes, for_denial) = match found(ctx, site, &run, searched, work).await? {
@@ -96,6 +98,7 @@ impl Step for Plan<'_> {
             Searched::NotYet(outcome) => return Ok(outcome),
         };
         let now = ctx.now();
+        ctx.pace.plans(&run.site, now);
         run.waits_for = None;
         run.bases = bases;
         run.held_version = Some(baseline.next_version());
@@ -113,13 +116,7 @@ impl Step for Plan<'_> {
                 if !everything && site.when_unknown == WhenUnknown::Fail {
                     return fail_unknown(ctx, run, &baseline, held, &why, now).await;
                 }
-                let change = Change::Unknown { why: &why };
-                Planned {
-                    plan: decide(ctx, config, site, &run, &commit, change).await?,
-                    what: format!("unknown what changed ({why}), so everything is purged"),
-                    changes: Vec::new(),
-                    mended: Vec::new(),
-                }
+                plan_everything(ctx, config, site, &run, &commit, &why).await?
             }
         };
         let planned = leave_out(ctx, config, site, &run, &commit, planned).await?;
@@ -184,6 +181,24 @@ async fn plan_changes(
         plan: decide(ctx, config, site, run, commit, change).await?,
         what: summary::files(&changes),
         changes: vec![Write::Changes(run.id.clone(), changes)],
+        mended: Vec::new(),
+    })
+}
+
+/// The plan for an unknown change set.
+async fn plan_everything(
+    ctx: &StepContext,
+    config: &Config,
+    site: &Site,
+    run: &Run,
+    commit: &CommitId,
+    why: &str,
+) -> Result<Planned, StepError> {
+    let change = Change::Unknown { why };
+    Ok(Planned {
+        plan: decide(ctx, config, site, run, commit, change).await?,
+        what: format!("unknown what changed ({why}), so everything is purged"),
+        changes: Vec::new(),
         mended: Vec::new(),
     })
 }

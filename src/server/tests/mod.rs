@@ -367,6 +367,7 @@ impl Server {
             is_dated: false,
             sent_at: now,
             received_at: now,
+            start_at: now,
             runs: vec![run.clone()],
             id: delivery,
         };

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::event::{CommitId, GitRef};
 use crate::run::{Run, RunId, RunState};
 use crate::store::database::{Value, params};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, timestamp};
 
 /// Which runs to list; all if nothing is set.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,15 @@ pub struct RunFilter {
     pub before: Option<RunId>,
     /// At most this many.
     pub limit: u32,
+}
+
+/// A run that has not planned yet.
+#[derive(Clone, Debug)]
+pub struct UnplannedRun {
+    /// The run.
+    pub run: Run,
+    /// When its step is due.
+    pub due_at: Timestamp,
 }
 
 impl Store {
@@ -123,19 +132,25 @@ impl Store {
         site: &str,
         id: &RunId,
         limit: u32,
-    ) -> Result<Vec<Run>, StoreError> {
+    ) -> Result<Vec<UnplannedRun>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM runs
+            "SELECT {COLUMNS}, due_at
+             FROM runs JOIN (
+                 SELECT subject, due_at, lease FROM work WHERE kind = 'run' AND purge_kind = ''
+             ) AS next ON next.subject = id
              WHERE site = $1 AND id <> $2 AND state = 'pending' AND step = 'changes'
-                 AND (id > $2 OR EXISTS (
-                     SELECT 1 FROM work
-                     WHERE work.kind = 'run' AND work.subject = runs.id AND work.purge_kind = ''
-                         AND work.lease IS NULL))
+                 AND (id > $2 OR lease IS NULL)
              ORDER BY id DESC LIMIT $3"
         );
         let values = params![site, &id.0, i64::from(limit)];
         let rows = self.database.read(&sql, values).await?;
-        rows.iter().map(run).collect()
+        let unplanned = rows.iter().map(|row| {
+            Ok(UnplannedRun {
+                run: run(row)?,
+                due_at: timestamp(row.int("due_at")?)?,
+            })
+        });
+        unplanned.collect()
     }
 
     /// The known commits of a site's runs that are newer than the run `id`, or than `since`.

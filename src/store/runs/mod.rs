@@ -6,9 +6,9 @@ mod listing;
 mod row;
 mod rows;
 
-pub use listing::RunFilter;
+pub use listing::{RunFilter, UnplannedRun};
 
 pub(super) use changes::put_changes;
 pub(super) use covers::{conclude_superseded, cover, supersede, that_covers};
 pub(super) use row::wait_reason_text;
-pub(super) use rows::{find, insert, of_delivery, update, wait};
+pub(super) use rows::{find, insert, of_delivery, readable, update, wait};

@@ -1,6 +1,7 @@
 //! A run as a row.
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use crate::account::AccountId;
 use crate::changes::Completeness;
@@ -8,6 +9,8 @@ use crate::event::{CommitId, CommitRef, GitRef, RepoPath};
 use crate::run::{Base, Run, RunId, WaitReason};
 use crate::store::database::{Row, Value, params};
 use crate::store::{StoreError, parsed, timestamp};
+
+const EMPTY_LIST: &str = "[]";
 
 /// The columns that [`run`] reads.
 pub(super) const COLUMNS: &str =
@@ -39,12 +42,12 @@ pub(super) fn values(run: &Run) -> Vec<Value> {
         run.step.as_str(),
         &run.summary,
         run.proof.map(Completeness::as_str),
-        serde_json::json!(run.problems).to_string(),
+        list_text(&run.problems),
         run.created_at.as_millisecond(),
         run.deadline.as_millisecond(),
         run.ended_at.map(Timestamp::as_millisecond),
         i64::from(run.dry_run),
-        serde_json::json!(run.notes).to_string(),
+        list_text(&run.notes),
         run.waits_for.as_ref().map(wait_reason_text),
         run.revision,
         run.arrival.as_str(),
@@ -138,11 +141,25 @@ fn wait_reason(text: &str) -> Option<WaitReason> {
 /// The stored form of a run's bases.
 pub(super) fn bases_text(bases: &[Base]) -> String {
     let texts: Vec<&str> = bases.iter().map(Base::as_str).collect();
-    serde_json::json!(texts).to_string()
+    list_text(&texts)
+}
+
+/// The stored form of a list of texts: a JSON array.
+pub(super) fn list_text<T: Serialize>(texts: &[T]) -> String {
+    // Most lists of most runs are empty.
+    if texts.is_empty() {
+        return EMPTY_LIST.to_owned();
+    }
+    // Texts cannot fail to become JSON.
+    serde_json::to_string(texts).unwrap_or_default()
 }
 
 /// A column that holds a JSON list of texts.
 fn list(row: &Row, column: &str) -> Result<Vec<String>, StoreError> {
-    serde_json::from_str(&row.text(column)?)
+    let text = row.text(column)?;
+    if text == EMPTY_LIST {
+        return Ok(Vec::new());
+    }
+    serde_json::from_str(&text)
         .map_err(|e| StoreError::corrupt(format!("the {column} of a run: {e}")))
 }

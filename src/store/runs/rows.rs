@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::row::{COLUMNS, INSERT, bases_text, ref_text, run, values, wait_reason_text};
+use super::row::{COLUMNS, INSERT, bases_text, list_text, ref_text, run, values, wait_reason_text};
 use crate::changes::Completeness;
 use crate::run::{Run, RunId, WaitReason};
 use crate::store::StoreError;
-use crate::store::database::{Transaction, insert_rows, params};
+use crate::store::database::{Transaction, in_list, insert_rows, params};
 
 /// Inserts new runs.
 pub(in crate::store) async fn insert<'r>(
@@ -49,13 +49,13 @@ pub(in crate::store) async fn update(
             run.proof.map(Completeness::as_str),
             run.deadline.as_millisecond(),
             run.ended_at.map(Timestamp::as_millisecond),
-            serde_json::json!(run.problems).to_string(),
+            list_text(&run.problems),
             run.commit.as_str(),
             run.covered_by.as_ref().map(|id| id.0.clone()),
             bases_text(&run.bases),
             run.held_version,
             i64::from(run.dry_run),
-            serde_json::json!(run.notes).to_string(),
+            list_text(&run.notes),
             run.waits_for.as_ref().map(wait_reason_text),
             run.revision,
         ],
@@ -105,6 +105,19 @@ pub(in crate::store) async fn find(
         )
         .await?;
     rows.first().map(run).transpose()
+}
+
+/// Those of these runs that exist and can be read. A damaged row is left to its own step, which reports it.
+pub(in crate::store) async fn readable<'r>(
+    tx: &mut dyn Transaction,
+    ids: impl Iterator<Item = &'r RunId>,
+) -> Result<BTreeMap<RunId, Run>, StoreError> {
+    let mut values = Vec::new();
+    let listed = in_list(&mut values, ids.map(|id| &id.0));
+    let sql = format!("SELECT {COLUMNS} FROM runs WHERE id IN ({listed})");
+    let rows = tx.query(&sql, values).await?;
+    let runs = rows.iter().filter_map(|row| run(row).ok());
+    Ok(runs.map(|run| (run.id.clone(), run)).collect())
 }
 
 /// The runs of a delivery, locked like [`find`].

@@ -1,5 +1,6 @@
 //! Claims due work under a lease.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use jiff::Timestamp;
 use super::fair_selection::{Candidate, ClaimLimits, fair_selection};
 use super::key::{KeyColumns, WorkKey, WorkKind};
 use super::leases::{Lease, until};
+use super::planning_runs::one_run_per_site;
 use crate::purge::PurgeKind;
 use crate::store::database::{Row, Transaction, params, places};
 use crate::store::{Store, StoreError, timestamp};
@@ -24,6 +26,10 @@ pub struct Work {
     pub key: WorkKey,
     /// When it became due.
     pub due_at: Timestamp,
+    /// When it was claimed.
+    pub claimed_at: Timestamp,
+    /// Whether the claim passed over a newer run of the site that has not planned yet and was due.
+    pub passed_over_newer: bool,
     /// How often in a row it has failed.
     pub attempts: i64,
     /// Limits the number of running steps with the same key; none: no limit.
@@ -45,8 +51,8 @@ pub struct Claimed {
 const DUE: &str = "SELECT kind, subject, purge_kind, site, concurrency_key, due_at, lease_until
     FROM work WHERE due_at <= $1 ORDER BY due_at, kind, subject, purge_kind LIMIT $2";
 
-/// The oldest items of each site that are due at `$1`, at most `$2` per site. Skips from site to site in the index,
-/// whatever else a site has.
+/// The oldest items of each site that are due at `$1`: at most `$2` per site, and two runs that have not planned yet,
+/// which tell that there are several. Skips from site to site in the index, whatever else a site has.
 const DUE_BY_SITE: &str = "WITH RECURSIVE sites (site) AS (
         SELECT MIN(site) FROM work
         UNION ALL
@@ -56,8 +62,20 @@ const DUE_BY_SITE: &str = "WITH RECURSIVE sites (site) AS (
     FROM sites JOIN work ON (work.kind, work.subject, work.purge_kind) IN (
         SELECT kind, subject, purge_kind FROM work AS of_site
         WHERE of_site.site = sites.site AND of_site.due_at <= $1
+            AND NOT (kind = 'run' AND concurrency_key IS NOT NULL)
         ORDER BY of_site.due_at LIMIT $2)
+    UNION ALL
+    SELECT kind, subject, purge_kind, work.site AS site, concurrency_key, due_at, lease_until
+    FROM sites JOIN work ON (work.kind, work.subject, work.purge_kind) IN (
+        SELECT kind, subject, purge_kind FROM work AS of_site
+        WHERE of_site.site = sites.site AND of_site.due_at <= $1
+            AND kind = 'run' AND concurrency_key IS NOT NULL
+        ORDER BY of_site.due_at LIMIT 2)
     ORDER BY due_at, kind, subject, purge_kind";
+
+/// The steps that are planning at `$1`: only such a step of a run calls the forge, and so has a concurrency key.
+const PLANNING: &str = "SELECT kind, subject, purge_kind, site, concurrency_key, due_at, lease_until
+    FROM work WHERE lease IS NOT NULL AND lease_until > $1 AND kind = 'run' AND concurrency_key IS NOT NULL";
 
 /// Reads the heads of two indexes: the first work item that is not running (after the few that are), and the first
 /// lease to end.
@@ -88,7 +106,8 @@ impl Store {
         let limits = limits.into();
         let mut tx = self.database.begin().await?;
         let due = due(&mut *tx, now).await?;
-        let (selected, left_out) = fair_selection(due.free, &limits);
+        let next = one_run_per_site(&mut *tx, now, due.free, &due.planning).await?;
+        let (selected, left_out) = fair_selection(next.candidates, &limits);
         let next_due = [left_out, due.leased_until, due.later]
             .into_iter()
             .flatten()
@@ -96,6 +115,11 @@ impl Store {
         let mut works = Vec::new();
         if !selected.is_empty() {
             works = lease_all(&mut *tx, &selected, token, now, until(now, lease)).await?;
+        }
+        for work in &mut works {
+            if let WorkKey::Run(run) = &work.key {
+                work.passed_over_newer = next.before_newer.contains(run);
+            }
         }
         // Not `commit_soon`: steps read committed data and must see what this claim saw. Otherwise a step could
         // miss its run, or consume a request without seeing its cause.
@@ -121,6 +145,8 @@ impl Store {
 struct Due {
     /// Items that may be claimed.
     free: Vec<Candidate>,
+    /// Sites for which a step is planning.
+    planning: BTreeSet<String>,
     /// When the first lease of a running item ends.
     leased_until: Option<i64>,
     /// When the next item becomes due.
@@ -134,10 +160,12 @@ async fn due(tx: &mut dyn Transaction, now: Timestamp) -> Result<Due, StoreError
         rows = tx
             .query(DUE_BY_SITE, params![now, CANDIDATES_PER_SITE])
             .await?;
+        rows.extend(tx.query(PLANNING, params![now]).await?);
     }
     let later = tx.query(LATER, params![now]).await?;
     let mut due = Due {
         free: Vec::with_capacity(rows.len()),
+        planning: BTreeSet::new(),
         leased_until: None,
         later: match later.first() {
             Some(row) => row.maybe_int("due")?,
@@ -145,18 +173,16 @@ async fn due(tx: &mut dyn Transaction, now: Timestamp) -> Result<Due, StoreError
         },
     };
     for row in &rows {
-        if let Some(until) = row.maybe_int("lease_until")?
-            && until > now
-        {
+        let leased_until = row.maybe_int("lease_until")?.filter(|until| *until > now);
+        if let Some(until) = leased_until {
             due.leased_until = Some(due.leased_until.map_or(until, |first| first.min(until)));
-            continue;
         }
         let Ok(kind) = WorkKind::from_str(&row.text("kind")?) else {
             // Written by another version, or damaged: it must not block the rest.
             continue;
         };
         let purge_kind = row.text("purge_kind")?;
-        due.free.push(Candidate {
+        let candidate = Candidate {
             key: KeyColumns {
                 kind: kind.into(),
                 subject: row.text("subject")?,
@@ -165,7 +191,14 @@ async fn due(tx: &mut dyn Transaction, now: Timestamp) -> Result<Due, StoreError
             site: row.text("site")?,
             concurrency_key: row.maybe_text("concurrency_key")?,
             due_at: row.int("due_at")?,
-        });
+        };
+        match leased_until {
+            None => due.free.push(candidate),
+            Some(_) if candidate.unplanned_run().is_some() => {
+                due.planning.insert(candidate.site);
+            }
+            Some(_) => {}
+        }
     }
     Ok(due)
 }
@@ -212,6 +245,8 @@ async fn lease_all(
         Ok(Work {
             key,
             due_at: timestamp(row.int("due_at")?)?,
+            claimed_at: now,
+            passed_over_newer: false,
             attempts: row.int("attempts")?,
             concurrency_key: row.maybe_text("concurrency_key")?,
             lease,

@@ -88,8 +88,8 @@ pub(in crate::store) async fn enqueue(
     Ok(())
 }
 
-/// The queue rows for a new run's first step and, unless it is a dry run, for its status.
-pub(in crate::store) fn new_rows(run: &Run, now: Timestamp) -> Vec<Vec<Value>> {
+/// The queue rows for a new run's first step, which is due at `start_at`, and, unless it is a dry run, for its status.
+pub(in crate::store) fn new_rows(run: &Run, start_at: Timestamp) -> Vec<Vec<Value>> {
     let row = |key: WorkKey, at: Timestamp| {
         let mut values = Vec::from(key.columns().values());
         values.extend(params![
@@ -101,12 +101,12 @@ pub(in crate::store) fn new_rows(run: &Run, now: Timestamp) -> Vec<Vec<Value>> {
         ]);
         values
     };
-    let mut rows = vec![row(WorkKey::Run(run.id.clone()), now)];
+    let mut rows = vec![row(WorkKey::Run(run.id.clone()), start_at)];
     if !run.dry_run {
         let at = match run.arrival {
-            Arrival::InOrder => statuses::post_at(StatusState::Pending, now),
+            Arrival::InOrder => statuses::post_at(StatusState::Pending, start_at),
             // Its commit may have nothing to do with it.
-            Arrival::OutOfOrder | Arrival::Repeated => statuses::post_doubtful_at(now),
+            Arrival::OutOfOrder | Arrival::Repeated => statuses::post_doubtful_at(start_at),
         };
         rows.push(row(WorkKey::Status(run.id.clone()), at));
     }

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::key::KeyColumns;
+use super::key::{KeyColumns, WorkKind};
 
 /// How much may be claimed.
 #[derive(Clone, Debug)]
 pub struct ClaimLimits {
     /// Items in total.
     pub total: usize,
-    /// Items per site, without those that are running: steps of one site conflict with each other.
+    /// Items per site, without those that are running.
     pub per_site: usize,
     /// Items per concurrency key, including those that are running.
     pub per_key: usize,
@@ -37,6 +37,14 @@ pub(super) struct Candidate {
     pub due_at: i64,
 }
 
+impl Candidate {
+    /// The run, if its next step plans: only such a step of a run calls the forge.
+    pub fn unplanned_run(&self) -> Option<&str> {
+        let plans = self.key.kind == <&str>::from(WorkKind::Run) && self.concurrency_key.is_some();
+        plans.then_some(&*self.key.subject)
+    }
+}
+
 /// Selects the candidates to claim: the oldest of each site before the second of any, within the limits. Also
 /// returns the due time of the oldest candidate that was left out although its concurrency key has room.
 pub(super) fn fair_selection(
@@ -44,8 +52,13 @@ pub(super) fn fair_selection(
     limits: &ClaimLimits,
 ) -> (Vec<Candidate>, Option<i64>) {
     let mut turns: HashMap<String, usize> = HashMap::new();
-    let mut in_turns: Vec<(usize, Candidate)> = candidates
+    // A site's plan waits for none of its statuses.
+    let (plans, others): (Vec<_>, Vec<_>) = candidates
         .into_iter()
+        .partition(|candidate| candidate.unplanned_run().is_some());
+    let mut in_turns: Vec<(usize, Candidate)> = plans
+        .into_iter()
+        .chain(others)
         .map(|candidate| {
             let turn = turns.entry(candidate.site.clone()).or_default();
             *turn += 1;

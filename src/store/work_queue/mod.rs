@@ -10,6 +10,7 @@ mod enqueueing;
 mod fair_selection;
 mod key;
 mod leases;
+mod planning_runs;
 mod rows;
 
 pub use claims::{Claimed, Work};
