@@ -30,7 +30,7 @@ pub(super) enum Older {
     /// All of them.
     All(Vec<Run>),
     /// As many as one transaction takes over. There may be more.
-    Some(Vec<Run>),
+    Part(Vec<Run>),
 }
 
 impl Unplanned {
@@ -40,7 +40,7 @@ impl Unplanned {
         let older = self.others.into_iter().filter(|other| other.id < run.id);
         let older: Vec<Run> = older.collect();
         if self.more && !older.is_empty() {
-            Older::Some(older)
+            Older::Part(older)
         } else {
             Older::All(older)
         }

@@ -10,11 +10,17 @@ use purgehook::store::SiteCaches;
 
 use crate::world::{ONE_SITE, World, base};
 
-/// Three pushes that come in before anything was done about the first: their commits.
-async fn three_pushes(world: &World) -> (Repository, Vec<String>) {
+/// The site's repository, whose first commit no delivery told of.
+fn website(world: &World) -> Repository {
     let website = world.sandbox.github().create_repo("acme/website", "main");
     website.commit("main", &[Change::write("index.html", "first")]);
     website.push("main");
+    website
+}
+
+/// Three pushes that come in before anything was done about the first: their commits.
+async fn three_pushes(world: &World) -> (Repository, Vec<String>) {
+    let website = website(world);
     let mut commits = Vec::new();
     for name in ["a.html", "b.html", "c.html"] {
         commits.push(website.commit("main", &[Change::write(name, "new")]));
@@ -62,12 +68,10 @@ async fn a_run_whose_turn_it_is_plans_although_newer_pushes_keep_arriving() {
     rules: [{match: ['**'], urls: ['/{path}']}]
 ";
     let world = World::new(1, &format!("{ONE_SITE}{docs}")).await;
-    let website = world.sandbox.github().create_repo("acme/website", "main");
+    let website = website(&world);
     let docs = world.sandbox.gitlab().create_repo("acme/docs", "main");
-    for repository in [&docs, &website] {
-        repository.commit("main", &[Change::write("index.html", "first")]);
-        repository.push("main");
-    }
+    docs.commit("main", &[Change::write("index.html", "first")]);
+    docs.push("main");
     // Its step comes before that of the website's run, with which it is claimed, and takes a while.
     let slow = Fault::Slow(Duration::from_millis(300));
     let faults = world.sandbox.faults();
@@ -101,9 +105,7 @@ async fn a_run_whose_turn_it_is_plans_although_newer_pushes_keep_arriving() {
 #[tokio::test]
 async fn one_plan_does_the_work_of_more_pushes_than_a_transaction_takes_over() {
     let world = World::new(1, ONE_SITE).await;
-    let website = world.sandbox.github().create_repo("acme/website", "main");
-    website.commit("main", &[Change::write("index.html", "first")]);
-    website.push("main");
+    let website = website(&world);
     let mut runs = Vec::new();
     for push in 0..300 {
         website.commit("main", &[Change::write("a.html", format!("push {push}"))]);
@@ -122,9 +124,7 @@ async fn one_plan_does_the_work_of_more_pushes_than_a_transaction_takes_over() {
 #[tokio::test]
 async fn pushes_within_a_second_of_a_plan_are_planned_together() {
     let world = World::new(1, ONE_SITE).await;
-    let website = world.sandbox.github().create_repo("acme/website", "main");
-    website.commit("main", &[Change::write("index.html", "first")]);
-    website.push("main");
+    let website = website(&world);
     let mut runs = Vec::new();
     for name in ["a.html", "b.html", "c.html"] {
         website.commit("main", &[Change::write(name, "new")]);

@@ -10,6 +10,7 @@ mod announcements;
 mod databases;
 mod deliveries;
 mod limits;
+mod planning_runs;
 mod plans;
 #[path = "../postgres/mod.rs"]
 mod postgres;

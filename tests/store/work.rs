@@ -8,12 +8,9 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use purgehook::account::AccountId;
 use purgehook::clock::{SharedTime, TimeSource};
-use purgehook::event::{CommitId, CommitRef};
 use purgehook::purge::PurgeKind;
-use purgehook::run::{Origin, RunId, StatusState};
-use purgehook::store::{
-    Disposition, NewDelivery, Posting, SiteCaches, Store, StoreError, Work, WorkKey, Write,
-};
+use purgehook::run::StatusState;
+use purgehook::store::{Disposition, Posting, SiteCaches, Store, StoreError, Work, WorkKey, Write};
 
 use crate::databases::{Opened, at, base, delivery, on_both, run, run_id};
 
@@ -24,10 +21,6 @@ on_both!(
     claimers_at_once_get_work_of_which_none_is_in_two_hands,
     a_claim_takes_no_more_than_it_may,
     a_storm_of_one_site_does_not_hold_up_another,
-    the_newest_of_a_sites_runs_plans_and_no_other_meanwhile,
-    a_run_whose_work_no_newer_one_does_is_not_passed_over,
-    a_push_that_is_to_be_planned_later_is_not_due_before,
-    the_newest_run_finds_out_its_commit_first,
     a_lease_that_passed_on_writes_nothing,
     machines_whose_clocks_differ_hold_leases_by_the_databases_time,
     a_lease_that_passed_on_cannot_be_renewed,
@@ -148,74 +141,6 @@ async fn a_storm_of_one_site_does_not_hold_up_another(opened: Opened) {
         works.iter().any(|work| work.key == wanted),
         "the next one to be claimed, though 4,000 are older: {works:?}"
     );
-}
-
-/// Pushes to one site, each of which begins where the one before it ended.
-fn pushes_in_a_row(count: u32) -> Vec<NewDelivery> {
-    let push = |number: u32| {
-        let mut push = delivery(number, &format!("f-{number}"), &format!("push {number}"));
-        push.runs[0].before = CommitId::parse(&format!("{:040x}", number + 1_000));
-        push
-    };
-    (1..=count).map(push).collect()
-}
-
-/// The runs that are claimed then.
-async fn claimed_runs(store: &Store, second: i64) -> Vec<RunId> {
-    let token = format!("at {second}");
-    let claimed = store.claim(at(second), LEASE, &token, 100).await.unwrap();
-    let runs = claimed.works.into_iter().filter_map(|work| match work.key {
-        WorkKey::Run(run) => Some(run),
-        _ => None,
-    });
-    runs.collect()
-}
-
-async fn the_newest_of_a_sites_runs_plans_and_no_other_meanwhile(opened: Opened) {
-    let store = &opened.store;
-    store.accept(&pushes_in_a_row(5)).await.unwrap();
-
-    assert_eq!(claimed_runs(store, 30).await, [run_id(5)]);
-    assert_eq!(claimed_runs(store, 31).await, []);
-    // Its process is lost.
-    assert_eq!(claimed_runs(store, 91).await, [run_id(5)]);
-}
-
-async fn a_run_whose_work_no_newer_one_does_is_not_passed_over(opened: Opened) {
-    let store = &opened.store;
-    let mut pushes = pushes_in_a_row(3);
-    pushes[0].runs[0].origin = Origin::ManualEverything;
-    store.accept(&pushes).await.unwrap();
-
-    let claimed = store.claim(at(30), LEASE, "one", 100).await.unwrap();
-    let work = claimed.works.iter();
-    let work = work.filter(|work| matches!(work.key, WorkKey::Run(_)));
-    let first: Vec<_> = work
-        .map(|work| (work.key.clone(), work.passed_over_newer))
-        .collect();
-    assert_eq!(first, [(WorkKey::Run(run_id(1)), true)]);
-}
-
-async fn the_newest_run_finds_out_its_commit_first(opened: Opened) {
-    let store = &opened.store;
-    let mut releases = pushes_in_a_row(3);
-    for release in &mut releases {
-        release.runs[0].commit = CommitRef::parse("v1");
-    }
-    store.accept(&releases).await.unwrap();
-
-    assert_eq!(claimed_runs(store, 30).await, [run_id(3)]);
-}
-
-async fn a_push_that_is_to_be_planned_later_is_not_due_before(opened: Opened) {
-    let store = &opened.store;
-    let mut pushes = pushes_in_a_row(2);
-    pushes[1].start_at = at(10);
-    store.accept(&pushes).await.unwrap();
-
-    assert_eq!(claimed_runs(store, 9).await, [run_id(1)]);
-    // The first one has lost its process by now; the newer one does its work.
-    assert_eq!(claimed_runs(store, 70).await, [run_id(2)]);
 }
 
 /// A machine whose clock is ahead by so many seconds.

@@ -89,7 +89,7 @@ impl Step for Plan<'_> {
         };
         let older = match waiting.older_than(&run) {
             Older::All(older) => older,
-            Older::Some(older) => return Ok(take_over(&run, &older, &baseline, ctx.now())),
+            Older::Part(older) => return Ok(take_over(&run, &older, &baseline, ctx.now())),
         };
         let bases = baseline.bases(&run, &older);
         let searched = search(ctx, config, &run, &older, &commit, &baseline, &bases).await?;

@@ -52,7 +52,7 @@ const DUE: &str = "SELECT kind, subject, purge_kind, site, concurrency_key, due_
     FROM work WHERE due_at <= $1 ORDER BY due_at, kind, subject, purge_kind LIMIT $2";
 
 /// The oldest items of each site that are due at `$1`: at most `$2` per site, and two runs that have not planned yet,
-/// which tell that there are several. Skips from site to site in the index, whatever else a site has.
+/// which tell that there are several. Skips from site to site in the index: no site is reached through another's items.
 const DUE_BY_SITE: &str = "WITH RECURSIVE sites (site) AS (
         SELECT MIN(site) FROM work
         UNION ALL
