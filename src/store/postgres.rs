@@ -312,6 +312,8 @@ fn values(row: &PgRow) -> Result<Vec<Value>, StoreError> {
         let raw = row.try_get_raw(at)?;
         values.push(match raw.type_info().name() {
             "INT8" => Value::Int(row.try_get(at)?),
+            // A number in a statement's own text.
+            "INT4" => Value::Int(row.try_get::<Option<i32>, _>(at)?.map(i64::from)),
             "BYTEA" => Value::Bytes(
                 row.try_get::<Option<Vec<u8>>, _>(at)?
                     .unwrap_or_default()
