@@ -149,7 +149,7 @@ async fn write(
             .map(|found| DeliveryFacts::new(delivery, found)),
         None => None,
     };
-    let covers = store.covered_by(&id).await?.into_iter();
+    let covers = store.covered_by([&id]).await?.into_iter();
     let covers: Vec<String> = covers.map(|covered| covered.id.0).collect();
     write!(out, "{{\"run\": ")?;
     serde_json::to_writer(&mut *out, &RunHead::new(config, run))?;

@@ -94,13 +94,9 @@ impl Baseline {
             .flat_map(|older| [older.before.as_ref(), older.commit.id()]);
         let named = theirs.chain([run.before.as_ref()]).flatten();
         let named = named.cloned().map(Base::Commit);
-        let mut bases = self.redeployment.bases.clone();
-        for base in held.into_iter().chain(unknown).chain(named) {
-            if !bases.contains(&base) {
-                bases.push(base);
-            }
-        }
-        bases
+        let again = self.redeployment.bases.iter().cloned();
+        let all = again.chain(held).chain(unknown).chain(named);
+        distinct(all)
     }
 
     /// Another run of the site that is computing its change set now.
@@ -164,9 +160,7 @@ impl Baseline {
         let unknown = self.begins_unknown(run) || self.too_many().is_some();
         let unknown = unknown.then_some(Base::Unknown);
         let again = self.redeployment.bases.iter().cloned();
-        let mut seen = BTreeSet::new();
-        let commits = unknown.into_iter().chain(again).chain(named);
-        let commits: Vec<Base> = commits.filter(|base| seen.insert(base.clone())).collect();
+        let commits = distinct(unknown.into_iter().chain(again).chain(named));
         let shadow = SiteCaches::shadow(site);
         let mut writes = Vec::with_capacity(4);
         if self.dry_run {
@@ -191,6 +185,12 @@ impl Baseline {
         writes.extend(hold_as_of(SiteCaches::real(site), &self.real, commits));
         writes
     }
+}
+
+/// Each once, in the order of their first appearance.
+fn distinct(commits: impl Iterator<Item = Base>) -> Vec<Base> {
+    let mut seen = BTreeSet::new();
+    commits.filter(|base| seen.insert(base.clone())).collect()
 }
 
 fn hold_as_of(caches: SiteCaches, held: &HeldCommits, mut commits: Vec<Base>) -> Vec<Write> {

@@ -87,12 +87,13 @@ async fn compare(
         let why = format!("the forge {} is no longer configured", run.forge);
         return Ok(Search::Failed(ForgeError::Refused(why)));
     };
-    // The commits of runs that left their work to this one are held, so a single base has no link but the run's own.
+    let runs = || std::iter::once(run).chain(older);
+    // The commits of runs that left their work to these are held, so a single base has no link but the run's own.
     let covered = match bases.len() {
         0 | 1 => Vec::new(),
-        _ => ctx.store.covered_by(&run.id).await?,
+        _ => ctx.store.covered_by(runs().map(|run| &run.id)).await?,
     };
-    let pushes = std::iter::once(run).chain(older).chain(&covered);
+    let pushes = runs().chain(&covered);
     let pushes: Vec<KnownPush<'_>> = pushes.filter_map(KnownPush::of).collect();
     let mut comparison = Comparison {
         ctx,

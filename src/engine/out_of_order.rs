@@ -107,7 +107,7 @@ impl OtherHead<'_> {
         run: &Run,
         commit: &CommitId,
     ) -> Result<bool, StoreError> {
-        let covered = ctx.store.covered_by(&run.id).await?;
+        let covered = ctx.store.covered_by([&run.id]).await?;
         let pending = ctx.store.unplanned(&run.site, &run.id, MAX_PENDING).await?;
         let known = self
             .runs

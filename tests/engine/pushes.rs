@@ -155,6 +155,37 @@ async fn pushes_that_are_planned_together_need_no_comparison_by_the_forge() {
 }
 
 #[tokio::test]
+async fn the_work_of_a_run_that_took_over_others_needs_no_comparison_by_the_forge_either() {
+    let mut world = World::new(1, ONE_SITE).await;
+    let website = website(&world);
+    let push = |name| {
+        website.commit("main", &[Change::write(name, "new")]);
+        website.push("main").unwrap()
+    };
+    world.accepted(&push("a.html")).await;
+    world.engine.drain().await.unwrap();
+    // Another process does not know that the site has just planned, so this one is due at once.
+    let other = world.another_engine();
+    let planned = std::mem::replace(&mut world.engine, other);
+    let due = world.accepted(&push("b.html")).await;
+    world.engine = planned;
+    world.time.pass(Duration::from_millis(1));
+    let waits = world.accepted(&push("c.html")).await;
+    world.engine.drain().await.unwrap();
+    assert_eq!(world.run(&due).await.covered_by.as_ref(), Some(&waits));
+    world.time.pass(Duration::from_secs(2));
+
+    let newest = world.accepted(&push("d.html")).await;
+    world.settle().await;
+
+    let waited = world.run(&waits).await;
+    assert_eq!(waited.covered_by.as_ref(), Some(&newest));
+    assert_eq!(world.run(&newest).await.state, RunState::Succeeded);
+    let compared = world.sandbox.calls(Service::GITHUB, "GET compare");
+    assert_eq!(compared.len(), 0, "{compared:?}");
+}
+
+#[tokio::test]
 async fn a_covered_commit_fails_as_the_run_that_covers_it_fails() {
     let world = World::new(1, ONE_SITE).await;
     world

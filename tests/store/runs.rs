@@ -209,7 +209,7 @@ async fn every_field_of_a_run_comes_back(opened: Opened) {
         ..full
     };
     assert_eq!(store.run(&run_id(1)).await.unwrap().unwrap(), full);
-    assert_eq!(store.covered_by(&run_id(2)).await.unwrap(), [full]);
+    assert_eq!(store.covered_by([&run_id(2)]).await.unwrap(), [full]);
 }
 
 fn waits_for_cdn() -> WaitReason {
@@ -370,10 +370,14 @@ async fn a_run_covers_what_left_its_work_to_a_run_that_left_it_to_this_one(opene
     ];
     write(store, runs.into_iter().map(Write::NewRun).collect()).await;
     let covered = async |by| -> Vec<RunId> {
-        let runs = store.covered_by(&run_id(by)).await.unwrap();
+        let runs = store.covered_by([&run_id(by)]).await.unwrap();
         runs.into_iter().map(|run| run.id).collect()
     };
     assert_eq!(covered(4).await, [run_id(1), run_id(2), run_id(3)]);
+    assert!(store.covers_others(&run_id(4)).await.unwrap());
+    assert!(!store.covers_others(&run_id(5)).await.unwrap());
+    assert!(store.is_first(&run(1)).await.unwrap());
+    assert!(!store.is_first(&run(2)).await.unwrap());
 
     write(store, vec![Write::AdoptSuperseded(run_id(4))]).await;
 

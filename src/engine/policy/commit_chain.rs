@@ -25,7 +25,11 @@ pub fn chain<'a>(
     let mut at = commit;
     let mut left: BTreeSet<&CommitId> = bases.iter().copied().collect();
     left.remove(commit);
-    while let Some((before, _)) = pushes.iter().find(|(_, after)| *after == at)
+    let mut led_from = BTreeMap::new();
+    for (before, after) in pushes {
+        led_from.entry(*after).or_insert(*before);
+    }
+    while let Some(before) = led_from.get(at)
         && left.remove(before)
     {
         chain.push(before);

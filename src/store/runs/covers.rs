@@ -8,19 +8,30 @@ use crate::run::{Run, RunId};
 use crate::store::database::{Row, Transaction, in_list, params};
 use crate::store::{Store, StoreError};
 
-/// The ids of the runs that `$1` superseded, directly or through others.
-const COVERED: &str = "WITH RECURSIVE covered (id) AS (
-    SELECT runs.id FROM runs WHERE runs.covered_by = $1
-    UNION
-    SELECT runs.id FROM runs JOIN covered ON runs.covered_by = covered.id)";
+/// The start of a statement that uses `covered`: the ids of the runs that those with the placeholders `by` superseded,
+/// directly or through others.
+fn with_covered(by: &str) -> String {
+    format!(
+        "WITH RECURSIVE covered (id) AS (
+             SELECT runs.id FROM runs WHERE runs.covered_by IN ({by})
+             UNION
+             SELECT runs.id FROM runs JOIN covered ON runs.covered_by = covered.id)"
+    )
+}
 
 impl Store {
-    /// The runs that another run superseded, directly or through others.
-    pub async fn covered_by(&self, id: &RunId) -> Result<Vec<Run>, StoreError> {
+    /// The runs that other runs superseded, directly or through others.
+    pub async fn covered_by(
+        &self,
+        ids: impl IntoIterator<Item = &RunId>,
+    ) -> Result<Vec<Run>, StoreError> {
+        let mut values = Vec::new();
+        let listed = in_list(&mut values, ids.into_iter().map(|id| &id.0));
+        let covered = with_covered(&listed);
         let sql = format!(
-            "{COVERED} SELECT {COLUMNS} FROM runs WHERE id IN (SELECT covered.id FROM covered) ORDER BY id"
+            "{covered} SELECT {COLUMNS} FROM runs WHERE id IN (SELECT covered.id FROM covered) ORDER BY id"
         );
-        let rows = self.database.read(&sql, params![&id.0]).await?;
+        let rows = self.database.read(&sql, values).await?;
         rows.iter().map(row::run).collect()
     }
 
@@ -37,8 +48,9 @@ pub(in crate::store) async fn cover(
     tx: &mut dyn Transaction,
     id: &RunId,
 ) -> Result<(), StoreError> {
+    let covered = with_covered("$1");
     let sql = format!(
-        "{COVERED} UPDATE runs SET covered_by = $1, revision = revision + 1
+        "{covered} UPDATE runs SET covered_by = $1, revision = revision + 1
          WHERE id IN (SELECT covered.id FROM covered) AND covered_by <> $1"
     );
     tx.execute(&sql, params![&id.0]).await?;
@@ -71,8 +83,9 @@ pub(in crate::store) async fn conclude_superseded(
     summary: &str,
     dry_run: bool,
 ) -> Result<Vec<RunId>, StoreError> {
+    let covered = with_covered("$1");
     let sql = format!(
-        "{COVERED} UPDATE runs SET covered_by = $1, summary = $2, dry_run = $3, revision = revision + 1
+        "{covered} UPDATE runs SET covered_by = $1, summary = $2, dry_run = $3, revision = revision + 1
          WHERE id IN (SELECT covered.id FROM covered) RETURNING id"
     );
     let values = params![&by.0, summary, i64::from(dry_run)];
