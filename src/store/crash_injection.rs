@@ -61,15 +61,25 @@ struct CrashingDatabase {
     commits: Arc<AtomicU64>,
 }
 
-#[async_trait]
-impl Database for CrashingDatabase {
-    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
-        Ok(Box::new(CrashingTransaction {
-            tx: self.database.begin().await?,
+impl CrashingDatabase {
+    fn crashing(&self, tx: Box<dyn Transaction>) -> Box<dyn Transaction> {
+        Box::new(CrashingTransaction {
+            tx,
             wrote: false,
             point: self.point,
             commits: Arc::clone(&self.commits),
-        }))
+        })
+    }
+}
+
+#[async_trait]
+impl Database for CrashingDatabase {
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
+        Ok(self.crashing(self.database.begin().await?))
+    }
+
+    async fn begin_background(&self) -> Result<Box<dyn Transaction>, StoreError> {
+        Ok(self.crashing(self.database.begin_background().await?))
     }
 
     async fn read(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {

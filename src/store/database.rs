@@ -255,6 +255,12 @@ pub trait Database: Send + Sync {
     /// Starts a transaction that may write. Dropping it without a commit rolls it back.
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
 
+    /// Like [`begin`](Self::begin), for one of many transactions that may take a while: it lets others go first where
+    /// only one can write at a time.
+    async fn begin_background(&self) -> Result<Box<dyn Transaction>, StoreError> {
+        self.begin().await
+    }
+
     /// Reads a few rows by an index, outside any transaction, as of the last commit.
     async fn read(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError>;
 

@@ -124,7 +124,7 @@ impl Store {
         after: Disposition,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin_background().await?;
         keep_in_order(&mut *tx, lease, writes).await?;
         if !apply_disposition(&mut *tx, lease, after, now).await? {
             return Ok(false);

@@ -6,15 +6,20 @@
 //! on disk; if it fails, all of its transactions have failed. However slow the disk is, a transaction waits for at
 //! most two commits: the current one and its own.
 //!
+//! Many steps may end at the same time, and a webhook's sender waits for an answer. So only a few background
+//! transactions wait for the connection at a time: any other transaction waits for at most these. If the disk is slow,
+//! its commits take longer than many transactions, and all may wait, so that they share few commits.
+//!
 //! Statements, including those that end a savepoint, run on the calling thread. Only the commit runs on a blocking
 //! thread, since it waits for the disk.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
+use tokio::sync::{AcquireError, Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::error;
 
 use super::super::StoreError;
@@ -25,6 +30,14 @@ use super::files::DatabaseFiles;
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a `commit_soon` waits for another commit to include it.
 const SOON: Duration = Duration::from_millis(20);
+/// Permits for background transactions.
+const BACKGROUND_PERMITS: u32 = 64;
+/// Those that one takes: with a fast disk, two wait for the connection at a time.
+const PERMITS_ON_FAST_DISK: u32 = 32;
+const PERMITS_ON_SLOW_DISK: u32 = 1;
+/// How long the last commit took if the disk is slow: about as long as two large background transactions. A commit takes
+/// some milliseconds on a fast disk, too, if there is much to write.
+const SLOW_COMMIT: Duration = Duration::from_millis(8);
 
 /// IMMEDIATE takes the write lock at once: a later upgrade could fail half-way.
 const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -34,11 +47,45 @@ const UNDO_SAVEPOINT: &str = "ROLLBACK TO part";
 const COMMIT: &str = "COMMIT";
 
 /// The write connection.
-pub(super) struct Writer(Arc<Mutex<CommitGroup>>);
+pub(super) struct Writer(Arc<Queues>);
+
+/// Where transactions wait. Both are fair.
+struct Queues {
+    connection: Arc<Mutex<CommitGroup>>,
+    /// Background transactions wait here first.
+    background: Arc<Semaphore>,
+    /// Whether the last commit was slow.
+    slow: Arc<AtomicBool>,
+}
+
+impl Queues {
+    async fn connection(&self) -> OwnedMutexGuard<CommitGroup> {
+        Arc::clone(&self.connection).lock_owned().await
+    }
+
+    async fn background(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
+        let permits = match self.slow.load(Ordering::Relaxed) {
+            true => PERMITS_ON_SLOW_DISK,
+            false => PERMITS_ON_FAST_DISK,
+        };
+        let background = Arc::clone(&self.background);
+        background.acquire_many_owned(permits).await
+    }
+}
+
+/// Which transactions go first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Priority {
+    Normal,
+    /// Few such transactions wait for the connection at a time.
+    Background,
+}
 
 /// Transactions that share a commit. The holder of the lock is the current transaction.
 struct CommitGroup {
     path: String,
+    /// Set while commits are slow.
+    slow: Arc<AtomicBool>,
     files: DatabaseFiles,
     /// Set when the files were replaced: nothing can be written any more.
     replaced: Option<StoreError>,
@@ -57,21 +104,28 @@ struct CommitGroup {
 
 impl Writer {
     pub fn new(connection: Connection, path: String) -> Self {
-        Self(Arc::new(Mutex::new(CommitGroup {
+        let slow = Arc::new(AtomicBool::new(false));
+        let group = CommitGroup {
             files: DatabaseFiles::new(&path),
             replaced: None,
             path,
+            slow: Arc::clone(&slow),
             connection: Some(connection),
             open: false,
             due_soon: false,
             broken: None,
             waiting: Vec::new(),
-        })))
+        };
+        Self(Arc::new(Queues {
+            connection: Arc::new(Mutex::new(group)),
+            background: Arc::new(Semaphore::new(BACKGROUND_PERMITS as usize)),
+            slow,
+        }))
     }
 
     /// Checks the files once no transaction is open.
     pub async fn check_files(&self) -> Result<(), StoreError> {
-        let mut group = self.0.lock().await;
+        let mut group = self.0.connection().await;
         if group.open {
             return Ok(());
         }
@@ -79,16 +133,25 @@ impl Writer {
     }
 
     /// Begins a transaction after those before it have ended.
-    pub async fn begin(&self) -> Result<Savepoint, StoreError> {
-        let lock = tokio::time::timeout(CONNECTION_TIMEOUT, Arc::clone(&self.0).lock_owned());
-        let group = lock.await.map_err(|_| {
+    pub async fn begin(&self, priority: Priority) -> Result<Savepoint, StoreError> {
+        let turn = async {
+            let permit = match priority {
+                Priority::Normal => None,
+                // It is never closed.
+                Priority::Background => self.0.background().await.ok(),
+            };
+            (permit, self.0.connection().await)
+        };
+        let turn = tokio::time::timeout(CONNECTION_TIMEOUT, turn);
+        let (permit, group) = turn.await.map_err(|_| {
             StoreError::unreachable(format!(
                 "the database's disk took longer than {} s for earlier writes",
                 CONNECTION_TIMEOUT.as_secs()
             ))
         })?;
         let mut savepoint = Savepoint {
-            all: Arc::clone(&self.0),
+            connection: Arc::clone(&self.0.connection),
+            permit,
             group: Some(group),
         };
         patiently(|| savepoint.group()?.begin()).await?;
@@ -98,7 +161,9 @@ impl Writer {
 
 /// One of the transactions that share a commit. Dropping it without a commit rolls it back.
 pub(super) struct Savepoint {
-    all: Arc<Mutex<CommitGroup>>,
+    connection: Arc<Mutex<CommitGroup>>,
+    /// Of a background transaction, until it has ended.
+    permit: Option<OwnedSemaphorePermit>,
     /// None once it has ended.
     group: Option<OwnedMutexGuard<CommitGroup>>,
 }
@@ -129,6 +194,7 @@ impl Savepoint {
     /// Ends the transaction; the group stays open.
     fn end(&mut self) -> Result<OwnedMutexGuard<CommitGroup>, StoreError> {
         let mut group = self.group.take().ok_or_else(ended)?;
+        self.permit = None;
         match group.run(END_SAVEPOINT) {
             Ok(()) => Ok(group),
             Err(error) => {
@@ -146,9 +212,9 @@ impl Savepoint {
         drop(group);
         // If the caller stops waiting, the group is committed all the same, since it may contain other
         // transactions.
-        let committing = Committing(Some(Arc::clone(&self.all)));
+        let committing = Committing(Some(Arc::clone(&self.connection)));
         // The lock is fair: those that already wait for it go first.
-        let group = Arc::clone(&self.all).lock_owned().await;
+        let group = Arc::clone(&self.connection).lock_owned().await;
         if let Ok(told) = told.try_recv() {
             committing.end();
             return told;
@@ -166,10 +232,10 @@ impl Savepoint {
         }
         group.due_soon = true;
         drop(group);
-        let all = Arc::clone(&self.all);
+        let connection = Arc::clone(&self.connection);
         tokio::spawn(async move {
             tokio::time::sleep(SOON).await;
-            let mut group = all.lock_owned().await;
+            let mut group = connection.lock_owned().await;
             group.due_soon = false;
             finish(group).await;
         });
@@ -212,8 +278,8 @@ impl Committing {
 
 impl Drop for Committing {
     fn drop(&mut self) {
-        if let (Some(all), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
-            runtime.spawn(async move { finish(all.lock_owned().await).await });
+        if let (Some(connection), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(async move { finish(connection.lock_owned().await).await });
         }
     }
 }
@@ -302,6 +368,14 @@ impl CommitGroup {
         self.due_soon || !self.waiting.is_empty()
     }
 
+    fn commit(&mut self) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let done = self.run(COMMIT);
+        self.slow
+            .store(began.elapsed() >= SLOW_COMMIT, Ordering::Relaxed);
+        done
+    }
+
     /// Commits the group and notifies its waiting callers.
     fn finish(&mut self) {
         if !self.open && self.broken.is_none() {
@@ -315,7 +389,7 @@ impl CommitGroup {
         }
         let mut done = match self.broken.clone() {
             Some(error) => Err(error),
-            None => self.run(COMMIT),
+            None => self.commit(),
         };
         self.open = false;
         if done.is_ok() && !self.files.has_log() {
@@ -365,6 +439,7 @@ pub(super) fn stopping() -> StoreError {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::pin::Pin;
     use std::task::Poll;
 
     use tempfile::TempDir;
@@ -394,14 +469,18 @@ mod tests {
         rows.iter().map(|row| row.text("x").unwrap()).collect()
     }
 
+    /// Polls a future once; whether it is not ready.
+    async fn waits<F: Future + Unpin>(future: &mut F) -> bool {
+        poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context).is_pending())).await
+    }
+
     /// Begins a transaction, and another one that waits until the first is committed.
     async fn two(writer: &Writer) -> (tokio::task::JoinHandle<Result<(), StoreError>>, Savepoint) {
-        let mut first = writer.begin().await.unwrap();
+        let mut first = writer.begin(Priority::Normal).await.unwrap();
         put(&mut first, Some("first")).unwrap();
-        let second = writer.begin();
+        let second = writer.begin(Priority::Normal);
         tokio::pin!(second);
-        let waits = poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending()));
-        assert!(waits.await);
+        assert!(waits(&mut second).await);
         let first = tokio::spawn(first.commit());
         let second = second.await.unwrap();
         (first, second)
@@ -431,11 +510,68 @@ mod tests {
 
         first.await.unwrap().unwrap();
         assert_eq!(kept(&path), ["first"]);
-        drop(writer.begin().await.unwrap());
-        let mut third = writer.begin().await.unwrap();
+        drop(writer.begin(Priority::Normal).await.unwrap());
+        let mut third = writer.begin(Priority::Normal).await.unwrap();
         put(&mut third, Some("third")).unwrap();
         third.commit().await.unwrap();
         assert_eq!(kept(&path), ["first", "third"]);
+    }
+
+    #[tokio::test]
+    async fn one_waits_for_two_background_transactions_however_many_there_are() {
+        let (writer, path, _folder) = writer();
+        let mut first = writer.begin(Priority::Background).await.unwrap();
+        put(&mut first, Some("first")).unwrap();
+        let mut others = Vec::new();
+        for _ in 0..6 {
+            let mut other = Box::pin(writer.begin(Priority::Background));
+            assert!(waits(&mut other).await);
+            others.push(other);
+        }
+        let mut webhook = Box::pin(writer.begin(Priority::Normal));
+        assert!(waits(&mut webhook).await);
+
+        let first = tokio::spawn(first.commit());
+        drop(others.remove(0).await.unwrap());
+        let mut webhook = webhook.await.unwrap();
+        put(&mut webhook, Some("webhook")).unwrap();
+        for other in &mut others {
+            assert!(waits(other).await);
+        }
+        drop(others);
+        webhook.commit().await.unwrap();
+
+        first.await.unwrap().unwrap();
+        assert_eq!(kept(&path), ["first", "webhook"]);
+    }
+
+    #[tokio::test]
+    async fn on_a_slow_disk_all_background_transactions_share_a_commit() {
+        let (writer, path, _folder) = writer();
+        writer.0.slow.store(true, Ordering::Relaxed);
+        let mut first = writer.begin(Priority::Background).await.unwrap();
+        put(&mut first, Some("0")).unwrap();
+        let mut others = Vec::new();
+        for _ in 0..20 {
+            let mut other = Box::pin(writer.begin(Priority::Background));
+            assert!(waits(&mut other).await);
+            others.push(other);
+        }
+
+        let first = tokio::spawn(first.commit());
+        let mut commits = Vec::new();
+        for other in others {
+            let mut other = other.await.unwrap();
+            put(&mut other, Some("1")).unwrap();
+            assert!(kept(&path).is_empty());
+            commits.push(tokio::spawn(other.commit()));
+        }
+        for commit in commits {
+            commit.await.unwrap().unwrap();
+        }
+
+        first.await.unwrap().unwrap();
+        assert_eq!(kept(&path).len(), 21);
     }
 
     #[tokio::test]
@@ -470,7 +606,7 @@ mod tests {
 
         assert!(matches!(first.await.unwrap(), Err(StoreError::Full(_))));
         assert!(kept(&path).is_empty());
-        let mut third = writer.begin().await.unwrap();
+        let mut third = writer.begin(Priority::Normal).await.unwrap();
         put(&mut third, Some("third")).unwrap();
         third.commit().await.unwrap();
         assert_eq!(kept(&path), ["third"]);
@@ -479,12 +615,12 @@ mod tests {
     #[tokio::test]
     async fn what_is_to_be_durable_soon_goes_with_the_next_commit() {
         let (writer, path, _folder) = writer();
-        let mut soon = writer.begin().await.unwrap();
+        let mut soon = writer.begin(Priority::Normal).await.unwrap();
         put(&mut soon, Some("soon")).unwrap();
         soon.commit_soon().unwrap();
         assert!(kept(&path).is_empty());
 
-        let mut now = writer.begin().await.unwrap();
+        let mut now = writer.begin(Priority::Normal).await.unwrap();
         put(&mut now, Some("now")).unwrap();
         now.commit().await.unwrap();
 
@@ -494,13 +630,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_to_be_durable_soon_is_so_without_another_commit() {
         let (writer, path, _folder) = writer();
-        let mut soon = writer.begin().await.unwrap();
+        let mut soon = writer.begin(Priority::Normal).await.unwrap();
         put(&mut soon, Some("soon")).unwrap();
         soon.commit_soon().unwrap();
         assert!(kept(&path).is_empty());
 
         tokio::time::sleep(SOON * 2).await;
-        drop(writer.begin().await.unwrap());
+        drop(writer.begin(Priority::Normal).await.unwrap());
 
         assert_eq!(kept(&path), ["soon"]);
     }
@@ -508,7 +644,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_log_that_is_truncated_under_an_open_transaction_is_noticed() {
         let (writer, path, _folder) = writer();
-        let mut soon = writer.begin().await.unwrap();
+        let mut soon = writer.begin(Priority::Normal).await.unwrap();
         put(&mut soon, Some("soon")).unwrap();
         soon.commit_soon().unwrap();
         let log = std::fs::File::options()
@@ -518,7 +654,7 @@ mod tests {
 
         // Its commit makes the log longer than before.
         tokio::time::sleep(SOON * 2).await;
-        let next = writer.begin().await;
+        let next = writer.begin(Priority::Normal).await;
 
         assert!(matches!(next.map(drop), Err(StoreError::Replaced(_))));
     }
@@ -526,20 +662,18 @@ mod tests {
     #[tokio::test]
     async fn a_commit_that_nobody_waits_for_any_longer_is_seen_through() {
         let (writer, path, _folder) = writer();
-        let mut first = writer.begin().await.unwrap();
+        let mut first = writer.begin(Priority::Normal).await.unwrap();
         put(&mut first, Some("first")).unwrap();
         {
-            let second = writer.begin();
+            let second = writer.begin(Priority::Normal);
             tokio::pin!(second);
-            let waits = poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending()));
-            assert!(waits.await);
+            assert!(waits(&mut second).await);
             let commit = first.commit();
             tokio::pin!(commit);
-            let waits = poll_fn(|context| Poll::Ready(commit.as_mut().poll(context).is_pending()));
-            assert!(waits.await);
+            assert!(waits(&mut commit).await);
         }
 
-        let third = writer.begin().await.unwrap();
+        let third = writer.begin(Priority::Normal).await.unwrap();
         third.commit().await.unwrap();
 
         assert_eq!(kept(&path), ["first"]);
@@ -550,11 +684,12 @@ mod tests {
         let (writer, path, _folder) = writer();
         let other = open(&path, OpenMode::Write).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let waits = tokio::time::timeout(Duration::from_millis(50), writer.begin()).await;
+        let waits =
+            tokio::time::timeout(Duration::from_millis(50), writer.begin(Priority::Normal)).await;
         assert!(waits.is_err());
         other.execute_batch("ROLLBACK").unwrap();
 
-        let mut first = writer.begin().await.unwrap();
+        let mut first = writer.begin(Priority::Normal).await.unwrap();
         put(&mut first, Some("first")).unwrap();
         first.commit().await.unwrap();
 

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 
 use self::connection::{Checkpoints, OpenMode, Readers, open_patiently, patiently};
 use self::files::ServingLock;
-use self::group_commit::{Savepoint, Writer};
+use self::group_commit::{Priority, Savepoint, Writer};
 use super::database::{Database, Dialect, Row, Transaction, Value};
 use super::{StoreError, migrations, open_errors};
 
@@ -104,7 +104,13 @@ fn make_private(path: &str) -> io::Result<()> {
 #[async_trait]
 impl Database for SqliteDatabase {
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
-        Ok(Box::new(SqliteTransaction(self.writer.begin().await?)))
+        let begun = self.writer.begin(Priority::Normal);
+        Ok(Box::new(SqliteTransaction(begun.await?)))
+    }
+
+    async fn begin_background(&self) -> Result<Box<dyn Transaction>, StoreError> {
+        let begun = self.writer.begin(Priority::Background);
+        Ok(Box::new(SqliteTransaction(begun.await?)))
     }
 
     async fn read(&self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
