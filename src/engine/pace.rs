@@ -9,12 +9,20 @@ use crate::cache::LruCache;
 
 /// The shortest time between a site's plan and the start of the next push's run. A CDN takes longer for a purge, and
 /// each plan costs requests to the forge and to the CDN.
-const PLAN_INTERVAL: Duration = Duration::from_secs(1);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// At most this much is added to it at random, so that sites that planned at the same time do not do so again.
+const MAX_JITTER: Duration = Duration::from_millis(500);
 /// Sites to remember.
 const MAX_SITES: usize = 4_096;
 
-/// When sites planned last. Only this process knows: after a restart, or on another replica, a site plans at once.
-pub(super) struct Pace(Mutex<LruCache<String, Timestamp>>);
+/// When sites plan next. Only this process knows: after a restart, or on another replica, a site plans at once.
+pub(super) struct Pace(Mutex<LruCache<String, Turn>>);
+
+#[derive(Clone, Copy)]
+struct Turn {
+    planned: Timestamp,
+    next: Timestamp,
+}
 
 impl Default for Pace {
     fn default() -> Self {
@@ -23,15 +31,19 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Records that a site plans now.
-    pub fn plans(&self, site: &str, now: Timestamp) {
-        self.0.lock().put(site.to_owned(), now);
+    /// Records that a site plans now. `fraction` is random, of [0, 1).
+    pub fn plans(&self, site: &str, now: Timestamp, fraction: f64) {
+        let turn = Turn {
+            planned: now,
+            next: now + MIN_INTERVAL + MAX_JITTER.mul_f64(fraction),
+        };
+        self.0.lock().put(site.to_owned(), turn);
     }
 
     /// When the run of a push that arrives now starts. A clock that was set back delays nothing.
     pub fn start(&self, site: &str, now: Timestamp) -> Timestamp {
         match self.0.lock().get(site) {
-            Some(planned) if *planned <= now => now.max(*planned + PLAN_INTERVAL),
+            Some(turn) if turn.planned <= now => now.max(turn.next),
             Some(_) | None => now,
         }
     }
@@ -50,18 +62,20 @@ mod tests {
         let pace = Pace::default();
         assert_eq!(pace.start("a", at(5_000)), at(5_000));
 
-        pace.plans("a", at(5_000));
+        pace.plans("a", at(5_000), 0.0);
+        pace.plans("c", at(5_000), 0.5);
 
         assert_eq!(pace.start("a", at(5_001)), at(6_000));
         assert_eq!(pace.start("a", at(5_999)), at(6_000));
         assert_eq!(pace.start("a", at(7_000)), at(7_000));
         assert_eq!(pace.start("b", at(5_001)), at(5_001));
+        assert_eq!(pace.start("c", at(5_001)), at(6_250));
     }
 
     #[test]
     fn a_clock_that_is_set_back_delays_nothing() {
         let pace = Pace::default();
-        pace.plans("a", at(5_000_000));
+        pace.plans("a", at(5_000_000), 0.0);
 
         assert_eq!(pace.start("a", at(5_000)), at(5_000));
     }

@@ -213,8 +213,8 @@ async fn what_several_pushes_wait_to_purge_is_handed_over_once_for_all_of_them()
         website.commit("main", &pages);
         runs.push(world.accepted(&website.push("main").unwrap()).await);
         world.engine.drain().await.unwrap();
-        // Pushes within a second are planned together.
-        world.time.pass(Duration::from_secs(1));
+        // Pushes soon after a plan are planned together.
+        world.time.pass(Duration::from_secs(2));
     }
     let planned = world.store().purges(&runs[0], 0, 100).await.unwrap();
     assert!(!planned.is_empty(), "they wait with their plans");
@@ -253,7 +253,7 @@ async fn a_url_that_is_refused_fails_alone_however_many_runs_want_it() {
         website.commit("main", &pages);
         runs.push(world.accepted(&website.push("main").unwrap()).await);
         world.engine.drain().await.unwrap();
-        world.time.pass(Duration::from_secs(1));
+        world.time.pass(Duration::from_secs(2));
     }
 
     world.settle().await;

@@ -98,7 +98,7 @@ impl Step for Plan<'_> {
             Searched::NotYet(outcome) => return Ok(outcome),
         };
         let now = ctx.now();
-        ctx.pace.plans(&run.site, now);
+        ctx.pace.plans(&run.site, now, ctx.clock.fraction());
         run.waits_for = None;
         run.bases = bases;
         run.held_version = Some(baseline.next_version());
