@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::database::{Transaction, params, places};
+use super::database::{Transaction, in_list, params, places};
 use super::{Store, StoreError, parsed, retry_on_conflict, timestamp};
 use crate::run::{Base, RunId};
 
@@ -48,8 +48,8 @@ pub struct HeldCommits {
     pub planner: Option<RunId>,
 }
 
-/// Held commits per INSERT.
-const COMMITS_PER_INSERT: usize = 64;
+/// Held commits per statement.
+const COMMITS_PER_STATEMENT: usize = 64;
 
 /// Whether the run in column `planner` of `held_versions` is still computing its changes.
 const IS_PLANNING: &str = "EXISTS (
@@ -160,7 +160,7 @@ pub(super) async fn hold(
     .await?;
     let mut seen = BTreeSet::new();
     let distinct: Vec<&Base> = commits.iter().filter(|base| seen.insert(*base)).collect();
-    for some in distinct.chunks(COMMITS_PER_INSERT) {
+    for some in distinct.chunks(COMMITS_PER_STATEMENT) {
         let mut values = Vec::new();
         let mut rows = Vec::with_capacity(some.len());
         for commit in some {
@@ -193,19 +193,19 @@ pub(super) async fn let_go(
     version: i64,
     until: Timestamp,
 ) -> Result<(), StoreError> {
-    for commit in commits {
-        tx.execute(
+    for some in commits.chunks(COMMITS_PER_STATEMENT) {
+        let mut values = params![
+            &caches.site,
+            i64::from(caches.dry_run),
+            version,
+            until.as_millisecond()
+        ];
+        let listed = in_list(&mut values, some.iter().map(Base::as_str));
+        let sql = format!(
             "UPDATE held SET until = $4
-             WHERE site = $1 AND dry_run = $5 AND commit_id = $2 AND version <= $3 AND until IS NULL",
-            params![
-                &caches.site,
-                commit.as_str(),
-                version,
-                until.as_millisecond(),
-                i64::from(caches.dry_run)
-            ],
-        )
-        .await?;
+             WHERE site = $1 AND dry_run = $2 AND commit_id IN ({listed}) AND version <= $3 AND until IS NULL"
+        );
+        tx.execute(&sql, values).await?;
     }
     Ok(())
 }
