@@ -24,6 +24,10 @@ const PREPARED_STATEMENTS: usize = 256;
 /// several times in a busy second, mostly by the same few pages.
 const CHECKPOINT_PAGES: u32 = 4_000;
 
+/// The page cache of a read connection, in kB as SQLite counts it. Another connection's commit empties it, so a large one
+/// would only take memory.
+const READ_CACHE: i32 = -256;
+
 /// The purpose of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum OpenMode {
@@ -48,10 +52,14 @@ pub(super) fn open(path: &str, access: OpenMode) -> Result<Connection, rusqlite:
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Otherwise, beyond 64 kB, a savepoint's journal would be written to a temporary file, payloads included.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    if access == OpenMode::Write {
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    match access {
+        OpenMode::Write => {
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        }
+        OpenMode::Checkpoint => {}
+        OpenMode::Read => connection.pragma_update(None, "cache_size", READ_CACHE)?,
     }
     Ok(connection)
 }
