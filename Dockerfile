@@ -10,6 +10,7 @@ WORKDIR /build
 
 # Dependencies first: this layer is built again only when Cargo.toml or Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo/config.toml .cargo/config.toml
 # Cargo reads no manifest whose benches are not there.
 COPY benches benches
 ARG PROFILE=release

@@ -47,10 +47,12 @@ fn what_is_copied_into_the_image_is_enough_to_build_the_program() {
     }
     std::fs::create_dir_all(&folder).unwrap();
     for name in copied() {
+        let to = folder.join(name);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
         let copy = Command::new("cp")
             .arg("-r")
             .arg(root.join(name))
-            .arg(&folder)
+            .arg(to)
             .status();
         assert!(copy.unwrap().success(), "{name}");
     }
