@@ -276,7 +276,7 @@ impl World {
         world
     }
 
-    /// As [`serving`](Self::serving), while no other test computes: for what takes long on one core already.
+    /// As [`serving`](Self::serving), while no other test here computes: for what takes long on one core already.
     pub async fn serving_alone() -> Self {
         let mut world = Self::at(places::take_all().await).await;
         world.start().await;
