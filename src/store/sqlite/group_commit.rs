@@ -6,23 +6,19 @@
 //! on disk; if it fails, all of its transactions have failed. However slow the disk is, a transaction waits for at
 //! most two commits: the current one and its own.
 //!
-//! Many steps may end at the same time, and a webhook's sender waits for an answer. So only a few background
-//! transactions wait for the connection at a time: any other transaction waits for at most these. If the disk is slow,
-//! its commits take longer than many transactions, and all may wait, so that they share few commits.
-//!
 //! Statements, including those that end a savepoint, run on the calling thread. Only the commit runs on a blocking
 //! thread, since it waits for the disk.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::runtime::Handle;
-use tokio::sync::{AcquireError, Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, oneshot};
 use tracing::error;
 
 use super::super::StoreError;
+use super::admission::{Admission, Priority};
 use super::connection::{OpenMode, open, patiently};
 use super::files::DatabaseFiles;
 
@@ -30,14 +26,6 @@ use super::files::DatabaseFiles;
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a `commit_soon` waits for another commit to include it.
 const SOON: Duration = Duration::from_millis(20);
-/// Permits for background transactions.
-const BACKGROUND_PERMITS: u32 = 64;
-/// Those that one takes: with a fast disk, two wait for the connection at a time.
-const PERMITS_ON_FAST_DISK: u32 = 32;
-const PERMITS_ON_SLOW_DISK: u32 = 1;
-/// How long the last commit took if the disk is slow: about as long as two large background transactions. A commit takes
-/// some milliseconds on a fast disk, too, if there is much to write.
-const SLOW_COMMIT: Duration = Duration::from_millis(8);
 
 /// IMMEDIATE takes the write lock at once: a later upgrade could fail half-way.
 const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -47,45 +35,15 @@ const UNDO_SAVEPOINT: &str = "ROLLBACK TO part";
 const COMMIT: &str = "COMMIT";
 
 /// The write connection.
-pub(super) struct Writer(Arc<Queues>);
-
-/// Where transactions wait. Both are fair.
-struct Queues {
+pub(super) struct Writer {
     connection: Arc<Mutex<CommitGroup>>,
-    /// Background transactions wait here first.
-    background: Arc<Semaphore>,
-    /// Whether the last commit was slow.
-    slow: Arc<AtomicBool>,
-}
-
-impl Queues {
-    async fn connection(&self) -> OwnedMutexGuard<CommitGroup> {
-        Arc::clone(&self.connection).lock_owned().await
-    }
-
-    async fn background(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
-        let permits = match self.slow.load(Ordering::Relaxed) {
-            true => PERMITS_ON_SLOW_DISK,
-            false => PERMITS_ON_FAST_DISK,
-        };
-        let background = Arc::clone(&self.background);
-        background.acquire_many_owned(permits).await
-    }
-}
-
-/// Which transactions go first.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Priority {
-    Normal,
-    /// Few such transactions wait for the connection at a time.
-    Background,
+    admission: Arc<Admission>,
 }
 
 /// Transactions that share a commit. The holder of the lock is the current transaction.
 struct CommitGroup {
     path: String,
-    /// Set while commits are slow.
-    slow: Arc<AtomicBool>,
+    admission: Arc<Admission>,
     files: DatabaseFiles,
     /// Set when the files were replaced: nothing can be written any more.
     replaced: Option<StoreError>,
@@ -104,28 +62,27 @@ struct CommitGroup {
 
 impl Writer {
     pub fn new(connection: Connection, path: String) -> Self {
-        let slow = Arc::new(AtomicBool::new(false));
+        let admission = Arc::new(Admission::new());
         let group = CommitGroup {
             files: DatabaseFiles::new(&path),
             replaced: None,
             path,
-            slow: Arc::clone(&slow),
+            admission: Arc::clone(&admission),
             connection: Some(connection),
             open: false,
             due_soon: false,
             broken: None,
             waiting: Vec::new(),
         };
-        Self(Arc::new(Queues {
+        Self {
             connection: Arc::new(Mutex::new(group)),
-            background: Arc::new(Semaphore::new(BACKGROUND_PERMITS as usize)),
-            slow,
-        }))
+            admission,
+        }
     }
 
     /// Checks the files once no transaction is open.
     pub async fn check_files(&self) -> Result<(), StoreError> {
-        let mut group = self.0.connection().await;
+        let mut group = self.connection.lock().await;
         if group.open {
             return Ok(());
         }
@@ -135,12 +92,8 @@ impl Writer {
     /// Begins a transaction after those before it have ended.
     pub async fn begin(&self, priority: Priority) -> Result<Savepoint, StoreError> {
         let turn = async {
-            let permit = match priority {
-                Priority::Normal => None,
-                // It is never closed.
-                Priority::Background => self.0.background().await.ok(),
-            };
-            (permit, self.0.connection().await)
+            let permit = self.admission.admit(priority).await;
+            (permit, Arc::clone(&self.connection).lock_owned().await)
         };
         let turn = tokio::time::timeout(CONNECTION_TIMEOUT, turn);
         let (permit, group) = turn.await.map_err(|_| {
@@ -150,7 +103,7 @@ impl Writer {
             ))
         })?;
         let mut savepoint = Savepoint {
-            connection: Arc::clone(&self.0.connection),
+            connection: Arc::clone(&self.connection),
             permit,
             group: Some(group),
         };
@@ -371,8 +324,7 @@ impl CommitGroup {
     fn commit(&mut self) -> Result<(), StoreError> {
         let began = Instant::now();
         let done = self.run(COMMIT);
-        self.slow
-            .store(began.elapsed() >= SLOW_COMMIT, Ordering::Relaxed);
+        self.admission.committed(began.elapsed());
         done
     }
 
@@ -474,6 +426,20 @@ mod tests {
         poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context).is_pending())).await
     }
 
+    /// Background transactions that wait.
+    async fn background(
+        writer: &Writer,
+        count: usize,
+    ) -> Vec<Pin<Box<impl Future<Output = Result<Savepoint, StoreError>>>>> {
+        let mut all = Vec::new();
+        for _ in 0..count {
+            let mut one = Box::pin(writer.begin(Priority::Background));
+            assert!(waits(&mut one).await);
+            all.push(one);
+        }
+        all
+    }
+
     /// Begins a transaction, and another one that waits until the first is committed.
     async fn two(writer: &Writer) -> (tokio::task::JoinHandle<Result<(), StoreError>>, Savepoint) {
         let mut first = writer.begin(Priority::Normal).await.unwrap();
@@ -522,12 +488,7 @@ mod tests {
         let (writer, path, _folder) = writer();
         let mut first = writer.begin(Priority::Background).await.unwrap();
         put(&mut first, Some("first")).unwrap();
-        let mut others = Vec::new();
-        for _ in 0..6 {
-            let mut other = Box::pin(writer.begin(Priority::Background));
-            assert!(waits(&mut other).await);
-            others.push(other);
-        }
+        let mut others = background(&writer, 6).await;
         let mut webhook = Box::pin(writer.begin(Priority::Normal));
         assert!(waits(&mut webhook).await);
 
@@ -548,15 +509,10 @@ mod tests {
     #[tokio::test]
     async fn on_a_slow_disk_all_background_transactions_share_a_commit() {
         let (writer, path, _folder) = writer();
-        writer.0.slow.store(true, Ordering::Relaxed);
+        writer.admission.committed(Duration::from_secs(1));
         let mut first = writer.begin(Priority::Background).await.unwrap();
         put(&mut first, Some("0")).unwrap();
-        let mut others = Vec::new();
-        for _ in 0..20 {
-            let mut other = Box::pin(writer.begin(Priority::Background));
-            assert!(waits(&mut other).await);
-            others.push(other);
-        }
+        let others = background(&writer, 20).await;
 
         let first = tokio::spawn(first.commit());
         let mut commits = Vec::new();

@@ -1,5 +1,6 @@
 //! SQLite: one file, no server, every commit on disk before it is acknowledged.
 
+mod admission;
 mod connection;
 mod files;
 mod group_commit;
@@ -16,9 +17,10 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
+use self::admission::Priority;
 use self::connection::{Checkpoints, OpenMode, Readers, open_patiently, patiently};
 use self::files::ServingLock;
-use self::group_commit::{Priority, Savepoint, Writer};
+use self::group_commit::{Savepoint, Writer};
 use super::database::{Database, Dialect, Row, Transaction, Value};
 use super::{StoreError, migrations, open_errors};
 
