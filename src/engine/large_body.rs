@@ -3,12 +3,14 @@
 //!
 //! Complete bodies are parsed one at a time, in one shared buffer.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::yield_now;
 
+use parking_lot::Mutex as SyncMutex;
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use super::low_priority::LowPriority;
+use super::shortest_first::ShortestFirst;
 use crate::event::Event;
 use crate::forge::{BodyVerifier, Malformed, Refusal, Verified};
 use crate::redact::BodyRedactor;
@@ -35,10 +37,12 @@ pub enum LargeBodyError {
 pub(super) struct LargeBodies {
     /// Verifies and compresses bodies while they arrive.
     arriving: Arc<LowPriority>,
+    turns: ShortestFirst,
     /// Reads complete bodies and prepares them for the store, independently of bodies that are still arriving.
     finishing: LowPriority,
-    /// The shared buffer; its lock is the turn to parse a body.
-    reading: Arc<Mutex<Vec<u8>>>,
+    /// The shared buffer, while there are large bodies. An allocator may not give it back at once, so it is not
+    /// allocated for each of them.
+    buffer: SyncMutex<Weak<Buffer>>,
     /// Limits storing to one body at a time, so that a small delivery shares a commit with at most part of one.
     storing: Semaphore,
 }
@@ -47,22 +51,27 @@ impl Default for LargeBodies {
     fn default() -> Self {
         // The other half of the cores stays free for small bodies.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = (cores / 2).max(1);
         Self {
-            arriving: Arc::new(LowPriority::threads((cores / 2).max(1))),
+            arriving: Arc::new(LowPriority::threads(threads)),
+            // One more, so that no thread waits while a turn changes hands.
+            turns: ShortestFirst::new(threads + 1),
             finishing: LowPriority::threads(1),
-            reading: Arc::default(),
+            buffer: SyncMutex::default(),
             storing: Semaphore::new(1),
         }
     }
 }
 
 impl LargeBodies {
-    /// Starts receiving a body with its verifier, unless the headers already show that it is rejected.
+    /// Starts receiving a body of at most `size` bytes with its verifier, unless the headers already show that it is
+    /// rejected.
     pub fn begin(
         &self,
         store: &Store,
         verifier: Result<Box<dyn BodyVerifier>, Refusal>,
         redactor: BodyRedactor,
+        size: usize,
     ) -> Result<LargeBody, StoreError> {
         let state = match verifier {
             Ok(verifier) => State::Arriving(Box::new(Arriving {
@@ -76,6 +85,9 @@ impl LargeBodies {
         };
         Ok(LargeBody {
             threads: Arc::clone(&self.arriving),
+            turns: self.turns.clone(),
+            _buffer: self.buffer(),
+            left: size,
             state,
         })
     }
@@ -89,8 +101,8 @@ impl LargeBodies {
         let mut turn = self.turn(body.size()).await;
         let body = Arc::clone(body);
         let reading = self.finishing.run(move || {
-            body.read_into(&mut turn.0)?;
-            Ok(read(&turn.0)?)
+            body.read_into(&mut turn)?;
+            Ok(read(&turn)?)
         });
         reading.await.unwrap_or_else(|| Err(cut_off().into()))
     }
@@ -107,8 +119,8 @@ impl LargeBodies {
             StoredBody::InBlocks { size, .. } => *size,
         };
         let mut turn = self.turn(size).await;
-        store.read_body(body, &mut turn.0).await?;
-        Ok(read(&turn.0))
+        store.read_body(body, &mut turn).await?;
+        Ok(read(&turn))
     }
 
     /// Stores a body's blocks, before its delivery is stored.
@@ -138,27 +150,27 @@ impl LargeBodies {
         }
     }
 
-    /// Waits for the turn to read a body of the given size.
-    async fn turn(&self, size: usize) -> Turn {
-        let mut turn = Turn(Arc::clone(&self.reading).lock_owned().await);
-        turn.0.clear();
-        turn.0.reserve(size);
+    /// Waits for the turn to read a body of the given size. The buffer is empty at first.
+    async fn turn(&self, size: usize) -> OwnedMutexGuard<Vec<u8>> {
+        let mut turn = self.buffer().lock_owned().await;
+        turn.clear();
+        turn.reserve(size);
         turn
     }
-}
 
-/// The turn to read a body. The buffer is empty at first.
-struct Turn(OwnedMutexGuard<Vec<u8>>);
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        // One reference is this turn's and one is shared; every further one belongs to a task that waits for the
-        // turn.
-        if Arc::strong_count(OwnedMutexGuard::mutex(&self.0)) <= 2 {
-            *self.0 = Vec::new();
-        }
+    /// The shared buffer. It is freed with the last one of those who have it.
+    fn buffer(&self) -> Arc<Buffer> {
+        let mut shared = self.buffer.lock();
+        shared.upgrade().unwrap_or_else(|| {
+            let buffer = Arc::default();
+            *shared = Arc::downgrade(&buffer);
+            buffer
+        })
     }
 }
+
+/// Holds one complete body; its lock is the turn to parse one.
+type Buffer = Mutex<Vec<u8>>;
 
 fn cut_off() -> StoreError {
     StoreError::unreachable("reading a large body was cut off".to_owned())
@@ -167,6 +179,11 @@ fn cut_off() -> StoreError {
 /// A large body while it arrives.
 pub struct LargeBody {
     threads: Arc<LowPriority>,
+    turns: ShortestFirst,
+    /// Keeps it for the time when this body is complete.
+    _buffer: Arc<Buffer>,
+    /// Bytes that are still to be written, at most.
+    left: usize,
     state: State,
 }
 
@@ -225,7 +242,11 @@ impl LargeBody {
                 return Ok(());
             }
         };
+        let turn = self.turns.turn(self.left).await;
+        self.left = self.left.saturating_sub(arriving.block.len());
         let writing = self.threads.run(move || {
+            // If the body is given up meanwhile, the turn ends with this block.
+            let _turn = turn;
             let written = arriving.write_block(is_last);
             written.map(|()| arriving)
         });

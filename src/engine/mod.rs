@@ -29,6 +29,7 @@ mod receive;
 mod redeployment;
 mod repositories;
 mod scheduler;
+mod shortest_first;
 mod steps;
 mod superseding;
 mod upstream;
@@ -129,7 +130,7 @@ impl Engine {
         receive::check_head(&self.ctx, forge, headers)
     }
 
-    /// Starts receiving a body that is too large for memory.
+    /// Starts receiving a body that is too large for memory, of `size` bytes or, if that is not known, at most as many.
     ///
     /// # Errors
     ///
@@ -138,8 +139,9 @@ impl Engine {
         &self,
         forge: &str,
         headers: &Headers,
+        size: usize,
     ) -> Result<LargeBody, ReceiveError> {
-        receive::begin_large_body(&self.ctx, forge, headers)
+        receive::begin_large_body(&self.ctx, forge, headers, size)
     }
 
     /// Retries a failed run.

@@ -98,11 +98,12 @@ pub(super) fn check_head(
     Ok(())
 }
 
-/// Starts receiving a body that is too large for memory.
+/// Starts receiving a body that is too large for memory, of at most `size` bytes.
 pub(super) fn begin_large_body(
     ctx: &StepContext,
     forge_name: &str,
     headers: &Headers,
+    size: usize,
 ) -> Result<LargeBody, ReceiveError> {
     let config = ctx.config();
     let forge = config
@@ -110,7 +111,8 @@ pub(super) fn begin_large_body(
         .get(forge_name)
         .ok_or_else(|| ReceiveError::UnknownForge(forge_name.to_owned()))?;
     let (verifier, redactor) = (forge.verifier(headers), config.redactor.body_redactor());
-    Ok(ctx.large_bodies.begin(&ctx.store, verifier, redactor)?)
+    let body = ctx.large_bodies.begin(&ctx.store, verifier, redactor, size);
+    Ok(body?)
 }
 
 /// Receives one webhook request. When this returns `Accepted`, it is on disk.

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, MessageBody, to_bytes};
@@ -40,7 +41,7 @@ pub(super) enum BodyError {
     TooSlow,
     /// The body stalled or became too slow.
     Stalled,
-    /// Too many bodies are in progress, and no space became free in time.
+    /// Too many bodies are in progress: no space became free in time, or none of the time of this server.
     NoSpace,
     /// The connection broke, or the chunks are malformed.
     BrokenOff,
@@ -48,13 +49,14 @@ pub(super) enum BodyError {
     Refused(ReceiveError),
 }
 
-/// Reads a body with an optional Content-Length of `announced` bytes. `begin` starts a large body.
+/// Reads a body with an optional Content-Length of `announced` bytes. `begin` starts a large body of at most a given
+/// size.
 pub(super) async fn read(
     payload: &mut Payload,
     announced: Option<u64>,
     limits: &Limits,
     budget: &BodyBudget,
-    begin: impl Fn() -> Result<LargeBody, ReceiveError>,
+    begin: impl Fn(usize) -> Result<LargeBody, ReceiveError>,
 ) -> Result<Body, BodyError> {
     let announced = match announced.map(usize::try_from) {
         Some(Ok(bytes)) if bytes <= limits.body => Some(bytes),
@@ -65,6 +67,7 @@ pub(super) async fn read(
     let mut chunks = Chunks {
         payload,
         patience: Patience::new(limits.body_stall),
+        time_left: limits.body_time,
         left: limits.body,
     };
     let reading = async {
@@ -80,7 +83,7 @@ pub(super) async fn read(
                 break chunk;
             }
         };
-        let mut body = begin()?;
+        let mut body = begin(announced.unwrap_or(limits.body))?;
         let mut reservation = budget.on_disk();
         let mut next = [small.bytes(), first];
         drop(small);
@@ -99,15 +102,18 @@ pub(super) async fn read(
             next[0] = chunk;
         }
     };
-    timeout(limits.body_time, reading)
+    timeout(limits.body_work, reading)
         .await
-        .unwrap_or(Err(BodyError::TooSlow))
+        .unwrap_or(Err(BodyError::NoSpace))
 }
 
-/// A body's chunks, with the time limits for them. Only waiting for the sender counts, not waiting for space.
+/// A body's chunks, with the time limits for them. Only waiting for the sender counts, not waiting for space or for a
+/// turn: a body is not refused for what this server took.
 struct Chunks<'p> {
     payload: &'p mut Payload,
     patience: Patience,
+    /// How long the sender may still take.
+    time_left: Duration,
     /// Bytes that may still arrive.
     left: usize,
 }
@@ -115,8 +121,10 @@ struct Chunks<'p> {
 impl Chunks<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
         let began = Instant::now();
-        let next = timeout(self.patience.left(), self.payload.next()).await;
+        let (patience, time_left) = (self.patience.left(), self.time_left);
+        let next = timeout(patience.min(time_left), self.payload.next()).await;
         self.patience.waited(began.elapsed());
+        self.time_left = time_left.saturating_sub(began.elapsed());
         match next {
             Ok(Some(Ok(chunk))) => {
                 self.patience.moved(chunk.len());
@@ -126,7 +134,8 @@ impl Chunks<'_> {
             }
             Ok(Some(Err(_))) => Err(BodyError::BrokenOff),
             Ok(None) => Ok(None),
-            Err(_) => Err(BodyError::Stalled),
+            Err(_) if patience < time_left => Err(BodyError::Stalled),
+            Err(_) => Err(BodyError::TooSlow),
         }
     }
 }
@@ -206,15 +215,15 @@ pub(super) async fn unwanted(
     let mut chunks = Chunks {
         payload: &mut payload,
         patience: Patience::new(limits.body_stall),
+        time_left: limits.body_time,
         left,
     };
-    let reading = async {
-        while chunks.next().await?.is_some() {}
-        Ok::<_, BodyError>(())
-    };
-    match timeout(limits.body_time, reading).await {
-        Ok(Ok(())) => answer,
-        Ok(Err(_)) | Err(_) => without_reading(answer, payload).await,
+    loop {
+        match chunks.next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return answer,
+            Err(_) => return without_reading(answer, payload).await,
+        }
     }
 }
 

@@ -167,7 +167,7 @@ pub(super) async fn receive(
     let read = match acceptable(&request, &headers, name, &shared) {
         Ok(()) => {
             let announced = announced(request.headers());
-            let begin = || shared.engine.begin_large_body(name, &headers);
+            let begin = |size| shared.engine.begin_large_body(name, &headers, size);
             body::read(
                 &mut payload,
                 announced,

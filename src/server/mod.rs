@@ -75,8 +75,11 @@ pub struct Limits {
     /// How long a body may wait for disk space before it is rejected. Default: 6 s, so that the forge still reads
     /// the response.
     pub disk_wait: Duration,
-    /// How long a whole body may take to arrive. Default: 10 s, after which GitHub and GitLab give up.
+    /// How long this server may wait for a sender until a body is complete. Default: 10 s, after which GitHub and GitLab
+    /// give up.
     pub body_time: Duration,
+    /// How long a body may take to arrive if this server itself is what takes so long. Default: 60 s.
+    pub body_work: Duration,
     /// How long a body may stall, or arrive more slowly than 16 kB a second. Default: 3 s.
     pub body_stall: Duration,
     /// How long a request's headers may take to arrive. Default: 5 s.
@@ -101,6 +104,7 @@ impl Default for Limits {
             on_disk: 2 * 1024 * 1024 * 1024,
             disk_wait: Duration::from_secs(6),
             body_time: Duration::from_secs(10),
+            body_work: Duration::from_secs(60),
             body_stall: Duration::from_secs(3),
             head_time: Duration::from_secs(5),
             unread_time: Duration::from_secs(30),

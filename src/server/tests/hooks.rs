@@ -1,5 +1,7 @@
 //! Tests the response to each kind of webhook request.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -499,11 +501,7 @@ async fn space_for_bodies_is_given_back() {
 async fn a_body_waits_for_the_space_that_another_gives_back() {
     let server = Server::start_as(cramped(5, Duration::from_secs(60))).await;
     let mut half_there = server.connect().await;
-    send(
-        &mut half_there,
-        "POST /hooks/trusting HTTP/1.1\r\nHost: x\r\nX-Signature: good\r\nContent-Length: 4\r\n\r\nma",
-    )
-    .await;
+    send(&mut half_there, HALF_A_BODY).await;
 
     // The first of them may come before the half that takes the space.
     let waiting = loop {
@@ -518,6 +516,44 @@ async fn a_body_waits_for_the_space_that_another_gives_back() {
     drop(half_there);
 
     assert_eq!(waiting.await.unwrap().unwrap().status(), 200);
+}
+
+const HALF_A_BODY: &str = "POST /hooks/trusting HTTP/1.1\r\nHost: x\r\nX-Signature: good\r\nContent-Length: 4\r\n\r\nma";
+
+#[tokio::test]
+async fn what_a_body_waits_for_this_server_is_not_held_against_its_sender() {
+    let mut setup = cramped(5, Duration::from_secs(60));
+    setup.limits.body_time = Duration::from_millis(400);
+    let server = Server::start_as(setup).await;
+    // Each has the space for as long as its sender may take.
+    let mut dawdling = Vec::new();
+    for _ in 0..2 {
+        let mut stream = server.connect().await;
+        send(&mut stream, HALF_A_BODY).await;
+        dawdling.push(stream);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let began = Instant::now();
+
+    let answer = answer(server.hook("ping")).await;
+
+    assert_eq!(answer.0, 200);
+    assert!(
+        began.elapsed() > Duration::from_millis(400),
+        "there was space"
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_waits_for_this_server_too_long_is_put_off() {
+    let mut setup = cramped(3, Duration::from_secs(60));
+    setup.limits.body_work = Duration::from_millis(200);
+    let server = Server::start_as(setup).await;
+
+    let answer = server.hook("ping").send().await.unwrap();
+
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["retry-after"], "10");
 }
 
 #[tokio::test]
