@@ -6,8 +6,10 @@
 )]
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use tempfile::TempDir;
 
 const DOCKERFILE: &str = include_str!("../Dockerfile");
 const IGNORED: &str = include_str!("../.dockerignore");
@@ -38,16 +40,28 @@ fn what_is_copied_into_the_image_is_let_in_and_nothing_else_is() {
 }
 
 #[test]
-fn what_is_copied_into_the_image_is_enough_to_build_the_program() {
+fn what_the_compiler_reads_is_copied_into_the_image() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // The same place each time: cargo keeps what it built for each place.
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("image");
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).unwrap();
+    let copied = copied();
+
+    let read = read_for_the_library();
+
+    for file in ["src/lib.rs", "templates/run.html"] {
+        assert!(read.contains(&root.join(file)), "{file} was not read");
     }
-    std::fs::create_dir_all(&folder).unwrap();
+    for file in &read {
+        let file = file.strip_prefix(root).unwrap();
+        let is_copied = copied.iter().any(|each| file.starts_with(each));
+        assert!(is_copied, "{} is not copied", file.display());
+    }
+}
+
+#[test]
+fn cargo_finds_what_the_manifest_names_in_the_image() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = TempDir::new().unwrap();
     for name in copied() {
-        let to = folder.join(name);
+        let to = folder.path().join(name);
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();
         let copy = Command::new("cp")
             .arg("-r")
@@ -56,28 +70,38 @@ fn what_is_copied_into_the_image_is_enough_to_build_the_program() {
             .status();
         assert!(copy.unwrap().success(), "{name}");
     }
-    // Beside this test's own programs: what the lints and the documentation need of the crates it depends on is there.
-    let target = Path::new(env!("CARGO_BIN_EXE_purgehook"))
-        .ancestors()
-        .nth(2)
-        .unwrap();
-    let mut check = Command::new(env!("CARGO"));
-    check
-        .args(["check", "--locked", "--offline", "--quiet", "--lib"])
+
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
         .current_dir(&folder)
-        .env("CARGO_TARGET_DIR", target);
-    // cargo tells tests of their package. Some crates are built anew if these variables change, and then once more by
-    // whoever comes next.
-    for (name, _) in std::env::vars_os() {
-        let of_package = name.to_str().is_some_and(|name| {
-            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
-        });
-        if of_package {
-            check.env_remove(name);
-        }
-    }
-    let output = check.output().unwrap();
+        .output()
+        .unwrap();
 
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
+}
+
+/// The files that the compiler read for the library when it was built last, by what cargo keeps beside it: rules for
+/// make, which name the product before a colon and the files after it.
+fn read_for_the_library() -> BTreeSet<PathBuf> {
+    let built = Path::new(env!("CARGO_BIN_EXE_purgehook")).with_file_name("deps");
+    let rules = std::fs::read_dir(built).unwrap().filter_map(|entry| {
+        let path = entry.unwrap().path();
+        let name = path.file_name()?.to_str()?;
+        let is_ours = name.starts_with("purgehook-") && name.ends_with(".d");
+        let rules = is_ours.then(|| std::fs::read_to_string(&path).unwrap())?;
+        let mut rules = rules.lines().filter_map(|line| line.split_once(": "));
+        // The lints and the documentation build none.
+        let (product, files) = rules.find(|(product, _)| product.ends_with(".rlib"))?;
+        let built_at = std::fs::metadata(product).ok()?.modified().unwrap();
+        Some((built_at, files.to_owned()))
+    });
+    let (_, files) = rules.max().expect("cargo has built the library");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // A space within a name has a backslash before it.
+    let files = files.replace("\\ ", "\0");
+    let files = files
+        .split(' ')
+        .map(|file| root.join(file.replace('\0', " ")));
+    files.collect()
 }

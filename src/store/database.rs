@@ -143,8 +143,27 @@ pub(super) fn in_list<T: Into<Value>>(
 /// values.
 const INSERT_SIZES: [usize; 6] = [64, 32, 16, 8, 4, 1];
 
-/// Inserts rows, many per statement. `insert` is the statement up to VALUES, `conflict` the part after the rows.
+/// Inserts rows, all with as many values. `insert` is the statement up to VALUES, `conflict` the part after the rows.
 pub(super) async fn insert_rows(
+    tx: &mut dyn Transaction,
+    insert: &str,
+    conflict: &str,
+    rows: Vec<Vec<Value>>,
+) -> Result<(), StoreError> {
+    let Some(first) = rows.first() else {
+        return Ok(());
+    };
+    match tx.dialect() {
+        Dialect::Sqlite => {
+            let sql = format!("{insert} VALUES ({}) {conflict}", places(0, first.len()));
+            tx.execute_each(&sql, rows).await
+        }
+        Dialect::Postgres => insert_many(tx, insert, conflict, rows).await,
+    }
+}
+
+/// Inserts many rows per statement, since each statement is a round trip.
+async fn insert_many(
     tx: &mut dyn Transaction,
     insert: &str,
     conflict: &str,
@@ -305,6 +324,14 @@ pub trait Database: Send + Sync {
 pub trait Transaction: Send {
     /// Runs a statement and returns the number of affected rows.
     async fn execute(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError>;
+
+    /// Runs a statement once for each list of parameters.
+    async fn execute_each(&mut self, sql: &str, rows: Vec<Vec<Value>>) -> Result<(), StoreError> {
+        for params in rows {
+            self.execute(sql, params).await?;
+        }
+        Ok(())
+    }
 
     /// Runs a statement that returns rows.
     async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError>;

@@ -507,12 +507,12 @@ async fn cut_short(polls: usize, future: impl Future) {
 
 #[tokio::test]
 async fn whatever_happens_no_cache_serves_what_is_not_live_in_the_end() {
-    play(number("PURGEHOOK_HISTORIES", 30), false).await;
+    play(number("PURGEHOOK_HISTORIES", 16), false).await;
 }
 
 #[tokio::test]
 async fn what_was_only_a_dry_run_is_purged_once_the_site_is_live() {
-    play(number("PURGEHOOK_HISTORIES", 12), true).await;
+    play(number("PURGEHOOK_HISTORIES", 6), true).await;
 }
 
 async fn play(histories: u64, switches: bool) {

@@ -314,6 +314,8 @@ async fn a_delivery_is_planned_once_it_is_known_what_changed_by_whichever_run_do
     };
 
     let (early, early_runs) = forced("content/2.md").await;
+    let early_run = format!("/api/v1/runs/{}", early_runs[0]);
+    world.answers(&early_run, "trying again").await;
     let (code, _, said) = of_delivery(&world, &["--delivery", &early]);
     assert_eq!(code, Some(1), "{said}");
     let words = format!("run {} has not found out what changed yet", early_runs[0]);
@@ -322,10 +324,7 @@ async fn a_delivery_is_planned_once_it_is_known_what_changed_by_whichever_run_do
     let (_, late_runs) = forced("content/3.md").await;
     faults.clear();
     world
-        .answers(
-            &format!("/api/v1/runs/{}", early_runs[0]),
-            r#""state":"superseded""#,
-        )
+        .answers(&early_run, r#""state":"superseded""#)
         .await;
     world.ended(&late_runs[0]).await;
     let (code, plan, said) = of_delivery(&world, &["--delivery", &early]);

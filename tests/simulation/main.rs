@@ -51,7 +51,7 @@ fn in_every_world_what_is_promised_is_kept() {
     let replayed = number("PURGEHOOK_SEED");
     let seeds = match replayed {
         Some(seed) => seed..seed + 1,
-        None => 0..number("PURGEHOOK_SEEDS").unwrap_or(1_000),
+        None => 0..number("PURGEHOOK_SEEDS").unwrap_or(500),
     };
     watch_panics();
     let next = Mutex::new(seeds);

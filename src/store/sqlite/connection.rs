@@ -178,6 +178,20 @@ pub(super) fn execute(
     Ok(u64::try_from(statement.raw_execute()?).unwrap_or_default())
 }
 
+/// Runs a statement once for each list of parameters.
+pub(super) fn execute_each(
+    connection: &Connection,
+    sql: &str,
+    rows: &[Vec<Value>],
+) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached(&numbered(sql))?;
+    for params in rows {
+        bind(&mut statement, params)?;
+        statement.raw_execute()?;
+    }
+    Ok(())
+}
+
 /// Runs a statement that returns rows.
 pub(super) fn query(
     connection: &Connection,

@@ -167,6 +167,11 @@ impl Transaction for SqliteTransaction {
             .run(|connection| connection::execute(connection, sql, &params))
     }
 
+    async fn execute_each(&mut self, sql: &str, rows: Vec<Vec<Value>>) -> Result<(), StoreError> {
+        self.0
+            .run(|connection| connection::execute_each(connection, sql, &rows))
+    }
+
     async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         self.0
             .run(|connection| connection::query(connection, sql, &params))

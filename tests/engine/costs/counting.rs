@@ -119,6 +119,11 @@ impl Transaction for CountingTransaction {
         self.transaction.execute(sql, params).await
     }
 
+    async fn execute_each(&mut self, sql: &str, rows: Vec<Vec<Value>>) -> Result<(), StoreError> {
+        self.counter.with(|counts| counts.note(sql));
+        self.transaction.execute_each(sql, rows).await
+    }
+
     async fn query(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         self.counter.with(|counts| counts.note(sql));
         self.transaction.query(sql, params).await
