@@ -465,7 +465,7 @@ mod tests {
 
     #[test]
     fn however_many_secrets_there_are_each_is_taken_out_of_a_body_and_the_longest_of_several() {
-        for count in [1, 3, 60, 400] {
+        for count in [1, 3, 20, 60, 400] {
             let redactor = Redactor::default();
             let secrets: Vec<String> = (0..count).map(|n| format!("{n:04} is a secret")).collect();
             // One that begins as another does.

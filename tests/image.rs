@@ -41,16 +41,20 @@ fn what_is_copied_into_the_image_is_let_in_and_nothing_else_is() {
 
 #[test]
 fn what_the_compiler_reads_is_copied_into_the_image() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let copied = copied();
 
     let read = read_for_the_library();
 
-    for file in ["src/lib.rs", "templates/run.html"] {
-        assert!(read.contains(&root.join(file)), "{file} was not read");
+    for file in [
+        "src/lib.rs",
+        "templates/run.html",
+        "templates/style.css",
+        "schema/rules.schema.json",
+        "presets/hugo.yaml",
+    ] {
+        assert!(read.contains(Path::new(file)), "{file} was not read");
     }
     for file in &read {
-        let file = file.strip_prefix(root).unwrap();
         let is_copied = copied.iter().any(|each| file.starts_with(each));
         assert!(is_copied, "{} is not copied", file.display());
     }
@@ -81,8 +85,8 @@ fn cargo_finds_what_the_manifest_names_in_the_image() {
     assert!(output.status.success(), "{said}");
 }
 
-/// The files that the compiler read for the library when it was built last, by what cargo keeps beside it: rules for
-/// make, which name the product before a colon and the files after it.
+/// The files of the project that the compiler read for the library when it was built last, by what cargo keeps beside
+/// it: rules for make, which name the product before a colon and the files after it.
 fn read_for_the_library() -> BTreeSet<PathBuf> {
     let built = Path::new(env!("CARGO_BIN_EXE_purgehook")).with_file_name("deps");
     let rules = std::fs::read_dir(built).unwrap().filter_map(|entry| {
@@ -93,15 +97,21 @@ fn read_for_the_library() -> BTreeSet<PathBuf> {
         let mut rules = rules.lines().filter_map(|line| line.split_once(": "));
         // The lints and the documentation build none.
         let (product, files) = rules.find(|(product, _)| product.ends_with(".rlib"))?;
+        // Another checkout may be built in the same folder. Some files have their whole path.
+        if !files.contains(env!("CARGO_MANIFEST_DIR")) {
+            return None;
+        }
         let built_at = std::fs::metadata(product).ok()?.modified().unwrap();
         Some((built_at, files.to_owned()))
     });
     let (_, files) = rules.max().expect("cargo has built the library");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root.canonicalize().unwrap();
     // A space within a name has a backslash before it.
     let files = files.replace("\\ ", "\0");
-    let files = files
-        .split(' ')
-        .map(|file| root.join(file.replace('\0', " ")));
+    let files = files.split(' ').map(|file| {
+        let file = root.join(file.replace('\0', " ")).canonicalize().unwrap();
+        file.strip_prefix(&root).unwrap().to_owned()
+    });
     files.collect()
 }

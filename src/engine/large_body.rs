@@ -154,7 +154,7 @@ impl LargeBodies {
     async fn turn(&self, size: usize) -> OwnedMutexGuard<Vec<u8>> {
         let mut turn = self.buffer().lock_owned().await;
         turn.clear();
-        turn.reserve(size);
+        turn.reserve_exact(size);
         turn
     }
 
@@ -243,7 +243,7 @@ impl LargeBody {
             }
         };
         let turn = self.turns.turn(self.left).await;
-        self.left = self.left.saturating_sub(arriving.block.len());
+        self.left = (self.left + arriving.checked).saturating_sub(arriving.block.len());
         let writing = self.threads.run(move || {
             // If the body is given up meanwhile, the turn ends with this block.
             let _turn = turn;
@@ -257,6 +257,10 @@ impl LargeBody {
 
     /// Finishes the body.
     pub(super) async fn finish(mut self) -> Result<VerifiedBody, LargeBodyError> {
+        if let State::Arriving(arriving) = &self.state {
+            // All of it is here, and its length may not have been known.
+            self.left = arriving.block.len();
+        }
         self.write_block(true).await?;
         match self.state {
             State::Arriving(arriving) => Ok(VerifiedBody {
@@ -281,5 +285,54 @@ impl Arriving {
         self.block.drain(..written);
         self.checked = self.block.len();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tempfile::TempDir;
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::forge::VerifiedByHeaders;
+    use crate::redact::Redactor;
+
+    #[tokio::test]
+    async fn of_bodies_that_wait_the_one_with_the_fewest_bytes_left_goes_first() {
+        let folder = TempDir::new().unwrap();
+        let store = format!("sqlite://{}", folder.path().join("x.db").display());
+        let store = Store::open(&store).await.unwrap();
+        let bodies = LargeBodies::default();
+        let mut held = Vec::new();
+        while let Some(turn) = bodies.turns.turn(0).now_or_never().flatten() {
+            held.push(turn);
+        }
+        let written: Arc<SyncMutex<Vec<usize>>> = Arc::default();
+        let mut writing = JoinSet::new();
+        for blocks in [9, 5, 7] {
+            let verified = Verified {
+                delivery_id: None,
+                event: "push".to_owned(),
+            };
+            let begun = bodies.begin(
+                &store,
+                Ok(Box::new(VerifiedByHeaders(verified))),
+                Redactor::default().body_redactor(),
+                blocks * BLOCK_BYTES,
+            );
+            let (mut body, written) = (begun.unwrap(), Arc::clone(&written));
+            writing.spawn(async move {
+                body.write(&vec![b' '; BLOCK_BYTES]).await.unwrap();
+                written.lock().push(blocks);
+            });
+            tokio::task::yield_now().await;
+        }
+
+        // One turn passes from hand to hand.
+        drop(held.pop());
+        writing.join_all().await;
+
+        assert_eq!(*written.lock(), [5, 7, 9]);
     }
 }

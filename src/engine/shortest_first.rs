@@ -1,13 +1,17 @@
 //! Turns for the work on large bodies: of those that wait for one, the body with the fewest bytes left goes first.
 //!
-//! Bodies that share the time evenly are all complete at the same late moment, when their senders may have given up.
-//! Like this, most of them are complete long before that, and a small one waits for none of the others.
+//! Bodies that share the time evenly are all complete at the same late time, when their senders may have given up. Like
+//! this, most of them are complete long before that, and a small one waits for none of the others. Some of the turns go
+//! to whoever has waited longest, so that small ones without end do not keep a larger one waiting for good.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+
+/// Every so many turns, one goes to whoever has waited longest.
+const TURNS_PER_LONGEST: u64 = 4;
 
 /// A number of turns. Clones share them.
 #[derive(Clone)]
@@ -18,7 +22,9 @@ struct Turns {
     /// Who waits, by the bytes left and then by the order of arrival.
     waiting: BTreeMap<(usize, u64), oneshot::Sender<Turn>>,
     /// How many have waited so far.
-    count: u64,
+    waits: u64,
+    /// How many turns were handed on so far.
+    handed_on: u64,
 }
 
 /// A turn, until it is dropped.
@@ -30,7 +36,8 @@ impl ShortestFirst {
         Self(Arc::new(Mutex::new(Turns {
             free: turns,
             waiting: BTreeMap::new(),
-            count: 0,
+            waits: 0,
+            handed_on: 0,
         })))
     }
 
@@ -43,8 +50,8 @@ impl ShortestFirst {
                 return Some(Turn(self.clone()));
             }
             let (give, given) = oneshot::channel();
-            turns.count += 1;
-            let place = (left, turns.count);
+            turns.waits += 1;
+            let place = (left, turns.waits);
             turns.waiting.insert(place, give);
             given
         };
@@ -54,13 +61,20 @@ impl ShortestFirst {
     /// The next one that still waits; if there is none, the turn is free.
     fn next(&self) -> Option<oneshot::Sender<Turn>> {
         let mut turns = self.0.lock();
-        while let Some((_, next)) = turns.waiting.pop_first() {
-            if !next.is_closed() {
-                return Some(next);
-            }
+        turns.waiting.retain(|_, waiting| !waiting.is_closed());
+        turns.handed_on += 1;
+        let places = turns.waiting.keys();
+        let place = match turns.handed_on.is_multiple_of(TURNS_PER_LONGEST) {
+            true => places.min_by_key(|(_, wait)| *wait),
+            false => places.min(),
+        };
+        let next = place
+            .copied()
+            .and_then(|place| turns.waiting.remove(&place));
+        if next.is_none() {
+            turns.free += 1;
         }
-        turns.free += 1;
-        None
+        next
     }
 }
 
@@ -103,6 +117,25 @@ mod tests {
         }
 
         assert_eq!(order, ["b", "c", "d", "a"]);
+    }
+
+    #[test]
+    fn small_ones_without_end_do_not_keep_a_large_one_waiting() {
+        let turns = ShortestFirst::new(1);
+        let mut held = turns.turn(0).now_or_never().flatten();
+        let mut large = Box::pin(turns.turn(100));
+        assert!((&mut large).now_or_never().is_none());
+
+        for _ in 0..TURNS_PER_LONGEST {
+            let mut small = Box::pin(turns.turn(1));
+            assert!((&mut small).now_or_never().is_none());
+            drop(held.take());
+            if (&mut large).now_or_never().is_some() {
+                return;
+            }
+            held = small.now_or_never().flatten();
+        }
+        panic!("the large one still waits");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use actix_web::dev::Payload;
 use actix_web::http::ConnectionType;
 use actix_web::web::Bytes;
 use futures_util::StreamExt;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::Limits;
 use super::body_budget::{BodyBudget, Reservation};
@@ -63,7 +63,7 @@ pub(super) async fn read(
         Some(Ok(_) | Err(_)) => return Err(BodyError::TooLarge),
         None => None,
     };
-    let no_space_at = Instant::now() + limits.disk_wait;
+    let mut disk_wait = limits.disk_wait;
     let mut chunks = Chunks {
         payload,
         patience: Patience::new(limits.body_stall),
@@ -89,9 +89,11 @@ pub(super) async fn read(
         drop(small);
         loop {
             for chunk in &mut next {
-                timeout_at(no_space_at, reservation.grow(chunk.len()))
+                let began = Instant::now();
+                timeout(disk_wait, reservation.grow(chunk.len()))
                     .await
                     .map_err(|_| BodyError::NoSpace)?;
+                disk_wait = disk_wait.saturating_sub(began.elapsed());
                 let written = body.write(&std::mem::take(chunk)).await;
                 written.map_err(ReceiveError::from)?;
             }

@@ -79,7 +79,7 @@ enum Refused {
     Encoding(String),
     #[error("the body is larger than the limit of {0} bytes")]
     TooLarge(usize),
-    #[error("the body did not arrive within {} s", .0.as_secs_f64())]
+    #[error("the sender took longer than {} s for the body", .0.as_secs_f64())]
     TooSlow(Duration),
     #[error(
         "the body arrived too slowly for {} s; the minimum is 16 kB per second",

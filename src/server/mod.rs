@@ -72,7 +72,7 @@ pub struct Limits {
     pub in_memory: usize,
     /// Bytes of all bodies on disk. Default: 2 GiB.
     pub on_disk: usize,
-    /// How long a body may wait for disk space before it is rejected. Default: 6 s, so that the forge still reads
+    /// How long a body may wait for disk space in all before it is rejected. Default: 6 s, so that the forge still reads
     /// the response.
     pub disk_wait: Duration,
     /// How long this server may wait for a sender until a body is complete. Default: 10 s, after which GitHub and GitLab

@@ -323,9 +323,7 @@ async fn a_delivery_is_planned_once_it_is_known_what_changed_by_whichever_run_do
 
     let (_, late_runs) = forced("content/3.md").await;
     faults.clear();
-    world
-        .answers(&early_run, r#""state":"superseded""#)
-        .await;
+    world.answers(&early_run, r#""state":"superseded""#).await;
     world.ended(&late_runs[0]).await;
     let (code, plan, said) = of_delivery(&world, &["--delivery", &early]);
 
