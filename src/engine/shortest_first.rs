@@ -2,7 +2,7 @@
 //!
 //! Bodies that share the time evenly are all complete at the same late time, when their senders may have given up. Like
 //! this, most of them are complete long before that, and a small one waits for none of the others. Some of the turns go
-//! to whoever has waited longest, so that small ones without end do not keep a larger one waiting for good.
+//! to the body that has waited longest, so that small ones without end do not keep a larger one waiting for good.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-/// Every so many turns, one goes to whoever has waited longest.
+/// Every so many turns, one goes to the body that has waited longest.
 const TURNS_PER_LONGEST: u64 = 4;
 
 /// A number of turns. Clones share them.
