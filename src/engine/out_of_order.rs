@@ -108,7 +108,10 @@ impl OtherHead<'_> {
         commit: &CommitId,
     ) -> Result<bool, StoreError> {
         let covered = ctx.store.covered_by([&run.id]).await?;
-        let pending = ctx.store.unplanned(&run.site, &run.id, MAX_PENDING).await?;
+        let pending = ctx
+            .store
+            .unplanned(&run.site, &run.id, ctx.now(), MAX_PENDING)
+            .await?;
         let known = self
             .runs
             .iter()

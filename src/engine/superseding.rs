@@ -57,7 +57,7 @@ pub(super) async fn unplanned(
 ) -> Result<Unplanned, StoreError> {
     let unplanned = ctx
         .store
-        .unplanned(&run.site, &run.id, MAX_SUPERSEDED)
+        .unplanned(&run.site, &run.id, ctx.now(), MAX_SUPERSEDED)
         .await?;
     let more = u32::try_from(unplanned.len()).is_ok_and(|count| count >= MAX_SUPERSEDED);
     let mut newer = None;

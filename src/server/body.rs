@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Limits;
 use super::body_budget::{BodyBudget, Reservation};
-use super::pace::Patience;
+use super::patience::Patience;
 use crate::engine::{LargeBody, ReceiveError, RequestBody};
 
 /// The maximum size of a small body in bytes.

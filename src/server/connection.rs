@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::pace::Patience;
+use super::patience::Patience;
 use super::shares::Place;
 
 /// The response to a client that is too slow with its headers.

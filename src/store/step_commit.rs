@@ -311,7 +311,7 @@ async fn supersede(
     summary: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let free = work_queue::remove_free_runs(tx, runs).await?;
+    let free = work_queue::remove_free_runs(tx, runs, now).await?;
     let superseded = runs::supersede(tx, &free, by, summary, now).await?;
     let state = StatusState::Pending;
     let shown = statuses::want_all(tx, &superseded, state, summary, now).await?;

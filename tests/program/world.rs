@@ -624,16 +624,23 @@ impl World {
 
     /// What a commit shows in the end: another run may speak for the one that a push made.
     pub async fn shown(&self, repo: &Repository, commit: &str) -> String {
-        let last = |_: &Self| {
-            let shown = repo.statuses(commit).pop().map(|status| status.state);
+        let started = Instant::now();
+        loop {
+            let shown = repo.statuses(commit);
             // GitLab shows a second text of what is not over as running.
-            shown.filter(|state| state != "pending" && state != "running")
-        };
-        self.until("the commit shows how it ended", |world| {
-            last(world).is_some()
-        })
-        .await;
-        last(self).unwrap_or_default()
+            let last = shown.last().map(|status| status.state.as_str());
+            if let Some(last) = last.filter(|state| !["pending", "running"].contains(state)) {
+                return last.to_owned();
+            }
+            if started.elapsed() >= PATIENCE {
+                let runs = self.text(&format!("/api/v1/runs?commit={commit}")).await;
+                panic!(
+                    "{commit} does not show how it ended, but {shown:#?}; its runs: {runs}\n{}",
+                    self.log()
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Waits until something is so.

@@ -129,21 +129,39 @@ async fn the_newest_run_of_a_site_or_ref_is_found(opened: Opened) {
         .unwrap();
     assert_eq!(of_main.id, run_id(2));
     assert!(store.newest_run("docs", None).await.unwrap().is_none());
-    let unplanned = async |id| {
-        let runs = store.unplanned("www", &run_id(id), 10).await.unwrap();
-        runs.into_iter()
+    let unplanned = async |id, now| {
+        let runs = store.unplanned("www", &run_id(id), at(now), 10).await;
+        runs.unwrap()
+            .into_iter()
             .map(|other| other.run.id)
             .collect::<Vec<_>>()
     };
-    assert_eq!(unplanned(1).await, [run_id(2)]);
-    assert_eq!(unplanned(2).await, [run_id(1)]);
-    assert_eq!(unplanned(3).await, [run_id(2), run_id(1)]);
-    // One that a process is running is left to it.
+    assert_eq!(unplanned(1, 9).await, [run_id(2)]);
+    assert_eq!(unplanned(2, 9).await, [run_id(1)]);
+    assert_eq!(unplanned(3, 9).await, [run_id(2), run_id(1)]);
+    // One that a process is running is left to it, until its lease is over: then the process is dead.
     let claimed = store
-        .claim(at(10), Duration::from_secs(60), "test", 1)
+        .claim(at(10), Duration::from_secs(60), "test", 2)
         .await;
-    assert_eq!(claimed.unwrap().works[0].key, WorkKey::Run(run_id(1)));
-    assert_eq!(unplanned(2).await, []);
+    let claimed = claimed.unwrap().works;
+    let keys = claimed.iter().map(|work| work.key.clone());
+    assert_eq!(
+        keys.collect::<Vec<_>>(),
+        [run_id(1), run_id(3)].map(WorkKey::Run)
+    );
+    assert_eq!(unplanned(2, 69).await, []);
+    assert_eq!(unplanned(2, 70).await, [run_id(1)]);
+    for (now, state) in [(69, RunState::Pending), (70, RunState::Superseded)] {
+        let writes = [Write::Supersede {
+            runs: vec![run_id(1)],
+            by: run_id(2),
+            summary: "Covered".to_owned(),
+        }];
+        let lease = &claimed[1].lease;
+        let committed = store.commit(lease, &writes, Disposition::Continue, at(now));
+        assert!(committed.await.unwrap());
+        assert_eq!(store.run(&run_id(1)).await.unwrap().unwrap().state, state);
+    }
 }
 
 async fn what_came_after_a_run_or_a_moment_is_found(opened: Opened) {

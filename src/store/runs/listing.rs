@@ -126,23 +126,24 @@ impl Store {
     }
 
     /// The other runs of a site that have not planned yet, newest first: those newer than `id`, and older ones that no
-    /// process is running; at most `limit`.
+    /// process is running at `now`; at most `limit`. A process whose lease is over counts as dead.
     pub async fn unplanned(
         &self,
         site: &str,
         id: &RunId,
+        now: Timestamp,
         limit: u32,
     ) -> Result<Vec<UnplannedRun>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS}, due_at
              FROM runs JOIN (
-                 SELECT subject, due_at, lease FROM work WHERE kind = 'run' AND purge_kind = ''
+                 SELECT subject, due_at, lease, lease_until FROM work WHERE kind = 'run' AND purge_kind = ''
              ) AS next ON next.subject = id
              WHERE site = $1 AND id <> $2 AND state = 'pending' AND step = 'changes'
-                 AND (id > $2 OR lease IS NULL)
-             ORDER BY id DESC LIMIT $3"
+                 AND (id > $2 OR lease IS NULL OR lease_until <= $3)
+             ORDER BY id DESC LIMIT $4"
         );
-        let values = params![site, &id.0, i64::from(limit)];
+        let values = params![site, &id.0, now.as_millisecond(), i64::from(limit)];
         let rows = self.database.read(&sql, values).await?;
         let unplanned = rows.iter().map(|row| {
             Ok(UnplannedRun {

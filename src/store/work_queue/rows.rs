@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::key::{KeyColumns, WorkKey};
 use crate::run::{Run, RunId, RunStep};
 use crate::store::StoreError;
-use crate::store::database::{Transaction, in_list, places};
+use crate::store::database::{Transaction, in_list, params, places};
 
 /// Removes the concurrency limit from a run that no longer calls its forge.
 pub(in crate::store) async fn step_changed(
@@ -27,16 +29,18 @@ pub(in crate::store) async fn step_changed(
     }
 }
 
-/// Removes the work items of runs that no process is running, and returns these runs.
+/// Removes the work items of runs that no process is running at `now`, and returns these runs. If a process whose lease
+/// is over goes on after all, it finds its item gone and writes nothing.
 pub(in crate::store) async fn remove_free_runs(
     tx: &mut dyn Transaction,
     runs: &[RunId],
+    now: Timestamp,
 ) -> Result<Vec<RunId>, StoreError> {
-    let mut values = Vec::new();
+    let mut values = params![now.as_millisecond()];
     let listed = in_list(&mut values, runs.iter().map(|run| &run.0));
     let sql = format!(
-        "DELETE FROM work WHERE kind = 'run' AND purge_kind = '' AND lease IS NULL
-             AND subject IN ({listed}) RETURNING subject"
+        "DELETE FROM work WHERE kind = 'run' AND purge_kind = ''
+             AND (lease IS NULL OR lease_until <= $1) AND subject IN ({listed}) RETURNING subject"
     );
     let rows = tx.query(&sql, values).await?;
     let subjects = rows.iter().map(|row| Ok(RunId(row.text("subject")?)));
