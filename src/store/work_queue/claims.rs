@@ -11,7 +11,7 @@ use super::key::{KeyColumns, WorkKey, WorkKind};
 use super::leases::{Lease, until};
 use super::planning_runs::one_run_per_site;
 use crate::purge::PurgeKind;
-use crate::store::database::{Row, Transaction, params, places};
+use crate::store::database::{Dialect, Row, Transaction, params, places};
 use crate::store::{Store, StoreError, timestamp};
 
 /// Due items that one claim examines, besides those that are running.
@@ -53,25 +53,44 @@ const DUE: &str = "SELECT kind, subject, purge_kind, site, concurrency_key, due_
 
 /// The oldest items of each site that are due at `$1`: at most `$2` per site, and two runs that have not planned yet,
 /// which tell that there are several. Skips from site to site in the index: no site is reached through another's items.
-const DUE_BY_SITE: &str = "WITH RECURSIVE sites (site) AS (
-        SELECT MIN(site) FROM work
-        UNION ALL
-        SELECT (SELECT MIN(site) FROM work WHERE work.site > sites.site)
-        FROM sites WHERE sites.site IS NOT NULL)
-    SELECT kind, subject, purge_kind, work.site AS site, concurrency_key, due_at, lease_until
-    FROM sites JOIN work ON (work.kind, work.subject, work.purge_kind) IN (
-        SELECT kind, subject, purge_kind FROM work AS of_site
-        WHERE of_site.site = sites.site AND of_site.due_at <= $1
-            AND NOT (kind = 'run' AND concurrency_key IS NOT NULL)
-        ORDER BY of_site.due_at LIMIT $2)
-    UNION ALL
-    SELECT kind, subject, purge_kind, work.site AS site, concurrency_key, due_at, lease_until
-    FROM sites JOIN work ON (work.kind, work.subject, work.purge_kind) IN (
-        SELECT kind, subject, purge_kind FROM work AS of_site
-        WHERE of_site.site = sites.site AND of_site.due_at <= $1
-            AND kind = 'run' AND concurrency_key IS NOT NULL
-        ORDER BY of_site.due_at LIMIT 2)
-    ORDER BY due_at, kind, subject, purge_kind";
+fn due_by_site(dialect: Dialect) -> String {
+    const COLUMNS: &str =
+        "kind, subject, purge_kind, work.site AS site, concurrency_key, due_at, lease_until";
+    let unplanned = "kind = 'run' AND concurrency_key IS NOT NULL";
+    let others = oldest_of_each_site(dialect, &format!("NOT ({unplanned})"), "$2");
+    let unplanned = oldest_of_each_site(dialect, unplanned, "2");
+    format!(
+        "WITH RECURSIVE sites (site) AS (
+             SELECT MIN(site) FROM work
+             UNION ALL
+             SELECT (SELECT MIN(site) FROM work WHERE work.site > sites.site)
+             FROM sites WHERE sites.site IS NOT NULL)
+         SELECT {COLUMNS} FROM sites {others}
+         UNION ALL
+         SELECT {COLUMNS} FROM sites {unplanned}
+         ORDER BY due_at, kind, subject, purge_kind"
+    )
+}
+
+/// Joins to each of `sites` the oldest items that are due and meet a condition.
+fn oldest_of_each_site(dialect: Dialect, condition: &str, limit: &str) -> String {
+    let of_site = |columns: &str| {
+        format!(
+            "SELECT {columns} FROM work AS of_site
+             WHERE of_site.site = sites.site AND of_site.due_at <= $1 AND {condition}
+             ORDER BY of_site.due_at LIMIT {limit}"
+        )
+    };
+    match dialect {
+        // It knows no LATERAL.
+        Dialect::Sqlite => format!(
+            "JOIN work ON (work.kind, work.subject, work.purge_kind) IN ({})",
+            of_site("kind, subject, purge_kind")
+        ),
+        // It would run the subquery of the other form for each pair of a site and an item.
+        Dialect::Postgres => format!("CROSS JOIN LATERAL ({}) AS work", of_site("*")),
+    }
+}
 
 /// The steps that are planning at `$1`: only such a step of a run calls the forge, and so has a concurrency key.
 const PLANNING: &str = "SELECT kind, subject, purge_kind, site, concurrency_key, due_at, lease_until
@@ -157,9 +176,8 @@ async fn due(tx: &mut dyn Transaction, now: Timestamp) -> Result<Due, StoreError
     let now = now.as_millisecond();
     let mut rows = tx.query(DUE, params![now, CANDIDATES]).await?;
     if i64::try_from(rows.len()) == Ok(CANDIDATES) {
-        rows = tx
-            .query(DUE_BY_SITE, params![now, CANDIDATES_PER_SITE])
-            .await?;
+        let sql = due_by_site(tx.dialect());
+        rows = tx.query(&sql, params![now, CANDIDATES_PER_SITE]).await?;
         rows.extend(tx.query(PLANNING, params![now]).await?);
     }
     let later = tx.query(LATER, params![now]).await?;
